@@ -1,0 +1,68 @@
+/* arena.c: bump allocation in chunks that double. */
+#include "base/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define ARENA_ALIGN 16u
+#define CHUNK_BYTES_MIN 4096u
+#define CHUNK_BYTES_MAX (1u << 20)
+
+struct arena_chunk {
+    struct arena_chunk *older;
+    size_t size;
+    _Alignas(ARENA_ALIGN) char bytes[];
+};
+
+void arena_fini(struct arena *arena)
+{
+    struct arena_chunk *chunk = arena->chunks;
+    while (chunk) {
+        struct arena_chunk *older = chunk->older;
+        free(chunk);
+        chunk = older;
+    }
+    *arena = ARENA_INIT;
+}
+
+static void add_chunk(struct arena *arena, size_t size)
+{
+    struct arena_chunk *chunk = mem_alloc(sizeof *chunk + size);
+    chunk->older = arena->chunks;
+    chunk->size = size;
+    arena->chunks = chunk;
+    arena->next = chunk->bytes;
+    arena->end = chunk->bytes + size;
+    arena->bytes += sizeof *chunk + size;
+}
+
+void arena_reserve(struct arena *arena, size_t size)
+{
+    if ((size_t)(arena->end - arena->next) < size)
+        add_chunk(arena, size);
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if ((size_t)(arena->end - arena->next) < size) {
+        size_t chunk = arena->chunks ? arena->chunks->size * 2 : CHUNK_BYTES_MIN;
+        if (chunk > CHUNK_BYTES_MAX)
+            chunk = CHUNK_BYTES_MAX;
+        add_chunk(arena, chunk < size ? size : chunk);
+    }
+    void *memory = arena->next;
+    arena->next += size;
+    return memory;
+}
+
+char *arena_copy(struct arena *arena, const void *bytes, size_t size)
+{
+    char *copy = arena_alloc(arena, size + 1);
+    if (size)
+        memcpy(copy, bytes, size);
+    copy[size] = '\0';
+    return copy;
+}

@@ -1,0 +1,29 @@
+/* arena.h: memory that lives and dies together, such as all that belongs to one page of records.
+ *
+ * Nothing in an arena is freed alone. Not thread-safe; an arena belongs to one reactor. */
+#ifndef TIDEMILL_BASE_ARENA_H
+#define TIDEMILL_BASE_ARENA_H
+
+#include <stddef.h>
+
+struct arena_chunk;
+
+struct arena {
+    struct arena_chunk *chunks; /* newest first */
+    char *next;
+    char *end;
+    size_t bytes; /* taken from the system, for accounting */
+};
+
+#define ARENA_INIT ((struct arena){0})
+
+void arena_fini(struct arena *arena);
+
+/* Make the next chunk at least this large: one chunk where the need can be guessed. */
+void arena_reserve(struct arena *arena, size_t size);
+
+/* Aligned to 16 bytes; uninitialised. */
+void *arena_alloc(struct arena *arena, size_t size);
+char *arena_copy(struct arena *arena, const void *bytes, size_t size); /* with a NUL after it */
+
+#endif

@@ -1,0 +1,33 @@
+/* clock.h: the clock seam. Everything that asks for the time asks a `struct clock`, so that a test can
+ * hold time in its hand. Milliseconds throughout. */
+#ifndef TIDEMILL_BASE_CLOCK_H
+#define TIDEMILL_BASE_CLOCK_H
+
+#include <stdint.h>
+
+struct clock {
+    int64_t (*monotonic_ms)(struct clock *); /* never goes back; for delays and deadlines */
+    int64_t (*wall_ms)(struct clock *);      /* since 1970; for what people and services see */
+};
+
+/* The machine's clocks. Stateless: may be shared by all threads. */
+struct clock clock_system(void);
+
+static inline int64_t clock_monotonic_ms(struct clock *clock)
+{
+    return clock->monotonic_ms(clock);
+}
+
+static inline int64_t clock_wall_ms(struct clock *clock)
+{
+    return clock->wall_ms(clock);
+}
+
+/* "2026-01-31T23:59:59.123Z" into `text`, which holds at least CLOCK_ISO_SIZE bytes. */
+#define CLOCK_ISO_SIZE 32
+void clock_iso8601(int64_t wall_ms, char *text);
+
+/* "2026-01-31T23:59:59Z" (fraction optional) to milliseconds; -1 where it is not such a time. */
+int64_t clock_from_iso8601(const char *text);
+
+#endif

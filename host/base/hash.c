@@ -1,0 +1,33 @@
+/* hash.c: multiply-and-fold over eight bytes at a time. */
+#include "base/hash.h"
+
+#include <string.h>
+
+/* Odd constants: the fractional bits of the square roots of 2 and 3. */
+#define MULTIPLIER_A 0x6a09e667f3bcc909ull
+#define MULTIPLIER_B 0xbb67ae8584caa73bull
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t hash_mix(uint64_t value)
+{
+    return fold(value ^ MULTIPLIER_A, MULTIPLIER_B);
+}
+
+uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
+{
+    const unsigned char *at = bytes;
+    uint64_t state = seed ^ MULTIPLIER_B ^ size;
+    uint64_t word;
+    for (size_t left = size; left >= 8; left -= 8, at += 8) {
+        memcpy(&word, at, 8);
+        state = fold(state ^ word, MULTIPLIER_A);
+    }
+    word = 0;
+    memcpy(&word, at, size & 7);
+    return fold(state ^ word, MULTIPLIER_B) ^ hash_mix(state);
+}

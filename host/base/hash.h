@@ -1,0 +1,11 @@
+/* hash.h: a seeded 64-bit hash for tables in memory. Not for security, not for anything that is stored. */
+#ifndef TIDEMILL_BASE_HASH_H
+#define TIDEMILL_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed);
+uint64_t hash_mix(uint64_t value); /* spreads every input bit over the word */
+
+#endif

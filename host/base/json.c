@@ -1,0 +1,392 @@
+/* json.c: a recursive descent over the text, one node a value.
+ *
+ * Grammar: RFC 8259. A lone surrogate escape becomes U+FFFD, as most parsers do; bytes above 0x7f are
+ * passed on as they are. */
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct parser {
+    struct arena *arena;
+    const char *start, *at, *end;
+    const char *problem; /* what was wrong at `at` */
+};
+
+static bool fail(struct parser *p, const char *problem)
+{
+    if (!p->problem)
+        p->problem = problem;
+    return false;
+}
+
+static void skip_space(struct parser *p)
+{
+    while (p->at < p->end && (*p->at == ' ' || *p->at == '\n' || *p->at == '\r' || *p->at == '\t'))
+        p->at++;
+}
+
+/* Eight bytes at once: is there a quote, a backslash or a control byte among them? */
+static bool word_is_plain(const char *at)
+{
+    const uint64_t ones = 0x0101010101010101ull, tops = 0x8080808080808080ull;
+    uint64_t word;
+    memcpy(&word, at, 8);
+    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+    uint64_t hit = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
+    return !(hit & tops);
+}
+
+static int hex4(const char *at)
+{
+    int value = 0;
+    for (int i = 0; i < 4; i++) {
+        int c = at[i] | 0x20;
+        int digit = at[i] >= '0' && at[i] <= '9' ? at[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+static char *put_utf8(char *out, uint32_t point)
+{
+    if (point < 0x80) {
+        *out++ = (char)point;
+    } else if (point < 0x800) {
+        *out++ = (char)(0xc0 | point >> 6);
+        *out++ = (char)(0x80 | (point & 0x3f));
+    } else if (point < 0x10000) {
+        *out++ = (char)(0xe0 | point >> 12);
+        *out++ = (char)(0x80 | (point >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (point & 0x3f));
+    } else {
+        *out++ = (char)(0xf0 | point >> 18);
+        *out++ = (char)(0x80 | (point >> 12 & 0x3f));
+        *out++ = (char)(0x80 | (point >> 6 & 0x3f));
+        *out++ = (char)(0x80 | (point & 0x3f));
+    }
+    return out;
+}
+
+/* `*at` stands behind "\u". */
+static bool read_unicode(const char **at, const char *end, uint32_t *point)
+{
+    int high = end - *at >= 4 ? hex4(*at) : -1;
+    if (high < 0)
+        return false;
+    *at += 4;
+    *point = (uint32_t)high;
+    if (high < 0xd800 || high > 0xdfff)
+        return true;
+    int low = high < 0xdc00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u' ? hex4(*at + 2) : -1;
+    if (low < 0xdc00 || low > 0xdfff) {
+        *point = 0xfffd;
+        return true;
+    }
+    *at += 6;
+    *point = 0x10000 + (((uint32_t)high - 0xd800) << 10) + ((uint32_t)low - 0xdc00);
+    return true;
+}
+
+/* Between `from` and `to` stands a string with escapes: decode it into the arena. */
+static bool unescape(struct parser *p, const char *from, const char *to, const char **text, uint32_t *size)
+{
+    char *start = arena_alloc(p->arena, (size_t)(to - from) + 1), *out = start;
+    for (const char *at = from; at < to;) {
+        if (*at != '\\') {
+            *out++ = *at++;
+            continue;
+        }
+        static const char letters[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
+        const char *letter = at[1] ? strchr(letters, at[1]) : NULL;
+        uint32_t point;
+        if (letter) {
+            *out++ = bytes[letter - letters];
+            at += 2;
+        } else if (at[1] == 'u' && (at += 2, read_unicode(&at, to, &point))) {
+            out = put_utf8(out, point);
+        } else {
+            p->at = at;
+            return fail(p, "a wrong escape in a string");
+        }
+    }
+    *text = start;
+    *size = (uint32_t)(out - start);
+    return true;
+}
+
+/* `p->at` stands behind the opening quote; after, behind the closing one. */
+static bool parse_string(struct parser *p, const char **text, uint32_t *size)
+{
+    const char *from = p->at, *at = from, *end = p->end;
+    bool escaped = false;
+    for (;;) {
+        while (end - at >= 8 && word_is_plain(at))
+            at += 8;
+        while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+            at++;
+        if (at < end && *at == '\\' && end - at >= 2) {
+            escaped = true;
+            at += 2;
+            continue;
+        }
+        break;
+    }
+    p->at = at;
+    if (at >= end || *at == '\\')
+        return fail(p, "a string without its end");
+    if (*at != '"')
+        return fail(p, "a control byte in a string");
+    p->at = at + 1;
+    if (escaped)
+        return unescape(p, from, at, text, size);
+    *text = from;
+    *size = (uint32_t)(at - from);
+    return true;
+}
+
+static const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at;
+}
+
+static bool parse_number(struct parser *p, struct json *value)
+{
+    const char *at = p->at, *end = p->end, *digits;
+    if (*at == '-')
+        at++;
+    digits = at;
+    at = skip_digits(at, end);
+    if (at == digits || (*digits == '0' && at - digits > 1))
+        return fail(p, "not a value");
+    if (at < end && *at == '.') {
+        digits = ++at;
+        at = skip_digits(at, end);
+        if (at == digits)
+            return fail(p, "a number without digits behind its point");
+    }
+    if (at < end && (*at | 0x20) == 'e') {
+        at++;
+        if (at < end && (*at == '+' || *at == '-'))
+            at++;
+        digits = at;
+        at = skip_digits(at, end);
+        if (at == digits)
+            return fail(p, "a number without digits in its exponent");
+    }
+    value->type = JSON_NUMBER;
+    value->size = (uint32_t)(at - p->at);
+    p->at = at;
+    return true;
+}
+
+static bool parse_word(struct parser *p, struct json *value, const char *word, enum json_type type)
+{
+    size_t size = strlen(word);
+    if ((size_t)(p->end - p->at) < size || memcmp(p->at, word, size) != 0)
+        return fail(p, "not a value");
+    value->type = (uint8_t)type;
+    value->size = (uint32_t)size;
+    p->at += size;
+    return true;
+}
+
+static bool parse_value(struct parser *p, struct json *value, int depth);
+
+static bool parse_key(struct parser *p, struct json *member)
+{
+    skip_space(p);
+    if (p->at >= p->end || *p->at != '"')
+        return fail(p, "a member without a key in quotes");
+    p->at++;
+    if (!parse_string(p, &member->key, &member->key_size))
+        return false;
+    skip_space(p);
+    if (p->at >= p->end || *p->at != ':')
+        return fail(p, "a key without a colon");
+    p->at++;
+    return true;
+}
+
+/* Arrays and objects differ only in their keys and their last byte. */
+static bool parse_children(struct parser *p, struct json *parent, char close, int depth)
+{
+    const char *from = p->at++;
+    const struct json **link = &parent->child;
+    if (depth >= JSON_DEPTH_MAX)
+        return fail(p, "nested too deeply");
+    skip_space(p);
+    if (p->at < p->end && *p->at == close)
+        goto out;
+    for (;;) {
+        struct json *child = arena_alloc(p->arena, sizeof *child);
+        child->key = NULL;
+        child->key_size = 0;
+        if (close == '}' && !parse_key(p, child))
+            return false;
+        if (!parse_value(p, child, depth + 1))
+            return false;
+        *link = child;
+        link = &child->next;
+        parent->count++;
+        skip_space(p);
+        if (p->at >= p->end || (*p->at != ',' && *p->at != close))
+            return fail(p, close == '}' ? "an object without its end" : "an array without its end");
+        if (*p->at == close)
+            break;
+        p->at++;
+    }
+out:
+    p->at++;
+    parent->text = from;
+    parent->size = (uint32_t)(p->at - from);
+    return true;
+}
+
+static bool parse_value(struct parser *p, struct json *value, int depth)
+{
+    skip_space(p);
+    if (p->at >= p->end)
+        return fail(p, "the text ends where a value should be");
+    value->count = 0;
+    value->child = NULL;
+    value->next = NULL;
+    value->text = p->at;
+    switch (*p->at) {
+    case '"':
+        value->type = JSON_STRING;
+        p->at++;
+        return parse_string(p, &value->text, &value->size);
+    case '{':
+        value->type = JSON_OBJECT;
+        return parse_children(p, value, '}', depth);
+    case '[':
+        value->type = JSON_ARRAY;
+        return parse_children(p, value, ']', depth);
+    case 't':
+        return parse_word(p, value, "true", JSON_TRUE);
+    case 'f':
+        return parse_word(p, value, "false", JSON_FALSE);
+    case 'n':
+        return parse_word(p, value, "null", JSON_NULL);
+    default:
+        return parse_number(p, value);
+    }
+}
+
+const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err)
+{
+    struct parser p = {.arena = arena, .start = text, .at = text, .end = text + size};
+    struct json *root = arena_alloc(arena, sizeof *root);
+    root->key = NULL;
+    root->key_size = 0;
+    if (size > INT32_MAX)
+        fail(&p, "too large");
+    else if (parse_value(&p, root, 0)) {
+        skip_space(&p);
+        if (p.at == p.end)
+            return root;
+        fail(&p, "something behind the value");
+    }
+    err_set(err, ERR_PARSE, "not JSON: %s, at byte %zu of %zu", p.problem, (size_t)(p.at - p.start), size);
+    return NULL;
+}
+
+bool json_key_is(const struct json *value, const char *key)
+{
+    return value->key && strlen(key) == value->key_size && memcmp(value->key, key, value->key_size) == 0;
+}
+
+bool json_string_is(const struct json *value, const char *text)
+{
+    return value && value->type == JSON_STRING && strlen(text) == value->size &&
+           memcmp(value->text, text, value->size) == 0;
+}
+
+const struct json *json_get(const struct json *object, const char *key)
+{
+    if (!object || object->type != JSON_OBJECT)
+        return NULL;
+    json_each(member, object)
+        if (json_key_is(member, key))
+            return member;
+    return NULL;
+}
+
+const char *json_string(struct arena *arena, const struct json *value)
+{
+    return value && value->type == JSON_STRING ? arena_copy(arena, value->text, value->size) : NULL;
+}
+
+char *json_string_dup(const struct json *value)
+{
+    return value && value->type == JSON_STRING ? mem_copy(value->text, value->size) : NULL;
+}
+
+double json_double(const struct json *value, double fallback)
+{
+    char text[64];
+    if (!value || value->type != JSON_NUMBER || value->size >= sizeof text)
+        return fallback;
+    memcpy(text, value->text, value->size);
+    text[value->size] = '\0';
+    return strtod(text, NULL);
+}
+
+int64_t json_integer(const struct json *value, int64_t fallback)
+{
+    double number = json_double(value, (double)fallback);
+    return number >= -9e15 && number <= 9e15 ? (int64_t)number : fallback;
+}
+
+void json_write_string(struct buf *out, const char *text, size_t size)
+{
+    buf_reserve(out, size + 2);
+    buf_add_char(out, '"');
+    const char *end = text + size, *from = text;
+    for (const char *at = text; at < end; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buf_add(out, from, (size_t)(at - from));
+        from = at + 1;
+        if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", c);
+        else if (c == '\n')
+            buf_add_literal(out, "\\n");
+        else
+            buf_printf(out, "\\u%04x", c);
+    }
+    buf_add(out, from, (size_t)(end - from));
+    buf_add_char(out, '"');
+}
+
+void json_write_value(struct buf *out, const struct json *value)
+{
+    if (value->type == JSON_STRING) {
+        json_write_string(out, value->text, value->size);
+        return;
+    }
+    if (value->type != JSON_ARRAY && value->type != JSON_OBJECT) {
+        buf_add(out, value->text, value->size);
+        return;
+    }
+    bool object = value->type == JSON_OBJECT;
+    buf_add_char(out, object ? '{' : '[');
+    json_each(child, value) {
+        if (child != value->child)
+            buf_add_char(out, ',');
+        if (object) {
+            json_write_string(out, child->key, child->key_size);
+            buf_add_char(out, ':');
+        }
+        json_write_value(out, child);
+    }
+    buf_add_char(out, object ? '}' : ']');
+}

@@ -1,0 +1,60 @@
+/* json.h: JSON text to a tree in an arena, and the few verbs that write JSON.
+ *
+ * Made for a page of stream records: the tree points into the text, which must live as long as the tree
+ * does; nothing is copied but strings with escapes. Numbers keep their text, since a DynamoDB number has up
+ * to 38 digits. Strings have a length, since U+0000 is allowed in them: a parser with C strings would cut
+ * them. Object members keep their order, and a key given twice is there twice. */
+#ifndef TIDEMILL_BASE_JSON_H
+#define TIDEMILL_BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json {
+    uint8_t type;           /* enum json_type */
+    uint32_t key_size;
+    uint32_t size;          /* bytes of `text` */
+    uint32_t count;         /* children of an array or object */
+    const char *key;        /* unescaped, not NUL-terminated; NULL outside objects */
+    const char *text;       /* a string's bytes unescaped, else the value's JSON text as it stood */
+    const struct json *child;
+    const struct json *next;
+};
+
+/* Deeper nesting is refused. An attribute value nests 32 deep with two JSON levels a piece. */
+#define JSON_DEPTH_MAX 128
+
+/* The whole of `text` must be one value. NULL and `err` with the byte offset otherwise. Bounded to
+ * 2 GiB. The text must stay as long as the tree. */
+const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
+
+/* The first member of that key; NULL where there is none or `object` is no object or NULL. */
+const struct json *json_get(const struct json *object, const char *key);
+
+bool json_key_is(const struct json *value, const char *key);
+bool json_string_is(const struct json *value, const char *text); /* false for NULL and non-strings */
+
+/* A copy in the arena with a NUL after it, so that it is a C string; NULL unless `value` is a string. */
+const char *json_string(struct arena *arena, const struct json *value);
+
+/* A fresh copy to be freed, NULL unless `value` is a string. */
+char *json_string_dup(const struct json *value);
+
+/* `fallback` unless `value` is a number; the fraction is dropped. */
+int64_t json_integer(const struct json *value, int64_t fallback);
+double json_double(const struct json *value, double fallback);
+
+#define json_each(item, parent)                                                                    \
+    for (const struct json *item = (parent) ? (parent)->child : NULL; item; item = item->next)
+
+void json_write_string(struct buf *out, const char *text, size_t size); /* with its quotes */
+void json_write_value(struct buf *out, const struct json *value);       /* compact; keys not written */
+
+#endif

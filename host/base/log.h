@@ -1,0 +1,42 @@
+/* log.h: what an operator reads.
+ *
+ * Text with colour on a terminal, one JSON object a line elsewhere. A line is written with one write(2), so
+ * lines of several threads never mix. A secret never reaches the log: callers hand over names, never values
+ * of credentials. */
+#ifndef TIDEMILL_BASE_LOG_H
+#define TIDEMILL_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "base/clock.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
+
+struct log;
+
+/* Writes to `fd`, which stays the caller's. LOG_AUTO asks isatty(fd). */
+struct log *log_new(int fd, enum log_format format, enum log_level level, struct clock *clock);
+void log_free(struct log *log);
+
+void log_set_level(struct log *log, enum log_level level);
+
+bool log_wanted(const struct log *log, enum log_level level);
+
+/* `subject` is whom the line is about: "stream products", "handler stock". NULL: the host itself. */
+void log_write(struct log *log, enum log_level level, const char *subject, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The same with the members of a JSON object ("{...}", or NULL) beside the message. */
+void log_write_fields(struct log *log, enum log_level level, const char *subject, const char *message,
+                      const char *fields_json);
+
+bool log_level_parse(const char *text, enum log_level *level);
+bool log_format_parse(const char *text, enum log_format *format);
+
+#define log_debug(log, ...) log_write((log), LOG_DEBUG, __VA_ARGS__)
+#define log_info(log, ...) log_write((log), LOG_INFO, __VA_ARGS__)
+#define log_warn(log, ...) log_write((log), LOG_WARN, __VA_ARGS__)
+#define log_error(log, ...) log_write((log), LOG_ERROR, __VA_ARGS__)
+
+#endif

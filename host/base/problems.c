@@ -1,0 +1,70 @@
+/* problems.c: see problems.h. */
+#include "base/problems.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void problems_fini(struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        free(problems->lines[i]);
+    free(problems->lines);
+    *problems = PROBLEMS_INIT;
+}
+
+void problems_add(struct problems *problems, const char *format, ...)
+{
+    char *line = NULL;
+    va_list args;
+    va_start(args, format);
+    int size = vasprintf(&line, format, args);
+    va_end(args);
+    if (size < 0)
+        return;
+    mem_grow(&problems->lines, &problems->capacity, problems->count, sizeof *problems->lines);
+    problems->lines[problems->count++] = line;
+}
+
+#define NAME_BYTES_MAX 48u
+
+/* Levenshtein's distance over one row. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t size_b = strlen(b), row[NAME_BYTES_MAX + 1];
+    if (size_b > NAME_BYTES_MAX || strlen(a) > NAME_BYTES_MAX)
+        return NAME_BYTES_MAX;
+    for (size_t j = 0; j <= size_b; j++)
+        row[j] = j;
+    for (size_t i = 1; *a; a++, i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= size_b; j++) {
+            size_t best = diagonal + (*a != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[size_b];
+}
+
+const char *nearest_name(const char *name, const char *const *known)
+{
+    const char *best = NULL;
+    size_t best_distance = strlen(name) / 3 + 2;
+    for (; *known; known++) {
+        size_t d = distance(name, *known);
+        if (d < best_distance) {
+            best_distance = d;
+            best = *known;
+        }
+    }
+    return best;
+}

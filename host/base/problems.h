@@ -1,0 +1,21 @@
+/* problems.h: everything wrong at once, for `check` and for a refused configuration. */
+#ifndef TIDEMILL_BASE_PROBLEMS_H
+#define TIDEMILL_BASE_PROBLEMS_H
+
+#include <stddef.h>
+
+struct problems {
+    char **lines; /* "file:line: sentence" where there is a line */
+    size_t count;
+    size_t capacity;
+};
+
+#define PROBLEMS_INIT ((struct problems){0})
+
+void problems_fini(struct problems *problems);
+void problems_add(struct problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The known name nearest to `name`, or NULL when none is near enough to be meant. `known` ends with NULL. */
+const char *nearest_name(const char *name, const char *const *known);
+
+#endif
