@@ -1,0 +1,116 @@
+/* config.h: the INI as typed values. The contract is the table in README.md and tidemill.ini's own comments.
+ *
+ * A configuration is read-only once loaded and is shared by all reactors. */
+#ifndef TIDEMILL_CONF_CONFIG_H
+#define TIDEMILL_CONF_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/problems.h"
+
+enum start_position { START_TRIM_HORIZON, START_LATEST };
+enum ordering { ORDERING_ITEM, ORDERING_SHARD };
+
+struct config_host {
+    char *name;
+    char *group;
+    char *scripts; /* absolute, or as seen from the working directory */
+    char *state;   /* "sqlite:PATH", the path resolved beside the INI */
+    char *listen;
+    int64_t threads; /* 0: one per core */
+    int log_level;   /* enum log_level */
+    int log_format;  /* enum log_format */
+    int64_t shutdown_timeout_ms;
+    int64_t checkpoint_interval_ms;
+};
+
+struct config_aws {
+    char *region;
+    char *profile;
+    char *endpoint;
+    char *endpoint_dynamodb;
+    char *endpoint_streams;
+    char *endpoint_sts;
+    char *ca_bundle;
+    int64_t connections; /* open at once to all hosts, per reactor */
+    int64_t call_timeout_ms;
+};
+
+struct config_stream {
+    char *name;
+    char *table;
+    char *arn;
+    int start; /* enum start_position */
+    int64_t batch_size;
+    int64_t poll_min_ms;
+    int64_t poll_max_ms;
+    int64_t window_bytes;
+    int64_t discovery_ms;
+    int line;
+};
+
+/* How records reach one handler: from defaults, then the script's table, then the INI. */
+struct handler_settings {
+    char *stream;
+    int ordering; /* enum ordering */
+    int64_t concurrency;
+    int64_t retries; /* -1: until the record leaves the stream */
+    int64_t backoff_ms[2];
+    int64_t max_age_ms; /* -1: none */
+    char *on_failure;
+    int64_t timeout_ms;
+    int64_t cpu_limit_ms;
+    int64_t memory_bytes;
+};
+
+struct config_pair {
+    char *name;
+    char *value; /* ${...} filled in */
+    char *shown; /* as it stands in the file */
+    int line;
+};
+
+struct config_handler {
+    char *name;
+    struct config_pair *pairs; /* every key of the section, settings and the script's own */
+    size_t pair_count, pair_capacity;
+    int line;
+};
+
+struct config {
+    char *path;
+    struct config_host host;
+    struct config_aws aws;
+    struct config_stream *streams;
+    size_t stream_count, stream_capacity;
+    struct config_handler *handlers;
+    size_t handler_count, handler_capacity;
+};
+
+/* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
+ * checked. Never NULL; usable only when no problem was added. */
+struct config *config_load(const char *path, struct problems *problems);
+void config_free(struct config *config);
+
+const struct config_stream *config_stream(const struct config *config, const char *name);
+const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
+
+void handler_settings_init(struct handler_settings *settings);
+void handler_settings_fini(struct handler_settings *settings);
+
+/* Is `name` one of the settings (and not the script's own key)? */
+bool handler_settings_knows(const char *name);
+
+/* `text` as the INI writes it. `shown` is what errors quote. */
+bool handler_settings_set(struct handler_settings *settings, const char *name, const char *text,
+                          const char *shown, struct err *err);
+
+/* Overlay the INI's section onto settings that hold the script's; problems name the INI's lines. */
+void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
+                              const struct config_handler *handler, struct problems *problems);
+
+#endif
