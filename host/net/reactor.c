@@ -1,0 +1,371 @@
+/* reactor.c: a heap of timers, a list of tasks, a locked list of posts. */
+#include "net/reactor.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#define WAIT_MS_MAX 60000
+
+struct post {
+    struct post *next;
+    reactor_fn *fn;
+    void *user;
+};
+
+struct watch {
+    struct list link;
+    struct reactor *reactor;
+    int fd;
+    short events;
+    bool ready;
+    bool gone; /* freed while callbacks run */
+    reactor_fn *fn;
+    void *user;
+};
+
+struct reactor {
+    struct clock *clock;
+    struct poller *poller;
+    struct poller plain;
+    int wake_fd; /* of the plain poller */
+    int64_t now_ms;
+
+    struct timer **heap; /* earliest first */
+    size_t heap_count, heap_capacity;
+    struct list tasks;
+    struct list watches;
+    size_t watch_count;
+    struct pollfd *fds;
+    size_t fds_capacity;
+    bool watches_running;
+
+    pthread_mutex_t lock; /* over the posts */
+    struct post *posts, **posts_end;
+    atomic_bool stopping;
+};
+
+/* ---- timers: a binary heap by due time ---- */
+
+static bool earlier(const struct timer *a, const struct timer *b)
+{
+    return a->due_ms < b->due_ms;
+}
+
+static void place(struct reactor *reactor, struct timer *timer, size_t index)
+{
+    reactor->heap[index] = timer;
+    timer->at = index + 1;
+}
+
+static void sift_up(struct reactor *reactor, size_t index)
+{
+    struct timer *timer = reactor->heap[index];
+    while (index > 0 && earlier(timer, reactor->heap[(index - 1) / 2])) {
+        place(reactor, reactor->heap[(index - 1) / 2], index);
+        index = (index - 1) / 2;
+    }
+    place(reactor, timer, index);
+}
+
+static void sift_down(struct reactor *reactor, size_t index)
+{
+    struct timer *timer = reactor->heap[index];
+    for (;;) {
+        size_t child = 2 * index + 1;
+        if (child >= reactor->heap_count)
+            break;
+        if (child + 1 < reactor->heap_count && earlier(reactor->heap[child + 1], reactor->heap[child]))
+            child++;
+        if (!earlier(reactor->heap[child], timer))
+            break;
+        place(reactor, reactor->heap[child], index);
+        index = child;
+    }
+    place(reactor, timer, index);
+}
+
+void timer_init(struct timer *timer, reactor_fn *fn, void *user)
+{
+    *timer = (struct timer){.fn = fn, .user = user};
+}
+
+void timer_stop(struct reactor *reactor, struct timer *timer)
+{
+    if (!timer->at)
+        return;
+    size_t index = timer->at - 1;
+    timer->at = 0;
+    struct timer *last = reactor->heap[--reactor->heap_count];
+    if (last == timer)
+        return;
+    place(reactor, last, index);
+    sift_up(reactor, index);
+    sift_down(reactor, last->at - 1);
+}
+
+void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms)
+{
+    timer_stop(reactor, timer);
+    timer->due_ms = clock_monotonic_ms(reactor->clock) + (delay_ms > 0 ? delay_ms : 0);
+    mem_grow(&reactor->heap, &reactor->heap_capacity, reactor->heap_count, sizeof *reactor->heap);
+    place(reactor, timer, reactor->heap_count++);
+    sift_up(reactor, timer->at - 1);
+}
+
+static void fire_timers(struct reactor *reactor)
+{
+    while (reactor->heap_count && reactor->heap[0]->due_ms <= reactor->now_ms) {
+        struct timer *timer = reactor->heap[0];
+        timer_stop(reactor, timer);
+        timer->fn(timer->user);
+    }
+}
+
+/* ---- tasks and posts ---- */
+
+void task_init(struct task *task, reactor_fn *fn, void *user)
+{
+    *task = (struct task){.fn = fn, .user = user};
+    list_init(&task->link);
+}
+
+void task_defer(struct reactor *reactor, struct task *task)
+{
+    if (list_empty(&task->link))
+        list_append(&reactor->tasks, &task->link);
+}
+
+void task_cancel(struct task *task)
+{
+    list_remove(&task->link);
+}
+
+/* Those deferred by now; what they defer waits for the next turn, so that completions get their turn. */
+static void run_tasks(struct reactor *reactor)
+{
+    struct list batch;
+    if (list_empty(&reactor->tasks))
+        return;
+    batch = reactor->tasks;
+    batch.next->prev = batch.prev->next = &batch;
+    list_init(&reactor->tasks);
+    while (!list_empty(&batch)) {
+        struct task *task = list_entry(batch.next, struct task, link);
+        list_remove(&task->link);
+        task->fn(task->user);
+    }
+}
+
+void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user)
+{
+    struct post *post = mem_alloc(sizeof *post);
+    *post = (struct post){.fn = fn, .user = user};
+    pthread_mutex_lock(&reactor->lock);
+    *reactor->posts_end = post;
+    reactor->posts_end = &post->next;
+    struct poller *poller = reactor->poller;
+    poller->wake(poller);
+    pthread_mutex_unlock(&reactor->lock);
+}
+
+static struct post *take_posts(struct reactor *reactor)
+{
+    pthread_mutex_lock(&reactor->lock);
+    struct post *posts = reactor->posts;
+    reactor->posts = NULL;
+    reactor->posts_end = &reactor->posts;
+    pthread_mutex_unlock(&reactor->lock);
+    return posts;
+}
+
+static void run_posts(struct reactor *reactor)
+{
+    for (struct post *post = take_posts(reactor), *next; post; post = next) {
+        next = post->next;
+        post->fn(post->user);
+        free(post);
+    }
+}
+
+static bool has_posts(struct reactor *reactor)
+{
+    pthread_mutex_lock(&reactor->lock);
+    bool some = reactor->posts != NULL;
+    pthread_mutex_unlock(&reactor->lock);
+    return some;
+}
+
+/* ---- file descriptors ---- */
+
+struct watch *reactor_watch(struct reactor *reactor, int fd, short events, reactor_fn *fn, void *user)
+{
+    struct watch *watch = mem_zero(sizeof *watch);
+    *watch = (struct watch){.reactor = reactor, .fd = fd, .events = events, .fn = fn, .user = user};
+    list_append(&reactor->watches, &watch->link);
+    reactor->watch_count++;
+    return watch;
+}
+
+void watch_free(struct watch *watch)
+{
+    if (!watch)
+        return;
+    watch->gone = true;
+    if (watch->reactor->watches_running)
+        return; /* run_watches frees it */
+    watch->reactor->watch_count--;
+    list_remove(&watch->link);
+    free(watch);
+}
+
+static void run_watches(struct reactor *reactor, size_t count)
+{
+    struct watch *watch;
+    size_t i = 0;
+    list_each(watch, &reactor->watches, struct watch, link)
+        watch->ready = i < count && reactor->fds[i++].revents != 0;
+    reactor->watches_running = true;
+    list_each(watch, &reactor->watches, struct watch, link)
+        if (watch->ready && !watch->gone)
+            watch->fn(watch->user);
+    reactor->watches_running = false;
+    list_each(watch, &reactor->watches, struct watch, link)
+        if (watch->gone)
+            watch_free(watch);
+}
+
+static size_t fill_fds(struct reactor *reactor)
+{
+    size_t count = 0;
+    struct watch *watch;
+    if (reactor->fds_capacity < reactor->watch_count) {
+        reactor->fds_capacity = reactor->watch_count + 8;
+        reactor->fds = mem_resize(reactor->fds, reactor->fds_capacity * sizeof *reactor->fds);
+    }
+    list_each(watch, &reactor->watches, struct watch, link)
+        reactor->fds[count++] = (struct pollfd){.fd = watch->fd, .events = watch->events};
+    return count;
+}
+
+/* ---- the plain poller ---- */
+
+static void plain_wait(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms)
+{
+    struct reactor *reactor = list_entry(poller, struct reactor, plain);
+    struct pollfd *all = mem_alloc((count + 1) * sizeof *all);
+    for (size_t i = 0; i < count; i++)
+        all[i] = fds[i];
+    all[count] = (struct pollfd){.fd = reactor->wake_fd, .events = POLLIN};
+    poll(all, (nfds_t)count + 1, (int)timeout_ms);
+    for (size_t i = 0; i < count; i++)
+        fds[i].revents = all[i].revents;
+    uint64_t wakes;
+    if (all[count].revents && read(reactor->wake_fd, &wakes, sizeof wakes) < 0)
+        wakes = 0; /* another wake is on its way */
+    free(all);
+}
+
+static void plain_wake(struct poller *poller)
+{
+    struct reactor *reactor = list_entry(poller, struct reactor, plain);
+    uint64_t one = 1;
+    if (write(reactor->wake_fd, &one, sizeof one) < 0)
+        return; /* the counter is full: a wake is pending */
+}
+
+/* ---- the loop ---- */
+
+struct reactor *reactor_new(struct clock *clock)
+{
+    struct reactor *reactor = mem_zero(sizeof *reactor);
+    reactor->clock = clock;
+    reactor->plain = (struct poller){.wait = plain_wait, .wake = plain_wake};
+    reactor->poller = &reactor->plain;
+    reactor->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    reactor->posts_end = &reactor->posts;
+    reactor->now_ms = clock_monotonic_ms(clock);
+    list_init(&reactor->tasks);
+    list_init(&reactor->watches);
+    pthread_mutex_init(&reactor->lock, NULL);
+    return reactor;
+}
+
+void reactor_free(struct reactor *reactor)
+{
+    struct watch *watch;
+    if (!reactor)
+        return;
+    list_each(watch, &reactor->watches, struct watch, link)
+        watch_free(watch);
+    for (struct post *post = take_posts(reactor), *next; post; post = next) {
+        next = post->next;
+        free(post);
+    }
+    close(reactor->wake_fd);
+    pthread_mutex_destroy(&reactor->lock);
+    free(reactor->heap);
+    free(reactor->fds);
+    free(reactor);
+}
+
+void reactor_set_poller(struct reactor *reactor, struct poller *poller)
+{
+    pthread_mutex_lock(&reactor->lock);
+    reactor->poller = poller ? poller : &reactor->plain;
+    pthread_mutex_unlock(&reactor->lock);
+}
+
+struct clock *reactor_clock(const struct reactor *reactor)
+{
+    return reactor->clock;
+}
+
+int64_t reactor_now_ms(const struct reactor *reactor)
+{
+    return reactor->now_ms;
+}
+
+static int64_t wait_time(struct reactor *reactor, int64_t wait_max_ms)
+{
+    if (!list_empty(&reactor->tasks) || has_posts(reactor) || atomic_load(&reactor->stopping))
+        return 0;
+    int64_t wait = wait_max_ms < WAIT_MS_MAX ? wait_max_ms : WAIT_MS_MAX;
+    if (reactor->heap_count) {
+        int64_t until = reactor->heap[0]->due_ms - clock_monotonic_ms(reactor->clock);
+        wait = until < wait ? until : wait;
+    }
+    return wait > 0 ? wait : 0;
+}
+
+void reactor_turn(struct reactor *reactor, int64_t wait_max_ms)
+{
+    reactor->now_ms = clock_monotonic_ms(reactor->clock);
+    run_posts(reactor);
+    fire_timers(reactor);
+    run_tasks(reactor);
+    size_t count = fill_fds(reactor);
+    reactor->poller->wait(reactor->poller, reactor->fds, count, wait_time(reactor, wait_max_ms));
+    reactor->now_ms = clock_monotonic_ms(reactor->clock);
+    run_watches(reactor, count);
+}
+
+void reactor_run(struct reactor *reactor)
+{
+    while (!atomic_load(&reactor->stopping))
+        reactor_turn(reactor, WAIT_MS_MAX);
+    atomic_store(&reactor->stopping, false);
+}
+
+void reactor_stop(struct reactor *reactor)
+{
+    atomic_store(&reactor->stopping, true);
+    pthread_mutex_lock(&reactor->lock);
+    reactor->poller->wake(reactor->poller);
+    pthread_mutex_unlock(&reactor->lock);
+}

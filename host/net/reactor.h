@@ -1,0 +1,79 @@
+/* reactor.h: one thread, one event loop.
+ *
+ * A reactor runs timers, tasks and file descriptor callbacks one after the other on the thread that turns
+ * it; only reactor_post and reactor_stop may be called from elsewhere. How it waits is the poller's
+ * business: libcurl's poll in the program, a jump of the virtual clock in a simulation. */
+#ifndef TIDEMILL_NET_REACTOR_H
+#define TIDEMILL_NET_REACTOR_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+
+struct reactor;
+
+typedef void reactor_fn(void *user);
+
+/* Wait until something happens on `fds` or on what the poller itself looks after, until woken, or until
+ * `timeout_ms` passed; then handle the poller's own completions and leave revents in `fds`. */
+struct poller {
+    void (*wait)(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms);
+    void (*wake)(struct poller *poller); /* from any thread */
+};
+
+struct reactor *reactor_new(struct clock *clock);
+void reactor_free(struct reactor *reactor);
+
+/* A plain poll(2) until one is set; the poller must outlive the reactor's last turn. NULL: back to that. */
+void reactor_set_poller(struct reactor *reactor, struct poller *poller);
+
+struct clock *reactor_clock(const struct reactor *reactor);
+int64_t reactor_now_ms(const struct reactor *reactor);  /* monotonic, as of the start of this turn */
+
+/* One turn: what was posted, timers that are due, tasks, then wait. `wait_max_ms` bounds the waiting. */
+void reactor_turn(struct reactor *reactor, int64_t wait_max_ms);
+
+/* Turns until reactor_stop. */
+void reactor_run(struct reactor *reactor);
+void reactor_stop(struct reactor *reactor); /* from any thread */
+
+/* Run `fn` on the reactor's thread; from any thread. Order per calling thread is kept. */
+void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user);
+
+/* A timer is a value inside its owner: zero it, timer_init, and stop it before the owner goes. */
+struct timer {
+    reactor_fn *fn;
+    void *user;
+    int64_t due_ms;
+    size_t at; /* place in the heap + 1; 0: not set */
+};
+
+void timer_init(struct timer *timer, reactor_fn *fn, void *user);
+void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms); /* moves one that is set */
+void timer_stop(struct reactor *reactor, struct timer *timer);
+static inline bool timer_is_set(const struct timer *timer)
+{
+    return timer->at != 0;
+}
+
+/* A task runs once, soon, from the top of the stack. It lives inside its owner, as a timer does. */
+struct task {
+    struct list link;
+    reactor_fn *fn;
+    void *user;
+};
+
+void task_init(struct task *task, reactor_fn *fn, void *user);
+void task_defer(struct reactor *reactor, struct task *task); /* nothing when it waits already */
+void task_cancel(struct task *task);
+
+/* Call `fn` whenever `fd` is ready for `events` (POLLIN ...). */
+struct watch;
+struct watch *reactor_watch(struct reactor *reactor, int fd, short events, reactor_fn *fn, void *user);
+void watch_free(struct watch *watch);
+
+#endif

@@ -1,0 +1,18 @@
+/* transport_curl.h: the transport that goes out over the network, and the poller of its reactor.
+ *
+ * Certificates and host names are always verified. HTTPS_PROXY, http_proxy and NO_PROXY are obeyed as
+ * libcurl does. */
+#ifndef TIDEMILL_NET_TRANSPORT_CURL_H
+#define TIDEMILL_NET_TRANSPORT_CURL_H
+
+#include "net/reactor.h"
+#include "net/transport.h"
+
+struct transport_curl_options {
+    long connections;      /* open at once; further requests wait their turn */
+    const char *ca_bundle; /* a PEM file instead of the system's; NULL: the system's */
+};
+
+struct transport *transport_curl_new(struct reactor *reactor, const struct transport_curl_options *options);
+
+#endif
