@@ -1,0 +1,405 @@
+/* client.c: the life of a call: credentials, sign, send, and perhaps again. */
+#include "aws/client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "aws/credentials.h"
+#include "aws/profile.h"
+#include "aws/retry.h"
+#include "aws/sigv4.h"
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#define ATTEMPTS_DEFAULT 3
+#define CONNECT_TIMEOUT_MS 3100
+/* A signature may be off by five minutes; below this our clock is left alone. */
+#define SKEW_IGNORED_MS 60000
+#define SERVICE_COUNT 2
+
+#ifndef TIDEMILL_VERSION
+#define TIDEMILL_VERSION "dev"
+#endif
+
+static const struct {
+    const char *host;     /* before ".<region>.amazonaws.com" */
+    const char *target;   /* X-Amz-Target's prefix */
+    const char *variable; /* AWS_ENDPOINT_URL_... */
+} services[SERVICE_COUNT] = {
+    [AWS_DYNAMODB] = {"dynamodb", "DynamoDB_20120810", "AWS_ENDPOINT_URL_DYNAMODB"},
+    [AWS_DYNAMODB_STREAMS] = {"streams.dynamodb", "DynamoDBStreams_20120810",
+                              "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"},
+};
+
+struct aws_client {
+    struct reactor *reactor;
+    struct transport *transport;
+    struct log *log;
+    struct credentials *credentials;
+    struct retry_budget budget;
+    struct sigv4_cache signing;
+    int64_t call_timeout_ms;
+    char *region;
+    char *endpoints[SERVICE_COUNT];
+    int64_t date_ahead_ms; /* of the last Date header over our clock */
+    int64_t skew_ms;       /* what signatures add: date_ahead_ms when it is large */
+    uint64_t random;
+};
+
+struct aws_call {
+    struct aws_client *client;
+    struct aws_request request;
+    aws_done_fn *done;
+    void *user;
+    struct task start;
+    struct timer pause; /* before a repetition */
+    struct credentials_wait wait;
+    struct transport_call *sent;
+    int64_t deadline_ms; /* monotonic */
+    int attempt;         /* from 1 */
+    int attempts_max;
+    int tokens;          /* of the budget, for the last repetition */
+    bool refreshed;      /* credentials were fetched anew for this call */
+    bool reclocked;      /* the clock was corrected for this call */
+};
+
+/* ---- the client ---- */
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static char *find_region(const struct config_aws *config, const struct profiles *profiles)
+{
+    const char *region = config->region;
+    region = region ? region : environment("AWS_REGION");
+    region = region ? region : environment("AWS_DEFAULT_REGION");
+    region = region ? region : profiles_get(profiles, profile_name(config->profile), "region");
+    return mem_string(region);
+}
+
+/* An endpoint set by hand, for one service before that for all, the INI before the environment. */
+static const char *set_endpoint(const struct config_aws *config, const char *one, const char *variable)
+{
+    const char *endpoint = one ? one : config->endpoint;
+    endpoint = endpoint ? endpoint : environment(variable);
+    return endpoint ? endpoint : environment("AWS_ENDPOINT_URL");
+}
+
+static char *with_slash(const char *url)
+{
+    size_t size = strlen(url);
+    return mem_printf("%s%s", url, size && url[size - 1] == '/' ? "" : "/");
+}
+
+static bool find_endpoints(struct aws_client *client, const struct config_aws *config, struct err *err)
+{
+    const char *own[SERVICE_COUNT] = {config->endpoint_dynamodb, config->endpoint_streams};
+    for (int i = 0; i < SERVICE_COUNT; i++) {
+        const char *set = set_endpoint(config, own[i], services[i].variable);
+        if (!set && !client->region)
+            return err_set(err, ERR_CONFIG, "no AWS region: set region in [aws], or AWS_REGION");
+        const char *suffix =
+            client->region && strncmp(client->region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
+        client->endpoints[i] =
+            set ? with_slash(set)
+                : mem_printf("https://%s.%s.%s/", services[i].host, client->region, suffix);
+    }
+    if (!client->region)
+        client->region = mem_string("us-east-1"); /* with endpoints of one's own it only names the signature */
+    return true;
+}
+
+struct aws_client *aws_client_new(struct reactor *reactor, struct transport *transport,
+                                  const struct config_aws *config, struct log *log, struct err *err)
+{
+    struct aws_client *client = mem_zero(sizeof *client);
+    struct profiles *profiles = profiles_load();
+    client->reactor = reactor;
+    client->transport = transport;
+    client->log = log;
+    client->call_timeout_ms = config->call_timeout_ms;
+    client->region = find_region(config, profiles);
+    client->random = (uint64_t)clock_wall_ms(reactor_clock(reactor)) ^ (uint64_t)(uintptr_t)client;
+    retry_budget_init(&client->budget);
+    profiles_free(profiles);
+    if (!find_endpoints(client, config, err)) {
+        aws_client_free(client);
+        return NULL;
+    }
+    client->credentials = credentials_new(
+        reactor, transport,
+        &(struct credentials_options){
+            .profile = config->profile,
+            .region = client->region,
+            .endpoint_sts = set_endpoint(config, config->endpoint_sts, "AWS_ENDPOINT_URL_STS"),
+            .log = log,
+        });
+    return client;
+}
+
+void aws_client_free(struct aws_client *client)
+{
+    if (!client)
+        return;
+    credentials_free(client->credentials);
+    for (int i = 0; i < SERVICE_COUNT; i++)
+        free(client->endpoints[i]);
+    free(client->region);
+    explicit_bzero(&client->signing, sizeof client->signing);
+    free(client);
+}
+
+const char *aws_client_region(const struct aws_client *client)
+{
+    return client->region;
+}
+
+static int64_t wall_ms(const struct aws_client *client)
+{
+    return clock_wall_ms(reactor_clock(client->reactor));
+}
+
+int64_t aws_client_earliest_now_ms(const struct aws_client *client)
+{
+    return wall_ms(client) + (client->date_ahead_ms < 0 ? client->date_ahead_ms : 0);
+}
+
+static uint64_t next_random(struct aws_client *client)
+{
+    return client->random = hash_mix(client->random + 0x9e3779b97f4a7c15ull);
+}
+
+/* Learn from the Date header how far the service's clock is from ours. */
+static void learn_clock(struct aws_client *client, const struct transport_response *response)
+{
+    char text[64];
+    struct tm tm = {0};
+    if (!transport_header(response, "date", text, sizeof text) ||
+        !strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
+        return;
+    client->date_ahead_ms = (int64_t)timegm(&tm) * 1000 - wall_ms(client);
+    int64_t distance = llabs(client->date_ahead_ms);
+    client->skew_ms = distance > SKEW_IGNORED_MS ? client->date_ahead_ms : 0;
+    credentials_set_skew(client->credentials, client->skew_ms);
+}
+
+/* ---- one call ---- */
+
+static void call_free(struct aws_call *call)
+{
+    timer_stop(call->client->reactor, &call->pause);
+    task_cancel(&call->start);
+    credentials_cancel(&call->wait);
+    buf_fini(&call->request.body);
+    free(call);
+}
+
+void aws_cancel(struct aws_call *call)
+{
+    if (!call)
+        return;
+    if (call->sent)
+        transport_cancel(call->client->transport, call->sent);
+    call_free(call);
+}
+
+static void finish(struct aws_call *call, struct transport_response *response, const struct err *err)
+{
+    aws_done_fn *done = call->done;
+    void *user = call->user;
+    call_free(call);
+    done(user, response, err);
+}
+
+/* The service's error: "__type" is "com.amazonaws.dynamodb.v20120810#Code", or only the code. */
+static void read_error(const struct aws_call *call, const struct transport_response *response,
+                       struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    const struct json *root =
+        response->body.size ? json_parse(&arena, response->body.data, response->body.size, NULL) : NULL;
+    const char *code = json_string(&arena, json_get(root, "__type"));
+    const char *message = json_string(&arena, json_get(root, "message"));
+    char header[128];
+    if (!message)
+        message = json_string(&arena, json_get(root, "Message"));
+    if (!code && transport_header(response, "x-amzn-errortype", header, sizeof header)) {
+        header[strcspn(header, ":")] = '\0';
+        code = header;
+    }
+    const char *hash = code ? strrchr(code, '#') : NULL;
+    code = hash ? hash + 1 : code;
+    if (code)
+        err_set(err, ERR_SERVICE, "%s: %s: %s", call->request.operation, code, message ? message : "no message");
+    else
+        err_set(err, ERR_SERVICE, "%s: HTTP status %d from %s", call->request.operation, response->status,
+                call->client->endpoints[call->request.service]);
+    err->http_status = response->status;
+    snprintf(err->service, sizeof err->service, "%s", code ? code : "");
+    arena_fini(&arena);
+}
+
+static bool is_one_of(const char *code, const char *const *codes)
+{
+    for (; *codes; codes++)
+        if (strcmp(*codes, code) == 0)
+            return true;
+    return false;
+}
+
+/* Worth another attempt at once, without a token: we now know better who we are or what time it is. */
+static bool corrected(struct aws_call *call, const struct err *err, int64_t skew_before_ms)
+{
+    static const char *const credentials[] = {"ExpiredToken", "ExpiredTokenException",
+                                              "UnrecognizedClientException", "InvalidClientTokenId", NULL};
+    static const char *const clock[] = {"RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException",
+                                        "SignatureDoesNotMatch", "RequestInTheFuture", NULL};
+    if (err->code != ERR_SERVICE)
+        return false;
+    if (!call->refreshed && is_one_of(err->service, credentials)) {
+        call->refreshed = true;
+        credentials_refused(call->client->credentials);
+        return true;
+    }
+    if (!call->reclocked && is_one_of(err->service, clock) &&
+        llabs(call->client->skew_ms - skew_before_ms) > SKEW_IGNORED_MS) {
+        call->reclocked = true;
+        log_warn(call->client->log, "aws", "this machine's clock is %lld s off; signing with the service's",
+                 (long long)(call->client->skew_ms / 1000));
+        return true;
+    }
+    return false;
+}
+
+static int64_t left_ms(const struct aws_call *call)
+{
+    return call->deadline_ms - clock_monotonic_ms(reactor_clock(call->client->reactor));
+}
+
+static void repeat_or_finish(struct aws_call *call, struct transport_response *response, struct err *err)
+{
+    struct aws_client *client = call->client;
+    enum retry_kind kind = retry_kind(err);
+    if (kind != RETRY_NEVER && call->attempt < call->attempts_max) {
+        int64_t delay = retry_delay_ms(kind, call->attempt + 1, next_random(client));
+        int tokens = delay < left_ms(call) ? retry_budget_take(&client->budget, err) : 0;
+        if (tokens) {
+            log_debug(client->log, "aws", "%s; attempt %d in %lld ms", err->text, call->attempt + 1,
+                      (long long)delay);
+            call->tokens = tokens;
+            timer_set(client->reactor, &call->pause, delay);
+            return;
+        }
+    }
+    finish(call, response, err);
+}
+
+static void begin_attempt(void *user);
+
+static void on_response(void *user, struct transport_response *response, const struct err *err)
+{
+    struct aws_call *call = user;
+    struct aws_client *client = call->client;
+    int64_t skew_before_ms = client->skew_ms;
+    struct err problem = {0};
+    call->sent = NULL;
+    if (response)
+        learn_clock(client, response);
+    if (response && response->status == 200) {
+        retry_budget_give(&client->budget, call->tokens);
+        finish(call, response, NULL);
+        return;
+    }
+    if (response)
+        read_error(call, response, &problem);
+    else {
+        problem = *err;
+        err_prefix(&problem, "%s", call->request.operation);
+    }
+    if (corrected(call, &problem, skew_before_ms))
+        timer_set(client->reactor, &call->pause, 0);
+    else
+        repeat_or_finish(call, response, &problem);
+}
+
+static void on_credentials(void *user, const struct sigv4_identity *identity, const struct err *err)
+{
+    struct aws_call *call = user;
+    struct aws_client *client = call->client;
+    if (!identity) {
+        finish(call, NULL, err);
+        return;
+    }
+    const char *headers[7] = {"Content-Type: application/x-amz-json-1.0", NULL,
+                              "User-Agent: tidemill/" TIDEMILL_VERSION};
+    char target[128];
+    snprintf(target, sizeof target, "X-Amz-Target: %s.%s", services[call->request.service].target,
+             call->request.operation);
+    headers[1] = target;
+    struct sigv4_headers added;
+    struct sigv4_request to_sign = {
+        .method = "POST",
+        .url = client->endpoints[call->request.service],
+        .headers = headers,
+        .body = call->request.body.data,
+        .body_size = call->request.body.size,
+        .region = client->region,
+        .service = "dynamodb", /* Streams too signs as dynamodb */
+        .wall_ms = wall_ms(client) + client->skew_ms,
+    };
+    sigv4_sign(identity, &to_sign, &client->signing, &added);
+    headers[3] = added.date;
+    headers[4] = added.authorization.data;
+    headers[5] = added.token.size ? added.token.data : NULL;
+    int attempts_left = call->attempts_max - call->attempt + 1;
+    int64_t left = left_ms(call);
+    struct transport_request request = {
+        .method = "POST",
+        .url = client->endpoints[call->request.service],
+        .headers = headers,
+        .body = call->request.body.data,
+        .body_size = call->request.body.size,
+        .timeout_ms = left > attempts_left ? left / attempts_left : 1,
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+    };
+    call->sent = transport_send(client->transport, &request, on_response, call);
+    sigv4_headers_fini(&added);
+}
+
+static void begin_attempt(void *user)
+{
+    struct aws_call *call = user;
+    call->attempt++;
+    if (left_ms(call) <= 0) {
+        struct err err = {0};
+        err_set(&err, ERR_TIMEOUT, "%s: no success within call_timeout", call->request.operation);
+        finish(call, NULL, &err);
+        return;
+    }
+    credentials_get(call->client->credentials, &call->wait, on_credentials, call);
+}
+
+struct aws_call *aws_send(struct aws_client *client, struct aws_request *request, aws_done_fn *done,
+                          void *user)
+{
+    struct aws_call *call = mem_zero(sizeof *call);
+    call->client = client;
+    call->request = *request;
+    request->body = BUF_INIT;
+    call->done = done;
+    call->user = user;
+    call->attempts_max = request->attempts ? request->attempts : ATTEMPTS_DEFAULT;
+    call->deadline_ms = clock_monotonic_ms(reactor_clock(client->reactor)) + client->call_timeout_ms;
+    list_init(&call->wait.link);
+    timer_init(&call->pause, begin_attempt, call);
+    task_init(&call->start, begin_attempt, call);
+    task_defer(client->reactor, &call->start);
+    return call;
+}
