@@ -1,0 +1,465 @@
+/* lua_value.c: reading and writing values. Depth is bounded by json_parse on the way in and by
+ * DEPTH_MAX on the way out, so recursion is too. */
+#include "value/lua_value.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "value/decimal.h"
+#include "value/types.h"
+
+#define DEPTH_MAX 40 /* DynamoDB allows 32 */
+
+void value_open(lua_State *L)
+{
+    types_open(L);
+}
+
+/* ---- reading ---- */
+
+static bool push_binary(lua_State *L, const struct json *value, struct err *err)
+{
+    if (value->type != JSON_STRING || value->size % 4 != 0)
+        return err_set(err, ERR_PARSE, "B holds no base64");
+    unsigned char *bytes = mem_alloc(value->size / 4 * 3 + 1);
+    int size = EVP_DecodeBlock(bytes, (const unsigned char *)value->text, (int)value->size);
+    if (size >= 0 && value->size) /* the padding is decoded as zeros */
+        size -= (value->text[value->size - 1] == '=') + (value->text[value->size - 2] == '=');
+    if (size >= 0)
+        value_push_binary(L, bytes, (size_t)size);
+    free(bytes);
+    return size >= 0 || err_set(err, ERR_PARSE, "B holds no base64");
+}
+
+static bool push_list(lua_State *L, const struct json *list, struct err *err)
+{
+    int index = 0;
+    if (list->type != JSON_ARRAY)
+        return err_set(err, ERR_PARSE, "L holds no array");
+    luaL_checkstack(L, 4, "values nested too deeply");
+    lua_createtable(L, (int)list->count, 0);
+    value_mark_list(L);
+    json_each(item, list) {
+        if (!value_push(L, item, err)) {
+            lua_pop(L, 1);
+            return false;
+        }
+        lua_rawseti(L, -2, ++index);
+    }
+    return true;
+}
+
+static bool push_set(lua_State *L, const struct json *set, char kind, struct err *err)
+{
+    int index = 0;
+    if (set->type != JSON_ARRAY)
+        return err_set(err, ERR_PARSE, "%cS holds no array", kind);
+    luaL_checkstack(L, 4, "values nested too deeply");
+    lua_createtable(L, (int)set->count, 0);
+    value_mark_set(L);
+    json_each(item, set) {
+        bool ok = item->type == JSON_STRING;
+        if (ok && kind == 'S')
+            lua_pushlstring(L, item->text, item->size);
+        else if (ok && kind == 'N')
+            value_push_number(L, item->text, item->size);
+        else
+            ok = ok && push_binary(L, item, err);
+        if (!ok) {
+            lua_pop(L, 1);
+            return err_set(err, ERR_PARSE, "%cS holds something else than strings", kind);
+        }
+        lua_rawseti(L, -2, ++index);
+    }
+    return true;
+}
+
+bool value_push_item(lua_State *L, const struct json *item, struct err *err)
+{
+    if (!item || item->type != JSON_OBJECT)
+        return err_set(err, ERR_PARSE, "not an item");
+    luaL_checkstack(L, 4, "values nested too deeply");
+    lua_createtable(L, 0, (int)item->count);
+    json_each(attribute, item) {
+        lua_pushlstring(L, attribute->key, attribute->key_size);
+        if (!value_push(L, attribute, err)) {
+            lua_pop(L, 2);
+            return false;
+        }
+        lua_rawset(L, -3);
+    }
+    return true;
+}
+
+static bool push_of_type(lua_State *L, const struct json *value, char type, struct err *err)
+{
+    bool string = value->type == JSON_STRING;
+    switch (type) {
+    case 'S':
+        if (!string)
+            break;
+        lua_pushlstring(L, value->text, value->size);
+        return true;
+    case 'N':
+        if (!string)
+            break;
+        value_push_number(L, value->text, value->size);
+        return true;
+    case 'B':
+        return push_binary(L, value, err);
+    case 'M':
+        return value_push_item(L, value, err);
+    case 'L':
+        return push_list(L, value, err);
+    default:
+        break;
+    }
+    return err_set(err, ERR_PARSE, "%c holds no string", type);
+}
+
+bool value_push(lua_State *L, const struct json *attribute, struct err *err)
+{
+    const struct json *value = attribute->type == JSON_OBJECT ? attribute->child : NULL;
+    if (!value || value->next)
+        return err_set(err, ERR_PARSE, "an attribute value has exactly one type");
+    if (value->key_size == 1 && strchr("SNBML", value->key[0]) && value->key[0])
+        return push_of_type(L, value, value->key[0], err);
+    if (value->key_size == 2 && value->key[1] == 'S' && strchr("SNB", value->key[0]) && value->key[0])
+        return push_set(L, value, value->key[0], err);
+    if (json_key_is(value, "BOOL")) {
+        lua_pushboolean(L, value->type == JSON_TRUE);
+        return true;
+    }
+    if (json_key_is(value, "NULL")) {
+        value_push_null(L);
+        return true;
+    }
+    return err_set(err, ERR_PARSE, "%.*s is not an attribute type", (int)value->key_size, value->key);
+}
+
+void value_push_json(lua_State *L, const struct json *json)
+{
+    int index = 0;
+    luaL_checkstack(L, 4, "values nested too deeply");
+    switch (json->type) {
+    case JSON_NULL:
+        value_push_null(L);
+        return;
+    case JSON_FALSE:
+    case JSON_TRUE:
+        lua_pushboolean(L, json->type == JSON_TRUE);
+        return;
+    case JSON_NUMBER:
+        value_push_number(L, json->text, json->size);
+        return;
+    case JSON_STRING:
+        lua_pushlstring(L, json->text, json->size);
+        return;
+    case JSON_ARRAY:
+        lua_createtable(L, (int)json->count, 0);
+        value_mark_list(L);
+        json_each(item, json) {
+            value_push_json(L, item);
+            lua_rawseti(L, -2, ++index);
+        }
+        return;
+    default:
+        lua_createtable(L, 0, (int)json->count);
+        json_each(member, json) {
+            lua_pushlstring(L, member->key, member->key_size);
+            value_push_json(L, member);
+            lua_rawset(L, -3);
+        }
+    }
+}
+
+/* ---- writing ---- */
+
+/* Where in the value the writer stands, for errors: linked through the C stack. */
+struct place {
+    const struct place *up;
+    const char *key; /* NULL: an index, or the root */
+    lua_Integer index;
+    int depth;
+};
+
+struct writer {
+    lua_State *L;
+    struct buf *out;
+    struct err *err;
+    bool typed; /* {"S": ...} and so on, else plain JSON */
+};
+
+static void add_place(struct buf *out, const struct place *place)
+{
+    if (!place->up)
+        return;
+    add_place(out, place->up);
+    if (place->key)
+        buf_printf(out, ".%s", place->key);
+    else
+        buf_printf(out, "[%lld]", (long long)place->index);
+}
+
+static bool refuse(struct writer *w, const struct place *place, const char *what)
+{
+    struct buf path = BUF_INIT;
+    add_place(&path, place);
+    err_set(w->err, ERR_SCRIPT, "%s%s%s", path.size ? path.data + (path.data[0] == '.') : "",
+            path.size ? ": " : "", what);
+    buf_fini(&path);
+    return false;
+}
+
+static bool write_value(struct writer *w, int index, const struct place *place);
+
+static bool write_text(struct writer *w, const char *type, const char *text, size_t size)
+{
+    if (w->typed)
+        buf_printf(w->out, "{\"%s\":", type);
+    json_write_string(w->out, text, size);
+    if (w->typed)
+        buf_add_char(w->out, '}');
+    return true;
+}
+
+static void write_base64(struct buf *out, const struct binary *binary)
+{
+    size_t room = (binary->size + 2) / 3 * 4;
+    buf_add_char(out, '"');
+    buf_reserve(out, room + 1);
+    int size = EVP_EncodeBlock((unsigned char *)out->data + out->size, (const unsigned char *)binary->bytes,
+                               (int)binary->size);
+    out->size += (size_t)size;
+    buf_add_char(out, '"');
+}
+
+/* The number at `index` as DynamoDB writes it; NULL where it is none that could be written. */
+static const char *number_text(lua_State *L, int index, char *text, size_t size)
+{
+    const struct decimal_text *decimal = types_decimal(L, index);
+    if (decimal)
+        return decimal->text;
+    if (lua_type(L, index) != LUA_TNUMBER)
+        return NULL;
+    if (lua_isinteger(L, index))
+        snprintf(text, size, "%lld", (long long)lua_tointeger(L, index));
+    else if (isfinite(lua_tonumber(L, index)))
+        double_shortest(lua_tonumber(L, index), text);
+    else
+        return NULL;
+    return text;
+}
+
+static bool write_number(struct writer *w, int index, const struct place *place)
+{
+    char room[48];
+    const char *text = number_text(w->L, index, room, sizeof room);
+    if (!text)
+        return refuse(w, place, "not a finite number");
+    buf_printf(w->out, w->typed ? "{\"N\":\"%s\"}" : "%s", text);
+    return true;
+}
+
+static bool write_userdata(struct writer *w, int index, const struct place *place)
+{
+    const struct binary *binary = types_binary(w->L, index);
+    if (types_is_null(w->L, index)) {
+        buf_add_text(w->out, w->typed ? "{\"NULL\":true}" : "null");
+        return true;
+    }
+    if (types_decimal(w->L, index))
+        return write_number(w, index, place);
+    if (!binary)
+        return refuse(w, place, "a value of this kind cannot be written");
+    if (!w->typed)
+        return refuse(w, place, "JSON has no binary; use tostring, or encode it");
+    buf_add_literal(w->out, "{\"B\":");
+    write_base64(w->out, binary);
+    buf_add_char(w->out, '}');
+    return true;
+}
+
+/* 'S', 'N' or 'B' for an element of a set, 0 for what cannot be in one. */
+static char element_kind(lua_State *L, int index)
+{
+    if (lua_type(L, index) == LUA_TSTRING)
+        return 'S';
+    if (lua_type(L, index) == LUA_TNUMBER || types_decimal(L, index))
+        return 'N';
+    return types_binary(L, index) ? 'B' : 0;
+}
+
+static bool write_element(struct writer *w, int index, char kind, const struct place *place)
+{
+    char room[48];
+    size_t size;
+    if (element_kind(w->L, index) != kind)
+        return refuse(w, place, "the elements of a set are all strings, all numbers or all binaries");
+    if (kind == 'B') {
+        write_base64(w->out, types_binary(w->L, index));
+    } else if (kind == 'S') {
+        const char *text = lua_tolstring(w->L, index, &size);
+        json_write_string(w->out, text, size);
+    } else {
+        const char *text = number_text(w->L, index, room, sizeof room);
+        if (!text)
+            return refuse(w, place, "not a finite number");
+        buf_printf(w->out, "\"%s\"", text);
+    }
+    return true;
+}
+
+static bool write_set(struct writer *w, int index, const struct place *place)
+{
+    lua_Integer count = (lua_Integer)lua_rawlen(w->L, index);
+    if (count == 0)
+        return refuse(w, place, "a set cannot be empty");
+    lua_rawgeti(w->L, index, 1);
+    char kind = element_kind(w->L, -1);
+    lua_pop(w->L, 1);
+    buf_printf(w->out, "{\"%cS\":[", kind ? kind : 'S');
+    for (lua_Integer i = 1; i <= count; i++) {
+        struct place at = {place, NULL, i, place->depth + 1};
+        if (i > 1)
+            buf_add_char(w->out, ',');
+        lua_rawgeti(w->L, index, i);
+        if (!write_element(w, lua_gettop(w->L), kind, &at))
+            return false;
+        lua_pop(w->L, 1);
+    }
+    buf_add_literal(w->out, "]}");
+    return true;
+}
+
+static bool write_list(struct writer *w, int index, const struct place *place)
+{
+    lua_Integer count = (lua_Integer)lua_rawlen(w->L, index);
+    buf_add_text(w->out, w->typed ? "{\"L\":[" : "[");
+    for (lua_Integer i = 1; i <= count; i++) {
+        struct place at = {place, NULL, i, place->depth + 1};
+        if (i > 1)
+            buf_add_char(w->out, ',');
+        lua_rawgeti(w->L, index, i);
+        if (!write_value(w, lua_gettop(w->L), &at))
+            return false;
+        lua_pop(w->L, 1);
+    }
+    buf_add_text(w->out, w->typed ? "]}" : "]");
+    return true;
+}
+
+/* {"key": value, ...}; keys must be strings (numbers would come back as strings). */
+static bool write_members(struct writer *w, int index, const struct place *place)
+{
+    bool first = true;
+    buf_add_char(w->out, '{');
+    lua_pushnil(w->L);
+    while (lua_next(w->L, index)) {
+        if (lua_type(w->L, -2) != LUA_TSTRING)
+            return refuse(w, place, "a table is either a list (1, 2, 3 ...) or a map with string keys");
+        size_t size;
+        const char *key = lua_tolstring(w->L, -2, &size);
+        struct place at = {place, key, 0, place->depth + 1};
+        if (!first)
+            buf_add_char(w->out, ',');
+        first = false;
+        json_write_string(w->out, key, size);
+        buf_add_char(w->out, ':');
+        if (!write_value(w, lua_gettop(w->L), &at))
+            return false;
+        lua_pop(w->L, 1);
+    }
+    buf_add_char(w->out, '}');
+    return true;
+}
+
+static bool looks_like_list(lua_State *L, int index)
+{
+    size_t count = lua_rawlen(L, index), keys = 0;
+    if (count == 0)
+        return false;
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        lua_pop(L, 1);
+        keys++;
+    }
+    return keys == count;
+}
+
+static bool write_table(struct writer *w, int index, const struct place *place)
+{
+    enum value_mark mark = types_mark(w->L, index);
+    if (place->depth > DEPTH_MAX)
+        return refuse(w, place, "nested too deeply (or a table that holds itself)");
+    luaL_checkstack(w->L, 6, "values nested too deeply");
+    if (mark == MARK_SET && w->typed)
+        return write_set(w, index, place);
+    if (mark != MARK_NONE || looks_like_list(w->L, index))
+        return write_list(w, index, place);
+    if (w->typed)
+        buf_add_literal(w->out, "{\"M\":");
+    if (!write_members(w, index, place))
+        return false;
+    if (w->typed)
+        buf_add_char(w->out, '}');
+    return true;
+}
+
+static bool write_value(struct writer *w, int index, const struct place *place)
+{
+    size_t size;
+    const char *text;
+    switch (lua_type(w->L, index)) {
+    case LUA_TSTRING:
+        text = lua_tolstring(w->L, index, &size);
+        return write_text(w, "S", text, size);
+    case LUA_TNUMBER:
+        return write_number(w, index, place);
+    case LUA_TBOOLEAN:
+        buf_printf(w->out, w->typed ? "{\"BOOL\":%s}" : "%s", lua_toboolean(w->L, index) ? "true" : "false");
+        return true;
+    case LUA_TTABLE:
+        return write_table(w, index, place);
+    case LUA_TUSERDATA:
+        return write_userdata(w, index, place);
+    case LUA_TNIL:
+        return refuse(w, place, "nil cannot be written; use null");
+    default:
+        return refuse(w, place, "a value of this kind cannot be written");
+    }
+}
+
+static bool write_root(lua_State *L, int index, struct buf *out, bool typed, bool item, struct err *err)
+{
+    struct writer w = {.L = L, .out = out, .err = err, .typed = typed};
+    struct place root = {0};
+    int top = lua_gettop(L);
+    index = lua_absindex(L, index);
+    luaL_checkstack(L, 6, "values nested too deeply");
+    bool ok = item ? write_members(&w, index, &root) : write_value(&w, index, &root);
+    lua_settop(L, top);
+    return ok;
+}
+
+bool value_write(lua_State *L, int index, struct buf *out, struct err *err)
+{
+    return write_root(L, index, out, true, false, err);
+}
+
+bool value_write_item(lua_State *L, int index, struct buf *out, struct err *err)
+{
+    if (lua_type(L, index) != LUA_TTABLE)
+        return err_set(err, ERR_SCRIPT, "a table of attributes expected, got %s",
+                       lua_typename(L, lua_type(L, index)));
+    return write_root(L, index, out, true, true, err);
+}
+
+bool value_write_json(lua_State *L, int index, struct buf *out, struct err *err)
+{
+    return write_root(L, index, out, false, false, err);
+}

@@ -1,0 +1,41 @@
+/* lua_value.h: DynamoDB attribute values and plain JSON, to Lua and back.
+ *
+ * Nothing is lost on the way: what was read can be written back unchanged. N is a Lua integer or float when
+ * that is exactly the same number, else a decimal; B a binary; L a table marked as a list (so that an empty
+ * one stays a list); M a plain table; sets are tables marked as sets; NULL is the one value `null`. */
+#ifndef TIDEMILL_VALUE_LUA_VALUE_H
+#define TIDEMILL_VALUE_LUA_VALUE_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+
+/* Once per Lua state, before anything else here. */
+void value_open(lua_State *L);
+
+/* Push the value of {"S": "text"} and so on; false (nothing pushed) where it is none. */
+bool value_push(lua_State *L, const struct json *attribute, struct err *err);
+
+/* Push an item: {"name": {"S": ...}, ...} as a table. */
+bool value_push_item(lua_State *L, const struct json *item, struct err *err);
+
+/* Append {"S": "text"} ... for the value at `index`; `err` names the path to what cannot be written. */
+bool value_write(lua_State *L, int index, struct buf *out, struct err *err);
+
+/* Append {"name": {...}, ...} for the table at `index`, whose keys must be strings. */
+bool value_write_item(lua_State *L, int index, struct buf *out, struct err *err);
+
+/* Plain JSON: arrays are lists, numbers as N above, null is `null`. */
+void value_push_json(lua_State *L, const struct json *json);
+bool value_write_json(lua_State *L, int index, struct buf *out, struct err *err);
+
+void value_push_null(lua_State *L);
+void value_push_binary(lua_State *L, const void *bytes, size_t size);
+void value_push_number(lua_State *L, const char *text, size_t size); /* integer, float or decimal */
+void value_mark_list(lua_State *L); /* the table on top */
+void value_mark_set(lua_State *L);
+
+#endif

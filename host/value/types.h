@@ -1,0 +1,28 @@
+/* types.h: the Lua types that DynamoDB needs beside Lua's own. Private to value/. */
+#ifndef TIDEMILL_VALUE_TYPES_H
+#define TIDEMILL_VALUE_TYPES_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct binary {
+    size_t size;
+    char bytes[];
+};
+
+struct decimal_text {
+    size_t size;
+    char text[];
+};
+
+enum value_mark { MARK_NONE, MARK_LIST, MARK_SET };
+
+void types_open(lua_State *L);
+
+const struct binary *types_binary(lua_State *L, int index);        /* NULL: it is something else */
+const struct decimal_text *types_decimal(lua_State *L, int index);
+bool types_is_null(lua_State *L, int index);
+enum value_mark types_mark(lua_State *L, int index);               /* of a table */
+
+#endif
