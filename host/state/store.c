@@ -1,0 +1,122 @@
+/* store.c: batches, and the calls that go to the implementation. */
+#include "state/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct store_batch *store_batch_new(void)
+{
+    struct store_batch *batch = mem_zero(sizeof *batch);
+    batch->end = &batch->first;
+    return batch;
+}
+
+void store_batch_free(struct store_batch *batch)
+{
+    if (!batch)
+        return;
+    arena_fini(&batch->arena);
+    free(batch);
+}
+
+bool store_batch_empty(const struct store_batch *batch)
+{
+    return batch->first == NULL;
+}
+
+static struct store_write *add(struct store_batch *batch, enum store_write_kind kind)
+{
+    struct store_write *write = arena_alloc(&batch->arena, sizeof *write);
+    *write = (struct store_write){.kind = kind};
+    *batch->end = write;
+    batch->end = &write->next;
+    return write;
+}
+
+static void own(struct store_batch *batch, const char **text)
+{
+    if (!*text)
+        *text = "";
+    *text = arena_copy(&batch->arena, *text, strlen(*text));
+}
+
+void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoint *checkpoint)
+{
+    struct store_checkpoint *own_copy = &add(batch, WRITE_CHECKPOINT)->checkpoint;
+    *own_copy = *checkpoint;
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
+void store_put_follow(struct store_batch *batch, const struct store_follow *follow)
+{
+    struct store_follow *own_copy = &add(batch, WRITE_FOLLOW)->follow;
+    *own_copy = *follow;
+    own(batch, &own_copy->stream);
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->stream_arn);
+}
+
+void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter)
+{
+    struct store_dead_letter *own_copy = &add(batch, WRITE_DEAD_LETTER)->dead_letter;
+    *own_copy = *letter;
+    const char **texts[] = {&own_copy->handler,  &own_copy->stream_arn, &own_copy->shard,
+                            &own_copy->sequence, &own_copy->event_id,   &own_copy->keys,
+                            &own_copy->record,   &own_copy->error,      &own_copy->traceback};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        own(batch, texts[i]);
+}
+
+void store_put_event(struct store_batch *batch, const struct store_event *event)
+{
+    struct store_event *own_copy = &add(batch, WRITE_EVENT)->event;
+    *own_copy = *event;
+    const char **texts[] = {&own_copy->kind,          &own_copy->handler,     &own_copy->stream_arn, &own_copy->shard,
+                            &own_copy->from_sequence, &own_copy->to_sequence, &own_copy->text};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        own(batch, texts[i]);
+}
+
+void store_put_shard(struct store_batch *batch, const struct store_shard *shard)
+{
+    struct store_shard *own_copy = &add(batch, WRITE_SHARD)->shard;
+    *own_copy = *shard;
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
+void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard)
+{
+    struct store_shard *own_copy = &add(batch, WRITE_FORGET_SHARD)->shard;
+    *own_copy = (struct store_shard){.stream_arn = stream_arn, .shard = shard};
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
+void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
+{
+    store->ops->commit(store, batch, done, user);
+}
+
+void store_load(struct store *store, store_load_fn *done, void *user)
+{
+    store->ops->load(store, done, user);
+}
+
+void store_snapshot_free(struct store_snapshot *snapshot)
+{
+    if (!snapshot)
+        return;
+    arena_fini(&snapshot->arena);
+    free(snapshot);
+}
+
+void store_free(struct store *store)
+{
+    if (store)
+        store->ops->free(store);
+}

@@ -1,0 +1,146 @@
+/* store.h: what survives: where each handler stands, its dead letters, and what an operator should know.
+ *
+ * Writes are collected in a batch and become durable together or not at all. The store answers through the
+ * reactor even where it could answer at once. A batch that cannot be written (disk full) is kept and tried
+ * again, so a completion without an error always means durable. */
+#ifndef TIDEMILL_STATE_STORE_H
+#define TIDEMILL_STATE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "net/reactor.h"
+#include "state/position.h"
+
+struct store;
+struct store_batch;
+
+/* ---- writing ---- */
+
+struct store_checkpoint {
+    const char *handler, *stream_arn, *shard;
+    struct position position;
+};
+
+/* The stream (one ARN of possibly several in a row) that a handler is on. */
+struct store_follow {
+    const char *stream; /* the name in the INI */
+    const char *handler, *stream_arn;
+};
+
+struct store_dead_letter {
+    const char *handler, *stream_arn, *shard, *sequence, *event_id;
+    const char *keys, *record;       /* JSON */
+    const char *error, *traceback;   /* traceback "" where there is none */
+    int64_t attempts;
+    int64_t record_time_ms, failed_ms;
+    int64_t id;                      /* given by the store */
+};
+
+struct store_event {
+    const char *kind; /* "gap" */
+    const char *handler, *stream_arn, *shard;
+    const char *from_sequence, *to_sequence; /* the last record read before, the first one after; "" unknown */
+    const char *text;
+    int64_t time_ms;
+};
+
+/* Of a shard as read by this host, for status. */
+struct store_shard {
+    const char *stream_arn, *shard;
+    int64_t get_records_calls; /* since the host started */
+    int64_t records;
+    int64_t read_ms;           /* of the last page */
+    int64_t caught_up_ms;      /* of the last page that was empty */
+};
+
+struct store_batch *store_batch_new(void);
+void store_batch_free(struct store_batch *batch);
+bool store_batch_empty(const struct store_batch *batch);
+
+/* All copy what they are given. */
+void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoint *checkpoint);
+void store_put_follow(struct store_batch *batch, const struct store_follow *follow);
+void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter);
+void store_put_event(struct store_batch *batch, const struct store_event *event);
+void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
+void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard);
+
+/* Takes the batch. Batches become durable in the order they are handed over. `err` is NULL, or ERR_CANCELLED
+ * when the store was freed first. */
+typedef void store_done_fn(void *user, const struct err *err);
+void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user);
+
+/* ---- reading ---- */
+
+struct store_dead_count {
+    const char *handler;
+    int64_t count;
+};
+
+/* All there is of this group. */
+struct store_snapshot {
+    struct store_checkpoint *checkpoints;
+    size_t checkpoint_count;
+    struct store_follow *follows;
+    size_t follow_count;
+    struct store_event *events; /* newest first, at most 100 */
+    size_t event_count;
+    struct store_shard *shards;
+    size_t shard_count;
+    struct store_dead_count *dead;
+    size_t dead_count;
+    struct arena arena;
+};
+
+/* The snapshot is the receiver's: store_snapshot_free. NULL and `err` when it cannot be read. */
+typedef void store_load_fn(void *user, struct store_snapshot *snapshot, const struct err *err);
+void store_load(struct store *store, store_load_fn *done, void *user);
+void store_snapshot_free(struct store_snapshot *snapshot);
+
+/* Completes what is pending with ERR_CANCELLED. */
+void store_free(struct store *store);
+
+/* ---- the implementation's side ---- */
+
+struct store_ops {
+    void (*commit)(struct store *, struct store_batch *, store_done_fn *, void *user);
+    void (*load)(struct store *, store_load_fn *, void *user);
+    void (*free)(struct store *);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+enum store_write_kind {
+    WRITE_CHECKPOINT,
+    WRITE_FOLLOW,
+    WRITE_DEAD_LETTER,
+    WRITE_EVENT,
+    WRITE_SHARD,
+    WRITE_FORGET_SHARD,
+};
+
+struct store_write {
+    struct store_write *next;
+    enum store_write_kind kind;
+    union {
+        struct store_checkpoint checkpoint;
+        struct store_follow follow;
+        struct store_dead_letter dead_letter;
+        struct store_event event;
+        struct store_shard shard;
+    };
+};
+
+struct store_batch {
+    struct arena arena;
+    struct store_write *first, **end;
+};
+
+#endif
