@@ -274,6 +274,11 @@ static bool write_userdata(struct writer *w, int index, const struct place *plac
     }
     if (types_decimal(w->L, index))
         return write_number(w, index, place);
+    const struct fragment *fragment = w->typed ? NULL : types_fragment(w->L, index);
+    if (fragment) {
+        buf_add(w->out, fragment->text, fragment->size);
+        return true;
+    }
     if (!binary)
         return refuse(w, place, "a value of this kind cannot be written");
     if (!w->typed)

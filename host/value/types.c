@@ -10,7 +10,7 @@
 #include "value/decimal.h"
 #include "value/lua_value.h"
 
-static const char binary_key, decimal_key, list_key, set_key, null_key, null_meta_key;
+static const char binary_key, decimal_key, fragment_key, list_key, set_key, null_key, null_meta_key;
 
 /* Is the metatable of the value at `index` the one kept under `key`? */
 static bool has_meta(lua_State *L, int index, const void *key)
@@ -33,6 +33,12 @@ const struct decimal_text *types_decimal(lua_State *L, int index)
 {
     return lua_type(L, index) == LUA_TUSERDATA && has_meta(L, index, &decimal_key) ? lua_touserdata(L, index)
                                                                                   : NULL;
+}
+
+const struct fragment *types_fragment(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TUSERDATA && has_meta(L, index, &fragment_key) ? lua_touserdata(L, index)
+                                                                                   : NULL;
 }
 
 bool types_is_null(lua_State *L, int index)
@@ -63,6 +69,15 @@ void value_push_binary(lua_State *L, const void *bytes, size_t size)
     memcpy(binary->bytes, bytes, size);
     binary->bytes[size] = '\0';
     lua_rawgetp(L, LUA_REGISTRYINDEX, &binary_key);
+    lua_setmetatable(L, -2);
+}
+
+void value_push_fragment(lua_State *L, const char *json, size_t size)
+{
+    struct fragment *fragment = lua_newuserdatauv(L, sizeof *fragment + size, 0);
+    fragment->size = size;
+    memcpy(fragment->text, json, size);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &fragment_key);
     lua_setmetatable(L, -2);
 }
 
@@ -277,6 +292,7 @@ void types_open(lua_State *L)
     static const luaL_Reg none[] = {{NULL, NULL}};
     make(L, &binary_key, "binary", binary);
     make(L, &decimal_key, "decimal", decimal);
+    make(L, &fragment_key, "fragment", none);
     make(L, &list_key, "list", none);
     make(L, &set_key, "set", none);
     make(L, &null_meta_key, "null", null);

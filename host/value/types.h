@@ -16,12 +16,19 @@ struct decimal_text {
     char text[];
 };
 
+/* JSON text that is written as it stands. */
+struct fragment {
+    size_t size;
+    char text[];
+};
+
 enum value_mark { MARK_NONE, MARK_LIST, MARK_SET };
 
 void types_open(lua_State *L);
 
 const struct binary *types_binary(lua_State *L, int index);        /* NULL: it is something else */
 const struct decimal_text *types_decimal(lua_State *L, int index);
+const struct fragment *types_fragment(lua_State *L, int index);
 bool types_is_null(lua_State *L, int index);
 enum value_mark types_mark(lua_State *L, int index);               /* of a table */
 

@@ -1,0 +1,79 @@
+/* bind_log.c: tidemill.log, and print, which writes to the same place.
+ *
+ * log.debug(message [, fields]), log.info, log.warn, log.error: `fields` is a table that becomes JSON. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#include "script/internal.h"
+#include "value/lua_value.h"
+
+static void write_line(lua_State *L, enum log_level level, const char *message, const char *fields)
+{
+    struct script *script = script_of(L);
+    struct buf *subject = script_buf(L);
+    buf_printf(subject, "handler %s", script->name);
+    log_write_fields(script->options.log, level, subject->data, message, fields);
+}
+
+static int write_log(lua_State *L, enum log_level level)
+{
+    struct err err;
+    if (!log_wanted(script_of(L)->options.log, level))
+        return 0;
+    lua_settop(L, 2);
+    struct buf *fields = script_buf(L);
+    const char *message = luaL_tolstring(L, 1, NULL);
+    if (!lua_isnil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        if (!value_write_json(L, 2, fields, &err))
+            return luaL_error(L, "log: %s", err.text);
+    }
+    write_line(L, level, message, fields->size ? fields->data : NULL);
+    return 0;
+}
+
+static int log_debug_(lua_State *L)
+{
+    return write_log(L, LOG_DEBUG);
+}
+
+static int log_info_(lua_State *L)
+{
+    return write_log(L, LOG_INFO);
+}
+
+static int log_warn_(lua_State *L)
+{
+    return write_log(L, LOG_WARN);
+}
+
+static int log_error_(lua_State *L)
+{
+    return write_log(L, LOG_ERROR);
+}
+
+int bind_log(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"debug", log_debug_}, {"info", log_info_}, {"warn", log_warn_}, {"error", log_error_}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}
+
+int bind_print(lua_State *L)
+{
+    int count = lua_gettop(L);
+    struct buf *text = script_buf(L);
+    buf_add_text(text, "");
+    for (int i = 1; i <= count; i++) {
+        size_t size;
+        const char *part = luaL_tolstring(L, i, &size);
+        if (i > 1)
+            buf_add_char(text, '\t');
+        buf_add(text, part, size);
+        lua_pop(L, 1);
+    }
+    write_line(L, LOG_INFO, text->data, NULL);
+    return 0;
+}

@@ -1,0 +1,81 @@
+/* internal.h: what the files of script/ share. */
+#ifndef TIDEMILL_SCRIPT_INTERNAL_H
+#define TIDEMILL_SCRIPT_INTERNAL_H
+
+#include <lua.h>
+
+#include "script/script.h"
+
+struct filter;
+
+enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, FUNCTION_COUNT };
+
+struct script {
+    lua_State *L;
+    struct script_options options;
+    char *name, *path, *lib;
+    char version[17];
+    struct handler_settings settings;
+    const struct config_handler *section; /* of the INI, or NULL */
+    struct filter *filter;                /* NULL: all */
+    bool has[FUNCTION_COUNT];
+    int functions[FUNCTION_COUNT];        /* registry references */
+    struct invocation *current;           /* the one whose coroutine runs now */
+    struct invocation *idle;              /* coroutines to be used again */
+    size_t idle_count;
+    size_t memory_bytes, memory_max;
+    int64_t cpu_end_ms;                   /* monotonic: when the running slice has used up its time */
+    bool loading;
+};
+
+struct invocation {
+    struct invocation *next_idle;
+    struct script *script;
+    lua_State *co;
+    int co_reference;
+    const struct record *record;
+    const struct script_source *source;
+    int64_t attempt;
+    struct record_object *object; /* Lua's view of the record; cut off at the end */
+    bool waiting;                 /* a yield that the host understands */
+    struct aws_call *call;
+    struct transport_response *response; /* of the call that just ended */
+    const struct err *err;
+    int64_t cpu_left_ms;
+    struct timer limit; /* the whole invocation, waiting included */
+    script_done_fn *done;
+    void *user;
+};
+
+struct script *script_of(lua_State *L);
+
+/* Suspend the running invocation until its call ends; then `after` continues with invocation->response or
+ * ->err. Raises where nothing can wait (while the script loads). Use as `return script_wait(...)`. */
+int script_wait_aws(lua_State *L, struct aws_request *request, lua_KFunction after);
+
+/* A buf that Lua frees, whatever raises: on the stack. */
+struct buf *script_buf(lua_State *L);
+struct arena *script_arena(lua_State *L);
+
+/* sandbox.c */
+void sandbox_open(lua_State *L);
+
+/* record.c: push Lua's view of the invocation's record. */
+void record_open(lua_State *L);
+struct record_object *record_push(lua_State *L, const struct record *record,
+                                  const struct script_source *source, int64_t attempt);
+void record_cut_off(struct record_object *object);
+
+/* library.c: the text of a module of the runtime library, or NULL. */
+const char *library_text(const char *module, size_t *size);
+
+/* bind_*.c: each pushes its module's table of raw verbs. */
+int bind_dynamodb(lua_State *L);
+int bind_json(lua_State *L);
+int bind_log(lua_State *L);
+int bind_config(lua_State *L);
+
+/* bind_log.c: print */
+int bind_print(lua_State *L);
+
+#endif

@@ -1,0 +1,277 @@
+/* record.c: the record object. Images are decoded when first asked for and kept; everything else is read
+ * from the page. When the invocation ends the object is cut off from the page, which may go away. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "script/internal.h"
+#include "stream/record_json.h"
+#include "value/lua_value.h"
+
+struct record_object {
+    const struct record *record; /* NULL: cut off */
+    const struct script_source *source;
+    int64_t attempt;
+};
+
+enum field {
+    FIELD_NONE,
+    FIELD_NEW,  /* user values 1 to 4 keep what was decoded */
+    FIELD_OLD,
+    FIELD_KEYS,
+    FIELD_RAW,
+    FIELD_ID,
+    FIELD_EVENT,
+    FIELD_SEQUENCE,
+    FIELD_TIME,
+    FIELD_TABLE,
+    FIELD_STREAM,
+    FIELD_SHARD,
+    FIELD_SIZE,
+    FIELD_VIEW,
+    FIELD_EXPIRED,
+    FIELD_ATTEMPT,
+    FIELD_CHANGED,
+};
+
+static const char *const field_names[] = {"",      "new",   "old",   "keys",   "raw",   "id",   "event",   "sequence", "time",
+                                          "table", "stream", "shard", "size", "view", "expired", "attempt",  "changed"};
+#define FIELD_COUNT (sizeof field_names / sizeof *field_names)
+
+static const char record_meta;
+
+static struct record_object *check(lua_State *L, int index)
+{
+    struct record_object *object = lua_touserdata(L, index);
+    bool is = object && lua_getmetatable(L, index);
+    if (is) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
+        is = lua_rawequal(L, -1, -2);
+        lua_pop(L, 2);
+    }
+    luaL_argexpected(L, is, index, "record");
+    if (!object->record)
+        luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
+    return object;
+}
+
+static void push_image(lua_State *L, const struct json *image)
+{
+    struct err err;
+    if (!image)
+        lua_pushnil(L);
+    else if (!value_push_item(L, image, &err))
+        luaL_error(L, "the record cannot be decoded: %s", err.text);
+}
+
+static void push_raw(lua_State *L, const struct record_object *object)
+{
+    struct buf *text = script_buf(L);
+    struct arena *arena = script_arena(L);
+    struct err err;
+    record_write_json(text, object->record, object->source->stream_arn);
+    const struct json *json = json_parse(arena, text->data, text->size, &err);
+    if (!json)
+        luaL_error(L, "the record cannot be decoded: %s", err.text);
+    value_push_json(L, json);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+/* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
+static int push_decoded(lua_State *L, const struct record_object *object, enum field field)
+{
+    const struct record *record = object->record;
+    if (lua_getiuservalue(L, 1, field) != LUA_TNIL)
+        return 1;
+    lua_pop(L, 1);
+    if (field == FIELD_NEW)
+        push_image(L, record->new_image);
+    else if (field == FIELD_OLD)
+        push_image(L, record->old_image);
+    else if (field == FIELD_KEYS)
+        push_image(L, record->keys);
+    else
+        push_raw(L, object);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, field);
+    return 1;
+}
+
+static void push_text(lua_State *L, const struct json *text)
+{
+    if (text && text->type == JSON_STRING)
+        lua_pushlstring(L, text->text, text->size);
+    else
+        lua_pushnil(L);
+}
+
+/* ---- record:changed(name) ---- */
+
+static bool same(const struct json *a, const struct json *b);
+
+static bool same_lists(const struct json *a, const struct json *b)
+{
+    const struct json *other = b->child;
+    json_each(item, a) {
+        if (!same(item, other))
+            return false;
+        other = other->next;
+    }
+    return true;
+}
+
+static bool same_sets(const struct json *a, const struct json *b)
+{
+    json_each(item, a) {
+        bool found = false;
+        json_each(other, b)
+            found = found || same(item, other);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+static bool same_members(const struct json *a, const struct json *b)
+{
+    json_each(member, a) {
+        const struct json *other = b->child;
+        while (other && (other->key_size != member->key_size ||
+                         memcmp(other->key, member->key, member->key_size) != 0))
+            other = other->next;
+        if (!other || !same(member, other))
+            return false;
+    }
+    return true;
+}
+
+/* Equal attribute values. Members of maps and elements of sets have no order. */
+static bool same(const struct json *a, const struct json *b)
+{
+    if (!a || !b)
+        return a == b;
+    if (a->type != b->type || a->count != b->count)
+        return false;
+    if (a->type == JSON_STRING || a->type == JSON_NUMBER)
+        return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+    if (a->type == JSON_OBJECT)
+        return same_members(a, b);
+    if (a->type == JSON_ARRAY)
+        return a->key && a->key_size == 2 ? same_sets(a, b) : same_lists(a, b);
+    return true;
+}
+
+static int record_changed(lua_State *L)
+{
+    const struct record_object *object = check(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    lua_pushboolean(L, !same(json_get(object->record->old_image, name), json_get(object->record->new_image, name)));
+    return 1;
+}
+
+/* ---- metamethods ---- */
+
+static int record_index(lua_State *L)
+{
+    const struct record_object *object = check(L, 1);
+    const struct record *record = object->record;
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    enum field field = (enum field)lua_tointeger(L, -1);
+    lua_settop(L, 2);
+    switch (field) {
+    case FIELD_NEW:
+    case FIELD_OLD:
+    case FIELD_KEYS:
+    case FIELD_RAW:
+        return push_decoded(L, object, field);
+    case FIELD_ID:
+        push_text(L, json_get(record->json, "eventID"));
+        return 1;
+    case FIELD_EVENT:
+        lua_pushstring(L, record_event_name(record->event));
+        return 1;
+    case FIELD_SEQUENCE:
+        lua_pushstring(L, record->sequence);
+        return 1;
+    case FIELD_TIME:
+        lua_pushinteger(L, record->time_ms / 1000);
+        return 1;
+    case FIELD_TABLE:
+        lua_pushstring(L, object->source->table);
+        return 1;
+    case FIELD_STREAM:
+        lua_pushstring(L, object->source->stream);
+        return 1;
+    case FIELD_SHARD:
+        lua_pushstring(L, object->source->shard);
+        return 1;
+    case FIELD_SIZE:
+        lua_pushinteger(L, record->size_bytes);
+        return 1;
+    case FIELD_VIEW:
+        push_text(L, record_view(record));
+        return 1;
+    case FIELD_EXPIRED:
+        lua_pushboolean(L, record_expired(record));
+        return 1;
+    case FIELD_ATTEMPT:
+        lua_pushinteger(L, object->attempt);
+        return 1;
+    case FIELD_CHANGED:
+        lua_pushcfunction(L, record_changed);
+        return 1;
+    case FIELD_NONE:
+        break;
+    }
+    return luaL_error(L, "a record has no '%s'", luaL_tolstring(L, 2, NULL));
+}
+
+static int record_newindex(lua_State *L)
+{
+    return luaL_error(L, "a record cannot be changed; copy what you need");
+}
+
+static int record_tostring(lua_State *L)
+{
+    const struct record_object *object = check(L, 1);
+    lua_pushfstring(L, "record %s %s of %s", record_event_name(object->record->event), object->record->sequence,
+                    object->source->shard);
+    return 1;
+}
+
+void record_open(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, FIELD_COUNT);
+    for (size_t i = 1; i < FIELD_COUNT; i++) {
+        lua_pushinteger(L, (lua_Integer)i);
+        lua_setfield(L, -2, field_names[i]);
+    }
+    lua_pushcclosure(L, record_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, record_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, record_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushliteral(L, "record");
+    lua_setfield(L, -2, "__name");
+    lua_pushliteral(L, "record");
+    lua_setfield(L, -2, "__metatable");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &record_meta);
+}
+
+struct record_object *record_push(lua_State *L, const struct record *record,
+                                  const struct script_source *source, int64_t attempt)
+{
+    struct record_object *object = lua_newuserdatauv(L, sizeof *object, FIELD_RAW);
+    *object = (struct record_object){record, source, attempt};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
+    lua_setmetatable(L, -2);
+    return object;
+}
+
+void record_cut_off(struct record_object *object)
+{
+    object->record = NULL;
+}

@@ -1,0 +1,625 @@
+/* script.c: load a handler, and run its invocations as coroutines. */
+#include "script/script.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "filter/filter.h"
+#include "script/internal.h"
+#include "value/lua_value.h"
+
+#define SCRIPT_BYTES_MAX (4u << 20)
+#define IDLE_COROUTINES_MAX 256
+#define LOAD_MS_MAX 5000      /* for a script's main part */
+#define HOOK_INSTRUCTIONS 10000
+
+static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove", "on_record"};
+
+/* ---- the Lua state ---- */
+
+struct script *script_of(lua_State *L)
+{
+    return *(struct script **)lua_getextraspace(L);
+}
+
+/* The handler's memory, counted. Lua turns NULL into an error that it raises in the handler. */
+static void *allocate(void *user, void *old, size_t old_size, size_t size)
+{
+    struct script *script = user;
+    size_t before = old ? old_size : 0;
+    if (size == 0) {
+        script->memory_bytes -= before;
+        free(old);
+        return NULL;
+    }
+    if (size > before && script->memory_bytes - before + size > script->memory_max)
+        return NULL;
+    void *block = realloc(old, size);
+    if (block)
+        script->memory_bytes += size - before;
+    return block;
+}
+
+/* A loop that never yields is stopped here. */
+static void on_count(lua_State *L, lua_Debug *activation)
+{
+    struct script *script = script_of(L);
+    (void)activation;
+    if (!script->cpu_end_ms || clock_monotonic_ms(reactor_clock(script->options.reactor)) < script->cpu_end_ms)
+        return;
+    luaL_error(L, "the handler used up its cpu_limit");
+}
+
+static int free_buf(lua_State *L)
+{
+    buf_fini(lua_touserdata(L, 1));
+    return 0;
+}
+
+static int free_arena(lua_State *L)
+{
+    arena_fini(lua_touserdata(L, 1));
+    return 0;
+}
+
+static void *push_owned(lua_State *L, size_t size, const char *name, lua_CFunction release)
+{
+    void *object = memset(lua_newuserdatauv(L, size, 0), 0, size);
+    if (luaL_newmetatable(L, name)) {
+        lua_pushcfunction(L, release);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return object;
+}
+
+struct buf *script_buf(lua_State *L)
+{
+    return push_owned(L, sizeof(struct buf), "tidemill.buf", free_buf);
+}
+
+struct arena *script_arena(lua_State *L)
+{
+    return push_owned(L, sizeof(struct arena), "tidemill.arena", free_arena);
+}
+
+static int on_panic(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+    log_error(script_of(L)->options.log, script_of(L)->name, "Lua: %s", text ? text : "unprotected error");
+    return 0; /* Lua aborts: a bug of ours, every entrance is protected */
+}
+
+static void open_state(struct script *script)
+{
+    script->memory_max = SIZE_MAX;
+    script->L = lua_newstate(allocate, script);
+    if (!script->L)
+        abort();
+    lua_State *L = script->L;
+    *(struct script **)lua_getextraspace(L) = script; /* each new coroutine gets a copy */
+    lua_atpanic(L, on_panic);
+    value_open(L);
+    sandbox_open(L);
+    record_open(L);
+    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
+}
+
+/* ---- loading ---- */
+
+static int with_traceback(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+struct loading {
+    struct script *script;
+    struct problems *problems;
+    const char *text;
+    size_t size;
+};
+
+static void complain(struct loading *loading, const char *sentence)
+{
+    problems_add(loading->problems, "%s: %s", loading->script->path, sentence);
+}
+
+static bool is_function_name(const char *name)
+{
+    for (int i = 0; i < FUNCTION_COUNT; i++)
+        if (strcmp(name, function_names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void read_function(struct loading *loading, lua_State *L, const char *name)
+{
+    for (int i = 0; i < FUNCTION_COUNT; i++) {
+        if (strcmp(name, function_names[i]) != 0)
+            continue;
+        if (lua_type(L, -1) != LUA_TFUNCTION) {
+            char *sentence = mem_printf("%s is not a function", name);
+            complain(loading, sentence);
+            free(sentence);
+            return;
+        }
+        lua_pushvalue(L, -1);
+        loading->script->functions[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+        loading->script->has[i] = true;
+    }
+}
+
+static void read_filter(struct loading *loading, lua_State *L)
+{
+    struct buf text = BUF_INIT;
+    struct err err;
+    struct script *script = loading->script;
+    if (value_write_json(L, -1, &text, &err))
+        script->filter = filter_compile(text.data, text.size, &err);
+    if (!script->filter) {
+        err_prefix(&err, "filter");
+        complain(loading, err.text);
+    }
+    buf_fini(&text);
+}
+
+static void read_setting(struct loading *loading, lua_State *L, const char *name)
+{
+    struct err err;
+    size_t size;
+    lua_pushvalue(L, -1);
+    const char *text = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER
+                           ? lua_tolstring(L, -1, &size)
+                           : NULL;
+    if (!text) {
+        err_set(&err, ERR_CONFIG, "%s: a string or a number expected", name);
+        complain(loading, err.text);
+    } else if (!handler_settings_set(&loading->script->settings, name, text, text, &err)) {
+        complain(loading, err.text);
+    }
+    lua_pop(L, 1);
+}
+
+static void unknown_member(struct loading *loading, const char *name)
+{
+    static const char *const known[] = {"stream",  "filter",    "on_insert", "on_modify",  "on_remove", "on_record",
+                                        "ordering", "concurrency", "retries",   "backoff",    "max_age",   "on_failure",
+                                        "timeout", "cpu_limit", "memory",    NULL};
+    const char *meant = nearest_name(name, known);
+    char *sentence =
+        strcmp(name, "on_batch") == 0
+            ? mem_string("on_batch is not part of this version; use on_record")
+            : mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name, meant ? " (did you mean " : "",
+                         meant ? meant : "", meant ? "?)" : "; settings of its own are read through tidemill.config");
+    complain(loading, sentence);
+    free(sentence);
+}
+
+/* The table that the script returned is on top. */
+static void read_table(struct loading *loading, lua_State *L)
+{
+    struct script *script = loading->script;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        if (!name)
+            complain(loading, "the handler's table has members without a name");
+        else if (is_function_name(name))
+            read_function(loading, L, name);
+        else if (strcmp(name, "filter") == 0)
+            read_filter(loading, L);
+        else if (handler_settings_knows(name))
+            read_setting(loading, L, name);
+        else
+            unknown_member(loading, name);
+        lua_pop(L, 1);
+    }
+    if (!script->has[ON_INSERT] && !script->has[ON_MODIFY] && !script->has[ON_REMOVE] && !script->has[ON_RECORD])
+        complain(loading, "the handler has none of on_insert, on_modify, on_remove and on_record");
+}
+
+/* Runs protected. */
+static int load_protected(lua_State *L)
+{
+    struct loading *loading = lua_touserdata(L, 1);
+    struct script *script = loading->script;
+    lua_settop(L, 0);
+    size_t size;
+    const char *tidemill = library_text("tidemill", &size);
+    if (luaL_loadbufferx(L, tidemill, size, "=tidemill", "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    lua_setglobal(L, "tidemill");
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_getglobal(L, "tidemill");
+    lua_setfield(L, -2, "tidemill");
+    lua_pushfstring(L, "@%s", script->path);
+    if (luaL_loadbufferx(L, loading->text, loading->size, lua_tostring(L, -1), "t") != LUA_OK)
+        return lua_error(L);
+    lua_call(L, 0, 1);
+    if (!lua_istable(L, -1))
+        return luaL_error(L, "%s: the script returned %s; a handler returns a table", script->path,
+                          luaL_typename(L, -1));
+    read_table(loading, L);
+    return 0;
+}
+
+static void run_file(struct loading *loading)
+{
+    struct script *script = loading->script;
+    lua_State *L = script->L;
+    script->loading = true;
+    if (script->options.reactor)
+        script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + LOAD_MS_MAX;
+    lua_pushcfunction(L, with_traceback);
+    lua_pushcfunction(L, load_protected);
+    lua_pushlightuserdata(L, loading);
+    if (lua_pcall(L, 1, 0, 1) != LUA_OK) {
+        const char *text = lua_tostring(L, -1);
+        /* Lua's own messages begin with the file and line. */
+        problems_add(loading->problems, "%s%s%s", strstr(text ? text : "", script->path) ? "" : script->path,
+                     strstr(text ? text : "", script->path) ? "" : ": ", text ? text : "unknown error");
+    }
+    lua_settop(L, 0);
+    script->loading = false;
+    script->cpu_end_ms = 0;
+}
+
+static void check_stream(struct loading *loading)
+{
+    struct script *script = loading->script;
+    const struct config *config = script->options.config;
+    if (!script->settings.stream)
+        complain(loading, "the handler names no stream: set stream in its table, or in its [handler] section");
+    else if (config && !config_stream(config, script->settings.stream)) {
+        char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->settings.stream,
+                                    script->settings.stream, config->path);
+        complain(loading, sentence);
+        free(sentence);
+    }
+}
+
+static char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t size = strlen(name);
+    return mem_copy(name, size > 4 && strcmp(name + size - 4, ".lua") == 0 ? size - 4 : size);
+}
+
+struct script *script_load(const struct script_options *options, struct problems *problems)
+{
+    struct script *script = mem_zero(sizeof *script);
+    struct err err;
+    size_t before = problems->count, size = 0;
+    script->options = *options;
+    script->path = mem_string(options->path);
+    script->name = name_of(options->path);
+    script->lib = path_beside(options->path, "lib");
+    script->section = options->config ? config_handler(options->config, script->name) : NULL;
+    handler_settings_init(&script->settings);
+    char *text = file_read(options->path, SCRIPT_BYTES_MAX, &size, &err);
+    if (!text) {
+        problems_add(problems, "%s", err.text);
+    } else {
+        struct loading loading = {script, problems, text, size};
+        snprintf(script->version, sizeof script->version, "%012llx",
+                 (unsigned long long)hash_bytes(text, size, 0) & 0xffffffffffffull);
+        open_state(script);
+        run_file(&loading);
+        if (problems->count == before) {
+            handler_settings_overlay(&script->settings, options->config, script->section, problems);
+            check_stream(&loading);
+        }
+        script->memory_max = (size_t)script->settings.memory_bytes;
+        free(text);
+    }
+    if (problems->count == before)
+        return script;
+    script_free(script);
+    return NULL;
+}
+
+void script_free(struct script *script)
+{
+    if (!script)
+        return;
+    while (script->idle) {
+        struct invocation *invocation = script->idle;
+        script->idle = invocation->next_idle;
+        free(invocation);
+    }
+    if (script->L)
+        lua_close(script->L);
+    filter_free(script->filter);
+    handler_settings_fini(&script->settings);
+    free(script->lib);
+    free(script->name);
+    free(script->path);
+    free(script);
+}
+
+const char *script_name(const struct script *script)
+{
+    return script->name;
+}
+
+const char *script_version(const struct script *script)
+{
+    return script->version;
+}
+
+const struct handler_settings *script_settings(const struct script *script)
+{
+    return &script->settings;
+}
+
+static enum handler_function function_for(const struct script *script, enum record_event event)
+{
+    enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
+    return script->has[own] ? own : ON_RECORD;
+}
+
+bool script_wants(const struct script *script, const struct record *record)
+{
+    return script->has[function_for(script, record->event)] &&
+           (!script->filter || filter_match(script->filter, record->json));
+}
+
+/* ---- invocations ---- */
+
+static struct invocation *take_idle(struct script *script)
+{
+    struct invocation *invocation = script->idle;
+    if (invocation) {
+        script->idle = invocation->next_idle;
+        script->idle_count--;
+        return invocation;
+    }
+    invocation = mem_zero(sizeof *invocation);
+    invocation->script = script;
+    return invocation;
+}
+
+static void put_idle(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    if (invocation->object)
+        record_cut_off(invocation->object);
+    invocation->object = NULL;
+    invocation->call = NULL;
+    invocation->waiting = false;
+    if (script->options.reactor)
+        timer_stop(script->options.reactor, &invocation->limit);
+    lua_settop(invocation->co, 0);
+    if (script->idle_count < IDLE_COROUTINES_MAX) {
+        invocation->next_idle = script->idle;
+        script->idle = invocation;
+        script->idle_count++;
+        return;
+    }
+    luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
+    free(invocation);
+}
+
+/* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
+static void find_line(lua_State *co, char *text, size_t size)
+{
+    lua_Debug activation;
+    text[0] = '\0';
+    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+        lua_getinfo(co, "Sl", &activation);
+        if (activation.source[0] != '@' || activation.currentline <= 0)
+            continue;
+        snprintf(text, size, "%s:%d", activation.source + 1, activation.currentline);
+        return;
+    }
+}
+
+/* What describing an error needs; runs protected, since an error object may raise itself. */
+struct description {
+    lua_State *co;
+    struct script_error *error;
+};
+
+static int describe_protected(lua_State *L)
+{
+    struct description *description = lua_touserdata(L, 1);
+    lua_State *co = description->co;
+    lua_settop(L, 0);
+    lua_xmove(co, L, 1);
+    if (lua_istable(L, 1)) {
+        lua_getfield(L, 1, "permanent");
+        description->error->permanent = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    luaL_tolstring(L, 1, NULL);
+    free(description->error->text);
+    description->error->text = mem_string(lua_tostring(L, -1));
+    luaL_traceback(L, co, NULL, 0);
+    description->error->traceback = mem_string(lua_tostring(L, -1));
+    return 0;
+}
+
+/* The error object is on top of the coroutine, whose stack still stands. */
+static void describe(struct invocation *invocation, struct script_error *error)
+{
+    struct script *script = invocation->script;
+    lua_State *L = script->L;
+    struct description description = {invocation->co, error};
+    char line[512];
+    size_t memory_max = script->memory_max;
+    int top = lua_gettop(L);
+    *error = (struct script_error){.text = mem_string("an error without a description")};
+    find_line(invocation->co, line, sizeof line);
+    script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
+    script->cpu_end_ms = 0;
+    lua_pushcfunction(L, describe_protected);
+    lua_pushlightuserdata(L, &description);
+    lua_pcall(L, 1, 0, 0);
+    lua_settop(L, top);
+    script->memory_max = memory_max;
+    if (!error->traceback)
+        error->traceback = mem_string("");
+    if (*line && !strstr(error->text, script->path)) {
+        char *text = mem_printf("%s: %s", line, error->text);
+        free(error->text);
+        error->text = text;
+    }
+}
+
+void script_error_fini(struct script_error *error)
+{
+    free(error->text);
+    free(error->traceback);
+    *error = (struct script_error){0};
+}
+
+/* Run the coroutine until it ends or waits. */
+static enum script_result advance(struct invocation *invocation, int arguments, struct script_error *error)
+{
+    struct script *script = invocation->script;
+    struct clock *clock = reactor_clock(script->options.reactor);
+    int results = 0;
+    int64_t begun_ms = clock_monotonic_ms(clock);
+    script->current = invocation;
+    script->cpu_end_ms = begun_ms + invocation->cpu_left_ms;
+    invocation->waiting = false;
+    int status = lua_resume(invocation->co, script->L, arguments, &results);
+    script->current = NULL;
+    script->cpu_end_ms = 0;
+    if (status == LUA_OK)
+        return SCRIPT_RETURNED;
+    if (status == LUA_YIELD && invocation->waiting) {
+        invocation->cpu_left_ms -= clock_monotonic_ms(clock) - begun_ms;
+        return SCRIPT_WAITING;
+    }
+    if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
+        lua_settop(invocation->co, 0);
+        lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
+    }
+    describe(invocation, error);
+    lua_resetthread(invocation->co);
+    return SCRIPT_RAISED;
+}
+
+static void finish(struct invocation *invocation, enum script_result result, struct script_error *error)
+{
+    script_done_fn *done = invocation->done;
+    void *user = invocation->user;
+    put_idle(invocation);
+    done(user, result, error);
+}
+
+static void go_on(struct invocation *invocation)
+{
+    struct script_error error = {0};
+    enum script_result result = advance(invocation, 0, &error);
+    if (result != SCRIPT_WAITING)
+        finish(invocation, result, &error);
+}
+
+static void on_answer(void *user, struct transport_response *response, const struct err *err)
+{
+    struct invocation *invocation = user;
+    invocation->call = NULL;
+    invocation->response = response;
+    invocation->err = err;
+    go_on(invocation);
+}
+
+static void on_limit(void *user)
+{
+    struct invocation *invocation = user;
+    struct script_error error = {0};
+    char line[512];
+    aws_cancel(invocation->call);
+    invocation->call = NULL;
+    find_line(invocation->co, line, sizeof line);
+    error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
+    error.traceback = mem_string("");
+    lua_resetthread(invocation->co);
+    finish(invocation, SCRIPT_RAISED, &error);
+}
+
+int script_wait_aws(lua_State *L, struct aws_request *request, lua_KFunction after)
+{
+    struct script *script = script_of(L);
+    struct invocation *invocation = script->current;
+    if (!invocation || !script->options.aws || !lua_isyieldable(L)) {
+        buf_fini(&request->body);
+        return luaL_error(L, invocation ? "a call cannot wait here (inside a sort, a gsub or a metamethod of C)"
+                                        : "calls can be made only while a record is handled, not while the "
+                                          "script loads");
+    }
+    if (!timer_is_set(&invocation->limit)) {
+        timer_init(&invocation->limit, on_limit, invocation);
+        timer_set(script->options.reactor, &invocation->limit, script->settings.timeout_ms);
+    }
+    invocation->waiting = true;
+    invocation->call = aws_send(script->options.aws, request, on_answer, invocation);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+/* Making a coroutine and the record object may run out of the handler's memory. */
+static int prepare_protected(lua_State *L)
+{
+    struct invocation *invocation = lua_touserdata(L, 1);
+    struct script *script = invocation->script;
+    lua_settop(L, 0);
+    if (!invocation->co) {
+        invocation->co = lua_newthread(L);
+        invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script->functions[function_for(script, invocation->record->event)]);
+    invocation->object = record_push(L, invocation->record, invocation->source, invocation->attempt);
+    lua_xmove(L, invocation->co, 2);
+    return 0;
+}
+
+enum script_result script_run(struct script *script, const struct record *record,
+                              const struct script_source *source, int64_t attempt, script_done_fn *done,
+                              void *user, struct invocation **running, struct script_error *error)
+{
+    struct invocation *invocation = take_idle(script);
+    lua_State *L = script->L;
+    assert(!script->current);
+    invocation->record = record;
+    invocation->source = source;
+    invocation->attempt = attempt;
+    invocation->done = done;
+    invocation->user = user;
+    invocation->cpu_left_ms = script->settings.cpu_limit_ms;
+    lua_pushcfunction(L, prepare_protected);
+    lua_pushlightuserdata(L, invocation);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        const char *text = lua_tostring(L, -1);
+        *error = (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+                                       .traceback = mem_string("")};
+        lua_settop(L, 0);
+        if (invocation->co)
+            put_idle(invocation);
+        else
+            free(invocation);
+        return SCRIPT_RAISED;
+    }
+    enum script_result result = advance(invocation, 1, error);
+    if (result == SCRIPT_WAITING)
+        *running = invocation;
+    else
+        put_idle(invocation);
+    return result;
+}
+
+void script_cancel(struct invocation *invocation)
+{
+    aws_cancel(invocation->call);
+    invocation->call = NULL;
+    lua_resetthread(invocation->co);
+    put_idle(invocation);
+}

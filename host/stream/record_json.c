@@ -1,0 +1,57 @@
+/* record_json.c: see record_json.h. The raw API says userIdentity {PrincipalId, Type}, Lambda's event
+ * {principalId, type}. */
+#include "stream/record_json.h"
+
+#include <string.h>
+
+static void write_identity(struct buf *out, const struct json *identity)
+{
+    buf_add_char(out, '{');
+    json_each(member, identity) {
+        if (member != identity->child)
+            buf_add_char(out, ',');
+        if (json_key_is(member, "PrincipalId"))
+            buf_add_literal(out, "\"principalId\":");
+        else if (json_key_is(member, "Type"))
+            buf_add_literal(out, "\"type\":");
+        else {
+            json_write_string(out, member->key, member->key_size);
+            buf_add_char(out, ':');
+        }
+        json_write_value(out, member);
+    }
+    buf_add_char(out, '}');
+}
+
+void record_write_json(struct buf *out, const struct record *record, const char *stream_arn)
+{
+    buf_add_char(out, '{');
+    json_each(member, record->json) {
+        if (json_key_is(member, "eventSourceARN"))
+            continue;
+        json_write_string(out, member->key, member->key_size);
+        buf_add_char(out, ':');
+        if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
+            write_identity(out, member);
+        else
+            json_write_value(out, member);
+        buf_add_char(out, ',');
+    }
+    buf_add_literal(out, "\"eventSourceARN\":");
+    json_write_string(out, stream_arn, strlen(stream_arn));
+    buf_add_char(out, '}');
+}
+
+bool record_expired(const struct record *record)
+{
+    const struct json *identity = json_get(record->json, "userIdentity");
+    const struct json *type = json_get(identity, "Type"), *principal = json_get(identity, "PrincipalId");
+    type = type ? type : json_get(identity, "type");
+    principal = principal ? principal : json_get(identity, "principalId");
+    return json_string_is(type, "Service") && json_string_is(principal, "dynamodb.amazonaws.com");
+}
+
+const struct json *record_view(const struct record *record)
+{
+    return json_get(json_get(record->json, "dynamodb"), "StreamViewType");
+}

@@ -1,0 +1,407 @@
+---@meta tidemill.dynamodb
+--- Items of DynamoDB tables as plain Lua tables. Every call suspends the handler until the answer is there.
+---
+--- A failed condition returns `false, "ConditionalCheckFailed"`; every other error raises, with the
+--- service's code and message in `err.code` and `err.message`.
+local raw = ...
+local concat, unpack = table.concat, table.unpack -- `table` is a parameter's name below
+
+local dynamodb = {
+  null = raw.null,
+  --- An array that is written as a list even when it is empty.
+  list = raw.list,
+  --- A set of strings, numbers or binaries: `dynamodb.set{"a", "b"}`; `set:contains("a")`.
+  set = raw.set,
+  --- Bytes that are written as B.
+  binary = raw.binary,
+}
+
+local BATCH_GET_MAX, BATCH_WRITE_MAX = 100, 25 -- the service's limits per request
+local BATCH_ATTEMPTS_MAX = 10
+
+local ServiceError = { __name = "service error" }
+ServiceError.__index = ServiceError
+
+function ServiceError:__tostring()
+  return self.message
+end
+
+local function raise(problem)
+  error(setmetatable(problem, ServiceError), 0)
+end
+
+local function check_table(name)
+  if type(name) ~= "string" or name == "" then
+    error("the table's name expected, got " .. (name == "" and "an empty string" or type(name)), 3)
+  end
+  return name
+end
+
+local function check_options(options, known, level)
+  if options == nil then
+    return {}
+  end
+  if type(options) ~= "table" then
+    error("options are a table, got " .. type(options), level or 3)
+  end
+  for name in pairs(options) do
+    if not known[name] then
+      error("unknown option '" .. tostring(name) .. "'", level or 3)
+    end
+  end
+  return options
+end
+
+local function set_of(...)
+  local set = {}
+  for _, name in ipairs { ... } do
+    set[name] = true
+  end
+  return set
+end
+
+local CONDITION = set_of("condition", "names", "values", "return_values")
+local GET = set_of("consistent", "attributes")
+local PAGES = set_of("names", "values", "index", "filter", "limit", "descending", "start", "attributes", "consistent",
+  "segment", "segments")
+
+--- The members that all requests with expressions share.
+local function add_expressions(request, options)
+  request.ConditionExpression = options.condition
+  request.ExpressionAttributeNames = options.names
+  if options.values and next(options.values) ~= nil then
+    request.ExpressionAttributeValues = raw.item(options.values)
+  end
+  return request
+end
+
+--- Attribute names may be reserved words, so each is given through a placeholder.
+local function add_projection(request, attributes)
+  if not attributes then
+    return request
+  end
+  local names, list = {}, {}
+  for name, value in pairs(request.ExpressionAttributeNames or {}) do
+    names[name] = value
+  end
+  for i, attribute in ipairs(attributes) do
+    names["#tm" .. i] = attribute
+    list[i] = "#tm" .. i
+  end
+  request.ExpressionAttributeNames = names
+  request.ProjectionExpression = concat(list, ", ")
+  return request
+end
+
+local function call(operation, request)
+  local response, problem = raw.call(operation, request)
+  if not response then
+    raise(problem)
+  end
+  return response
+end
+
+--- A write that may have a condition: true, or the attributes asked for; false when the condition failed.
+local function write(operation, request, options)
+  request.ReturnValues = options.return_values
+  local response, problem = raw.call(operation, add_expressions(request, options))
+  if response then
+    return response.Attributes or true
+  end
+  if problem.code == "ConditionalCheckFailedException" then
+    return false, "ConditionalCheckFailed"
+  end
+  raise(problem)
+end
+
+--- One item, or nil.
+---@param table string
+---@param key table<string, any>
+---@param options? {consistent?: boolean, attributes?: string[]}
+---@return table|nil item
+function dynamodb.get(table, key, options)
+  options = check_options(options, GET)
+  local request = { TableName = check_table(table), Key = raw.item(key), ConsistentRead = options.consistent }
+  return call("GetItem", add_projection(request, options.attributes)).Item
+end
+
+--- Write an item whole.
+---@param table string
+---@param item table<string, any>
+---@param options? {condition?: string, names?: table, values?: table, return_values?: string}
+---@return true|table|false result
+---@return string|nil why
+function dynamodb.put(table, item, options)
+  options = check_options(options, CONDITION)
+  return write("PutItem", { TableName = check_table(table), Item = raw.item(item) }, options)
+end
+
+--- Change attributes: `dynamodb.update("T", {id = 1}, "SET n = :n ADD c :one", {values = {[":n"] = 1, [":one"] = 1}})`.
+---@param table string
+---@param key table<string, any>
+---@param expression string
+---@param options? {condition?: string, names?: table, values?: table, return_values?: string}
+---@return true|table|false result
+---@return string|nil why
+function dynamodb.update(table, key, expression, options)
+  options = check_options(options, CONDITION)
+  if type(expression) ~= "string" then
+    error("the update expression expected, got " .. type(expression), 2)
+  end
+  return write("UpdateItem",
+    { TableName = check_table(table), Key = raw.item(key), UpdateExpression = expression }, options)
+end
+
+---@param table string
+---@param key table<string, any>
+---@param options? {condition?: string, names?: table, values?: table, return_values?: string}
+---@return true|table|false result
+---@return string|nil why
+function dynamodb.delete(table, key, options)
+  options = check_options(options, CONDITION)
+  return write("DeleteItem", { TableName = check_table(table), Key = raw.item(key) }, options)
+end
+
+local KEY_TYPES = set_of("string", "number", "userdata")
+local CREATE_ATTRIBUTES_MAX = 120 -- a condition has at most 4 KB
+
+--- True only where no item with this key exists, without asking for the table's key: an item that is there
+--- has its key attributes, and these are among ours.
+local function absent(item)
+  local names, conditions = {}, {}
+  for name, value in pairs(item) do
+    if KEY_TYPES[type(value)] then
+      local placeholder = "#k" .. #conditions
+      names[placeholder] = name
+      conditions[#conditions + 1] = "attribute_not_exists(" .. placeholder .. ")"
+    end
+  end
+  if #conditions > CREATE_ATTRIBUTES_MAX then
+    error("create: more attributes than a condition can name; use put with a condition on the key", 3)
+  end
+  return { condition = concat(conditions, " AND "), names = names }
+end
+
+--- Write an item unless its key is there already. Several attempts, in several places, create one item.
+---@param table string
+---@param item table<string, any>
+---@return boolean created
+function dynamodb.create(table, item)
+  local request = { TableName = check_table(table), Item = raw.item(item) }
+  return write("PutItem", request, absent(item)) ~= false
+end
+
+--- Move `attribute` from `from` to `to`, if it still is `from`; `options.set` are attributes to set with it.
+--- Of all callers racing for the same transition exactly one gets true.
+---@param table string
+---@param key table<string, any>
+---@param attribute string
+---@param from any
+---@param to any
+---@param options? {set?: table<string, any>}
+---@return boolean won
+function dynamodb.transition(table, key, attribute, from, to, options)
+  options = check_options(options, set_of("set"))
+  local names = { ["#attribute"] = attribute }
+  local values = { [":from"] = from, [":to"] = to }
+  local expression, i = { "#attribute = :to" }, 0
+  for name, value in pairs(options.set or {}) do
+    i = i + 1
+    names["#set" .. i], values[":set" .. i] = name, value
+    expression[#expression + 1] = "#set" .. i .. " = :set" .. i
+  end
+  local won = write("UpdateItem", {
+    TableName = check_table(table), Key = raw.item(key), UpdateExpression = "SET " .. concat(expression, ", "),
+  }, { condition = "#attribute = :from", names = names, values = values })
+  return won ~= false
+end
+
+local function page_request(table, condition, options)
+  local request = add_expressions({
+    TableName = check_table(table),
+    KeyConditionExpression = condition,
+    FilterExpression = options.filter,
+    IndexName = options.index,
+    Limit = options.limit,
+    ConsistentRead = options.consistent,
+    Segment = options.segment,
+    TotalSegments = options.segments,
+    ExclusiveStartKey = options.start and raw.item(options.start) or nil,
+  }, options)
+  if options.descending then
+    request.ScanIndexForward = false
+  end
+  return add_projection(request, options.attributes)
+end
+
+--- One page of a query.
+---@param table string
+---@param condition string  such as "pk = :pk"
+---@param options? table
+---@return table[] items
+---@return table|nil last_key  where the next page starts: pass it as `start`
+function dynamodb.query(table, condition, options)
+  options = check_options(options, PAGES)
+  local response = call("Query", page_request(table, condition, options))
+  return response.Items, response.LastEvaluatedKey
+end
+
+--- One page of a scan.
+---@param table string
+---@param options? table
+---@return table[] items
+---@return table|nil last_key
+function dynamodb.scan(table, options)
+  options = check_options(options, PAGES)
+  local response = call("Scan", page_request(table, nil, options))
+  return response.Items, response.LastEvaluatedKey
+end
+
+--- All items of all pages: `for item in dynamodb.each("Orders", "pk = :pk", {values = {[":pk"] = id}}) do`.
+--- Without a condition the whole table is scanned.
+---@param table string
+---@param condition string|nil
+---@param options? table
+---@return fun(): table|nil
+function dynamodb.each(table, condition, options)
+  options = check_options(options, PAGES)
+  local own = {}
+  for name, value in pairs(options) do
+    own[name] = value
+  end
+  local items, last, at, begun = {}, own.start, 0, false
+  return function()
+    while true do
+      at = at + 1
+      if items[at] ~= nil then
+        return items[at]
+      end
+      if begun and not last then
+        return nil
+      end
+      own.start, begun, at = last, true, 0
+      if condition then
+        items, last = dynamodb.query(table, condition, own)
+      else
+        items, last = dynamodb.scan(table, own)
+      end
+    end
+  end
+end
+
+local ACTIONS = {}
+
+function ACTIONS.put(table, item, options)
+  return "Put", { TableName = check_table(table), Item = raw.item(item) }, options
+end
+
+function ACTIONS.update(table, key, expression, options)
+  return "Update", { TableName = check_table(table), Key = raw.item(key), UpdateExpression = expression }, options
+end
+
+function ACTIONS.delete(table, key, options)
+  return "Delete", { TableName = check_table(table), Key = raw.item(key) }, options
+end
+
+function ACTIONS.check(table, key, options)
+  return "ConditionCheck", { TableName = check_table(table), Key = raw.item(key) }, options
+end
+
+local function transact_item(action, index)
+  local verb, arguments = next(action)
+  local build = ACTIONS[verb]
+  if not build or type(arguments) ~= "table" then
+    error(("transact: action %d is none of put, update, delete and check"):format(index), 3)
+  end
+  local name, request, options = build(unpack(arguments, 1, 4))
+  options = check_options(options, CONDITION, 4)
+  return { [name] = add_expressions(request, options) }
+end
+
+--- Several writes that happen together or not at all.
+--- `{ {put = {table, item, options}}, {update = {table, key, expression, options}},
+---    {delete = {table, key, options}}, {check = {table, key, options}} }`
+---@param actions table
+---@return true|false done  false when a condition failed
+---@return table|nil reasons  per action: "None", "ConditionalCheckFailed" ...
+function dynamodb.transact(actions)
+  if actions.once ~= nil then
+    error("transact: once is not part of this version", 2)
+  end
+  local items = dynamodb.list {}
+  for i, action in ipairs(actions) do
+    items[i] = transact_item(action, i)
+  end
+  local response, problem = raw.call("TransactWriteItems",
+    { TransactItems = items, ClientRequestToken = raw.token() }) -- a repetition after a lost answer changes nothing
+  if response then
+    return true
+  end
+  local reasons, failed, other = {}, false, false
+  for i, reason in ipairs(problem.reasons or {}) do
+    reasons[i] = reason.Code
+    failed = failed or reason.Code == "ConditionalCheckFailed"
+    other = other or (reason.Code ~= "None" and reason.Code ~= "ConditionalCheckFailed")
+  end
+  if problem.code == "TransactionCanceledException" and failed and not other then
+    return false, reasons
+  end
+  raise(problem)
+end
+
+--- Any number of items by their keys, in no particular order; what is not there is left out.
+---@param table string
+---@param keys table[]
+---@return table[] items
+function dynamodb.batch_get(table, keys)
+  check_table(table)
+  local items = dynamodb.list {}
+  for first = 1, #keys, BATCH_GET_MAX do
+    local part = dynamodb.list {}
+    for i = first, math.min(first + BATCH_GET_MAX - 1, #keys) do
+      part[#part + 1] = raw.item(keys[i])
+    end
+    local request, attempts = { [table] = { Keys = part } }, 0
+    while request do
+      local response = call("BatchGetItem", { RequestItems = request })
+      for _, item in ipairs(response.Responses[table] or {}) do
+        items[#items + 1] = item
+      end
+      request, attempts = response.UnprocessedKeys, attempts + 1
+      if request and attempts == BATCH_ATTEMPTS_MAX then
+        raise { code = "ThrottlingException", message = "BatchGetItem: keys were left unprocessed again and again" }
+      end
+    end
+  end
+  return items
+end
+
+--- Any number of puts and deletes, without conditions: `{put = {item, ...}, delete = {key, ...}}`.
+---@param table string
+---@param writes {put?: table[], delete?: table[]}
+---@return true
+function dynamodb.batch_write(table, writes)
+  check_table(table)
+  check_options(writes, set_of("put", "delete"))
+  local requests = {}
+  for _, item in ipairs(writes.put or {}) do
+    requests[#requests + 1] = { PutRequest = { Item = raw.item(item) } }
+  end
+  for _, key in ipairs(writes.delete or {}) do
+    requests[#requests + 1] = { DeleteRequest = { Key = raw.item(key) } }
+  end
+  for first = 1, #requests, BATCH_WRITE_MAX do
+    local part = { unpack(requests, first, math.min(first + BATCH_WRITE_MAX - 1, #requests)) }
+    local request, attempts = { [table] = part }, 0
+    while request do
+      request = call("BatchWriteItem", { RequestItems = request }).UnprocessedItems
+      attempts = attempts + 1
+      if request and attempts == BATCH_ATTEMPTS_MAX then
+        raise { code = "ThrottlingException", message = "BatchWriteItem: writes were left unprocessed again and again" }
+      end
+    end
+  end
+  return true
+end
+
+return dynamodb
