@@ -30,6 +30,15 @@ struct aws_request streams_describe_table(const char *table)
     return request;
 }
 
+struct aws_request streams_list_streams(const char *table, const char *exclusive_start_stream_arn)
+{
+    struct aws_request request = make(AWS_DYNAMODB_STREAMS, "ListStreams");
+    add_member(&request.body, "TableName", table);
+    add_member(&request.body, "ExclusiveStartStreamArn", exclusive_start_stream_arn);
+    buf_add_char(&request.body, '}');
+    return request;
+}
+
 struct aws_request streams_describe_stream(const char *stream_arn, const char *exclusive_start_shard_id,
                                            const char *children_of)
 {

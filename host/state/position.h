@@ -21,7 +21,7 @@ enum position_kind {
 struct position {
     enum position_kind kind;
     char sequence[SEQUENCE_SIZE]; /* POSITION_AFTER; of the last record when FINISHED, if there was one */
-    int64_t since_ms;             /* POSITION_LATEST: wall clock */
+    int64_t since_ms;             /* wall clock: older records are not wanted (start = latest); 0: all are */
     int64_t record_time_ms;       /* creation time of the record `sequence`, 0 when unknown */
 };
 
@@ -39,14 +39,23 @@ static inline bool sequence_copy(char sequence[SEQUENCE_SIZE], const char *text)
     return snprintf(sequence, SEQUENCE_SIZE, "%s", text) < SEQUENCE_SIZE;
 }
 
-/* Does `a` begin before `b`? Both of one shard. */
-static inline bool position_before(const struct position *a, const struct position *b)
+/* A record's time is its second, rounded down, and on the service's clock, which we know roughly. */
+#define POSITION_MARGIN_MS 3000
+
+/* Where one must begin to read so that neither `a` nor `b` misses a record. Both of one shard, none
+ * FINISHED. */
+static inline struct position position_earlier(const struct position *a, const struct position *b)
 {
-    if (a->kind != b->kind)
-        return a->kind < b->kind;
-    if (a->kind == POSITION_LATEST)
-        return a->since_ms < b->since_ms;
-    return a->kind == POSITION_AFTER && sequence_compare(a->sequence, b->sequence) < 0;
+    if (a->kind == POSITION_TRIM_HORIZON || b->kind == POSITION_TRIM_HORIZON)
+        return (struct position){.kind = POSITION_TRIM_HORIZON};
+    if (a->kind == POSITION_AFTER && b->kind == POSITION_AFTER)
+        return sequence_compare(a->sequence, b->sequence) <= 0 ? *a : *b;
+    if (a->kind == b->kind)
+        return a->since_ms <= b->since_ms ? *a : *b;
+    const struct position *after = a->kind == POSITION_AFTER ? a : b, *latest = a->kind == POSITION_AFTER ? b : a;
+    if (after->record_time_ms && after->record_time_ms < latest->since_ms - POSITION_MARGIN_MS)
+        return *after;
+    return (struct position){.kind = POSITION_TRIM_HORIZON};
 }
 
 #endif

@@ -50,6 +50,8 @@ typedef void source_page_fn(void *user, struct page *page, const struct err *err
 
 struct source_ops {
     struct source_call *(*find_stream)(struct source *, const char *table, source_stream_fn *, void *user);
+    struct source_call *(*next_stream)(struct source *, const char *table, const char *stream_arn,
+                                       source_stream_fn *, void *user);
     struct source_call *(*list_shards)(struct source *, const char *stream_arn, const char *after,
                                        source_shards_fn *, void *user);
     struct source_call *(*get_cursor)(struct source *, const char *stream_arn, const char *shard,
@@ -69,6 +71,13 @@ static inline struct source_call *source_find_stream(struct source *source, cons
                                                      source_stream_fn *done, void *user)
 {
     return source->ops->find_stream(source, table, done, user);
+}
+
+/* The table's stream that was enabled next after `stream_arn`; NULL without an error when there is none yet. */
+static inline struct source_call *source_next_stream(struct source *source, const char *table,
+                                                     const char *stream_arn, source_stream_fn *done, void *user)
+{
+    return source->ops->next_stream(source, table, stream_arn, done, user);
 }
 
 static inline struct source_call *source_list_shards(struct source *source, const char *stream_arn,

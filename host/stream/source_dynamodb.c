@@ -22,6 +22,8 @@ struct source_call {
         source_page_fn *page;
     } done;
     void *user;
+    struct source_dynamodb *source; /* of a next_stream, which asks page after page */
+    char *table, *stream_arn, *best;
 };
 
 enum source_fault source_fault(const struct err *err)
@@ -94,6 +96,62 @@ static struct source_call *find_stream(struct source *source, const char *table,
     struct source_call *call = call_new(user);
     call->done.stream = done;
     return send(source, streams_describe_table(table), 0, on_table, call);
+}
+
+/* ---- ListStreams ---- */
+
+/* A stream's label, the last part of its ARN, is the time it was enabled: labels sort by time. NULL where the
+ * ARN has none (ScyllaDB Alternator). */
+static const char *label_of(const char *stream_arn)
+{
+    const char *label = strstr(stream_arn, "/stream/");
+    return label ? label + strlen("/stream/") : NULL;
+}
+
+static void take_earliest_later(struct source_call *call, struct arena *arena, const struct json *streams)
+{
+    const char *after = label_of(call->stream_arn);
+    json_each(stream, streams) {
+        const char *arn = json_string(arena, json_get(stream, "StreamArn")), *label = arn ? label_of(arn) : NULL;
+        if (!label || !after || strcmp(label, after) <= 0)
+            continue;
+        if (call->best && strcmp(label, label_of(call->best)) >= 0)
+            continue;
+        free(call->best);
+        call->best = mem_string(arn);
+    }
+}
+
+static void on_streams(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct arena arena = ARENA_INIT;
+    struct err problem;
+    const struct json *root = err ? NULL : parse(&arena, response, "ListStreams", &problem);
+    take_earliest_later(call, &arena, json_get(root, "Streams"));
+    const char *last = json_string(&arena, json_get(root, "LastEvaluatedStreamArn"));
+    if (last) {
+        send(&call->source->source, streams_list_streams(call->table, last), 0, on_streams, call);
+    } else {
+        struct source_call own = *call;
+        free(call);
+        own.done.stream(own.user, root ? own.best : NULL, root ? NULL : err ? err : &problem);
+        free(own.table);
+        free(own.stream_arn);
+        free(own.best);
+    }
+    arena_fini(&arena);
+}
+
+static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
+                                       source_stream_fn *done, void *user)
+{
+    struct source_call *call = call_new(user);
+    call->done.stream = done;
+    call->source = (struct source_dynamodb *)(void *)source;
+    call->table = mem_string(table);
+    call->stream_arn = mem_string(stream_arn);
+    return send(source, streams_list_streams(table, NULL), 0, on_streams, call);
 }
 
 /* ---- DescribeStream ---- */
@@ -198,6 +256,9 @@ static struct source_call *read_page(struct source *source, const char *cursor, 
 static void cancel(struct source_call *call)
 {
     aws_cancel(call->call);
+    free(call->table);
+    free(call->stream_arn);
+    free(call->best);
     free(call);
 }
 
@@ -208,7 +269,8 @@ static void free_source(struct source *source)
 
 struct source *source_dynamodb_new(struct aws_client *client)
 {
-    static const struct source_ops ops = {find_stream, list_shards, get_cursor, read_page, cancel, free_source};
+    static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
+                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source.ops = &ops;
     dynamodb->client = client;

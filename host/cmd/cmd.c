@@ -1,0 +1,60 @@
+/* cmd.c: what the commands share. */
+#include "cmd/cmd.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYSTEM_CONFIG "/etc/tidemill/tidemill.ini"
+
+void cmd_complain(const char *format, ...)
+{
+    bool colour = isatty(STDERR_FILENO);
+    va_list args;
+    va_start(args, format);
+    fputs(colour ? "\033[31mtidemill:\033[0m " : "tidemill: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+bool cmd_options(int argc, char **argv, const char **config_path, const char *const *flags, bool *set)
+{
+    for (int i = 1; i < argc; i++) {
+        int flag = 0;
+        if (strcmp(argv[i], "-c") == 0) {
+            if (++i == argc) {
+                cmd_complain("%s: -c needs a file", argv[0]);
+                return false;
+            }
+            *config_path = argv[i];
+            continue;
+        }
+        while (flags[flag] && strcmp(flags[flag], argv[i]) != 0)
+            flag++;
+        if (!flags[flag]) {
+            cmd_complain("%s: unexpected argument %s (see tidemill help %s)", argv[0], argv[i], argv[0]);
+            return false;
+        }
+        set[flag] = true;
+    }
+    return true;
+}
+
+struct config *cmd_load_config(const char *path)
+{
+    struct problems problems = PROBLEMS_INIT;
+    if (!path)
+        path = access("tidemill.ini", R_OK) != 0 && access(SYSTEM_CONFIG, R_OK) == 0 ? SYSTEM_CONFIG
+                                                                                     : "tidemill.ini";
+    struct config *config = config_load(path, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        cmd_complain("%s", problems.lines[i]);
+    if (problems.count) {
+        config_free(config);
+        config = NULL;
+    }
+    problems_fini(&problems);
+    return config;
+}

@@ -1,0 +1,30 @@
+/* cmd.h: the commands, one file each. They print for people; everything below them only logs. */
+#ifndef TIDEMILL_CMD_CMD_H
+#define TIDEMILL_CMD_CMD_H
+
+#include <stdbool.h>
+
+#include "conf/config.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *summary;
+    const char *help;      /* the text of `help COMMAND` */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+extern const struct command cmd_run, cmd_check, cmd_status;
+
+/* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
+struct config *cmd_load_config(const char *path);
+
+/* "-c FILE" and the given flags only: each of `flags` (ends with NULL) sets the bool of the same index.
+ * False after complaining about anything else. */
+bool cmd_options(int argc, char **argv, const char **config_path, const char *const *flags, bool *set);
+
+void cmd_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

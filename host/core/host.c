@@ -1,0 +1,311 @@
+/* host.c: assembles, starts and stops. The first worker turns on the caller's thread and hosts the
+ * supervisors. */
+#include "core/host.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "core/stream_supervisor.h"
+#include "net/transport_curl.h"
+#include "script/directory.h"
+#include "script/script.h"
+#include "state/store_sqlite.h"
+
+struct host {
+    struct host_options options;
+    struct store_lock *lock;
+    struct worker **workers;
+    size_t worker_count;
+    pthread_t *threads; /* of workers 1 and up */
+    struct stream_supervisor **supervisors;
+    size_t supervisor_count;
+    struct store_snapshot *snapshot;
+    char **handlers; /* of the scripts that compiled */
+    char **handler_streams;
+    size_t handler_count, handler_capacity, stream_capacity;
+    struct timer limit; /* on stopping */
+    size_t workers_stopped;
+    bool stopping, abandoned;
+};
+
+static struct transport *curl_new(void *user, struct reactor *reactor, const struct config *config)
+{
+    (void)user;
+    return transport_curl_new(reactor, &(struct transport_curl_options){
+                                           .connections = (long)config->aws.connections,
+                                           .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle
+                                                                              : getenv("AWS_CA_BUNDLE"),
+                                       });
+}
+
+struct worker_world host_world_system(struct clock *clock)
+{
+    return (struct worker_world){.clock = clock, .transport_new = curl_new};
+}
+
+/* ---- reports of workers: on the first worker's reactor ---- */
+
+static void on_closed(void *user, const char *stream_arn, const char *shard)
+{
+    struct host *host = user;
+    for (size_t i = 0; i < host->supervisor_count; i++)
+        stream_supervisor_closed(host->supervisors[i], stream_arn, shard);
+}
+
+static void on_finished(void *user, const char *stream_arn, const char *shard, const char *handler)
+{
+    struct host *host = user;
+    for (size_t i = 0; i < host->supervisor_count; i++)
+        stream_supervisor_finished(host->supervisors[i], stream_arn, shard, handler);
+}
+
+static void on_missing(void *user, const char *stream_arn, const char *shard)
+{
+    struct host *host = user;
+    for (size_t i = 0; i < host->supervisor_count; i++)
+        stream_supervisor_missing(host->supervisors[i], stream_arn, shard);
+}
+
+static void on_stopped(void *user, struct worker *worker)
+{
+    struct host *host = user;
+    (void)worker;
+    if (++host->workers_stopped < host->worker_count)
+        return;
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_end(host->workers[i]);
+}
+
+/* ---- making ---- */
+
+static size_t thread_count(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config->host.threads)
+        return (size_t)config->host.threads;
+    return cores > 0 ? (size_t)cores : 1;
+}
+
+static bool make_workers(struct host *host, struct err *err)
+{
+    size_t count = thread_count(host->options.config);
+    struct worker_options options = {host->options.config, host->options.log, host->options.world};
+    host->workers = mem_zero(count * sizeof *host->workers);
+    for (; host->worker_count < count; host->worker_count++) {
+        host->workers[host->worker_count] = worker_new(&options, err);
+        if (!host->workers[host->worker_count])
+            return false;
+    }
+    struct worker_reports reports = {
+        .reactor = worker_reactor(host->workers[0]),
+        .closed = on_closed,
+        .finished = on_finished,
+        .missing = on_missing,
+        .stopped = on_stopped,
+        .user = host,
+    };
+    for (size_t i = 0; i < count; i++)
+        worker_set_reports(host->workers[i], &reports);
+    return true;
+}
+
+static void log_problems(struct host *host, const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        log_error(host->options.log, NULL, "%s", problems->lines[i]);
+}
+
+/* For each worker its own copy; the first tells what is wrong and what the settings are. */
+static void add_script(struct host *host, const char *path)
+{
+    struct problems problems = PROBLEMS_INIT;
+    const struct script *script = worker_add_script(host->workers[0], path, &problems);
+    for (size_t i = 1; script && i < host->worker_count; i++)
+        script = worker_add_script(host->workers[i], path, &problems);
+    if (!script) {
+        log_problems(host, &problems);
+        log_error(host->options.log, NULL, "%s: left out until it is mended", path);
+        problems_fini(&problems);
+        return;
+    }
+    mem_grow(&host->handlers, &host->handler_capacity, host->handler_count, sizeof *host->handlers);
+    mem_grow(&host->handler_streams, &host->stream_capacity, host->handler_count, sizeof *host->handler_streams);
+    host->handlers[host->handler_count] = mem_string(script_name(script));
+    host->handler_streams[host->handler_count++] = mem_string(script_settings(script)->stream);
+    log_info(host->options.log, NULL, "handler %s (version %s) on stream %s", script_name(script),
+             script_version(script), script_settings(script)->stream);
+    problems_fini(&problems);
+}
+
+static void warn_of_sections_without_script(struct host *host)
+{
+    const struct config *config = host->options.config;
+    for (size_t i = 0; i < config->handler_count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < host->handler_count; j++)
+            found = found || strcmp(config->handlers[i].name, host->handlers[j]) == 0;
+        if (!found)
+            log_warn(host->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs", config->path,
+                     config->handlers[i].line, config->handlers[i].name, config->host.scripts,
+                     config->handlers[i].name);
+    }
+}
+
+static bool add_scripts(struct host *host, struct err *err)
+{
+    char **paths = script_paths(host->options.config->host.scripts, err);
+    if (!paths)
+        return false;
+    for (size_t i = 0; paths[i]; i++)
+        add_script(host, paths[i]);
+    script_paths_free(paths);
+    warn_of_sections_without_script(host);
+    if (host->handler_count)
+        return true;
+    return err_set(err, ERR_CONFIG, "%s: no handler to run", host->options.config->host.scripts);
+}
+
+static void make_supervisors(struct host *host)
+{
+    const struct config *config = host->options.config;
+    host->supervisors = mem_zero(config->stream_count * sizeof(struct stream_supervisor *));
+    for (size_t i = 0; i < config->stream_count; i++) {
+        struct stream_supervisor *supervisor = stream_supervisor_new(&(struct stream_supervisor_options){
+            .stream = &config->streams[i],
+            .reactor = worker_reactor(host->workers[0]),
+            .source = worker_source(host->workers[0]),
+            .store = worker_store(host->workers[0]),
+            .client = worker_client(host->workers[0]),
+            .log = host->options.log,
+            .workers = host->workers,
+            .worker_count = host->worker_count,
+            .snapshot = host->snapshot,
+        });
+        size_t followers = 0;
+        for (size_t j = 0; j < host->handler_count; j++) {
+            if (strcmp(host->handler_streams[j], config->streams[i].name) != 0)
+                continue;
+            stream_supervisor_add_handler(supervisor, host->handlers[j]);
+            followers++;
+        }
+        if (!followers) {
+            log_warn(host->options.log, NULL, "[stream %s] has no handler and is not read", config->streams[i].name);
+            stream_supervisor_free(supervisor);
+            continue;
+        }
+        host->supervisors[host->supervisor_count++] = supervisor;
+    }
+}
+
+struct loading {
+    struct host *host;
+    struct err *err;
+    bool done;
+};
+
+static void on_loaded(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct loading *loading = user;
+    loading->done = true;
+    loading->host->snapshot = snapshot;
+    if (err)
+        *loading->err = *err;
+}
+
+static bool load_snapshot(struct host *host, struct err *err)
+{
+    struct loading loading = {.host = host, .err = err};
+    store_load(worker_store(host->workers[0]), on_loaded, &loading);
+    while (!loading.done)
+        reactor_turn(worker_reactor(host->workers[0]), 100);
+    return host->snapshot != NULL;
+}
+
+static void on_limit(void *user)
+{
+    struct host *host = user;
+    host->abandoned = true;
+    log_warn(host->options.log, NULL, "shutdown_timeout passed; what still runs is given up and will be repeated");
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_abandon(host->workers[i]);
+}
+
+struct host *host_new(const struct host_options *options, struct err *err)
+{
+    struct host *host = mem_zero(sizeof *host);
+    host->options = *options;
+    host->lock = store_sqlite_lock(options->config->host.state + strlen("sqlite:"), err);
+    if (!host->lock || !make_workers(host, err) || !add_scripts(host, err) || !load_snapshot(host, err)) {
+        host_free(host);
+        return NULL;
+    }
+    timer_init(&host->limit, on_limit, host);
+    make_supervisors(host);
+    return host;
+}
+
+void host_free(struct host *host)
+{
+    if (!host)
+        return;
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_close_store(host->workers[i]);
+    for (size_t i = 0; i < host->supervisor_count; i++)
+        stream_supervisor_free(host->supervisors[i]);
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_free(host->workers[i]);
+    for (size_t i = 0; i < host->handler_count; i++) {
+        free(host->handlers[i]);
+        free(host->handler_streams[i]);
+    }
+    store_snapshot_free(host->snapshot);
+    store_sqlite_unlock(host->lock);
+    free(host->handlers);
+    free(host->handler_streams);
+    free(host->supervisors);
+    free(host->workers);
+    free(host->threads);
+    free(host);
+}
+
+struct reactor *host_reactor(struct host *host)
+{
+    return worker_reactor(host->workers[0]);
+}
+
+/* ---- running ---- */
+
+static void *run_worker(void *worker)
+{
+    worker_run(worker);
+    return NULL;
+}
+
+bool host_run(struct host *host)
+{
+    host->threads = mem_zero(host->worker_count * sizeof *host->threads);
+    for (size_t i = 1; i < host->worker_count; i++)
+        if (pthread_create(&host->threads[i], NULL, run_worker, host->workers[i]) != 0)
+            abort();
+    worker_run(host->workers[0]);
+    for (size_t i = 1; i < host->worker_count; i++)
+        pthread_join(host->threads[i], NULL);
+    return !host->abandoned;
+}
+
+void host_stop(struct host *host)
+{
+    if (host->stopping) {
+        timer_stop(host_reactor(host), &host->limit);
+        on_limit(host);
+        return;
+    }
+    host->stopping = true;
+    log_info(host->options.log, NULL, "stopping");
+    timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_stop(host->workers[i]);
+}

@@ -1,0 +1,35 @@
+/* host.h: the whole machine: workers, streams and handlers put together from a configuration.
+ *
+ * A host is a value: a process can hold several. */
+#ifndef TIDEMILL_CORE_HOST_H
+#define TIDEMILL_CORE_HOST_H
+
+#include "core/worker.h"
+
+struct host;
+
+struct host_options {
+    const struct config *config; /* checked; must stay */
+    struct log *log;
+    struct worker_world world;
+};
+
+/* The world of the program: libcurl and the machine's clock, which must stay. */
+struct worker_world host_world_system(struct clock *clock);
+
+/* Opens the state, compiles the scripts (one that is wrong is logged and left out), and is ready to run.
+ * NULL and `err` when there is nothing that could run: ERR_BUSY when another host has the state. */
+struct host *host_new(const struct host_options *options, struct err *err);
+void host_free(struct host *host);
+
+/* The reactor of the calling thread's worker, for signals. */
+struct reactor *host_reactor(struct host *host);
+
+/* Reads until host_stop; then lets handlers finish, within shutdown_timeout. False when some had to be given
+ * up; their records are read again at the next start. */
+bool host_run(struct host *host);
+
+/* On the host's reactor. The second call gives up what still runs. */
+void host_stop(struct host *host);
+
+#endif

@@ -1,0 +1,39 @@
+/* stream_supervisor.h: one [stream] of the INI and the handlers that follow it.
+ *
+ * It finds the table's stream, keeps its shard list, and gives each shard to a worker for each handler that
+ * may read it now. A stream that was disabled and enabled again is two streams in a row (two ARNs): each
+ * handler finishes the old one and then goes on to the next.
+ *
+ * Lives on one reactor, which is also where its source and store answer. */
+#ifndef TIDEMILL_CORE_STREAM_SUPERVISOR_H
+#define TIDEMILL_CORE_STREAM_SUPERVISOR_H
+
+#include "core/worker.h"
+
+struct stream_supervisor;
+
+struct stream_supervisor_options {
+    const struct config_stream *stream; /* must stay */
+    struct reactor *reactor;
+    struct source *source;
+    struct store *store;
+    struct aws_client *client;
+    struct log *log;
+    struct worker **workers; /* must stay */
+    size_t worker_count;
+    const struct store_snapshot *snapshot; /* what the store knew at the start; must stay */
+};
+
+struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_options *options);
+void stream_supervisor_free(struct stream_supervisor *supervisor);
+
+/* Before the reactor turns. */
+void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler);
+
+/* Reports of workers; ignored when they are about another stream. */
+void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
+void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
+                                const char *shard, const char *handler);
+void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
+
+#endif

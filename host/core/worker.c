@@ -1,0 +1,435 @@
+/* worker.c: orders come in as posts, reports go out as posts. */
+#include "core/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "dispatch/shard.h"
+#include "script/script.h"
+#include "state/store_sqlite.h"
+#include "stream/source_dynamodb.h"
+
+#define STATISTICS_EVERY_MS 5000
+
+struct worker {
+    struct worker_options options;
+    struct worker_reports reports;
+    struct reactor *reactor;
+    struct transport *transport;
+    struct aws_client *client;
+    struct source *source;
+    struct store *store;
+    struct map scripts; /* handler -> struct script */
+    struct map shards;  /* "arn\nshard" -> struct shard */
+    struct timer flush;
+    bool flushing;      /* a batch is on its way */
+    int64_t statistics_ms;
+    enum { RUNNING, STOPPING, STOPPED } phase;
+};
+
+/* ---- reports ---- */
+
+struct report {
+    struct worker *worker;
+    enum { REPORT_CLOSED, REPORT_FINISHED, REPORT_MISSING, REPORT_STOPPED } kind;
+    char *stream_arn, *shard, *handler;
+};
+
+static void deliver_report(void *user)
+{
+    struct report *report = user;
+    const struct worker_reports *reports = &report->worker->reports;
+    switch (report->kind) {
+    case REPORT_CLOSED:
+        reports->closed(reports->user, report->stream_arn, report->shard);
+        break;
+    case REPORT_FINISHED:
+        reports->finished(reports->user, report->stream_arn, report->shard, report->handler);
+        break;
+    case REPORT_MISSING:
+        reports->missing(reports->user, report->stream_arn, report->shard);
+        break;
+    case REPORT_STOPPED:
+        reports->stopped(reports->user, report->worker);
+        break;
+    }
+    free(report->stream_arn);
+    free(report->shard);
+    free(report->handler);
+    free(report);
+}
+
+static void send_report(struct worker *worker, int kind, const struct shard *shard, const char *handler)
+{
+    struct report *report = mem_zero(sizeof *report);
+    report->worker = worker;
+    report->kind = kind;
+    report->stream_arn = mem_string(shard ? shard_stream_arn(shard) : NULL);
+    report->shard = mem_string(shard ? shard_id(shard) : NULL);
+    report->handler = mem_string(handler);
+    reactor_post(worker->reports.reactor, deliver_report, report);
+}
+
+static void on_closed(void *user, struct shard *shard)
+{
+    send_report(user, REPORT_CLOSED, shard, NULL);
+}
+
+static void on_finished(void *user, struct shard *shard, const char *handler)
+{
+    send_report(user, REPORT_FINISHED, shard, handler);
+}
+
+static void on_missing(void *user, struct shard *shard)
+{
+    send_report(user, REPORT_MISSING, shard, NULL);
+}
+
+/* ---- checkpoints ---- */
+
+static void on_flushed(void *user, const struct err *err)
+{
+    struct worker *worker = user;
+    (void)err;
+    worker->flushing = false;
+}
+
+static void remove_if_idle(struct worker *worker, const char *key, struct shard *shard)
+{
+    if (shard_subscription_count(shard))
+        return;
+    map_remove(&worker->shards, key);
+    shard_free(shard);
+}
+
+/* Shards whose handlers have all finished. */
+static void sweep_shards(struct worker *worker)
+{
+    size_t at = 0, count = 0;
+    const char *key;
+    char **idle = mem_alloc((worker->shards.count + 1) * sizeof *idle);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, &key));)
+        if (!shard_subscription_count(shard))
+            idle[count++] = mem_string(key);
+    for (size_t i = 0; i < count; i++) {
+        remove_if_idle(worker, idle[i], map_get(&worker->shards, idle[i]));
+        free(idle[i]);
+    }
+    free(idle);
+}
+
+static struct store_batch *collect(struct worker *worker, bool statistics)
+{
+    struct store_batch *batch = store_batch_new();
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_collect(shard, batch, statistics);
+    return batch;
+}
+
+static void flush(void *user)
+{
+    struct worker *worker = user;
+    int64_t now = reactor_now_ms(worker->reactor);
+    timer_set(worker->reactor, &worker->flush, worker->options.config->host.checkpoint_interval_ms);
+    if (worker->flushing)
+        return; /* the store still works on the last one; what moved meanwhile goes with the next */
+    bool statistics = now - worker->statistics_ms >= STATISTICS_EVERY_MS;
+    if (statistics)
+        worker->statistics_ms = now;
+    struct store_batch *batch = collect(worker, statistics);
+    sweep_shards(worker);
+    if (store_batch_empty(batch)) {
+        store_batch_free(batch);
+        return;
+    }
+    worker->flushing = true;
+    store_commit(worker->store, batch, on_flushed, worker);
+}
+
+/* ---- stopping ---- */
+
+static void on_last_flush(void *user, const struct err *err)
+{
+    (void)err;
+    send_report(user, REPORT_STOPPED, NULL, NULL);
+}
+
+static void finish_if_stopped(struct worker *worker)
+{
+    size_t at = 0;
+    if (worker->phase != STOPPING)
+        return;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        if (!shard_stopped(shard))
+            return;
+    worker->phase = STOPPED;
+    timer_stop(worker->reactor, &worker->flush);
+    store_commit(worker->store, collect(worker, true), on_last_flush, worker);
+}
+
+static void on_stopped(void *user, struct shard *shard)
+{
+    (void)shard;
+    finish_if_stopped(user);
+}
+
+static void do_stop(void *user)
+{
+    struct worker *worker = user;
+    size_t at = 0;
+    if (worker->phase != RUNNING)
+        return;
+    worker->phase = STOPPING;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_stop(shard);
+    finish_if_stopped(worker);
+}
+
+static void do_abandon(void *user)
+{
+    struct worker *worker = user;
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_abandon(shard);
+    finish_if_stopped(worker);
+}
+
+void worker_stop(struct worker *worker)
+{
+    reactor_post(worker->reactor, do_stop, worker);
+}
+
+void worker_abandon(struct worker *worker)
+{
+    reactor_post(worker->reactor, do_abandon, worker);
+}
+
+/* ---- orders ---- */
+
+struct order {
+    struct worker *worker;
+    struct assignment assignment; /* owned texts */
+};
+
+static struct order *order_new(struct worker *worker, const struct assignment *assignment)
+{
+    struct order *order = mem_zero(sizeof *order);
+    order->worker = worker;
+    order->assignment = *assignment;
+    order->assignment.stream_arn = mem_string(assignment->stream_arn);
+    order->assignment.table = mem_string(assignment->table);
+    order->assignment.shard = mem_string(assignment->shard);
+    order->assignment.handler = mem_string(assignment->handler);
+    order->assignment.cursor = mem_string(assignment->cursor);
+    return order;
+}
+
+static void order_free(struct order *order)
+{
+    free((char *)order->assignment.stream_arn);
+    free((char *)order->assignment.table);
+    free((char *)order->assignment.shard);
+    free((char *)order->assignment.handler);
+    free((char *)order->assignment.cursor);
+    free(order);
+}
+
+static char *shard_key(const struct assignment *assignment)
+{
+    return mem_printf("%s\n%s", assignment->stream_arn, assignment->shard);
+}
+
+static struct shard *find_shard(struct order *order)
+{
+    char *key = shard_key(&order->assignment);
+    struct shard *shard = map_get(&order->worker->shards, key);
+    free(key);
+    return shard;
+}
+
+static struct shard *make_shard(struct worker *worker, const struct assignment *assignment)
+{
+    static const struct shard_events events = {
+        .closed = on_closed, .finished = on_finished, .missing = on_missing, .stopped = on_stopped};
+    struct shard *shard = shard_new(
+        &(struct shard_options){
+            .reactor = worker->reactor,
+            .source = worker->source,
+            .store = worker->store,
+            .log = worker->options.log,
+            .stream = assignment->stream,
+            .stream_arn = assignment->stream_arn,
+            .id = assignment->shard,
+            .table = assignment->table,
+        },
+        &events, worker);
+    char *key = shard_key(assignment);
+    map_set(&worker->shards, key, shard);
+    free(key);
+    return shard;
+}
+
+static void do_assign(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    const struct assignment *assignment = &order->assignment;
+    struct script *script = map_get(&worker->scripts, assignment->handler);
+    if (worker->phase == RUNNING && script) {
+        struct shard *shard = find_shard(order);
+        if (!shard)
+            shard = make_shard(worker, assignment);
+        shard_subscribe(shard, script, &assignment->position, assignment->cursor);
+        if (assignment->closed)
+            shard_closed(shard);
+    }
+    order_free(order);
+}
+
+static void do_closed(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (shard)
+        shard_closed(shard);
+    order_free(order);
+}
+
+static void do_vanished(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (shard && order->worker->phase == RUNNING)
+        shard_vanished(shard);
+    order_free(order);
+}
+
+void worker_assign(struct worker *worker, const struct assignment *assignment)
+{
+    reactor_post(worker->reactor, do_assign, order_new(worker, assignment));
+}
+
+void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post(worker->reactor, do_closed, order_new(worker, &assignment));
+}
+
+void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post(worker->reactor, do_vanished, order_new(worker, &assignment));
+}
+
+/* ---- life ---- */
+
+static struct store *open_store(struct worker *worker, struct err *err)
+{
+    const struct config_host *host = &worker->options.config->host;
+    struct store_sqlite_options options = {
+        .path = host->state + strlen("sqlite:"),
+        .group = host->group,
+        .log = worker->options.log,
+    };
+    return store_sqlite_new(worker->reactor, &options, err);
+}
+
+struct worker *worker_new(const struct worker_options *options, struct err *err)
+{
+    struct worker *worker = mem_zero(sizeof *worker);
+    worker->options = *options;
+    worker->reactor = reactor_new(options->world.clock);
+    worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
+    worker->client =
+        aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
+    worker->store = worker->client ? open_store(worker, err) : NULL;
+    if (!worker->store) {
+        worker_free(worker);
+        return NULL;
+    }
+    worker->source = source_dynamodb_new(worker->client);
+    timer_init(&worker->flush, flush, worker);
+    timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
+    return worker;
+}
+
+void worker_close_store(struct worker *worker)
+{
+    store_free(worker->store);
+    worker->store = NULL;
+}
+
+void worker_free(struct worker *worker)
+{
+    size_t at = 0;
+    if (!worker)
+        return;
+    timer_stop(worker->reactor, &worker->flush);
+    worker_close_store(worker);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_free(shard);
+    map_fini(&worker->shards);
+    at = 0;
+    for (struct script *script; (script = map_next(&worker->scripts, &at, NULL));)
+        script_free(script);
+    map_fini(&worker->scripts);
+    source_free(worker->source);
+    aws_client_free(worker->client);
+    transport_free(worker->transport);
+    reactor_free(worker->reactor);
+    free(worker);
+}
+
+void worker_set_reports(struct worker *worker, const struct worker_reports *reports)
+{
+    worker->reports = *reports;
+}
+
+const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems)
+{
+    struct script *script = script_load(
+        &(struct script_options){
+            .path = path,
+            .config = worker->options.config,
+            .reactor = worker->reactor,
+            .aws = worker->client,
+            .log = worker->options.log,
+        },
+        problems);
+    if (script)
+        map_set(&worker->scripts, script_name(script), script);
+    return script;
+}
+
+struct reactor *worker_reactor(struct worker *worker)
+{
+    return worker->reactor;
+}
+
+struct source *worker_source(struct worker *worker)
+{
+    return worker->source;
+}
+
+struct store *worker_store(struct worker *worker)
+{
+    return worker->store;
+}
+
+struct aws_client *worker_client(struct worker *worker)
+{
+    return worker->client;
+}
+
+void worker_run(struct worker *worker)
+{
+    reactor_run(worker->reactor);
+}
+
+void worker_end(struct worker *worker)
+{
+    reactor_stop(worker->reactor);
+}

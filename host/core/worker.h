@@ -1,0 +1,85 @@
+/* worker.h: one reactor with its own connections, Lua states, shards and store handle.
+ *
+ * A worker does as it is told: it reads the shards it is given for the handlers it is given, and reports. All
+ * calls but worker_new, worker_run and worker_free may come from another thread; reports are posted to the
+ * reactor they are for. */
+#ifndef TIDEMILL_CORE_WORKER_H
+#define TIDEMILL_CORE_WORKER_H
+
+#include "aws/client.h"
+#include "base/log.h"
+#include "conf/config.h"
+#include "net/reactor.h"
+#include "net/transport.h"
+#include "script/script.h"
+#include "state/store.h"
+#include "stream/source.h"
+
+struct worker;
+
+struct worker_reports {
+    struct reactor *reactor; /* where the functions are called */
+    void (*closed)(void *user, const char *stream_arn, const char *shard);
+    void (*finished)(void *user, const char *stream_arn, const char *shard, const char *handler);
+    void (*missing)(void *user, const char *stream_arn, const char *shard);
+    void (*stopped)(void *user, struct worker *worker);
+    void *user;
+};
+
+/* The two seams: how a worker's reactor reaches the outside, and what time it is. */
+struct worker_world {
+    struct clock *clock;
+    struct transport *(*transport_new)(void *user, struct reactor *reactor, const struct config *config);
+    void *user;
+};
+
+struct worker_options {
+    const struct config *config; /* must stay */
+    struct log *log;
+    struct worker_world world;
+};
+
+/* NULL and `err` when the store or the AWS client cannot be made. */
+struct worker *worker_new(const struct worker_options *options, struct err *err);
+
+/* In this order, once it does not run any more: what still waits for the store is told that it is closed, and
+ * its owners may go, before the reactor does. */
+void worker_close_store(struct worker *worker);
+void worker_free(struct worker *worker);
+
+/* Where reports go; before the first shard is given. */
+void worker_set_reports(struct worker *worker, const struct worker_reports *reports);
+
+/* Compile the handler's script for this worker. NULL, with lines in `problems`, when it is wrong. Before
+ * worker_run. */
+const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems);
+
+struct reactor *worker_reactor(struct worker *worker);
+struct source *worker_source(struct worker *worker);
+struct store *worker_store(struct worker *worker);
+struct aws_client *worker_client(struct worker *worker);
+
+/* Turns the reactor until worker_end. */
+void worker_run(struct worker *worker);
+void worker_end(struct worker *worker);
+
+/* ---- orders ---- */
+
+struct assignment {
+    const struct config_stream *stream;
+    const char *stream_arn, *table, *shard, *handler;
+    struct position position;
+    const char *cursor;  /* at hand for the position, or NULL */
+    bool closed;         /* the shard will get no more records */
+};
+
+void worker_assign(struct worker *worker, const struct assignment *assignment);
+void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
+void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);
+
+/* Stop reading, let what runs finish, checkpoint; then reports.stopped. */
+void worker_stop(struct worker *worker);
+/* Do not wait for handlers any longer. */
+void worker_abandon(struct worker *worker);
+
+#endif

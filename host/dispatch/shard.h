@@ -1,0 +1,61 @@
+/* shard.h: one shard on one reactor: one reader, and a subscription for each handler that is on it. */
+#ifndef TIDEMILL_DISPATCH_SHARD_H
+#define TIDEMILL_DISPATCH_SHARD_H
+
+#include "base/log.h"
+#include "conf/config.h"
+#include "net/reactor.h"
+#include "script/script.h"
+#include "state/store.h"
+#include "stream/source.h"
+
+struct shard;
+
+struct shard_options {
+    struct reactor *reactor;
+    struct source *source;
+    struct store *store;
+    struct log *log;
+    const struct config_stream *stream; /* must stay */
+    const char *stream_arn, *id, *table;
+};
+
+/* From the reactor. None of them may free the shard. */
+struct shard_events {
+    /* The reader came to the end of the shard. */
+    void (*closed)(void *user, struct shard *shard);
+    /* A handler settled its last record of the closed shard, and the store knows it. */
+    void (*finished)(void *user, struct shard *shard, const char *handler);
+    /* The service does not know the shard; the reader goes on asking. */
+    void (*missing)(void *user, struct shard *shard);
+    /* After shard_stop: nothing runs any more. Maybe more than once. */
+    void (*stopped)(void *user, struct shard *shard);
+};
+
+struct shard *shard_new(const struct shard_options *options, const struct shard_events *events, void *user);
+
+/* The store must be closed already, or the shard be stopped, or have no subscription left. */
+void shard_free(struct shard *shard);
+
+const char *shard_id(const struct shard *shard);
+const char *shard_stream_arn(const struct shard *shard);
+
+/* The script must stay. `cursor` is one at hand for `position`, or NULL. */
+void shard_subscribe(struct shard *shard, struct script *script, const struct position *position,
+                     const char *cursor);
+size_t shard_subscription_count(const struct shard *shard);
+
+/* Discovery says that the shard is closed: read to its end without pausing. */
+void shard_closed(struct shard *shard);
+
+/* The shard has vanished from the stream: what was read is all there is. */
+void shard_vanished(struct shard *shard);
+
+/* Add what moved since the last time. `statistics`: also what status shows of the reader. */
+void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics);
+
+void shard_stop(struct shard *shard);
+bool shard_stopped(const struct shard *shard);
+void shard_abandon(struct shard *shard);
+
+#endif

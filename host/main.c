@@ -1,0 +1,63 @@
+/* main.c: the command table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+static const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_status};
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: tidemill COMMAND [...]\n\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  tidemill %-8s %-24s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
+    fputs("  tidemill --version | --help | help COMMAND\n\n"
+          "-c FILE is the INI; by default ./tidemill.ini, then /etc/tidemill/tidemill.ini.\n"
+          "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n",
+          out);
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    cmd_complain("%s is not a command (see tidemill --help)", name);
+    return NULL;
+}
+
+static int help(const char *name)
+{
+    const struct command *command = find(name);
+    if (!command)
+        return EXIT_USAGE;
+    printf("usage: tidemill %s %s\n\n%s", command->name, command->arguments, command->help);
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : NULL;
+    if (!first) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(first, "--version") == 0) {
+        puts("tidemill " TIDEMILL_VERSION);
+        return EXIT_DONE;
+    }
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || (strcmp(first, "help") == 0 && argc == 2)) {
+        print_usage(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(first, "help") == 0)
+        return help(argv[2]);
+    const struct command *command = find(first);
+    if (!command)
+        return EXIT_USAGE;
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return help(first);
+    return command->run(argc - 1, argv + 1);
+}
