@@ -38,7 +38,7 @@ static struct store_snapshot *load(const struct config *config, struct err *err)
     if (store) {
         store_load(store, on_loaded, &loading);
         while (!loading.done)
-            reactor_turn(reactor, 100);
+            reactor_turn(reactor, 1);
         store_free(store);
     }
     reactor_free(reactor);

@@ -220,7 +220,7 @@ static bool load_snapshot(struct host *host, struct err *err)
     struct loading loading = {.host = host, .err = err};
     store_load(worker_store(host->workers[0]), on_loaded, &loading);
     while (!loading.done)
-        reactor_turn(worker_reactor(host->workers[0]), 100);
+        reactor_turn(worker_reactor(host->workers[0]), 1);
     return host->snapshot != NULL;
 }
 

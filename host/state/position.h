@@ -39,8 +39,9 @@ static inline bool sequence_copy(char sequence[SEQUENCE_SIZE], const char *text)
     return snprintf(sequence, SEQUENCE_SIZE, "%s", text) < SEQUENCE_SIZE;
 }
 
-/* A record's time is its second, rounded down, and on the service's clock, which we know roughly. */
-#define POSITION_MARGIN_MS 3000
+/* A record's time is rounded down, by DynamoDB to its second and by DynamoDB Local to its minute, and is on
+ * the service's clock, which we know roughly. Records this much older than `since_ms` are surely not wanted. */
+#define POSITION_MARGIN_MS (63 * 1000)
 
 /* Where one must begin to read so that neither `a` nor `b` misses a record. Both of one shard, none
  * FINISHED. */
