@@ -51,3 +51,67 @@ $(BUILD)/%.o: %.c Makefile
 $(BUILD)/host/script/library.o: $(LUA)
 
 -include $(OBJECTS:.o=.d)
+
+deps:
+	@tests/tools/deps.sh build test develop
+
+# What is needed for a target is installed when it is missing, so that each works as the first command.
+need-build:
+	@$(if $(have_packages),,tests/tools/deps.sh build)
+need-test: 
+	@tests/tools/deps.sh build test
+
+## make run         see it work: DynamoDB Local, the stock example, a few changes
+run: need-test
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) examples/stock_replenishment/run.py
+
+## make test        all tests (unit and integration)
+test: need-test
+	@$(MAKE) --no-print-directory run-tests WERROR=1
+
+.PHONY: need-build need-test run-tests units
+run-tests: all units
+	@$(MAKE) --no-print-directory unit integration
+
+TESTLIBS = $(shell pkg-config --cflags --libs cmocka)
+UNIT_BINARIES := $(UNITS:%=$(BUILD)/tests/%)
+units: $(UNIT_BINARIES) $(BUILD)/tests/sigv4_cli
+
+$(BUILD)/tests/%.o: tests/unit/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
+
+UNIT_SUPPORT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out tests/unit/test_%.c tests/unit/%_cli.c,$(wildcard tests/unit/*.c)))
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(UNIT_SUPPORT) $(LIBRARY)
+	@echo "  link  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
+
+$(BUILD)/tests/%_cli: $(BUILD)/tests/%_cli.o $(LIBRARY)
+	@echo "  link  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(wildcard $(BUILD)/tests/*.d)
+
+## make unit        the C units only
+unit: units
+	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
+
+## make integration the tests with DynamoDB Local only
+integration: all units
+	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+
+## make asan        the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: need-test
+	@ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/asan SANITIZE=address,undefined CFLAGS="-O1 -g"
+
+## make tsan        the same tests under ThreadSanitizer, two threads
+tsan: need-test
+	@TSAN_OPTIONS=halt_on_error=0 TIDEMILL_THREADS=2 \
+	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/tsan SANITIZE=thread CFLAGS="-O1 -g"
+
+clean:
+	@rm -rf build

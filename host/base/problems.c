@@ -29,6 +29,21 @@ void problems_add(struct problems *problems, const char *format, ...)
     problems->lines[problems->count++] = line;
 }
 
+void problems_remove_repeated(struct problems *problems)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < problems->count; i++) {
+        size_t same = 0;
+        while (same < kept && strcmp(problems->lines[same], problems->lines[i]) != 0)
+            same++;
+        if (same < kept)
+            free(problems->lines[i]);
+        else
+            problems->lines[kept++] = problems->lines[i];
+    }
+    problems->count = kept;
+}
+
 #define NAME_BYTES_MAX 48u
 
 /* Levenshtein's distance over one row. */

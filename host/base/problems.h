@@ -15,6 +15,9 @@ struct problems {
 void problems_fini(struct problems *problems);
 void problems_add(struct problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same thing may be found wrong from two sides. */
+void problems_remove_repeated(struct problems *problems);
+
 /* The known name nearest to `name`, or NULL when none is near enough to be meant. `known` ends with NULL. */
 const char *nearest_name(const char *name, const char *const *known);
 

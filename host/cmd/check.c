@@ -57,12 +57,10 @@ static int run(int argc, char **argv)
     if (!cmd_options(argc, argv, &path, flags, NULL))
         return EXIT_USAGE;
     struct problems problems = PROBLEMS_INIT;
-    if (!path)
-        path = access("tidemill.ini", R_OK) != 0 && access("/etc/tidemill/tidemill.ini", R_OK) == 0
-                   ? "/etc/tidemill/tidemill.ini"
-                   : "tidemill.ini";
+    path = cmd_config_path(path);
     struct config *config = config_load(path, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems) : 0;
+    problems_remove_repeated(&problems);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
     if (!problems.count)

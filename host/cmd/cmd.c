@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LOCAL_CONFIG "tidemill.ini"
 #define SYSTEM_CONFIG "/etc/tidemill/tidemill.ini"
 
 void cmd_complain(const char *format, ...)
@@ -42,12 +43,17 @@ bool cmd_options(int argc, char **argv, const char **config_path, const char *co
     return true;
 }
 
+const char *cmd_config_path(const char *path)
+{
+    if (path)
+        return path;
+    return access(LOCAL_CONFIG, R_OK) != 0 && access(SYSTEM_CONFIG, R_OK) == 0 ? SYSTEM_CONFIG : LOCAL_CONFIG;
+}
+
 struct config *cmd_load_config(const char *path)
 {
     struct problems problems = PROBLEMS_INIT;
-    if (!path)
-        path = access("tidemill.ini", R_OK) != 0 && access(SYSTEM_CONFIG, R_OK) == 0 ? SYSTEM_CONFIG
-                                                                                     : "tidemill.ini";
+    path = cmd_config_path(path);
     struct config *config = config_load(path, &problems);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);

@@ -18,6 +18,9 @@ struct command {
 
 extern const struct command cmd_run, cmd_check, cmd_status;
 
+/* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
+const char *cmd_config_path(const char *path);
+
 /* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
 struct config *cmd_load_config(const char *path);
 

@@ -112,9 +112,28 @@ static void open_state(struct script *script)
 
 /* ---- loading ---- */
 
-static int with_traceback(lua_State *L)
+/* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
+static void find_line(lua_State *co, char *text, size_t size)
 {
-    luaL_tolstring(L, 1, NULL);
+    lua_Debug activation;
+    text[0] = '\0';
+    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+        lua_getinfo(co, "Sl", &activation);
+        if (activation.source[0] != '@' || activation.currentline <= 0)
+            continue;
+        snprintf(text, size, "%s:%d", activation.source + 1, activation.currentline);
+        return;
+    }
+}
+
+/* A message that names the script's line, whoever raised it. */
+static int with_line(lua_State *L)
+{
+    char line[512];
+    const char *text = luaL_tolstring(L, 1, NULL);
+    find_line(L, line, sizeof line);
+    if (*line && !strstr(text, script_of(L)->path))
+        lua_pushfstring(L, "%s: %s", line, text);
     return 1;
 }
 
@@ -257,7 +276,7 @@ static void run_file(struct loading *loading)
     script->loading = true;
     if (script->options.reactor)
         script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + LOAD_MS_MAX;
-    lua_pushcfunction(L, with_traceback);
+    lua_pushcfunction(L, with_line);
     lua_pushcfunction(L, load_protected);
     lua_pushlightuserdata(L, loading);
     if (lua_pcall(L, 1, 0, 1) != LUA_OK) {
@@ -405,20 +424,6 @@ static void put_idle(struct invocation *invocation)
     }
     luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
     free(invocation);
-}
-
-/* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
-static void find_line(lua_State *co, char *text, size_t size)
-{
-    lua_Debug activation;
-    text[0] = '\0';
-    for (int level = 0; lua_getstack(co, level, &activation); level++) {
-        lua_getinfo(co, "Sl", &activation);
-        if (activation.source[0] != '@' || activation.currentline <= 0)
-            continue;
-        snprintf(text, size, "%s:%d", activation.source + 1, activation.currentline);
-        return;
-    }
 }
 
 /* What describing an error needs; runs protected, since an error object may raise itself. */

@@ -124,6 +124,10 @@ static bool push_of_type(lua_State *L, const struct json *value, char type, stru
 bool value_push(lua_State *L, const struct json *attribute, struct err *err)
 {
     const struct json *value = attribute->type == JSON_OBJECT ? attribute->child : NULL;
+    if (!value && attribute->type == JSON_OBJECT) {
+        lua_newtable(L); /* how DynamoDB Local's streams show an empty map */
+        return true;
+    }
     if (!value || value->next)
         return err_set(err, ERR_PARSE, "an attribute value has exactly one type");
     if (value->key_size == 1 && strchr("SNBML", value->key[0]) && value->key[0])

@@ -25,7 +25,7 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited in vain until {what}"
+        assert time.monotonic() < end, f"waited in vain until {what() if callable(what) else what}"
         time.sleep(0.02)
 
 
@@ -106,11 +106,15 @@ class Host:
     def fields(self, message):
         return [line["fields"] for line in self.lines() if line["message"] == message]
 
-    def wait_for(self, part, what=None):
+    def errors(self):
+        return [line["message"] for line in self.lines() if line["level"] == "error"]
+
+    def wait_for(self, part, what=None, errors_allowed=True):
         def found():
+            assert errors_allowed or not self.errors(), self.errors()
             assert self.process.poll() is None, f"the host ended: {self.log_path.read_text()[-3000:]}"
             return any(part in message for message in self.messages())
-        wait_until(found, what or f"the log says {part!r}; it says:\n{self.log_path.read_text()[-3000:]}")
+        wait_until(found, what or (lambda: f"the log says {part!r}; it says:\n{self.log_path.read_text()[-3000:]}"))
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -1,0 +1,133 @@
+"""The command line, the INI's mistakes, the log."""
+import json
+import os
+import pty
+import subprocess
+
+from conftest import BINARY, wait_until
+
+
+def test_check_reports_everything_at_once_with_file_and_line(deployment):
+    deployment.script("good", 'return { stream = "s", on_record = function() end }')
+    deployment.script("syntax", "return {\n  stream = 's',\n  on_record = function(\n}")
+    deployment.script("typo", 'return { stream = "s", on_modfy = function() end }')
+    deployment.script("nostream", 'return { stream = "other", on_record = function() end }')
+    deployment.script("raises", '\nerror("at load time")')
+    deployment.script("pattern", 'return { stream = "s", filter = { eventName = "INSERT" }, on_record = print }')
+    deployment.script("calls", 'require("tidemill.dynamodb").get("T", {id = 1})')
+    deployment.ini.write_text("""[host]
+thraeds = 2
+scripts = scripts
+[stream s]
+table = T
+poll_min = fast
+[strem t]
+table = U
+[handler good]
+retries = many
+api_key = ${env:NOT_SET_ANYWHERE}
+[handler absent]
+x = 1
+""")
+    done = deployment.run("check")
+    assert done.returncode == 2
+    for expected in (
+            "tidemill.ini:2: [host] thraeds is not a known key (did you mean threads?)",
+            'tidemill.ini:6: [stream s] poll_min: "fast" is not a duration (try 100ms, 30s, 5m, 24h or 7d)',
+            "tidemill.ini:7: [strem t] is not a known section (did you mean [stream]?)",
+            "tidemill.ini:10: [handler good] retries:",
+            "tidemill.ini:11: [handler good] api_key: ${env:NOT_SET_ANYWHERE}: the environment has no",
+            "tidemill.ini:12: [handler absent]: there is no ",
+            "scripts/syntax.lua:4: <name> or '...' expected near '}'",
+            'scripts/typo.lua: "on_modfy" means nothing in a handler\'s table (did you mean on_modify?)',
+            'scripts/nostream.lua: stream = "other": there is no [stream other]',
+            "scripts/raises.lua:2: at load time",
+            "scripts/pattern.lua: filter: eventName: a list of values expected",
+            "scripts/calls.lua:1: calls can be made only while a record is handled",
+    ):
+        assert expected in done.stderr, f"{expected!r} is not in:\n{done.stderr}"
+
+
+def test_check_of_a_sound_deployment(deployment):
+    deployment.script("good", 'return { stream = "s", concurrency = 3, on_record = function() end }')
+    deployment.stream("T")
+    done = deployment.run("check")
+    assert (done.returncode, done.stdout) == (0, "tidemill.ini: 1 stream, 1 handler, nothing wrong\n")
+
+
+def test_a_secret_is_never_shown(deployment):
+    deployment.environment["CRM_KEY"] = "s3cr3t-value"
+    deployment.script("h", 'return { stream = "s", on_record = function() end }')
+    deployment.configure("[stream s]\ntable = T\nbatch_size = ${env:CRM_KEY}\n[handler h]\nretries = ${env:CRM_KEY}\n"
+                         "api_key = ${env:CRM_KEY}")
+    done = deployment.run("check")
+    assert done.returncode == 2
+    assert "${env:CRM_KEY}" in done.stderr and "s3cr3t" not in done.stderr + done.stdout
+
+
+def test_wrong_usage_ends_with_status_2(deployment):
+    for arguments in ([], ["rum"], ["run", "--fast"], ["run", "-c"], ["help", "nothing"], ["run", "-c", "missing.ini"],
+                      ["check", "-c", "missing.ini"], ["status", "-c", "missing.ini"]):
+        done = deployment.run(*arguments)
+        assert done.returncode == 2 and done.stderr, arguments
+        assert not done.stdout
+
+
+def test_help_and_version(deployment):
+    assert deployment.run("--version").stdout.startswith("tidemill ")
+    assert "tidemill status" in deployment.run("--help").stdout
+    assert "--json" in deployment.run("help", "status").stdout
+    assert deployment.run("run", "--help").returncode == 0
+
+
+def test_status_before_the_first_run_says_so(deployment):
+    deployment.stream("T")
+    done = deployment.run("status")
+    assert done.returncode == 1 and "state.db" in done.stderr
+
+
+def test_a_state_file_of_a_newer_version_is_refused(deployment):
+    import sqlite3
+    deployment.script("h", 'return { stream = "s", on_record = function() end }')
+    deployment.stream("T")
+    with sqlite3.connect(deployment.directory / "state.db") as db:
+        db.execute("PRAGMA user_version = 99")
+    done = deployment.run("run")
+    assert done.returncode == 2 and "newer tidemill (schema 99" in done.stderr
+
+
+def test_the_log_is_json_in_a_pipe_and_coloured_text_on_a_terminal(deployment):
+    deployment.script("h", 'return { stream = "s", on_record = function() end }')
+    deployment.stream("NoSuchTable", log_format="auto")
+    host = deployment.start()
+    host.wait_for("cannot look at table NoSuchTable")
+    line = next(line for line in host.lines() if "NoSuchTable" in line["message"])
+    assert line["level"] == "warn" and line["subject"] == "stream s" and line["time"].endswith("Z")
+    assert host.stop() == 0
+    master, slave = pty.openpty()
+    process = subprocess.Popen([BINARY, "run", "-c", deployment.ini], stderr=slave, cwd=deployment.directory,
+                               env=deployment.environment)
+    os.close(slave)
+    text = b""
+    while b"NoSuchTable" not in text:
+        text += os.read(master, 4096)
+    process.terminate()
+    process.wait()
+    os.close(master)
+    assert b"\x1b[" in text and not text.startswith(b"{")
+
+
+def test_status_beside_a_running_host(deployment, dynamodb, name):
+    table = dynamodb.table(name())
+    deployment.script("h", 'return { stream = "s", on_record = function() end }')
+    deployment.stream(table)
+    host = deployment.start()
+    dynamodb.client.put_item(TableName=table, Item={"id": {"S": "a"}})
+    wait_until(deployment.settled, "the record is settled")
+    status = deployment.status()
+    row, = status["checkpoints"]
+    assert row["handler"] == "h" and row["position"] == "after" and row["shard"].startswith("shardId-")
+    text = deployment.run("status").stdout
+    assert "HANDLER" in text and row["shard"] in text and row["sequence"] in text
+    assert host.stop() == 0
+    assert json.loads(deployment.run("status", "--json").stdout)["checkpoints"]
