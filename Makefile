@@ -12,9 +12,10 @@ SANITIZE ?=
 
 PACKAGES := lua5.4 libcurl openssl inih sqlite3
 CPPFLAGS += -D_GNU_SOURCE -Ihost -I$(BUILD)/gen
-CFLAGS   ?= -O2 -g
-CFLAGS   += -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-format-truncation -fno-strict-aliasing -pthread
-CFLAGS   += $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+OPTIMIZE ?= -O2 -g
+CFLAGS   ?=
+ALL_CFLAGS = $(OPTIMIZE) -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-format-truncation -fno-strict-aliasing -pthread \
+             $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(CFLAGS)
 LDFLAGS  += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 have_packages := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
 ifeq ($(have_packages),yes)
@@ -45,7 +46,7 @@ $(BUILD)/tidemill: $(OBJECTS)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
 
 # The Lua part of the library is carried inside the binary.
 $(BUILD)/host/script/library.o: $(LUA)
@@ -81,9 +82,9 @@ units: $(UNIT_BINARIES) $(BUILD)/tests/sigv4_cli
 $(BUILD)/tests/%.o: tests/unit/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) -Itests/unit $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-UNIT_SUPPORT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out tests/unit/test_%.c tests/unit/%_cli.c,$(wildcard tests/unit/*.c)))
+UNIT_SUPPORT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c tests/unit/*_cli.c),$(wildcard tests/unit/*.c)))
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(UNIT_SUPPORT) $(LIBRARY)
 	@echo "  link  $@"
@@ -106,12 +107,12 @@ integration: all units
 ## make asan        the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 asan: need-test
 	@ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/asan SANITIZE=address,undefined CFLAGS="-O1 -g"
+	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/asan SANITIZE=address,undefined OPTIMIZE="-O1 -g"
 
 ## make tsan        the same tests under ThreadSanitizer, two threads
 tsan: need-test
 	@TSAN_OPTIONS=halt_on_error=0 TIDEMILL_THREADS=2 \
-	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/tsan SANITIZE=thread CFLAGS="-O1 -g"
+	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/tsan SANITIZE=thread OPTIMIZE="-O1 -g"
 
 clean:
 	@rm -rf build

@@ -1,0 +1,199 @@
+/* world.c: see world.h. */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+struct transport_call {
+    struct list link;
+    struct answer answer;
+    int64_t due_ms, timeout_at_ms;
+    transport_done_fn *done;
+    void *user;
+};
+
+static struct world *from_clock(struct clock *clock)
+{
+    return list_entry(clock, struct world, clock);
+}
+
+static int64_t monotonic_ms(struct clock *clock)
+{
+    return from_clock(clock)->now_ms;
+}
+
+static int64_t wall_ms(struct clock *clock)
+{
+    return from_clock(clock)->wall_start_ms + from_clock(clock)->now_ms;
+}
+
+static void add_date(struct world *world, struct answer *answer)
+{
+    time_t seconds = (time_t)((wall_ms(&world->clock) + world->skew_ms) / 1000);
+    struct tm tm;
+    char date[64];
+    gmtime_r(&seconds, &tm);
+    strftime(date, sizeof date, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+    buf_add_text(&answer->headers, date);
+}
+
+static struct transport_call *send(struct transport *transport, const struct transport_request *request,
+                                   transport_done_fn *done, void *user)
+{
+    struct world *world = list_entry(transport, struct world, transport);
+    struct transport_call *call = mem_zero(sizeof *call);
+    call->done = done;
+    call->user = user;
+    call->answer.delay_ms = 2;
+    world->requests++;
+    world->answer(world->user, request, &call->answer);
+    if (call->answer.status && !call->answer.headers.size)
+        add_date(world, &call->answer);
+    call->due_ms = world->now_ms + call->answer.delay_ms;
+    call->timeout_at_ms = world->now_ms + request->timeout_ms;
+    if (call->answer.lost || call->due_ms > call->timeout_at_ms)
+        call->due_ms = call->timeout_at_ms;
+    list_append(&world->calls, &call->link);
+    return call;
+}
+
+static void call_free(struct transport_call *call)
+{
+    list_remove(&call->link);
+    buf_fini(&call->answer.headers);
+    buf_fini(&call->answer.body);
+    free(call);
+}
+
+static void cancel(struct transport *transport, struct transport_call *call)
+{
+    (void)transport;
+    call_free(call);
+}
+
+static void free_transport(struct transport *transport)
+{
+    struct world *world = list_entry(transport, struct world, transport);
+    struct transport_call *call;
+    list_each(call, &world->calls, struct transport_call, link)
+        call_free(call);
+    reactor_set_poller(world->reactor, NULL);
+}
+
+static void deliver(struct world *world, struct transport_call *call)
+{
+    struct err err;
+    struct transport_response response = {call->answer.status, call->answer.headers, call->answer.body};
+    bool late = call->answer.lost || world->now_ms >= call->timeout_at_ms;
+    transport_done_fn *done = call->done;
+    void *user = call->user;
+    call->answer.headers = call->answer.body = BUF_INIT;
+    call_free(call);
+    if (late || !response.status) {
+        err_set(&err, late ? ERR_TIMEOUT : ERR_NETWORK, "%s", late ? "timed out" : "connection reset");
+        done(user, NULL, &err);
+    } else {
+        done(user, &response, NULL);
+    }
+    buf_fini(&response.headers);
+    buf_fini(&response.body);
+}
+
+static struct transport_call *earliest(struct world *world)
+{
+    struct transport_call *call, *first = NULL;
+    list_each(call, &world->calls, struct transport_call, link)
+        if (!first || call->due_ms < first->due_ms)
+            first = call;
+    return first;
+}
+
+/* Nothing to do now: time jumps to whatever comes next. */
+static void wait_for_next(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms)
+{
+    struct world *world = list_entry(poller, struct world, poller);
+    int64_t until = world->now_ms + timeout_ms;
+    struct transport_call *call = earliest(world);
+    (void)fds;
+    (void)count;
+    if (call && call->due_ms < until)
+        until = call->due_ms;
+    if (until > world->now_ms)
+        world->now_ms = until;
+    while ((call = earliest(world)) && call->due_ms <= world->now_ms)
+        deliver(world, call);
+}
+
+static void wake(struct poller *poller)
+{
+    (void)poller;
+}
+
+void world_init(struct world *world)
+{
+    static const struct transport_ops ops = {send, cancel, free_transport};
+    *world = (struct world){
+        .clock = {monotonic_ms, wall_ms},
+        .wall_start_ms = 1767225600000, /* 2026-01-01 */
+        .transport = {&ops},
+        .poller = {wait_for_next, wake},
+    };
+    world->now_ms = 1000;
+    list_init(&world->calls);
+}
+
+void world_add_reactor(struct world *world)
+{
+    world->reactor = reactor_new(&world->clock);
+    reactor_set_poller(world->reactor, &world->poller);
+}
+
+void world_fini(struct world *world)
+{
+    struct transport_call *call;
+    list_each(call, &world->calls, struct transport_call, link)
+        call_free(call);
+    reactor_free(world->reactor);
+}
+
+static struct transport *give_transport(void *user, struct reactor *reactor, const struct config *config)
+{
+    struct world *world = user;
+    (void)config;
+    world->reactor = reactor;
+    reactor_set_poller(reactor, &world->poller);
+    return &world->transport;
+}
+
+struct worker_world world_of_host(struct world *world)
+{
+    return (struct worker_world){.clock = &world->clock, .transport_new = give_transport, .user = world};
+}
+
+bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms)
+{
+    int64_t end_ms = world->now_ms + limit_ms;
+    while (!condition(user)) {
+        if (world->now_ms >= end_ms)
+            return false;
+        reactor_turn(world->reactor, end_ms - world->now_ms);
+    }
+    return true;
+}
+
+const char *request_header(const struct transport_request *request, const char *name, char *value, size_t size)
+{
+    for (size_t i = 0; request->headers && request->headers[i]; i++) {
+        size_t length = strlen(name);
+        if (strncasecmp(request->headers[i], name, length) != 0 || request->headers[i][length] != ':')
+            continue;
+        snprintf(value, size, "%s", request->headers[i] + length + 2);
+        return value;
+    }
+    return NULL;
+}

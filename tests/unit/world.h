@@ -1,0 +1,49 @@
+/* world.h: a world in a test's hand: a clock that only moves when nothing else is to be done, and a transport
+ * whose answers a function gives. Together they are the host's two seams. */
+#ifndef TIDEMILL_TESTS_WORLD_H
+#define TIDEMILL_TESTS_WORLD_H
+
+#include "base/list.h"
+#include "base/log.h"
+#include "core/worker.h"
+#include "net/reactor.h"
+#include "net/transport.h"
+
+/* What the service answers. Leave `status` 0 for a connection that breaks. */
+struct answer {
+    int status;
+    struct buf headers; /* whole lines with \r\n; a Date is added when empty */
+    struct buf body;
+    int64_t delay_ms;
+    bool lost; /* the service did its work, the answer never arrives */
+};
+
+struct world {
+    struct clock clock;
+    int64_t now_ms;       /* monotonic */
+    int64_t wall_start_ms;
+    int64_t skew_ms;      /* of the service's clock over ours */
+    struct reactor *reactor;
+    struct transport transport;
+    struct poller poller;
+    struct list calls;
+    void (*answer)(void *user, const struct transport_request *request, struct answer *answer);
+    void *user;
+    int requests;
+};
+
+void world_init(struct world *world);
+void world_fini(struct world *world);
+
+/* With a reactor of its own, for tests of single parts. */
+void world_add_reactor(struct world *world);
+
+/* For a host. */
+struct worker_world world_of_host(struct world *world);
+
+/* Turn until `condition` holds; false when `limit_ms` of virtual time passed first. */
+bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms);
+
+const char *request_header(const struct transport_request *request, const char *name, char *value, size_t size);
+
+#endif
