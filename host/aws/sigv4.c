@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 
-#define HEADERS_MAX 32
+#define HEADERS_MAX 64
 
 struct text {
     const char *start;
@@ -83,16 +83,18 @@ static void add_encoded(struct buf *out, const char *bytes, size_t size)
 /* Resolve "." and ".." and drop empty segments, then encode. */
 static void add_path(struct buf *out, struct text path)
 {
-    struct text segments[256];
-    size_t count = 0;
+    struct text *segments = NULL;
+    size_t count = 0, capacity = 0;
     const char *at = path.start, *end = path.start + path.size;
     while (at < end) {
         const char *slash = memchr(at, '/', (size_t)(end - at)), *stop = slash ? slash : end;
         struct text segment = {at, (size_t)(stop - at)};
         if (segment.size == 2 && memcmp(at, "..", 2) == 0)
             count -= count > 0;
-        else if (segment.size && !(segment.size == 1 && *at == '.') && count < 256)
+        else if (segment.size && !(segment.size == 1 && *at == '.')) {
+            mem_grow(&segments, &capacity, count, sizeof *segments);
             segments[count++] = segment;
+        }
         at = stop + 1;
     }
     for (size_t i = 0; i < count; i++) {
@@ -101,6 +103,7 @@ static void add_path(struct buf *out, struct text path)
     }
     if (!count || (path.size && end[-1] == '/'))
         buf_add_char(out, '/');
+    free(segments);
 }
 
 static struct text pair_key(const struct text *pair)
@@ -186,8 +189,8 @@ static void add_header(struct canonical_header *list, size_t *count, const char 
     for (char *c = name; *c; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c + 32);
-    if (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0) {
-        free(name); /* proxies rewrite these */
+    if (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0 || strcmp(name, "x-amzn-trace-id") == 0) {
+        free(name); /* these are rewritten on the way */
         return;
     }
     list[(*count)++] = (struct canonical_header){name, squeezed(colon + 1)};
