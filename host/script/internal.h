@@ -21,22 +21,23 @@ struct script {
     bool has[FUNCTION_COUNT];
     int functions[FUNCTION_COUNT];        /* registry references */
     struct invocation *current;           /* the one whose coroutine runs now */
-    struct invocation *idle;              /* coroutines to be used again */
-    size_t idle_count;
+    struct invocation *idle;              /* to be used again */
+    struct invocation *all;               /* none is freed before the script: Lua may still point to it */
+    size_t coroutine_count;
     size_t memory_bytes, memory_max;
     int64_t cpu_end_ms;                   /* monotonic: when the running slice has used up its time */
     bool loading;
 };
 
 struct invocation {
-    struct invocation *next_idle;
+    struct invocation *next_idle, *next_of_all;
     struct script *script;
-    lua_State *co;
+    lua_State *co; /* NULL: to be made */
     int co_reference;
     const struct record *record;
     const struct script_source *source;
     int64_t attempt;
-    struct record_object *object; /* Lua's view of the record; cut off at the end */
+    uint64_t serial; /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;                 /* a yield that the host understands */
     struct aws_call *call;
     struct transport_response *response; /* of the call that just ended */
@@ -60,11 +61,9 @@ struct arena *script_arena(lua_State *L);
 /* sandbox.c */
 void sandbox_open(lua_State *L);
 
-/* record.c: push Lua's view of the invocation's record. */
+/* record.c: push Lua's view of the invocation's record; good until the invocation's serial changes. */
 void record_open(lua_State *L);
-struct record_object *record_push(lua_State *L, const struct record *record,
-                                  const struct script_source *source, int64_t attempt);
-void record_cut_off(struct record_object *object);
+void record_push(lua_State *L, struct invocation *invocation);
 
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);

@@ -1,5 +1,6 @@
 /* record.c: the record object. Images are decoded when first asked for and kept; everything else is read
- * from the page. When the invocation ends the object is cut off from the page, which may go away. */
+ * from the page. When the invocation ends its serial grows and the object is good for nothing more: the page
+ * may go away. */
 #include <lauxlib.h>
 #include <string.h>
 
@@ -8,9 +9,8 @@
 #include "value/lua_value.h"
 
 struct record_object {
-    const struct record *record; /* NULL: cut off */
-    const struct script_source *source;
-    int64_t attempt;
+    struct invocation *invocation;
+    uint64_t serial;
 };
 
 enum field {
@@ -39,7 +39,7 @@ static const char *const field_names[] = {"",      "new",   "old",   "keys",   "
 
 static const char record_meta;
 
-static struct record_object *check(lua_State *L, int index)
+static const struct invocation *check(lua_State *L, int index)
 {
     struct record_object *object = lua_touserdata(L, index);
     bool is = object && lua_getmetatable(L, index);
@@ -49,9 +49,9 @@ static struct record_object *check(lua_State *L, int index)
         lua_pop(L, 2);
     }
     luaL_argexpected(L, is, index, "record");
-    if (!object->record)
+    if (object->serial != object->invocation->serial)
         luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
-    return object;
+    return object->invocation;
 }
 
 static void push_image(lua_State *L, const struct json *image)
@@ -63,12 +63,12 @@ static void push_image(lua_State *L, const struct json *image)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
 }
 
-static void push_raw(lua_State *L, const struct record_object *object)
+static void push_raw(lua_State *L, const struct invocation *invocation)
 {
     struct buf *text = script_buf(L);
     struct arena *arena = script_arena(L);
     struct err err;
-    record_write_json(text, object->record, object->source->stream_arn);
+    record_write_json(text, invocation->record, invocation->source->stream_arn);
     const struct json *json = json_parse(arena, text->data, text->size, &err);
     if (!json)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
@@ -78,9 +78,9 @@ static void push_raw(lua_State *L, const struct record_object *object)
 }
 
 /* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
-static int push_decoded(lua_State *L, const struct record_object *object, enum field field)
+static int push_decoded(lua_State *L, const struct invocation *invocation, enum field field)
 {
-    const struct record *record = object->record;
+    const struct record *record = invocation->record;
     if (lua_getiuservalue(L, 1, field) != LUA_TNIL)
         return 1;
     lua_pop(L, 1);
@@ -91,7 +91,7 @@ static int push_decoded(lua_State *L, const struct record_object *object, enum f
     else if (field == FIELD_KEYS)
         push_image(L, record->keys);
     else
-        push_raw(L, object);
+        push_raw(L, invocation);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, field);
     return 1;
@@ -163,9 +163,9 @@ static bool same(const struct json *a, const struct json *b)
 
 static int record_changed(lua_State *L)
 {
-    const struct record_object *object = check(L, 1);
+    const struct record *record = check(L, 1)->record;
     const char *name = luaL_checkstring(L, 2);
-    lua_pushboolean(L, !same(json_get(object->record->old_image, name), json_get(object->record->new_image, name)));
+    lua_pushboolean(L, !same(json_get(record->old_image, name), json_get(record->new_image, name)));
     return 1;
 }
 
@@ -173,8 +173,8 @@ static int record_changed(lua_State *L)
 
 static int record_index(lua_State *L)
 {
-    const struct record_object *object = check(L, 1);
-    const struct record *record = object->record;
+    const struct invocation *invocation = check(L, 1);
+    const struct record *record = invocation->record;
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     enum field field = (enum field)lua_tointeger(L, -1);
@@ -184,7 +184,7 @@ static int record_index(lua_State *L)
     case FIELD_OLD:
     case FIELD_KEYS:
     case FIELD_RAW:
-        return push_decoded(L, object, field);
+        return push_decoded(L, invocation, field);
     case FIELD_ID:
         push_text(L, json_get(record->json, "eventID"));
         return 1;
@@ -198,13 +198,13 @@ static int record_index(lua_State *L)
         lua_pushinteger(L, record->time_ms / 1000);
         return 1;
     case FIELD_TABLE:
-        lua_pushstring(L, object->source->table);
+        lua_pushstring(L, invocation->source->table);
         return 1;
     case FIELD_STREAM:
-        lua_pushstring(L, object->source->stream);
+        lua_pushstring(L, invocation->source->stream);
         return 1;
     case FIELD_SHARD:
-        lua_pushstring(L, object->source->shard);
+        lua_pushstring(L, invocation->source->shard);
         return 1;
     case FIELD_SIZE:
         lua_pushinteger(L, record->size_bytes);
@@ -216,7 +216,7 @@ static int record_index(lua_State *L)
         lua_pushboolean(L, record_expired(record));
         return 1;
     case FIELD_ATTEMPT:
-        lua_pushinteger(L, object->attempt);
+        lua_pushinteger(L, invocation->attempt);
         return 1;
     case FIELD_CHANGED:
         lua_pushcfunction(L, record_changed);
@@ -234,9 +234,10 @@ static int record_newindex(lua_State *L)
 
 static int record_tostring(lua_State *L)
 {
-    const struct record_object *object = check(L, 1);
-    lua_pushfstring(L, "record %s %s of %s", record_event_name(object->record->event), object->record->sequence,
-                    object->source->shard);
+    const struct invocation *invocation = check(L, 1);
+    const struct record *record = invocation->record;
+    lua_pushfstring(L, "record %s %s of %s", record_event_name(record->event), record->sequence,
+                    invocation->source->shard);
     return 1;
 }
 
@@ -261,17 +262,10 @@ void record_open(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &record_meta);
 }
 
-struct record_object *record_push(lua_State *L, const struct record *record,
-                                  const struct script_source *source, int64_t attempt)
+void record_push(lua_State *L, struct invocation *invocation)
 {
     struct record_object *object = lua_newuserdatauv(L, sizeof *object, FIELD_RAW);
-    *object = (struct record_object){record, source, attempt};
+    *object = (struct record_object){invocation, invocation->serial};
     lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
     lua_setmetatable(L, -2);
-    return object;
-}
-
-void record_cut_off(struct record_object *object)
-{
-    object->record = NULL;
 }

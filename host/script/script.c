@@ -14,7 +14,7 @@
 #include "value/lua_value.h"
 
 #define SCRIPT_BYTES_MAX (4u << 20)
-#define IDLE_COROUTINES_MAX 256
+#define COROUTINES_KEPT_MAX 256
 #define LOAD_MS_MAX 5000      /* for a script's main part */
 #define HOOK_INSTRUCTIONS 10000
 
@@ -126,11 +126,21 @@ static void find_line(lua_State *co, char *text, size_t size)
     }
 }
 
+/* Behind "tidemill.dynamodb:12: ": where in the runtime library it was raised helps nobody. */
+static const char *without_library_line(const char *text)
+{
+    size_t at = strspn(text, "abcdefghijklmnopqrstuvwxyz._");
+    if (strncmp(text, "tidemill", 8) != 0 || text[at] != ':')
+        return text;
+    size_t digits = strspn(text + at + 1, "0123456789");
+    return digits && strncmp(text + at + 1 + digits, ": ", 2) == 0 ? text + at + digits + 3 : text;
+}
+
 /* A message that names the script's line, whoever raised it. */
 static int with_line(lua_State *L)
 {
     char line[512];
-    const char *text = luaL_tolstring(L, 1, NULL);
+    const char *text = without_library_line(luaL_tolstring(L, 1, NULL));
     find_line(L, line, sizeof line);
     if (*line && !strstr(text, script_of(L)->path))
         lua_pushfstring(L, "%s: %s", line, text);
@@ -348,13 +358,12 @@ void script_free(struct script *script)
 {
     if (!script)
         return;
-    while (script->idle) {
-        struct invocation *invocation = script->idle;
-        script->idle = invocation->next_idle;
-        free(invocation);
-    }
     if (script->L)
         lua_close(script->L);
+    for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {
+        next = invocation->next_of_all;
+        free(invocation);
+    }
     filter_free(script->filter);
     handler_settings_fini(&script->settings);
     free(script->lib);
@@ -397,33 +406,31 @@ static struct invocation *take_idle(struct script *script)
     struct invocation *invocation = script->idle;
     if (invocation) {
         script->idle = invocation->next_idle;
-        script->idle_count--;
         return invocation;
     }
     invocation = mem_zero(sizeof *invocation);
     invocation->script = script;
+    invocation->next_of_all = script->all;
+    script->all = invocation;
     return invocation;
 }
 
 static void put_idle(struct invocation *invocation)
 {
     struct script *script = invocation->script;
-    if (invocation->object)
-        record_cut_off(invocation->object);
-    invocation->object = NULL;
+    invocation->serial++;
     invocation->call = NULL;
     invocation->waiting = false;
-    if (script->options.reactor)
-        timer_stop(script->options.reactor, &invocation->limit);
-    lua_settop(invocation->co, 0);
-    if (script->idle_count < IDLE_COROUTINES_MAX) {
-        invocation->next_idle = script->idle;
-        script->idle = invocation;
-        script->idle_count++;
-        return;
+    timer_stop(script->options.reactor, &invocation->limit);
+    if (invocation->co)
+        lua_settop(invocation->co, 0);
+    if (invocation->co && script->coroutine_count > COROUTINES_KEPT_MAX) {
+        luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
+        invocation->co = NULL;
+        script->coroutine_count--;
     }
-    luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
-    free(invocation);
+    invocation->next_idle = script->idle;
+    script->idle = invocation;
 }
 
 /* What describing an error needs; runs protected, since an error object may raise itself. */
@@ -445,7 +452,7 @@ static int describe_protected(lua_State *L)
     }
     luaL_tolstring(L, 1, NULL);
     free(description->error->text);
-    description->error->text = mem_string(lua_tostring(L, -1));
+    description->error->text = mem_string(without_library_line(lua_tostring(L, -1)));
     luaL_traceback(L, co, NULL, 0);
     description->error->traceback = mem_string(lua_tostring(L, -1));
     return 0;
@@ -580,9 +587,10 @@ static int prepare_protected(lua_State *L)
     if (!invocation->co) {
         invocation->co = lua_newthread(L);
         invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+        script->coroutine_count++;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->functions[function_for(script, invocation->record->event)]);
-    invocation->object = record_push(L, invocation->record, invocation->source, invocation->attempt);
+    record_push(L, invocation);
     lua_xmove(L, invocation->co, 2);
     return 0;
 }
@@ -607,10 +615,7 @@ enum script_result script_run(struct script *script, const struct record *record
         *error = (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
                                        .traceback = mem_string("")};
         lua_settop(L, 0);
-        if (invocation->co)
-            put_idle(invocation);
-        else
-            free(invocation);
+        put_idle(invocation);
         return SCRIPT_RAISED;
     }
     enum script_result result = advance(invocation, 1, error);

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("TIDEMILL", ROOT / "build" / "tidemill")).resolve()
 THREADS = int(os.environ.get("TIDEMILL_THREADS", "2"))
 # A sanitizer or a loaded machine may be slow; a test that waits this long has failed.
-PATIENCE_S = 120
+PATIENCE_S = 60
 
 
 def wait_until(condition, what, patience_s=PATIENCE_S):
