@@ -116,3 +116,13 @@ tsan: need-test
 
 clean:
 	@rm -rf build
+
+$(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --cflags --libs libmicrohttpd libcjson)
+
+## make bench       throughput, memory, start-up
+bench: need-test
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor
+	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py

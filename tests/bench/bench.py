@@ -1,0 +1,164 @@
+"""make bench: throughput against the floor and against boto3, memory, start-up."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
+TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
+HERE = pathlib.Path(__file__).resolve().parent
+PAGES, RECORDS_PER_PAGE, ROUNDS = 200, 1000, 3
+
+HANDLER = """
+local log = require "tidemill.log"
+local below, count, total = 0, 0, tonumber(require("tidemill.config").total)
+return {
+  stream = "s", concurrency = 64, filter = { eventName = { "MODIFY" } },
+  on_modify = function(record)
+    local old, new = record.old, record.new
+    if new.stock < new.reorderThreshold and old.stock >= old.reorderThreshold then
+      below = below + 1
+    end
+    count = count + 1
+    if count == total then log.info("done", { below = below }) end
+  end,
+}
+"""
+
+
+class Server:
+    def __init__(self, shards, pages):
+        self.process = subprocess.Popen([TOOLS / "bench_server", str(shards), str(pages)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().split()[1])
+        self.page_bytes = int(self.process.stdout.readline().split()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def first(self):
+        return int(self.process.stdout.readline().split()[1]) / 1e6
+
+    def calls(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline().split()[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Host:
+    def __init__(self, server, total=1):
+        self.directory = tempfile.TemporaryDirectory()
+        root = pathlib.Path(self.directory.name)
+        (root / "scripts").mkdir()
+        (root / "scripts" / "h.lua").write_text(HANDLER)
+        (root / "tidemill.ini").write_text(
+            f"[host]\nthreads = 1\nlog_format = json\n[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
+            f"[stream s]\ntable = Products\n[handler h]\ntotal = {total}\n")
+        environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        self.log = root / "log"
+        self.started = time.time()
+        self.process = subprocess.Popen([BINARY, "run", "-c", root / "tidemill.ini"], env=environment,
+                                        stderr=open(self.log, "w"))
+
+    def memory(self, name):
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+
+    def done(self):
+        """The wall clock when the handler had seen everything."""
+        while True:
+            for line in self.log.read_text().splitlines():
+                if '"message":"done"' in line:
+                    stamp = json.loads(line)["time"]
+                    return time_of(stamp)
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.005)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.directory.cleanup()
+
+
+def time_of(stamp):
+    import datetime
+    return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)
+
+
+def output(*command):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+
+
+def throughput():
+    total = PAGES * RECORDS_PER_PAGE
+    best_host = best_floor = peak = 0
+    for round in range(ROUNDS):
+        progress(f"throughput, round {round + 1} of {ROUNDS}")
+        with Server(1, PAGES) as server:
+            best_floor = max(best_floor, float(output(TOOLS / "bench_floor", server.port, 20, 10)))
+        with Server(1, PAGES) as server, Host(server, total) as host:
+            begun = server.first()
+            best_host = max(best_host, total / (host.done() - begun))
+            peak = max(peak, host.memory("VmHWM"))
+            page_bytes = server.page_bytes
+    progress("boto3")
+    with Server(1, PAGES) as server:
+        boto3 = float(output(sys.executable, HERE / "consumer.py", server.url, 10))
+    return best_host, best_floor, boto3, peak, page_bytes
+
+
+def idle(shards):
+    progress(f"memory with {shards} idle shards")
+    with Server(shards, 0) as server, Host(server) as host:
+        start = server.first() - host.started
+        while server.calls() < shards * 10:
+            time.sleep(0.05)
+        return host.memory("VmRSS"), start
+
+
+def start_up():
+    return min(idle(1)[1] for _ in range(5))
+
+
+def main():
+    host, floor, boto3, peak, page_bytes = throughput()
+    one, _ = idle(1)
+    many, _ = idle(200)
+    start = start_up()
+    progress("")
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    rows = [
+        ("pages of 1,000 records", f"{page_bytes / RECORDS_PER_PAGE:.0f} bytes a record", ""),
+        ("whole path, one reactor", f"{host:,.0f} records/s", ""),
+        ("floor: cJSON with an arena", f"{floor:,.0f} records/s", ""),
+        ("share of the floor", f"{host / floor:.2f}", "at least 0.4"),
+        ("boto3 with TypeDeserializer", f"{boto3:,.0f} records/s", ""),
+        ("times boto3", f"{host / boto3:.0f}", "at least 20"),
+        ("peak memory under load", f"{peak:.1f} MiB", ""),
+        ("memory, 1 idle shard", f"{one:.1f} MiB", "at most 24"),
+        ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),
+        ("exec to first GetRecords", f"{start * 1000:.0f} ms", "at most 50"),
+    ]
+    for name, value, goal in rows:
+        print(f"{name:<30} {value:>20}   {goal}".rstrip())
+
+
+main()
