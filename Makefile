@@ -14,7 +14,7 @@ PACKAGES := lua5.4 libcurl openssl inih sqlite3
 CPPFLAGS += -D_GNU_SOURCE -Ihost -I$(BUILD)/gen
 OPTIMIZE ?= -O2 -g
 CFLAGS   ?=
-ALL_CFLAGS = $(OPTIMIZE) -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-format-truncation -fno-strict-aliasing -pthread \
+ALL_CFLAGS = $(OPTIMIZE) -std=c11 -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(findstring clang,$(CC)),,-Wno-format-truncation) -fno-strict-aliasing -pthread \
              $(if $(WERROR),-Werror) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(CFLAGS)
 LDFLAGS  += -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 have_packages := $(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes)
@@ -126,3 +126,39 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 bench: need-test
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
+
+## make lint        warnings as errors with two compilers, the room order, the format
+lint:
+	@tests/tools/deps.sh build test develop
+	@tests/tools/lint.sh
+
+## make format      put all C into the project's format
+format:
+	@tests/tools/deps.sh develop
+	@clang-format -i $(shell find host tests -name '*.[ch]')
+
+## make fuzz        each fuzzer for FUZZ_SECONDS (30)
+FUZZ_SECONDS ?= 30
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS = -g -O1 -std=c11 -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+fuzz:
+	@tests/tools/deps.sh build test develop
+	@mkdir -p build/fuzz
+	@for fuzzer in $(FUZZERS); do \
+	    echo "  fuzz  $$fuzzer"; \
+	    clang $(CPPFLAGS) $(FUZZ_FLAGS) -o build/fuzz/$$fuzzer tests/fuzz/$$fuzzer.c \
+	        $(filter-out host/main.c host/script/library.c host/cmd/% host/core/% host/script/% host/dispatch/%,$(SOURCES)) $(LDLIBS) && \
+	    mkdir -p build/fuzz/corpus-$$fuzzer && \
+	    build/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 -max_len=4096 \
+	        build/fuzz/corpus-$$fuzzer $(wildcard tests/fuzz/seeds) || exit 1; \
+	done
+
+## make install     to PREFIX (/usr/local), under DESTDIR
+install: all
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidemill/scripts $(DESTDIR)$(PREFIX)/share/tidemill/examples
+	@install -m 755 $(BUILD)/tidemill $(DESTDIR)$(PREFIX)/bin/tidemill
+	@install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/tidemill/scripts
+	@cp -R examples/. $(DESTDIR)$(PREFIX)/share/tidemill/examples
+
+uninstall:
+	@rm -rf $(DESTDIR)$(PREFIX)/bin/tidemill $(DESTDIR)$(PREFIX)/share/tidemill

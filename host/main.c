@@ -11,7 +11,8 @@ static void print_usage(FILE *out)
 {
     fputs("usage: tidemill COMMAND [...]\n\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  tidemill %-8s %-24s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
+        fprintf(out, "  tidemill %-8s %-24s %s\n", commands[i]->name, commands[i]->arguments,
+                commands[i]->summary);
     fputs("  tidemill --version | --help | help COMMAND\n\n"
           "-c FILE is the INI; by default ./tidemill.ini, then /etc/tidemill/tidemill.ini.\n"
           "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n",
@@ -47,7 +48,8 @@ int main(int argc, char **argv)
         puts("tidemill " TIDEMILL_VERSION);
         return EXIT_DONE;
     }
-    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || (strcmp(first, "help") == 0 && argc == 2)) {
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 ||
+        (strcmp(first, "help") == 0 && argc == 2)) {
         print_usage(stdout);
         return EXIT_DONE;
     }

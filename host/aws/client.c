@@ -62,9 +62,9 @@ struct aws_call {
     int64_t deadline_ms; /* monotonic */
     int attempt;         /* from 1 */
     int attempts_max;
-    int tokens;          /* of the budget, for the last repetition */
-    bool refreshed;      /* credentials were fetched anew for this call */
-    bool reclocked;      /* the clock was corrected for this call */
+    int tokens;     /* of the budget, for the last repetition */
+    bool refreshed; /* credentials were fetched anew for this call */
+    bool reclocked; /* the clock was corrected for this call */
 };
 
 /* ---- the client ---- */
@@ -108,11 +108,11 @@ static bool find_endpoints(struct aws_client *client, const struct config_aws *c
         const char *suffix =
             client->region && strncmp(client->region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
         client->endpoints[i] =
-            set ? with_slash(set)
-                : mem_printf("https://%s.%s.%s/", services[i].host, client->region, suffix);
+            set ? with_slash(set) : mem_printf("https://%s.%s.%s/", services[i].host, client->region, suffix);
     }
     if (!client->region)
-        client->region = mem_string("us-east-1"); /* with endpoints of one's own it only names the signature */
+        client->region =
+            mem_string("us-east-1"); /* with endpoints of one's own it only names the signature */
     return true;
 }
 
@@ -237,7 +237,8 @@ static void read_error(const struct aws_call *call, const struct transport_respo
     const char *hash = code ? strrchr(code, '#') : NULL;
     code = hash ? hash + 1 : code;
     if (code)
-        err_set(err, ERR_SERVICE, "%s: %s: %s", call->request.operation, code, message ? message : "no message");
+        err_set(err, ERR_SERVICE, "%s: %s: %s", call->request.operation, code,
+                message ? message : "no message");
     else
         err_set(err, ERR_SERVICE, "%s: HTTP status %d from %s", call->request.operation, response->status,
                 call->client->endpoints[call->request.service]);
@@ -259,8 +260,9 @@ static bool corrected(struct aws_call *call, const struct err *err, int64_t skew
 {
     static const char *const credentials[] = {"ExpiredToken", "ExpiredTokenException",
                                               "UnrecognizedClientException", "InvalidClientTokenId", NULL};
-    static const char *const clock[] = {"RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException",
-                                        "SignatureDoesNotMatch", "RequestInTheFuture", NULL};
+    static const char *const clock[] = {"RequestTimeTooSkewed",      "RequestExpired",
+                                        "InvalidSignatureException", "SignatureDoesNotMatch",
+                                        "RequestInTheFuture",        NULL};
     if (err->code != ERR_SERVICE)
         return false;
     if (!call->refreshed && is_one_of(err->service, credentials)) {

@@ -32,10 +32,10 @@ struct credential_fetch {
     struct fetch *step;
     struct process *process;
     struct task soon;
-    struct aws_keys keys;  /* as far as they are */
-    struct err err;        /* of a step that failed at once */
+    struct aws_keys keys; /* as far as they are */
+    struct err err;       /* of a step that failed at once */
     size_t roles_assumed;
-    char *instance_token;  /* "X-aws-ec2-metadata-token: ..." */
+    char *instance_token; /* "X-aws-ec2-metadata-token: ..." */
     credential_fetch_fn *done;
     void *user;
 };
@@ -138,8 +138,11 @@ static void call_sts(struct credential_fetch *fetch, char *body, bool sign)
             headers[count++] = added.token.data;
     }
     fetch->step = fetch_start(fetch->reactor, fetch->transport,
-                              &(struct fetch_request){.method = "POST", .url = url, .headers = headers,
-                                                      .body = body, .timeout_ms = STS_TIMEOUT_MS,
+                              &(struct fetch_request){.method = "POST",
+                                                      .url = url,
+                                                      .headers = headers,
+                                                      .body = body,
+                                                      .timeout_ms = STS_TIMEOUT_MS,
                                                       .attempts = STS_ATTEMPTS},
                               on_sts, fetch);
     sigv4_headers_fini(&added);
@@ -213,8 +216,8 @@ static void on_container(void *user, int status, const char *body, size_t size, 
  * EKS. https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html */
 static bool container_host_allowed(const char *url)
 {
-    static const char *const hosts[] = {"169.254.170.2", "169.254.170.23", "[fd00:ec2::23]", "localhost",
-                                        "[::1]", NULL};
+    static const char *const hosts[] = {"169.254.170.2", "169.254.170.23", "[fd00:ec2::23]",
+                                        "localhost",     "[::1]",          NULL};
     if (strncasecmp(url, "https://", 8) == 0)
         return true;
     if (strncasecmp(url, "http://", 7) != 0)
@@ -237,7 +240,8 @@ static bool start_container(struct credential_fetch *fetch, struct err *err)
     char *header = NULL, *text = NULL;
     bool ok = false;
     if (!container_host_allowed(url)) {
-        err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI: %s is neither https nor this machine", url);
+        err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI: %s is neither https nor this machine",
+                url);
         goto out;
     }
     if (file && *file) {
@@ -250,10 +254,12 @@ static bool start_container(struct credential_fetch *fetch, struct err *err)
     if (token && *token)
         header = mem_printf("Authorization: %s", token);
     fetch->step = fetch_start(fetch->reactor, fetch->transport,
-                              &(struct fetch_request){.method = "GET", .url = url,
+                              &(struct fetch_request){.method = "GET",
+                                                      .url = url,
                                                       .headers = (const char *[]){header, NULL},
                                                       .timeout_ms = LINK_LOCAL_TIMEOUT_MS * 5,
-                                                      .attempts = LINK_LOCAL_ATTEMPTS, .direct = true},
+                                                      .attempts = LINK_LOCAL_ATTEMPTS,
+                                                      .direct = true},
                               on_container, fetch);
     ok = true;
 out:
@@ -276,11 +282,13 @@ static void ask_instance(struct credential_fetch *fetch, const char *method, con
     size_t size = strlen(host);
     char *url = mem_printf("%.*s%s", (int)(size && host[size - 1] == '/' ? size - 1 : size), host, path);
     fetch->step = fetch_start(fetch->reactor, fetch->transport,
-                              &(struct fetch_request){.method = method, .url = url,
+                              &(struct fetch_request){.method = method,
+                                                      .url = url,
                                                       .headers = (const char *[]){header, NULL},
                                                       .body = strcmp(method, "PUT") == 0 ? "" : NULL,
                                                       .timeout_ms = LINK_LOCAL_TIMEOUT_MS,
-                                                      .attempts = LINK_LOCAL_ATTEMPTS, .direct = true},
+                                                      .attempts = LINK_LOCAL_ATTEMPTS,
+                                                      .direct = true},
                               done, fetch);
     free(url);
 }
@@ -301,11 +309,13 @@ static void on_instance_role(void *user, int status, const char *body, size_t si
     if (err || status != 200 || !*body) {
         if (!err)
             err_set(&problem, ERR_CONFIG, "the instance has no role (HTTP status %d)", status);
-        fail(fetch, err ? err : &problem, "no AWS credentials: none in the environment, in a profile, from a "
-                                          "container; instance metadata");
+        fail(fetch, err ? err : &problem,
+             "no AWS credentials: none in the environment, in a profile, from a "
+             "container; instance metadata");
         return;
     }
-    char *path = mem_printf("/latest/meta-data/iam/security-credentials/%.*s", (int)strcspn(body, "\r\n"), body);
+    char *path =
+        mem_printf("/latest/meta-data/iam/security-credentials/%.*s", (int)strcspn(body, "\r\n"), body);
     ask_instance(fetch, "GET", path, fetch->instance_token, on_instance_keys);
     free(path);
 }
@@ -318,8 +328,9 @@ static void on_instance_token(void *user, int status, const char *body, size_t s
     if (err || status != 200) {
         if (!err)
             err_set(&problem, ERR_SERVICE, "HTTP status %d for a token", status);
-        fail(fetch, err ? err : &problem, "no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in a "
-                                          "profile, from a container; instance metadata");
+        fail(fetch, err ? err : &problem,
+             "no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in a "
+             "profile, from a container; instance metadata");
         return;
     }
     fetch->instance_token = mem_printf("X-aws-ec2-metadata-token: %.*s", (int)size, body);
@@ -358,8 +369,8 @@ static void start(void *user)
         next_role(fetch);
         return;
     case SOURCE_PROCESS:
-        fetch->process = process_start(fetch->reactor, fetch->plan.process, PROCESS_TIMEOUT_MS, on_process,
-                                       fetch, &err);
+        fetch->process =
+            process_start(fetch->reactor, fetch->plan.process, PROCESS_TIMEOUT_MS, on_process, fetch, &err);
         started = fetch->process != NULL;
         break;
     case SOURCE_WEB_IDENTITY:

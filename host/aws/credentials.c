@@ -109,9 +109,9 @@ static void fetch_now(void *user)
         free(credentials->told);
         credentials->told = mem_string(plan.description);
     }
-    credentials->fetch = credential_fetch_start(credentials->reactor, credentials->transport, &plan,
-                                                credentials->region, credentials->endpoint_sts, credentials->skew_ms,
-                                                on_fetched, credentials);
+    credentials->fetch =
+        credential_fetch_start(credentials->reactor, credentials->transport, &plan, credentials->region,
+                               credentials->endpoint_sts, credentials->skew_ms, on_fetched, credentials);
 }
 
 struct credentials *credentials_new(struct reactor *reactor, struct transport *transport,

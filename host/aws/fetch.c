@@ -50,7 +50,8 @@ static void on_done(void *user, struct transport_response *response, const struc
     void *owner = fetch->user;
     fetch_free(fetch);
     if (response)
-        done(owner, response->status, response->body.data ? response->body.data : "", response->body.size, NULL);
+        done(owner, response->status, response->body.data ? response->body.data : "", response->body.size,
+             NULL);
     else
         done(owner, 0, NULL, 0, err);
 }

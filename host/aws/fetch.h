@@ -15,7 +15,7 @@ struct fetch_request {
     const char *body;           /* NULL: none */
     int64_t timeout_ms;         /* of one attempt */
     int attempts;
-    bool direct;                /* no proxy */
+    bool direct; /* no proxy */
 };
 
 /* `body` is NUL-terminated and valid during the call; NULL and `err` when no answer came at all, after all

@@ -58,7 +58,10 @@ static void take_output(struct process *process)
 
 static void finish(struct process *process, const struct err *err)
 {
-    process->done(process->user, err ? NULL : process->output.data ? process->output.data : "",
+    process->done(process->user,
+                  err                    ? NULL
+                  : process->output.data ? process->output.data
+                                         : "",
                   process->output.size, err);
     process_free(process);
 }

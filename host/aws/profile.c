@@ -171,10 +171,10 @@ static bool use_process(const struct profiles *profiles, const char *profile, st
 static bool use_named_source(const char *profile, const char *source, struct credential_plan *plan,
                              struct err *err)
 {
-    bool found = strcmp(source, "Environment") == 0            ? use_environment(plan)
-                 : strcmp(source, "EcsContainer") == 0         ? use_container(plan)
+    bool found = strcmp(source, "Environment") == 0           ? use_environment(plan)
+                 : strcmp(source, "EcsContainer") == 0        ? use_container(plan)
                  : strcmp(source, "Ec2InstanceMetadata") == 0 ? use_instance(plan)
-                                                                : false;
+                                                              : false;
     if (!found)
         return err_set(err, ERR_CONFIG, "profile %s: credential_source %s gives no credentials here", profile,
                        source);
@@ -216,8 +216,10 @@ static bool use_role(const struct profiles *profiles, const char *profile, const
         return true;
     }
     if (profiles_get(profiles, profile, "mfa_serial"))
-        return err_set(err, ERR_CONFIG, "profile %s: mfa_serial needs somebody to type a code; use a role "
-                       "without it", profile);
+        return err_set(err, ERR_CONFIG,
+                       "profile %s: mfa_serial needs somebody to type a code; use a role "
+                       "without it",
+                       profile);
     if (!source == !named)
         return err_set(err, ERR_CONFIG,
                        "profile %s: role_arn needs either source_profile or credential_source", profile);
@@ -251,8 +253,10 @@ static bool use_profile(const struct profiles *profiles, const char *profile, in
     if (use_keys(profiles, profile, plan) || use_process(profiles, profile, plan))
         return true;
     if (profiles_get(profiles, profile, "sso_session") || profiles_get(profiles, profile, "sso_start_url"))
-        return err_set(err, ERR_CONFIG, "profile %s signs in through SSO; give it credential_process = "
-                       "aws configure export-credentials --profile %s", profile, profile);
+        return err_set(err, ERR_CONFIG,
+                       "profile %s signs in through SSO; give it credential_process = "
+                       "aws configure export-credentials --profile %s",
+                       profile, profile);
     *found = false;
     return true;
 }
@@ -277,8 +281,10 @@ bool credential_plan(const struct profiles *profiles, const char *wanted, struct
     }
     if (found || use_container(plan) || use_instance(plan))
         return true;
-    return err_set(err, ERR_CONFIG, "no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in profile "
-                   "%s, from a container or an instance", profile);
+    return err_set(err, ERR_CONFIG,
+                   "no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in profile "
+                   "%s, from a container or an instance",
+                   profile);
 }
 
 void credential_plan_fini(struct credential_plan *plan)

@@ -28,8 +28,13 @@ static const char *const throttling_codes[] = {
 };
 
 static const char *const transient_codes[] = {
-    "RequestTimeout", "RequestTimeoutException", "InternalServerError", "InternalFailure",
-    "ServiceUnavailable", "IDPCommunicationError", NULL,
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "InternalServerError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "IDPCommunicationError",
+    NULL,
 };
 
 static bool is_one_of(const char *code, const char *const *codes)

@@ -189,7 +189,8 @@ static void add_header(struct canonical_header *list, size_t *count, const char 
     for (char *c = name; *c; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c + 32);
-    if (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0 || strcmp(name, "x-amzn-trace-id") == 0) {
+    if (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0 ||
+        strcmp(name, "x-amzn-trace-id") == 0) {
         free(name); /* these are rewritten on the way */
         return;
     }

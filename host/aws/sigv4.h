@@ -35,8 +35,8 @@ struct sigv4_cache {
 
 /* What the signature adds, as header lines to send along. */
 struct sigv4_headers {
-    char date[40];           /* "X-Amz-Date: ..." */
-    struct buf token;        /* "X-Amz-Security-Token: ...", size 0 without a session token */
+    char date[40];    /* "X-Amz-Date: ..." */
+    struct buf token; /* "X-Amz-Security-Token: ...", size 0 without a session token */
     struct buf authorization;
 };
 

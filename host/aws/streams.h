@@ -1,5 +1,6 @@
 /* streams.h: the requests of DynamoDB Streams, and the one of DynamoDB that finds a stream.
- * https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB_Streams.html */
+ * https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB_Streams.html
+ */
 #ifndef TIDEMILL_AWS_STREAMS_H
 #define TIDEMILL_AWS_STREAMS_H
 

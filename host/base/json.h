@@ -18,12 +18,12 @@
 enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 struct json {
-    uint8_t type;           /* enum json_type */
+    uint8_t type; /* enum json_type */
     uint32_t key_size;
-    uint32_t size;          /* bytes of `text` */
-    uint32_t count;         /* children of an array or object */
-    const char *key;        /* unescaped, not NUL-terminated; NULL outside objects */
-    const char *text;       /* a string's bytes unescaped, else the value's JSON text as it stood */
+    uint32_t size;    /* bytes of `text` */
+    uint32_t count;   /* children of an array or object */
+    const char *key;  /* unescaped, not NUL-terminated; NULL outside objects */
+    const char *text; /* a string's bytes unescaped, else the value's JSON text as it stood */
     const struct json *child;
     const struct json *next;
 };
@@ -51,7 +51,7 @@ char *json_string_dup(const struct json *value);
 int64_t json_integer(const struct json *value, int64_t fallback);
 double json_double(const struct json *value, double fallback);
 
-#define json_each(item, parent)                                                                    \
+#define json_each(item, parent) \
     for (const struct json *item = (parent) ? (parent)->child : NULL; item; item = item->next)
 
 void json_write_string(struct buf *out, const char *text, size_t size); /* with its quotes */

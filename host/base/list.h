@@ -9,12 +9,12 @@ struct list {
     struct list *next, *prev;
 };
 
-#define list_entry(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define list_entry(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 /* The body may remove `item` itself from the list. */
-#define list_each(item, head, type, member)                                                        \
-    for (struct list *item##_at = (head)->next, *item##_after = item##_at->next;                   \
-         item##_at != (head) && (item = list_entry(item##_at, type, member), true);                \
+#define list_each(item, head, type, member)                                         \
+    for (struct list *item##_at = (head)->next, *item##_after = item##_at->next;    \
+         item##_at != (head) && (item = list_entry(item##_at, type, member), true); \
          item##_at = item##_after, item##_after = item##_at->next)
 
 static inline void list_init(struct list *head)

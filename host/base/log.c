@@ -65,7 +65,8 @@ static void line_json(struct buf *line, const char *time, enum log_level level, 
     buf_add_literal(line, "}\n");
 }
 
-/* A control byte could drive the reader's terminal or forge a line: shown as "?", newline and tab kept readable. */
+/* A control byte could drive the reader's terminal or forge a line: shown as "?", newline and tab kept
+ * readable. */
 static void add_printable(struct buf *line, const char *text)
 {
     for (; *text; text++) {

@@ -11,8 +11,7 @@ static void *checked(void *memory, size_t size)
 {
     if (memory)
         return memory;
-    fprintf(stderr, "tidemill: out of memory (asked for %zu bytes); nothing is lost, start it again\n",
-            size);
+    fprintf(stderr, "tidemill: out of memory (asked for %zu bytes); nothing is lost, start it again\n", size);
     abort();
 }
 

@@ -7,11 +7,11 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t size);                /* uninitialised; free() it */
-void *mem_zero(size_t size);                 /* zeroed */
+void *mem_alloc(size_t size); /* uninitialised; free() it */
+void *mem_zero(size_t size);  /* zeroed */
 void *mem_resize(void *old, size_t size);
 char *mem_copy(const void *bytes, size_t size); /* with a NUL after the copy */
-char *mem_string(const char *text);          /* NULL gives NULL */
+char *mem_string(const char *text);             /* NULL gives NULL */
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Grow `*items` of `item_size` so that `count + 1` fit; `*capacity` is kept beside it. */

@@ -38,7 +38,8 @@ static size_t check_scripts(const struct config *config, struct problems *proble
         problems_add(problems, "%s", err.text);
     for (size_t i = 0; paths && paths[i]; i++) {
         struct script *script = script_load(
-            &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log}, problems);
+            &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
+            problems);
         sound += script != NULL;
         script_free(script);
     }
@@ -77,6 +78,7 @@ const struct command cmd_check = {
     .arguments = "[-c FILE]",
     .summary = "validate the INI and compile every script",
     .help = "Reads the INI, compiles and runs the main part of every script, and reports everything that is\n"
-            "wrong with file and line. Nothing is called or read from AWS. Exit status 2 when something is wrong.\n",
+            "wrong with file and line. Nothing is called or read from AWS. Exit status 2 when something is "
+            "wrong.\n",
     .run = run,
 };

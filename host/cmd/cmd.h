@@ -12,7 +12,7 @@ struct command {
     const char *name;
     const char *arguments; /* for the usage line */
     const char *summary;
-    const char *help;      /* the text of `help COMMAND` */
+    const char *help;                  /* the text of `help COMMAND` */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 

@@ -65,7 +65,8 @@ static const struct store_shard *find_shard(const struct store_snapshot *snapsho
 
 /* Age of the last settled record as of now; 0 when the reader has seen the end of the shard since, -1 when
  * nothing is known. */
-static int64_t lag_ms(const struct store_checkpoint *checkpoint, const struct store_shard *shard, int64_t now_ms)
+static int64_t lag_ms(const struct store_checkpoint *checkpoint, const struct store_shard *shard,
+                      int64_t now_ms)
 {
     int64_t time_ms = checkpoint->position.record_time_ms;
     if (checkpoint->position.kind == POSITION_FINISHED)
@@ -173,20 +174,22 @@ static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
         const struct store_checkpoint *row = &snapshot->checkpoints[i];
         lag_text(lag_ms(row, find_shard(snapshot, row), now_ms), lag, sizeof lag);
         printf("%-24s %-44s %-40s %6s\n", row->handler, row->shard,
-               row->position.kind == POSITION_AFTER ? row->position.sequence : kind_name(&row->position), lag);
+               row->position.kind == POSITION_AFTER ? row->position.sequence : kind_name(&row->position),
+               lag);
     }
     for (size_t i = 0; i < snapshot->shard_count; i++)
-        printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n", snapshot->shards[i].shard,
-               (long long)snapshot->shards[i].records, (long long)snapshot->shards[i].get_records_calls);
+        printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
+               snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
+               (long long)snapshot->shards[i].get_records_calls);
     for (size_t i = 0; i < snapshot->dead_count; i++)
-        printf("%s%s: %lld dead letter%s%s\n", red, snapshot->dead[i].handler, (long long)snapshot->dead[i].count,
-               snapshot->dead[i].count == 1 ? "" : "s", plain);
+        printf("%s%s: %lld dead letter%s%s\n", red, snapshot->dead[i].handler,
+               (long long)snapshot->dead[i].count, snapshot->dead[i].count == 1 ? "" : "s", plain);
     for (size_t i = 0; i < snapshot->event_count; i++) {
         const struct store_event *row = &snapshot->events[i];
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(row->time_ms, time);
-        printf("%s%s %s: handler %s, shard %s: %s (after %s, before %s)%s\n", red, time, row->kind, row->handler,
-               row->shard, row->text, *row->from_sequence ? row->from_sequence : "-",
+        printf("%s%s %s: handler %s, shard %s: %s (after %s, before %s)%s\n", red, time, row->kind,
+               row->handler, row->shard, row->text, *row->from_sequence ? row->from_sequence : "-",
                *row->to_sequence ? row->to_sequence : "-", plain);
     }
 }

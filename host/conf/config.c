@@ -35,7 +35,8 @@ static const struct setting host_settings[] = {
     {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
     {"log_level", SETTING_CHOICE, offsetof(struct config_host, log_level), 0, 0, levels},
     {"log_format", SETTING_CHOICE, offsetof(struct config_host, log_format), 0, 0, formats},
-    {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS, NULL},
+    {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS,
+     NULL},
     {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
      HOUR_MS, NULL},
     {NULL, 0, 0, 0, 0, NULL},
@@ -138,7 +139,8 @@ void handler_settings_overlay(struct handler_settings *settings, const struct co
         struct err err;
         if (handler_settings_knows(pair->name) &&
             !handler_settings_set(settings, pair->name, pair->value, pair->shown, &err))
-            problems_add(problems, "%s:%d: [handler %s] %s", config->path, pair->line, handler->name, err.text);
+            problems_add(problems, "%s:%d: [handler %s] %s", config->path, pair->line, handler->name,
+                         err.text);
     }
 }
 
@@ -159,7 +161,8 @@ static bool fill_in(const struct config *config, const char *name, struct buf *o
     }
     if (strncmp(name, "file:", 5) == 0) {
         size_t size;
-        char *path = path_beside(config->path, name + 5), *text = file_read(path, SECRET_BYTES_MAX, &size, err);
+        char *path = path_beside(config->path, name + 5),
+             *text = file_read(path, SECRET_BYTES_MAX, &size, err);
         free(path);
         if (!text)
             return err_prefix(err, "${%s}", name);

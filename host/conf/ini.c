@@ -15,12 +15,12 @@
 
 struct feed {
     const char *label;
-    const char *at;        /* the next physical line */
-    const char *piece;     /* rest of the line being fed, or NULL */
+    const char *at;    /* the next physical line */
+    const char *piece; /* rest of the line being fed, or NULL */
     size_t piece_size;
-    int line;              /* of what inih holds now, from 1 */
-    bool joins;            /* the piece belongs to the value before it ... */
-    bool splits_line;      /* ... on the same physical line */
+    int line;         /* of what inih holds now, from 1 */
+    bool joins;       /* the piece belongs to the value before it ... */
+    bool splits_line; /* ... on the same physical line */
     ini_entry_fn *entry;
     void *user;
     struct problems *problems;
@@ -158,8 +158,7 @@ static char *feed_inih(char *out, int room, void *stream)
     return next_piece(out, room, stream);
 }
 
-void ini_read(const char *label, const char *text, ini_entry_fn *entry, void *user,
-              struct problems *problems)
+void ini_read(const char *label, const char *text, ini_entry_fn *entry, void *user, struct problems *problems)
 {
     struct feed feed = {.label = label, .at = text, .entry = entry, .user = user, .problems = problems};
     feed.section = mem_string("");

@@ -38,20 +38,16 @@ static bool parse_scaled(const char *text, const struct unit *units, int64_t *va
 
 bool duration_parse(const char *text, int64_t *ms, struct err *err)
 {
-    static const struct unit units[] = {{"ms", 1},         {"s", 1000},         {"m", 60000},
-                                        {"h", 3600000},    {"d", 86400000},     {NULL, 0}};
+    static const struct unit units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                        {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
     return parse_scaled(text, units, ms) ||
            err_set(err, ERR_CONFIG, "\"%s\" is not a duration (try 100ms, 30s, 5m, 24h or 7d)", text);
 }
 
 bool size_parse(const char *text, int64_t *bytes, struct err *err)
 {
-    static const struct unit units[] = {{"", 1},
-                                        {"B", 1},
-                                        {"KiB", 1024},
-                                        {"MiB", 1024.0 * 1024},
-                                        {"GiB", 1024.0 * 1024 * 1024},
-                                        {NULL, 0}};
+    static const struct unit units[] = {
+        {"", 1}, {"B", 1}, {"KiB", 1024}, {"MiB", 1024.0 * 1024}, {"GiB", 1024.0 * 1024 * 1024}, {NULL, 0}};
     return parse_scaled(text, units, bytes) ||
            err_set(err, ERR_CONFIG, "\"%s\" is not a size (try 512KiB, 32MiB or 1GiB)", text);
 }
@@ -120,7 +116,9 @@ static bool store(const struct setting *setting, void *field, const char *text, 
     }
     if (!ok)
         return false;
-    const char *unit = setting->type == SETTING_DURATION ? "ms" : setting->type == SETTING_SIZE ? " bytes" : "";
+    const char *unit = setting->type == SETTING_DURATION ? "ms"
+                       : setting->type == SETTING_SIZE   ? " bytes"
+                                                         : "";
     if ((setting->min || setting->max) && (number < setting->min || number > setting->max))
         return err_set(err, ERR_CONFIG, "\"%s\" is out of bounds (%" PRId64 "%s to %" PRId64 "%s)", text,
                        setting->min, unit, setting->max, unit);

@@ -16,20 +16,20 @@ bool size_parse(const char *text, int64_t *bytes, struct err *err);
 
 /* How a value is kept in its struct. */
 enum setting_type {
-    SETTING_TEXT,        /* char *, owned */
-    SETTING_INTEGER,     /* int64_t within min..max */
-    SETTING_DURATION,    /* int64_t milliseconds within min..max */
-    SETTING_SIZE,        /* int64_t bytes within min..max */
-    SETTING_RANGE,       /* int64_t[2] milliseconds, "200ms..60s" */
-    SETTING_CHOICE,      /* int, index into choices */
+    SETTING_TEXT,     /* char *, owned */
+    SETTING_INTEGER,  /* int64_t within min..max */
+    SETTING_DURATION, /* int64_t milliseconds within min..max */
+    SETTING_SIZE,     /* int64_t bytes within min..max */
+    SETTING_RANGE,    /* int64_t[2] milliseconds, "200ms..60s" */
+    SETTING_CHOICE,   /* int, index into choices */
 };
 
 struct setting {
     const char *name;
     enum setting_type type;
     size_t offset;
-    int64_t min, max;              /* 0,0: any */
-    const char *const *choices;    /* ends with NULL */
+    int64_t min, max;           /* 0,0: any */
+    const char *const *choices; /* ends with NULL */
 };
 
 const struct setting *setting_find(const struct setting *table, const char *name);

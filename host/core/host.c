@@ -34,11 +34,11 @@ struct host {
 static struct transport *curl_new(void *user, struct reactor *reactor, const struct config *config)
 {
     (void)user;
-    return transport_curl_new(reactor, &(struct transport_curl_options){
-                                           .connections = (long)config->aws.connections,
-                                           .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle
-                                                                              : getenv("AWS_CA_BUNDLE"),
-                                       });
+    return transport_curl_new(
+        reactor, &(struct transport_curl_options){
+                     .connections = (long)config->aws.connections,
+                     .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE"),
+                 });
 }
 
 struct worker_world host_world_system(struct clock *clock)
@@ -132,7 +132,8 @@ static void add_script(struct host *host, const char *path)
         return;
     }
     mem_grow(&host->handlers, &host->handler_capacity, host->handler_count, sizeof *host->handlers);
-    mem_grow(&host->handler_streams, &host->stream_capacity, host->handler_count, sizeof *host->handler_streams);
+    mem_grow(&host->handler_streams, &host->stream_capacity, host->handler_count,
+             sizeof *host->handler_streams);
     host->handlers[host->handler_count] = mem_string(script_name(script));
     host->handler_streams[host->handler_count++] = mem_string(script_settings(script)->stream);
     log_info(host->options.log, NULL, "handler %s (version %s) on stream %s", script_name(script),
@@ -192,7 +193,8 @@ static void make_supervisors(struct host *host)
             followers++;
         }
         if (!followers) {
-            log_warn(host->options.log, NULL, "[stream %s] has no handler and is not read", config->streams[i].name);
+            log_warn(host->options.log, NULL, "[stream %s] has no handler and is not read",
+                     config->streams[i].name);
             stream_supervisor_free(supervisor);
             continue;
         }
@@ -228,7 +230,8 @@ static void on_limit(void *user)
 {
     struct host *host = user;
     host->abandoned = true;
-    log_warn(host->options.log, NULL, "shutdown_timeout passed; what still runs is given up and will be repeated");
+    log_warn(host->options.log, NULL,
+             "shutdown_timeout passed; what still runs is given up and will be repeated");
     for (size_t i = 0; i < host->worker_count; i++)
         worker_abandon(host->workers[i]);
 }

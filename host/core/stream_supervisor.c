@@ -53,7 +53,7 @@ struct stream_supervisor {
     int64_t find_retry_ms;
     int64_t complained_ms;
     char *complaint;
-    struct follower *moving;      /* to the generation that is looked for */
+    struct follower *moving; /* to the generation that is looked for */
     struct source_call *moving_call;
 };
 
@@ -160,8 +160,8 @@ static void assign(struct follower *follower, const char *shard)
     const struct position *known = map_get(&follower->positions, shard);
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
-    struct worker *worker = generation_worker(generation, shard, supervisor->options.workers,
-                                              supervisor->options.worker_count);
+    struct worker *worker =
+        generation_worker(generation, shard, supervisor->options.workers, supervisor->options.worker_count);
     struct assignment assignment = {
         .stream = supervisor->options.stream,
         .stream_arn = generation->stream_arn,
@@ -245,14 +245,16 @@ static void commit_latest(struct follower *follower)
         bool open = map_get(&follower->cursors, shard) != NULL;
         struct position position = {.kind = open ? POSITION_LATEST : POSITION_FINISHED,
                                     .since_ms = follower->since_ms};
-        struct store_checkpoint checkpoint = {follower->handler, follower->generation->stream_arn, shard, position};
+        struct store_checkpoint checkpoint = {follower->handler, follower->generation->stream_arn, shard,
+                                              position};
         store_put_checkpoint(batch, &checkpoint);
         set_position(follower, shard, &position);
         if (!open)
             progress_finish(&follower->progress, shard);
     }
     log_info(follower->supervisor->options.log, follower->supervisor->subject,
-             "handler %s begins at the latest record (%zu open shards)", follower->handler, follower->cursors.count);
+             "handler %s begins at the latest record (%zu open shards)", follower->handler,
+             follower->cursors.count);
     commit_join(follower, batch);
 }
 
@@ -506,7 +508,8 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
     review(supervisor, generation);
 }
 
-void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
+void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
+                               const char *shard)
 {
     struct generation *generation = find_generation(supervisor, stream_arn);
     if (!generation)
@@ -606,11 +609,12 @@ static void on_found(void *user, const char *stream_arn, const struct err *err)
         set_latest(supervisor, stream_arn);
         return;
     }
-    char *sentence = err ? mem_printf("cannot look at table %s, trying again: %s", supervisor->options.stream->table,
-                                      err->text)
-                         : mem_printf("table %s has no stream; enable one (view type NEW_AND_OLD_IMAGES), it will be "
-                                      "noticed",
-                                      supervisor->options.stream->table);
+    char *sentence =
+        err ? mem_printf("cannot look at table %s, trying again: %s", supervisor->options.stream->table,
+                         err->text)
+            : mem_printf("table %s has no stream; enable one (view type NEW_AND_OLD_IMAGES), it will be "
+                         "noticed",
+                         supervisor->options.stream->table);
     complain(supervisor, sentence);
     free(sentence);
     supervisor->find_retry_ms = supervisor->find_retry_ms ? supervisor->find_retry_ms * 2 : FIND_RETRY_MS_MIN;
@@ -640,8 +644,8 @@ static void find(void *user)
     if (supervisor->options.stream->arn)
         set_latest(supervisor, supervisor->options.stream->arn);
     else
-        supervisor->finding = source_find_stream(supervisor->options.source, supervisor->options.stream->table,
-                                                 on_found, supervisor);
+        supervisor->finding = source_find_stream(supervisor->options.source,
+                                                 supervisor->options.stream->table, on_found, supervisor);
 }
 
 /* ---- life ---- */

@@ -31,9 +31,11 @@ void stream_supervisor_free(struct stream_supervisor *supervisor);
 void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler);
 
 /* Reports of workers; ignored when they are about another stream. */
-void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
+void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn,
+                              const char *shard);
 void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
                                 const char *shard, const char *handler);
-void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
+void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
+                               const char *shard);
 
 #endif

@@ -24,7 +24,7 @@ struct worker {
     struct map scripts; /* handler -> struct script */
     struct map shards;  /* "arn\nshard" -> struct shard */
     struct timer flush;
-    bool flushing;      /* a batch is on its way */
+    bool flushing; /* a batch is on its way */
     int64_t statistics_ms;
     enum { RUNNING, STOPPING, STOPPED } phase;
 };

@@ -69,8 +69,8 @@ struct assignment {
     const struct config_stream *stream;
     const char *stream_arn, *table, *shard, *handler;
     struct position position;
-    const char *cursor;  /* at hand for the position, or NULL */
-    bool closed;         /* the shard will get no more records */
+    const char *cursor; /* at hand for the position, or NULL */
+    bool closed;        /* the shard will get no more records */
 };
 
 void worker_assign(struct worker *worker, const struct assignment *assignment);

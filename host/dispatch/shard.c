@@ -23,15 +23,15 @@ struct shard {
     void *user;
     char *stream_arn, *id, *table, *subject;
     struct reader *reader;
-    bool reading;                 /* the reader was started */
-    struct position read;         /* where the reader is */
+    bool reading;         /* the reader was started */
+    struct position read; /* where the reader is */
     struct list subscribers;
     size_t subscriber_count;
-    size_t live_bytes;            /* of pages that somebody still holds */
-    bool ended;                   /* no more pages will come */
+    size_t live_bytes; /* of pages that somebody still holds */
+    bool ended;        /* no more pages will come */
     bool stopping;
-    struct task sweep;            /* frees the subscribers that are gone */
-    int64_t collected_calls;      /* GetRecords calls when the store was last told */
+    struct task sweep;       /* frees the subscribers that are gone */
+    int64_t collected_calls; /* GetRecords calls when the store was last told */
 };
 
 /* ---- the end ---- */
@@ -206,7 +206,8 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
             .poll_min_ms = options->stream->poll_min_ms,
             .poll_max_ms = options->stream->poll_max_ms,
         },
-        &(struct reader_events){.page = on_page, .gap = on_gap, .closed = on_closed, .missing = on_missing}, shard);
+        &(struct reader_events){.page = on_page, .gap = on_gap, .closed = on_closed, .missing = on_missing},
+        shard);
     return shard;
 }
 

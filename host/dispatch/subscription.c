@@ -14,8 +14,8 @@
 #define SLICE_MS_MAX 5
 
 enum entry_state {
-    ENTRY_WAITING,   /* for its turn */
-    ENTRY_STARTED,   /* runs, or waits for another attempt or for its dead letter */
+    ENTRY_WAITING, /* for its turn */
+    ENTRY_STARTED, /* runs, or waits for another attempt or for its dead letter */
     ENTRY_SETTLED,
     ENTRY_ABANDONED, /* given up while stopping: not settled, will be read again */
 };
@@ -33,8 +33,8 @@ struct block {
     struct page *page;     /* NULL once all are settled */
     struct entry *entries; /* likewise */
     size_t count, settled;
-    size_t first;          /* none before it is unsettled */
-    int64_t order;         /* of entries[0] among all that were fed */
+    size_t first;  /* none before it is unsettled */
+    int64_t order; /* of entries[0] among all that were fed */
     char last_sequence[SEQUENCE_SIZE];
     int64_t last_time_ms;
 };
@@ -44,7 +44,7 @@ struct attempt {
     struct list link;
     struct subscription *subscription;
     struct entry *entry;
-    int64_t number; /* from 1 */
+    int64_t number;                /* from 1 */
     struct invocation *invocation; /* while it runs */
     struct timer backoff;
 };
@@ -60,9 +60,9 @@ struct subscription {
     struct list attempts;
     struct attempt *spare;
     struct task work;
-    size_t running;      /* invocations that wait for something */
+    size_t running; /* invocations that wait for something */
     size_t unsettled;
-    size_t started;      /* of these, those that were started */
+    size_t started; /* of these, those that were started */
     int64_t fed_count;
     int64_t highest_started;
     bool stopping, working;
@@ -243,8 +243,8 @@ static void give_up(struct attempt *attempt, const struct script_error *error)
 {
     struct subscription *subscription = attempt->subscription;
     bool discard = strcmp(subscription->settings.on_failure, "discard") == 0;
-    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %lld; %s)", error->text,
-              attempt->entry->record->sequence, (long long)attempt->number,
+    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %lld; %s)",
+              error->text, attempt->entry->record->sequence, (long long)attempt->number,
               discard ? "discarded" : "kept as a dead letter");
     if (discard) {
         subscription->stats.discarded++;
@@ -279,8 +279,9 @@ static void on_failed(struct attempt *attempt, struct script_error *error)
         attempt_abandon(attempt);
     } else {
         int64_t delay = backoff_ms(subscription, attempt->number);
-        log_warn(subscription->options.log, subscription->subject, "%s (record %s, attempt %lld; again in %lld ms)",
-                 error->text, attempt->entry->record->sequence, (long long)attempt->number, (long long)delay);
+        log_warn(subscription->options.log, subscription->subject,
+                 "%s (record %s, attempt %lld; again in %lld ms)", error->text,
+                 attempt->entry->record->sequence, (long long)attempt->number, (long long)delay);
         subscription->stats.retried++;
         attempt->number++;
         timer_set(subscription->options.reactor, &attempt->backoff, delay);
@@ -342,8 +343,8 @@ static void work(void *user)
     struct subscription *subscription = user;
     struct clock *clock = reactor_clock(subscription->options.reactor);
     int64_t end_ms = clock_monotonic_ms(clock) + SLICE_MS_MAX;
-    size_t concurrency = subscription->settings.ordering == ORDERING_SHARD ? 1
-                                                                           : (size_t)subscription->settings.concurrency;
+    size_t concurrency =
+        subscription->settings.ordering == ORDERING_SHARD ? 1 : (size_t)subscription->settings.concurrency;
     subscription->working = true;
     while (subscription->running < concurrency) {
         struct lane_entry *next = lanes_next(&subscription->lanes);
@@ -385,7 +386,8 @@ static size_t first_unseen(const struct subscription *subscription, const struct
 {
     size_t at = 0;
     if (subscription->fed.kind == POSITION_AFTER)
-        while (at < page->count && sequence_compare(page->records[at].sequence, subscription->fed.sequence) <= 0)
+        while (at < page->count &&
+               sequence_compare(page->records[at].sequence, subscription->fed.sequence) <= 0)
             at++;
     return at;
 }
@@ -439,8 +441,8 @@ void subscription_feed(struct subscription *subscription, struct page *page)
 
 /* ---- life ---- */
 
-struct subscription *subscription_new(const struct subscription_options *options, const struct position *start,
-                                      void (*drained)(void *user), void *user)
+struct subscription *subscription_new(const struct subscription_options *options,
+                                      const struct position *start, void (*drained)(void *user), void *user)
 {
     struct subscription *subscription = mem_zero(sizeof *subscription);
     subscription->options = *options;

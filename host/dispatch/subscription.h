@@ -27,17 +27,17 @@ struct subscription_options {
 };
 
 struct subscription_stats {
-    int64_t handled;      /* records the handler returned for */
-    int64_t left_out;     /* by its filter or for want of a function */
-    int64_t retried;      /* attempts that failed and were followed by another */
+    int64_t handled;  /* records the handler returned for */
+    int64_t left_out; /* by its filter or for want of a function */
+    int64_t retried;  /* attempts that failed and were followed by another */
     int64_t dead;
     int64_t discarded;
 };
 
 /* `drained`: everything that was fed is settled, or after subscription_stop: nothing runs any more. May come
  * again and again; from the reactor or from inside subscription_feed and _stop. */
-struct subscription *subscription_new(const struct subscription_options *options, const struct position *start,
-                                      void (*drained)(void *user), void *user);
+struct subscription *subscription_new(const struct subscription_options *options,
+                                      const struct position *start, void (*drained)(void *user), void *user);
 
 /* Nothing may be running, unless the store is closed and the reactor will turn no more. */
 void subscription_free(struct subscription *subscription);

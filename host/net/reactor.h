@@ -32,7 +32,7 @@ void reactor_free(struct reactor *reactor);
 void reactor_set_poller(struct reactor *reactor, struct poller *poller);
 
 struct clock *reactor_clock(const struct reactor *reactor);
-int64_t reactor_now_ms(const struct reactor *reactor);  /* monotonic, as of the start of this turn */
+int64_t reactor_now_ms(const struct reactor *reactor); /* monotonic, as of the start of this turn */
 
 /* One turn: what was posted, timers that are due, tasks, then wait. `wait_max_ms` bounds the waiting. */
 void reactor_turn(struct reactor *reactor, int64_t wait_max_ms);

@@ -42,12 +42,8 @@ static enum shape shape_of(const struct json *member)
         const char *name;
         enum shape shape;
     } shapes[] = {
-        {"Item", SHAPE_ITEM},
-        {"Attributes", SHAPE_ITEM},
-        {"LastEvaluatedKey", SHAPE_ITEM},
-        {"Items", SHAPE_ITEMS},
-        {"UnprocessedKeys", SHAPE_FRAGMENT},
-        {"UnprocessedItems", SHAPE_FRAGMENT},
+        {"Item", SHAPE_ITEM},   {"Attributes", SHAPE_ITEM},          {"LastEvaluatedKey", SHAPE_ITEM},
+        {"Items", SHAPE_ITEMS}, {"UnprocessedKeys", SHAPE_FRAGMENT}, {"UnprocessedItems", SHAPE_FRAGMENT},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (json_key_is(member, shapes[i].name))
@@ -152,9 +148,9 @@ static int after_call(lua_State *L, int status, lua_KContext context)
 
 static int raw_call(lua_State *L)
 {
-    static const char *const operations[] = {"GetItem",       "PutItem",           "UpdateItem",       "DeleteItem",
-                                             "Query",         "Scan",              "BatchGetItem",     "BatchWriteItem",
-                                             "TransactWriteItems", "TransactGetItems", NULL};
+    static const char *const operations[] = {
+        "GetItem",      "PutItem",        "UpdateItem",         "DeleteItem",       "Query", "Scan",
+        "BatchGetItem", "BatchWriteItem", "TransactWriteItems", "TransactGetItems", NULL};
     struct err err;
     const char *operation = operations[luaL_checkoption(L, 1, NULL, operations)];
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -216,8 +212,9 @@ static int raw_binary(lua_State *L)
 
 int bind_dynamodb(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call},     {"token", raw_token}, {"list", raw_list},
-                                     {"set", raw_set},   {"binary", raw_binary}, {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call}, {"token", raw_token},
+                                     {"list", raw_list}, {"set", raw_set},   {"binary", raw_binary},
+                                     {NULL, NULL}};
     luaL_newlib(L, verbs);
     value_push_null(L);
     lua_setfield(L, -2, "null");

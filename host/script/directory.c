@@ -16,7 +16,8 @@ static bool ends_with(const char *text, const char *end)
 
 static int is_script(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.' && ends_with(entry->d_name, ".lua") && !ends_with(entry->d_name, "_test.lua");
+    return entry->d_name[0] != '.' && ends_with(entry->d_name, ".lua") &&
+           !ends_with(entry->d_name, "_test.lua");
 }
 
 char **script_paths(const char *directory, struct err *err)

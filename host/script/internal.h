@@ -19,13 +19,13 @@ struct script {
     const struct config_handler *section; /* of the INI, or NULL */
     struct filter *filter;                /* NULL: all */
     bool has[FUNCTION_COUNT];
-    int functions[FUNCTION_COUNT];        /* registry references */
-    struct invocation *current;           /* the one whose coroutine runs now */
-    struct invocation *idle;              /* to be used again */
-    struct invocation *all;               /* none is freed before the script: Lua may still point to it */
+    int functions[FUNCTION_COUNT]; /* registry references */
+    struct invocation *current;    /* the one whose coroutine runs now */
+    struct invocation *idle;       /* to be used again */
+    struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count;
     size_t memory_bytes, memory_max;
-    int64_t cpu_end_ms;                   /* monotonic: when the running slice has used up its time */
+    int64_t cpu_end_ms; /* monotonic: when the running slice has used up its time */
     bool loading;
 };
 
@@ -38,7 +38,7 @@ struct invocation {
     const struct script_source *source;
     int64_t attempt;
     uint64_t serial; /* grows with each use: Lua's view of an earlier record is no longer good */
-    bool waiting;                 /* a yield that the host understands */
+    bool waiting;    /* a yield that the host understands */
     struct aws_call *call;
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;

@@ -5,13 +5,13 @@
 #include "script/internal.h"
 
 /* The file's bytes as name_start .. name_end. Paths are as seen from the top of the tree, where make runs. */
-#define EMBED(name, path)                                                                          \
-    __asm__(".section .rodata\n"                                                                   \
-            ".global " #name "_start\n" #name "_start:\n"                                          \
-            ".incbin \"" path "\"\n"                                                               \
-            ".global " #name "_end\n" #name "_end:\n"                                              \
-            ".byte 0\n"                                                                            \
-            ".previous\n");                                                                        \
+#define EMBED(name, path)                                 \
+    __asm__(".section .rodata\n"                          \
+            ".global " #name "_start\n" #name "_start:\n" \
+            ".incbin \"" path "\"\n"                      \
+            ".global " #name "_end\n" #name "_end:\n"     \
+            ".byte 0\n"                                   \
+            ".previous\n");                               \
     extern const char name##_start[], name##_end[]
 
 EMBED(library_tidemill, "lua/tidemill.lua");

@@ -15,7 +15,7 @@ struct record_object {
 
 enum field {
     FIELD_NONE,
-    FIELD_NEW,  /* user values 1 to 4 keep what was decoded */
+    FIELD_NEW, /* user values 1 to 4 keep what was decoded */
     FIELD_OLD,
     FIELD_KEYS,
     FIELD_RAW,
@@ -33,8 +33,9 @@ enum field {
     FIELD_CHANGED,
 };
 
-static const char *const field_names[] = {"",      "new",   "old",   "keys",   "raw",   "id",   "event",   "sequence", "time",
-                                          "table", "stream", "shard", "size", "view", "expired", "attempt",  "changed"};
+static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",    "id",
+                                          "event", "sequence", "time",    "table",   "stream", "shard",
+                                          "size",  "view",     "expired", "attempt", "changed"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
@@ -48,7 +49,10 @@ static const struct invocation *check(lua_State *L, int index)
         is = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
-    luaL_argexpected(L, is, index, "record");
+    if (!is) {
+        luaL_typeerror(L, index, "record");
+        return NULL;
+    }
     if (object->serial != object->invocation->serial)
         luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
     return object->invocation;

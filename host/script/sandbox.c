@@ -179,7 +179,8 @@ static int push_own_module(lua_State *L, const char *name)
 {
     struct script *script = script_of(L);
     size_t length = strlen(name);
-    if (!length || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != length ||
+    if (!length ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != length ||
         name[0] == '.' || strstr(name, ".."))
         return luaL_error(L, "require: '%s' is not a module's name", name);
     struct buf *text = script_buf(L), *path = script_buf(L);

@@ -15,10 +15,11 @@
 
 #define SCRIPT_BYTES_MAX (4u << 20)
 #define COROUTINES_KEPT_MAX 256
-#define LOAD_MS_MAX 5000      /* for a script's main part */
+#define LOAD_MS_MAX 5000 /* for a script's main part */
 #define HOOK_INSTRUCTIONS 10000
 
-static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove", "on_record"};
+static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
+                                                           "on_record"};
 
 /* ---- the Lua state ---- */
 
@@ -50,7 +51,8 @@ static void on_count(lua_State *L, lua_Debug *activation)
 {
     struct script *script = script_of(L);
     (void)activation;
-    if (!script->cpu_end_ms || clock_monotonic_ms(reactor_clock(script->options.reactor)) < script->cpu_end_ms)
+    if (!script->cpu_end_ms ||
+        clock_monotonic_ms(reactor_clock(script->options.reactor)) < script->cpu_end_ms)
         return;
     luaL_error(L, "the handler used up its cpu_limit");
 }
@@ -203,9 +205,8 @@ static void read_setting(struct loading *loading, lua_State *L, const char *name
     struct err err;
     size_t size;
     lua_pushvalue(L, -1);
-    const char *text = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER
-                           ? lua_tolstring(L, -1, &size)
-                           : NULL;
+    const char *text =
+        lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER ? lua_tolstring(L, -1, &size) : NULL;
     if (!text) {
         err_set(&err, ERR_CONFIG, "%s: a string or a number expected", name);
         complain(loading, err.text);
@@ -217,15 +218,16 @@ static void read_setting(struct loading *loading, lua_State *L, const char *name
 
 static void unknown_member(struct loading *loading, const char *name)
 {
-    static const char *const known[] = {"stream",  "filter",    "on_insert", "on_modify",  "on_remove", "on_record",
-                                        "ordering", "concurrency", "retries",   "backoff",    "max_age",   "on_failure",
-                                        "timeout", "cpu_limit", "memory",    NULL};
+    static const char *const known[] = {
+        "stream",  "filter",  "on_insert", "on_modify",  "on_remove", "on_record", "ordering", "concurrency",
+        "retries", "backoff", "max_age",   "on_failure", "timeout",   "cpu_limit", "memory",   NULL};
     const char *meant = nearest_name(name, known);
     char *sentence =
         strcmp(name, "on_batch") == 0
             ? mem_string("on_batch is not part of this version; use on_record")
-            : mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name, meant ? " (did you mean " : "",
-                         meant ? meant : "", meant ? "?)" : "; settings of its own are read through tidemill.config");
+            : mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
+                         meant ? " (did you mean " : "", meant ? meant : "",
+                         meant ? "?)" : "; settings of its own are read through tidemill.config");
     complain(loading, sentence);
     free(sentence);
 }
@@ -249,7 +251,8 @@ static void read_table(struct loading *loading, lua_State *L)
             unknown_member(loading, name);
         lua_pop(L, 1);
     }
-    if (!script->has[ON_INSERT] && !script->has[ON_MODIFY] && !script->has[ON_REMOVE] && !script->has[ON_RECORD])
+    if (!script->has[ON_INSERT] && !script->has[ON_MODIFY] && !script->has[ON_REMOVE] &&
+        !script->has[ON_RECORD])
         complain(loading, "the handler has none of on_insert, on_modify, on_remove and on_record");
 }
 
@@ -305,7 +308,8 @@ static void check_stream(struct loading *loading)
     struct script *script = loading->script;
     const struct config *config = script->options.config;
     if (!script->settings.stream)
-        complain(loading, "the handler names no stream: set stream in its table, or in its [handler] section");
+        complain(loading,
+                 "the handler names no stream: set stream in its table, or in its [handler] section");
     else if (config && !config_stream(config, script->settings.stream)) {
         char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->settings.stream,
                                     script->settings.stream, config->path);
@@ -565,9 +569,10 @@ int script_wait_aws(lua_State *L, struct aws_request *request, lua_KFunction aft
     struct invocation *invocation = script->current;
     if (!invocation || !script->options.aws || !lua_isyieldable(L)) {
         buf_fini(&request->body);
-        return luaL_error(L, invocation ? "a call cannot wait here (inside a sort, a gsub or a metamethod of C)"
-                                        : "calls can be made only while a record is handled, not while the "
-                                          "script loads");
+        return luaL_error(L, invocation
+                                 ? "a call cannot wait here (inside a sort, a gsub or a metamethod of C)"
+                                 : "calls can be made only while a record is handled, not while the "
+                                   "script loads");
     }
     if (!timer_is_set(&invocation->limit)) {
         timer_init(&invocation->limit, on_limit, invocation);
@@ -612,8 +617,9 @@ enum script_result script_run(struct script *script, const struct record *record
     lua_pushlightuserdata(L, invocation);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         const char *text = lua_tostring(L, -1);
-        *error = (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
-                                       .traceback = mem_string("")};
+        *error =
+            (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+                                  .traceback = mem_string("")};
         lua_settop(L, 0);
         put_idle(invocation);
         return SCRIPT_RAISED;

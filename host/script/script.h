@@ -43,7 +43,7 @@ bool script_wants(const struct script *script, const struct record *record);
 
 /* Where a record comes from. The texts must stay during the invocation. */
 struct script_source {
-    const char *stream;     /* the name in the INI */
+    const char *stream; /* the name in the INI */
     const char *stream_arn;
     const char *table;
     const char *shard;

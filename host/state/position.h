@@ -40,7 +40,8 @@ static inline bool sequence_copy(char sequence[SEQUENCE_SIZE], const char *text)
 }
 
 /* A record's time is rounded down, by DynamoDB to its second and by DynamoDB Local to its minute, and is on
- * the service's clock, which we know roughly. Records this much older than `since_ms` are surely not wanted. */
+ * the service's clock, which we know roughly. Records this much older than `since_ms` are surely not wanted.
+ */
 #define POSITION_MARGIN_MS (63 * 1000)
 
 /* Where one must begin to read so that neither `a` nor `b` misses a record. Both of one shard, none
@@ -53,7 +54,8 @@ static inline struct position position_earlier(const struct position *a, const s
         return sequence_compare(a->sequence, b->sequence) <= 0 ? *a : *b;
     if (a->kind == b->kind)
         return a->since_ms <= b->since_ms ? *a : *b;
-    const struct position *after = a->kind == POSITION_AFTER ? a : b, *latest = a->kind == POSITION_AFTER ? b : a;
+    const struct position *after = a->kind == POSITION_AFTER ? a : b,
+                          *latest = a->kind == POSITION_AFTER ? b : a;
     if (after->record_time_ms && after->record_time_ms < latest->since_ms - POSITION_MARGIN_MS)
         return *after;
     return (struct position){.kind = POSITION_TRIM_HORIZON};

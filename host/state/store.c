@@ -75,8 +75,9 @@ void store_put_event(struct store_batch *batch, const struct store_event *event)
 {
     struct store_event *own_copy = &add(batch, WRITE_EVENT)->event;
     *own_copy = *event;
-    const char **texts[] = {&own_copy->kind,          &own_copy->handler,     &own_copy->stream_arn, &own_copy->shard,
-                            &own_copy->from_sequence, &own_copy->to_sequence, &own_copy->text};
+    const char **texts[] = {&own_copy->kind,  &own_copy->handler,       &own_copy->stream_arn,
+                            &own_copy->shard, &own_copy->from_sequence, &own_copy->to_sequence,
+                            &own_copy->text};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         own(batch, texts[i]);
 }

@@ -34,17 +34,18 @@ struct store_follow {
 
 struct store_dead_letter {
     const char *handler, *stream_arn, *shard, *sequence, *event_id;
-    const char *keys, *record;       /* JSON */
-    const char *error, *traceback;   /* traceback "" where there is none */
+    const char *keys, *record;     /* JSON */
+    const char *error, *traceback; /* traceback "" where there is none */
     int64_t attempts;
     int64_t record_time_ms, failed_ms;
-    int64_t id;                      /* given by the store */
+    int64_t id; /* given by the store */
 };
 
 struct store_event {
     const char *kind; /* "gap" */
     const char *handler, *stream_arn, *shard;
-    const char *from_sequence, *to_sequence; /* the last record read before, the first one after; "" unknown */
+    const char *from_sequence,
+        *to_sequence; /* the last record read before, the first one after; "" unknown */
     const char *text;
     int64_t time_ms;
 };
@@ -54,8 +55,8 @@ struct store_shard {
     const char *stream_arn, *shard;
     int64_t get_records_calls; /* since the host started */
     int64_t records;
-    int64_t read_ms;           /* of the last page */
-    int64_t caught_up_ms;      /* of the last page that was empty */
+    int64_t read_ms;      /* of the last page */
+    int64_t caught_up_ms; /* of the last page that was empty */
 };
 
 struct store_batch *store_batch_new(void);

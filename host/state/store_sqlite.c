@@ -115,7 +115,8 @@ static bool problem(struct store_sqlite *sqlite, const char *what, struct err *e
 
 static bool run(struct store_sqlite *sqlite, const char *sql, struct err *err)
 {
-    return sqlite3_exec(sqlite->db, sql, NULL, NULL, NULL) == SQLITE_OK || problem(sqlite, "state store", err);
+    return sqlite3_exec(sqlite->db, sql, NULL, NULL, NULL) == SQLITE_OK ||
+           problem(sqlite, "state store", err);
 }
 
 static sqlite3_stmt *begin(struct store_sqlite *sqlite, enum statement which, struct err *err)
@@ -350,8 +351,9 @@ static bool read_rows(struct store_sqlite *sqlite, struct store_snapshot *snapsh
     return code == SQLITE_DONE || problem(sqlite, "cannot read", err);
 }
 
-#define READ_ALL(which, read_row, rows, count)                                                     \
-    read_rows(sqlite, snapshot, which, read_row, sizeof *snapshot->rows, &snapshot->rows, &snapshot->count, err)
+#define READ_ALL(which, read_row, rows, count)                                                              \
+    read_rows(sqlite, snapshot, which, read_row, sizeof *snapshot->rows, &snapshot->rows, &snapshot->count, \
+              err)
 
 static struct store_snapshot *read_snapshot(struct store_sqlite *sqlite, struct err *err)
 {
@@ -545,8 +547,10 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
     } else {
         sqlite3_busy_timeout(sqlite->db, BUSY_MS);
         if (!options->read_only)
-            ok = run(sqlite, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                             "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512", err);
+            ok = run(sqlite,
+                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+                     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512",
+                     err);
         ok = ok && open_schema(sqlite, options->read_only, err);
     }
     if (ok)
@@ -568,8 +572,8 @@ struct store_lock *store_sqlite_lock(const char *path, struct err *err)
         pid[size > 0 ? size : 0] = '\0';
         pid[strcspn(pid, "\n")] = '\0';
         err_set(err, ERR_BUSY,
-                "%s is in use by another tidemill%s%s%s; stop it, or give this one a state file of its own", path,
-                *pid ? " (process " : "", pid, *pid ? ")" : "");
+                "%s is in use by another tidemill%s%s%s; stop it, or give this one a state file of its own",
+                path, *pid ? " (process " : "", pid, *pid ? ")" : "");
         close(fd);
         fd = -1;
     } else if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {

@@ -21,14 +21,14 @@ struct discovery {
     struct lineage *lineage;
     struct timer next;
     struct source_call *call;
-    char *after;           /* where the next page of the running listing begins */
+    char *after; /* where the next page of the running listing begins */
     int pages;
-    bool again;            /* asked for while a listing ran */
+    bool again; /* asked for while a listing ran */
     enum stream_status status;
     int64_t begun, ended;
     int64_t retry_ms;
     int64_t complained_ms;
-    struct map childless;  /* closed shards whose children are looked for -> the int of tries, owned */
+    struct map childless; /* closed shards whose children are looked for -> the int of tries, owned */
 };
 
 static void begin(void *user);
@@ -105,7 +105,8 @@ static void on_failure(struct discovery *discovery, const struct err *err)
     discovery->retry_ms = discovery->retry_ms ? discovery->retry_ms * 2 : RETRY_MS_MIN;
     discovery->retry_ms = discovery->retry_ms < RETRY_MS_MAX ? discovery->retry_ms : RETRY_MS_MAX;
     if (!discovery->complained_ms || now - discovery->complained_ms > COMPLAIN_EVERY_MS) {
-        log_warn(discovery->options.log, discovery->subject, "cannot list shards, trying again: %s", err->text);
+        log_warn(discovery->options.log, discovery->subject, "cannot list shards, trying again: %s",
+                 err->text);
         discovery->complained_ms = now ? now : 1;
     }
     next_in(discovery, discovery->retry_ms);
@@ -129,7 +130,8 @@ static void on_shards(void *user, const struct shard_page *page, const struct er
     bool repeated = page->last && discovery->after && strcmp(page->last, discovery->after) == 0;
     if (repeated || ++discovery->pages > PAGES_MAX) {
         struct err stuck;
-        err_set(&stuck, ERR_PARSE, "DescribeStream repeats the page behind %s", page->last ? page->last : "?");
+        err_set(&stuck, ERR_PARSE, "DescribeStream repeats the page behind %s",
+                page->last ? page->last : "?");
         on_failure(discovery, &stuck);
     } else if (page->last) {
         free(discovery->after);
@@ -155,8 +157,8 @@ static void begin(void *user)
     ask(discovery);
 }
 
-struct discovery *discovery_new(const struct discovery_options *options, const struct discovery_events *events,
-                                void *user)
+struct discovery *discovery_new(const struct discovery_options *options,
+                                const struct discovery_events *events, void *user)
 {
     struct discovery *discovery = mem_zero(sizeof *discovery);
     discovery->options = *options;

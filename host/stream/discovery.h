@@ -30,18 +30,18 @@ struct discovery_events {
     void (*missing)(void *user);
 };
 
-struct discovery *discovery_new(const struct discovery_options *options, const struct discovery_events *events,
-                                void *user);
+struct discovery *discovery_new(const struct discovery_options *options,
+                                const struct discovery_events *events, void *user);
 void discovery_free(struct discovery *discovery);
 
 const struct lineage *discovery_lineage(const struct discovery *discovery);
-bool discovery_listed(const struct discovery *discovery);          /* at least once */
+bool discovery_listed(const struct discovery *discovery);               /* at least once */
 enum stream_status discovery_status(const struct discovery *discovery); /* as of the last listing */
 
 /* The number of the listing that began last; with discovery_listings below, one can wait for a listing that
  * began after a certain moment. */
 int64_t discovery_begun(const struct discovery *discovery);
-int64_t discovery_ended(const struct discovery *discovery);        /* number of the last one that ended */
+int64_t discovery_ended(const struct discovery *discovery); /* number of the last one that ended */
 
 void discovery_now(struct discovery *discovery);
 

@@ -112,7 +112,8 @@ struct page *page_read(struct buf *body, struct err *err)
     *body = BUF_INIT;
     if (page->body.size > 4096)
         arena_reserve(&page->arena, page->body.size * TREE_FACTOR);
-    const struct json *root = json_parse(&page->arena, page->body.data ? page->body.data : "", page->body.size, err);
+    const struct json *root =
+        json_parse(&page->arena, page->body.data ? page->body.data : "", page->body.size, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
         root = NULL, err_set(err, ERR_PARSE, "the answer holds no Records");

@@ -22,8 +22,8 @@ struct record {
     const struct json *new_image; /* NULL where the view type or the event has none */
     const struct json *old_image;
     const char *sequence;
-    uint64_t item;                /* of the primary key: equal keys, equal number */
-    int64_t time_ms;              /* ApproximateCreationDateTime */
+    uint64_t item;   /* of the primary key: equal keys, equal number */
+    int64_t time_ms; /* ApproximateCreationDateTime */
     int64_t size_bytes;
     enum record_event event;
 };
@@ -35,7 +35,7 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
-    const char *next_cursor; /* NULL: the shard is closed and this was its last page */
+    const char *next_cursor;                      /* NULL: the shard is closed and this was its last page */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
 };

@@ -26,15 +26,15 @@ struct reader {
     struct source_call *call;
     char *cursor; /* NULL: to be got */
     int64_t cursor_born_ms;
-    struct position start;             /* where reading began */
-    char last[SEQUENCE_SIZE];          /* of the last record read; "" before */
-    bool gap;                          /* between gap_from and the next record */
+    struct position start;    /* where reading began */
+    char last[SEQUENCE_SIZE]; /* of the last record read; "" before */
+    bool gap;                 /* between gap_from and the next record */
     char gap_from[SEQUENCE_SIZE];
-    bool from_horizon;                 /* the next cursor is at the trim horizon, whatever was read */
+    bool from_horizon; /* the next cursor is at the trim horizon, whatever was read */
     bool paused, stopped, shard_closed;
-    int64_t idle_ms;                   /* pause after the last page, growing while idle */
-    int64_t backoff_ms;                /* after the last fault, 0 when there was none */
-    int64_t complained_ms;             /* monotonic; 0: not since the last success */
+    int64_t idle_ms;       /* pause after the last page, growing while idle */
+    int64_t backoff_ms;    /* after the last fault, 0 when there was none */
+    int64_t complained_ms; /* monotonic; 0: not since the last success */
     uint64_t random;
     struct reader_stats stats;
 };
@@ -220,8 +220,8 @@ static void ask_cursor(struct reader *reader)
     }
     /* POSITION_LATEST without its first cursor: from the horizon, and the subscription leaves out what is
      * older than the position. LATEST again would skip what was written meanwhile. */
-    reader->call = source_get_cursor(reader->options.source, reader->stream_arn, reader->shard, kind, sequence,
-                                     on_cursor, reader);
+    reader->call = source_get_cursor(reader->options.source, reader->stream_arn, reader->shard, kind,
+                                     sequence, on_cursor, reader);
 }
 
 static void step(void *user)
@@ -235,11 +235,12 @@ static void step(void *user)
         return;
     }
     reader->stats.get_records_calls++;
-    reader->call = source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page,
-                                    reader);
+    reader->call =
+        source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page, reader);
 }
 
-struct reader *reader_new(const struct reader_options *options, const struct reader_events *events, void *user)
+struct reader *reader_new(const struct reader_options *options, const struct reader_events *events,
+                          void *user)
 {
     struct reader *reader = mem_zero(sizeof *reader);
     reader->options = *options;

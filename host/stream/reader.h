@@ -1,7 +1,7 @@
 /* reader.h: read one shard, page by page, for as long as it has records.
  *
- * The reader knows nothing of handlers. It keeps a cursor, paces its reads, and turns the service's faults into
- * three things its owner must know: a gap, the end, and that the shard is missing. */
+ * The reader knows nothing of handlers. It keeps a cursor, paces its reads, and turns the service's faults
+ * into three things its owner must know: a gap, the end, and that the shard is missing. */
 #ifndef TIDEMILL_STREAM_READER_H
 #define TIDEMILL_STREAM_READER_H
 
@@ -44,7 +44,8 @@ struct reader_stats {
     int64_t caught_up_ms; /* of the last page that was empty */
 };
 
-struct reader *reader_new(const struct reader_options *options, const struct reader_events *events, void *user);
+struct reader *reader_new(const struct reader_options *options, const struct reader_events *events,
+                          void *user);
 void reader_free(struct reader *reader);
 
 /* Begin, or begin again, at `position` (not FINISHED). `cursor` is one that is at hand for it, or NULL. */

@@ -73,9 +73,11 @@ static inline struct source_call *source_find_stream(struct source *source, cons
     return source->ops->find_stream(source, table, done, user);
 }
 
-/* The table's stream that was enabled next after `stream_arn`; NULL without an error when there is none yet. */
+/* The table's stream that was enabled next after `stream_arn`; NULL without an error when there is none yet.
+ */
 static inline struct source_call *source_next_stream(struct source *source, const char *table,
-                                                     const char *stream_arn, source_stream_fn *done, void *user)
+                                                     const char *stream_arn, source_stream_fn *done,
+                                                     void *user)
 {
     return source->ops->next_stream(source, table, stream_arn, done, user);
 }

@@ -112,7 +112,8 @@ static void take_earliest_later(struct source_call *call, struct arena *arena, c
 {
     const char *after = label_of(call->stream_arn);
     json_each(stream, streams) {
-        const char *arn = json_string(arena, json_get(stream, "StreamArn")), *label = arn ? label_of(arn) : NULL;
+        const char *arn = json_string(arena, json_get(stream, "StreamArn")),
+                   *label = arn ? label_of(arn) : NULL;
         if (!label || !after || strcmp(label, after) <= 0)
             continue;
         if (call->best && strcmp(label, label_of(call->best)) >= 0)
@@ -156,7 +157,8 @@ static struct source_call *next_stream(struct source *source, const char *table,
 
 /* ---- DescribeStream ---- */
 
-static bool read_shards(struct arena *arena, const struct json *root, struct shard_page *page, struct err *err)
+static bool read_shards(struct arena *arena, const struct json *root, struct shard_page *page,
+                        struct err *err)
 {
     const struct json *description = json_get(root, "StreamDescription"), *status, *list;
     status = json_get(description, "StreamStatus");
@@ -227,8 +229,8 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
     static const char *const types[] = {"TRIM_HORIZON", "LATEST", "AFTER_SEQUENCE_NUMBER"};
     struct source_call *call = call_new(user);
     call->done.cursor = done;
-    struct aws_request request = streams_get_shard_iterator(stream_arn, shard, types[kind],
-                                                            kind == CURSOR_AFTER ? sequence : NULL);
+    struct aws_request request =
+        streams_get_shard_iterator(stream_arn, shard, types[kind], kind == CURSOR_AFTER ? sequence : NULL);
     return send(source, request, 1, on_cursor, call);
 }
 
@@ -270,7 +272,7 @@ static void free_source(struct source *source)
 struct source *source_dynamodb_new(struct aws_client *client)
 {
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
-                                           read_page,   cancel,      free_source};
+                                          read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source.ops = &ops;
     dynamodb->client = client;

@@ -26,19 +26,19 @@ static bool has_meta(lua_State *L, int index, const void *key)
 const struct binary *types_binary(lua_State *L, int index)
 {
     return lua_type(L, index) == LUA_TUSERDATA && has_meta(L, index, &binary_key) ? lua_touserdata(L, index)
-                                                                                 : NULL;
+                                                                                  : NULL;
 }
 
 const struct decimal_text *types_decimal(lua_State *L, int index)
 {
     return lua_type(L, index) == LUA_TUSERDATA && has_meta(L, index, &decimal_key) ? lua_touserdata(L, index)
-                                                                                  : NULL;
+                                                                                   : NULL;
 }
 
 const struct fragment *types_fragment(lua_State *L, int index)
 {
     return lua_type(L, index) == LUA_TUSERDATA && has_meta(L, index, &fragment_key) ? lua_touserdata(L, index)
-                                                                                   : NULL;
+                                                                                    : NULL;
 }
 
 bool types_is_null(lua_State *L, int index)
@@ -52,7 +52,9 @@ enum value_mark types_mark(lua_State *L, int index)
         return MARK_NONE;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &list_key);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &set_key);
-    enum value_mark mark = lua_rawequal(L, -3, -2) ? MARK_LIST : lua_rawequal(L, -3, -1) ? MARK_SET : MARK_NONE;
+    enum value_mark mark = lua_rawequal(L, -3, -2)   ? MARK_LIST
+                           : lua_rawequal(L, -3, -1) ? MARK_SET
+                                                     : MARK_NONE;
     lua_pop(L, 3);
     return mark;
 }
@@ -241,8 +243,9 @@ static int decimal_le(lua_State *L)
 
 static int decimal_arithmetic(lua_State *L)
 {
-    return luaL_error(L, "arithmetic on a decimal would lose digits; tonumber(tostring(d)) if that is wanted, "
-                         "or let DynamoDB count in an update expression");
+    return luaL_error(L,
+                      "arithmetic on a decimal would lose digits; tonumber(tostring(d)) if that is wanted, "
+                      "or let DynamoDB count in an update expression");
 }
 
 /* set:contains(value) */
@@ -282,12 +285,19 @@ void types_open(lua_State *L)
 {
     static const luaL_Reg binary[] = {
         {"__tostring", binary_tostring}, {"__len", binary_len}, {"__eq", binary_eq}, {NULL, NULL}};
-    static const luaL_Reg decimal[] = {
-        {"__tostring", decimal_tostring}, {"__eq", decimal_eq},         {"__lt", decimal_lt},
-        {"__le", decimal_le},             {"__add", decimal_arithmetic}, {"__sub", decimal_arithmetic},
-        {"__mul", decimal_arithmetic},    {"__div", decimal_arithmetic}, {"__mod", decimal_arithmetic},
-        {"__pow", decimal_arithmetic},    {"__unm", decimal_arithmetic}, {"__idiv", decimal_arithmetic},
-        {NULL, NULL}};
+    static const luaL_Reg decimal[] = {{"__tostring", decimal_tostring},
+                                       {"__eq", decimal_eq},
+                                       {"__lt", decimal_lt},
+                                       {"__le", decimal_le},
+                                       {"__add", decimal_arithmetic},
+                                       {"__sub", decimal_arithmetic},
+                                       {"__mul", decimal_arithmetic},
+                                       {"__div", decimal_arithmetic},
+                                       {"__mod", decimal_arithmetic},
+                                       {"__pow", decimal_arithmetic},
+                                       {"__unm", decimal_arithmetic},
+                                       {"__idiv", decimal_arithmetic},
+                                       {NULL, NULL}};
     static const luaL_Reg null[] = {{"__tostring", null_tostring}, {NULL, NULL}};
     static const luaL_Reg none[] = {{NULL, NULL}};
     make(L, &binary_key, "binary", binary);

@@ -26,10 +26,10 @@ enum value_mark { MARK_NONE, MARK_LIST, MARK_SET };
 
 void types_open(lua_State *L);
 
-const struct binary *types_binary(lua_State *L, int index);        /* NULL: it is something else */
+const struct binary *types_binary(lua_State *L, int index); /* NULL: it is something else */
 const struct decimal_text *types_decimal(lua_State *L, int index);
 const struct fragment *types_fragment(lua_State *L, int index);
 bool types_is_null(lua_State *L, int index);
-enum value_mark types_mark(lua_State *L, int index);               /* of a table */
+enum value_mark types_mark(lua_State *L, int index); /* of a table */
 
 #endif

@@ -26,12 +26,13 @@ static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void add_image(struct buf *out, int number, int stock)
 {
-    buf_printf(out,
-               "{\"productId\":{\"S\":\"product-%07d\"},\"name\":{\"S\":\"Ball bearing 6204-2RS %d\"},"
-               "\"stock\":{\"N\":\"%d\"},\"reorderThreshold\":{\"N\":\"50\"},\"amountToReplenish\":{\"N\":\"100\"},"
-               "\"price\":{\"N\":\"12.95\"},\"warehouse\":{\"S\":\"AMS-4\"},\"active\":{\"BOOL\":true},"
-               "\"tags\":{\"L\":[{\"S\":\"steel\"},{\"S\":\"sealed\"}]}}",
-               number, number % 100, stock);
+    buf_printf(
+        out,
+        "{\"productId\":{\"S\":\"product-%07d\"},\"name\":{\"S\":\"Ball bearing 6204-2RS %d\"},"
+        "\"stock\":{\"N\":\"%d\"},\"reorderThreshold\":{\"N\":\"50\"},\"amountToReplenish\":{\"N\":\"100\"},"
+        "\"price\":{\"N\":\"12.95\"},\"warehouse\":{\"S\":\"AMS-4\"},\"active\":{\"BOOL\":true},"
+        "\"tags\":{\"L\":[{\"S\":\"steel\"},{\"S\":\"sealed\"}]}}",
+        number, number % 100, stock);
 }
 
 static void add_record(struct buf *out, long long sequence, int number)
@@ -45,7 +46,8 @@ static void add_record(struct buf *out, long long sequence, int number)
     add_image(out, number, 41 + number % 20);
     buf_printf(out,
                ",\"SequenceNumber\":\"%024lld\",\"SizeBytes\":310,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"},"
-               "\"eventID\":\"%032llx\",\"eventName\":\"MODIFY\",\"eventSource\":\"aws:dynamodb\",\"eventVersion\":\"1.1\"}",
+               "\"eventID\":\"%032llx\",\"eventName\":\"MODIFY\",\"eventSource\":\"aws:dynamodb\","
+               "\"eventVersion\":\"1.1\"}",
                sequence, (unsigned long long)sequence * 2654435761u);
 }
 
@@ -57,7 +59,8 @@ static void make_pages(void)
         for (int i = 0; i < RECORDS_PER_PAGE; i++) {
             if (i)
                 buf_add_char(&pages[p], ',');
-            add_record(&pages[p], 100000000000ll + (long long)p * RECORDS_PER_PAGE + i, p * RECORDS_PER_PAGE + i);
+            add_record(&pages[p], 100000000000ll + (long long)p * RECORDS_PER_PAGE + i,
+                       p * RECORDS_PER_PAGE + i);
         }
         buf_add_text(&pages[p], "]");
         if (p + 1 < page_count)
@@ -94,9 +97,12 @@ static struct buf answer(const char *operation, const char *request, bool *borro
     } else if (strcmp(operation, "GetShardIterator") == 0) {
         buf_add_text(&out, "{\"ShardIterator\":\"0\"}");
     } else if (strcmp(operation, "DescribeStream") == 0) {
-        buf_printf(&out, "{\"StreamDescription\":{\"StreamStatus\":\"%s\",\"Shards\":[", page_count ? "DISABLED" : "ENABLED");
+        buf_printf(&out, "{\"StreamDescription\":{\"StreamStatus\":\"%s\",\"Shards\":[",
+                   page_count ? "DISABLED" : "ENABLED");
         for (int i = 0; i < shard_count; i++)
-            buf_printf(&out, "%s{\"ShardId\":\"shardId-%08d-%08d\",\"SequenceNumberRange\":{\"StartingSequenceNumber\":\"1\"%s}}",
+            buf_printf(&out,
+                       "%s{\"ShardId\":\"shardId-%08d-%08d\",\"SequenceNumberRange\":{"
+                       "\"StartingSequenceNumber\":\"1\"%s}}",
                        i ? "," : "", i, i, page_count ? ",\"EndingSequenceNumber\":\"9\"" : "");
         buf_add_text(&out, "]}}");
     } else {
@@ -109,8 +115,9 @@ struct request {
     struct buf body;
 };
 
-static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *data, size_t *size, void **context)
+static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *data, size_t *size,
+                              void **context)
 {
     struct request *request = *context;
     (void)user, (void)url, (void)method, (void)version;
@@ -127,15 +134,16 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     const char *dot = target ? strchr(target, '.') : NULL;
     bool borrowed;
     struct buf body = answer(dot ? dot + 1 : "", request->body.data ? request->body.data : "", &borrowed);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(body.size, body.data, borrowed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        body.size, body.data, borrowed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
     MHD_add_response_header(response, "Content-Type", "application/x-amz-json-1.0");
     enum MHD_Result result = MHD_queue_response(connection, 200, response);
     MHD_destroy_response(response);
     return result;
 }
 
-static void completed(void *user, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code)
+static void completed(void *user, struct MHD_Connection *connection, void **context,
+                      enum MHD_RequestTerminationCode code)
 {
     struct request *request = *context;
     (void)user, (void)connection, (void)code;
@@ -150,11 +158,12 @@ int main(int argc, char **argv)
     page_count = argc > 2 ? atoi(argv[2]) : 0;
     make_pages();
     struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, NULL,
-                                                 MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-                                                 (unsigned)1000, MHD_OPTION_END);
+                                                 MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
+                                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)1000, MHD_OPTION_END);
     if (!daemon)
         return 1;
-    printf("port %d\nbytes %zu\n", MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port, pages[0].size);
+    printf("port %d\nbytes %zu\n", MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port,
+           pages[0].size);
     fflush(stdout);
     for (int c; (c = getchar()) != EOF;) {
         if (c != '\n')

@@ -56,8 +56,8 @@ struct fake_streams {
 
 static void arn_of(const struct fake_streams *fake, int generation, char *text, size_t size)
 {
-    snprintf(text, size, "arn:aws:dynamodb:eu-west-1:1:table/%s/stream/2026-01-01T00:00:%02d.000", fake->table,
-             generation);
+    snprintf(text, size, "arn:aws:dynamodb:eu-west-1:1:table/%s/stream/2026-01-01T00:00:%02d.000",
+             fake->table, generation);
 }
 
 static int generation_of(const struct fake_streams *fake, const char *arn)
@@ -173,7 +173,8 @@ void fake_expire_iterators(struct fake_streams *fake)
     fake->iterators_valid_from_ms = fake->world->now_ms + 1;
 }
 
-static void add_fault(struct fake_streams *fake, const char *operation, const char *code, int times, bool lose)
+static void add_fault(struct fake_streams *fake, const char *operation, const char *code, int times,
+                      bool lose)
 {
     for (size_t i = 0; i < sizeof fake->faults / sizeof *fake->faults; i++) {
         struct fault *fault = &fake->faults[i];
@@ -288,7 +289,8 @@ static void describe_stream(struct fake_streams *fake, const struct json *reques
         fail(answer, "ResourceNotFoundException");
         return;
     }
-    buf_printf(&answer->body, "{\"StreamDescription\":{\"StreamArn\":\"%s\",\"StreamStatus\":\"%s\",\"Shards\":[", arn,
+    buf_printf(&answer->body,
+               "{\"StreamDescription\":{\"StreamArn\":\"%s\",\"StreamStatus\":\"%s\",\"Shards\":[", arn,
                generation == fake->generation ? "ENABLED" : "DISABLED");
     for (int i = 0; i < fake->shard_count; i++) {
         const struct fake_shard *shard = &fake->shards[i];
@@ -349,13 +351,17 @@ static void get_shard_iterator(struct fake_streams *fake, const struct json *req
 static void add_record(const struct fake_record *record, struct buf *body)
 {
     char image[160];
-    snprintf(image, sizeof image, "{\"id\":{\"S\":\"%s\"},\"version\":{\"N\":\"%d\"}}", record->item, record->version);
+    snprintf(image, sizeof image, "{\"id\":{\"S\":\"%s\"},\"version\":{\"N\":\"%d\"}}", record->item,
+             record->version);
     buf_printf(body,
-               "{\"eventID\":\"e%lld\",\"eventName\":\"MODIFY\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\","
+               "{\"eventID\":\"e%lld\",\"eventName\":\"MODIFY\",\"eventVersion\":\"1.1\",\"eventSource\":"
+               "\"aws:dynamodb\","
                "\"awsRegion\":\"eu-west-1\",\"dynamodb\":{\"ApproximateCreationDateTime\":%lld,"
-               "\"Keys\":{\"id\":{\"S\":\"%s\"}},\"NewImage\":%s,\"OldImage\":%s,\"SequenceNumber\":\"%lld\",\"SizeBytes\":40,"
+               "\"Keys\":{\"id\":{\"S\":\"%s\"}},\"NewImage\":%s,\"OldImage\":%s,\"SequenceNumber\":\"%lld\","
+               "\"SizeBytes\":40,"
                "\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"}}",
-               record->sequence, (long long)record->time_ms / 1000, record->item, image, image, record->sequence);
+               record->sequence, (long long)record->time_ms / 1000, record->item, image, image,
+               record->sequence);
 }
 
 static void get_records(struct fake_streams *fake, const struct json *request, struct answer *answer)
@@ -389,16 +395,18 @@ static void get_records(struct fake_streams *fake, const struct json *request, s
     buf_add_text(&answer->body, "]");
     /* The last page of a closed shard holds its records and no next iterator. */
     if (!shard->closed || at < shard->count)
-        buf_printf(&answer->body, ",\"NextShardIterator\":\"%s|%d|%lld\"", id, at, (long long)fake->world->now_ms);
+        buf_printf(&answer->body, ",\"NextShardIterator\":\"%s|%d|%lld\"", id, at,
+                   (long long)fake->world->now_ms);
     buf_add_text(&answer->body, "}");
 }
 
 static void put_item(struct fake_streams *fake, const struct json *request, struct answer *answer)
 {
     const struct json *item = json_get(request, "Item");
-    const struct json *id = json_get(json_get(item, "id"), "S"), *version = json_get(json_get(item, "version"), "N");
-    buf_printf(&fake->sink, "%s%.*s:%.*s", fake->sink.size ? " " : "", (int)id->size, id->text, (int)version->size,
-               version->text);
+    const struct json *id = json_get(json_get(item, "id"), "S"),
+                      *version = json_get(json_get(item, "version"), "N");
+    buf_printf(&fake->sink, "%s%.*s:%.*s", fake->sink.size ? " " : "", (int)id->size, id->text,
+               (int)version->size, version->text);
     fake->sink_count++;
     answer->delay_ms = fake->sink_delay_ms;
     buf_add_text(&answer->body, "{}");
@@ -434,12 +442,9 @@ static void answer_request(void *user, const struct transport_request *request, 
         const char *name;
         void (*answer)(struct fake_streams *, const struct json *, struct answer *);
     } operations[] = {
-        {"DescribeTable", describe_table},
-        {"ListStreams", list_streams},
-        {"DescribeStream", describe_stream},
-        {"GetShardIterator", get_shard_iterator},
-        {"GetRecords", get_records},
-        {"PutItem", put_item},
+        {"DescribeTable", describe_table},   {"ListStreams", list_streams},
+        {"DescribeStream", describe_stream}, {"GetShardIterator", get_shard_iterator},
+        {"GetRecords", get_records},         {"PutItem", put_item},
     };
     struct fake_streams *fake = user;
     char target[128] = "";

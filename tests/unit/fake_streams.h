@@ -24,7 +24,7 @@ void fake_drop_old_stream(struct fake_streams *fake);
 /* ---- what goes wrong ---- */
 
 void fake_trim(struct fake_streams *fake, const char *shard, int records); /* the oldest */
-void fake_remove_shard(struct fake_streams *fake, const char *shard);      /* from the listing, and for good */
+void fake_remove_shard(struct fake_streams *fake, const char *shard); /* from the listing, and for good */
 void fake_hide_shard(struct fake_streams *fake, const char *shard, bool hidden); /* from the listing only */
 void fake_show_open(struct fake_streams *fake, const char *shard); /* a closed one is listed as open */
 void fake_expire_iterators(struct fake_streams *fake);

@@ -22,10 +22,10 @@
 /* ---- a world of credential endpoints and one service ---- */
 
 struct step {
-    const char *url_part;   /* what the request must go to */
-    const char *header;     /* "Name: value" it must carry, or NULL */
-    const char *body_part;  /* or NULL */
-    int status;             /* 0: the connection breaks */
+    const char *url_part;  /* what the request must go to */
+    const char *header;    /* "Name: value" it must carry, or NULL */
+    const char *body_part; /* or NULL */
+    int status;            /* 0: the connection breaks */
     const char *body;
     int64_t clock_ahead_ms; /* of the Date header */
     bool lost;
@@ -76,11 +76,20 @@ static void answer_step(void *user, const struct transport_request *request, str
 
 static void clear_environment(void)
 {
-    static const char *const names[] = {
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION",
-        "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_DISABLED"};
+    static const char *const names[] = {"AWS_ACCESS_KEY_ID",
+                                        "AWS_SECRET_ACCESS_KEY",
+                                        "AWS_SESSION_TOKEN",
+                                        "AWS_PROFILE",
+                                        "AWS_REGION",
+                                        "AWS_DEFAULT_REGION",
+                                        "AWS_ROLE_ARN",
+                                        "AWS_WEB_IDENTITY_TOKEN_FILE",
+                                        "AWS_ENDPOINT_URL",
+                                        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                                        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                                        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+                                        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                                        "AWS_EC2_METADATA_DISABLED"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unsetenv(names[i]);
     setenv("AWS_CONFIG_FILE", "/nonexistent", 1);
@@ -129,7 +138,8 @@ static void on_identity(void *user, const struct sigv4_identity *identity, const
     if (err)
         f->err = *err;
     snprintf(f->access_key, sizeof f->access_key, "%s", identity ? identity->access_key : "");
-    snprintf(f->token, sizeof f->token, "%s", identity && identity->session_token ? identity->session_token : "");
+    snprintf(f->token, sizeof f->token, "%s",
+             identity && identity->session_token ? identity->session_token : "");
 }
 
 static bool answered(void *user)
@@ -145,8 +155,9 @@ static bool never(void *user)
 
 static struct credentials *new_credentials(struct fixture *f, const char *profile)
 {
-    return credentials_new(f->world.reactor, &f->world.transport,
-                           &(struct credentials_options){.profile = profile, .region = "eu-west-1", .log = f->log});
+    return credentials_new(
+        f->world.reactor, &f->world.transport,
+        &(struct credentials_options){.profile = profile, .region = "eu-west-1", .log = f->log});
 }
 
 static void get_identity(struct fixture *f, struct credentials *credentials)
@@ -209,26 +220,33 @@ static void profiles_are_read_from_both_files(void **state)
     drop(shared);
 }
 
-#define STS_ANSWER(key, expiration)                                                                                   \
-    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>" key "</AccessKeyId><SecretAccessKey>s</Secre"  \
-    "tAccessKey><SessionToken>t&amp;k</SessionToken><Expiration>" expiration "</Expiration></Credentials></AssumeRo" \
+#define STS_ANSWER(key, expiration)                                          \
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>" key   \
+    "</AccessKeyId><SecretAccessKey>s</Secre"                                \
+    "tAccessKey><SessionToken>t&amp;k</SessionToken><Expiration>" expiration \
+    "</Expiration></Credentials></AssumeRo"                                  \
     "leResult></AssumeRoleResponse>"
 
 static void roles_are_assumed_one_after_the_other(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = "https://sts.eu-west-1.amazonaws.com/", .status = 200,
+        {.url_part = "https://sts.eu-west-1.amazonaws.com/",
+         .status = 200,
          .body_part = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Ffirst",
          .body = STS_ANSWER("FIRST", "2026-01-01T01:00:00Z")},
-        {.url_part = "sts.", .status = 200, .body_part = "RoleSessionName=me&ExternalId=ext&DurationSeconds=900",
-         .header = "X-Amz-Security-Token: t&k", .body = STS_ANSWER("SECOND", "2026-01-01T01:00:00Z")},
+        {.url_part = "sts.",
+         .status = 200,
+         .body_part = "RoleSessionName=me&ExternalId=ext&DurationSeconds=900",
+         .header = "X-Amz-Security-Token: t&k",
+         .body = STS_ANSWER("SECOND", "2026-01-01T01:00:00Z")},
     };
     struct fixture f;
     (void)state;
-    char *config = temporary("[profile base]\naws_access_key_id = BASE\naws_secret_access_key = x\n"
-                             "[profile first]\nrole_arn = arn:aws:iam::1:role/first\nsource_profile = base\n"
-                             "[profile second]\nrole_arn = arn:aws:iam::1:role/second\nsource_profile = first\n"
-                             "external_id = ext\nrole_session_name = me\nduration_seconds = 900\n");
+    char *config =
+        temporary("[profile base]\naws_access_key_id = BASE\naws_secret_access_key = x\n"
+                  "[profile first]\nrole_arn = arn:aws:iam::1:role/first\nsource_profile = base\n"
+                  "[profile second]\nrole_arn = arn:aws:iam::1:role/second\nsource_profile = first\n"
+                  "external_id = ext\nrole_session_name = me\nduration_seconds = 900\n");
     make(&f, steps, 2);
     setenv("AWS_CONFIG_FILE", config, 1);
     check_identity(&f, "second", "SECOND");
@@ -240,12 +258,15 @@ static void roles_are_assumed_one_after_the_other(void **state)
 static void a_refused_role_says_why(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = "sts.", .status = 403,
-         .body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"},
+        {.url_part = "sts.",
+         .status = 403,
+         .body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not "
+                 "you</Message></Error></ErrorResponse>"},
     };
     struct fixture f;
     (void)state;
-    char *config = temporary("[default]\nrole_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\n");
+    char *config =
+        temporary("[default]\nrole_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\n");
     make(&f, steps, 1);
     setenv("AWS_CONFIG_FILE", config, 1);
     setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
@@ -262,7 +283,9 @@ static void a_refused_role_says_why(void **state)
 static void web_identity_needs_no_keys(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = "sts.", .status = 200, .body_part = "WebIdentityToken=the.token",
+        {.url_part = "sts.",
+         .status = 200,
+         .body_part = "WebIdentityToken=the.token",
          .body = STS_ANSWER("WEB", "2026-01-01T01:00:00Z")},
     };
     struct fixture f;
@@ -280,10 +303,11 @@ static void a_credential_process_is_run(void **state)
 {
     struct fixture f;
     (void)state;
-    char *config = temporary("[default]\ncredential_process = echo '{\"Version\":1,\"AccessKeyId\":\"PROC\","
-                             "\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2030-01-01T00:00:00Z\"}'\n"
-                             "[profile fails]\ncredential_process = exit 3\n"
-                             "[profile talks]\ncredential_process = echo hello\n");
+    char *config = temporary(
+        "[default]\ncredential_process = echo '{\"Version\":1,\"AccessKeyId\":\"PROC\","
+        "\"SecretAccessKey\":\"s\",\"SessionToken\":\"t\",\"Expiration\":\"2030-01-01T00:00:00Z\"}'\n"
+        "[profile fails]\ncredential_process = exit 3\n"
+        "[profile talks]\ncredential_process = echo hello\n");
     make(&f, NULL, 0);
     /* A child process lives in real time. */
     reactor_set_poller(f.world.reactor, NULL);
@@ -300,16 +324,22 @@ static void a_credential_process_is_run(void **state)
     drop(config);
 }
 
-#define JSON_ANSWER(key, expiration)                                                                                \
-    "{\"Code\":\"Success\",\"AccessKeyId\":\"" key "\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"" \
-    expiration "\"}"
+#define JSON_ANSWER(key, expiration)               \
+    "{\"Code\":\"Success\",\"AccessKeyId\":\"" key \
+    "\",\"SecretAccessKey\":\"s\",\"Token\":\"t\",\"Expiration\":\"" expiration "\"}"
 
 static void the_containers_endpoint_is_asked_with_its_token(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = "http://169.254.170.2/v2/x", .status = 200, .body = JSON_ANSWER("ECS", "2026-01-01T06:00:00Z")},
-        {.url_part = "http://169.254.170.23/v1/credentials", .header = "Authorization: pod-token", .status = 500},
-        {.url_part = "http://169.254.170.23/v1/credentials", .header = "Authorization: pod-token", .status = 200,
+        {.url_part = "http://169.254.170.2/v2/x",
+         .status = 200,
+         .body = JSON_ANSWER("ECS", "2026-01-01T06:00:00Z")},
+        {.url_part = "http://169.254.170.23/v1/credentials",
+         .header = "Authorization: pod-token",
+         .status = 500},
+        {.url_part = "http://169.254.170.23/v1/credentials",
+         .header = "Authorization: pod-token",
+         .status = 200,
          .body = JSON_ANSWER("EKS", "2026-01-01T06:00:00Z")},
     };
     struct fixture f;
@@ -334,12 +364,18 @@ static void the_containers_endpoint_is_asked_with_its_token(void **state)
 static void the_instance_is_asked_by_imdsv2(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = "http://169.254.169.254/latest/api/token", .status = 200, .body = "imds-token",
+        {.url_part = "http://169.254.169.254/latest/api/token",
+         .status = 200,
+         .body = "imds-token",
          .header = "X-aws-ec2-metadata-token-ttl-seconds: 21600"},
-        {.url_part = "/latest/meta-data/iam/security-credentials/", .status = 200, .body = "the-role\n",
+        {.url_part = "/latest/meta-data/iam/security-credentials/",
+         .status = 200,
+         .body = "the-role\n",
          .header = "X-aws-ec2-metadata-token: imds-token"},
-        {.url_part = "/latest/meta-data/iam/security-credentials/the-role", .status = 200,
-         .header = "X-aws-ec2-metadata-token: imds-token", .body = JSON_ANSWER("IMDS", "2026-01-01T06:00:00Z")},
+        {.url_part = "/latest/meta-data/iam/security-credentials/the-role",
+         .status = 200,
+         .header = "X-aws-ec2-metadata-token: imds-token",
+         .body = JSON_ANSWER("IMDS", "2026-01-01T06:00:00Z")},
     };
     struct fixture f;
     (void)state;
@@ -376,10 +412,11 @@ static void wrong_profiles_are_said_clearly(void **state)
     struct fixture f;
     struct err err;
     (void)state;
-    char *config = temporary("[profile a]\nrole_arn = r\nsource_profile = b\n[profile b]\nrole_arn = r\nsource_profile = a\n"
-                             "[profile half]\nrole_arn = r\n[profile orphan]\nrole_arn = r\nsource_profile = nowhere\n"
-                             "[profile sso]\nsso_session = s\n"
-                             "[profile mfa]\nrole_arn = r\nmfa_serial = m\nsource_profile = a\n");
+    char *config = temporary(
+        "[profile a]\nrole_arn = r\nsource_profile = b\n[profile b]\nrole_arn = r\nsource_profile = a\n"
+        "[profile half]\nrole_arn = r\n[profile orphan]\nrole_arn = r\nsource_profile = nowhere\n"
+        "[profile sso]\nsso_session = s\n"
+        "[profile mfa]\nrole_arn = r\nmfa_serial = m\nsource_profile = a\n");
     make(&f, NULL, 0);
     setenv("AWS_CONFIG_FILE", config, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -495,13 +532,16 @@ static void check_call(const struct step *steps, int count, const char *failure)
 
 static void a_call_is_tried_three_times(void **state)
 {
-    static const struct step recovers[] = {{.url_part = URL, .status = 500, .body = ERROR("InternalServerError")},
-                                           {.url_part = URL, .status = 0},
-                                           {.url_part = URL, .status = 200, .body = "{}"}};
-    static const struct step throttled[] = {{.url_part = URL, .status = 400, .body = ERROR("ThrottlingException")},
-                                            {.url_part = URL, .status = 400, .body = ERROR("RequestLimitExceeded")},
-                                            {.url_part = URL, .status = 400, .body = ERROR("ThrottlingException")}};
-    static const struct step fatal[] = {{.url_part = URL, .status = 400, .body = ERROR("ValidationException")}};
+    static const struct step recovers[] = {
+        {.url_part = URL, .status = 500, .body = ERROR("InternalServerError")},
+        {.url_part = URL, .status = 0},
+        {.url_part = URL, .status = 200, .body = "{}"}};
+    static const struct step throttled[] = {
+        {.url_part = URL, .status = 400, .body = ERROR("ThrottlingException")},
+        {.url_part = URL, .status = 400, .body = ERROR("RequestLimitExceeded")},
+        {.url_part = URL, .status = 400, .body = ERROR("ThrottlingException")}};
+    static const struct step fatal[] = {
+        {.url_part = URL, .status = 400, .body = ERROR("ValidationException")}};
     static const struct step lost[] = {{.url_part = URL, .status = 200, .lost = true},
                                        {.url_part = URL, .status = 503, .body = "<html>busy</html>"},
                                        {.url_part = URL, .status = 200, .body = "{}"}};
@@ -553,10 +593,19 @@ static void the_retry_budget_stops_repetitions_when_all_fails(void **state)
 static void the_services_clock_is_believed(void **state)
 {
     static const struct step steps[] = {
-        {.url_part = URL, .status = 400, .clock_ahead_ms = 20 * 60 * 1000, .body = ERROR("InvalidSignatureException")},
-        {.url_part = URL, .status = 200, .clock_ahead_ms = 20 * 60 * 1000, .body = "{}",
+        {.url_part = URL,
+         .status = 400,
+         .clock_ahead_ms = 20 * 60 * 1000,
+         .body = ERROR("InvalidSignatureException")},
+        {.url_part = URL,
+         .status = 200,
+         .clock_ahead_ms = 20 * 60 * 1000,
+         .body = "{}",
          .header = "X-Amz-Date: 20260101T002001Z"},
-        {.url_part = URL, .status = 400, .clock_ahead_ms = 20 * 60 * 1000, .body = ERROR("InvalidSignatureException")},
+        {.url_part = URL,
+         .status = 400,
+         .clock_ahead_ms = 20 * 60 * 1000,
+         .body = ERROR("InvalidSignatureException")},
     };
     struct fixture f;
     struct config_aws config;

@@ -52,9 +52,9 @@ static void json_keeps_what_it_read(void **state)
 static void json_refuses_what_is_none(void **state)
 {
     static const char *const wrong[] = {
-        "",      "{",        "[1,]",    "{\"a\":}",  "{\"a\" 1}", "{a:1}",  "01",     "-",      "1.",    "1e",
-        "tru",   "nulll",    "\"a",     "\"\\x\"",   "\"\\u12\"", "\"\n\"", "[1] 2",  "{\"a\":1,}", "]",     "+1",
-        "\"a\\", "[1 2]",    "{\"a\":1 \"b\":2}", ".5", "NaN",
+        "",   "{",   "[1,]",  "{\"a\":}", "{\"a\" 1}",         "{a:1}",     "01",     "-",     "1.",
+        "1e", "tru", "nulll", "\"a",      "\"\\x\"",           "\"\\u12\"", "\"\n\"", "[1] 2", "{\"a\":1,}",
+        "]",  "+1",  "\"a\\", "[1 2]",    "{\"a\":1 \"b\":2}", ".5",        "NaN",
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

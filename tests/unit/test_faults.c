@@ -1,4 +1,5 @@
-/* test_faults.c: a whole host against shards that split, expire, are trimmed and throttled, in virtual time. */
+/* test_faults.c: a whole host against shards that split, expire, are trimmed and throttled, in virtual time.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,11 +161,12 @@ static struct store_snapshot *snapshot_of(struct fixture *f)
     struct err err;
     struct store_snapshot *snapshot = NULL;
     struct reactor *reactor = reactor_new(&f->world.clock);
-    struct store *store = store_sqlite_new(
-        reactor,
-        &(struct store_sqlite_options){
-            .path = f->config->host.state + strlen("sqlite:"), .group = f->config->host.group, .read_only = true},
-        &err);
+    struct store *store =
+        store_sqlite_new(reactor,
+                         &(struct store_sqlite_options){.path = f->config->host.state + strlen("sqlite:"),
+                                                        .group = f->config->host.group,
+                                                        .read_only = true},
+                         &err);
     assert_non_null(store);
     store_load(store, store_loaded, &snapshot);
     reactor_turn(reactor, 0);
@@ -495,7 +497,8 @@ static void throttling_backs_off_and_loses_nothing(void **state)
 
 static void every_operation_may_fail_or_lose_its_answer(void **state)
 {
-    static const char *const operations[] = {"DescribeTable", "DescribeStream", "GetShardIterator", "GetRecords"};
+    static const char *const operations[] = {"DescribeTable", "DescribeStream", "GetShardIterator",
+                                             "GetRecords"};
     (void)state;
     for (int o = 0; o < 4; o++) {
         struct fixture f;

@@ -32,7 +32,8 @@ static void decimals_compare_exactly(void **state)
     assert_int_equal(compare("-1", "1"), -1);
     assert_int_equal(compare("-2", "-10"), 1);
     assert_int_equal(compare("0.1", "0.09999999999999999999999999999999999999"), 1);
-    assert_int_equal(compare("12345678901234567890123456789012345678", "12345678901234567890123456789012345679"), -1);
+    assert_int_equal(
+        compare("12345678901234567890123456789012345678", "12345678901234567890123456789012345679"), -1);
     assert_int_equal(compare("9.9999999999999999999999999999999999999E+125", "1E+126"), -1);
     assert_int_equal(compare("1E-130", "0"), 1);
     assert_int_equal(compare("1050", "105"), 1);
@@ -40,7 +41,8 @@ static void decimals_compare_exactly(void **state)
 
 static void what_is_no_number_is_refused(void **state)
 {
-    static const char *const wrong[] = {"", "-", ".", "1.2.3", "1e", "e5", "0x10", " 1", "1 ", "nan", "1e+", "--1"};
+    static const char *const wrong[] = {"",     "-",  ".",  "1.2.3", "1e",  "e5",
+                                        "0x10", " 1", "1 ", "nan",   "1e+", "--1"};
     struct decimal decimal;
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
@@ -108,7 +110,8 @@ static void what_cannot_be_written_is_named_by_its_path(void **state)
     } cases[] = {
         {"return {a = {b = {1, print}}}", "a.b[2]: a value of this kind cannot be written"},
         {"return {a = 0/0}", "a: not a finite number"},
-        {"return {a = {[1] = 1, x = 2}}", "a: a table is either a list (1, 2, 3 ...) or a map with string keys"},
+        {"return {a = {[1] = 1, x = 2}}",
+         "a: a table is either a list (1, 2, 3 ...) or a map with string keys"},
         {"local t = {} t.t = t return t", "nested too deeply (or a table that holds itself)"},
     };
     lua_State *L = luaL_newstate();

@@ -186,7 +186,8 @@ bool world_turn(struct world *world, bool (*condition)(void *user), void *user, 
     return true;
 }
 
-const char *request_header(const struct transport_request *request, const char *name, char *value, size_t size)
+const char *request_header(const struct transport_request *request, const char *name, char *value,
+                           size_t size)
 {
     for (size_t i = 0; request->headers && request->headers[i]; i++) {
         size_t length = strlen(name);

@@ -20,9 +20,9 @@ struct answer {
 
 struct world {
     struct clock clock;
-    int64_t now_ms;       /* monotonic */
+    int64_t now_ms; /* monotonic */
     int64_t wall_start_ms;
-    int64_t skew_ms;      /* of the service's clock over ours */
+    int64_t skew_ms; /* of the service's clock over ours */
     struct reactor *reactor;
     struct transport transport;
     struct poller poller;
@@ -44,6 +44,7 @@ struct worker_world world_of_host(struct world *world);
 /* Turn until `condition` holds; false when `limit_ms` of virtual time passed first. */
 bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms);
 
-const char *request_header(const struct transport_request *request, const char *name, char *value, size_t size);
+const char *request_header(const struct transport_request *request, const char *name, char *value,
+                           size_t size);
 
 #endif

@@ -1,0 +1,69 @@
+---@meta
+--- What a handler sees, for editors. Nothing here runs.
+
+---@class tidemill.Record
+---@field id string the event's id, the same at every delivery
+---@field event "INSERT"|"MODIFY"|"REMOVE"
+---@field keys table<string, any>
+---@field old table<string, any>|nil the item before, where the view type has it
+---@field new table<string, any>|nil the item after, where the view type has it
+---@field sequence string
+---@field time integer seconds since 1970, as DynamoDB gives it
+---@field table string
+---@field stream string the stream's name in the INI
+---@field shard string
+---@field size integer bytes
+---@field view string
+---@field expired boolean removed by time to live
+---@field attempt integer from 1
+---@field raw table the record as DynamoDB JSON, in the shape Lambda hands over
+local Record = {}
+
+--- Did the attribute change, appear or disappear?
+---@param attribute string
+---@return boolean
+function Record:changed(attribute) end
+
+---@class tidemill.Handler
+---@field stream string
+---@field filter? table an event pattern
+---@field on_insert? fun(record: tidemill.Record)
+---@field on_modify? fun(record: tidemill.Record)
+---@field on_remove? fun(record: tidemill.Record)
+---@field on_record? fun(record: tidemill.Record)
+---@field ordering? "item"|"shard"
+---@field concurrency? integer
+---@field retries? integer
+---@field backoff? string such as "200ms..60s"
+---@field max_age? string
+---@field on_failure? "dead"|"discard"
+---@field timeout? string
+---@field cpu_limit? string
+---@field memory? string
+
+---@class tidemill.json
+local json = {}
+json.null = nil
+--- Raises on functions, cycles, binaries and NaN, naming the path to it.
+---@param value any
+---@return string
+function json.encode(value) end
+--- Raises with the byte offset on what is not JSON. Numbers keep all their digits.
+---@param text string
+---@return any
+function json.decode(text) end
+
+---@class tidemill.log
+local log = {}
+---@param message any
+---@param fields? table
+function log.debug(message, fields) end
+---@param message any
+---@param fields? table
+function log.info(message, fields) end
+---@param message any
+---@param fields? table
+function log.warn(message, fields) end
+---@param message any
+---@param fields? table
+function log.error(message, fields) end

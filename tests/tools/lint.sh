@@ -1,0 +1,40 @@
+#!/bin/sh
+# make lint: two compilers with warnings as errors, clang's analyzer, the order of the rooms, the format.
+set -eu
+cd "$(dirname "$0")/../.."
+
+echo "  lint  gcc and clang"
+make --no-print-directory -s WERROR=1 BUILD=build/lint-gcc all units
+make --no-print-directory -s WERROR=1 BUILD=build/lint-clang CC=clang all units
+
+echo "  lint  clang's analyzer"
+flags="$(pkg-config --cflags lua5.4 libcurl openssl inih sqlite3) -D_GNU_SOURCE -Ihost -DTIDEMILL_VERSION=\"lint\""
+for file in $(find host -name '*.c' ! -name library.c); do
+    # shellcheck disable=SC2086
+    clang --analyze -Xclang -analyzer-werror -Xclang -analyzer-disable-checker=deadcode.DeadStores \
+        -std=c11 $flags -o /dev/null "$file"
+done
+
+echo "  lint  rooms"
+# From top to bottom; a room includes itself and what stands behind it.
+rooms="cmd core dispatch script stream state filter value aws net conf base"
+below=$rooms
+for room in $rooms; do
+    for file in host/"$room"/*.[ch]; do
+        for included in $(sed -n 's/^#include "\([a-z]*\)\/.*/\1/p' "$file" | sort -u); do
+            case " $below " in
+                *" $included "*) ;;
+                *) echo "$file: $room may not include $included" >&2; exit 1 ;;
+            esac
+        done
+        case $room in
+            script | value) ;;
+            *) ! grep -l '#include <lua' "$file" >&2 || { echo "only script/ and value/ include Lua" >&2; exit 1; } ;;
+        esac
+    done
+    below=${below#"$room"}
+    below=${below# }
+done
+
+echo "  lint  format"
+find host tests -name '*.[ch]' -exec clang-format --dry-run --Werror {} +
