@@ -298,17 +298,6 @@ const struct json *json_parse(struct arena *arena, const char *text, size_t size
     return NULL;
 }
 
-bool json_key_is(const struct json *value, const char *key)
-{
-    return value->key && strlen(key) == value->key_size && memcmp(value->key, key, value->key_size) == 0;
-}
-
-bool json_string_is(const struct json *value, const char *text)
-{
-    return value && value->type == JSON_STRING && strlen(text) == value->size &&
-           memcmp(value->text, text, value->size) == 0;
-}
-
 const struct json *json_get(const struct json *object, const char *key)
 {
     if (!object || object->type != JSON_OBJECT)

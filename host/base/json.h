@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -38,8 +39,18 @@ const struct json *json_parse(struct arena *arena, const char *text, size_t size
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
 const struct json *json_get(const struct json *object, const char *key);
 
-bool json_key_is(const struct json *value, const char *key);
-bool json_string_is(const struct json *value, const char *text); /* false for NULL and non-strings */
+/* Inline, so that the length of a literal is a constant. */
+static inline bool json_key_is(const struct json *value, const char *key)
+{
+    return value->key && strlen(key) == value->key_size && memcmp(value->key, key, value->key_size) == 0;
+}
+
+/* False for NULL and non-strings. */
+static inline bool json_string_is(const struct json *value, const char *text)
+{
+    return value && value->type == JSON_STRING && strlen(text) == value->size &&
+           memcmp(value->text, text, value->size) == 0;
+}
 
 /* A copy in the arena with a NUL after it, so that it is a C string; NULL unless `value` is a string. */
 const char *json_string(struct arena *arena, const struct json *value);

@@ -130,10 +130,11 @@ bool value_push(lua_State *L, const struct json *attribute, struct err *err)
     }
     if (!value || value->next)
         return err_set(err, ERR_PARSE, "an attribute value has exactly one type");
-    if (value->key_size == 1 && strchr("SNBML", value->key[0]) && value->key[0])
-        return push_of_type(L, value, value->key[0], err);
-    if (value->key_size == 2 && value->key[1] == 'S' && strchr("SNB", value->key[0]) && value->key[0])
-        return push_set(L, value, value->key[0], err);
+    char kind = value->key_size ? value->key[0] : '\0';
+    if (value->key_size == 1 && (kind == 'S' || kind == 'N' || kind == 'B' || kind == 'M' || kind == 'L'))
+        return push_of_type(L, value, kind, err);
+    if (value->key_size == 2 && value->key[1] == 'S' && (kind == 'S' || kind == 'N' || kind == 'B'))
+        return push_set(L, value, kind, err);
     if (json_key_is(value, "BOOL")) {
         lua_pushboolean(L, value->type == JSON_TRUE);
         return true;

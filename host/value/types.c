@@ -93,7 +93,33 @@ static void push_decimal(lua_State *L, const char *text, size_t size)
     lua_setmetatable(L, -2);
 }
 
-/* What the fast path of value_push_number leaves: fractions, exponents, more than 18 digits. */
+/* A fraction of at most 15 digits, such as 12.95. Its digits and the power of ten are both exact as doubles,
+ * so one division rounds correctly, and 15 digits always survive the way through a double. */
+static bool push_short_fraction(lua_State *L, const char *text, size_t size)
+{
+    static const double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    size_t at = text[0] == '-', behind = 0;
+    int64_t digits = 0;
+    bool point = false;
+    if (size - at < 3 || size - at > 16)
+        return false;
+    for (; at < size; at++) {
+        if (text[at] == '.' && !point)
+            point = true;
+        else if (text[at] >= '0' && text[at] <= '9')
+            digits = digits * 10 + (text[at] - '0'), behind += point;
+        else
+            return false;
+    }
+    if (!behind || digits % 10 == 0) /* 1.0 is an integer */
+        return false;
+    double number = (double)digits / powers[behind];
+    lua_pushnumber(L, text[0] == '-' ? -number : number);
+    return true;
+}
+
+/* What the fast paths of value_push_number leave: long fractions, exponents, more than 18 digits. */
 static void push_unusual_number(lua_State *L, const char *text, size_t size)
 {
     char copy[DECIMAL_DIGITS_MAX * 4], shortest[32];
@@ -145,7 +171,8 @@ void value_push_number(lua_State *L, const char *text, size_t size)
             return;
         }
     }
-    push_unusual_number(L, text, size);
+    if (!push_short_fraction(L, text, size))
+        push_unusual_number(L, text, size);
 }
 
 void value_mark_list(lua_State *L)
