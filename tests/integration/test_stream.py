@@ -1,5 +1,6 @@
 """The main promise: every change reaches every handler, per item in order, whatever happens to the host."""
 import random
+import resource
 import threading
 import time
 
@@ -206,3 +207,29 @@ def test_idle_shards_are_polled_rarely_and_calls_are_counted(deployment, dynamod
     # 10 ms doubling: after n calls 10 * 2^n ms have passed; far fewer than at a constant pace
     assert 1 <= status[0]["get_records_calls"] < 20
     assert host.stop() == 0
+
+
+def test_a_full_disk_loses_nothing(deployment, dynamodb, name):
+    table, side = dynamodb.table(name()), dynamodb.table(name(), stream=False)
+    deployment.script("watcher", SEEN)
+    deployment.stream(table, f"[handler watcher]\nside_table = {side}", log_level="info")
+    host = deployment.start()
+    host.wait_for("begins at the oldest record")
+    state = deployment.directory / "state.db-wal"
+    full = max(state.stat().st_size, host.log_path.stat().st_size + 20000)
+    resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
+    version = 0
+
+    def refused():
+        nonlocal version
+        version += 1
+        put(dynamodb, table, "a", version)
+        return any("nothing is lost, trying again" in message for message in host.messages())
+    wait_until(refused, "the state file can grow no further")
+    before = deployment.status()["checkpoints"][0]["sequence"] if deployment.status()["checkpoints"] else ""
+    resource.prlimit(host.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    host.wait_for("can be written again")
+    wait_until(lambda: len(host.fields("saw")) == version, "every change was seen")
+    assert host.stop() == 0
+    check_order([fields["version"] for fields in host.fields("saw")], version)
+    assert deployment.status()["checkpoints"][0]["sequence"] > before

@@ -555,6 +555,38 @@ static void an_idle_shard_is_polled_at_poll_max_and_a_busy_one_at_once(void **st
     finish(&f);
 }
 
+static int64_t time_for_items(const char *settings, int items)
+{
+    struct fixture f;
+    char item[16], script[400];
+    snprintf(script, sizeof script,
+             "local dynamodb = require 'tidemill.dynamodb'\n"
+             "return { stream = 's', %s, on_record = function(record)\n"
+             "  dynamodb.put('Sink', { id = record.new.id, version = record.new.version })\nend }\n",
+             settings);
+    make(&f, "", script);
+    fake_set_sink_delay(f.fake, 10 * SECOND);
+    fake_add_shard(f.fake, "shard", NULL);
+    for (int i = 0; i < items; i++) {
+        snprintf(item, sizeof item, "i%d", i);
+        fake_put(f.fake, "shard", item, 1);
+    }
+    start_host(&f);
+    int64_t begun_ms = f.world.now_ms;
+    wait_for_sink(&f, items);
+    int64_t took_ms = f.world.now_ms - begun_ms; /* until the last call began */
+    finish(&f);
+    return took_ms;
+}
+
+static void different_items_overlap_up_to_concurrency(void **state)
+{
+    (void)state;
+    assert_in_range(time_for_items("concurrency = 4", 8), 10 * SECOND, 12 * SECOND);
+    assert_in_range(time_for_items("concurrency = 8", 8), 0, 2 * SECOND);
+    assert_in_range(time_for_items("ordering = 'shard'", 5), 40 * SECOND, 42 * SECOND);
+}
+
 /* ---- streams in a row ---- */
 
 static void an_old_stream_is_finished_before_the_new_one_is_followed(void **state)
@@ -655,6 +687,7 @@ int main(void)
         cmocka_unit_test(every_operation_may_fail_or_lose_its_answer),
         cmocka_unit_test(a_lost_answer_of_a_handlers_call_is_repeated),
         cmocka_unit_test(an_idle_shard_is_polled_at_poll_max_and_a_busy_one_at_once),
+        cmocka_unit_test(different_items_overlap_up_to_concurrency),
         cmocka_unit_test(an_old_stream_is_finished_before_the_new_one_is_followed),
         cmocka_unit_test(an_old_stream_that_is_gone_is_left_with_a_gap),
         cmocka_unit_test(latest_applies_once_and_never_to_children_or_after_a_restart),
