@@ -26,7 +26,7 @@ static void check_sections(const struct config *config, char **paths, struct pro
 }
 
 /* Compiles every script as `run` would. Returns how many are sound. */
-static size_t check_scripts(const struct config *config, struct problems *problems)
+static size_t check_scripts(const struct config *config, struct problems *problems, struct problems *warnings)
 {
     struct err err;
     struct clock clock = clock_system();
@@ -41,6 +41,8 @@ static size_t check_scripts(const struct config *config, struct problems *proble
             &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
             problems);
         sound += script != NULL;
+        if (script)
+            script_review(script, warnings);
         script_free(script);
     }
     if (paths)
@@ -57,18 +59,21 @@ static int run(int argc, char **argv)
     const char *path = NULL;
     if (!cmd_options(argc, argv, &path, flags, NULL))
         return EXIT_USAGE;
-    struct problems problems = PROBLEMS_INIT;
+    struct problems problems = PROBLEMS_INIT, warnings = PROBLEMS_INIT;
     path = cmd_config_path(path);
     struct config *config = config_load(path, &problems);
-    size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems) : 0;
+    size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     problems_remove_repeated(&problems);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
+    for (size_t i = 0; i < warnings.count; i++)
+        cmd_complain("warning: %s", warnings.lines[i]);
     if (!problems.count)
         printf("%s: %zu stream%s, %zu handler%s, nothing wrong\n", path, config->stream_count,
                config->stream_count == 1 ? "" : "s", sound, sound == 1 ? "" : "s");
     int status = problems.count ? EXIT_USAGE : EXIT_DONE;
     problems_fini(&problems);
+    problems_fini(&warnings);
     config_free(config);
     return status;
 }
@@ -78,7 +83,8 @@ const struct command cmd_check = {
     .arguments = "[-c FILE]",
     .summary = "validate the INI and compile every script",
     .help = "Reads the INI, compiles and runs the main part of every script, and reports everything that is\n"
-            "wrong with file and line. Nothing is called or read from AWS. Exit status 2 when something is "
+            "wrong with file and line; what is only doubtful is a warning. Nothing is called or read from "
+            "AWS. Exit status 2 when something is "
             "wrong.\n",
     .run = run,
 };

@@ -399,7 +399,8 @@ static void fill_block(struct subscription *subscription, struct block *block, c
         struct entry *entry = &block->entries[i];
         const struct record *record = &records[i];
         *entry = (struct entry){.record = record, .block = block};
-        if (too_old(subscription, record) || !script_wants(subscription->options.script, record)) {
+        if (too_old(subscription, record) ||
+            !script_wants(subscription->options.script, record, &subscription->options.source)) {
             entry->state = ENTRY_SETTLED;
             block->settled++;
             subscription->stats.left_out++;

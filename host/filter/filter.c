@@ -1,105 +1,253 @@
-/* filter.c: the compiled form is the pattern's own tree, checked. */
+/* filter.c: matching. Nothing here allocates. */
 #include "filter/filter.h"
 
-#include <stdlib.h>
+#include <arpa/inet.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "filter/pattern.h"
+#include "value/decimal.h"
 
-struct filter {
-    struct arena arena;
-    const struct json *pattern;
-};
+/* ---- numbers ---- */
 
-static bool same_key(const struct json *a, const struct json *b)
+/* Compare the number `text` with a bound: <0, 0, >0; `*ok` is false when the text is no number. */
+static int compare_bound(const char *text, size_t size, const struct bound *bound, bool *ok)
 {
-    return a->key_size == b->key_size && memcmp(a->key, b->key, a->key_size) == 0;
+    *ok = true;
+    if (bound->small && size && size < 18) {
+        size_t at = text[0] == '-';
+        int64_t integer = 0;
+        while (at < size && text[at] >= '0' && text[at] <= '9')
+            integer = integer * 10 + (text[at++] - '0');
+        if (at == size && size > (size_t)(text[0] == '-')) {
+            integer = text[0] == '-' ? -integer : integer;
+            return (integer > bound->integer) - (integer < bound->integer);
+        }
+    }
+    struct decimal value, limit;
+    *ok = decimal_read(text, size, &value) && decimal_read(bound->text, bound->size, &limit);
+    return *ok ? decimal_compare(&value, &limit) : 0;
 }
 
-static bool check_leaf(const struct json *leaf, struct err *err)
+static bool in_range(const struct matcher *matcher, const char *text, size_t size)
 {
-    if (!leaf->count)
-        return err_set(err, ERR_CONFIG, "an empty list matches nothing");
-    json_each(value, leaf)
-        if (value->type == JSON_OBJECT || value->type == JSON_ARRAY)
-            return err_set(err, ERR_CONFIG, "only strings, numbers, true, false and null are known here");
-    return true;
-}
-
-static bool check_object(const struct json *object, struct err *err)
-{
-    if (!object->count)
-        return err_set(err, ERR_CONFIG, "an empty object matches nothing");
-    json_each(member, object) {
-        for (const struct json *before = object->child; before != member; before = before->next)
-            if (same_key(before, member))
-                return err_set(err, ERR_CONFIG, "%.*s is given twice", (int)member->key_size, member->key);
-        bool ok = member->type == JSON_OBJECT  ? check_object(member, err)
-                  : member->type == JSON_ARRAY ? check_leaf(member, err)
-                                               : err_set(err, ERR_CONFIG, "a list of values expected");
-        if (!ok)
-            return err_prefix(err, "%.*s", (int)member->key_size, member->key);
+    bool ok;
+    if (matcher->low.text) {
+        int order = compare_bound(text, size, &matcher->low, &ok);
+        if (!ok || order < 0 || (order == 0 && matcher->low_open))
+            return false;
+    }
+    if (matcher->high.text) {
+        int order = compare_bound(text, size, &matcher->high, &ok);
+        if (!ok || order > 0 || (order == 0 && matcher->high_open))
+            return false;
     }
     return true;
 }
 
-struct filter *filter_compile(const char *pattern_json, size_t size, struct err *err)
+/* ---- strings ---- */
+
+static char fold(char c)
 {
-    struct filter *filter = mem_zero(sizeof *filter);
-    char *text = arena_copy(&filter->arena, pattern_json, size);
-    filter->pattern = json_parse(&filter->arena, text, size, err);
-    bool ok = filter->pattern != NULL;
-    if (ok && filter->pattern->type != JSON_OBJECT)
-        ok = err_set(err, ERR_CONFIG, "a pattern is an object");
-    if (ok && check_object(filter->pattern, err))
-        return filter;
-    filter_free(filter);
-    return NULL;
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-void filter_free(struct filter *filter)
+static bool same(const char *a, const char *b, size_t size, bool folded)
 {
-    if (!filter)
-        return;
-    arena_fini(&filter->arena);
-    free(filter);
-}
-
-static bool match_value(const struct json *wanted, const struct json *value)
-{
-    if (wanted->type != value->type)
-        return false;
-    if (wanted->type == JSON_STRING || wanted->type == JSON_NUMBER)
-        return wanted->size == value->size && memcmp(wanted->text, value->text, value->size) == 0;
+    if (!folded)
+        return memcmp(a, b, size) == 0;
+    for (size_t i = 0; i < size; i++)
+        if (fold(a[i]) != fold(b[i]))
+            return false;
     return true;
 }
 
-/* An array in the event matches when one of its elements does. */
-static bool match_leaf(const struct json *leaf, const struct json *value)
+/* * stands for any bytes; \* and \\ for themselves. On a mismatch the last star takes one byte more: what was
+ * matched before it need not be tried again, so this takes |pattern| x |text| steps at most. */
+static bool match_wildcard(const char *pattern, size_t pattern_size, const char *text, size_t size)
 {
+    size_t p = 0, t = 0, star = SIZE_MAX, star_text = 0;
+    for (;;) {
+        if (p < pattern_size && pattern[p] == '*') {
+            star = ++p;
+            star_text = t;
+            continue;
+        }
+        size_t escape = p < pattern_size && pattern[p] == '\\';
+        if (t < size && p < pattern_size && pattern[p + escape] == text[t]) {
+            p += 1 + escape;
+            t++;
+            continue;
+        }
+        if (t == size && p == pattern_size)
+            return true;
+        if (star == SIZE_MAX || star_text == size)
+            return false;
+        p = star;
+        t = ++star_text;
+    }
+}
+
+static bool match_cidr(const struct matcher *matcher, const char *text, size_t size)
+{
+    char copy[64];
+    uint8_t address[16];
+    if (size >= sizeof copy)
+        return false;
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    if (inet_pton(matcher->address_bytes == 4 ? AF_INET : AF_INET6, copy, address) != 1)
+        return false;
+    int whole = matcher->prefix_bits / 8, rest = matcher->prefix_bits % 8;
+    if (memcmp(address, matcher->address, (size_t)whole) != 0)
+        return false;
+    uint8_t mask = (uint8_t)(0xff << (8 - rest));
+    return !rest || ((address[whole] ^ matcher->address[whole]) & mask) == 0;
+}
+
+static bool match_string(const struct matcher *matcher, const char *text, size_t size)
+{
+    switch (matcher->kind) {
+    case MATCH_STRING:
+        return size == matcher->size && memcmp(text, matcher->text, size) == 0;
+    case MATCH_FOLDED:
+        return size == matcher->size && same(text, matcher->text, size, true);
+    case MATCH_PREFIX:
+        return size >= matcher->size && same(text, matcher->text, matcher->size, matcher->fold);
+    case MATCH_SUFFIX:
+        return size >= matcher->size &&
+               same(text + size - matcher->size, matcher->text, matcher->size, matcher->fold);
+    case MATCH_WILDCARD:
+        return match_wildcard(matcher->text, matcher->size, text, size);
+    case MATCH_CIDR:
+        return match_cidr(matcher, text, size);
+    default:
+        return false;
+    }
+}
+
+/* ---- values ---- */
+
+/* `number`: the value is a string that holds an attribute's number. */
+static bool match_scalar(const struct matcher *matcher, const struct json *value, bool number)
+{
+    bool ok;
+    switch (matcher->kind) {
+    case MATCH_NULL:
+        return value->type == JSON_NULL;
+    case MATCH_TRUE:
+        return value->type == JSON_TRUE;
+    case MATCH_FALSE:
+        return value->type == JSON_FALSE;
+    case MATCH_EXISTS:
+        return true;
+    case MATCH_ABSENT:
+        return false;
+    case MATCH_NUMBER:
+        if (number && value->type == JSON_STRING)
+            return compare_bound(value->text, value->size, &matcher->number, &ok) == 0 && ok;
+        return value->type == JSON_NUMBER && value->size == matcher->size &&
+               memcmp(value->text, matcher->text, value->size) == 0;
+    case MATCH_NUMERIC:
+        return (value->type == JSON_NUMBER || (number && value->type == JSON_STRING)) &&
+               in_range(matcher, value->text, value->size);
+    case MATCH_ANYTHING_BUT:
+        for (const struct matcher *inner = matcher->inner; inner; inner = inner->next)
+            if (match_scalar(inner, value, number))
+                return false;
+        return true;
+    default:
+        return value->type == JSON_STRING && match_string(matcher, value->text, value->size);
+    }
+}
+
+static bool is_attribute_number(const struct json *value)
+{
+    return json_key_is(value, "N") || json_key_is(value, "NS");
+}
+
+/* Does the array hold, at any depth, something that is neither object nor array? */
+static bool holds_leaf(const struct json *array)
+{
+    json_each(element, array) {
+        if (element->type == JSON_ARRAY ? holds_leaf(element) : element->type != JSON_OBJECT)
+            return true;
+    }
+    return false;
+}
+
+static bool match_element(const struct matcher *matchers, const struct json *value, bool number)
+{
+    if (value->type == JSON_OBJECT)
+        return false;
     if (value->type == JSON_ARRAY) {
         json_each(element, value)
-            if (match_leaf(leaf, element))
+            if (match_element(matchers, element, number))
                 return true;
         return false;
     }
-    json_each(wanted, leaf)
-        if (match_value(wanted, value))
+    for (const struct matcher *matcher = matchers; matcher; matcher = matcher->next)
+        if (match_scalar(matcher, value, number))
             return true;
     return false;
 }
 
-static bool match_object(const struct json *pattern, const struct json *event)
+/* `value` NULL: the field is not there. An object, or an array without a leaf, is not there as a leaf. */
+static bool match_leaf(const struct matcher *matchers, const struct json *value)
 {
-    if (event->type != JSON_OBJECT)
-        return false;
-    json_each(member, pattern) {
-        const struct json *value = event->child;
-        while (value && !same_key(value, member))
-            value = value->next;
-        if (!value)
+    bool there = value && value->type != JSON_OBJECT && (value->type != JSON_ARRAY || holds_leaf(value));
+    if (there)
+        return match_element(matchers, value, is_attribute_number(value));
+    for (const struct matcher *matcher = matchers; matcher; matcher = matcher->next)
+        if (matcher->kind == MATCH_ABSENT)
+            return true;
+    return false;
+}
+
+/* ---- objects ---- */
+
+static const struct json *find(const struct json *object, const struct field *field)
+{
+    if (!object || object->type != JSON_OBJECT)
+        return NULL;
+    json_each(member, object) {
+        if (member->key_size != field->key_size)
+            continue;
+        if (memcmp(member->key, field->key, field->key_size) == 0 ||
+            (field->other_key && memcmp(member->key, field->other_key, field->key_size) == 0))
+            return member;
+    }
+    return NULL;
+}
+
+static bool match_pattern(const struct pattern *pattern, const struct json *event, const struct json *more);
+
+static bool match_field(const struct field *field, const struct json *value)
+{
+    if (field->leaf)
+        return match_leaf(field->leaf, value);
+    if (!value || value->type != JSON_ARRAY)
+        return match_pattern(field->object, value, NULL);
+    json_each(element, value) /* all of the pattern within one element */
+        if (match_pattern(field->object, element, NULL))
+            return true;
+    return false;
+}
+
+/* `event` NULL: nothing is there, which {"exists": false} may want. `more` are members beside the event's. */
+static bool match_pattern(const struct pattern *pattern, const struct json *event, const struct json *more)
+{
+    for (const struct field *field = pattern->fields; field; field = field->next) {
+        const struct json *value = find(event, field);
+        if (!value && more)
+            value = find(more, field);
+        if (!match_field(field, value))
             return false;
-        if (member->type == JSON_OBJECT ? !match_object(member, value) : !match_leaf(member, value))
+    }
+    for (const struct alternatives * or = pattern->ors; or ; or = or->next) {
+        size_t i = 0;
+        while (i < or->count && !match_pattern(or->patterns[i], event, more))
+            i++;
+        if (i == or->count)
             return false;
     }
     return true;
@@ -107,5 +255,18 @@ static bool match_object(const struct json *pattern, const struct json *event)
 
 bool filter_match(const struct filter *filter, const struct json *event)
 {
-    return match_object(filter->pattern, event);
+    return match_pattern(filter->root, event, NULL);
+}
+
+bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn)
+{
+    const struct json arn = {
+        .type = JSON_STRING,
+        .key = "eventSourceARN",
+        .key_size = (uint32_t)strlen("eventSourceARN"),
+        .text = stream_arn,
+        .size = (uint32_t)strlen(stream_arn),
+    };
+    const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
+    return match_pattern(filter->root, record, &more);
 }

@@ -1,8 +1,13 @@
-/* filter.h: event patterns, compiled once and matched on a record's tree without allocating.
+/* filter.h: event patterns, compiled once and matched on an event's JSON tree without allocating.
  *
- * A pattern is an object of the event's shape; its leaves are arrays of values, any of which may match:
- * {"eventName": ["INSERT", "MODIFY"]}. This version knows exact values: strings, numbers (compared as they
- * are written), true, false and null. */
+ * The language is EventBridge's, whole: exact values, prefix, suffix, equals-ignore-case (alone and inside
+ * the two), anything-but (values, lists, prefix, suffix, equals-ignore-case, wildcard), numeric, exists,
+ * cidr, wildcard, $or; a value that is an array matches when one of its elements does.
+ * https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+ *
+ * Two things differ, for stream records. A number in an attribute value ({"N": "42"}) is a string in JSON;
+ * `numeric` and numbers match it as the decimal it is. And userIdentity's members may be named as Lambda's
+ * event does (type) or as the API does (Type). Case is folded for ASCII letters only. */
 #ifndef TIDEMILL_FILTER_FILTER_H
 #define TIDEMILL_FILTER_FILTER_H
 
@@ -11,13 +16,21 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/problems.h"
 
 struct filter;
 
-/* NULL and `err`, with the path to the wrong part, when it is no pattern. */
+/* NULL and `err`, beginning with the path to the wrong part, when it is no pattern. A key that is given twice
+ * is refused. */
 struct filter *filter_compile(const char *pattern_json, size_t size, struct err *err);
 void filter_free(struct filter *filter);
 
 bool filter_match(const struct filter *filter, const struct json *event);
+
+/* For a stream record, whose eventSourceARN is not part of its tree. */
+bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn);
+
+/* Why the pattern can match no stream record, a line for each reason, each beginning with `label`. */
+void filter_review(const struct filter *filter, const char *label, struct problems *problems);
 
 #endif

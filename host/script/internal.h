@@ -25,8 +25,8 @@ struct script {
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count;
     size_t memory_bytes, memory_max;
-    int64_t cpu_end_ms; /* monotonic: when the running slice has used up its time */
-    bool loading;
+    int64_t cpu_end_ms;    /* monotonic: when the running slice has used up its time */
+    bool writes_own_table; /* its text or its settings name the stream's table */
 };
 
 struct invocation {
@@ -65,6 +65,10 @@ void sandbox_open(lua_State *L);
 void record_open(lua_State *L);
 void record_push(lua_State *L, struct invocation *invocation);
 
+/* The invocation behind the record object at `index`; NULL when it is something else. Raises when the record
+ * was handed back. */
+const struct invocation *record_test(lua_State *L, int index);
+
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);
 
@@ -73,6 +77,7 @@ int bind_dynamodb(lua_State *L);
 int bind_json(lua_State *L);
 int bind_log(lua_State *L);
 int bind_config(lua_State *L);
+int bind_pattern(lua_State *L);
 
 /* bind_log.c: print */
 int bind_print(lua_State *L);

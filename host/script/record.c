@@ -40,7 +40,7 @@ static const char *const field_names[] = {"",      "new",      "old",     "keys"
 
 static const char record_meta;
 
-static const struct invocation *check(lua_State *L, int index)
+const struct invocation *record_test(lua_State *L, int index)
 {
     struct record_object *object = lua_touserdata(L, index);
     bool is = object && lua_getmetatable(L, index);
@@ -49,13 +49,19 @@ static const struct invocation *check(lua_State *L, int index)
         is = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
-    if (!is) {
-        luaL_typeerror(L, index, "record");
+    if (!is)
         return NULL;
-    }
     if (object->serial != object->invocation->serial)
         luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
     return object->invocation;
+}
+
+static const struct invocation *check(lua_State *L, int index)
+{
+    const struct invocation *invocation = record_test(L, index);
+    if (!invocation)
+        luaL_typeerror(L, index, "record");
+    return invocation;
 }
 
 static void push_image(lua_State *L, const struct json *image)

@@ -286,7 +286,6 @@ static void run_file(struct loading *loading)
 {
     struct script *script = loading->script;
     lua_State *L = script->L;
-    script->loading = true;
     if (script->options.reactor)
         script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + LOAD_MS_MAX;
     lua_pushcfunction(L, with_line);
@@ -299,18 +298,32 @@ static void run_file(struct loading *loading)
                      strstr(text ? text : "", script->path) ? "" : ": ", text ? text : "unknown error");
     }
     lua_settop(L, 0);
-    script->loading = false;
     script->cpu_end_ms = 0;
+}
+
+/* Named in quotes in the script, or as one of its settings. */
+static bool names_table(const struct loading *loading, const char *table)
+{
+    const struct config_handler *section = loading->script->section;
+    char *quoted = mem_printf("\"%s\"", table);
+    bool found = strstr(loading->text, quoted) != NULL;
+    free(quoted);
+    for (size_t i = 0; section && i < section->pair_count; i++)
+        found = found || strcmp(section->pairs[i].value, table) == 0;
+    return found && strstr(loading->text, "tidemill.dynamodb");
 }
 
 static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
     const struct config *config = script->options.config;
+    const struct config_stream *stream =
+        config && script->settings.stream ? config_stream(config, script->settings.stream) : NULL;
+    script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
     if (!script->settings.stream)
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
-    else if (config && !config_stream(config, script->settings.stream)) {
+    else if (config && !stream) {
         char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->settings.stream,
                                     script->settings.stream, config->path);
         complain(loading, sentence);
@@ -397,10 +410,24 @@ static enum handler_function function_for(const struct script *script, enum reco
     return script->has[own] ? own : ON_RECORD;
 }
 
-bool script_wants(const struct script *script, const struct record *record)
+bool script_wants(const struct script *script, const struct record *record,
+                  const struct script_source *source)
 {
     return script->has[function_for(script, record->event)] &&
-           (!script->filter || filter_match(script->filter, record->json));
+           (!script->filter || filter_match_record(script->filter, record->json, source->stream_arn));
+}
+
+void script_review(const struct script *script, struct problems *warnings)
+{
+    char *label = mem_printf("%s: filter", script->path);
+    if (script->filter)
+        filter_review(script->filter, label, warnings);
+    else if (script->writes_own_table)
+        problems_add(warnings,
+                     "%s: the handler seems to write to the table whose stream it reads, and has no filter: "
+                     "its own writes will reach it again",
+                     script->path);
+    free(label);
 }
 
 /* ---- invocations ---- */

@@ -38,9 +38,6 @@ const char *script_version(const struct script *script); /* the content's hash, 
 /* The script's own settings with the INI's over them. */
 const struct handler_settings *script_settings(const struct script *script);
 
-/* Does the handler want this record: has it a function for the event, and does its filter agree? */
-bool script_wants(const struct script *script, const struct record *record);
-
 /* Where a record comes from. The texts must stay during the invocation. */
 struct script_source {
     const char *stream; /* the name in the INI */
@@ -48,6 +45,14 @@ struct script_source {
     const char *table;
     const char *shard;
 };
+
+/* Does the handler want this record: has it a function for the event, and does its filter agree? */
+bool script_wants(const struct script *script, const struct record *record,
+                  const struct script_source *source);
+
+/* What is allowed and probably not meant: a filter that matches no record; writing to the very table whose
+ * stream the handler reads, without a filter. */
+void script_review(const struct script *script, struct problems *warnings);
 
 enum script_result {
     SCRIPT_RETURNED,

@@ -1,0 +1,383 @@
+/* test_filter.c: event patterns, row by row from the documented rules. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "filter/filter.h"
+
+struct row {
+    const char *pattern, *event;
+    int matches;
+};
+
+static const struct row rows[] = {
+    /* exact values */
+    {"{'a':['x']}", "{'a':'x'}", 1},
+    {"{'a':['x']}", "{'a':'X'}", 0},
+    {"{'a':['x']}", "{'a':'xx'}", 0},
+    {"{'a':['x']}", "{'b':'x'}", 0},
+    {"{'a':['x']}", "{}", 0},
+    {"{'a':['x','y']}", "{'a':'y'}", 1},
+    {"{'a':['x','y']}", "{'a':'z'}", 0},
+    {"{'a':['x'],'b':['y']}", "{'a':'x','b':'y'}", 1},
+    {"{'a':['x'],'b':['y']}", "{'a':'x','b':'z'}", 0},
+    {"{'a':['x'],'b':['y']}", "{'a':'x'}", 0},
+    {"{'a':['']}", "{'a':''}", 1},
+    {"{'a':['']}", "{'a':null}", 0},
+    {"{'a':['']}", "{}", 0},
+    {"{'a':[null]}", "{'a':null}", 1},
+    {"{'a':[null]}", "{'a':''}", 0},
+    {"{'a':[null]}", "{'a':'null'}", 0},
+    {"{'a':[null]}", "{}", 0},
+    {"{'a':[true]}", "{'a':true}", 1},
+    {"{'a':[true]}", "{'a':false}", 0},
+    {"{'a':[true]}", "{'a':'true'}", 0},
+    {"{'a':[false]}", "{'a':false}", 1},
+    {"{'a':[300]}", "{'a':300}", 1},
+    {"{'a':[300]}", "{'a':300.0}", 0}, /* as documented: numbers compare as they are written */
+    {"{'a':[300]}", "{'a':3.0e2}", 0},
+    {"{'a':[300]}", "{'a':'300'}", 0},
+    {"{'a':['300']}", "{'a':300}", 0},
+    {"{'a':['\\u00e9']}", "{'a':'\u00e9'}", 1},
+    {"{'a':['x\\u0000y']}", "{'a':'x\\u0000y'}", 1},
+    {"{'a':['x']}", "{'a':'x\\u0000y'}", 0},
+    /* nesting */
+    {"{'a':{'b':['x']}}", "{'a':{'b':'x'}}", 1},
+    {"{'a':{'b':['x']}}", "{'a':{'b':'y'}}", 0},
+    {"{'a':{'b':['x']}}", "{'a':'x'}", 0},
+    {"{'a':{'b':['x']}}", "{'a':{'c':'x'}}", 0},
+    {"{'a':{'b':['x']}}", "{'b':'x'}", 0},
+    {"{'a':{'b':{'c':{'d':[1]}}}}", "{'a':{'b':{'c':{'d':1}}}}", 1},
+    {"{'a':['x']}", "{'a':{'x':'x'}}", 0},
+    /* arrays in the event match by any element */
+    {"{'a':['x']}", "{'a':['y','x']}", 1},
+    {"{'a':['x']}", "{'a':['y','z']}", 0},
+    {"{'a':['x','z']}", "{'a':['y','z']}", 1},
+    {"{'a':['x']}", "{'a':[]}", 0},
+    {"{'a':['x']}", "{'a':[['x']]}", 1},
+    {"{'a':[null]}", "{'a':[1,null]}", 1},
+    {"{'a':{'b':['x']}}", "{'a':[{'b':'y'},{'b':'x'}]}", 1},
+    {"{'a':{'b':['x']}}", "{'a':[{'b':'y'},{'c':'x'}]}", 0},
+    {"{'a':{'b':['x'],'c':['y']}}", "{'a':[{'b':'x','c':'y'}]}", 1},
+    {"{'a':{'b':['x'],'c':['y']}}", "{'a':[{'b':'x'},{'c':'y'}]}", 0}, /* within one element */
+    /* prefix, suffix */
+    {"{'a':[{'prefix':'ab'}]}", "{'a':'abc'}", 1},
+    {"{'a':[{'prefix':'ab'}]}", "{'a':'ab'}", 1},
+    {"{'a':[{'prefix':'ab'}]}", "{'a':'a'}", 0},
+    {"{'a':[{'prefix':'ab'}]}", "{'a':'xab'}", 0},
+    {"{'a':[{'prefix':'ab'}]}", "{'a':'ABc'}", 0},
+    {"{'a':[{'prefix':'1'}]}", "{'a':123}", 0},
+    {"{'a':[{'prefix':{'equals-ignore-case':'ab'}}]}", "{'a':'ABc'}", 1},
+    {"{'a':[{'prefix':{'equals-ignore-case':'ab'}}]}", "{'a':'xAB'}", 0},
+    {"{'a':[{'suffix':'.png'}]}", "{'a':'x.png'}", 1},
+    {"{'a':[{'suffix':'.png'}]}", "{'a':'.png'}", 1},
+    {"{'a':[{'suffix':'.png'}]}", "{'a':'png'}", 0},
+    {"{'a':[{'suffix':'.png'}]}", "{'a':'x.png.txt'}", 0},
+    {"{'a':[{'suffix':{'equals-ignore-case':'.png'}}]}", "{'a':'x.PNG'}", 1},
+    {"{'a':[{'suffix':'.png'}]}", "{'a':'x.PNG'}", 0},
+    {"{'a':[{'prefix':'x'},{'suffix':'y'}]}", "{'a':'ay'}", 1},
+    {"{'a':[{'prefix':'x'},'y']}", "{'a':'y'}", 1},
+    /* equals-ignore-case */
+    {"{'a':[{'equals-ignore-case':'HeLLo'}]}", "{'a':'hEllO'}", 1},
+    {"{'a':[{'equals-ignore-case':'hello'}]}", "{'a':'hello!'}", 0},
+    {"{'a':[{'equals-ignore-case':'hello'}]}", "{'a':5}", 0},
+    {"{'a':[{'equals-ignore-case':''}]}", "{'a':''}", 1},
+    /* anything-but */
+    {"{'a':[{'anything-but':'x'}]}", "{'a':'y'}", 1},
+    {"{'a':[{'anything-but':'x'}]}", "{'a':'x'}", 0},
+    {"{'a':[{'anything-but':'x'}]}", "{}", 0},
+    {"{'a':[{'anything-but':'x'}]}", "{'a':{}}", 0},
+    {"{'a':[{'anything-but':'x'}]}", "{'a':null}", 1},
+    {"{'a':[{'anything-but':'x'}]}", "{'a':1}", 1},
+    {"{'a':[{'anything-but':['x','y']}]}", "{'a':'y'}", 0},
+    {"{'a':[{'anything-but':['x','y']}]}", "{'a':'z'}", 1},
+    {"{'a':[{'anything-but':['x','y']}]}", "{'a':['x','z']}", 1},
+    {"{'a':[{'anything-but':['x','y']}]}", "{'a':['x','y']}", 0},
+    {"{'a':[{'anything-but':5}]}", "{'a':5}", 0},
+    {"{'a':[{'anything-but':5}]}", "{'a':6}", 1},
+    {"{'a':[{'anything-but':[5,'x']}]}", "{'a':'x'}", 0},
+    {"{'a':[{'anything-but':{'prefix':'ab'}}]}", "{'a':'abc'}", 0},
+    {"{'a':[{'anything-but':{'prefix':'ab'}}]}", "{'a':'xbc'}", 1},
+    {"{'a':[{'anything-but':{'prefix':['ab','cd']}}]}", "{'a':'cde'}", 0},
+    {"{'a':[{'anything-but':{'prefix':['ab','cd']}}]}", "{'a':'def'}", 1},
+    {"{'a':[{'anything-but':{'suffix':'.tmp'}}]}", "{'a':'x.tmp'}", 0},
+    {"{'a':[{'anything-but':{'suffix':'.tmp'}}]}", "{'a':'x.txt'}", 1},
+    {"{'a':[{'anything-but':{'suffix':['.tmp','.bak']}}]}", "{'a':'x.bak'}", 0},
+    {"{'a':[{'anything-but':{'equals-ignore-case':'ABC'}}]}", "{'a':'abc'}", 0},
+    {"{'a':[{'anything-but':{'equals-ignore-case':['abc','def']}}]}", "{'a':'DEF'}", 0},
+    {"{'a':[{'anything-but':{'equals-ignore-case':['abc','def']}}]}", "{'a':'ghi'}", 1},
+    {"{'a':[{'anything-but':{'wildcard':'*/lib/*'}}]}", "{'a':'x/lib/y'}", 0},
+    {"{'a':[{'anything-but':{'wildcard':'*/lib/*'}}]}", "{'a':'x/bin/y'}", 1},
+    {"{'a':[{'anything-but':{'wildcard':['a*','*z']}}]}", "{'a':'xz'}", 0},
+    {"{'a':[{'anything-but':{'wildcard':['a*','*z']}}]}", "{'a':'zx'}", 1},
+    /* numeric */
+    {"{'a':[{'numeric':['<',10]}]}", "{'a':9}", 1},
+    {"{'a':[{'numeric':['<',10]}]}", "{'a':10}", 0},
+    {"{'a':[{'numeric':['<=',10]}]}", "{'a':10}", 1},
+    {"{'a':[{'numeric':['>',-1]}]}", "{'a':0}", 1},
+    {"{'a':[{'numeric':['>',-1]}]}", "{'a':-1}", 0},
+    {"{'a':[{'numeric':['>=',-1]}]}", "{'a':-1}", 1},
+    {"{'a':[{'numeric':['=',300]}]}", "{'a':300.0}", 1},
+    {"{'a':[{'numeric':['=',300]}]}", "{'a':3.0e2}", 1},
+    {"{'a':[{'numeric':['=',300]}]}", "{'a':301}", 0},
+    {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':5}", 1},
+    {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':0}", 0},
+    {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':0.001}", 1},
+    {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':5.001}", 0},
+    {"{'a':[{'numeric':['<=',5,'>',0]}]}", "{'a':3}", 1},
+    {"{'a':[{'numeric':['<',10]}]}", "{'a':'9'}", 0},
+    {"{'a':[{'numeric':['<',10]}]}", "{'a':null}", 0},
+    {"{'a':[{'numeric':['<',10]}]}", "{'a':[20,5]}", 1},
+    {"{'a':[{'numeric':['<',0.3]}]}", "{'a':0.29999999999999999999999}", 1},
+    {"{'a':[{'numeric':['>',123456789012345678901234567890]}]}", "{'a':123456789012345678901234567891}", 1},
+    {"{'a':[{'numeric':['>',1]},'none']}", "{'a':'none'}", 1},
+    /* numbers of attributes are strings in JSON */
+    {"{'s':{'N':[{'numeric':['<',50]}]}}", "{'s':{'N':'49'}}", 1},
+    {"{'s':{'N':[{'numeric':['<',50]}]}}", "{'s':{'N':'50'}}", 0},
+    {"{'s':{'N':[{'numeric':['<',50]}]}}", "{'s':{'N':'9'}}", 1},
+    {"{'s':{'N':[{'numeric':['<',50]}]}}", "{'s':{'N':'-100.5'}}", 1},
+    {"{'s':{'N':[{'numeric':['>',1,'<',2]}]}}", "{'s':{'N':'1.5'}}", 1},
+    {"{'s':{'N':[{'numeric':['<',50]}]}}", "{'s':{'S':'49'}}", 0},
+    {"{'s':{'S':[{'numeric':['<',50]}]}}", "{'s':{'S':'49'}}", 0},
+    {"{'s':{'N':[50]}}", "{'s':{'N':'50'}}", 1},
+    {"{'s':{'N':[50]}}", "{'s':{'N':'50.0'}}", 1},
+    {"{'s':{'N':['50']}}", "{'s':{'N':'50'}}", 1},
+    {"{'s':{'N':['50']}}", "{'s':{'N':'50.0'}}", 0},
+    {"{'s':{'N':[{'anything-but':[50]}]}}", "{'s':{'N':'50'}}", 0},
+    {"{'s':{'N':[{'anything-but':[50]}]}}", "{'s':{'N':'51'}}", 1},
+    {"{'s':{'NS':[{'numeric':['>',5]}]}}", "{'s':{'NS':['1','9']}}", 1},
+    {"{'s':{'NS':[{'numeric':['>',5]}]}}", "{'s':{'NS':['1','2']}}", 0},
+    {"{'s':{'N':[{'numeric':['>',12345678901234567890123456789012345677]}]}}",
+     "{'s':{'N':'12345678901234567890123456789012345678'}}", 1},
+    {"{'s':{'N':[{'numeric':['<',5]}]}}", "{'s':{'N':'many'}}", 0},
+    /* exists */
+    {"{'a':[{'exists':true}]}", "{'a':'x'}", 1},
+    {"{'a':[{'exists':true}]}", "{'a':null}", 1},
+    {"{'a':[{'exists':true}]}", "{'a':''}", 1},
+    {"{'a':[{'exists':true}]}", "{'b':1}", 0},
+    {"{'a':[{'exists':true}]}", "{'a':{'b':1}}", 0}, /* leaves only */
+    {"{'a':[{'exists':true}]}", "{'a':[1]}", 1},
+    {"{'a':[{'exists':true}]}", "{'a':[]}", 0},
+    {"{'a':[{'exists':false}]}", "{'b':1}", 1},
+    {"{'a':[{'exists':false}]}", "{'a':1}", 0},
+    {"{'a':[{'exists':false}]}", "{'a':null}", 0},
+    {"{'a':[{'exists':false}]}", "{'a':{'b':1}}", 1},
+    {"{'a':[{'exists':false}]}", "{'a':[]}", 1},
+    {"{'a':{'b':[{'exists':false}]}}", "{}", 1},
+    {"{'a':{'b':[{'exists':false}]}}", "{'a':'x'}", 1},
+    {"{'a':{'b':[{'exists':false}]}}", "{'a':{'b':'x'}}", 0},
+    {"{'a':{'b':[{'exists':false}],'c':['x']}}", "{}", 0},
+    {"{'a':['x',{'exists':false}]}", "{}", 1},
+    {"{'a':['x',{'exists':false}]}", "{'a':'x'}", 1},
+    {"{'a':['x',{'exists':false}]}", "{'a':'y'}", 0},
+    /* cidr */
+    {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'10.0.0.255'}", 1},
+    {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'10.0.1.0'}", 0},
+    {"{'ip':[{'cidr':'10.0.0.128/25'}]}", "{'ip':'10.0.0.127'}", 0},
+    {"{'ip':[{'cidr':'10.0.0.128/25'}]}", "{'ip':'10.0.0.200'}", 1},
+    {"{'ip':[{'cidr':'0.0.0.0/0'}]}", "{'ip':'1.2.3.4'}", 1},
+    {"{'ip':[{'cidr':'10.1.2.3/32'}]}", "{'ip':'10.1.2.3'}", 1},
+    {"{'ip':[{'cidr':'10.1.2.3'}]}", "{'ip':'10.1.2.4'}", 0},
+    {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'10.0.0'}", 0},
+    {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'::1'}", 0},
+    {"{'ip':[{'cidr':'2001:db8::/32'}]}", "{'ip':'2001:db8:1::5'}", 1},
+    {"{'ip':[{'cidr':'2001:db8::/32'}]}", "{'ip':'2001:db9::'}", 0},
+    /* wildcard */
+    {"{'a':[{'wildcard':'*'}]}", "{'a':''}", 1},
+    {"{'a':[{'wildcard':'a*c'}]}", "{'a':'abbbc'}", 1},
+    {"{'a':[{'wildcard':'a*c'}]}", "{'a':'ac'}", 1},
+    {"{'a':[{'wildcard':'a*c'}]}", "{'a':'acd'}", 0},
+    {"{'a':[{'wildcard':'*.txt'}]}", "{'a':'x.txt'}", 1},
+    {"{'a':[{'wildcard':'a*b*c'}]}", "{'a':'a1b2b3c'}", 1},
+    {"{'a':[{'wildcard':'a*b*c'}]}", "{'a':'a1c2b'}", 0},
+    {"{'a':[{'wildcard':'abc'}]}", "{'a':'abc'}", 1},
+    {"{'a':[{'wildcard':'a\\\\*c'}]}", "{'a':'a*c'}", 1},
+    {"{'a':[{'wildcard':'a\\\\*c'}]}", "{'a':'abc'}", 0},
+    {"{'a':[{'wildcard':'a\\\\\\\\*'}]}", "{'a':'a\\\\x'}", 1},
+    {"{'a':[{'wildcard':'*a*a*a*a*b'}]}", "{'a':'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}", 0},
+    /* $or */
+    {"{'$or':[{'a':['x']},{'b':['y']}]}", "{'a':'x'}", 1},
+    {"{'$or':[{'a':['x']},{'b':['y']}]}", "{'b':'y'}", 1},
+    {"{'$or':[{'a':['x']},{'b':['y']}]}", "{'a':'y','b':'x'}", 0},
+    {"{'c':[1],'$or':[{'a':['x']},{'b':['y']}]}", "{'c':1,'b':'y'}", 1},
+    {"{'c':[1],'$or':[{'a':['x']},{'b':['y']}]}", "{'c':2,'b':'y'}", 0},
+    {"{'d':{'$or':[{'a':['x']},{'b':{'e':['y']}}]}}", "{'d':{'b':{'e':'y'}}}", 1},
+    {"{'$or':[{'$or':[{'a':[1]},{'b':[1]}]},{'c':[1]}]}", "{'b':1}", 1},
+    {"{'$or':['x','y']}", "{'$or':'y'}", 1}, /* an ordinary name */
+    {"{'$or':[{'prefix':'x'},{'suffix':'y'}]}", "{'$or':'ay'}", 1},
+    {"{'$or':[{'a':[{'exists':false}]},{'b':['y']}]}", "{}", 1},
+    /* refused */
+    {"{}", "", -1},
+    {"[]", "", -1},
+    {"'x'", "", -1},
+    {"{'a':'x'}", "", -1},
+    {"{'a':1}", "", -1},
+    {"{'a':null}", "", -1},
+    {"{'a':[]}", "", -1},
+    {"{'a':{}}", "", -1},
+    {"{'a':[['x']]}", "", -1},
+    {"{'a':[{}]}", "", -1},
+    {"{'a':[{'prefix':'x','suffix':'y'}]}", "", -1},
+    {"{'a':[{'like':'x'}]}", "", -1},
+    {"{'a':[{'prefix':5}]}", "", -1},
+    {"{'a':[{'prefix':''}]}", "", -1},
+    {"{'a':[{'prefix':['x']}]}", "", -1},
+    {"{'a':[{'exists':'yes'}]}", "", -1},
+    {"{'a':[{'numeric':['<']}]}", "", -1},
+    {"{'a':[{'numeric':['<','5']}]}", "", -1},
+    {"{'a':[{'numeric':['!=',5]}]}", "", -1},
+    {"{'a':[{'numeric':['<',5,'<',6]}]}", "", -1},
+    {"{'a':[{'numeric':['=',5,'<',6]}]}", "", -1},
+    {"{'a':[{'numeric':['>',5,'<',4]}]}", "", -1},
+    {"{'a':[{'numeric':['>',5,'<',5]}]}", "", -1},
+    {"{'a':[{'numeric':5}]}", "", -1},
+    {"{'a':[{'wildcard':'a**b'}]}", "", -1},
+    {"{'a':[{'wildcard':'a\\\\b'}]}", "", -1},
+    {"{'a':[{'cidr':'10.0.0.0/33'}]}", "", -1},
+    {"{'a':[{'cidr':'ten'}]}", "", -1},
+    {"{'a':[{'anything-but':[]}]}", "", -1},
+    {"{'a':[{'anything-but':[null]}]}", "", -1},
+    {"{'a':[{'anything-but':{'numeric':['<',5]}}]}", "", -1},
+    {"{'a':[{'anything-but':{'prefix':[]}}]}", "", -1},
+    {"{'a':['x'],'a':['y']}", "", -1},
+    {"{'dynamodb':{'Keys':{'a':{'S':['x']}}},'dynamodb':{'Keys':{'b':{'S':['y']}}}}", "", -1},
+    {"{'a':['x']", "", -1},
+};
+
+/* Rows are written with ' for ". */
+static const char *json_of(const char *text, char *json, size_t size)
+{
+    snprintf(json, size, "%s", text);
+    for (char *c = json; *c; c++)
+        if (*c == '\'')
+            *c = '"';
+    return json;
+}
+
+static void every_row_is_as_documented(void **state)
+{
+    char pattern[400], event[400];
+    int failures = 0;
+    (void)state;
+    assert_true(sizeof rows / sizeof *rows >= 150);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena arena = ARENA_INIT;
+        struct err err = {0};
+        int got = -1;
+        json_of(rows[i].pattern, pattern, sizeof pattern);
+        json_of(rows[i].event, event, sizeof event);
+        struct filter *filter = filter_compile(pattern, strlen(pattern), &err);
+        if (filter) {
+            const struct json *root = json_parse(&arena, event, strlen(event), &err);
+            got = root ? filter_match(filter, root) : -2;
+        }
+        if (got != rows[i].matches) {
+            print_error("%s on %s gave %d %s\n", pattern, event, got, err.text);
+            failures++;
+        }
+        filter_free(filter);
+        arena_fini(&arena);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void a_wrong_pattern_is_refused_with_the_path_to_it(void **state)
+{
+    static const struct {
+        const char *pattern, *error;
+    } cases[] = {
+        {"{'dynamodb':{'NewImage':{'n':{'N':['x',{'numeric':['<']}]}}}}",
+         "dynamodb.NewImage.n.N[1].numeric: a comparison such as [\">\", 0, \"<=\", 5] expected"},
+        {"{'$or':[{'a':['x']},{'b':{'c':[{'like':1}]}}]}", "$or[1].b.c[0].like: is not an operator"},
+        {"{'dynamodb':{'a':['x']},'dynamodb':{'b':['y']}}", "dynamodb: is given twice"},
+        {"{'a':[{'anything-but':{'prefix':5}}]}",
+         "a[0].anything-but.prefix: a string or {\"equals-ignore-case\": string} expected"},
+    };
+    char pattern[400];
+    struct err err;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_of(cases[i].pattern, pattern, sizeof pattern);
+        assert_null(filter_compile(pattern, strlen(pattern), &err));
+        assert_string_equal(err.text, cases[i].error);
+    }
+}
+
+static void a_records_identity_and_arn_can_be_matched(void **state)
+{
+    static const char record[] =
+        "{\"eventName\":\"REMOVE\",\"userIdentity\":{\"Type\":\"Service\",\"PrincipalId\":"
+        "\"dynamodb.amazonaws.com\"}}";
+    static const struct row cases[] = {
+        {"{'userIdentity':{'type':['Service'],'principalId':['dynamodb.amazonaws.com']}}", "", 1},
+        {"{'userIdentity':{'Type':['Service']}}", "", 1},
+        {"{'userIdentity':{'type':['User']}}", "", 0},
+        {"{'eventSourceARN':[{'prefix':'arn:aws:dynamodb'}]}", "", 1},
+        {"{'eventSourceARN':['other']}", "", 0},
+        {"{'$or':[{'eventSourceARN':['arn:aws:dynamodb:x']},{'a':['b']}]}", "", 1},
+    };
+    char pattern[400];
+    struct arena arena = ARENA_INIT;
+    struct err err;
+    (void)state;
+    const struct json *root = json_parse(&arena, record, strlen(record), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_of(cases[i].pattern, pattern, sizeof pattern);
+        struct filter *filter = filter_compile(pattern, strlen(pattern), &err);
+        assert_int_equal(filter_match_record(filter, root, "arn:aws:dynamodb:x"), cases[i].matches);
+        filter_free(filter);
+    }
+    arena_fini(&arena);
+}
+
+static void patterns_that_match_no_record_are_found(void **state)
+{
+    static const struct {
+        const char *pattern, *warning; /* NULL: nothing doubtful */
+    } cases[] = {
+        {"{'eventName':['MODIFY'],'dynamodb':{'NewImage':{'n':{'N':[{'numeric':['<',5]}]}}}}", NULL},
+        {"{'dynamodb':{'OldImage':{'gone':{'S':[{'exists':false}]}}}}", NULL},
+        {"{'dynamodb':{'NewImage':{'m':{'M':{'inner':{'S':['x']}}}}}}", NULL},
+        {"{'userIdentity':{'type':['Service']}}", NULL},
+        {"{'detail-type':['x']}", "detail-type: a stream record has no such member"},
+        {"{'eventName':['UPDATE']}", "eventName: eventName is INSERT, MODIFY or REMOVE"},
+        {"{'dynamodb':{'newImage':{'a':{'S':['x']}}}}",
+         "dynamodb.newImage: a stream record has no such member"},
+        {"{'dynamodb':{'NewImage':{'a':['x']}}}",
+         "dynamodb.NewImage.a: an attribute is an object with its type"},
+        {"{'dynamodb':{'Keys':{'a':{'String':['x']}}}}", "dynamodb.Keys.a.String: is not an attribute type"},
+        {"{'dynamodb':{'Keys':{'a':{'S':[{'numeric':['<',5]}]}}}}",
+         "numbers, which are found under N and NS only"},
+        {"{'dynamodb':{'NewImage':{'a':{'BOOL':['true']}}}}", "BOOL is true or false without quotes"},
+        {"{'dynamodb':{'NewImage':{'a':{'S':[true]}}}}", "true and false are found under BOOL only"},
+    };
+    char pattern[400];
+    struct err err;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct problems warnings = PROBLEMS_INIT;
+        json_of(cases[i].pattern, pattern, sizeof pattern);
+        struct filter *filter = filter_compile(pattern, strlen(pattern), &err);
+        filter_review(filter, "h.lua", &warnings);
+        assert_int_equal(warnings.count, cases[i].warning != NULL);
+        if (warnings.count && !strstr(warnings.lines[0], cases[i].warning))
+            fail_msg("%s", warnings.lines[0]);
+        problems_fini(&warnings);
+        filter_free(filter);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_as_documented),
+        cmocka_unit_test(a_wrong_pattern_is_refused_with_the_path_to_it),
+        cmocka_unit_test(a_records_identity_and_arn_can_be_matched),
+        cmocka_unit_test(patterns_that_match_no_record_are_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
