@@ -43,7 +43,7 @@ static size_t check_scripts(const struct config *config, struct problems *proble
         sound += script != NULL;
         if (script)
             script_review(script, warnings);
-        script_free(script);
+        script_release(script);
     }
     if (paths)
         check_sections(config, paths, problems);

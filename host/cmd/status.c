@@ -123,6 +123,14 @@ static void print_json(const struct store_snapshot *snapshot, const struct confi
         add_number(&out, "caught_up_ms", row->caught_up_ms);
         buf_add_char(&out, '}');
     }
+    buf_add_literal(&out, "],\"handlers\":[");
+    for (size_t i = 0; i < snapshot->handler_count; i++) {
+        buf_add_text(&out, i ? ",{" : "{");
+        add_member(&out, "handler", snapshot->handlers[i].handler);
+        add_member(&out, "version", snapshot->handlers[i].version);
+        add_number(&out, "loaded_ms", snapshot->handlers[i].loaded_ms);
+        buf_add_char(&out, '}');
+    }
     buf_add_literal(&out, "],\"dead_letters\":{");
     for (size_t i = 0; i < snapshot->dead_count; i++)
         add_number(&out, snapshot->dead[i].handler, snapshot->dead[i].count);
@@ -181,6 +189,12 @@ static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
         printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
                snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
                (long long)snapshot->shards[i].get_records_calls);
+    for (size_t i = 0; i < snapshot->handler_count; i++) {
+        char time[CLOCK_ISO_SIZE];
+        clock_iso8601(snapshot->handlers[i].loaded_ms, time);
+        printf("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
+               snapshot->handlers[i].version, time);
+    }
     for (size_t i = 0; i < snapshot->dead_count; i++)
         printf("%s%s: %lld dead letter%s%s\n", red, snapshot->dead[i].handler,
                (long long)snapshot->dead[i].count, snapshot->dead[i].count == 1 ? "" : "s", plain);

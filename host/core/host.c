@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "core/reloader.h"
 #include "core/stream_supervisor.h"
 #include "net/transport_curl.h"
 #include "script/directory.h"
@@ -23,9 +24,12 @@ struct host {
     struct stream_supervisor **supervisors;
     size_t supervisor_count;
     struct store_snapshot *snapshot;
-    char **handlers; /* of the scripts that compiled */
-    char **handler_streams;
-    size_t handler_count, handler_capacity, stream_capacity;
+    struct started {
+        const struct script *script; /* the first worker's; only good until the host runs */
+        char *path;
+    } * started;
+    size_t started_count, started_capacity;
+    struct reloader *reloader;
     struct timer limit; /* on stopping */
     size_t workers_stopped;
     bool stopping, abandoned;
@@ -69,6 +73,12 @@ static void on_missing(void *user, const char *stream_arn, const char *shard)
         stream_supervisor_missing(host->supervisors[i], stream_arn, shard);
 }
 
+static void on_left(void *user, const char *handler)
+{
+    struct host *host = user;
+    reloader_left(host->reloader, handler);
+}
+
 static void on_stopped(void *user, struct worker *worker)
 {
     struct host *host = user;
@@ -104,6 +114,7 @@ static bool make_workers(struct host *host, struct err *err)
         .closed = on_closed,
         .finished = on_finished,
         .missing = on_missing,
+        .left = on_left,
         .stopped = on_stopped,
         .user = host,
     };
@@ -123,19 +134,17 @@ static void add_script(struct host *host, const char *path)
 {
     struct problems problems = PROBLEMS_INIT;
     const struct script *script = worker_add_script(host->workers[0], path, &problems);
-    for (size_t i = 1; script && i < host->worker_count; i++)
-        script = worker_add_script(host->workers[i], path, &problems);
-    if (!script) {
+    bool ok = script != NULL;
+    for (size_t i = 1; ok && i < host->worker_count; i++)
+        ok = worker_add_script(host->workers[i], path, &problems) != NULL;
+    if (!ok) {
         log_problems(host, &problems);
         log_error(host->options.log, NULL, "%s: left out until it is mended", path);
         problems_fini(&problems);
         return;
     }
-    mem_grow(&host->handlers, &host->handler_capacity, host->handler_count, sizeof *host->handlers);
-    mem_grow(&host->handler_streams, &host->stream_capacity, host->handler_count,
-             sizeof *host->handler_streams);
-    host->handlers[host->handler_count] = mem_string(script_name(script));
-    host->handler_streams[host->handler_count++] = mem_string(script_settings(script)->stream);
+    mem_grow(&host->started, &host->started_capacity, host->started_count, sizeof *host->started);
+    host->started[host->started_count++] = (struct started){script, mem_string(path)};
     log_info(host->options.log, NULL, "handler %s (version %s) on stream %s", script_name(script),
              script_version(script), script_settings(script)->stream);
     problems_fini(&problems);
@@ -146,8 +155,8 @@ static void warn_of_sections_without_script(struct host *host)
     const struct config *config = host->options.config;
     for (size_t i = 0; i < config->handler_count; i++) {
         bool found = false;
-        for (size_t j = 0; j < host->handler_count; j++)
-            found = found || strcmp(config->handlers[i].name, host->handlers[j]) == 0;
+        for (size_t j = 0; j < host->started_count; j++)
+            found = found || strcmp(config->handlers[i].name, script_name(host->started[j].script)) == 0;
         if (!found)
             log_warn(host->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs", config->path,
                      config->handlers[i].line, config->handlers[i].name, config->host.scripts,
@@ -164,9 +173,10 @@ static bool add_scripts(struct host *host, struct err *err)
         add_script(host, paths[i]);
     script_paths_free(paths);
     warn_of_sections_without_script(host);
-    if (host->handler_count)
-        return true;
-    return err_set(err, ERR_CONFIG, "%s: no handler to run", host->options.config->host.scripts);
+    if (!host->started_count)
+        log_warn(host->options.log, NULL, "%s: no handler runs yet; one that is put there will",
+                 host->options.config->host.scripts);
+    return true;
 }
 
 static void make_supervisors(struct host *host)
@@ -186,20 +196,33 @@ static void make_supervisors(struct host *host)
             .snapshot = host->snapshot,
         });
         size_t followers = 0;
-        for (size_t j = 0; j < host->handler_count; j++) {
-            if (strcmp(host->handler_streams[j], config->streams[i].name) != 0)
+        for (size_t j = 0; j < host->started_count; j++) {
+            const struct script *script = host->started[j].script;
+            if (strcmp(script_settings(script)->stream, config->streams[i].name) != 0)
                 continue;
-            stream_supervisor_add_handler(supervisor, host->handlers[j]);
+            stream_supervisor_add_handler(supervisor, script_name(script));
             followers++;
         }
-        if (!followers) {
-            log_warn(host->options.log, NULL, "[stream %s] has no handler and is not read",
-                     config->streams[i].name);
-            stream_supervisor_free(supervisor);
-            continue;
-        }
+        if (!followers)
+            log_warn(host->options.log, NULL, "[stream %s] has no handler yet", config->streams[i].name);
         host->supervisors[host->supervisor_count++] = supervisor;
     }
+}
+
+static void make_reloader(struct host *host)
+{
+    host->reloader = reloader_new(&(struct reloader_options){
+        .config = host->options.config,
+        .log = host->options.log,
+        .reactor = worker_reactor(host->workers[0]),
+        .store = worker_store(host->workers[0]),
+        .workers = host->workers,
+        .worker_count = host->worker_count,
+        .supervisors = host->supervisors,
+        .supervisor_count = host->supervisor_count,
+    });
+    for (size_t i = 0; i < host->started_count; i++)
+        reloader_running(host->reloader, host->started[i].path, host->started[i].script);
 }
 
 struct loading {
@@ -247,6 +270,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     }
     timer_init(&host->limit, on_limit, host);
     make_supervisors(host);
+    make_reloader(host);
     return host;
 }
 
@@ -258,16 +282,14 @@ void host_free(struct host *host)
         worker_close_store(host->workers[i]);
     for (size_t i = 0; i < host->supervisor_count; i++)
         stream_supervisor_free(host->supervisors[i]);
+    reloader_free(host->reloader);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_free(host->workers[i]);
-    for (size_t i = 0; i < host->handler_count; i++) {
-        free(host->handlers[i]);
-        free(host->handler_streams[i]);
-    }
+    for (size_t i = 0; i < host->started_count; i++)
+        free(host->started[i].path);
     store_snapshot_free(host->snapshot);
     store_sqlite_unlock(host->lock);
-    free(host->handlers);
-    free(host->handler_streams);
+    free(host->started);
     free(host->supervisors);
     free(host->workers);
     free(host->threads);
@@ -307,6 +329,7 @@ void host_stop(struct host *host)
         return;
     }
     host->stopping = true;
+    reloader_stop(host->reloader);
     log_info(host->options.log, NULL, "stopping");
     timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
     for (size_t i = 0; i < host->worker_count; i++)

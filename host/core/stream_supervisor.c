@@ -22,6 +22,7 @@ struct follower {
         FOLLOWER_JOINING, /* its beginning is being made durable */
         FOLLOWER_READY,
     } phase;
+    bool removed; /* to be freed when its beginning is durable */
     struct progress progress;
     struct map positions;   /* shard -> struct position, owned: where to begin */
     struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
@@ -58,6 +59,7 @@ struct stream_supervisor {
 };
 
 static void review(struct stream_supervisor *supervisor, struct generation *generation);
+static void follower_free(struct follower *follower);
 static void join(struct follower *follower, struct generation *generation);
 
 static int64_t now_ms(const struct stream_supervisor *supervisor)
@@ -87,7 +89,7 @@ static struct follower *any_active(struct stream_supervisor *supervisor, const c
 {
     struct follower *follower;
     list_each(follower, &supervisor->followers, struct follower, link)
-        if (map_get(&follower->active, shard))
+        if (!follower->removed && map_get(&follower->active, shard))
             return follower;
     return NULL;
 }
@@ -217,6 +219,10 @@ static void on_joined(void *user, const struct err *err)
     struct follower *follower = user;
     if (err)
         return; /* closed first: it joins at the next start */
+    if (follower->removed) {
+        follower_free(follower);
+        return;
+    }
     follower->phase = FOLLOWER_READY;
     review(follower->supervisor, follower->generation);
 }
@@ -464,7 +470,7 @@ static void review(struct stream_supervisor *supervisor, struct generation *gene
     if (gone)
         vanish_missed(generation);
     list_each(follower, &supervisor->followers, struct follower, link) {
-        if (follower->generation != generation)
+        if (follower->generation != generation || follower->removed)
             continue;
         if (follower->phase == FOLLOWER_NEW && !generation->missing)
             begin(follower);
@@ -641,7 +647,9 @@ static void find(void *user)
 {
     struct stream_supervisor *supervisor = user;
     close_old_generations(supervisor);
-    if (supervisor->options.stream->arn)
+    if (list_empty(&supervisor->followers)) /* nobody asks */
+        timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
+    else if (supervisor->options.stream->arn)
         set_latest(supervisor, supervisor->options.stream->arn);
     else
         supervisor->finding = source_find_stream(supervisor->options.source,
@@ -702,4 +710,37 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
     follower->handler = mem_string(handler);
     list_init(&follower->cursor_calls);
     list_append(&supervisor->followers, &follower->link);
+    if (supervisor->latest_arn)
+        place_followers(supervisor);
+    else if (!supervisor->finding)
+        timer_set(supervisor->options.reactor, &supervisor->find, 0);
+}
+
+const char *stream_supervisor_name(const struct stream_supervisor *supervisor)
+{
+    return supervisor->options.stream->name;
+}
+
+void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,
+                                    const struct store_snapshot *snapshot)
+{
+    supervisor->options.snapshot = snapshot;
+}
+
+void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (strcmp(follower->handler, handler) != 0 || follower->removed)
+            continue;
+        follower->removed = true;
+        if (supervisor->moving == follower) {
+            source_cancel(supervisor->options.source, supervisor->moving_call);
+            supervisor->moving_call = NULL;
+            supervisor->moving = NULL;
+        }
+        /* While its beginning is on the way to the store, the store will come back to it. */
+        if (follower->phase != FOLLOWER_JOINING || follower->cursors_wanted)
+            follower_free(follower);
+    }
 }

@@ -25,10 +25,18 @@ struct stream_supervisor_options {
 };
 
 struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_options *options);
+const char *stream_supervisor_name(
+    const struct stream_supervisor *supervisor); /* of the stream, in the INI */
 void stream_supervisor_free(struct stream_supervisor *supervisor);
 
-/* Before the reactor turns. */
+/* What the store knows by now, for handlers added from here on; must stay. */
+void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,
+                                    const struct store_snapshot *snapshot);
+
 void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler);
+
+/* Give it no further shard; what the workers do is the caller's business. Nothing when it is not here. */
+void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler);
 
 /* Reports of workers; ignored when they are about another stream. */
 void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn,

@@ -23,6 +23,7 @@ struct worker {
     struct store *store;
     struct map scripts; /* handler -> struct script */
     struct map shards;  /* "arn\nshard" -> struct shard */
+    struct map leaving; /* removed handler -> size_t, owned: shards it has not left yet */
     struct timer flush;
     bool flushing; /* a batch is on its way */
     int64_t statistics_ms;
@@ -33,7 +34,7 @@ struct worker {
 
 struct report {
     struct worker *worker;
-    enum { REPORT_CLOSED, REPORT_FINISHED, REPORT_MISSING, REPORT_STOPPED } kind;
+    enum { REPORT_CLOSED, REPORT_FINISHED, REPORT_MISSING, REPORT_LEFT, REPORT_STOPPED } kind;
     char *stream_arn, *shard, *handler;
 };
 
@@ -50,6 +51,9 @@ static void deliver_report(void *user)
         break;
     case REPORT_MISSING:
         reports->missing(reports->user, report->stream_arn, report->shard);
+        break;
+    case REPORT_LEFT:
+        reports->left(reports->user, report->handler);
         break;
     case REPORT_STOPPED:
         reports->stopped(reports->user, report->worker);
@@ -85,6 +89,22 @@ static void on_finished(void *user, struct shard *shard, const char *handler)
 static void on_missing(void *user, struct shard *shard)
 {
     send_report(user, REPORT_MISSING, shard, NULL);
+}
+
+static void forget_handler(struct worker *worker, const char *handler)
+{
+    free(map_remove(&worker->leaving, handler));
+    script_release(map_remove(&worker->scripts, handler));
+    send_report(worker, REPORT_LEFT, NULL, handler);
+}
+
+static void on_left(void *user, struct shard *shard, const char *handler)
+{
+    struct worker *worker = user;
+    size_t *shards = map_get(&worker->leaving, handler);
+    (void)shard;
+    if (shards && --*shards == 0)
+        forget_handler(worker, handler);
 }
 
 /* ---- checkpoints ---- */
@@ -252,8 +272,11 @@ static struct shard *find_shard(struct order *order)
 
 static struct shard *make_shard(struct worker *worker, const struct assignment *assignment)
 {
-    static const struct shard_events events = {
-        .closed = on_closed, .finished = on_finished, .missing = on_missing, .stopped = on_stopped};
+    static const struct shard_events events = {.closed = on_closed,
+                                               .finished = on_finished,
+                                               .missing = on_missing,
+                                               .left = on_left,
+                                               .stopped = on_stopped};
     struct shard *shard = shard_new(
         &(struct shard_options){
             .reactor = worker->reactor,
@@ -305,6 +328,77 @@ static void do_vanished(void *user)
     if (shard && order->worker->phase == RUNNING)
         shard_vanished(shard);
     order_free(order);
+}
+
+static struct script *load_script(struct worker *worker, const char *path, struct problems *problems)
+{
+    return script_load(
+        &(struct script_options){
+            .path = path,
+            .config = worker->options.config,
+            .reactor = worker->reactor,
+            .aws = worker->client,
+            .log = worker->options.log,
+        },
+        problems);
+}
+
+struct script_order {
+    struct worker *worker;
+    char *text; /* a path, or a handler's name */
+};
+
+static void post_script_order(struct worker *worker, reactor_fn *fn, const char *text)
+{
+    struct script_order *order = mem_zero(sizeof *order);
+    *order = (struct script_order){worker, mem_string(text)};
+    reactor_post(worker->reactor, fn, order);
+}
+
+static void do_load_script(void *user)
+{
+    struct script_order *order = user;
+    struct worker *worker = order->worker;
+    struct problems problems = PROBLEMS_INIT;
+    struct script *script = worker->phase == RUNNING ? load_script(worker, order->text, &problems) : NULL;
+    size_t at = 0;
+    for (size_t i = 0; i < problems.count; i++)
+        log_error(worker->options.log, NULL, "%s", problems.lines[i]);
+    if (script) {
+        struct script *old = map_get(&worker->scripts, script_name(script));
+        map_set(&worker->scripts, script_name(script), script);
+        for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+            shard_replace_script(shard, script);
+        script_release(old);
+    }
+    problems_fini(&problems);
+    free(order->text);
+    free(order);
+}
+
+static void do_remove_handler(void *user)
+{
+    struct script_order *order = user;
+    struct worker *worker = order->worker;
+    size_t at = 0, *shards = mem_zero(sizeof *shards);
+    map_set(&worker->leaving, order->text, shards);
+    *shards = 1; /* so that it does not end while we count */
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        *shards += shard_unsubscribe(shard, order->text);
+    if (--*shards == 0)
+        forget_handler(worker, order->text);
+    free(order->text);
+    free(order);
+}
+
+void worker_load_script(struct worker *worker, const char *path)
+{
+    post_script_order(worker, do_load_script, path);
+}
+
+void worker_remove_handler(struct worker *worker, const char *handler)
+{
+    post_script_order(worker, do_remove_handler, handler);
 }
 
 void worker_assign(struct worker *worker, const struct assignment *assignment)
@@ -374,8 +468,12 @@ void worker_free(struct worker *worker)
     map_fini(&worker->shards);
     at = 0;
     for (struct script *script; (script = map_next(&worker->scripts, &at, NULL));)
-        script_free(script);
+        script_release(script);
     map_fini(&worker->scripts);
+    at = 0;
+    for (size_t *shards; (shards = map_next(&worker->leaving, &at, NULL));)
+        free(shards);
+    map_fini(&worker->leaving);
     source_free(worker->source);
     aws_client_free(worker->client);
     transport_free(worker->transport);
@@ -390,18 +488,15 @@ void worker_set_reports(struct worker *worker, const struct worker_reports *repo
 
 const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems)
 {
-    struct script *script = script_load(
-        &(struct script_options){
-            .path = path,
-            .config = worker->options.config,
-            .reactor = worker->reactor,
-            .aws = worker->client,
-            .log = worker->options.log,
-        },
-        problems);
+    struct script *script = load_script(worker, path, problems);
     if (script)
         map_set(&worker->scripts, script_name(script), script);
     return script;
+}
+
+const struct script *worker_script(const struct worker *worker, const char *handler)
+{
+    return map_get(&worker->scripts, handler);
 }
 
 struct reactor *worker_reactor(struct worker *worker)

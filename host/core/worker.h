@@ -22,6 +22,7 @@ struct worker_reports {
     void (*closed)(void *user, const char *stream_arn, const char *shard);
     void (*finished)(void *user, const char *stream_arn, const char *shard, const char *handler);
     void (*missing)(void *user, const char *stream_arn, const char *shard);
+    void (*left)(void *user, const char *handler); /* after worker_remove_handler, from each worker */
     void (*stopped)(void *user, struct worker *worker);
     void *user;
 };
@@ -54,6 +55,9 @@ void worker_set_reports(struct worker *worker, const struct worker_reports *repo
  * worker_run. */
 const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems);
 
+/* The version in force; only from the worker's own thread, or before it runs. NULL: none. */
+const struct script *worker_script(const struct worker *worker, const char *handler);
+
 struct reactor *worker_reactor(struct worker *worker);
 struct source *worker_source(struct worker *worker);
 struct store *worker_store(struct worker *worker);
@@ -76,6 +80,13 @@ struct assignment {
 void worker_assign(struct worker *worker, const struct assignment *assignment);
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);
+
+/* Load the script and let it take the place of the version in force, if there is one. The caller has made
+ * sure that it compiles; what fails nevertheless is logged, and the old version stays. */
+void worker_load_script(struct worker *worker, const char *path);
+
+/* Stop the handler on all shards; its checkpoints are kept. */
+void worker_remove_handler(struct worker *worker, const char *handler);
 
 /* Stop reading, let what runs finish, checkpoint; then reports.stopped. */
 void worker_stop(struct worker *worker);

@@ -14,6 +14,7 @@ struct subscriber {
     struct subscription *subscription;
     char *handler;
     bool finishing; /* its last checkpoint is on its way to the store, or there */
+    bool leaving;   /* the handler was removed */
     bool gone;      /* finished: to be freed from the top of the stack */
 };
 
@@ -47,11 +48,36 @@ static void on_finished(void *user, const struct err *err)
     shard->events.finished(shard->user, shard, subscriber->handler);
 }
 
+static void on_left(void *user, const struct err *err)
+{
+    struct subscriber *subscriber = user;
+    struct shard *shard = subscriber->shard;
+    if (err)
+        return;
+    subscriber->gone = true;
+    task_defer(shard->options.reactor, &shard->sweep);
+    shard->events.left(shard->user, shard, subscriber->handler);
+}
+
+/* A removed handler has nothing under way any more: keep where it stands. */
+static void leave_if_done(struct subscriber *subscriber)
+{
+    struct shard *shard = subscriber->shard;
+    if (subscriber->finishing || !subscription_drained(subscriber->subscription))
+        return;
+    struct store_batch *batch = store_batch_new();
+    struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}};
+    if (subscription_position(subscriber->subscription, &checkpoint.position))
+        store_put_checkpoint(batch, &checkpoint);
+    subscriber->finishing = true;
+    store_commit(shard->options.store, batch, on_left, subscriber);
+}
+
 /* The closed shard is settled to its end: make that durable, then say so. */
 static void finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
-    if (!shard->ended || shard->stopping || subscriber->finishing ||
+    if (!shard->ended || shard->stopping || subscriber->finishing || subscriber->leaving ||
         !subscription_drained(subscriber->subscription))
         return;
     struct store_batch *batch = store_batch_new();
@@ -72,6 +98,8 @@ static void on_drained(void *user)
     if (shard->stopping) {
         if (shard_stopped(shard))
             shard->events.stopped(shard->user, shard);
+    } else if (subscriber->leaving) {
+        leave_if_done(subscriber);
     } else {
         finish_if_done(subscriber);
     }
@@ -284,6 +312,34 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct po
         },
         position, on_drained, subscriber);
     read_from(shard, position, cursor);
+}
+
+static struct subscriber *find_subscriber(struct shard *shard, const char *handler)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (strcmp(subscriber->handler, handler) == 0 && !subscriber->gone && !subscriber->leaving)
+            return subscriber;
+    return NULL;
+}
+
+void shard_replace_script(struct shard *shard, struct script *script)
+{
+    struct subscriber *subscriber = find_subscriber(shard, script_name(script));
+    if (subscriber)
+        subscription_replace_script(subscriber->subscription, script);
+}
+
+bool shard_unsubscribe(struct shard *shard, const char *handler)
+{
+    struct subscriber *subscriber = find_subscriber(shard, handler);
+    if (!subscriber)
+        return false;
+    if (subscriber->finishing)
+        return false; /* it has finished the shard: nothing is left to drain */
+    subscriber->leaving = true;
+    subscription_stop(subscriber->subscription);
+    return true;
 }
 
 void shard_closed(struct shard *shard)

@@ -28,6 +28,8 @@ struct shard_events {
     void (*finished)(void *user, struct shard *shard, const char *handler);
     /* The service does not know the shard; the reader goes on asking. */
     void (*missing)(void *user, struct shard *shard);
+    /* After shard_unsubscribe: the handler's last position is durable, its subscription gone. */
+    void (*left)(void *user, struct shard *shard, const char *handler);
     /* After shard_stop: nothing runs any more. Maybe more than once. */
     void (*stopped)(void *user, struct shard *shard);
 };
@@ -43,6 +45,13 @@ const char *shard_stream_arn(const struct shard *shard);
 /* The script must stay. `cursor` is one at hand for `position`, or NULL. */
 void shard_subscribe(struct shard *shard, struct script *script, const struct position *position,
                      const char *cursor);
+
+/* Another version of a handler's script, if the handler is on this shard. */
+void shard_replace_script(struct shard *shard, struct script *script);
+
+/* The handler is to stop: what was started finishes. False when it is not on this shard. */
+bool shard_unsubscribe(struct shard *shard, const char *handler);
+
 size_t shard_subscription_count(const struct shard *shard);
 
 /* Discovery says that the shard is closed: read to its end without pausing. */

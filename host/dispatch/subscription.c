@@ -308,6 +308,12 @@ static void run_attempt(struct attempt *attempt)
 {
     struct subscription *subscription = attempt->subscription;
     struct script_error error = {0};
+    /* Asked again: the script may have been replaced since the record was queued. */
+    if (!script_wants(subscription->options.script, attempt->entry->record, &subscription->options.source)) {
+        subscription->stats.left_out++;
+        attempt_settle(attempt);
+        return;
+    }
     enum script_result result =
         script_run(subscription->options.script, attempt->entry->record, &subscription->options.source,
                    attempt->number, on_done, attempt, &attempt->invocation, &error);
@@ -447,7 +453,7 @@ struct subscription *subscription_new(const struct subscription_options *options
 {
     struct subscription *subscription = mem_zero(sizeof *subscription);
     subscription->options = *options;
-    subscription->settings = *script_settings(options->script);
+    subscription->settings = *script_settings(script_hold(options->script));
     subscription->drained = drained;
     subscription->user = user;
     subscription->subject = mem_printf("handler %s", script_name(options->script));
@@ -472,6 +478,7 @@ void subscription_free(struct subscription *subscription)
         empty_block(block);
         free(block);
     }
+    script_release(subscription->options.script);
     lanes_fini(&subscription->lanes);
     free(subscription->spare);
     free(subscription->subject);
@@ -491,6 +498,15 @@ void subscription_stop(struct subscription *subscription)
         if (timer_is_set(&attempt->backoff))
             timer_set(subscription->options.reactor, &attempt->backoff, 0);
     keep_working(subscription);
+}
+
+void subscription_replace_script(struct subscription *subscription, struct script *script)
+{
+    script_hold(script);
+    script_release(subscription->options.script);
+    subscription->options.script = script;
+    subscription->settings = *script_settings(script);
+    keep_working(subscription); /* there may be more concurrency */
 }
 
 void subscription_abandon(struct subscription *subscription)

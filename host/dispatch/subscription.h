@@ -51,6 +51,10 @@ void subscription_feed(struct subscription *subscription, struct page *page);
  * nothing is repeated after a clean stop. A record that waits for another attempt gets its last one now. */
 void subscription_stop(struct subscription *subscription);
 
+/* From now on records go to this version. Those that run finish on the old one; what waits, for its turn or
+ * for another attempt, belongs to the new one, and is left out where its filter says so. */
+void subscription_replace_script(struct subscription *subscription, struct script *script);
+
 /* Give up what still runs. */
 void subscription_abandon(struct subscription *subscription);
 

@@ -43,3 +43,10 @@ void script_paths_free(char **paths)
         free(paths[i]);
     free(paths);
 }
+
+char *script_name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t size = strlen(name);
+    return mem_copy(name, size > 4 && strcmp(name + size - 4, ".lua") == 0 ? size - 4 : size);
+}

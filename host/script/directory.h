@@ -11,4 +11,7 @@
 char **script_paths(const char *directory, struct err *err);
 void script_paths_free(char **paths);
 
+/* The handler's name: the path's last part without .lua. To be freed. */
+char *script_name_of(const char *path);
+
 #endif

@@ -10,8 +10,17 @@ struct filter;
 
 enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, FUNCTION_COUNT };
 
+/* A file the script was made of. */
+struct script_file {
+    char *path;
+    uint64_t hash;
+};
+
 struct script {
     lua_State *L;
+    size_t references;
+    struct script_file *files;
+    size_t file_count, file_capacity;
     struct script_options options;
     char *name, *path, *lib;
     char version[17];
@@ -49,6 +58,9 @@ struct invocation {
 };
 
 struct script *script_of(lua_State *L);
+
+/* The script was made of these bytes, too. */
+void script_add_file(struct script *script, const char *path, const char *text, size_t size);
 
 /* Suspend the running invocation until its call ends; then `after` continues with invocation->response or
  * ->err. Raises where nothing can wait (while the script loads). Use as `return script_wait(...)`. */

@@ -191,6 +191,7 @@ static int push_own_module(lua_State *L, const char *name)
     char *bytes = file_read(path->data, MODULE_BYTES_MAX, &size, &err);
     if (!bytes)
         return luaL_error(L, "module '%s' not found: %s", name, err.text);
+    script_add_file(script, path->data, bytes, size);
     buf_add(text, bytes, size);
     free(bytes);
     lua_pushfstring(L, "@%s", path->data);

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "filter/filter.h"
+#include "script/directory.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
 
@@ -331,21 +332,45 @@ static void check_stream(struct loading *loading)
     }
 }
 
-static char *name_of(const char *path)
+void script_add_file(struct script *script, const char *path, const char *text, size_t size)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t size = strlen(name);
-    return mem_copy(name, size > 4 && strcmp(name + size - 4, ".lua") == 0 ? size - 4 : size);
+    mem_grow(&script->files, &script->file_capacity, script->file_count, sizeof *script->files);
+    script->files[script->file_count++] = (struct script_file){mem_string(path), hash_bytes(text, size, 0)};
 }
+
+static void set_version(struct script *script)
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < script->file_count; i++)
+        hash = hash_mix(hash ^ script->files[i].hash);
+    snprintf(script->version, sizeof script->version, "%012llx",
+             (unsigned long long)hash & 0xffffffffffffull);
+}
+
+bool script_stale(const struct script *script)
+{
+    for (size_t i = 0; i < script->file_count; i++) {
+        size_t size = 0;
+        char *text = file_read(script->files[i].path, SCRIPT_BYTES_MAX, &size, NULL);
+        bool same = text && hash_bytes(text, size, 0) == script->files[i].hash;
+        free(text);
+        if (!same)
+            return true;
+    }
+    return false;
+}
+
+static void script_free(struct script *script);
 
 struct script *script_load(const struct script_options *options, struct problems *problems)
 {
     struct script *script = mem_zero(sizeof *script);
+    script->references = 1;
     struct err err;
     size_t before = problems->count, size = 0;
     script->options = *options;
     script->path = mem_string(options->path);
-    script->name = name_of(options->path);
+    script->name = script_name_of(options->path);
     script->lib = path_beside(options->path, "lib");
     script->section = options->config ? config_handler(options->config, script->name) : NULL;
     handler_settings_init(&script->settings);
@@ -354,8 +379,7 @@ struct script *script_load(const struct script_options *options, struct problems
         problems_add(problems, "%s", err.text);
     } else {
         struct loading loading = {script, problems, text, size};
-        snprintf(script->version, sizeof script->version, "%012llx",
-                 (unsigned long long)hash_bytes(text, size, 0) & 0xffffffffffffull);
+        script_add_file(script, options->path, text, size);
         open_state(script);
         run_file(&loading);
         if (problems->count == before) {
@@ -363,6 +387,7 @@ struct script *script_load(const struct script_options *options, struct problems
             check_stream(&loading);
         }
         script->memory_max = (size_t)script->settings.memory_bytes;
+        set_version(script);
         free(text);
     }
     if (problems->count == before)
@@ -371,10 +396,23 @@ struct script *script_load(const struct script_options *options, struct problems
     return NULL;
 }
 
-void script_free(struct script *script)
+struct script *script_hold(struct script *script)
 {
-    if (!script)
-        return;
+    script->references++;
+    return script;
+}
+
+void script_release(struct script *script)
+{
+    if (script && --script->references == 0)
+        script_free(script);
+}
+
+static void script_free(struct script *script)
+{
+    for (size_t i = 0; i < script->file_count; i++)
+        free(script->files[i].path);
+    free(script->files);
     if (script->L)
         lua_close(script->L);
     for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {
@@ -446,6 +484,7 @@ static struct invocation *take_idle(struct script *script)
     return invocation;
 }
 
+/* The end of an invocation; the last of a replaced version takes the script with it. */
 static void put_idle(struct invocation *invocation)
 {
     struct script *script = invocation->script;
@@ -462,6 +501,7 @@ static void put_idle(struct invocation *invocation)
     }
     invocation->next_idle = script->idle;
     script->idle = invocation;
+    script_release(script);
 }
 
 /* What describing an error needs; runs protected, since an error object may raise itself. */
@@ -631,7 +671,7 @@ enum script_result script_run(struct script *script, const struct record *record
                               const struct script_source *source, int64_t attempt, script_done_fn *done,
                               void *user, struct invocation **running, struct script_error *error)
 {
-    struct invocation *invocation = take_idle(script);
+    struct invocation *invocation = take_idle(script_hold(script));
     lua_State *L = script->L;
     assert(!script->current);
     invocation->record = record;

@@ -29,11 +29,18 @@ struct script_options {
  * and line. */
 struct script *script_load(const struct script_options *options, struct problems *problems);
 
-/* No invocation may be under way. */
-void script_free(struct script *script);
+/* Counted by reference; a running invocation holds one of its own, so a version that was replaced lives until
+ * its last record is done. script_load gives the first. */
+struct script *script_hold(struct script *script);
+void script_release(struct script *script);
+
+/* Has the content of the file, or of a module under lib/ that it required, changed since it was loaded? */
+bool script_stale(const struct script *script);
 
 const char *script_name(const struct script *script);
-const char *script_version(const struct script *script); /* the content's hash, short */
+
+/* "12ab34cd56ef": a hash of the file and the modules it required. */
+const char *script_version(const struct script *script);
 
 /* The script's own settings with the INI's over them. */
 const struct handler_settings *script_settings(const struct script *script);

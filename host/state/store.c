@@ -82,6 +82,14 @@ void store_put_event(struct store_batch *batch, const struct store_event *event)
         own(batch, texts[i]);
 }
 
+void store_put_handler(struct store_batch *batch, const struct store_handler *handler)
+{
+    struct store_handler *own_copy = &add(batch, WRITE_HANDLER)->handler;
+    *own_copy = *handler;
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->version);
+}
+
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard)
 {
     struct store_shard *own_copy = &add(batch, WRITE_SHARD)->shard;

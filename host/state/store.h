@@ -59,6 +59,12 @@ struct store_shard {
     int64_t caught_up_ms; /* of the last page that was empty */
 };
 
+/* The version of a handler's script that is in force. */
+struct store_handler {
+    const char *handler, *version;
+    int64_t loaded_ms;
+};
+
 struct store_batch *store_batch_new(void);
 void store_batch_free(struct store_batch *batch);
 bool store_batch_empty(const struct store_batch *batch);
@@ -68,6 +74,7 @@ void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoi
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow);
 void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter);
 void store_put_event(struct store_batch *batch, const struct store_event *event);
+void store_put_handler(struct store_batch *batch, const struct store_handler *handler);
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
 void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard);
 
@@ -93,6 +100,8 @@ struct store_snapshot {
     size_t event_count;
     struct store_shard *shards;
     size_t shard_count;
+    struct store_handler *handlers;
+    size_t handler_count;
     struct store_dead_count *dead;
     size_t dead_count;
     struct arena arena;
@@ -123,6 +132,7 @@ enum store_write_kind {
     WRITE_FOLLOW,
     WRITE_DEAD_LETTER,
     WRITE_EVENT,
+    WRITE_HANDLER,
     WRITE_SHARD,
     WRITE_FORGET_SHARD,
 };
@@ -135,6 +145,7 @@ struct store_write {
         struct store_follow follow;
         struct store_dead_letter dead_letter;
         struct store_event event;
+        struct store_handler handler;
         struct store_shard shard;
     };
 };

@@ -34,6 +34,8 @@ static const char schema[] =
     "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, grp TEXT NOT NULL, kind TEXT NOT NULL,"
     " handler TEXT NOT NULL, stream_arn TEXT NOT NULL, shard TEXT NOT NULL, from_sequence TEXT NOT NULL,"
     " to_sequence TEXT NOT NULL, text TEXT NOT NULL, time_ms INTEGER NOT NULL);"
+    "CREATE TABLE handlers (grp TEXT NOT NULL, handler TEXT NOT NULL, version TEXT NOT NULL,"
+    " loaded_ms INTEGER NOT NULL, PRIMARY KEY (grp, handler)) WITHOUT ROWID;"
     "CREATE TABLE shards (grp TEXT NOT NULL, stream_arn TEXT NOT NULL, shard TEXT NOT NULL,"
     " get_records_calls INTEGER NOT NULL, records INTEGER NOT NULL, read_ms INTEGER NOT NULL,"
     " caught_up_ms INTEGER NOT NULL, PRIMARY KEY (grp, stream_arn, shard)) WITHOUT ROWID;";
@@ -44,6 +46,7 @@ enum statement {
     PUT_DEAD_LETTER,
     PUT_EVENT,
     TRIM_EVENTS,
+    PUT_HANDLER,
     PUT_SHARD,
     FORGET_CHECKPOINTS,
     FORGET_SHARD,
@@ -51,6 +54,7 @@ enum statement {
     GET_FOLLOWS,
     GET_EVENTS,
     GET_SHARDS,
+    GET_HANDLERS,
     GET_DEAD,
     STATEMENT_COUNT
 };
@@ -63,6 +67,7 @@ static const char *const statements[STATEMENT_COUNT] = {
                         "(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     [PUT_EVENT] = "INSERT INTO events VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [TRIM_EVENTS] = "DELETE FROM events WHERE grp = ?1 AND id <= (SELECT max(id) FROM events) - ?2",
+    [PUT_HANDLER] = "INSERT OR REPLACE INTO handlers VALUES (?1, ?2, ?3, ?4)",
     [PUT_SHARD] = "INSERT OR REPLACE INTO shards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [FORGET_SHARD] = "DELETE FROM shards WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
@@ -73,6 +78,7 @@ static const char *const statements[STATEMENT_COUNT] = {
                    " FROM events WHERE grp = ?1 ORDER BY id DESC LIMIT ?2",
     [GET_SHARDS] = "SELECT stream_arn, shard, get_records_calls, records, read_ms, caught_up_ms"
                    " FROM shards WHERE grp = ?1",
+    [GET_HANDLERS] = "SELECT handler, version, loaded_ms FROM handlers WHERE grp = ?1",
     [GET_DEAD] = "SELECT handler, count(*) FROM dead_letters WHERE grp = ?1 GROUP BY handler",
 };
 
@@ -202,6 +208,17 @@ static bool put_event(struct store_sqlite *sqlite, const struct store_event *row
     return step(sqlite, s, err);
 }
 
+static bool put_handler(struct store_sqlite *sqlite, const struct store_handler *row, struct err *err)
+{
+    sqlite3_stmt *s = begin(sqlite, PUT_HANDLER, err);
+    if (!s)
+        return false;
+    bind(s, 2, row->handler);
+    bind(s, 3, row->version);
+    sqlite3_bind_int64(s, 4, row->loaded_ms);
+    return step(sqlite, s, err);
+}
+
 static bool put_shard(struct store_sqlite *sqlite, const struct store_shard *row, struct err *err)
 {
     sqlite3_stmt *s = begin(sqlite, PUT_SHARD, err);
@@ -242,6 +259,8 @@ static bool put(struct store_sqlite *sqlite, const struct store_write *write, st
         return put_dead_letter(sqlite, &write->dead_letter, err);
     case WRITE_EVENT:
         return put_event(sqlite, &write->event, err);
+    case WRITE_HANDLER:
+        return put_handler(sqlite, &write->handler, err);
     case WRITE_SHARD:
         return put_shard(sqlite, &write->shard, err);
     case WRITE_FORGET_SHARD:
@@ -319,6 +338,14 @@ static void read_shard(struct store_snapshot *snapshot, void *row, sqlite3_stmt 
     shard->caught_up_ms = sqlite3_column_int64(s, 5);
 }
 
+static void read_handler(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
+{
+    struct store_handler *handler = row;
+    handler->handler = text_at(snapshot, s, 0);
+    handler->version = text_at(snapshot, s, 1);
+    handler->loaded_ms = sqlite3_column_int64(s, 2);
+}
+
 static void read_dead(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
 {
     struct store_dead_count *dead = row;
@@ -363,6 +390,7 @@ static struct store_snapshot *read_snapshot(struct store_sqlite *sqlite, struct 
               READ_ALL(GET_FOLLOWS, read_follow, follows, follow_count) &&
               READ_ALL(GET_EVENTS, read_event, events, event_count) &&
               READ_ALL(GET_SHARDS, read_shard, shards, shard_count) &&
+              READ_ALL(GET_HANDLERS, read_handler, handlers, handler_count) &&
               READ_ALL(GET_DEAD, read_dead, dead, dead_count);
     if (!sqlite3_get_autocommit(sqlite->db))
         sqlite3_exec(sqlite->db, "COMMIT", NULL, NULL, NULL);

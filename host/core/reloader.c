@@ -1,0 +1,367 @@
+/* reloader.c: one look compares the directory with what runs; everything else follows from that, so it does
+ * not matter how an editor or a deployment changes files. */
+#include "core/reloader.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "script/directory.h"
+
+#define SETTLE_MS 50 /* an editor's several steps are one change */
+#define LOOK_EVERY_MS 2000
+#define FILE_BYTES_MAX (4u << 20)
+#define DEPTH_MAX 8
+
+struct handler {
+    char *name, *path, *stream;
+    size_t leaving; /* workers that have not let go of it yet; 0: it runs */
+};
+
+struct reloader {
+    struct reloader_options options;
+    struct map handlers; /* name -> struct handler */
+    uint64_t seen;       /* hash of everything as of the last look */
+    struct timer look;
+    int inotify_fd;
+    struct watch *watch;
+    bool stopped;
+    struct store_snapshot *snapshot; /* given to the supervisors */
+    struct list joining;             /* new handlers until the snapshot is there */
+};
+
+struct joining {
+    struct list link;
+    struct reloader *reloader;
+    char *name, *stream;
+};
+
+/* ---- what is there ---- */
+
+static void watch_directory(struct reloader *reloader, const char *path)
+{
+    if (reloader->inotify_fd >= 0) /* a directory that is watched already stays so */
+        inotify_add_watch(reloader->inotify_fd, path,
+                          IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
+                              IN_MOVE_SELF | IN_DELETE_SELF | IN_ATTRIB | IN_ONLYDIR);
+}
+
+static uint64_t hash_file(const char *path)
+{
+    size_t size = 0;
+    char *text = file_read(path, FILE_BYTES_MAX, &size, NULL);
+    uint64_t hash = text ? hash_bytes(text, size, 1) : 0;
+    free(text);
+    return hash_mix(hash ^ hash_bytes(path, strlen(path), 2));
+}
+
+/* The sum over all Lua files, so that their order does not matter; watches the directories on the way. */
+static uint64_t hash_tree(struct reloader *reloader, const char *path, int depth)
+{
+    uint64_t sum = 0;
+    DIR *directory = depth < DEPTH_MAX ? opendir(path) : NULL;
+    if (!directory)
+        return 0;
+    watch_directory(reloader, path);
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        size_t size = strlen(entry->d_name);
+        struct stat status;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *inner = mem_printf("%s/%s", path, entry->d_name);
+        if (stat(inner, &status) == 0 && S_ISDIR(status.st_mode))
+            sum += hash_tree(reloader, inner, depth + 1);
+        else if (size > 4 && strcmp(entry->d_name + size - 4, ".lua") == 0)
+            sum += hash_file(inner);
+        free(inner);
+    }
+    closedir(directory);
+    return sum;
+}
+
+/* ---- new, changed, removed ---- */
+
+static void put_version(struct reloader *reloader, const struct script *script);
+
+static void handler_free(struct handler *handler)
+{
+    free(handler->name);
+    free(handler->path);
+    free(handler->stream);
+    free(handler);
+}
+
+static struct handler *keep(struct reloader *reloader, const char *path, const struct script *script)
+{
+    struct handler *handler = mem_zero(sizeof *handler);
+    handler->name = mem_string(script_name(script));
+    handler->path = mem_string(path);
+    handler->stream = mem_string(script_settings(script)->stream);
+    map_set(&reloader->handlers, handler->name, handler);
+    put_version(reloader, script);
+    return handler;
+}
+
+void reloader_running(struct reloader *reloader, const char *path, const struct script *script)
+{
+    keep(reloader, path, script);
+}
+
+static void joining_free(struct joining *joining)
+{
+    list_remove(&joining->link);
+    free(joining->name);
+    free(joining->stream);
+    free(joining);
+}
+
+static void add_to_supervisor(struct reloader *reloader, const struct joining *joining)
+{
+    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
+        if (strcmp(stream_supervisor_name(reloader->options.supervisors[i]), joining->stream) == 0)
+            stream_supervisor_add_handler(reloader->options.supervisors[i], joining->name);
+}
+
+/* Where the new handlers stand may have been written since the host started: by themselves, before they were
+ * removed. */
+static void on_snapshot(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct reloader *reloader = user;
+    struct joining *joining;
+    if (!snapshot) {
+        if (err->code != ERR_CANCELLED)
+            log_error(reloader->options.log, NULL, "%s; new handlers wait", err->text);
+        return;
+    }
+    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
+        stream_supervisor_set_snapshot(reloader->options.supervisors[i], snapshot);
+    store_snapshot_free(reloader->snapshot);
+    reloader->snapshot = snapshot;
+    list_each(joining, &reloader->joining, struct joining, link) {
+        if (!reloader->stopped)
+            add_to_supervisor(reloader, joining);
+        joining_free(joining);
+    }
+}
+
+static void start_handler(struct reloader *reloader, const char *path, const struct script *probe)
+{
+    struct joining *joining = mem_zero(sizeof *joining);
+    struct handler *handler = keep(reloader, path, probe);
+    log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", handler->name,
+             script_version(probe), handler->stream);
+    for (size_t i = 0; i < reloader->options.worker_count; i++)
+        worker_load_script(reloader->options.workers[i], path);
+    joining->reloader = reloader;
+    joining->name = mem_string(handler->name);
+    joining->stream = mem_string(handler->stream);
+    list_append(&reloader->joining, &joining->link);
+    store_load(reloader->options.store, on_snapshot, reloader);
+}
+
+static void stop_handler(struct reloader *reloader, struct handler *handler)
+{
+    struct joining *joining;
+    handler->leaving = reloader->options.worker_count;
+    list_each(joining, &reloader->joining, struct joining, link)
+        if (strcmp(joining->name, handler->name) == 0)
+            joining_free(joining);
+    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
+        stream_supervisor_remove_handler(reloader->options.supervisors[i], handler->name);
+    for (size_t i = 0; i < reloader->options.worker_count; i++)
+        worker_remove_handler(reloader->options.workers[i], handler->name);
+}
+
+static void replace_script(struct reloader *reloader, struct handler *handler, const struct script *old,
+                           const struct script *probe)
+{
+    if (strcmp(script_settings(probe)->stream, handler->stream) != 0) {
+        log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", handler->name,
+                 handler->stream, script_settings(probe)->stream);
+        stop_handler(reloader, handler); /* once it has left, the next look finds it new */
+        return;
+    }
+    log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s", handler->name,
+             script_version(probe), script_version(old));
+    for (size_t i = 0; i < reloader->options.worker_count; i++)
+        worker_load_script(reloader->options.workers[i], handler->path);
+    put_version(reloader, probe);
+}
+
+/* Compile without running it for anybody: whatever is wrong shows here. */
+static struct script *probe_script(struct reloader *reloader, const char *path, const char *version)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct script *probe = script_load(
+        &(struct script_options){
+            .path = path,
+            .config = reloader->options.config,
+            .reactor = reloader->options.reactor,
+            .log = reloader->options.log,
+        },
+        &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        log_error(reloader->options.log, NULL, "%s", problems.lines[i]);
+    if (!probe && version)
+        log_error(reloader->options.log, NULL, "%s: not loaded; version %s stays in force", path, version);
+    else if (!probe)
+        log_error(reloader->options.log, NULL, "%s: left out until it is mended", path);
+    problems_fini(&problems);
+    return probe;
+}
+
+static void look_at(struct reloader *reloader, const char *path)
+{
+    char *name = script_name_of(path);
+    struct handler *handler = map_get(&reloader->handlers, name);
+    const struct script *old = worker_script(reloader->options.workers[0], name);
+    if (handler && (handler->leaving || !old || !script_stale(old))) {
+        free(name);
+        return;
+    }
+    struct script *probe = probe_script(reloader, path, handler ? script_version(old) : NULL);
+    if (probe && handler)
+        replace_script(reloader, handler, old, probe);
+    else if (probe)
+        start_handler(reloader, path, probe);
+    script_release(probe);
+    free(name);
+}
+
+static void stop_removed(struct reloader *reloader, char **paths)
+{
+    size_t at = 0;
+    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));) {
+        size_t i = 0;
+        while (paths[i] && strcmp(paths[i], handler->path) != 0)
+            i++;
+        if (paths[i] || handler->leaving)
+            continue;
+        log_info(reloader->options.log, NULL, "handler %s was removed; it stops, its checkpoint is kept",
+                 handler->name);
+        stop_handler(reloader, handler);
+    }
+}
+
+static void look(void *user)
+{
+    struct reloader *reloader = user;
+    const char *directory = reloader->options.config->host.scripts;
+    char *above = path_beside(directory, ".");
+    struct err err;
+    if (reloader->stopped) {
+        free(above);
+        return;
+    }
+    timer_set(reloader->options.reactor, &reloader->look, LOOK_EVERY_MS);
+    watch_directory(reloader, above); /* the directory may be a link that is exchanged */
+    free(above);
+    uint64_t seen = hash_tree(reloader, directory, 0);
+    if (seen == reloader->seen)
+        return;
+    reloader->seen = seen;
+    char **paths = script_paths(directory, &err);
+    if (!paths) { /* in the middle of an exchange, or gone for good: nothing is stopped for that */
+        log_warn(reloader->options.log, NULL, "%s", err.text);
+        return;
+    }
+    for (size_t i = 0; paths[i]; i++)
+        look_at(reloader, paths[i]);
+    stop_removed(reloader, paths);
+    script_paths_free(paths);
+}
+
+void reloader_look(struct reloader *reloader)
+{
+    reloader->seen = 0;
+    if (!reloader->stopped)
+        timer_set(reloader->options.reactor, &reloader->look, 0);
+}
+
+void reloader_left(struct reloader *reloader, const char *handler_name)
+{
+    struct handler *handler = map_get(&reloader->handlers, handler_name);
+    if (!handler || !handler->leaving || --handler->leaving)
+        return;
+    log_info(reloader->options.log, NULL, "handler %s has stopped", handler_name);
+    map_remove(&reloader->handlers, handler_name);
+    handler_free(handler);
+    reloader_look(reloader); /* it may be back, or on another stream */
+}
+
+/* ---- life ---- */
+
+static void on_committed(void *user, const struct err *err)
+{
+    (void)user;
+    (void)err;
+}
+
+static void put_version(struct reloader *reloader, const struct script *script)
+{
+    struct store_batch *batch = store_batch_new();
+    store_put_handler(batch, &(struct store_handler){
+                                 .handler = script_name(script),
+                                 .version = script_version(script),
+                                 .loaded_ms = clock_wall_ms(reactor_clock(reloader->options.reactor)),
+                             });
+    store_commit(reloader->options.store, batch, on_committed, NULL);
+}
+
+static void on_inotify(void *user)
+{
+    struct reloader *reloader = user;
+    char events[4096];
+    while (read(reloader->inotify_fd, events, sizeof events) > 0)
+        ; /* what exactly happened does not matter */
+    if (!reloader->stopped)
+        timer_set(reloader->options.reactor, &reloader->look, SETTLE_MS);
+}
+
+struct reloader *reloader_new(const struct reloader_options *options)
+{
+    struct reloader *reloader = mem_zero(sizeof *reloader);
+    reloader->options = *options;
+    list_init(&reloader->joining);
+    reloader->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (reloader->inotify_fd >= 0)
+        reloader->watch = reactor_watch(options->reactor, reloader->inotify_fd, POLLIN, on_inotify, reloader);
+    else
+        log_warn(options->log, NULL, "inotify is not to be had; scripts are looked at every %d s",
+                 LOOK_EVERY_MS / 1000);
+    timer_init(&reloader->look, look, reloader);
+    timer_set(options->reactor, &reloader->look, 0);
+    return reloader;
+}
+
+void reloader_stop(struct reloader *reloader)
+{
+    reloader->stopped = true;
+    timer_stop(reloader->options.reactor, &reloader->look);
+}
+
+void reloader_free(struct reloader *reloader)
+{
+    struct joining *joining;
+    size_t at = 0;
+    if (!reloader)
+        return;
+    timer_stop(reloader->options.reactor, &reloader->look);
+    watch_free(reloader->watch);
+    if (reloader->inotify_fd >= 0)
+        close(reloader->inotify_fd);
+    list_each(joining, &reloader->joining, struct joining, link)
+        joining_free(joining);
+    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
+        handler_free(handler);
+    map_fini(&reloader->handlers);
+    store_snapshot_free(reloader->snapshot);
+    free(reloader);
+}

@@ -1,0 +1,41 @@
+/* reloader.h: keeps the running handlers what the scripts directory says.
+ *
+ * A changed script is compiled first; when that fails the old version goes on and the error is logged. A new
+ * file becomes a handler, a removed one drains and stops. inotify tells when to look (the directory, lib/
+ * under it, and where the directory itself is linked from); a look every few seconds finds what inotify
+ * cannot see. */
+#ifndef TIDEMILL_CORE_RELOADER_H
+#define TIDEMILL_CORE_RELOADER_H
+
+#include "core/stream_supervisor.h"
+
+struct reloader;
+
+struct reloader_options {
+    const struct config *config; /* must stay */
+    struct log *log;
+    struct reactor *reactor;
+    struct store *store;
+    struct worker **workers; /* must stay */
+    size_t worker_count;
+    struct stream_supervisor **supervisors; /* must stay */
+    size_t supervisor_count;
+};
+
+/* With its handlers running (see reloader_running) it watches from the first turn on. */
+struct reloader *reloader_new(const struct reloader_options *options);
+void reloader_free(struct reloader *reloader);
+
+/* A handler that runs already. */
+void reloader_running(struct reloader *reloader, const char *path, const struct script *script);
+
+/* Look now. */
+void reloader_look(struct reloader *reloader);
+
+/* Do nothing any more: the host stops. */
+void reloader_stop(struct reloader *reloader);
+
+/* A worker has let go of a removed handler. */
+void reloader_left(struct reloader *reloader, const char *handler);
+
+#endif
