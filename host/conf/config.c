@@ -78,6 +78,7 @@ static const struct setting handler_table[] = {
     {"timeout", SETTING_DURATION, offsetof(struct handler_settings, timeout_ms), 1, DAY_MS, NULL},
     {"cpu_limit", SETTING_DURATION, offsetof(struct handler_settings, cpu_limit_ms), 1, HOUR_MS, NULL},
     {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
+    {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };
 
@@ -113,6 +114,7 @@ void handler_settings_fini(struct handler_settings *settings)
 {
     free(settings->stream);
     free(settings->on_failure);
+    free(settings->allow_hosts);
     settings->stream = settings->on_failure = NULL;
 }
 

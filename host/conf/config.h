@@ -65,6 +65,7 @@ struct handler_settings {
     int64_t timeout_ms;
     int64_t cpu_limit_ms;
     int64_t memory_bytes;
+    char *allow_hosts; /* where tidemill.http may go; NULL: anywhere */
 };
 
 struct config_pair {

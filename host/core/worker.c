@@ -338,6 +338,7 @@ static struct script *load_script(struct worker *worker, const char *path, struc
             .config = worker->options.config,
             .reactor = worker->reactor,
             .aws = worker->client,
+            .transport = worker->transport,
             .log = worker->options.log,
         },
         problems);

@@ -25,6 +25,7 @@ struct transport_request {
     int64_t connect_timeout_ms; /* 0: what the whole has */
     size_t response_max;        /* a larger body is an error; 0: 64 MiB */
     bool direct;                /* never through a proxy: link-local endpoints */
+    bool http2;                 /* where the server offers it */
 };
 
 struct transport_response {

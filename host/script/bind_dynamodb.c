@@ -157,9 +157,8 @@ static int raw_call(lua_State *L)
     struct buf *body = script_buf(L);
     if (!value_write_json(L, 2, body, &err))
         return luaL_error(L, "%s: %s", operation, err.text);
-    struct aws_request request = {.service = AWS_DYNAMODB, .operation = operation, .body = *body};
-    *body = BUF_INIT;
-    return script_wait_aws(L, &request, after_call);
+    struct aws_request request = {.service = AWS_DYNAMODB, .operation = operation};
+    return script_wait_aws(L, &request, body, after_call);
 }
 
 static int raw_token(lua_State *L)

@@ -46,9 +46,11 @@ struct invocation {
     const struct record *record;
     const struct script_source *source;
     int64_t attempt;
-    uint64_t serial; /* grows with each use: Lua's view of an earlier record is no longer good */
-    bool waiting;    /* a yield that the host understands */
-    struct aws_call *call;
+    uint64_t serial;       /* grows with each use: Lua's view of an earlier record is no longer good */
+    bool waiting;          /* a yield that the host understands */
+    struct aws_call *call; /* what it waits for: one of these three */
+    struct transport_call *http;
+    struct timer sleep;
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;
     int64_t cpu_left_ms;
@@ -63,8 +65,13 @@ struct script *script_of(lua_State *L);
 void script_add_file(struct script *script, const char *path, const char *text, size_t size);
 
 /* Suspend the running invocation until its call ends; then `after` continues with invocation->response or
- * ->err. Raises where nothing can wait (while the script loads). Use as `return script_wait(...)`. */
-int script_wait_aws(lua_State *L, struct aws_request *request, lua_KFunction after);
+ * ->err. `body` (of Lua's) is taken. Raises where nothing can wait (while the script loads). Use as `return
+ * script_wait(...)`. */
+int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after);
+
+/* The same for an HTTP request, whose body must stay on the coroutine's stack, and for time. */
+int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after);
+int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after);
 
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);
@@ -90,6 +97,9 @@ int bind_json(lua_State *L);
 int bind_log(lua_State *L);
 int bind_config(lua_State *L);
 int bind_pattern(lua_State *L);
+int bind_http(lua_State *L);
+int bind_time(lua_State *L);
+int bind_crypto(lua_State *L);
 
 /* bind_log.c: print */
 int bind_print(lua_State *L);

@@ -16,12 +16,14 @@
 
 EMBED(library_tidemill, "lua/tidemill.lua");
 EMBED(library_dynamodb, "lua/tidemill/dynamodb.lua");
+EMBED(library_http, "lua/tidemill/http.lua");
 
 static const struct {
     const char *module, *start, *end;
 } modules[] = {
     {"tidemill", library_tidemill_start, library_tidemill_end},
     {"tidemill.dynamodb", library_dynamodb_start, library_dynamodb_end},
+    {"tidemill.http", library_http_start, library_http_end},
 };
 
 const char *library_text(const char *module, size_t *size)

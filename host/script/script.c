@@ -219,9 +219,10 @@ static void read_setting(struct loading *loading, lua_State *L, const char *name
 
 static void unknown_member(struct loading *loading, const char *name)
 {
-    static const char *const known[] = {
-        "stream",  "filter",  "on_insert", "on_modify",  "on_remove", "on_record", "ordering", "concurrency",
-        "retries", "backoff", "max_age",   "on_failure", "timeout",   "cpu_limit", "memory",   NULL};
+    static const char *const known[] = {"stream",      "filter",     "on_insert",   "on_modify", "on_remove",
+                                        "on_record",   "ordering",   "concurrency", "retries",   "backoff",
+                                        "max_age",     "on_failure", "timeout",     "cpu_limit", "memory",
+                                        "allow_hosts", NULL};
     const char *meant = nearest_name(name, known);
     char *sentence =
         strcmp(name, "on_batch") == 0
@@ -616,13 +617,24 @@ static void on_answer(void *user, struct transport_response *response, const str
     go_on(invocation);
 }
 
+/* Whatever it waits for is not waited for any longer. */
+static void stop_waiting(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    aws_cancel(invocation->call);
+    invocation->call = NULL;
+    if (invocation->http)
+        transport_cancel(script->options.transport, invocation->http);
+    invocation->http = NULL;
+    timer_stop(script->options.reactor, &invocation->sleep);
+}
+
 static void on_limit(void *user)
 {
     struct invocation *invocation = user;
     struct script_error error = {0};
     char line[512];
-    aws_cancel(invocation->call);
-    invocation->call = NULL;
+    stop_waiting(invocation);
     find_line(invocation->co, line, sizeof line);
     error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
     error.traceback = mem_string("");
@@ -630,23 +642,59 @@ static void on_limit(void *user)
     finish(invocation, SCRIPT_RAISED, &error);
 }
 
-int script_wait_aws(lua_State *L, struct aws_request *request, lua_KFunction after)
+/* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
+ * the first wait. */
+static struct invocation *begin_wait(lua_State *L)
 {
     struct script *script = script_of(L);
     struct invocation *invocation = script->current;
-    if (!invocation || !script->options.aws || !lua_isyieldable(L)) {
-        buf_fini(&request->body);
-        return luaL_error(L, invocation
-                                 ? "a call cannot wait here (inside a sort, a gsub or a metamethod of C)"
-                                 : "calls can be made only while a record is handled, not while the "
-                                   "script loads");
-    }
+    if (!invocation || !script->options.aws)
+        luaL_error(L, "calls can be made only while a record is handled, not while the script loads");
+    if (!lua_isyieldable(L))
+        luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
     if (!timer_is_set(&invocation->limit)) {
         timer_init(&invocation->limit, on_limit, invocation);
         timer_set(script->options.reactor, &invocation->limit, script->settings.timeout_ms);
     }
     invocation->waiting = true;
-    invocation->call = aws_send(script->options.aws, request, on_answer, invocation);
+    return invocation;
+}
+
+int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    request->body = *body; /* not before: what raises must not lose it */
+    *body = BUF_INIT;
+    invocation->call = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+static void on_http(void *user, struct transport_response *response, const struct err *err)
+{
+    struct invocation *invocation = user;
+    invocation->http = NULL;
+    invocation->response = response;
+    invocation->err = err;
+    go_on(invocation);
+}
+
+int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+static void on_slept(void *user)
+{
+    go_on(user);
+}
+
+int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    timer_init(&invocation->sleep, on_slept, invocation);
+    timer_set(script_of(L)->options.reactor, &invocation->sleep, ms);
     return lua_yieldk(L, 0, 0, after);
 }
 
@@ -701,8 +749,7 @@ enum script_result script_run(struct script *script, const struct record *record
 
 void script_cancel(struct invocation *invocation)
 {
-    aws_cancel(invocation->call);
-    invocation->call = NULL;
+    stop_waiting(invocation);
     lua_resetthread(invocation->co);
     put_idle(invocation);
 }

@@ -12,6 +12,7 @@
 #include "base/problems.h"
 #include "conf/config.h"
 #include "net/reactor.h"
+#include "net/transport.h"
 #include "stream/page.h"
 
 struct script;
@@ -22,6 +23,7 @@ struct script_options {
     const struct config *config; /* its [handler] section, if any; must stay */
     struct reactor *reactor;     /* this and `aws` may be NULL for a script that is only checked */
     struct aws_client *aws;
+    struct transport *transport; /* for tidemill.http; NULL like `aws` */
     struct log *log;
 };
 

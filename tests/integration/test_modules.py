@@ -1,0 +1,173 @@
+"""The modules beside DynamoDB: http, time, crypto, pattern."""
+import http.server
+import json
+import threading
+import time
+
+import pytest
+from test_handlers import dead_letters, run_once
+from conftest import wait_until
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Answers as its path says."""
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_any(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path, dict(self.headers), body))
+        if self.path == "/slow":
+            self.server.release.wait(30)
+            self.answer(200)
+        elif self.path == "/cut":
+            self.connection.close()
+        elif self.path == "/moved":
+            self.answer(302, Location="/echo")
+        elif self.path == "/loop":
+            self.answer(302, Location="/loop")
+        elif self.path == "/large":
+            self.answer(200, b"x" * 100000)
+        elif self.path.startswith("/status/"):
+            self.answer(int(self.path[8:]), b"" if self.path.endswith("204") else b"as asked")
+        else:
+            shown = {"method": self.command, "path": self.path, "body": body.decode("latin-1"),
+                     "headers": {name.lower(): value for name, value in self.headers.items()}}
+            self.answer(200, json.dumps(shown).encode(), X_Twice="a", Content_Type="application/json")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def service():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.daemon_threads = True
+    server.seen, server.release = [], threading.Event()
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.release.set()
+    server.shutdown()
+
+
+def test_http_requests(deployment, dynamodb, name, service):
+    run_once(deployment, dynamodb, name, f"""
+    local http, url = require "tidemill.http", {service.url!r}
+    local answer = http.get(url .. "/a?b=c")
+    same(answer.status, 200); same(answer.headers["x-twice"], "a"); assert(answer:ok())
+    same(answer:json().method, "GET"); same(answer:json().path, "/a?b=c")
+    same(answer:json().headers["user-agent"], "tidemill")
+    answer = http.post(url, {{ json = {{ n = 1 }}, headers = {{ ["X-Key"] = "k" }}, idempotency_key = "once" }}):json()
+    same(answer.body, '{{"n":1}}'); same(answer.headers["content-type"], "application/json")
+    same(answer.headers["x-key"], "k"); same(answer.headers["idempotency-key"], "once")
+    same(http.put(url, {{ body = "bytes\\0\\255" }}):json().body, "bytes\\0\\195\\191")
+    same(http.delete(url .. "/x"):json().method, "DELETE")
+    same(http.patch(url, {{ body = "" }}):json().method, "PATCH")
+    same(http.request{{ url = url .. "/status/503" }}.status, 503)
+    same(http.get(url .. "/status/204").body, "")
+    same(http.get(url .. "/moved").status, 302)
+    same(http.get(url .. "/moved", {{ redirects = 1 }}):json().path, "/echo")
+    local ok, err = pcall(http.get, url .. "/loop", {{ redirects = 3 }})
+    assert(not ok and tostring(err):find("too many redirects"), err)
+    ok, err = pcall(http.get, url .. "/cut"); same(ok, false); same(err.code, "NetworkError")
+    ok, err = pcall(http.get, url .. "/slow", {{ timeout = 0.2 }}); same(err.code, "Timeout")
+    ok, err = pcall(http.get, url .. "/large", {{ max_bytes = 1000 }}); same(err.code, "TooLarge")
+    ok, err = pcall(http.get, "file:///etc/passwd"); assert(tostring(err):find("only http and https"), err)
+    ok, err = pcall(http.get, "http://user@host/"); assert(tostring(err):find("must not carry a user"), err)
+    ok, err = pcall(http.get, url, {{ headers = {{ A = "x\\r\\nB: y" }} }}); assert(tostring(err):find("line break"), err)
+    ok, err = pcall(http.get, url, {{ tiemout = 1 }}); assert(tostring(err):find("unknown option 'tiemout'"), err)
+    """)
+    assert service.seen
+
+
+def test_allow_hosts_limits_where_calls_go(deployment, dynamodb, name, service):
+    run_once(deployment, dynamodb, name, f"""
+    local http = require "tidemill.http"
+    same(http.get({service.url!r}).status, 200)
+    for _, url in ipairs{{"http://example.com/", "http://127.0.0.1.example.com/", "http://10.0.0.1/", "http://api.other/"}} do
+      local ok, err = pcall(http.get, url)
+      assert(not ok and tostring(err):find("is not in allow_hosts"), err)
+    end
+    """, settings="allow_hosts = 127.0.0.1, *.example.org")
+
+
+def test_a_slow_service_ends_in_the_handlers_timeout(deployment, dynamodb, name, service):
+    run_once(deployment, dynamodb, name, f"""
+    require("tidemill.http").get({service.url!r} .. "/slow", {{ timeout = 20 }})
+    """, settings="timeout = 300ms", done="kept as a dead letter")
+    letter, = wait_until(lambda: dead_letters(deployment), "the dead letter is there")
+    assert "scripts/h.lua:15: the handler took longer than its timeout" in letter["error"]
+
+
+def test_time_and_crypto(deployment, dynamodb, name):
+    run_once(deployment, dynamodb, name, """
+    local time, crypto = require "tidemill.time", require "tidemill.crypto"
+    local before = time.now()
+    time.sleep(0.15)
+    local slept = time.now() - before
+    assert(slept >= 0.14, slept)
+    same(time.iso8601(1769903999.123), "2026-01-31T23:59:59.123Z")
+    same(time.parse("2026-01-31T23:59:59.500Z"), 1769903999.5)
+    assert(not pcall(time.parse, "soon"))
+    same(crypto.hex(crypto.sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    same(crypto.hex(crypto.hmac("key", "The quick brown fox jumps over the lazy dog")),
+      "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8")
+    same(crypto.base64("any carnal pleas"), "YW55IGNhcm5hbCBwbGVhcw=="); same(crypto.unbase64("YW55IGNhcm5hbCBwbGVhcw=="), "any carnal pleas")
+    same(crypto.base64(""), ""); same(crypto.unbase64(""), "")
+    same(crypto.unhex("00ff10"), "\\0\\255\\16")
+    assert(not pcall(crypto.unhex, "0g")); assert(not pcall(crypto.unbase64, "a"))
+    assert(crypto.uuid():match("^%x+-%x+-4%x+-[89ab]%x+-%x+$")); assert(crypto.uuid() ~= crypto.uuid())
+    assert(crypto.equal("a", "a") and not crypto.equal("a", "b") and not crypto.equal("a", "aa"))
+    """)
+
+
+def test_patterns_in_lua(deployment, dynamodb, name):
+    run_once(deployment, dynamodb, name, """
+    local pattern = require "tidemill.pattern"
+    local order = pattern.compile{ pk = {{ prefix = "OID#" }}, total = {{ numeric = {">=", 100} }} }
+    same(order{ pk = "OID#1", total = 150 }, true)
+    same(order{ pk = "OID#1", total = 50 }, false)
+    same(order(record.new), true)
+    same(pattern.compile('{"eventName":["INSERT"]}')(record), true)
+    same(pattern.compile{ dynamodb = { NewImage = { total = { N = {{ numeric = {"<", 50} }} } } } }(record), false)
+    local ok, err = pcall(pattern.compile, { a = {{ like = "x" }} })
+    assert(not ok and err:find("a%[0%]%.like: is not an operator"), err)
+    """, item={"id": {"S": "a"}, "pk": {"S": "OID#7"}, "total": {"N": "120"}})
+
+
+def test_filters_keep_records_from_the_handler(deployment, dynamodb, name):
+    table = dynamodb.table(name())
+    deployment.script("h", """
+local log = require "tidemill.log"
+return {
+  stream = "s", filter = { eventName = { "INSERT" }, dynamodb = { NewImage = { n = { N = {{ numeric = {"<", 3} }} } } } },
+  on_record = function(record) log.info("saw", { n = record.new.n }) end,
+}""")
+    deployment.stream(table)
+    for n in (5, 1, 3, 2):
+        dynamodb.client.put_item(TableName=table, Item={"id": {"S": f"i{n}"}, "n": {"N": str(n)}})
+    host = deployment.start()
+    wait_until(deployment.settled, "all records are settled, handled or not")
+    assert sorted(fields["n"] for fields in host.fields("saw")) == [1, 2]
+    assert host.stop() == 0
+
+
+def test_check_warns_of_what_is_probably_not_meant(deployment):
+    deployment.script("never", 'return { stream = "s", filter = { eventName = { "UPDATE" } }, on_record = print }')
+    deployment.script("loops", 'require "tidemill.dynamodb"\nreturn { stream = "s", on_record = function() '
+                               'require("tidemill.dynamodb").put("Orders", {}) end }')
+    deployment.stream("Orders")
+    done = deployment.run("check")
+    assert done.returncode == 0
+    assert "warning: scripts/never.lua: filter: eventName: eventName is INSERT, MODIFY or REMOVE" in done.stderr
+    assert "warning: scripts/loops.lua: the handler seems to write to the table whose stream it reads" in done.stderr
