@@ -46,7 +46,7 @@ $(BUILD)/tidemill: $(OBJECTS)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -DTIDEMILL_LUA='"$(PREFIX)/share/tidemill/lua"' -MMD -MP -c -o $@ $<
 
 # The Lua part of the library is carried inside the binary.
 $(BUILD)/host/script/library.o: $(LUA)
@@ -158,6 +158,7 @@ install: all
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/tidemill/scripts $(DESTDIR)$(PREFIX)/share/tidemill/examples
 	@install -m 755 $(BUILD)/tidemill $(DESTDIR)$(PREFIX)/bin/tidemill
 	@install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/tidemill/scripts
+	@cp -R lua $(DESTDIR)$(PREFIX)/share/tidemill/
 	@cp -R examples/. $(DESTDIR)$(PREFIX)/share/tidemill/examples
 
 uninstall:

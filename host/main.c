@@ -4,14 +4,14 @@
 
 #include "cmd/cmd.h"
 
-static const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_status};
+static const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_invoke, &cmd_status, &cmd_init};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
 static void print_usage(FILE *out)
 {
     fputs("usage: tidemill COMMAND [...]\n\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  tidemill %-8s %-24s %s\n", commands[i]->name, commands[i]->arguments,
+        fprintf(out, "  tidemill %-8s %-40s %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->summary);
     fputs("  tidemill --version | --help | help COMMAND\n\n"
           "-c FILE is the INI; by default ./tidemill.ini, then /etc/tidemill/tidemill.ini.\n"

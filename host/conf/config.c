@@ -411,6 +411,14 @@ static void set_defaults(struct config *config)
     config->aws = (struct config_aws){.connections = 64, .call_timeout_ms = 30 * SECOND_MS};
 }
 
+struct config *config_empty(void)
+{
+    struct config *config = mem_zero(sizeof *config);
+    config->path = mem_string("");
+    set_defaults(config);
+    return config;
+}
+
 struct config *config_load(const char *path, struct problems *problems)
 {
     struct config *config = mem_zero(sizeof *config);

@@ -95,6 +95,9 @@ struct config {
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
  * checked. Never NULL; usable only when no problem was added. */
 struct config *config_load(const char *path, struct problems *problems);
+
+/* Only the defaults, of no file (its path is ""). */
+struct config *config_empty(void);
 void config_free(struct config *config);
 
 const struct config_stream *config_stream(const struct config *config, const char *name);

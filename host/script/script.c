@@ -648,8 +648,10 @@ static struct invocation *begin_wait(lua_State *L)
 {
     struct script *script = script_of(L);
     struct invocation *invocation = script->current;
-    if (!invocation || !script->options.aws)
+    if (!invocation || !script->options.aws) {
         luaL_error(L, "calls can be made only while a record is handled, not while the script loads");
+        return NULL; /* luaL_error does not come back */
+    }
     if (!lua_isyieldable(L))
         luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
     if (!timer_is_set(&invocation->limit)) {

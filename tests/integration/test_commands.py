@@ -131,3 +131,67 @@ def test_status_beside_a_running_host(deployment, dynamodb, name):
     assert "HANDLER" in text and row["shard"] in text and row["sequence"] in text
     assert host.stop() == 0
     assert json.loads(deployment.run("status", "--json").stdout)["checkpoints"]
+
+
+UNCLEAN_EVENT = {"Records": [{
+    "eventID": "example", "eventName": "MODIFY", "eventVersion": "1.0", "eventSource": "aws:dynamodb",
+    "dynamodb": {"Keys": {"id": {"S": "a"}}, "OldImage": {"id": {"S": "a"}, "n": {"N": "1"}},
+                 "NewImage": {"id": {"S": "a"}, "n": {"N": "2"}}, "SequenceNumber": "example",
+                 "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    "userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"},
+    "eventSourceARN": "event:source:ARN"}]}
+
+
+def test_invoke_runs_a_handler_on_an_event_that_somebody_pasted(deployment):
+    (deployment.directory / "event.json").write_text(json.dumps(UNCLEAN_EVENT))
+    deployment.script("h", """
+local dynamodb, http = require "tidemill.dynamodb", require "tidemill.http"
+return { stream = "s", on_modify = function(record)
+  assert(record.expired and record.sequence == "example" and record.time == 0 and record.table == "event:source:ARN")
+  assert(record.raw.userIdentity.type == "Service" and record:changed("n"))
+  dynamodb.put("T", { id = record.id, n = record.new.n })
+  http.post("https://example.com/hook", { json = { n = record.new.n }, headers = { Authorization = "s3cr3t" } })
+end }""")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del deployment.environment[name]
+    done = deployment.run("invoke", "scripts/h.lua", "event.json", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "MODIFY example\n" in done.stdout and "1 record, 0 failed" in done.stdout
+    assert "would call PutItem" in done.stdout and '"n":{"N":"2"}' in done.stdout
+    assert 'would send POST https://example.com/hook {"n":2}' in done.stdout and "s3cr3t" not in done.stdout
+    deployment.environment["AWS_REGION"] = "eu-west-1"
+    deployment.script("fails", 'return { stream = "s", on_record = function() error("no good") end }')
+    done = deployment.run("invoke", "scripts/fails.lua", "event.json")
+    assert done.returncode == 1 and "scripts/fails.lua:1: no good" in done.stderr and "traceback" in done.stderr
+    deployment.script("other", 'return { stream = "s", on_insert = function() end }')
+    assert "left out" in deployment.run("invoke", "scripts/other.lua", "event.json").stdout
+    (deployment.directory / "wrong.json").write_text('{"Records": [{"eventName": "MODIFY"}]}')
+    done = deployment.run("invoke", "scripts/h.lua", "wrong.json")
+    assert done.returncode == 1 and "wrong.json: record 0 of the page lacks" in done.stderr
+
+
+def test_invoke_makes_real_calls_without_dry_run(deployment, dynamodb, name):
+    table = dynamodb.table(name(), stream=False)
+    (deployment.directory / "event.json").write_text(json.dumps(UNCLEAN_EVENT))
+    deployment.script("h", """
+return { stream = "s", on_modify = function(record)
+  require("tidemill.dynamodb").put(require("tidemill.config").copies, record.new)
+end }""")
+    deployment.stream("T", f"[handler h]\ncopies = {table}")
+    done = deployment.run("invoke", "scripts/h.lua", "event.json")
+    assert done.returncode == 0, done.stderr
+    assert dynamodb.client.get_item(TableName=table, Key={"id": {"S": "a"}})["Item"]["n"] == {"N": "2"}
+
+
+def test_init_writes_a_deployment_that_works_and_never_overwrites(deployment):
+    made = deployment.run("init", "new")
+    assert made.returncode == 0 and "tidemill.ini" in made.stdout
+    root = deployment.directory / "new"
+    assert deployment.run("check", "-c", "new/tidemill.ini").returncode == 0
+    done = deployment.run("invoke", "new/scripts/orders.lua", "new/events/insert.json", "-c", "new/tidemill.ini", "--dry-run")
+    assert done.returncode == 0 and "1 record, 0 failed" in done.stdout
+    assert "tidemill/lua" in (root / ".luarc.json").read_text()
+    (root / "tidemill.ini").write_text("mine")
+    again = deployment.run("init", "new")
+    assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
+    assert (root / "tidemill.ini").read_text() == "mine"

@@ -1,8 +1,8 @@
 """The modules beside DynamoDB: http, time, crypto, pattern."""
 import http.server
 import json
+import socket
 import threading
-import time
 
 import pytest
 from test_handlers import dead_letters, run_once
@@ -28,7 +28,8 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.server.release.wait(30)
             self.answer(200)
         elif self.path == "/cut":
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
         elif self.path == "/moved":
             self.answer(302, Location="/echo")
         elif self.path == "/loop":

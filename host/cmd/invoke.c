@@ -1,0 +1,235 @@
+/* invoke.c: tidemill invoke: one handler on one event, as Lambda's test button does. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cmd/cmd.h"
+#include "core/generation.h"
+#include "net/transport_curl.h"
+#include "net/transport_dry.h"
+#include "script/script.h"
+
+#define EVENT_BYTES_MAX (64u << 20)
+
+struct arguments {
+    const char *script, *event, *config_path;
+    bool dry_run;
+};
+
+struct invoking {
+    struct arguments arguments;
+    struct config *config;
+    struct clock clock;
+    struct log *log;
+    struct reactor *reactor;
+    struct transport *transport;
+    struct aws_client *aws;
+    struct script *script;
+    bool done;
+    enum script_result result;
+    struct script_error error;
+};
+
+static bool read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--dry-run") == 0)
+            arguments->dry_run = true;
+        else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
+            arguments->config_path = argv[++i];
+        else if (argv[i][0] != '-' && !arguments->script)
+            arguments->script = argv[i];
+        else if (argv[i][0] != '-' && !arguments->event)
+            arguments->event = argv[i];
+        else {
+            cmd_complain("invoke: unexpected argument %s (see tidemill help invoke)", argv[i]);
+            return false;
+        }
+    }
+    if (!arguments->event)
+        cmd_complain("invoke: a script and an event file are needed (see tidemill help invoke)");
+    return arguments->event != NULL;
+}
+
+/* A secret may stand in a header, so only the kind of call and its body are shown. */
+static void tell_request(void *user, const struct transport_request *request)
+{
+    const char *operation = NULL;
+    (void)user;
+    for (size_t i = 0; request->headers && request->headers[i]; i++)
+        if (strncmp(request->headers[i], "X-Amz-Target: ", 14) == 0)
+            operation = strchr(request->headers[i], '.');
+    if (operation)
+        printf("  would call %s %.*s\n", operation + 1, (int)request->body_size,
+               request->body ? request->body : "");
+    else
+        printf("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
+               request->body ? request->body : "");
+}
+
+/* Nothing is sent, so any key and any region do. */
+static void pretend_credentials(void)
+{
+    setenv("AWS_ACCESS_KEY_ID", "dry-run", 0);
+    setenv("AWS_SECRET_ACCESS_KEY", "dry-run", 0);
+    setenv("AWS_REGION", "us-east-1", 0);
+}
+
+static bool set_up(struct invoking *invoking, struct err *err)
+{
+    const struct config_aws *aws = &invoking->config->aws;
+    invoking->clock = clock_system();
+    invoking->log = log_new(STDERR_FILENO, (enum log_format)invoking->config->host.log_format, LOG_INFO,
+                            &invoking->clock);
+    log_set_level(invoking->log, LOG_INFO);
+    invoking->reactor = reactor_new(&invoking->clock);
+    if (invoking->arguments.dry_run) {
+        pretend_credentials();
+        invoking->transport = transport_dry_new(invoking->reactor, tell_request, NULL);
+    } else {
+        invoking->transport = transport_curl_new(
+            invoking->reactor, &(struct transport_curl_options){
+                                   .connections = (long)aws->connections,
+                                   .ca_bundle = aws->ca_bundle ? aws->ca_bundle : getenv("AWS_CA_BUNDLE"),
+                               });
+    }
+    invoking->aws = aws_client_new(invoking->reactor, invoking->transport, aws, invoking->log, err);
+    return invoking->aws != NULL;
+}
+
+static bool load_script(struct invoking *invoking)
+{
+    struct problems problems = PROBLEMS_INIT;
+    invoking->script = script_load(
+        &(struct script_options){
+            .path = invoking->arguments.script,
+            .config = *invoking->config->path ? invoking->config : NULL,
+            .reactor = invoking->reactor,
+            .aws = invoking->aws,
+            .transport = invoking->transport,
+            .log = invoking->log,
+        },
+        &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        cmd_complain("%s", problems.lines[i]);
+    problems_fini(&problems);
+    return invoking->script != NULL;
+}
+
+static void on_done(void *user, enum script_result result, struct script_error *error)
+{
+    struct invoking *invoking = user;
+    invoking->done = true;
+    invoking->result = result;
+    invoking->error = *error;
+}
+
+/* True when the handler returned. */
+static bool run_record(struct invoking *invoking, const struct record *record)
+{
+    char *arn = json_string_dup(json_get(record->json, "eventSourceARN"));
+    char *table = table_of_arn(arn ? arn : "", NULL);
+    struct script_source source = {
+        .stream = script_settings(invoking->script)->stream,
+        .stream_arn = arn ? arn : "",
+        .table = table,
+        .shard = "shardId-invoke",
+    };
+    const char *colour = isatty(STDOUT_FILENO) ? "\033[32m" : "", *plain = *colour ? "\033[0m" : "";
+    printf("%s %s\n", record_event_name(record->event), record->sequence);
+    bool ok = true;
+    if (!script_wants(invoking->script, record, &source)) {
+        printf("  left out by the handler's functions or its filter\n");
+    } else {
+        struct invocation *invocation;
+        invoking->done = false;
+        invoking->result = script_run(invoking->script, record, &source, 1, on_done, invoking, &invocation,
+                                      &invoking->error);
+        while (invoking->result == SCRIPT_WAITING && !invoking->done)
+            reactor_turn(invoking->reactor, 10);
+        ok = invoking->result == SCRIPT_RETURNED;
+        if (ok)
+            printf("  %sreturned%s\n", colour, plain);
+        else
+            cmd_complain("%s%s\n%s", invoking->error.text,
+                         invoking->error.permanent ? " (permanent: no other attempt would be made)" : "",
+                         invoking->error.traceback);
+        script_error_fini(&invoking->error);
+    }
+    fflush(stdout);
+    free(table);
+    free(arn);
+    return ok;
+}
+
+static bool run_event(struct invoking *invoking)
+{
+    struct err err;
+    struct buf body = BUF_INIT;
+    size_t size = 0, failed = 0;
+    char *text = file_read(invoking->arguments.event, EVENT_BYTES_MAX, &size, &err);
+    struct page *page = NULL;
+    if (text) {
+        buf_add(&body, text, size);
+        page = page_read(&body, &err);
+        if (!page)
+            err_prefix(&err, "%s", invoking->arguments.event);
+        free(text);
+    }
+    if (!page) {
+        cmd_complain("%s", err.text);
+        return false;
+    }
+    for (size_t i = 0; i < page->count; i++)
+        failed += !run_record(invoking, &page->records[i]);
+    printf("%zu record%s, %zu failed\n", page->count, page->count == 1 ? "" : "s", failed);
+    page_release(page);
+    return failed == 0;
+}
+
+static void tear_down(struct invoking *invoking)
+{
+    script_release(invoking->script);
+    aws_client_free(invoking->aws);
+    transport_free(invoking->transport);
+    reactor_free(invoking->reactor);
+    log_free(invoking->log);
+    config_free(invoking->config);
+}
+
+static int run(int argc, char **argv)
+{
+    struct invoking invoking = {0};
+    struct err err;
+    if (!read_arguments(argc, argv, &invoking.arguments))
+        return EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);
+    const char *path = invoking.arguments.config_path;
+    invoking.config =
+        path || access(cmd_config_path(NULL), R_OK) == 0 ? cmd_load_config(path) : config_empty();
+    if (!invoking.config)
+        return EXIT_USAGE;
+    int status = EXIT_USAGE;
+    if (!set_up(&invoking, &err))
+        cmd_complain("%s", err.text);
+    else if (load_script(&invoking))
+        status = run_event(&invoking) ? EXIT_DONE : EXIT_FAILED;
+    tear_down(&invoking);
+    return status;
+}
+
+const struct command cmd_invoke = {
+    .name = "invoke",
+    .arguments = "SCRIPT EVENT.json [-c FILE] [--dry-run]",
+    .summary = "run one handler on one event",
+    .help =
+        "EVENT.json is what a Lambda function would get: {\"Records\": [...]}. Each record is handled once, "
+        "in\n"
+        "order. Without an INI the handler has no settings of its own. --dry-run prints every call to the\n"
+        "outside instead of making it; each is answered as a success without content.\n"
+        "Exit status 1 when a record failed.\n",
+    .run = run,
+};
