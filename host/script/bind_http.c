@@ -94,12 +94,15 @@ static void check_host(lua_State *L, const char *url)
     struct script *script = script_of(L);
     struct err err;
     char *host = url_host(url, &err);
-    if (!host)
+    if (!host) {
         luaL_error(L, "http: %s", err.text);
+        return;
+    }
     if (script->settings.allow_hosts && !url_host_listed(host, script->settings.allow_hosts)) {
         lua_pushstring(L, host);
         free(host);
         luaL_error(L, "http: %s is not in allow_hosts", lua_tostring(L, -1));
+        return;
     }
     free(host);
 }

@@ -35,6 +35,7 @@ struct script {
     size_t coroutine_count;
     size_t memory_bytes, memory_max;
     int64_t cpu_end_ms;    /* monotonic: when the running slice has used up its time */
+    bool cpu_exhausted;    /* it did: no pcall may catch what ends it */
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
 

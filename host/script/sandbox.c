@@ -61,6 +61,64 @@ static int safe_collectgarbage(lua_State *L)
     }
 }
 
+/* ---- errors: what ends a handler that used up its time passes every pcall ---- */
+
+static void pass_on_exhaustion(lua_State *L)
+{
+    if (script_of(L)->cpu_exhausted)
+        luaL_error(L, "the handler used up its cpu_limit");
+}
+
+/* `context` is how many values stand below the results. */
+static int after_pcall(lua_State *L, int status, lua_KContext context)
+{
+    if (status != LUA_OK && status != LUA_YIELD) {
+        pass_on_exhaustion(L);
+        lua_pushboolean(L, false);
+        lua_pushvalue(L, -2);
+        return 2;
+    }
+    return lua_gettop(L) - (int)context;
+}
+
+/* pcall(f, ...) */
+static int safe_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, true);
+    lua_insert(L, 1);
+    return after_pcall(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, after_pcall), 0);
+}
+
+/* xpcall(f, handler, ...) */
+static int safe_xpcall(lua_State *L)
+{
+    int arguments = lua_gettop(L) - 2;
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushboolean(L, true);
+    lua_pushvalue(L, 1);
+    lua_rotate(L, 3, 2);
+    return after_pcall(L, lua_pcallk(L, arguments, LUA_MULTRET, 2, 2, after_pcall), 2);
+}
+
+/* setmetatable without __gc: a finalizer would run outside of any invocation and its limits. */
+static int safe_setmetatable(lua_State *L)
+{
+    int type = lua_type(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    if (type == LUA_TTABLE) {
+        lua_pushliteral(L, "__gc");
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            return luaL_error(L, "a handler's metatable cannot have __gc; use <close>");
+    }
+    lua_settop(L, 2);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
 /* ---- coroutines: a wait inside a handler's own coroutine suspends the whole invocation ---- */
 
 static int resume_more(lua_State *L, int status, lua_KContext context);
@@ -81,6 +139,7 @@ static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
         lua_xmove(co, L, results);
         return results + !wrapped;
     }
+    pass_on_exhaustion(L);
     if (!wrapped) {
         lua_pushboolean(L, false);
         lua_xmove(co, L, 1);
@@ -288,6 +347,9 @@ void sandbox_open(lua_State *L)
     lua_register(L, "collectgarbage", safe_collectgarbage);
     lua_register(L, "require", safe_require);
     lua_register(L, "print", bind_print);
+    lua_register(L, "pcall", safe_pcall);
+    lua_register(L, "xpcall", safe_xpcall);
+    lua_register(L, "setmetatable", safe_setmetatable);
     set_field(L, "coroutine", "resume", coroutine_resume);
     set_field(L, "coroutine", "wrap", coroutine_wrap);
     /* The metatable of strings is shared by all code of the state. */

@@ -18,6 +18,7 @@
 #define COROUTINES_KEPT_MAX 256
 #define LOAD_MS_MAX 5000 /* for a script's main part */
 #define HOOK_INSTRUCTIONS 10000
+#define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
 
 static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
                                                            "on_record"};
@@ -55,6 +56,7 @@ static void on_count(lua_State *L, lua_Debug *activation)
     if (!script->cpu_end_ms ||
         clock_monotonic_ms(reactor_clock(script->options.reactor)) < script->cpu_end_ms)
         return;
+    script->cpu_exhausted = true;
     luaL_error(L, "the handler used up its cpu_limit");
 }
 
@@ -493,13 +495,15 @@ static void put_idle(struct invocation *invocation)
     invocation->call = NULL;
     invocation->waiting = false;
     timer_stop(script->options.reactor, &invocation->limit);
-    if (invocation->co)
-        lua_settop(invocation->co, 0);
-    if (invocation->co && script->coroutine_count > COROUTINES_KEPT_MAX) {
+    /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
+     * __close is run. */
+    if (invocation->co && (script->cpu_exhausted || script->coroutine_count > COROUTINES_KEPT_MAX)) {
         luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
         invocation->co = NULL;
         script->coroutine_count--;
     }
+    if (invocation->co)
+        lua_settop(invocation->co, 0);
     invocation->next_idle = script->idle;
     script->idle = invocation;
     script_release(script);
@@ -542,11 +546,14 @@ static void describe(struct invocation *invocation, struct script_error *error)
     *error = (struct script_error){.text = mem_string("an error without a description")};
     find_line(invocation->co, line, sizeof line);
     script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
-    script->cpu_end_ms = 0;
+    bool exhausted = script->cpu_exhausted;
+    script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + CLOSE_MS_MAX;
     lua_pushcfunction(L, describe_protected);
     lua_pushlightuserdata(L, &description);
-    lua_pcall(L, 1, 0, 0);
+    lua_pcall(L, 1, 0, 0); /* an error's __tostring is the script's code */
     lua_settop(L, top);
+    script->cpu_end_ms = 0;
+    script->cpu_exhausted = exhausted;
     script->memory_max = memory_max;
     if (!error->traceback)
         error->traceback = mem_string("");
@@ -564,6 +571,18 @@ void script_error_fini(struct script_error *error)
     *error = (struct script_error){0};
 }
 
+/* Make the coroutine fit for use again. That runs the __close of what it holds, which is the script's code
+ * too. */
+static void reset(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    if (script->cpu_exhausted)
+        return; /* see put_idle */
+    script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + CLOSE_MS_MAX;
+    lua_resetthread(invocation->co);
+    script->cpu_end_ms = 0;
+}
+
 /* Run the coroutine until it ends or waits. */
 static enum script_result advance(struct invocation *invocation, int arguments, struct script_error *error)
 {
@@ -573,6 +592,7 @@ static enum script_result advance(struct invocation *invocation, int arguments, 
     int64_t begun_ms = clock_monotonic_ms(clock);
     script->current = invocation;
     script->cpu_end_ms = begun_ms + invocation->cpu_left_ms;
+    script->cpu_exhausted = false;
     invocation->waiting = false;
     int status = lua_resume(invocation->co, script->L, arguments, &results);
     script->current = NULL;
@@ -588,7 +608,7 @@ static enum script_result advance(struct invocation *invocation, int arguments, 
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
     }
     describe(invocation, error);
-    lua_resetthread(invocation->co);
+    reset(invocation);
     return SCRIPT_RAISED;
 }
 
@@ -638,7 +658,7 @@ static void on_limit(void *user)
     find_line(invocation->co, line, sizeof line);
     error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
     error.traceback = mem_string("");
-    lua_resetthread(invocation->co);
+    reset(invocation);
     finish(invocation, SCRIPT_RAISED, &error);
 }
 
@@ -752,6 +772,6 @@ enum script_result script_run(struct script *script, const struct record *record
 void script_cancel(struct invocation *invocation)
 {
     stop_waiting(invocation);
-    lua_resetthread(invocation->co);
+    reset(invocation);
     put_idle(invocation);
 }

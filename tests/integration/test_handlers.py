@@ -290,17 +290,29 @@ return {
   on_record = function(record)
     local id = record.new.id
     if id == "cpu" then while true do end end
+    if id == "pcall" then while true do pcall(function() while true do end end) end end
+    if id == "xpcall" then while true do xpcall(function() while true do end end, print) end end
+    if id == "resume" then
+      while true do coroutine.resume(coroutine.create(function() while true do end end)) end
+    end
+    if id == "wrap" then coroutine.wrap(function() while true do pcall(error) end end)() end
+    if id == "close" then local t <close> = setmetatable({}, { __close = function() while true do end end }) error("x") end
+    if id == "both" then local t <close> = setmetatable({}, { __close = function() while true do end end }) while true do end end
+    if id == "tostring" then error(setmetatable({}, { __tostring = function() while true do end end })) end
+    if id == "rep" then ("x"):rep(1 << 40) end
     if id == "memory" then local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
     if id == "yield" then coroutine.yield() end
     log.info("ok", { id = id })
   end,
 }""")
     deployment.stream(table)
-    for item in ("cpu", "memory", "yield", "fine"):
+    bad = ("cpu", "pcall", "xpcall", "resume", "wrap", "close", "both", "tostring", "rep", "memory", "yield")
+    for item in bad + ("fine",):
         dynamodb.client.put_item(TableName=table, Item={"id": {"S": item}})
     host = deployment.start()
-    letters = wait_until(lambda: len(dead_letters(deployment)) == 3 and dead_letters(deployment), "three failed")
+    letters = wait_until(lambda: len(dead_letters(deployment)) == len(bad) and dead_letters(deployment), "they failed")
     errors = "\n".join(letter["error"] for letter in letters)
+    assert errors.count("cpu_limit") == 6, errors
     assert "cpu_limit" in errors and "not enough memory" in errors and "yielded outside of a coroutine" in errors
     wait_until(lambda: host.fields("ok") == [{"id": "fine"}], "the next record is handled")
     assert host.stop() == 0
@@ -314,6 +326,14 @@ def test_the_sandbox_is_closed(deployment, dynamodb, name):
     same(load("return 1 + 1")(), 2)
     assert(not pcall(require, "../h")); assert(not pcall(require, "os.execute"))
     assert(not pcall(setmetatable, "", {}))
+    assert(not pcall(setmetatable, {}, { __gc = print }))
+    assert(not pcall(setmetatable, setmetatable({}, { __metatable = false }), {}))
+    local ok, a, b = pcall(function(...) return ... end, 1, nil); same(ok, true); same(a, 1); same(b, nil)
+    ok, a = xpcall(function(x) error({ x }) end, function(e) return e[1] + 1 end, 4); same(ok, false); same(a, 5)
+    ok, a, b = xpcall(function(...) return select("#", ...), ... end, print, 7, 8); same(a, 2); same(b, 7)
+    ok, a = pcall(error); same(ok, false); same(a, nil)
+    same(select("#", pcall(function() end)), 1)
+    local t = { } ; same(setmetatable(t, { __index = { x = 1 } }), t); same(t.x, 1)
     """)
 
 
