@@ -68,7 +68,7 @@ static int crypto_unhex(lua_State *L)
         luaL_argcheck(L, hex_digit(text[i]) >= 0, 1, "not hex");
     char *out = luaL_buffinitsize(L, &buffer, size / 2);
     for (size_t i = 0; i < size; i += 2)
-        *out++ = (char)(hex_digit(text[i]) << 4 | hex_digit(text[i + 1]));
+        *out++ = (char)((hex_digit(text[i]) & 15) << 4 | (hex_digit(text[i + 1]) & 15));
     luaL_pushresultsize(&buffer, size / 2);
     return 1;
 }
