@@ -8,6 +8,7 @@
 struct clock {
     int64_t (*monotonic_ms)(struct clock *); /* never goes back; for delays and deadlines */
     int64_t (*wall_ms)(struct clock *);      /* since 1970; for what people and services see */
+    int64_t (*cpu_ms)(struct clock *);       /* used by the calling thread; a system call, so ask rarely */
 };
 
 /* The machine's clocks. Stateless: may be shared by all threads. */
@@ -21,6 +22,11 @@ static inline int64_t clock_monotonic_ms(struct clock *clock)
 static inline int64_t clock_wall_ms(struct clock *clock)
 {
     return clock->wall_ms(clock);
+}
+
+static inline int64_t clock_cpu_ms(struct clock *clock)
+{
+    return clock->cpu_ms(clock);
 }
 
 /* "2026-01-31T23:59:59.123Z" into `text`, which holds at least CLOCK_ISO_SIZE bytes. */

@@ -339,6 +339,7 @@ static struct script *load_script(struct worker *worker, const char *path, struc
             .reactor = worker->reactor,
             .aws = worker->client,
             .transport = worker->transport,
+            .store = worker->store,
             .log = worker->options.log,
         },
         problems);

@@ -34,7 +34,8 @@ struct script {
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count;
     size_t memory_bytes, memory_max;
-    int64_t cpu_end_ms;    /* monotonic: when the running slice has used up its time */
+    int64_t cpu_left_ms;   /* what the running code may use; 0: no limit */
+    int64_t cpu_base_ms;   /* thread's time when the hook first saw it run; -1: not yet */
     bool cpu_exhausted;    /* it did: no pcall may catch what ends it */
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
@@ -52,6 +53,7 @@ struct invocation {
     struct aws_call *call; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
+    char *stored;                        /* what the store answered, until it is taken; owned */
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;
     int64_t cpu_left_ms;
@@ -73,6 +75,14 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
 /* The same for an HTTP request, whose body must stay on the coroutine's stack, and for time. */
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after);
 int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after);
+
+/* The same for something that cannot be cancelled: `ticket` outlives the invocation. When it is over, take it
+ * back with script_ticket_take: the invocation if it still waits for this, else NULL; then script_go_on, or
+ * nothing. */
+struct ticket;
+struct ticket *script_ticket(lua_State *L);
+struct invocation *script_ticket_take(struct ticket *ticket);
+void script_go_on(struct invocation *invocation);
 
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);
@@ -98,6 +108,7 @@ int bind_json(lua_State *L);
 int bind_log(lua_State *L);
 int bind_config(lua_State *L);
 int bind_pattern(lua_State *L);
+int bind_once(lua_State *L);
 int bind_http(lua_State *L);
 int bind_time(lua_State *L);
 int bind_crypto(lua_State *L);

@@ -17,6 +17,7 @@
 EMBED(library_tidemill, "lua/tidemill.lua");
 EMBED(library_dynamodb, "lua/tidemill/dynamodb.lua");
 EMBED(library_http, "lua/tidemill/http.lua");
+EMBED(library_once, "lua/tidemill/once.lua");
 
 static const struct {
     const char *module, *start, *end;
@@ -24,6 +25,7 @@ static const struct {
     {"tidemill", library_tidemill_start, library_tidemill_end},
     {"tidemill.dynamodb", library_dynamodb_start, library_dynamodb_end},
     {"tidemill.http", library_http_start, library_http_end},
+    {"tidemill.once", library_once_start, library_once_end},
 };
 
 const char *library_text(const char *module, size_t *size)

@@ -48,13 +48,35 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
     return block;
 }
 
+/* The code that runs next may use `left_ms` of the processor. Time is looked at by the hook only, so that a
+ * handler of a few instructions costs no system call. */
+static void begin_slice(struct script *script, int64_t left_ms)
+{
+    script->cpu_left_ms = left_ms > 0 ? left_ms : 1;
+    script->cpu_base_ms = -1;
+}
+
+/* Milliseconds used, as far as the hook saw it. */
+static int64_t end_slice(struct script *script)
+{
+    int64_t used = 0;
+    if (script->cpu_base_ms >= 0)
+        used = clock_cpu_ms(reactor_clock(script->options.reactor)) - script->cpu_base_ms;
+    script->cpu_left_ms = 0;
+    return used;
+}
+
 /* A loop that never yields is stopped here. */
 static void on_count(lua_State *L, lua_Debug *activation)
 {
     struct script *script = script_of(L);
     (void)activation;
-    if (!script->cpu_end_ms ||
-        clock_monotonic_ms(reactor_clock(script->options.reactor)) < script->cpu_end_ms)
+    if (!script->cpu_left_ms)
+        return;
+    int64_t now = clock_cpu_ms(reactor_clock(script->options.reactor));
+    if (script->cpu_base_ms < 0)
+        script->cpu_base_ms = now;
+    if (now - script->cpu_base_ms < script->cpu_left_ms)
         return;
     script->cpu_exhausted = true;
     luaL_error(L, "the handler used up its cpu_limit");
@@ -290,8 +312,7 @@ static void run_file(struct loading *loading)
 {
     struct script *script = loading->script;
     lua_State *L = script->L;
-    if (script->options.reactor)
-        script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + LOAD_MS_MAX;
+    begin_slice(script, LOAD_MS_MAX);
     lua_pushcfunction(L, with_line);
     lua_pushcfunction(L, load_protected);
     lua_pushlightuserdata(L, loading);
@@ -302,7 +323,7 @@ static void run_file(struct loading *loading)
                      strstr(text ? text : "", script->path) ? "" : ": ", text ? text : "unknown error");
     }
     lua_settop(L, 0);
-    script->cpu_end_ms = 0;
+    end_slice(script);
 }
 
 /* Named in quotes in the script, or as one of its settings. */
@@ -492,6 +513,8 @@ static void put_idle(struct invocation *invocation)
 {
     struct script *script = invocation->script;
     invocation->serial++;
+    free(invocation->stored);
+    invocation->stored = NULL;
     invocation->call = NULL;
     invocation->waiting = false;
     timer_stop(script->options.reactor, &invocation->limit);
@@ -547,12 +570,12 @@ static void describe(struct invocation *invocation, struct script_error *error)
     find_line(invocation->co, line, sizeof line);
     script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
     bool exhausted = script->cpu_exhausted;
-    script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + CLOSE_MS_MAX;
+    begin_slice(script, CLOSE_MS_MAX);
     lua_pushcfunction(L, describe_protected);
     lua_pushlightuserdata(L, &description);
     lua_pcall(L, 1, 0, 0); /* an error's __tostring is the script's code */
     lua_settop(L, top);
-    script->cpu_end_ms = 0;
+    end_slice(script);
     script->cpu_exhausted = exhausted;
     script->memory_max = memory_max;
     if (!error->traceback)
@@ -578,31 +601,27 @@ static void reset(struct invocation *invocation)
     struct script *script = invocation->script;
     if (script->cpu_exhausted)
         return; /* see put_idle */
-    script->cpu_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + CLOSE_MS_MAX;
+    begin_slice(script, CLOSE_MS_MAX);
     lua_resetthread(invocation->co);
-    script->cpu_end_ms = 0;
+    end_slice(script);
 }
 
 /* Run the coroutine until it ends or waits. */
 static enum script_result advance(struct invocation *invocation, int arguments, struct script_error *error)
 {
     struct script *script = invocation->script;
-    struct clock *clock = reactor_clock(script->options.reactor);
     int results = 0;
-    int64_t begun_ms = clock_monotonic_ms(clock);
     script->current = invocation;
-    script->cpu_end_ms = begun_ms + invocation->cpu_left_ms;
+    begin_slice(script, invocation->cpu_left_ms);
     script->cpu_exhausted = false;
     invocation->waiting = false;
     int status = lua_resume(invocation->co, script->L, arguments, &results);
     script->current = NULL;
-    script->cpu_end_ms = 0;
+    invocation->cpu_left_ms -= end_slice(script);
     if (status == LUA_OK)
         return SCRIPT_RETURNED;
-    if (status == LUA_YIELD && invocation->waiting) {
-        invocation->cpu_left_ms -= clock_monotonic_ms(clock) - begun_ms;
+    if (status == LUA_YIELD && invocation->waiting)
         return SCRIPT_WAITING;
-    }
     if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
         lua_settop(invocation->co, 0);
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
@@ -705,6 +724,35 @@ int script_wait_http(lua_State *L, const struct transport_request *request, lua_
     struct invocation *invocation = begin_wait(L);
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
     return lua_yieldk(L, 0, 0, after);
+}
+
+struct ticket {
+    struct script *script; /* held: the invocation cannot go before it */
+    struct invocation *invocation;
+    uint64_t serial;
+};
+
+struct ticket *script_ticket(lua_State *L)
+{
+    struct invocation *invocation = begin_wait(L);
+    struct ticket *ticket = mem_alloc(sizeof *ticket);
+    *ticket = (struct ticket){script_hold(script_of(L)), invocation, invocation->serial};
+    return ticket;
+}
+
+struct invocation *script_ticket_take(struct ticket *ticket)
+{
+    struct invocation *invocation = ticket->invocation;
+    bool waits = invocation->serial == ticket->serial;
+    struct script *script = ticket->script;
+    free(ticket);
+    script_release(script); /* one that waits holds the script, too */
+    return waits ? invocation : NULL;
+}
+
+void script_go_on(struct invocation *invocation)
+{
+    go_on(invocation);
 }
 
 static void on_slept(void *user)

@@ -13,6 +13,7 @@
 #include "conf/config.h"
 #include "net/reactor.h"
 #include "net/transport.h"
+#include "state/store.h"
 #include "stream/page.h"
 
 struct script;
@@ -21,9 +22,10 @@ struct invocation;
 struct script_options {
     const char *path;            /* scripts/stock.lua; the handler's name is its last part without .lua */
     const struct config *config; /* its [handler] section, if any; must stay */
-    struct reactor *reactor;     /* this and `aws` may be NULL for a script that is only checked */
-    struct aws_client *aws;
+    struct reactor *reactor;
+    struct aws_client *aws;      /* NULL for a script that is only checked */
     struct transport *transport; /* for tidemill.http; NULL like `aws` */
+    struct store *store;         /* for tidemill.once; NULL like `aws` */
     struct log *log;
 };
 

@@ -106,6 +106,22 @@ void store_forget_shard(struct store_batch *batch, const char *stream_arn, const
     own(batch, &own_copy->shard);
 }
 
+void store_put_marker(struct store_batch *batch, const struct store_marker *marker)
+{
+    struct store_marker *own_copy = &add(batch, WRITE_MARKER)->marker;
+    *own_copy = *marker;
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->key);
+    if (own_copy->result)
+        own(batch, &own_copy->result);
+}
+
+void store_claim(struct store *store, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
+                 store_claim_fn *done, void *user)
+{
+    store->ops->claim(store, handler, key, now_ms, until_ms, done, user);
+}
+
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
 {
     store->ops->commit(store, batch, done, user);

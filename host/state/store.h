@@ -78,10 +78,35 @@ void store_put_handler(struct store_batch *batch, const struct store_handler *ha
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
 void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard);
 
+/* What tidemill.once remembers of a key: that it is done, with its result. A `result` of NULL forgets the
+ * key. */
+struct store_marker {
+    const char *handler, *key;
+    const char *result; /* JSON */
+    int64_t expires_ms; /* wall clock: forgotten then */
+};
+
+void store_put_marker(struct store_batch *batch, const struct store_marker *marker);
+
 /* Takes the batch. Batches become durable in the order they are handed over. `err` is NULL, or ERR_CANCELLED
  * when the store was freed first. */
 typedef void store_done_fn(void *user, const struct err *err);
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user);
+
+/* ---- claiming ---- */
+
+enum claim {
+    CLAIM_WON,  /* nobody else may, until it is done, forgotten, or the claim expires */
+    CLAIM_DONE, /* `result` is what was kept */
+    CLAIM_BUSY, /* somebody has claimed it; `expires_ms` says until when */
+};
+
+/* Claim the key for `handler` until `until_ms` (wall clock, as `now_ms`). Durable before `done`. The texts
+ * are valid during the call. On an error nothing was claimed. */
+typedef void store_claim_fn(void *user, enum claim claim, const char *result, int64_t expires_ms,
+                            const struct err *err);
+void store_claim(struct store *store, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
+                 store_claim_fn *done, void *user);
 
 /* ---- reading ---- */
 
@@ -119,6 +144,8 @@ void store_free(struct store *store);
 
 struct store_ops {
     void (*commit)(struct store *, struct store_batch *, store_done_fn *, void *user);
+    void (*claim)(struct store *, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
+                  store_claim_fn *, void *user);
     void (*load)(struct store *, store_load_fn *, void *user);
     void (*free)(struct store *);
 };
@@ -135,6 +162,7 @@ enum store_write_kind {
     WRITE_HANDLER,
     WRITE_SHARD,
     WRITE_FORGET_SHARD,
+    WRITE_MARKER,
 };
 
 struct store_write {
@@ -147,6 +175,7 @@ struct store_write {
         struct store_event event;
         struct store_handler handler;
         struct store_shard shard;
+        struct store_marker marker;
     };
 };
 

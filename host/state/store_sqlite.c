@@ -19,6 +19,7 @@
 #define RETRY_MS 1000
 #define EVENTS_MAX 100
 #define EVENTS_KEPT 10000
+#define CLAIMS_BETWEEN_SWEEPS 500
 
 static const char schema[] =
     "CREATE TABLE checkpoints (grp TEXT NOT NULL, handler TEXT NOT NULL, stream_arn TEXT NOT NULL,"
@@ -36,6 +37,9 @@ static const char schema[] =
     " to_sequence TEXT NOT NULL, text TEXT NOT NULL, time_ms INTEGER NOT NULL);"
     "CREATE TABLE handlers (grp TEXT NOT NULL, handler TEXT NOT NULL, version TEXT NOT NULL,"
     " loaded_ms INTEGER NOT NULL, PRIMARY KEY (grp, handler)) WITHOUT ROWID;"
+    "CREATE TABLE markers (grp TEXT NOT NULL, handler TEXT NOT NULL, key TEXT NOT NULL, done INTEGER NOT "
+    "NULL,"
+    " result TEXT NOT NULL, expires_ms INTEGER NOT NULL, PRIMARY KEY (grp, handler, key)) WITHOUT ROWID;"
     "CREATE TABLE shards (grp TEXT NOT NULL, stream_arn TEXT NOT NULL, shard TEXT NOT NULL,"
     " get_records_calls INTEGER NOT NULL, records INTEGER NOT NULL, read_ms INTEGER NOT NULL,"
     " caught_up_ms INTEGER NOT NULL, PRIMARY KEY (grp, stream_arn, shard)) WITHOUT ROWID;";
@@ -48,6 +52,10 @@ enum statement {
     TRIM_EVENTS,
     PUT_HANDLER,
     PUT_SHARD,
+    PUT_MARKER,
+    FORGET_MARKER,
+    FORGET_EXPIRED,
+    GET_MARKER,
     FORGET_CHECKPOINTS,
     FORGET_SHARD,
     GET_CHECKPOINTS,
@@ -69,6 +77,11 @@ static const char *const statements[STATEMENT_COUNT] = {
     [TRIM_EVENTS] = "DELETE FROM events WHERE grp = ?1 AND id <= (SELECT max(id) FROM events) - ?2",
     [PUT_HANDLER] = "INSERT OR REPLACE INTO handlers VALUES (?1, ?2, ?3, ?4)",
     [PUT_SHARD] = "INSERT OR REPLACE INTO shards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [PUT_MARKER] = "INSERT OR REPLACE INTO markers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [FORGET_MARKER] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
+    [FORGET_EXPIRED] = "DELETE FROM markers WHERE grp = ?1 AND expires_ms <= ?2",
+    [GET_MARKER] =
+        "SELECT done, result, expires_ms FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
     [FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [FORGET_SHARD] = "DELETE FROM shards WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [GET_CHECKPOINTS] = "SELECT handler, stream_arn, shard, kind, sequence, since_ms, record_time_ms"
@@ -87,6 +100,9 @@ struct pending {
     struct store_batch *batch;
     store_done_fn *done;
     store_load_fn *load;
+    store_claim_fn *claim;
+    char *handler, *key; /* of a claim */
+    int64_t now_ms, until_ms;
     void *user;
 };
 
@@ -101,6 +117,7 @@ struct store_sqlite {
     struct task work;
     struct timer retry;
     bool failing;
+    int claims; /* since expired markers were last removed */
 };
 
 struct store_lock {
@@ -248,6 +265,22 @@ static bool forget_shard(struct store_sqlite *sqlite, const struct store_shard *
     return true;
 }
 
+static bool put_marker(struct store_sqlite *sqlite, const struct store_marker *row, bool done,
+                       struct err *err)
+{
+    sqlite3_stmt *s = begin(sqlite, row->result ? PUT_MARKER : FORGET_MARKER, err);
+    if (!s)
+        return false;
+    bind(s, 2, row->handler);
+    bind(s, 3, row->key);
+    if (row->result) {
+        sqlite3_bind_int(s, 4, done);
+        bind(s, 5, row->result);
+        sqlite3_bind_int64(s, 6, row->expires_ms);
+    }
+    return step(sqlite, s, err);
+}
+
 static bool put(struct store_sqlite *sqlite, const struct store_write *write, struct err *err)
 {
     switch (write->kind) {
@@ -265,6 +298,8 @@ static bool put(struct store_sqlite *sqlite, const struct store_write *write, st
         return put_shard(sqlite, &write->shard, err);
     case WRITE_FORGET_SHARD:
         return forget_shard(sqlite, &write->shard, err);
+    case WRITE_MARKER:
+        return put_marker(sqlite, &write->marker, true, err);
     }
     return true;
 }
@@ -284,6 +319,60 @@ failed:
     if (!sqlite3_get_autocommit(sqlite->db))
         sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
     return false;
+}
+
+/* ---- claiming ---- */
+
+struct claimed {
+    enum claim claim;
+    char *result;
+    int64_t expires_ms;
+};
+
+static bool look_up_marker(struct store_sqlite *sqlite, const struct pending *pending,
+                           struct claimed *claimed, struct err *err)
+{
+    sqlite3_stmt *s = begin(sqlite, GET_MARKER, err);
+    if (!s)
+        return false;
+    bind(s, 2, pending->handler);
+    bind(s, 3, pending->key);
+    int code = sqlite3_step(s);
+    claimed->claim = CLAIM_WON;
+    if (code == SQLITE_ROW && sqlite3_column_int64(s, 2) > pending->now_ms) {
+        claimed->claim = sqlite3_column_int(s, 0) ? CLAIM_DONE : CLAIM_BUSY;
+        claimed->result = mem_string((const char *)sqlite3_column_text(s, 1));
+        claimed->expires_ms = sqlite3_column_int64(s, 2);
+    }
+    sqlite3_reset(s);
+    return code == SQLITE_ROW || code == SQLITE_DONE || problem(sqlite, "cannot read", err);
+}
+
+static bool sweep_markers(struct store_sqlite *sqlite, int64_t now_ms, struct err *err)
+{
+    if (++sqlite->claims < CLAIMS_BETWEEN_SWEEPS)
+        return true;
+    sqlite->claims = 0;
+    sqlite3_stmt *s = begin(sqlite, FORGET_EXPIRED, err);
+    if (!s)
+        return false;
+    sqlite3_bind_int64(s, 2, now_ms);
+    return step(sqlite, s, err);
+}
+
+/* Looked up and claimed in one transaction: other reactors have connections of their own. */
+static bool claim(struct store_sqlite *sqlite, const struct pending *pending, struct claimed *claimed,
+                  struct err *err)
+{
+    const struct store_marker marker = {pending->handler, pending->key, "", pending->until_ms};
+    if (!run(sqlite, "BEGIN IMMEDIATE", err))
+        return false;
+    bool ok = sweep_markers(sqlite, pending->now_ms, err) && look_up_marker(sqlite, pending, claimed, err) &&
+              (claimed->claim != CLAIM_WON || put_marker(sqlite, &marker, false, err)) &&
+              run(sqlite, "COMMIT", err);
+    if (!sqlite3_get_autocommit(sqlite->db))
+        sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
+    return ok;
 }
 
 /* ---- reading ---- */
@@ -414,6 +503,8 @@ static struct pending *take_first(struct store_sqlite *sqlite)
 static void pending_free(struct pending *pending)
 {
     store_batch_free(pending->batch);
+    free(pending->handler);
+    free(pending->key);
     free(pending);
 }
 
@@ -433,12 +524,34 @@ static bool work_batches(struct store_sqlite *sqlite)
     if (sqlite->failing)
         log_info(sqlite->log, "state", "%s can be written again", sqlite->path);
     sqlite->failing = false;
-    while (sqlite->first != until) {
-        struct pending *pending = take_first(sqlite);
-        pending->done(pending->user, NULL);
-        pending_free(pending);
+    /* Taken out of the queue before anybody is told: who is told may put something new at its end. */
+    struct pending *written = sqlite->first;
+    sqlite->first = until;
+    if (!until)
+        sqlite->end = &sqlite->first;
+    for (struct pending *next; written != until; written = next) {
+        next = written->next;
+        written->done(written->user, NULL);
+        pending_free(written);
     }
     return true;
+}
+
+static void work_claim(struct store_sqlite *sqlite, struct pending *pending)
+{
+    struct claimed claimed = {0};
+    struct err err = {0};
+    bool ok = claim(sqlite, pending, &claimed, &err);
+    pending->claim(pending->user, claimed.claim, claimed.result ? claimed.result : "", claimed.expires_ms,
+                   ok ? NULL : &err);
+    free(claimed.result);
+}
+
+static void work_load(struct store_sqlite *sqlite, struct pending *pending)
+{
+    struct err err = {0};
+    struct store_snapshot *snapshot = read_snapshot(sqlite, &err);
+    pending->load(pending->user, snapshot, snapshot ? NULL : &err);
 }
 
 static void work(void *user)
@@ -456,9 +569,10 @@ static void work(void *user)
             break;
         }
         struct pending *pending = take_first(sqlite);
-        struct err err = {0};
-        struct store_snapshot *snapshot = read_snapshot(sqlite, &err);
-        pending->load(pending->user, snapshot, snapshot ? NULL : &err);
+        if (pending->claim)
+            work_claim(sqlite, pending);
+        else
+            work_load(sqlite, pending);
         pending_free(pending);
     }
     if (sqlite->first)
@@ -490,6 +604,18 @@ static void sqlite_load(struct store *store, store_load_fn *done, void *user)
     pending->user = user;
 }
 
+static void sqlite_claim(struct store *store, const char *handler, const char *key, int64_t now_ms,
+                         int64_t until_ms, store_claim_fn *done, void *user)
+{
+    struct pending *pending = enqueue(from_store(store));
+    pending->claim = done;
+    pending->handler = mem_string(handler);
+    pending->key = mem_string(key);
+    pending->now_ms = now_ms;
+    pending->until_ms = until_ms;
+    pending->user = user;
+}
+
 static void sqlite_free(struct store *store)
 {
     struct store_sqlite *sqlite = from_store(store);
@@ -499,6 +625,8 @@ static void sqlite_free(struct store *store)
         struct pending *pending = take_first(sqlite);
         if (pending->batch)
             pending->done(pending->user, &cancelled);
+        else if (pending->claim)
+            pending->claim(pending->user, CLAIM_BUSY, "", 0, &cancelled);
         else
             pending->load(pending->user, NULL, &cancelled);
         pending_free(pending);
@@ -558,7 +686,7 @@ static bool open_schema(struct store_sqlite *sqlite, bool read_only, struct err 
 struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlite_options *options,
                                struct err *err)
 {
-    static const struct store_ops ops = {sqlite_commit, sqlite_load, sqlite_free};
+    static const struct store_ops ops = {sqlite_commit, sqlite_claim, sqlite_load, sqlite_free};
     struct store_sqlite *sqlite = mem_zero(sizeof *sqlite);
     sqlite->store.ops = &ops;
     sqlite->reactor = reactor;

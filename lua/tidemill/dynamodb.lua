@@ -318,19 +318,34 @@ local function transact_item(action, index)
   return { [name] = add_expressions(request, options) }
 end
 
+local ONCE_TTL_S = 7 * 24 * 3600 -- longer than a record can be in a stream
+
+local function marker_item(actions)
+  local name = actions.once_table or require("tidemill.config").once_table
+  if not name then
+    error("transact: once needs a table for its markers: once_table here, or in the handler's settings", 3)
+  end
+  local item = { id = tostring(actions.once), expires = os.time() + ONCE_TTL_S }
+  return { Put = { TableName = name, Item = raw.item(item), ConditionExpression = "attribute_not_exists(id)" } }
+end
+
 --- Several writes that happen together or not at all.
 --- `{ {put = {table, item, options}}, {update = {table, key, expression, options}},
 ---    {delete = {table, key, options}}, {check = {table, key, options}} }`
+--- With `once = key` a marker is written along, so that the writes happen once however often this is called; a
+--- repetition returns true. The marker goes to the table `once_table`, given here or in the handler's settings, whose
+--- partition key is a string named `id`; it carries the attribute `expires` for the table's time to live.
 ---@param actions table
 ---@return true|false done  false when a condition failed
 ---@return table|nil reasons  per action: "None", "ConditionalCheckFailed" ...
 function dynamodb.transact(actions)
-  if actions.once ~= nil then
-    error("transact: once is not part of this version", 2)
-  end
   local items = dynamodb.list {}
   for i, action in ipairs(actions) do
     items[i] = transact_item(action, i)
+  end
+  local marker = actions.once ~= nil and #items + 1
+  if marker then
+    items[marker] = marker_item(actions)
   end
   local response, problem = raw.call("TransactWriteItems",
     { TransactItems = items, ClientRequestToken = raw.token() }) -- a repetition after a lost answer changes nothing
@@ -342,6 +357,9 @@ function dynamodb.transact(actions)
     reasons[i] = reason.Code
     failed = failed or reason.Code == "ConditionalCheckFailed"
     other = other or (reason.Code ~= "None" and reason.Code ~= "ConditionalCheckFailed")
+  end
+  if problem.code == "TransactionCanceledException" and marker and reasons[marker] == "ConditionalCheckFailed" then
+    return true -- it was done before
   end
   if problem.code == "TransactionCanceledException" and failed and not other then
     return false, reasons

@@ -172,3 +172,83 @@ def test_check_warns_of_what_is_probably_not_meant(deployment):
     assert done.returncode == 0
     assert "warning: scripts/never.lua: filter: eventName: eventName is INSERT, MODIFY or REMOVE" in done.stderr
     assert "warning: scripts/loops.lua: the handler seems to write to the table whose stream it reads" in done.stderr
+
+
+ONCE = """
+local once = require "tidemill.once"
+local http = require "tidemill.http"
+local log = require "tidemill.log"
+return {{
+  stream = "s", retries = 20, backoff = "20ms..50ms",
+  on_record = function(record)
+    local answer = once("mail/" .. record.new.id, function()
+      local answer = http.post({url!r} .. "/" .. record.new.fault, {{ timeout = 1 }})
+      if record.new.fails and record.attempt < 3 then error("not yet") end
+      return {{ status = answer.status, nothing = nil }}
+    end, {options})
+    log.info("saw", {{ id = record.new.id, version = record.new.version, status = answer.status }})
+  end,
+}}
+"""
+
+
+@pytest.mark.parametrize("store", ["", "table"])
+def test_once_runs_to_completion_once_per_key(deployment, dynamodb, name, service, store):
+    table, markers = dynamodb.table(name()), dynamodb.table(name(), stream=False)
+    options = f'{{ store = "{markers}" }}' if store else "{}"
+    deployment.script("h", ONCE.format(url=service.url, options=options))
+    deployment.stream(table)
+    for version in range(1, 6):
+        dynamodb.client.put_item(TableName=table, Item={"id": {"S": "a"}, "version": {"N": str(version)},
+                                                        "fault": {"S": "echo"}})
+    dynamodb.client.put_item(TableName=table, Item={"id": {"S": "b"}, "version": {"N": "1"}, "fault": {"S": "echo"},
+                                                    "fails": {"BOOL": True}})
+    for _ in range(2):  # the second time from the start of the stream, the markers kept
+        host = deployment.start()
+        wait_until(lambda: len(host.fields("saw")) == 6, "all was handled")
+        assert all(fields["status"] == 200 for fields in host.fields("saw"))
+        assert host.stop() == 0
+        import sqlite3
+        with sqlite3.connect(deployment.directory / "state.db") as db:
+            db.execute("DELETE FROM checkpoints")
+    # a: once; b: a run that raised is run again until it returns, and never after
+    assert len(service.seen) == 1 + 3
+
+
+def test_once_that_is_in_progress_elsewhere_is_retried(deployment, dynamodb, name, service):
+    run_once(deployment, dynamodb, name, """
+    local once = require "tidemill.once"
+    local order = {}
+    local inner_ok, inner
+    same(once("k", function()
+      inner_ok, inner = pcall(once, "k", function() return 1 end)
+      return "first"
+    end), "first")
+    same(inner_ok, false); assert(tostring(inner):find("is in progress elsewhere"), inner)
+    same(once("k", error), "first")
+    same(once("gone", function() return nil end), nil)
+    same(once("gone", error), nil)
+    same(once("short", function() return 1 end, { ttl = 0.05 }), 1)
+    require("tidemill.time").sleep(0.1)
+    same(once("short", function() return 2 end), 2)
+    """)
+
+
+def test_transact_once_writes_once_however_often_it_is_called(deployment, dynamodb, name):
+    markers = dynamodb.table(name(), stream=False)
+    host = run_once(deployment, dynamodb, name, """
+    dynamodb.put(side, { id = "count", n = 0 })
+    for _ = 1, 3 do
+      same(dynamodb.transact{
+        { update = { side, { id = "count" }, "ADD n :one", { values = { [":one"] = 1 } } } },
+        once = record.id,
+      }, true)
+    end
+    same(dynamodb.get(side, { id = "count" }).n, 1)
+    local done, reasons = dynamodb.transact{
+      { put = { side, { id = "count" }, { condition = "attribute_not_exists(id)" } } }, once = "other" }
+    same(done, false); same(reasons[1], "ConditionalCheckFailed"); same(reasons[2], "None")
+    """, settings=f"once_table = {markers}")
+    marker, = dynamodb.client.scan(TableName=markers)["Items"]
+    assert int(marker["expires"]["N"]) > 0
+    assert host.stop() == 0
