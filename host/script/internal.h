@@ -64,6 +64,21 @@ struct invocation {
 
 struct script *script_of(lua_State *L);
 
+/* state.c */
+void state_open(struct script *script);
+void state_begin_slice(struct script *script,
+                       int64_t left_ms);        /* what runs next may use so much of the processor */
+int64_t state_end_slice(struct script *script); /* milliseconds used */
+
+/* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
+void state_find_line(lua_State *co, char *text, size_t size);
+
+/* Behind "tidemill.dynamodb:12: ": where in the runtime library it was raised helps nobody. */
+const char *state_without_library_line(const char *text);
+
+/* script.c: which function takes such an event; maybe one that the handler does not have. */
+enum handler_function script_function_for(const struct script *script, enum record_event event);
+
 /* The script was made of these bytes, too. */
 void script_add_file(struct script *script, const char *path, const char *text, size_t size);
 

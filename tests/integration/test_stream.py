@@ -43,7 +43,7 @@ def check_order(versions, last):
     assert highest == last, f"ended at {highest} of {last}"
 
 
-def test_every_change_reaches_the_handler_in_order_though_the_host_is_killed(deployment, dynamodb, name):
+def test_every_change_reaches_the_handler_in_order_though_the_host_is_killed(deployment, dynamodb, name, capsys):
     items, writes, kills = 300, 4000, 6
     table, side = dynamodb.table(name()), dynamodb.table(name(), stream=False)
     deployment.script("watcher", SEEN)
@@ -80,7 +80,8 @@ def test_every_change_reaches_the_handler_in_order_though_the_host_is_killed(dep
     for item, last in versions.items():
         check_order(seen[item], last)
     total = sum(len(each) for each in seen.values())
-    print(f"\n{writes} writes to {len(versions)} items, {kills} kills: {total - writes} repetitions")
+    with capsys.disabled():
+        print(f"\n{writes} writes to {len(versions)} items, {kills} kills: {total - writes} repetitions")
 
 
 def test_nothing_is_repeated_after_a_clean_stop(deployment, dynamodb, name):

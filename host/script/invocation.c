@@ -1,0 +1,342 @@
+/* invocation.c: a handler called for a record: a coroutine that ends, or waits and goes on. */
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "script/internal.h"
+
+#define COROUTINES_KEPT_MAX 256
+#define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
+
+static struct invocation *take_idle(struct script *script)
+{
+    struct invocation *invocation = script->idle;
+    if (invocation) {
+        script->idle = invocation->next_idle;
+        return invocation;
+    }
+    invocation = mem_zero(sizeof *invocation);
+    invocation->script = script;
+    invocation->next_of_all = script->all;
+    script->all = invocation;
+    return invocation;
+}
+
+/* The end of an invocation; the last of a replaced version takes the script with it. */
+static void put_idle(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    invocation->serial++;
+    free(invocation->stored);
+    invocation->stored = NULL;
+    invocation->call = NULL;
+    invocation->waiting = false;
+    timer_stop(script->options.reactor, &invocation->limit);
+    /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
+     * __close is run. */
+    if (invocation->co && (script->cpu_exhausted || script->coroutine_count > COROUTINES_KEPT_MAX)) {
+        luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
+        invocation->co = NULL;
+        script->coroutine_count--;
+    }
+    if (invocation->co)
+        lua_settop(invocation->co, 0);
+    invocation->next_idle = script->idle;
+    script->idle = invocation;
+    script_release(script);
+}
+
+/* What describing an error needs; runs protected, since an error object may raise itself. */
+struct description {
+    lua_State *co;
+    struct script_error *error;
+};
+
+static int describe_protected(lua_State *L)
+{
+    struct description *description = lua_touserdata(L, 1);
+    lua_State *co = description->co;
+    lua_settop(L, 0);
+    lua_xmove(co, L, 1);
+    if (lua_istable(L, 1)) {
+        lua_getfield(L, 1, "permanent");
+        description->error->permanent = lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    luaL_tolstring(L, 1, NULL);
+    free(description->error->text);
+    description->error->text = mem_string(state_without_library_line(lua_tostring(L, -1)));
+    luaL_traceback(L, co, NULL, 0);
+    description->error->traceback = mem_string(lua_tostring(L, -1));
+    return 0;
+}
+
+/* The error object is on top of the coroutine, whose stack still stands. */
+static void describe(struct invocation *invocation, struct script_error *error)
+{
+    struct script *script = invocation->script;
+    lua_State *L = script->L;
+    struct description description = {invocation->co, error};
+    char line[512];
+    size_t memory_max = script->memory_max;
+    int top = lua_gettop(L);
+    *error = (struct script_error){.text = mem_string("an error without a description")};
+    state_find_line(invocation->co, line, sizeof line);
+    script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
+    bool exhausted = script->cpu_exhausted;
+    state_begin_slice(script, CLOSE_MS_MAX);
+    lua_pushcfunction(L, describe_protected);
+    lua_pushlightuserdata(L, &description);
+    lua_pcall(L, 1, 0, 0); /* an error's __tostring is the script's code */
+    lua_settop(L, top);
+    state_end_slice(script);
+    script->cpu_exhausted = exhausted;
+    script->memory_max = memory_max;
+    if (!error->traceback)
+        error->traceback = mem_string("");
+    if (*line && !strstr(error->text, script->path)) {
+        char *text = mem_printf("%s: %s", line, error->text);
+        free(error->text);
+        error->text = text;
+    }
+}
+
+void script_error_fini(struct script_error *error)
+{
+    free(error->text);
+    free(error->traceback);
+    *error = (struct script_error){0};
+}
+
+/* Make the coroutine fit for use again. That runs the __close of what it holds, which is the script's code
+ * too. */
+static void reset(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    if (script->cpu_exhausted)
+        return; /* see put_idle */
+    state_begin_slice(script, CLOSE_MS_MAX);
+    lua_resetthread(invocation->co);
+    state_end_slice(script);
+}
+
+/* Run the coroutine until it ends or waits. */
+static enum script_result advance(struct invocation *invocation, int arguments, struct script_error *error)
+{
+    struct script *script = invocation->script;
+    int results = 0;
+    script->current = invocation;
+    state_begin_slice(script, invocation->cpu_left_ms);
+    script->cpu_exhausted = false;
+    invocation->waiting = false;
+    int status = lua_resume(invocation->co, script->L, arguments, &results);
+    script->current = NULL;
+    invocation->cpu_left_ms -= state_end_slice(script);
+    if (status == LUA_OK)
+        return SCRIPT_RETURNED;
+    if (status == LUA_YIELD && invocation->waiting)
+        return SCRIPT_WAITING;
+    if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
+        lua_settop(invocation->co, 0);
+        lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
+    }
+    describe(invocation, error);
+    reset(invocation);
+    return SCRIPT_RAISED;
+}
+
+static void finish(struct invocation *invocation, enum script_result result, struct script_error *error)
+{
+    script_done_fn *done = invocation->done;
+    void *user = invocation->user;
+    put_idle(invocation);
+    done(user, result, error);
+}
+
+static void go_on(struct invocation *invocation)
+{
+    struct script_error error = {0};
+    enum script_result result = advance(invocation, 0, &error);
+    if (result != SCRIPT_WAITING)
+        finish(invocation, result, &error);
+}
+
+static void on_answer(void *user, struct transport_response *response, const struct err *err)
+{
+    struct invocation *invocation = user;
+    invocation->call = NULL;
+    invocation->response = response;
+    invocation->err = err;
+    go_on(invocation);
+}
+
+/* Whatever it waits for is not waited for any longer. */
+static void stop_waiting(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    aws_cancel(invocation->call);
+    invocation->call = NULL;
+    if (invocation->http)
+        transport_cancel(script->options.transport, invocation->http);
+    invocation->http = NULL;
+    timer_stop(script->options.reactor, &invocation->sleep);
+}
+
+static void on_limit(void *user)
+{
+    struct invocation *invocation = user;
+    struct script_error error = {0};
+    char line[512];
+    stop_waiting(invocation);
+    state_find_line(invocation->co, line, sizeof line);
+    error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
+    error.traceback = mem_string("");
+    reset(invocation);
+    finish(invocation, SCRIPT_RAISED, &error);
+}
+
+/* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
+ * the first wait. */
+static struct invocation *begin_wait(lua_State *L)
+{
+    struct script *script = script_of(L);
+    struct invocation *invocation = script->current;
+    if (!invocation || !script->options.aws) {
+        luaL_error(L, "calls can be made only while a record is handled, not while the script loads");
+        return NULL; /* luaL_error does not come back */
+    }
+    if (!lua_isyieldable(L))
+        luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
+    if (!timer_is_set(&invocation->limit)) {
+        timer_init(&invocation->limit, on_limit, invocation);
+        timer_set(script->options.reactor, &invocation->limit, script->settings.timeout_ms);
+    }
+    invocation->waiting = true;
+    return invocation;
+}
+
+int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    request->body = *body; /* not before: what raises must not lose it */
+    *body = BUF_INIT;
+    invocation->call = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+static void on_http(void *user, struct transport_response *response, const struct err *err)
+{
+    struct invocation *invocation = user;
+    invocation->http = NULL;
+    invocation->response = response;
+    invocation->err = err;
+    go_on(invocation);
+}
+
+int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+struct ticket {
+    struct script *script; /* held: the invocation cannot go before it */
+    struct invocation *invocation;
+    uint64_t serial;
+};
+
+struct ticket *script_ticket(lua_State *L)
+{
+    struct invocation *invocation = begin_wait(L);
+    struct ticket *ticket = mem_alloc(sizeof *ticket);
+    *ticket = (struct ticket){script_hold(script_of(L)), invocation, invocation->serial};
+    return ticket;
+}
+
+struct invocation *script_ticket_take(struct ticket *ticket)
+{
+    struct invocation *invocation = ticket->invocation;
+    bool waits = invocation->serial == ticket->serial;
+    struct script *script = ticket->script;
+    free(ticket);
+    script_release(script); /* one that waits holds the script, too */
+    return waits ? invocation : NULL;
+}
+
+void script_go_on(struct invocation *invocation)
+{
+    go_on(invocation);
+}
+
+static void on_slept(void *user)
+{
+    go_on(user);
+}
+
+int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
+{
+    struct invocation *invocation = begin_wait(L);
+    timer_init(&invocation->sleep, on_slept, invocation);
+    timer_set(script_of(L)->options.reactor, &invocation->sleep, ms);
+    return lua_yieldk(L, 0, 0, after);
+}
+
+/* Making a coroutine and the record object may run out of the handler's memory. */
+static int prepare_protected(lua_State *L)
+{
+    struct invocation *invocation = lua_touserdata(L, 1);
+    struct script *script = invocation->script;
+    lua_settop(L, 0);
+    if (!invocation->co) {
+        invocation->co = lua_newthread(L);
+        invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+        script->coroutine_count++;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX,
+                script->functions[script_function_for(script, invocation->record->event)]);
+    record_push(L, invocation);
+    lua_xmove(L, invocation->co, 2);
+    return 0;
+}
+
+enum script_result script_run(struct script *script, const struct record *record,
+                              const struct script_source *source, int64_t attempt, script_done_fn *done,
+                              void *user, struct invocation **running, struct script_error *error)
+{
+    struct invocation *invocation = take_idle(script_hold(script));
+    lua_State *L = script->L;
+    assert(!script->current);
+    invocation->record = record;
+    invocation->source = source;
+    invocation->attempt = attempt;
+    invocation->done = done;
+    invocation->user = user;
+    invocation->cpu_left_ms = script->settings.cpu_limit_ms;
+    lua_pushcfunction(L, prepare_protected);
+    lua_pushlightuserdata(L, invocation);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        const char *text = lua_tostring(L, -1);
+        *error =
+            (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+                                  .traceback = mem_string("")};
+        lua_settop(L, 0);
+        put_idle(invocation);
+        return SCRIPT_RAISED;
+    }
+    enum script_result result = advance(invocation, 1, error);
+    if (result == SCRIPT_WAITING)
+        *running = invocation;
+    else
+        put_idle(invocation);
+    return result;
+}
+
+void script_cancel(struct invocation *invocation)
+{
+    stop_waiting(invocation);
+    reset(invocation);
+    put_idle(invocation);
+}
