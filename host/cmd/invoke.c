@@ -11,6 +11,7 @@
 #include "net/transport_curl.h"
 #include "net/transport_dry.h"
 #include "script/script.h"
+#include "state/store_sqlite.h"
 
 #define EVENT_BYTES_MAX (64u << 20)
 
@@ -27,6 +28,7 @@ struct invoking {
     struct reactor *reactor;
     struct transport *transport;
     struct aws_client *aws;
+    struct store *store;
     struct script *script;
     bool done;
     enum script_result result;
@@ -78,6 +80,21 @@ static void pretend_credentials(void)
     setenv("AWS_REGION", "us-east-1", 0);
 }
 
+/* What `once` did is remembered with the running host's, but a dry run leaves nothing behind. */
+static bool open_store(struct invoking *invoking, struct err *err)
+{
+    const struct config *config = invoking->config;
+    bool keep = *config->path && !invoking->arguments.dry_run;
+    invoking->store = store_sqlite_new(invoking->reactor,
+                                       &(struct store_sqlite_options){
+                                           .path = keep ? config->host.state + strlen("sqlite:") : ":memory:",
+                                           .group = config->host.group,
+                                           .log = invoking->log,
+                                       },
+                                       err);
+    return invoking->store != NULL;
+}
+
 static bool set_up(struct invoking *invoking, struct err *err)
 {
     const struct config_aws *aws = &invoking->config->aws;
@@ -97,7 +114,7 @@ static bool set_up(struct invoking *invoking, struct err *err)
                                });
     }
     invoking->aws = aws_client_new(invoking->reactor, invoking->transport, aws, invoking->log, err);
-    return invoking->aws != NULL;
+    return invoking->aws && open_store(invoking, err);
 }
 
 static bool load_script(struct invoking *invoking)
@@ -110,6 +127,7 @@ static bool load_script(struct invoking *invoking)
             .reactor = invoking->reactor,
             .aws = invoking->aws,
             .transport = invoking->transport,
+            .store = invoking->store,
             .log = invoking->log,
         },
         &problems);
@@ -192,6 +210,7 @@ static bool run_event(struct invoking *invoking)
 
 static void tear_down(struct invoking *invoking)
 {
+    store_free(invoking->store);
     script_release(invoking->script);
     aws_client_free(invoking->aws);
     transport_free(invoking->transport);

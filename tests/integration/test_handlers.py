@@ -301,10 +301,15 @@ return {
     if id == "both" then local t <close> = setmetatable({}, { __close = function() while true do end end }) while true do end end
     if id == "tostring" then error(setmetatable({}, { __tostring = function() while true do end end })) end
     if id == "rep" then ("x"):rep(1 << 40) end
-    if id == "memory" then local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end
     if id == "yield" then coroutine.yield() end
     log.info("ok", { id = id })
   end,
+}""")
+    deployment.script("m", """
+return {
+  stream = "s", retries = 0, cpu_limit = "10m", memory = "8MiB",
+  filter = { dynamodb = { Keys = { id = { S = { "memory" } } } } },
+  on_record = function() local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end,
 }""")
     deployment.stream(table)
     used_up = ("cpu", "pcall", "xpcall", "resume", "wrap", "both")
@@ -317,7 +322,7 @@ return {
     errors = {json.loads(letter["keys"])["id"]["S"]: letter["error"] for letter in dead_letters(deployment)}
     assert all("used up its cpu_limit" in errors[item] for item in used_up), errors
     assert all(text in errors[item] for item, text in others.items()), errors
-    wait_until(lambda: host.fields("ok") == [{"id": "fine"}], "the next record is handled")
+    wait_until(lambda: {fields["id"] for fields in host.fields("ok")} == {"fine", "memory"}, "the next record is handled")
     assert host.stop() == 0
 
 

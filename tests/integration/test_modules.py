@@ -37,7 +37,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         elif self.path == "/large":
             self.answer(200, b"x" * 100000)
         elif self.path.startswith("/status/"):
-            self.answer(int(self.path[8:]), b"" if self.path.endswith("204") else b"as asked")
+            status = int(self.path.split("?")[0][8:])
+            self.answer(status, b"" if status == 204 else b"as asked")
         else:
             shown = {"method": self.command, "path": self.path, "body": body.decode("latin-1"),
                      "headers": {name.lower(): value for name, value in self.headers.items()}}

@@ -1,0 +1,1 @@
+../../../scripts/aggregate_counts.lua

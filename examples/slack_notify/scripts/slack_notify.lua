@@ -1,0 +1,1 @@
+../../../scripts/slack_notify.lua
