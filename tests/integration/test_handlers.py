@@ -296,7 +296,7 @@ return {
     if id == "resume" then
       while true do coroutine.resume(coroutine.create(function() while true do end end)) end
     end
-    if id == "wrap" then coroutine.wrap(function() while true do pcall(error) end end)() end
+    if id == "wrap" then coroutine.wrap(function() while true do end end)() end
     if id == "close" then local t <close> = setmetatable({}, { __close = function() while true do end end }) error("x") end
     if id == "both" then local t <close> = setmetatable({}, { __close = function() while true do end end }) while true do end end
     if id == "tostring" then error(setmetatable({}, { __tostring = function() while true do end end })) end
