@@ -124,7 +124,7 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 
 ## make bench       throughput, memory, start-up
 bench: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
 
 ## make lint        warnings as errors with two compilers, the room order, the format

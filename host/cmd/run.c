@@ -16,7 +16,11 @@ static void on_signal(void *user)
 {
     struct running *running = user;
     struct signalfd_siginfo info;
-    if (read(running->signal_fd, &info, sizeof info) == sizeof info)
+    if (read(running->signal_fd, &info, sizeof info) != sizeof info)
+        return;
+    if (info.ssi_signo == SIGHUP)
+        host_reload(running->host);
+    else
         host_stop(running->host);
 }
 
@@ -29,6 +33,7 @@ static int block_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -78,6 +83,7 @@ const struct command cmd_run = {
     .help = "Reads the streams of the INI and runs the handlers in its scripts directory on every change.\n"
             "\n"
             "SIGTERM or SIGINT: no further record is started, those that were started finish (within\n"
-            "shutdown_timeout), checkpoints are written. A second signal gives up what still runs.\n",
+            "shutdown_timeout), checkpoints are written. A second signal gives up what still runs.\n"
+            "Scripts are reloaded when they change; SIGHUP looks at them at once.\n",
     .run = run,
 };

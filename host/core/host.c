@@ -321,6 +321,12 @@ bool host_run(struct host *host)
     return !host->abandoned;
 }
 
+void host_reload(struct host *host)
+{
+    log_info(host->options.log, NULL, "looking at the scripts; the INI is read at the start only");
+    reloader_look(host->reloader);
+}
+
 void host_stop(struct host *host)
 {
     if (host->stopping) {

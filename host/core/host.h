@@ -29,6 +29,9 @@ struct reactor *host_reactor(struct host *host);
  * up; their records are read again at the next start. */
 bool host_run(struct host *host);
 
+/* Look at the scripts now. On the host's reactor. */
+void host_reload(struct host *host);
+
 /* On the host's reactor. The second call gives up what still runs. */
 void host_stop(struct host *host);
 

@@ -1,6 +1,7 @@
 """Scripts that change while they run."""
 import os
 import random
+import signal
 import threading
 
 from conftest import wait_until
@@ -49,6 +50,16 @@ def test_a_changed_script_takes_over_and_a_broken_one_does_not(deployment, dynam
     wait_until(lambda: saw(host, "c") == ["two"], "the second version still runs")
     versions = {row["handler"]: row["version"] for row in deployment.status()["handlers"]}
     assert any(f"version {versions['h']} stays in force" in message for message in host.errors())
+    assert host.stop() == 0
+
+
+def test_sighup_looks_at_the_scripts(deployment, dynamodb, name):
+    _, side = set_up(deployment, dynamodb, name)
+    deployment.script("h", HANDLER.format(side=side, by="one"))
+    host = deployment.start()
+    host.wait_for("begins at the oldest record")
+    host.process.send_signal(signal.SIGHUP)
+    host.wait_for("looking at the scripts")
     assert host.stop() == 0
 
 
