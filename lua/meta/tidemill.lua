@@ -67,3 +67,58 @@ function log.warn(message, fields) end
 ---@param message any
 ---@param fields? table
 function log.error(message, fields) end
+
+---@class tidemill.config the keys of the [handler] section that are the script's own, as strings
+---@field [string] string
+
+---@class tidemill.pattern
+local pattern = {}
+--- An event pattern, as a table or as JSON text. Raises with the path to what is wrong in it.
+---@param pattern_or_json table|string
+---@return fun(value: any): boolean matcher also takes a record
+function pattern.compile(pattern_or_json) end
+
+---@class tidemill.time
+local time = {}
+---@return number seconds since 1970
+function time.now() end
+---@param seconds? number since 1970; now
+---@return string
+function time.iso8601(seconds) end
+--- Raises on what is no such time.
+---@param text string such as "2026-01-31T23:59:59Z"
+---@return number seconds
+function time.parse(text) end
+--- Suspends the handler, not the thread; counts towards its timeout.
+---@param seconds number
+function time.sleep(seconds) end
+
+---@class tidemill.crypto
+local crypto = {}
+---@param data string
+---@return string digest 32 bytes
+function crypto.sha256(data) end
+--- HMAC-SHA256.
+---@param key string
+---@param data string
+---@return string digest 32 bytes
+function crypto.hmac(key, data) end
+---@param data string
+---@return string
+function crypto.hex(data) end
+---@param text string
+---@return string
+function crypto.unhex(text) end
+---@param data string
+---@return string
+function crypto.base64(data) end
+---@param text string
+---@return string
+function crypto.unbase64(text) end
+---@return string
+function crypto.uuid() end
+--- In a time that does not depend on where they differ.
+---@param a string
+---@param b string
+---@return boolean
+function crypto.equal(a, b) end
