@@ -69,17 +69,11 @@ struct aws_call {
 
 /* ---- the client ---- */
 
-static const char *environment(const char *name)
-{
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
-}
-
 static char *find_region(const struct config_aws *config, const struct profiles *profiles)
 {
     const char *region = config->region;
-    region = region ? region : environment("AWS_REGION");
-    region = region ? region : environment("AWS_DEFAULT_REGION");
+    region = region ? region : profile_environment("AWS_REGION");
+    region = region ? region : profile_environment("AWS_DEFAULT_REGION");
     region = region ? region : profiles_get(profiles, profile_name(config->profile), "region");
     return mem_string(region);
 }
@@ -88,8 +82,8 @@ static char *find_region(const struct config_aws *config, const struct profiles 
 static const char *set_endpoint(const struct config_aws *config, const char *one, const char *variable)
 {
     const char *endpoint = one ? one : config->endpoint;
-    endpoint = endpoint ? endpoint : environment(variable);
-    return endpoint ? endpoint : environment("AWS_ENDPOINT_URL");
+    endpoint = endpoint ? endpoint : profile_environment(variable);
+    return endpoint ? endpoint : profile_environment("AWS_ENDPOINT_URL");
 }
 
 static char *with_slash(const char *url)
@@ -247,14 +241,6 @@ static void read_error(const struct aws_call *call, const struct transport_respo
     arena_fini(&arena);
 }
 
-static bool is_one_of(const char *code, const char *const *codes)
-{
-    for (; *codes; codes++)
-        if (strcmp(*codes, code) == 0)
-            return true;
-    return false;
-}
-
 /* Worth another attempt at once, without a token: we now know better who we are or what time it is. */
 static bool corrected(struct aws_call *call, const struct err *err, int64_t skew_before_ms)
 {
@@ -265,12 +251,12 @@ static bool corrected(struct aws_call *call, const struct err *err, int64_t skew
                                         "RequestInTheFuture",        NULL};
     if (err->code != ERR_SERVICE)
         return false;
-    if (!call->refreshed && is_one_of(err->service, credentials)) {
+    if (!call->refreshed && retry_code_is_one_of(err->service, credentials)) {
         call->refreshed = true;
         credentials_refused(call->client->credentials);
         return true;
     }
-    if (!call->reclocked && is_one_of(err->service, clock) &&
+    if (!call->reclocked && retry_code_is_one_of(err->service, clock) &&
         llabs(call->client->skew_ms - skew_before_ms) > SKEW_IGNORED_MS) {
         call->reclocked = true;
         log_warn(call->client->log, "aws", "this machine's clock is %lld s off; signing with the service's",

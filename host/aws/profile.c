@@ -88,7 +88,7 @@ bool profiles_has(const struct profiles *profiles, const char *profile)
     return profiles_get(profiles, profile, "") != NULL;
 }
 
-static const char *environment(const char *name)
+const char *profile_environment(const char *name)
 {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
@@ -96,27 +96,28 @@ static const char *environment(const char *name)
 
 const char *profile_name(const char *wanted)
 {
-    const char *named = wanted ? wanted : environment("AWS_PROFILE");
+    const char *named = wanted ? wanted : profile_environment("AWS_PROFILE");
     return named ? named : "default";
 }
 
 static bool use_environment(struct credential_plan *plan)
 {
-    const char *access = environment("AWS_ACCESS_KEY_ID"), *secret = environment("AWS_SECRET_ACCESS_KEY");
+    const char *access = profile_environment("AWS_ACCESS_KEY_ID"),
+               *secret = profile_environment("AWS_SECRET_ACCESS_KEY");
     if (!access || !secret)
         return false;
     plan->source = SOURCE_STATIC;
     plan->access_key = mem_string(access);
     plan->secret_key = mem_string(secret);
-    plan->session_token = mem_string(environment("AWS_SESSION_TOKEN"));
+    plan->session_token = mem_string(profile_environment("AWS_SESSION_TOKEN"));
     plan->description = mem_string("the environment's keys");
     return true;
 }
 
 static bool use_container(struct credential_plan *plan)
 {
-    if (!environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") &&
-        !environment("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
+    if (!profile_environment("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") &&
+        !profile_environment("AWS_CONTAINER_CREDENTIALS_FULL_URI"))
         return false;
     plan->source = SOURCE_CONTAINER;
     plan->description = mem_string("the container's credentials endpoint");
@@ -125,7 +126,7 @@ static bool use_container(struct credential_plan *plan)
 
 static bool use_instance(struct credential_plan *plan)
 {
-    const char *disabled = environment("AWS_EC2_METADATA_DISABLED");
+    const char *disabled = profile_environment("AWS_EC2_METADATA_DISABLED");
     if (disabled && strcasecmp(disabled, "true") == 0)
         return false;
     plan->source = SOURCE_INSTANCE;
@@ -269,14 +270,15 @@ bool credential_plan(const struct profiles *profiles, const char *wanted, struct
     *plan = (struct credential_plan){0};
     if (!wanted && use_environment(plan))
         return true;
-    if ((wanted || environment("AWS_PROFILE")) && !profiles_has(profiles, profile))
+    if ((wanted || profile_environment("AWS_PROFILE")) && !profiles_has(profiles, profile))
         return err_set(err, ERR_CONFIG, "profile %s is in neither the shared config nor the credentials file",
                        profile);
     if (!use_profile(profiles, profile, 0, plan, &found, err))
         return false;
-    const char *role = environment("AWS_ROLE_ARN"), *file = environment("AWS_WEB_IDENTITY_TOKEN_FILE");
+    const char *role = profile_environment("AWS_ROLE_ARN"),
+               *file = profile_environment("AWS_WEB_IDENTITY_TOKEN_FILE");
     if (!found && role && file) {
-        use_web_identity(plan, role, file, environment("AWS_ROLE_SESSION_NAME"));
+        use_web_identity(plan, role, file, profile_environment("AWS_ROLE_SESSION_NAME"));
         found = true;
     }
     if (found || use_container(plan) || use_instance(plan))

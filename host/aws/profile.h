@@ -19,6 +19,9 @@ void profiles_free(struct profiles *profiles);
 bool profiles_has(const struct profiles *profiles, const char *profile);
 const char *profiles_get(const struct profiles *profiles, const char *profile, const char *key); /* or NULL */
 
+/* The variable's value; NULL where it is not set or empty, which the SDKs take for the same. */
+const char *profile_environment(const char *name);
+
 /* The profile in force: `wanted`, or AWS_PROFILE, or "default". */
 const char *profile_name(const char *wanted);
 

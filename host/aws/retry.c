@@ -37,7 +37,7 @@ static const char *const transient_codes[] = {
     NULL,
 };
 
-static bool is_one_of(const char *code, const char *const *codes)
+bool retry_code_is_one_of(const char *code, const char *const *codes)
 {
     for (; *codes; codes++)
         if (strcmp(*codes, code) == 0)
@@ -51,10 +51,10 @@ enum retry_kind retry_kind(const struct err *err)
         return RETRY_TRANSIENT;
     if (err->code != ERR_SERVICE)
         return RETRY_NEVER;
-    if (is_one_of(err->service, throttling_codes) || err->http_status == 429)
+    if (retry_code_is_one_of(err->service, throttling_codes) || err->http_status == 429)
         return RETRY_THROTTLING;
-    if (is_one_of(err->service, transient_codes) || err->http_status == 500 || err->http_status == 502 ||
-        err->http_status == 503 || err->http_status == 504)
+    if (retry_code_is_one_of(err->service, transient_codes) || err->http_status == 500 ||
+        err->http_status == 502 || err->http_status == 503 || err->http_status == 504)
         return RETRY_TRANSIENT;
     return RETRY_NEVER;
 }

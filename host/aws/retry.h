@@ -15,6 +15,9 @@ enum retry_kind {
     RETRY_THROTTLING, /* we are too fast */
 };
 
+/* Is the service's error code in the list, which ends with NULL? */
+bool retry_code_is_one_of(const char *code, const char *const *codes);
+
 enum retry_kind retry_kind(const struct err *err);
 
 /* Milliseconds to wait before attempt number `attempt` (2 is the first repetition). `random` is any

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "cmd/cmd.h"
 #include "core/generation.h"
-#include "net/transport_curl.h"
+#include "core/host.h"
 #include "net/transport_dry.h"
 #include "script/script.h"
 #include "state/store_sqlite.h"
@@ -107,11 +107,8 @@ static bool set_up(struct invoking *invoking, struct err *err)
         pretend_credentials();
         invoking->transport = transport_dry_new(invoking->reactor, tell_request, NULL);
     } else {
-        invoking->transport = transport_curl_new(
-            invoking->reactor, &(struct transport_curl_options){
-                                   .connections = (long)aws->connections,
-                                   .ca_bundle = aws->ca_bundle ? aws->ca_bundle : getenv("AWS_CA_BUNDLE"),
-                               });
+        struct worker_world world = host_world_system(&invoking->clock);
+        invoking->transport = world.transport_new(world.user, invoking->reactor, invoking->config);
     }
     invoking->aws = aws_client_new(invoking->reactor, invoking->transport, aws, invoking->log, err);
     return invoking->aws && open_store(invoking, err);

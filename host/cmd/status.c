@@ -10,41 +10,21 @@
 #include "net/reactor.h"
 #include "state/store_sqlite.h"
 
-struct loading {
-    struct store_snapshot *snapshot;
-    struct err err;
-    bool done;
-};
-
-static void on_loaded(void *user, struct store_snapshot *snapshot, const struct err *err)
-{
-    struct loading *loading = user;
-    loading->snapshot = snapshot;
-    loading->done = true;
-    if (err)
-        loading->err = *err;
-}
-
 static struct store_snapshot *load(const struct config *config, struct err *err)
 {
     struct clock clock = clock_system();
     struct reactor *reactor = reactor_new(&clock);
-    struct loading loading = {0};
+    struct store_snapshot *snapshot = NULL;
     struct store *store = store_sqlite_new(
         reactor,
         &(struct store_sqlite_options){
             .path = config->host.state + strlen("sqlite:"), .group = config->host.group, .read_only = true},
         err);
-    if (store) {
-        store_load(store, on_loaded, &loading);
-        while (!loading.done)
-            reactor_turn(reactor, 1);
-        store_free(store);
-    }
+    if (store)
+        snapshot = store_load_now(store, reactor, err);
+    store_free(store);
     reactor_free(reactor);
-    if (store && !loading.snapshot)
-        *err = loading.err;
-    return loading.snapshot;
+    return snapshot;
 }
 
 static const char *kind_name(const struct position *position)

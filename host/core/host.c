@@ -225,27 +225,9 @@ static void make_reloader(struct host *host)
         reloader_running(host->reloader, host->started[i].path, host->started[i].script);
 }
 
-struct loading {
-    struct host *host;
-    struct err *err;
-    bool done;
-};
-
-static void on_loaded(void *user, struct store_snapshot *snapshot, const struct err *err)
-{
-    struct loading *loading = user;
-    loading->done = true;
-    loading->host->snapshot = snapshot;
-    if (err)
-        *loading->err = *err;
-}
-
 static bool load_snapshot(struct host *host, struct err *err)
 {
-    struct loading loading = {.host = host, .err = err};
-    store_load(worker_store(host->workers[0]), on_loaded, &loading);
-    while (!loading.done)
-        reactor_turn(worker_reactor(host->workers[0]), 1);
+    host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), err);
     return host->snapshot != NULL;
 }
 

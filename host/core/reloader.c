@@ -298,12 +298,6 @@ void reloader_left(struct reloader *reloader, const char *handler_name)
 
 /* ---- life ---- */
 
-static void on_committed(void *user, const struct err *err)
-{
-    (void)user;
-    (void)err;
-}
-
 static void put_version(struct reloader *reloader, const struct script *script)
 {
     struct store_batch *batch = store_batch_new();
@@ -312,7 +306,7 @@ static void put_version(struct reloader *reloader, const struct script *script)
                                  .version = script_version(script),
                                  .loaded_ms = clock_wall_ms(reactor_clock(reloader->options.reactor)),
                              });
-    store_commit(reloader->options.store, batch, on_committed, NULL);
+    store_commit(reloader->options.store, batch, NULL, NULL);
 }
 
 static void on_inotify(void *user)

@@ -60,7 +60,6 @@ struct stream_supervisor {
 
 static void review(struct stream_supervisor *supervisor, struct generation *generation);
 static void follower_free(struct follower *follower);
-static void join(struct follower *follower, struct generation *generation);
 
 static int64_t now_ms(const struct stream_supervisor *supervisor)
 {
@@ -94,19 +93,13 @@ static struct follower *any_active(struct stream_supervisor *supervisor, const c
     return NULL;
 }
 
-static void on_committed(void *user, const struct err *err)
-{
-    (void)user;
-    (void)err;
-}
-
 /* What the store knows of a shard that is gone from the stream may go too, once nobody reads it. */
 static void forget(struct stream_supervisor *supervisor, struct generation *generation, const char *shard)
 {
     struct follower *follower;
     struct store_batch *batch = store_batch_new();
     store_forget_shard(batch, generation->stream_arn, shard);
-    store_commit(supervisor->options.store, batch, on_committed, NULL);
+    store_commit(supervisor->options.store, batch, NULL, NULL);
     list_each(follower, &supervisor->followers, struct follower, link)
         if (follower->generation == generation)
             progress_forget(&follower->progress, shard);

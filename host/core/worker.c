@@ -116,14 +116,6 @@ static void on_flushed(void *user, const struct err *err)
     worker->flushing = false;
 }
 
-static void remove_if_idle(struct worker *worker, const char *key, struct shard *shard)
-{
-    if (shard_subscription_count(shard))
-        return;
-    map_remove(&worker->shards, key);
-    shard_free(shard);
-}
-
 /* Shards whose handlers have all finished. */
 static void sweep_shards(struct worker *worker)
 {
@@ -134,7 +126,7 @@ static void sweep_shards(struct worker *worker)
         if (!shard_subscription_count(shard))
             idle[count++] = mem_string(key);
     for (size_t i = 0; i < count; i++) {
-        remove_if_idle(worker, idle[i], map_get(&worker->shards, idle[i]));
+        shard_free(map_remove(&worker->shards, idle[i]));
         free(idle[i]);
     }
     free(idle);

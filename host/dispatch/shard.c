@@ -161,12 +161,6 @@ static void on_page(void *user, struct page *page)
     page_release(page);
 }
 
-static void on_event_kept(void *user, const struct err *err)
-{
-    (void)user;
-    (void)err;
-}
-
 /* Only those handlers miss something that had not been fed beyond the gap already. */
 static void on_gap(void *user, const char *from, const char *to)
 {
@@ -191,7 +185,7 @@ static void on_gap(void *user, const char *from, const char *to)
                                    .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
                                });
     }
-    store_commit(shard->options.store, batch, on_event_kept, NULL);
+    store_commit(shard->options.store, batch, NULL, NULL);
 }
 
 static void on_closed(void *user)

@@ -65,6 +65,7 @@ struct subscription {
     size_t started; /* of these, those that were started */
     int64_t fed_count;
     int64_t highest_started;
+    int64_t asked_below; /* records fed before this one were asked for with an older script */
     bool stopping, working;
     struct position fed, position;
     bool moved;
@@ -308,8 +309,8 @@ static void run_attempt(struct attempt *attempt)
 {
     struct subscription *subscription = attempt->subscription;
     struct script_error error = {0};
-    /* Asked again: the script may have been replaced since the record was queued. */
-    if (!script_wants(subscription->options.script, attempt->entry->record, &subscription->options.source)) {
+    if (order_of(attempt->entry) < subscription->asked_below &&
+        !script_wants(subscription->options.script, attempt->entry->record, &subscription->options.source)) {
         subscription->stats.left_out++;
         attempt_settle(attempt);
         return;
@@ -506,6 +507,7 @@ void subscription_replace_script(struct subscription *subscription, struct scrip
     script_release(subscription->options.script);
     subscription->options.script = script;
     subscription->settings = *script_settings(script);
+    subscription->asked_below = subscription->fed_count;
     keep_working(subscription); /* there may be more concurrency */
 }
 

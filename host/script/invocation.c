@@ -155,7 +155,7 @@ static void finish(struct invocation *invocation, enum script_result result, str
     done(user, result, error);
 }
 
-static void go_on(struct invocation *invocation)
+void script_go_on(struct invocation *invocation)
 {
     struct script_error error = {0};
     enum script_result result = advance(invocation, 0, &error);
@@ -169,7 +169,7 @@ static void on_answer(void *user, struct transport_response *response, const str
     invocation->call = NULL;
     invocation->response = response;
     invocation->err = err;
-    go_on(invocation);
+    script_go_on(invocation);
 }
 
 /* Whatever it waits for is not waited for any longer. */
@@ -232,7 +232,7 @@ static void on_http(void *user, struct transport_response *response, const struc
     invocation->http = NULL;
     invocation->response = response;
     invocation->err = err;
-    go_on(invocation);
+    script_go_on(invocation);
 }
 
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
@@ -266,14 +266,9 @@ struct invocation *script_ticket_take(struct ticket *ticket)
     return waits ? invocation : NULL;
 }
 
-void script_go_on(struct invocation *invocation)
-{
-    go_on(invocation);
-}
-
 static void on_slept(void *user)
 {
-    go_on(user);
+    script_go_on(user);
 }
 
 int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)

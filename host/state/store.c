@@ -132,6 +132,30 @@ void store_load(struct store *store, store_load_fn *done, void *user)
     store->ops->load(store, done, user);
 }
 
+struct loading {
+    struct store_snapshot *snapshot;
+    struct err *err;
+    bool done;
+};
+
+static void on_loaded(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct loading *loading = user;
+    loading->snapshot = snapshot;
+    loading->done = true;
+    if (err)
+        *loading->err = *err;
+}
+
+struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor, struct err *err)
+{
+    struct loading loading = {.err = err};
+    store_load(store, on_loaded, &loading);
+    while (!loading.done)
+        reactor_turn(reactor, 1);
+    return loading.snapshot;
+}
+
 void store_snapshot_free(struct store_snapshot *snapshot)
 {
     if (!snapshot)

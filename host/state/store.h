@@ -88,8 +88,8 @@ struct store_marker {
 
 void store_put_marker(struct store_batch *batch, const struct store_marker *marker);
 
-/* Takes the batch. Batches become durable in the order they are handed over. `err` is NULL, or ERR_CANCELLED
- * when the store was freed first. */
+/* Takes the batch. Batches become durable in the order they are handed over. `done` may be NULL. `err` is
+ * NULL, or ERR_CANCELLED when the store was freed first. */
 typedef void store_done_fn(void *user, const struct err *err);
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user);
 
@@ -135,6 +135,10 @@ struct store_snapshot {
 /* The snapshot is the receiver's: store_snapshot_free. NULL and `err` when it cannot be read. */
 typedef void store_load_fn(void *user, struct store_snapshot *snapshot, const struct err *err);
 void store_load(struct store *store, store_load_fn *done, void *user);
+
+/* The same for a caller that can do nothing without it: turns the reactor until it is there. */
+struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor, struct err *err);
+
 void store_snapshot_free(struct store_snapshot *snapshot);
 
 /* Completes what is pending with ERR_CANCELLED. */

@@ -508,6 +508,12 @@ static void pending_free(struct pending *pending)
     free(pending);
 }
 
+static void batch_done(const struct pending *pending, const struct err *err)
+{
+    if (pending->done)
+        pending->done(pending->user, err);
+}
+
 /* False: the disk said no, and the batches stay where they are. */
 static bool work_batches(struct store_sqlite *sqlite)
 {
@@ -531,7 +537,7 @@ static bool work_batches(struct store_sqlite *sqlite)
         sqlite->end = &sqlite->first;
     for (struct pending *next; written != until; written = next) {
         next = written->next;
-        written->done(written->user, NULL);
+        batch_done(written, NULL);
         pending_free(written);
     }
     return true;
@@ -624,7 +630,7 @@ static void sqlite_free(struct store *store)
     while (sqlite->first) {
         struct pending *pending = take_first(sqlite);
         if (pending->batch)
-            pending->done(pending->user, &cancelled);
+            batch_done(pending, &cancelled);
         else if (pending->claim)
             pending->claim(pending->user, CLAIM_BUSY, "", 0, &cancelled);
         else
