@@ -74,7 +74,7 @@ static int run(int argc, char **argv)
     int status = problems.count ? EXIT_USAGE : EXIT_DONE;
     problems_fini(&problems);
     problems_fini(&warnings);
-    config_free(config);
+    config_release(config);
     return status;
 }
 

@@ -58,7 +58,7 @@ struct config *cmd_load_config(const char *path)
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
     if (problems.count) {
-        config_free(config);
+        config_release(config);
         config = NULL;
     }
     problems_fini(&problems);

@@ -213,7 +213,7 @@ static void tear_down(struct invoking *invoking)
     transport_free(invoking->transport);
     reactor_free(invoking->reactor);
     log_free(invoking->log);
-    config_free(invoking->config);
+    config_release(invoking->config);
 }
 
 static int run(int argc, char **argv)

@@ -8,9 +8,53 @@
 #include "core/host.h"
 
 struct running {
+    const char *ini;
+    const struct config *config; /* in force */
+    const struct config *next;   /* to start again with, or NULL */
     struct host *host;
+    struct log *log;
     int signal_fd;
 };
+
+static void log_problems(struct log *log, const struct problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        log_error(log, NULL, "%s", problems->lines[i]);
+}
+
+static void take_over(struct running *running, const struct config *config, struct problems *problems)
+{
+    switch (host_reload(running->host, config, problems)) {
+    case HOST_RELOADED:
+        log_info(running->log, NULL, "%s was read again", running->ini);
+        config_release(running->config);
+        running->config = config_hold(config);
+        break;
+    case HOST_REFUSED:
+        break;
+    case HOST_MUST_RESTART:
+        log_info(running->log, NULL, "[host] or [aws] of %s differ: everything stops and starts again",
+                 running->ini);
+        config_release(running->next);
+        running->next = config_hold(config);
+        host_stop(running->host);
+        break;
+    }
+}
+
+/* SIGHUP: a file with errors changes nothing. */
+static void reload(struct running *running)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct config *config = config_load(running->ini, &problems);
+    if (!problems.count && !running->next)
+        take_over(running, config, &problems);
+    log_problems(running->log, &problems);
+    if (problems.count)
+        log_error(running->log, NULL, "%s: not taken over; everything goes on as before", running->ini);
+    problems_fini(&problems);
+    config_release(config);
+}
 
 static void on_signal(void *user)
 {
@@ -18,9 +62,14 @@ static void on_signal(void *user)
     struct signalfd_siginfo info;
     if (read(running->signal_fd, &info, sizeof info) != sizeof info)
         return;
-    if (info.ssi_signo == SIGHUP)
-        host_reload(running->host);
-    else
+    if (info.ssi_signo == SIGHUP) {
+        reload(running);
+        return;
+    }
+    bool stopping = running->next != NULL; /* but it was to come back */
+    config_release(running->next);
+    running->next = NULL;
+    if (!stopping)
         host_stop(running->host);
 }
 
@@ -38,21 +87,54 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int run_host(const struct config *config, struct log *log, struct clock *clock, int signal_fd)
+/* From start to stop with the configuration in force. */
+static bool run_host(struct running *running, struct clock *clock, struct err *err)
 {
-    struct err err = {0};
-    struct host *host = host_new(
-        &(struct host_options){.config = config, .log = log, .world = host_world_system(clock)}, &err);
-    if (!host) {
-        cmd_complain("%s", err.text);
-        return err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
-    }
-    struct running running = {host, signal_fd};
-    struct watch *watch = reactor_watch(host_reactor(host), signal_fd, POLLIN, on_signal, &running);
-    bool clean = host_run(host);
+    struct host_options options = {running->config, running->log, host_world_system(clock)};
+    running->host = host_new(&options, err);
+    if (!running->host)
+        return false;
+    struct watch *watch =
+        reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
+    bool clean = host_run(running->host);
     watch_free(watch);
-    host_free(host);
-    log_info(log, NULL, clean ? "stopped; everything that was begun is settled" : "stopped");
+    host_free(running->host);
+    running->host = NULL;
+    log_info(running->log, NULL, clean ? "stopped; everything that was begun is settled" : "stopped");
+    return true;
+}
+
+static struct log *open_log(const struct config *config, struct clock *clock)
+{
+    return log_new(STDERR_FILENO, (enum log_format)config->host.log_format,
+                   (enum log_level)config->host.log_level, clock);
+}
+
+/* Until no next configuration is asked for. One that does not start gives way to the one before it. */
+static int run_in_turn(struct running *running, struct clock *clock)
+{
+    const struct config *before = NULL;
+    struct err err;
+    while (running->config) {
+        running->log = open_log(running->config, clock);
+        if (run_host(running, clock, &err)) {
+            config_release(before);
+            before = running->config;
+            running->config = running->next;
+            running->next = NULL;
+        } else if (before) {
+            log_error(running->log, NULL, "%s; going on with the configuration before", err.text);
+            config_release(running->config);
+            running->config = before;
+            before = NULL;
+        } else {
+            cmd_complain("%s", err.text);
+            log_free(running->log);
+            return err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+        }
+        log_free(running->log);
+    }
+    config_release(before);
     return EXIT_DONE;
 }
 
@@ -67,11 +149,9 @@ static int run(int argc, char **argv)
     if (!config)
         return EXIT_USAGE;
     struct clock clock = clock_system();
-    struct log *log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format,
-                              (enum log_level)config->host.log_level, &clock);
-    int status = run_host(config, log, &clock, signal_fd);
-    log_free(log);
-    config_free(config);
+    struct running running = {.ini = cmd_config_path(path), .config = config, .signal_fd = signal_fd};
+    int status = run_in_turn(&running, &clock);
+    config_release(running.config);
     close(signal_fd);
     return status;
 }
@@ -84,6 +164,8 @@ const struct command cmd_run = {
             "\n"
             "SIGTERM or SIGINT: no further record is started, those that were started finish (within\n"
             "shutdown_timeout), checkpoints are written. A second signal gives up what still runs.\n"
-            "Scripts are reloaded when they change; SIGHUP looks at them at once.\n",
+            "Scripts are reloaded when they change. SIGHUP reads the INI again: streams and handlers that\n"
+            "differ change while the others go on; when [host] or [aws] differ, everything stops and starts\n"
+            "again. An INI with errors changes nothing.\n",
     .run = run,
 };

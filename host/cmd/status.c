@@ -210,7 +210,7 @@ static int run(int argc, char **argv)
         print_text(snapshot, now_ms);
     int status = snapshot ? EXIT_DONE : EXIT_FAILED;
     store_snapshot_free(snapshot);
-    config_free(config);
+    config_release(config);
     return status;
 }
 

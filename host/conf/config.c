@@ -1,397 +1,12 @@
-/* config.c: sections and keys to structs, by tables. */
+/* config.c: a configuration as a value: its defaults, what is in it, what differs from another. */
 #include "conf/config.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-#include "base/file.h"
 #include "base/mem.h"
-#include "conf/ini.h"
-#include "conf/settings.h"
-
-#define SECOND_MS 1000
-#define HOUR_MS (3600 * SECOND_MS)
-#define DAY_MS (24 * (int64_t)HOUR_MS)
-#define KIB 1024
-#define MIB (1024 * KIB)
-#define GIB (1024 * (int64_t)MIB)
-#define CONFIG_BYTES_MAX (4u * MIB)
-#define SECRET_BYTES_MAX (64u * KIB)
-
-static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-static const char *const formats[] = {"auto", "text", "json", NULL};
-static const char *const starts[] = {"trim_horizon", "latest", NULL};
-static const char *const orderings[] = {"item", "shard", NULL};
-
-static const struct setting host_settings[] = {
-    {"name", SETTING_TEXT, offsetof(struct config_host, name), 0, 0, NULL},
-    {"group", SETTING_TEXT, offsetof(struct config_host, group), 0, 0, NULL},
-    {"scripts", SETTING_TEXT, offsetof(struct config_host, scripts), 0, 0, NULL},
-    {"state", SETTING_TEXT, offsetof(struct config_host, state), 0, 0, NULL},
-    {"threads", SETTING_INTEGER, offsetof(struct config_host, threads), 0, 256, NULL},
-    {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
-    {"log_level", SETTING_CHOICE, offsetof(struct config_host, log_level), 0, 0, levels},
-    {"log_format", SETTING_CHOICE, offsetof(struct config_host, log_format), 0, 0, formats},
-    {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS,
-     NULL},
-    {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
-     HOUR_MS, NULL},
-    {NULL, 0, 0, 0, 0, NULL},
-};
-
-static const struct setting aws_settings[] = {
-    {"region", SETTING_TEXT, offsetof(struct config_aws, region), 0, 0, NULL},
-    {"profile", SETTING_TEXT, offsetof(struct config_aws, profile), 0, 0, NULL},
-    {"endpoint", SETTING_TEXT, offsetof(struct config_aws, endpoint), 0, 0, NULL},
-    {"endpoint_dynamodb", SETTING_TEXT, offsetof(struct config_aws, endpoint_dynamodb), 0, 0, NULL},
-    {"endpoint_streams", SETTING_TEXT, offsetof(struct config_aws, endpoint_streams), 0, 0, NULL},
-    {"endpoint_sts", SETTING_TEXT, offsetof(struct config_aws, endpoint_sts), 0, 0, NULL},
-    {"ca_bundle", SETTING_TEXT, offsetof(struct config_aws, ca_bundle), 0, 0, NULL},
-    {"connections", SETTING_INTEGER, offsetof(struct config_aws, connections), 1, 4096, NULL},
-    {"call_timeout", SETTING_DURATION, offsetof(struct config_aws, call_timeout_ms), 100, HOUR_MS, NULL},
-    {NULL, 0, 0, 0, 0, NULL},
-};
-
-static const struct setting stream_settings[] = {
-    {"table", SETTING_TEXT, offsetof(struct config_stream, table), 0, 0, NULL},
-    {"arn", SETTING_TEXT, offsetof(struct config_stream, arn), 0, 0, NULL},
-    {"start", SETTING_CHOICE, offsetof(struct config_stream, start), 0, 0, starts},
-    {"batch_size", SETTING_INTEGER, offsetof(struct config_stream, batch_size), 1, 1000, NULL},
-    {"poll_min", SETTING_DURATION, offsetof(struct config_stream, poll_min_ms), 1, HOUR_MS, NULL},
-    {"poll_max", SETTING_DURATION, offsetof(struct config_stream, poll_max_ms), 1, HOUR_MS, NULL},
-    {"window", SETTING_SIZE, offsetof(struct config_stream, window_bytes), 2 * MIB, 64 * GIB, NULL},
-    {"discovery", SETTING_DURATION, offsetof(struct config_stream, discovery_ms), 100, HOUR_MS, NULL},
-    {NULL, 0, 0, 0, 0, NULL},
-};
-
-static const struct setting handler_table[] = {
-    {"stream", SETTING_TEXT, offsetof(struct handler_settings, stream), 0, 0, NULL},
-    {"ordering", SETTING_CHOICE, offsetof(struct handler_settings, ordering), 0, 0, orderings},
-    {"concurrency", SETTING_INTEGER, offsetof(struct handler_settings, concurrency), 1, 10000, NULL},
-    {"retries", SETTING_INTEGER, offsetof(struct handler_settings, retries), -1, 10000, NULL},
-    {"backoff", SETTING_RANGE, offsetof(struct handler_settings, backoff_ms), 0, 0, NULL},
-    {"max_age", SETTING_DURATION, offsetof(struct handler_settings, max_age_ms), 1, 7 * DAY_MS, NULL},
-    {"on_failure", SETTING_TEXT, offsetof(struct handler_settings, on_failure), 0, 0, NULL},
-    {"timeout", SETTING_DURATION, offsetof(struct handler_settings, timeout_ms), 1, DAY_MS, NULL},
-    {"cpu_limit", SETTING_DURATION, offsetof(struct handler_settings, cpu_limit_ms), 1, HOUR_MS, NULL},
-    {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
-    {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
-    {NULL, 0, 0, 0, 0, NULL},
-};
-
-struct load {
-    struct config *config;
-    struct problems *problems;
-    struct map_of_lines {
-        char **keys; /* "section\nname" seen before ... */
-        int *lines;  /* ... on these lines */
-        size_t count, capacity, line_capacity;
-    } seen;
-    const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
-    size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER } in;
-};
-
-void handler_settings_init(struct handler_settings *settings)
-{
-    *settings = (struct handler_settings){
-        .ordering = ORDERING_ITEM,
-        .concurrency = 64,
-        .retries = 10,
-        .backoff_ms = {200, 60 * SECOND_MS},
-        .max_age_ms = DAY_MS,
-        .on_failure = mem_string("dead"),
-        .timeout_ms = 30 * SECOND_MS,
-        .cpu_limit_ms = SECOND_MS,
-        .memory_bytes = 64 * MIB,
-    };
-}
-
-void handler_settings_fini(struct handler_settings *settings)
-{
-    free(settings->stream);
-    free(settings->on_failure);
-    free(settings->allow_hosts);
-    settings->stream = settings->on_failure = NULL;
-}
-
-bool handler_settings_knows(const char *name)
-{
-    return setting_find(handler_table, name) != NULL;
-}
-
-bool handler_settings_set(struct handler_settings *settings, const char *name, const char *text,
-                          const char *shown, struct err *err)
-{
-    if (!setting_store(setting_find(handler_table, name), settings, text, shown, err))
-        return false;
-    if (strcmp(name, "on_failure") == 0 && strcmp(text, "dead") != 0 && strcmp(text, "discard") != 0)
-        return err_set(err, ERR_CONFIG, "on_failure: \"%s\" is neither dead nor discard", shown);
-    return true;
-}
-
-void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
-                              const struct config_handler *handler, struct problems *problems)
-{
-    for (size_t i = 0; handler && i < handler->pair_count; i++) {
-        const struct config_pair *pair = &handler->pairs[i];
-        struct err err;
-        if (handler_settings_knows(pair->name) &&
-            !handler_settings_set(settings, pair->name, pair->value, pair->shown, &err))
-            problems_add(problems, "%s:%d: [handler %s] %s", config->path, pair->line, handler->name,
-                         err.text);
-    }
-}
-
-static void complain(struct load *load, const char *section, int line, const char *sentence)
-{
-    problems_add(load->problems, "%s:%d: [%s] %s", load->config->path, line, section, sentence);
-}
-
-/* Fill in one ${env:NAME} or ${file:PATH}; `name` is what stands between the braces. */
-static bool fill_in(const struct config *config, const char *name, struct buf *out, struct err *err)
-{
-    if (strncmp(name, "env:", 4) == 0) {
-        const char *value = getenv(name + 4);
-        if (!value)
-            return err_set(err, ERR_CONFIG, "${%s}: the environment has no %s", name, name + 4);
-        buf_add_text(out, value);
-        return true;
-    }
-    if (strncmp(name, "file:", 5) == 0) {
-        size_t size;
-        char *path = path_beside(config->path, name + 5),
-             *text = file_read(path, SECRET_BYTES_MAX, &size, err);
-        free(path);
-        if (!text)
-            return err_prefix(err, "${%s}", name);
-        while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
-            size--;
-        buf_add(out, text, size);
-        explicit_bzero(text, size);
-        free(text);
-        return true;
-    }
-    return err_set(err, ERR_CONFIG, "${%s}: only ${env:NAME} and ${file:PATH} are known", name);
-}
-
-static char *expand(const struct config *config, const char *value, struct err *err)
-{
-    struct buf out = BUF_INIT;
-    const char *open;
-    while ((open = strstr(value, "${"))) {
-        const char *close = strchr(open, '}');
-        if (!close) {
-            err_set(err, ERR_CONFIG, "\"${\" without its \"}\"");
-            goto failed;
-        }
-        buf_add(&out, value, (size_t)(open - value));
-        char *name = mem_copy(open + 2, (size_t)(close - open - 2));
-        bool ok = fill_in(config, name, &out, err);
-        free(name);
-        if (!ok)
-            goto failed;
-        value = close + 1;
-    }
-    buf_add_text(&out, value);
-    return buf_take(&out);
-failed:
-    buf_fini(&out);
-    return NULL;
-}
-
-/* The line on which this was seen before, or 0 and it is remembered. */
-static int seen_before(struct load *load, const char *section, const char *name, int line)
-{
-    char *key = mem_printf("%s\n%s", section, name);
-    for (size_t i = 0; i < load->seen.count; i++) {
-        if (strcmp(load->seen.keys[i], key) == 0) {
-            free(key);
-            return load->seen.lines[i];
-        }
-    }
-    mem_grow(&load->seen.keys, &load->seen.capacity, load->seen.count, sizeof *load->seen.keys);
-    mem_grow(&load->seen.lines, &load->seen.line_capacity, load->seen.count, sizeof *load->seen.lines);
-    load->seen.lines[load->seen.count] = line;
-    load->seen.keys[load->seen.count++] = key;
-    return 0;
-}
-
-static void open_stream(struct load *load, const char *name, int line)
-{
-    struct config *config = load->config;
-    mem_grow(&config->streams, &config->stream_capacity, config->stream_count, sizeof *config->streams);
-    config->streams[config->stream_count] = (struct config_stream){
-        .name = mem_string(name),
-        .start = START_TRIM_HORIZON,
-        .batch_size = 1000,
-        .poll_min_ms = 100,
-        .poll_max_ms = SECOND_MS,
-        .window_bytes = 32 * MIB,
-        .discovery_ms = 30 * SECOND_MS,
-        .line = line,
-    };
-    load->in = IN_STREAM;
-    load->table = stream_settings;
-    load->current = config->stream_count++;
-}
-
-static void open_handler(struct load *load, const char *name, int line)
-{
-    struct config *config = load->config;
-    mem_grow(&config->handlers, &config->handler_capacity, config->handler_count, sizeof *config->handlers);
-    config->handlers[config->handler_count] = (struct config_handler){.name = mem_string(name), .line = line};
-    load->in = IN_HANDLER;
-    load->table = NULL;
-    load->current = config->handler_count++;
-}
-
-static void open_section(struct load *load, const char *section, int line)
-{
-    static const char *const known[] = {"host", "aws", "stream", "handler", NULL};
-    load->in = IN_NOTHING;
-    load->table = NULL;
-    int before = seen_before(load, section, "", line);
-    if (before) {
-        problems_add(load->problems, "%s:%d: [%s] stands on line %d already", load->config->path, line,
-                     section, before);
-        return;
-    }
-    const char *space = strchr(section, ' ');
-    const char *name = space ? space + strspn(space, " ") : "";
-    if (strcmp(section, "host") == 0) {
-        load->in = IN_HOST;
-        load->table = host_settings;
-    } else if (strcmp(section, "aws") == 0) {
-        load->in = IN_AWS;
-        load->table = aws_settings;
-    } else if (strncmp(section, "stream ", 7) == 0 && *name) {
-        open_stream(load, name, line);
-    } else if (strncmp(section, "handler ", 8) == 0 && *name) {
-        open_handler(load, name, line);
-    } else if (strcmp(section, "stream") == 0 || strcmp(section, "handler") == 0) {
-        complain(load, section, line, "needs a name behind it, such as [stream products]");
-    } else if (strncmp(section, "target", 6) == 0 || strncmp(section, "route", 5) == 0) {
-        complain(load, section, line, "this version has no targets and routes yet");
-    } else {
-        char *word = mem_copy(section, space ? (size_t)(space - section) : strlen(section));
-        const char *meant = nearest_name(word, known);
-        problems_add(load->problems, "%s:%d: [%s] is not a known section%s%s%s", load->config->path, line,
-                     section, meant ? " (did you mean [" : "", meant ? meant : "", meant ? "]?)" : "");
-        free(word);
-    }
-}
-
-static void *section_object(struct load *load)
-{
-    switch (load->in) {
-    case IN_HOST:
-        return &load->config->host;
-    case IN_AWS:
-        return &load->config->aws;
-    case IN_STREAM:
-        return &load->config->streams[load->current];
-    default:
-        return NULL;
-    }
-}
-
-static void unknown_key(struct load *load, const char *section, const char *name, int line)
-{
-    const char *names[32];
-    setting_names(load->table, names, sizeof names / sizeof *names);
-    const char *meant = nearest_name(name, names);
-    problems_add(load->problems, "%s:%d: [%s] %s is not a known key%s%s%s", load->config->path, line, section,
-                 name, meant ? " (did you mean " : "", meant ? meant : "", meant ? "?)" : "");
-}
-
-static void on_entry(void *user, const char *section, const char *name, const char *value, int line)
-{
-    struct load *load = user;
-    if (!name) {
-        open_section(load, section, line);
-        return;
-    }
-    if (load->in == IN_NOTHING) {
-        if (!*section)
-            problems_add(load->problems, "%s:%d: %s stands before the first [section]", load->config->path,
-                         line, name);
-        return;
-    }
-    int before = seen_before(load, section, name, line);
-    struct err err = {0};
-    if (before) {
-        problems_add(load->problems, "%s:%d: [%s] %s stands on line %d already", load->config->path, line,
-                     section, name, before);
-        return;
-    }
-    char *filled = expand(load->config, value, &err);
-    if (!filled) {
-        problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name, err.text);
-        return;
-    }
-    if (load->in == IN_HANDLER) {
-        struct config_handler *handler = &load->config->handlers[load->current];
-        mem_grow(&handler->pairs, &handler->pair_capacity, handler->pair_count, sizeof *handler->pairs);
-        handler->pairs[handler->pair_count++] =
-            (struct config_pair){mem_string(name), filled, mem_string(value), line};
-        return;
-    }
-    const struct setting *setting = setting_find(load->table, name);
-    if (!setting)
-        unknown_key(load, section, name, line);
-    else if (!setting_store(setting, section_object(load), filled, value, &err))
-        problems_add(load->problems, "%s:%d: [%s] %s", load->config->path, line, section, err.text);
-    mem_free_secret(filled);
-}
-
-static void check_streams(struct config *config, struct problems *problems)
-{
-    for (size_t i = 0; i < config->stream_count; i++) {
-        struct config_stream *stream = &config->streams[i];
-        if (!stream->table == !stream->arn)
-            problems_add(problems, "%s:%d: [stream %s] needs a table or an arn%s", config->path, stream->line,
-                         stream->name, stream->table ? ", not both" : "");
-        if (stream->poll_min_ms > stream->poll_max_ms)
-            problems_add(problems, "%s:%d: [stream %s] poll_min is longer than poll_max", config->path,
-                         stream->line, stream->name);
-    }
-    if (config->stream_count == 0)
-        problems_add(problems, "%s:1: no [stream NAME] section: there is nothing to read", config->path);
-}
-
-/* Check the settings alone now; with the script's own under them, again when the script is loaded. */
-static void check_handlers(struct config *config, struct problems *problems)
-{
-    for (size_t i = 0; i < config->handler_count; i++) {
-        struct handler_settings settings;
-        handler_settings_init(&settings);
-        handler_settings_overlay(&settings, config, &config->handlers[i], problems);
-        if (settings.stream && !config_stream(config, settings.stream))
-            problems_add(problems, "%s:%d: [handler %s] stream: there is no [stream %s]", config->path,
-                         config->handlers[i].line, config->handlers[i].name, settings.stream);
-        handler_settings_fini(&settings);
-    }
-}
-
-static void resolve_paths(struct config *config, struct problems *problems)
-{
-    struct config_host *host = &config->host;
-    char *scripts = path_beside(config->path, host->scripts);
-    free(host->scripts);
-    host->scripts = scripts;
-    if (strncmp(host->state, "sqlite:", 7) == 0 && host->state[7]) {
-        char *path = path_beside(config->path, host->state + 7), *state = mem_printf("sqlite:%s", path);
-        free(path);
-        free(host->state);
-        host->state = state;
-    } else {
-        problems_add(problems, "%s: [host] state: \"%s\" is not sqlite:PATH", config->path, host->state);
-    }
-}
+#include "conf/tables.h"
 
 static void set_defaults(struct config *config)
 {
@@ -415,31 +30,8 @@ struct config *config_empty(void)
 {
     struct config *config = mem_zero(sizeof *config);
     config->path = mem_string("");
+    atomic_init(&config->references, 1);
     set_defaults(config);
-    return config;
-}
-
-struct config *config_load(const char *path, struct problems *problems)
-{
-    struct config *config = mem_zero(sizeof *config);
-    config->path = mem_string(path);
-    set_defaults(config);
-    struct err err;
-    char *text = file_read(path, CONFIG_BYTES_MAX, NULL, &err);
-    if (!text) {
-        problems_add(problems, "%s", err.text);
-        return config;
-    }
-    struct load load = {.config = config, .problems = problems};
-    ini_read(path, text, on_entry, &load, problems);
-    free(text);
-    for (size_t i = 0; i < load.seen.count; i++)
-        free(load.seen.keys[i]);
-    free(load.seen.keys);
-    free(load.seen.lines);
-    check_streams(config, problems);
-    check_handlers(config, problems);
-    resolve_paths(config, problems);
     return config;
 }
 
@@ -450,14 +42,22 @@ static void free_texts(const struct setting *table, void *object)
             free(*(char **)((char *)object + table->offset));
 }
 
-void config_free(struct config *config)
+const struct config *config_hold(const struct config *config)
 {
-    if (!config)
+    if (config)
+        atomic_fetch_add(&((struct config *)config)->references, 1);
+    return config;
+}
+
+void config_release(const struct config *held)
+{
+    struct config *config = (struct config *)held;
+    if (!config || atomic_fetch_sub(&config->references, 1) != 1)
         return;
-    free_texts(host_settings, &config->host);
-    free_texts(aws_settings, &config->aws);
+    free_texts(conf_host_settings, &config->host);
+    free_texts(conf_aws_settings, &config->aws);
     for (size_t i = 0; i < config->stream_count; i++) {
-        free_texts(stream_settings, &config->streams[i]);
+        free_texts(conf_stream_settings, &config->streams[i]);
         free(config->streams[i].name);
     }
     for (size_t i = 0; i < config->handler_count; i++) {
@@ -490,4 +90,91 @@ const struct config_handler *config_handler(const struct config *config, const c
         if (strcmp(config->handlers[i].name, name) == 0)
             return &config->handlers[i];
     return NULL;
+}
+
+/* ---- what differs ---- */
+
+bool config_same_process(const struct config *a, const struct config *b)
+{
+    return settings_same(conf_host_settings, &a->host, &b->host) &&
+           settings_same(conf_aws_settings, &a->aws, &b->aws);
+}
+
+bool config_same_stream(const struct config *a, const struct config *b, const char *name)
+{
+    const struct config_stream *in_a = config_stream(a, name), *in_b = config_stream(b, name);
+    return in_a && in_b ? settings_same(conf_stream_settings, in_a, in_b) : !in_a && !in_b;
+}
+
+static const struct config_pair *find_pair(const struct config_handler *handler, const char *name)
+{
+    for (size_t i = 0; i < handler->pair_count; i++)
+        if (strcmp(handler->pairs[i].name, name) == 0)
+            return &handler->pairs[i];
+    return NULL;
+}
+
+bool config_same_handler(const struct config *a, const struct config *b, const char *name)
+{
+    const struct config_handler *in_a = config_handler(a, name), *in_b = config_handler(b, name);
+    size_t count_a = in_a ? in_a->pair_count : 0, count_b = in_b ? in_b->pair_count : 0;
+    bool same = count_a == count_b;
+    for (size_t i = 0; same && i < count_a; i++) {
+        const struct config_pair *pair = find_pair(in_b, in_a->pairs[i].name);
+        same = pair && strcmp(pair->value, in_a->pairs[i].value) == 0;
+    }
+    return same;
+}
+
+/* ---- the settings of a handler ---- */
+
+void handler_settings_init(struct handler_settings *settings)
+{
+    *settings = (struct handler_settings){
+        .ordering = ORDERING_ITEM,
+        .concurrency = 64,
+        .retries = 10,
+        .backoff_ms = {200, 60 * SECOND_MS},
+        .max_age_ms = DAY_MS,
+        .on_failure = mem_string("dead"),
+        .timeout_ms = 30 * SECOND_MS,
+        .cpu_limit_ms = SECOND_MS,
+        .memory_bytes = 64 * MIB,
+    };
+}
+
+void handler_settings_fini(struct handler_settings *settings)
+{
+    free(settings->stream);
+    free(settings->on_failure);
+    free(settings->allow_hosts);
+    settings->stream = settings->on_failure = NULL;
+}
+
+bool handler_settings_knows(const char *name)
+{
+    return setting_find(conf_handler_settings, name) != NULL;
+}
+
+bool handler_settings_set(struct handler_settings *settings, const char *name, const char *text,
+                          const char *shown, struct err *err)
+{
+    if (!setting_store(setting_find(conf_handler_settings, name), settings, text, shown, err))
+        return false;
+    if (strcmp(name, "on_failure") == 0 && strcmp(text, "dead") != 0 && strcmp(text, "discard") != 0)
+        return err_set(err, ERR_CONFIG, "on_failure: \"%s\" is neither dead nor discard", shown);
+    return true;
+}
+
+void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
+                              const struct config_handler *handler, struct problems *problems)
+{
+    for (size_t i = 0; handler && i < handler->pair_count; i++) {
+        const struct config_pair *pair = &handler->pairs[i];
+        struct err err;
+        if (handler_settings_knows(pair->name) &&
+            !handler_settings_set(settings, pair->name, pair->value, pair->shown, &err))
+            problems_add(problems, "%s:%d: [handler %s] %s", config->path, pair->line, handler->name,
+                         err.text);
+    }
 }

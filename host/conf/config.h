@@ -4,6 +4,7 @@
 #ifndef TIDEMILL_CONF_CONFIG_H
 #define TIDEMILL_CONF_CONFIG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,6 +84,7 @@ struct config_handler {
 };
 
 struct config {
+    atomic_size_t references;
     char *path;
     struct config_host host;
     struct config_aws aws;
@@ -98,10 +100,19 @@ struct config *config_load(const char *path, struct problems *problems);
 
 /* Only the defaults, of no file (its path is ""). */
 struct config *config_empty(void);
-void config_free(struct config *config);
+
+/* Counted by reference, from any thread; config_load and config_empty give the first. NULL is nothing. */
+const struct config *config_hold(const struct config *config);
+void config_release(const struct config *config);
 
 const struct config_stream *config_stream(const struct config *config, const char *name);
 const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
+
+/* Do two configurations say the same of [host] and [aws], of a stream, of a handler? A section that neither
+ * has is the same in both. Filled-in values count, not how they are written. */
+bool config_same_process(const struct config *a, const struct config *b);
+bool config_same_stream(const struct config *a, const struct config *b, const char *name);
+bool config_same_handler(const struct config *a, const struct config *b, const char *name);
 
 void handler_settings_init(struct handler_settings *settings);
 void handler_settings_fini(struct handler_settings *settings);

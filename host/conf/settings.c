@@ -145,6 +145,31 @@ bool setting_store(const struct setting *setting, void *object, const char *text
     return err_set(err, ERR_CONFIG, "%s: what %s stands for is not right here", setting->name, shown);
 }
 
+static bool same(const struct setting *setting, const char *a, const char *b)
+{
+    const char *text_a, *text_b;
+    switch (setting->type) {
+    case SETTING_TEXT:
+        text_a = *(char *const *)a;
+        text_b = *(char *const *)b;
+        return text_a && text_b ? strcmp(text_a, text_b) == 0 : text_a == text_b;
+    case SETTING_RANGE:
+        return memcmp(a, b, 2 * sizeof(int64_t)) == 0;
+    case SETTING_CHOICE:
+        return *(const int *)a == *(const int *)b;
+    default:
+        return *(const int64_t *)a == *(const int64_t *)b;
+    }
+}
+
+bool settings_same(const struct setting *table, const void *a, const void *b)
+{
+    for (; table->name; table++)
+        if (!same(table, (const char *)a + table->offset, (const char *)b + table->offset))
+            return false;
+    return true;
+}
+
 void setting_names(const struct setting *table, const char **names, size_t max)
 {
     size_t count = 0;

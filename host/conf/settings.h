@@ -38,6 +38,9 @@ const struct setting *setting_find(const struct setting *table, const char *name
 bool setting_store(const struct setting *setting, void *object, const char *text, const char *shown,
                    struct err *err);
 
+/* Do two objects hold the same values? */
+bool settings_same(const struct setting *table, const void *a, const void *b);
+
 /* The names of a table for nearest_name(); `names` holds `max`. */
 void setting_names(const struct setting *table, const char **names, size_t max);
 

@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "core/reloader.h"
-#include "core/stream_supervisor.h"
+#include "core/streams.h"
 #include "net/transport_curl.h"
 #include "script/directory.h"
 #include "script/script.h"
@@ -21,8 +21,7 @@ struct host {
     struct worker **workers;
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
-    struct stream_supervisor **supervisors;
-    size_t supervisor_count;
+    struct streams *streams;
     struct store_snapshot *snapshot;
     struct started {
         const struct script *script; /* the first worker's; only good until the host runs */
@@ -55,22 +54,19 @@ struct worker_world host_world_system(struct clock *clock)
 static void on_closed(void *user, const char *stream_arn, const char *shard)
 {
     struct host *host = user;
-    for (size_t i = 0; i < host->supervisor_count; i++)
-        stream_supervisor_closed(host->supervisors[i], stream_arn, shard);
+    streams_closed(host->streams, stream_arn, shard);
 }
 
 static void on_finished(void *user, const char *stream_arn, const char *shard, const char *handler)
 {
     struct host *host = user;
-    for (size_t i = 0; i < host->supervisor_count; i++)
-        stream_supervisor_finished(host->supervisors[i], stream_arn, shard, handler);
+    streams_finished(host->streams, stream_arn, shard, handler);
 }
 
 static void on_missing(void *user, const char *stream_arn, const char *shard)
 {
     struct host *host = user;
-    for (size_t i = 0; i < host->supervisor_count; i++)
-        stream_supervisor_missing(host->supervisors[i], stream_arn, shard);
+    streams_missing(host->streams, stream_arn, shard);
 }
 
 static void on_left(void *user, const char *handler)
@@ -150,20 +146,6 @@ static void add_script(struct host *host, const char *path)
     problems_fini(&problems);
 }
 
-static void warn_of_sections_without_script(struct host *host)
-{
-    const struct config *config = host->options.config;
-    for (size_t i = 0; i < config->handler_count; i++) {
-        bool found = false;
-        for (size_t j = 0; j < host->started_count; j++)
-            found = found || strcmp(config->handlers[i].name, script_name(host->started[j].script)) == 0;
-        if (!found)
-            log_warn(host->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs", config->path,
-                     config->handlers[i].line, config->handlers[i].name, config->host.scripts,
-                     config->handlers[i].name);
-    }
-}
-
 static bool add_scripts(struct host *host, struct err *err)
 {
     char **paths = script_paths(host->options.config->host.scripts, err);
@@ -172,40 +154,28 @@ static bool add_scripts(struct host *host, struct err *err)
     for (size_t i = 0; paths[i]; i++)
         add_script(host, paths[i]);
     script_paths_free(paths);
-    warn_of_sections_without_script(host);
     if (!host->started_count)
         log_warn(host->options.log, NULL, "%s: no handler runs yet; one that is put there will",
                  host->options.config->host.scripts);
     return true;
 }
 
-static void make_supervisors(struct host *host)
+static void make_streams(struct host *host)
 {
-    const struct config *config = host->options.config;
-    host->supervisors = mem_zero(config->stream_count * sizeof(struct stream_supervisor *));
-    for (size_t i = 0; i < config->stream_count; i++) {
-        struct stream_supervisor *supervisor = stream_supervisor_new(&(struct stream_supervisor_options){
-            .stream = &config->streams[i],
-            .reactor = worker_reactor(host->workers[0]),
-            .source = worker_source(host->workers[0]),
-            .store = worker_store(host->workers[0]),
-            .client = worker_client(host->workers[0]),
-            .log = host->options.log,
-            .workers = host->workers,
-            .worker_count = host->worker_count,
-            .snapshot = host->snapshot,
-        });
-        size_t followers = 0;
-        for (size_t j = 0; j < host->started_count; j++) {
-            const struct script *script = host->started[j].script;
-            if (strcmp(script_settings(script)->stream, config->streams[i].name) != 0)
-                continue;
-            stream_supervisor_add_handler(supervisor, script_name(script));
-            followers++;
-        }
-        if (!followers)
-            log_warn(host->options.log, NULL, "[stream %s] has no handler yet", config->streams[i].name);
-        host->supervisors[host->supervisor_count++] = supervisor;
+    host->streams = streams_new(&(struct stream_supervisor_options){
+        .config = host->options.config,
+        .reactor = worker_reactor(host->workers[0]),
+        .source = worker_source(host->workers[0]),
+        .store = worker_store(host->workers[0]),
+        .client = worker_client(host->workers[0]),
+        .log = host->options.log,
+        .workers = host->workers,
+        .worker_count = host->worker_count,
+        .snapshot = host->snapshot,
+    });
+    for (size_t i = 0; i < host->started_count; i++) {
+        const struct script *script = host->started[i].script;
+        streams_add_handler(host->streams, script_settings(script)->stream, script_name(script));
     }
 }
 
@@ -218,8 +188,7 @@ static void make_reloader(struct host *host)
         .store = worker_store(host->workers[0]),
         .workers = host->workers,
         .worker_count = host->worker_count,
-        .supervisors = host->supervisors,
-        .supervisor_count = host->supervisor_count,
+        .streams = host->streams,
     });
     for (size_t i = 0; i < host->started_count; i++)
         reloader_running(host->reloader, host->started[i].path, host->started[i].script);
@@ -245,13 +214,14 @@ struct host *host_new(const struct host_options *options, struct err *err)
 {
     struct host *host = mem_zero(sizeof *host);
     host->options = *options;
+    config_hold(options->config);
     host->lock = store_sqlite_lock(options->config->host.state + strlen("sqlite:"), err);
     if (!host->lock || !make_workers(host, err) || !add_scripts(host, err) || !load_snapshot(host, err)) {
         host_free(host);
         return NULL;
     }
     timer_init(&host->limit, on_limit, host);
-    make_supervisors(host);
+    make_streams(host);
     make_reloader(host);
     return host;
 }
@@ -262,8 +232,7 @@ void host_free(struct host *host)
         return;
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
-    for (size_t i = 0; i < host->supervisor_count; i++)
-        stream_supervisor_free(host->supervisors[i]);
+    streams_free(host->streams);
     reloader_free(host->reloader);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_free(host->workers[i]);
@@ -272,9 +241,9 @@ void host_free(struct host *host)
     store_snapshot_free(host->snapshot);
     store_sqlite_unlock(host->lock);
     free(host->started);
-    free(host->supervisors);
     free(host->workers);
     free(host->threads);
+    config_release(host->options.config);
     free(host);
 }
 
@@ -303,10 +272,16 @@ bool host_run(struct host *host)
     return !host->abandoned;
 }
 
-void host_reload(struct host *host)
+enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems)
 {
-    log_info(host->options.log, NULL, "looking at the scripts; the INI is read at the start only");
-    reloader_look(host->reloader);
+    if (host->stopping)
+        return HOST_RELOADED;
+    if (!reloader_accepts(host->reloader, config, problems))
+        return HOST_REFUSED;
+    if (!config_same_process(host->options.config, config))
+        return HOST_MUST_RESTART;
+    reloader_set_config(host->reloader, config);
+    return HOST_RELOADED;
 }
 
 void host_stop(struct host *host)

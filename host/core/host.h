@@ -9,7 +9,7 @@
 struct host;
 
 struct host_options {
-    const struct config *config; /* checked; must stay */
+    const struct config *config; /* checked; held */
     struct log *log;
     struct worker_world world;
 };
@@ -29,8 +29,15 @@ struct reactor *host_reactor(struct host *host);
  * up; their records are read again at the next start. */
 bool host_run(struct host *host);
 
-/* Look at the scripts now. On the host's reactor. */
-void host_reload(struct host *host);
+enum host_reload {
+    HOST_RELOADED,
+    HOST_REFUSED,      /* a script that runs is wrong under the new configuration; nothing has changed */
+    HOST_MUST_RESTART, /* [host] or [aws] differ: this host is to be stopped and another started */
+};
+
+/* Take over another configuration while everything goes on: streams and handlers that differ in it are
+ * stopped and started again, the rest does not notice. Looks at the scripts, too. On the host's reactor. */
+enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems);
 
 /* On the host's reactor. The second call gives up what still runs. */
 void host_stop(struct host *host);

@@ -33,6 +33,7 @@ struct reloader {
     int inotify_fd;
     struct watch *watch;
     bool stopped;
+    bool told;                       /* what the configuration names and is not there */
     struct store_snapshot *snapshot; /* given to the supervisors */
     struct list joining;             /* new handlers until the snapshot is there */
 };
@@ -122,13 +123,6 @@ static void joining_free(struct joining *joining)
     free(joining);
 }
 
-static void add_to_supervisor(struct reloader *reloader, const struct joining *joining)
-{
-    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
-        if (strcmp(stream_supervisor_name(reloader->options.supervisors[i]), joining->stream) == 0)
-            stream_supervisor_add_handler(reloader->options.supervisors[i], joining->name);
-}
-
 /* Where the new handlers stand may have been written since the host started: by themselves, before they were
  * removed. */
 static void on_snapshot(void *user, struct store_snapshot *snapshot, const struct err *err)
@@ -140,13 +134,12 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
             log_error(reloader->options.log, NULL, "%s; new handlers wait", err->text);
         return;
     }
-    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
-        stream_supervisor_set_snapshot(reloader->options.supervisors[i], snapshot);
+    streams_set_snapshot(reloader->options.streams, snapshot);
     store_snapshot_free(reloader->snapshot);
     reloader->snapshot = snapshot;
     list_each(joining, &reloader->joining, struct joining, link) {
         if (!reloader->stopped)
-            add_to_supervisor(reloader, joining);
+            streams_add_handler(reloader->options.streams, joining->stream, joining->name);
         joining_free(joining);
     }
 }
@@ -173,8 +166,7 @@ static void stop_handler(struct reloader *reloader, struct handler *handler)
     list_each(joining, &reloader->joining, struct joining, link)
         if (strcmp(joining->name, handler->name) == 0)
             joining_free(joining);
-    for (size_t i = 0; i < reloader->options.supervisor_count; i++)
-        stream_supervisor_remove_handler(reloader->options.supervisors[i], handler->name);
+    streams_remove_handler(reloader->options.streams, handler->name);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
         worker_remove_handler(reloader->options.workers[i], handler->name);
 }
@@ -196,17 +188,23 @@ static void replace_script(struct reloader *reloader, struct handler *handler, c
 }
 
 /* Compile without running it for anybody: whatever is wrong shows here. */
-static struct script *probe_script(struct reloader *reloader, const char *path, const char *version)
+static struct script *probe_script(struct reloader *reloader, const struct config *config, const char *path,
+                                   struct problems *problems)
 {
-    struct problems problems = PROBLEMS_INIT;
-    struct script *probe = script_load(
+    return script_load(
         &(struct script_options){
             .path = path,
-            .config = reloader->options.config,
+            .config = config,
             .reactor = reloader->options.reactor,
             .log = reloader->options.log,
         },
-        &problems);
+        problems);
+}
+
+static struct script *probe_and_tell(struct reloader *reloader, const char *path, const char *version)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct script *probe = probe_script(reloader, reloader->options.config, path, &problems);
     for (size_t i = 0; i < problems.count; i++)
         log_error(reloader->options.log, NULL, "%s", problems.lines[i]);
     if (!probe && version)
@@ -217,22 +215,43 @@ static struct script *probe_script(struct reloader *reloader, const char *path, 
     return probe;
 }
 
+/* Its files, or what the configuration says of it. */
+static bool changed(struct reloader *reloader, const struct script *script)
+{
+    return !config_same_handler(script_config(script), reloader->options.config, script_name(script)) ||
+           script_stale(script);
+}
+
+static void look_at_running(struct reloader *reloader, struct handler *handler)
+{
+    const struct script *old = worker_script(reloader->options.workers[0], handler->name);
+    if (handler->leaving || !old)
+        return;
+    if (streams_retired(reloader->options.streams, handler->stream)) {
+        stop_handler(reloader, handler); /* once all have left the stream, it is found new */
+        return;
+    }
+    if (!changed(reloader, old))
+        return;
+    struct script *probe = probe_and_tell(reloader, handler->path, script_version(old));
+    if (probe)
+        replace_script(reloader, handler, old, probe);
+    script_release(probe);
+}
+
 static void look_at(struct reloader *reloader, const char *path)
 {
     char *name = script_name_of(path);
     struct handler *handler = map_get(&reloader->handlers, name);
-    const struct script *old = worker_script(reloader->options.workers[0], name);
-    if (handler && (handler->leaving || !old || !script_stale(old))) {
-        free(name);
+    free(name);
+    if (handler) {
+        look_at_running(reloader, handler);
         return;
     }
-    struct script *probe = probe_script(reloader, path, handler ? script_version(old) : NULL);
-    if (probe && handler)
-        replace_script(reloader, handler, old, probe);
-    else if (probe)
+    struct script *probe = probe_and_tell(reloader, path, NULL);
+    if (probe && !streams_retired(reloader->options.streams, script_settings(probe)->stream))
         start_handler(reloader, path, probe);
     script_release(probe);
-    free(name);
 }
 
 static void stop_removed(struct reloader *reloader, char **paths)
@@ -250,6 +269,32 @@ static void stop_removed(struct reloader *reloader, char **paths)
     }
 }
 
+static bool has_handler(struct reloader *reloader, const char *stream)
+{
+    size_t at = 0;
+    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
+        if (strcmp(handler->stream, stream) == 0)
+            return true;
+    return false;
+}
+
+/* Once for each configuration. */
+static void tell_what_is_not_there(struct reloader *reloader)
+{
+    const struct config *config = reloader->options.config;
+    if (reloader->told)
+        return;
+    reloader->told = true;
+    for (size_t i = 0; i < config->handler_count; i++)
+        if (!map_get(&reloader->handlers, config->handlers[i].name))
+            log_warn(reloader->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs",
+                     config->path, config->handlers[i].line, config->handlers[i].name, config->host.scripts,
+                     config->handlers[i].name);
+    for (size_t i = 0; i < config->stream_count; i++)
+        if (!has_handler(reloader, config->streams[i].name))
+            log_warn(reloader->options.log, NULL, "[stream %s] has no handler yet", config->streams[i].name);
+}
+
 static void look(void *user)
 {
     struct reloader *reloader = user;
@@ -261,6 +306,8 @@ static void look(void *user)
         return;
     }
     timer_set(reloader->options.reactor, &reloader->look, LOOK_EVERY_MS);
+    if (streams_sweep(reloader->options.streams))
+        reloader->seen = 0;           /* those who waited for it may start */
     watch_directory(reloader, above); /* the directory may be a link that is exchanged */
     free(above);
     uint64_t seen = hash_tree(reloader, directory, 0);
@@ -275,10 +322,11 @@ static void look(void *user)
     for (size_t i = 0; paths[i]; i++)
         look_at(reloader, paths[i]);
     stop_removed(reloader, paths);
+    tell_what_is_not_there(reloader);
     script_paths_free(paths);
 }
 
-void reloader_look(struct reloader *reloader)
+static void look_now(struct reloader *reloader)
 {
     reloader->seen = 0;
     if (!reloader->stopped)
@@ -293,7 +341,30 @@ void reloader_left(struct reloader *reloader, const char *handler_name)
     log_info(reloader->options.log, NULL, "handler %s has stopped", handler_name);
     map_remove(&reloader->handlers, handler_name);
     handler_free(handler);
-    reloader_look(reloader); /* it may be back, or on another stream */
+    look_now(reloader); /* it may be back, or on another stream */
+}
+
+/* ---- another configuration ---- */
+
+bool reloader_accepts(struct reloader *reloader, const struct config *config, struct problems *problems)
+{
+    size_t at = 0, before = problems->count;
+    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
+        if (!handler->leaving && access(handler->path, F_OK) == 0)
+            script_release(probe_script(reloader, config, handler->path, problems));
+    return problems->count == before;
+}
+
+void reloader_set_config(struct reloader *reloader, const struct config *config)
+{
+    config_hold(config);
+    config_release(reloader->options.config);
+    reloader->options.config = config;
+    reloader->told = false;
+    for (size_t i = 0; i < reloader->options.worker_count; i++)
+        worker_set_config(reloader->options.workers[i], config);
+    streams_set_config(reloader->options.streams, config);
+    look_now(reloader);
 }
 
 /* ---- life ---- */
@@ -323,6 +394,7 @@ struct reloader *reloader_new(const struct reloader_options *options)
 {
     struct reloader *reloader = mem_zero(sizeof *reloader);
     reloader->options = *options;
+    config_hold(options->config);
     list_init(&reloader->joining);
     reloader->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (reloader->inotify_fd >= 0)
@@ -357,5 +429,6 @@ void reloader_free(struct reloader *reloader)
         handler_free(handler);
     map_fini(&reloader->handlers);
     store_snapshot_free(reloader->snapshot);
+    config_release(reloader->options.config);
     free(reloader);
 }

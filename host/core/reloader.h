@@ -1,4 +1,4 @@
-/* reloader.h: keeps the running handlers what the scripts directory says.
+/* reloader.h: keeps the running handlers what the scripts directory and the configuration say.
  *
  * A changed script is compiled first; when that fails the old version goes on and the error is logged. A new
  * file becomes a handler, a removed one drains and stops. inotify tells when to look (the directory, lib/
@@ -7,19 +7,18 @@
 #ifndef TIDEMILL_CORE_RELOADER_H
 #define TIDEMILL_CORE_RELOADER_H
 
-#include "core/stream_supervisor.h"
+#include "core/streams.h"
 
 struct reloader;
 
 struct reloader_options {
-    const struct config *config; /* must stay */
+    const struct config *config; /* held */
     struct log *log;
     struct reactor *reactor;
     struct store *store;
     struct worker **workers; /* must stay */
     size_t worker_count;
-    struct stream_supervisor **supervisors; /* must stay */
-    size_t supervisor_count;
+    struct streams *streams;
 };
 
 /* With its handlers running (see reloader_running) it watches from the first turn on. */
@@ -29,8 +28,12 @@ void reloader_free(struct reloader *reloader);
 /* A handler that runs already. */
 void reloader_running(struct reloader *reloader, const char *path, const struct script *script);
 
-/* Look now. */
-void reloader_look(struct reloader *reloader);
+/* Would every handler that runs compile under this configuration? What would not becomes lines of
+ * `problems`. */
+bool reloader_accepts(struct reloader *reloader, const struct config *config, struct problems *problems);
+
+/* Take it over: only [stream] and [handler] sections may differ. Looks at the scripts as well. */
+void reloader_set_config(struct reloader *reloader, const struct config *config);
 
 /* Do nothing any more: the host stops. */
 void reloader_stop(struct reloader *reloader);

@@ -158,6 +158,7 @@ static void assign(struct follower *follower, const char *shard)
     struct worker *worker =
         generation_worker(generation, shard, supervisor->options.workers, supervisor->options.worker_count);
     struct assignment assignment = {
+        .config = supervisor->options.config,
         .stream = supervisor->options.stream,
         .stream_arn = generation->stream_arn,
         .table = generation->table,
@@ -655,6 +656,7 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
 {
     struct stream_supervisor *supervisor = mem_zero(sizeof *supervisor);
     supervisor->options = *options;
+    config_hold(options->config);
     supervisor->subject = mem_printf("stream %s", options->stream->name);
     list_init(&supervisor->generations);
     list_init(&supervisor->followers);
@@ -692,6 +694,7 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
         generation_free(generation);
     free(supervisor->latest_arn);
     free(supervisor->complaint);
+    config_release(supervisor->options.config);
     free(supervisor->subject);
     free(supervisor);
 }
@@ -712,6 +715,16 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
 const char *stream_supervisor_name(const struct stream_supervisor *supervisor)
 {
     return supervisor->options.stream->name;
+}
+
+const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor)
+{
+    return supervisor->options.config;
+}
+
+bool stream_supervisor_idle(const struct stream_supervisor *supervisor)
+{
+    return list_empty(&supervisor->followers);
 }
 
 void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,

@@ -13,7 +13,8 @@
 struct stream_supervisor;
 
 struct stream_supervisor_options {
-    const struct config_stream *stream; /* must stay */
+    const struct config *config;        /* held */
+    const struct config_stream *stream; /* of `config` */
     struct reactor *reactor;
     struct source *source;
     struct store *store;
@@ -25,8 +26,14 @@ struct stream_supervisor_options {
 };
 
 struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_options *options);
-const char *stream_supervisor_name(
-    const struct stream_supervisor *supervisor); /* of the stream, in the INI */
+/* Of the stream, in the INI. */
+const char *stream_supervisor_name(const struct stream_supervisor *supervisor);
+
+/* What it was made from. */
+const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor);
+
+/* Has every handler left, so that it may be freed while the host runs? */
+bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
 void stream_supervisor_free(struct stream_supervisor *supervisor);
 
 /* What the store knows by now, for handlers added from here on; must stay. */

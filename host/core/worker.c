@@ -15,6 +15,7 @@
 
 struct worker {
     struct worker_options options;
+    const struct config *config; /* of scripts to come */
     struct worker_reports reports;
     struct reactor *reactor;
     struct transport *transport;
@@ -231,6 +232,7 @@ static struct order *order_new(struct worker *worker, const struct assignment *a
     struct order *order = mem_zero(sizeof *order);
     order->worker = worker;
     order->assignment = *assignment;
+    config_hold(assignment->config);
     order->assignment.stream_arn = mem_string(assignment->stream_arn);
     order->assignment.table = mem_string(assignment->table);
     order->assignment.shard = mem_string(assignment->shard);
@@ -246,6 +248,7 @@ static void order_free(struct order *order)
     free((char *)order->assignment.shard);
     free((char *)order->assignment.handler);
     free((char *)order->assignment.cursor);
+    config_release(order->assignment.config);
     free(order);
 }
 
@@ -275,6 +278,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .source = worker->source,
             .store = worker->store,
             .log = worker->options.log,
+            .config = assignment->config,
             .stream = assignment->stream,
             .stream_arn = assignment->stream_arn,
             .id = assignment->shard,
@@ -287,6 +291,18 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
     return shard;
 }
 
+/* One that every handler has left may have been read with other settings. */
+static struct shard *take_shard(struct order *order)
+{
+    struct shard *shard = find_shard(order);
+    if (shard && shard_subscription_count(shard))
+        return shard;
+    char *key = shard_key(&order->assignment);
+    shard_free(map_remove(&order->worker->shards, key));
+    free(key);
+    return make_shard(order->worker, &order->assignment);
+}
+
 static void do_assign(void *user)
 {
     struct order *order = user;
@@ -294,9 +310,7 @@ static void do_assign(void *user)
     const struct assignment *assignment = &order->assignment;
     struct script *script = map_get(&worker->scripts, assignment->handler);
     if (worker->phase == RUNNING && script) {
-        struct shard *shard = find_shard(order);
-        if (!shard)
-            shard = make_shard(worker, assignment);
+        struct shard *shard = take_shard(order);
         shard_subscribe(shard, script, &assignment->position, assignment->cursor);
         if (assignment->closed)
             shard_closed(shard);
@@ -327,7 +341,7 @@ static struct script *load_script(struct worker *worker, const char *path, struc
     return script_load(
         &(struct script_options){
             .path = path,
-            .config = worker->options.config,
+            .config = worker->config,
             .reactor = worker->reactor,
             .aws = worker->client,
             .transport = worker->transport,
@@ -385,6 +399,26 @@ static void do_remove_handler(void *user)
     free(order);
 }
 
+struct config_order {
+    struct worker *worker;
+    const struct config *config;
+};
+
+static void do_set_config(void *user)
+{
+    struct config_order *order = user;
+    config_release(order->worker->config);
+    order->worker->config = order->config;
+    free(order);
+}
+
+void worker_set_config(struct worker *worker, const struct config *config)
+{
+    struct config_order *order = mem_zero(sizeof *order);
+    *order = (struct config_order){worker, config_hold(config)};
+    reactor_post(worker->reactor, do_set_config, order);
+}
+
 void worker_load_script(struct worker *worker, const char *path)
 {
     post_script_order(worker, do_load_script, path);
@@ -429,6 +463,8 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
 {
     struct worker *worker = mem_zero(sizeof *worker);
     worker->options = *options;
+    config_hold(options->config);
+    worker->config = config_hold(options->config);
     worker->reactor = reactor_new(options->world.clock);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
     worker->client =
@@ -472,6 +508,8 @@ void worker_free(struct worker *worker)
     aws_client_free(worker->client);
     transport_free(worker->transport);
     reactor_free(worker->reactor);
+    config_release(worker->config);
+    config_release(worker->options.config);
     free(worker);
 }
 

@@ -35,7 +35,7 @@ struct worker_world {
 };
 
 struct worker_options {
-    const struct config *config; /* must stay */
+    const struct config *config; /* held */
     struct log *log;
     struct worker_world world;
 };
@@ -70,7 +70,8 @@ void worker_end(struct worker *worker);
 /* ---- orders ---- */
 
 struct assignment {
-    const struct config_stream *stream;
+    const struct config *config;        /* held */
+    const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *table, *shard, *handler;
     struct position position;
     const char *cursor; /* at hand for the position, or NULL */
@@ -80,6 +81,10 @@ struct assignment {
 void worker_assign(struct worker *worker, const struct assignment *assignment);
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);
+
+/* Scripts that are loaded from now on belong to this configuration, which says the same of [host] and [aws]
+ * as the one before. */
+void worker_set_config(struct worker *worker, const struct config *config);
 
 /* Load the script and let it take the place of the version in force, if there is one. The caller has made
  * sure that it compiles; what fails nevertheless is logged, and the old version stays. */

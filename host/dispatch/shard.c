@@ -208,6 +208,7 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
 {
     struct shard *shard = mem_zero(sizeof *shard);
     shard->options = *options;
+    config_hold(options->config);
     shard->events = *events;
     shard->user = user;
     shard->stream_arn = mem_string(options->stream_arn);
@@ -246,6 +247,7 @@ void shard_free(struct shard *shard)
     free(shard->stream_arn);
     free(shard->id);
     free(shard->table);
+    config_release(shard->options.config);
     free(shard->subject);
     free(shard);
 }

@@ -249,6 +249,7 @@ struct script *script_load(const struct script_options *options, struct problems
     struct err err;
     size_t before = problems->count, size = 0;
     script->options = *options;
+    config_hold(options->config);
     script->path = mem_string(options->path);
     script->name = script_name_of(options->path);
     script->lib = path_beside(options->path, "lib");
@@ -301,6 +302,7 @@ static void script_free(struct script *script)
     }
     filter_free(script->filter);
     handler_settings_fini(&script->settings);
+    config_release(script->options.config);
     free(script->lib);
     free(script->name);
     free(script->path);
@@ -310,6 +312,11 @@ static void script_free(struct script *script)
 const char *script_name(const struct script *script)
 {
     return script->name;
+}
+
+const struct config *script_config(const struct script *script)
+{
+    return script->options.config;
 }
 
 const char *script_version(const struct script *script)

@@ -21,7 +21,7 @@ struct invocation;
 
 struct script_options {
     const char *path;            /* scripts/stock.lua; the handler's name is its last part without .lua */
-    const struct config *config; /* its [handler] section, if any; must stay */
+    const struct config *config; /* its [handler] section, if any; held, may be NULL */
     struct reactor *reactor;
     struct aws_client *aws;      /* NULL for a script that is only checked */
     struct transport *transport; /* for tidemill.http; NULL like `aws` */
@@ -42,6 +42,9 @@ void script_release(struct script *script);
 bool script_stale(const struct script *script);
 
 const char *script_name(const struct script *script);
+
+/* What it was loaded with. */
+const struct config *script_config(const struct script *script);
 
 /* "12ab34cd56ef": a hash of the file and the modules it required. */
 const char *script_version(const struct script *script);

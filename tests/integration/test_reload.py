@@ -53,13 +53,114 @@ def test_a_changed_script_takes_over_and_a_broken_one_does_not(deployment, dynam
     assert host.stop() == 0
 
 
-def test_sighup_looks_at_the_scripts(deployment, dynamodb, name):
-    _, side = set_up(deployment, dynamodb, name)
-    deployment.script("h", HANDLER.format(side=side, by="one"))
+HANDLER_WITH_WORD = """
+local log, config = require "tidemill.log", require "tidemill.config"
+return { stream = "s", on_record = function(record)
+  log.info("saw", { id = record.new.id, by = config.word or "nothing" }) end }
+"""
+
+
+def sighup(host, part):
+    """The part of the log's messages that tells how it ended."""
+    before = sum(part in message for message in host.messages())
+    host.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: sum(part in message for message in host.messages()) > before,
+               lambda: f"the log says {part!r} again; it says:\n{host.log_path.read_text()[-3000:]}")
+
+
+def test_sighup_reads_the_ini_again(deployment, dynamodb, name):
+    table, other = dynamodb.table(name()), dynamodb.table(name())
+    deployment.stream(table, "[handler h]\nword = one")
+    deployment.script("h", HANDLER_WITH_WORD)
+    host = deployment.start()
+    put(dynamodb, table, "a")
+    wait_until(lambda: saw(host, "a") == ["one"], "the handler ran")
+    deployment.stream(table, "[handler h]\nword = two")
+    sighup(host, "was read again")
+    host.wait_for("takes the place of")
+    put(dynamodb, table, "b")
+    wait_until(lambda: saw(host, "b") == ["two"], "the setting took effect")
+    # A new stream, and a handler on it; the other does not notice.
+    deployment.script("t", HANDLER_WITH_WORD.replace('stream = "s"', 'stream = "t"'))
+    host.wait_for("there is no [stream t]")
+    deployment.stream(table, f"[stream t]\ntable = {other}\n[handler h]\nword = two\n[handler t]\nword = three")
+    sighup(host, "was read again")
+    put(dynamodb, other, "c")
+    wait_until(lambda: saw(host, "c") == ["three"], "the new stream is read")
+    assert sum("takes the place of" in message for message in host.messages()) == 1
+    # Errors of every kind change nothing.
+    deployment.stream(table, "[handler h]\nword = four\nretries = many\n")
+    sighup(host, "not taken over")
+    assert any("retries" in message and "tidemill.ini:" in message for message in host.errors())
+    deployment.stream(table, "[handler h]\nword = four\n")  # without the stream that t reads
+    sighup(host, "not taken over")
+    assert any("t.lua" in message and "no [stream t]" in message for message in host.errors()[-2:])
+    deployment.ini.unlink()
+    sighup(host, "not taken over")
+    put(dynamodb, table, "d")
+    put(dynamodb, other, "e")
+    wait_until(lambda: saw(host, "d") == ["two"] and saw(host, "e") == ["three"], "everything goes on as before")
+    assert host.stop() == 0
+
+
+def test_sighup_changes_a_stream_under_load(deployment, dynamodb, name):
+    """The stream's settings, and then its table: nothing is lost, repeated or out of order."""
+    table, other = dynamodb.table(name()), dynamodb.table(name())
+    deployment.stream(table)
+    deployment.script("h", HANDLER_WITH_WORD)
+    deployment.script("g", HANDLER_WITH_WORD)
     host = deployment.start()
     host.wait_for("begins at the oldest record")
-    host.process.send_signal(signal.SIGHUP)
-    host.wait_for("looking at the scripts")
+    stop = threading.Event()
+    written = []
+
+    def write():
+        while not stop.is_set():
+            item = f"i{len(written)}"
+            put(dynamodb, table, item)
+            written.append(item)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for batch_size in (7, 500, 3):
+        before = len(written)
+        deployment.configure(f"[stream s]\ntable = {table}\nbatch_size = {batch_size}\npoll_min = 5ms\n"
+                             "poll_max = 50ms\n")
+        sighup(host, "was read again")
+        wait_until(lambda: len(written) > before + 30, "more was written")
+    stop.set()
+    writer.join()
+
+    def handled():
+        ids = [fields["id"] for fields in host.fields("saw")]
+        return ids if len(ids) >= 2 * len(written) else None
+    ids = wait_until(handled, "everything was handled by both")
+    assert sorted(ids) == sorted(written * 2)
+    assert sum("[stream s] has changed" in message for message in host.messages()) == 3
+    wait_until(lambda: sum("is new" in message for message in host.messages()) == 6, "both came back each time")
+    deployment.stream(other)
+    sighup(host, "was read again")
+    put(dynamodb, other, "moved")
+    wait_until(lambda: len(saw(host, "moved")) == 2, "the other table is read")
+    assert host.stop() == 0
+
+
+def test_sighup_starts_again_for_the_hosts_own_settings(deployment, dynamodb, name):
+    table = dynamodb.table(name())
+    deployment.stream(table)
+    deployment.script("h", HANDLER_WITH_WORD)
+    host = deployment.start()
+    put(dynamodb, table, "a")
+    wait_until(lambda: saw(host, "a"), "the handler ran")
+    deployment.stream(table, "[handler h]\nword = after", threads=3)
+    sighup(host, "everything that was begun is settled")
+    put(dynamodb, table, "b")
+    wait_until(lambda: saw(host, "b") == ["after"], "it runs again")
+    assert saw(host, "a") == ["nothing"]
+    deployment.stream(table, "[handler h]\nword = never", state="sqlite:/nonexistent/state.db")
+    sighup(host, "going on with the configuration before")
+    put(dynamodb, table, "c")
+    wait_until(lambda: saw(host, "c") == ["after"], "it runs as before")
     assert host.stop() == 0
 
 

@@ -77,7 +77,7 @@ static void the_contracts_example_is_read(void **state)
     assert_string_equal(handler->pairs[3].value, "Bearer k3y!");
     assert_string_equal(handler->pairs[3].shown, "Bearer ${env:TEST_KEY}!");
     handler_settings_fini(&settings);
-    config_free(config);
+    config_release(config);
 }
 
 static void each_mistake_is_named_with_its_line(void **state)
@@ -112,7 +112,7 @@ static void each_mistake_is_named_with_its_line(void **state)
     assert_true(says(&problems, "conf.ini:15: [handler h] secret: \"${\" without its \"}\""));
     assert_true(says(&problems, "conf.ini:16: [handler h] file: ${file:/does/not/exist}:"));
     problems_fini(&problems);
-    config_free(config);
+    config_release(config);
 }
 
 static void values_longer_than_inih_allows_are_whole(void **state)
@@ -126,7 +126,7 @@ static void values_longer_than_inih_allows_are_whole(void **state)
     struct config *config = load(text, &problems);
     assert_int_equal(problems.count, 0);
     assert_int_equal(strlen(config_handler(config, "h")->pairs[0].value), 3000);
-    config_free(config);
+    config_release(config);
 }
 
 static void durations_and_sizes(void **state)

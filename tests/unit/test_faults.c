@@ -107,7 +107,7 @@ static void finish(struct fixture *f)
     if (f->host)
         kill_host(f);
     fake_streams_free(f->fake);
-    config_free(f->config);
+    config_release(f->config);
     log_free(f->log);
     close(f->log_fd);
     world_fini(&f->world);

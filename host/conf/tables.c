@@ -1,0 +1,65 @@
+/* tables.c: a new key is a line here and a field in config.h. */
+#include "conf/tables.h"
+
+#include <stddef.h>
+
+static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const formats[] = {"auto", "text", "json", NULL};
+static const char *const starts[] = {"trim_horizon", "latest", NULL};
+static const char *const orderings[] = {"item", "shard", NULL};
+
+const struct setting conf_host_settings[] = {
+    {"name", SETTING_TEXT, offsetof(struct config_host, name), 0, 0, NULL},
+    {"group", SETTING_TEXT, offsetof(struct config_host, group), 0, 0, NULL},
+    {"scripts", SETTING_TEXT, offsetof(struct config_host, scripts), 0, 0, NULL},
+    {"state", SETTING_TEXT, offsetof(struct config_host, state), 0, 0, NULL},
+    {"threads", SETTING_INTEGER, offsetof(struct config_host, threads), 0, 256, NULL},
+    {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
+    {"log_level", SETTING_CHOICE, offsetof(struct config_host, log_level), 0, 0, levels},
+    {"log_format", SETTING_CHOICE, offsetof(struct config_host, log_format), 0, 0, formats},
+    {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS,
+     NULL},
+    {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
+     HOUR_MS, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+const struct setting conf_aws_settings[] = {
+    {"region", SETTING_TEXT, offsetof(struct config_aws, region), 0, 0, NULL},
+    {"profile", SETTING_TEXT, offsetof(struct config_aws, profile), 0, 0, NULL},
+    {"endpoint", SETTING_TEXT, offsetof(struct config_aws, endpoint), 0, 0, NULL},
+    {"endpoint_dynamodb", SETTING_TEXT, offsetof(struct config_aws, endpoint_dynamodb), 0, 0, NULL},
+    {"endpoint_streams", SETTING_TEXT, offsetof(struct config_aws, endpoint_streams), 0, 0, NULL},
+    {"endpoint_sts", SETTING_TEXT, offsetof(struct config_aws, endpoint_sts), 0, 0, NULL},
+    {"ca_bundle", SETTING_TEXT, offsetof(struct config_aws, ca_bundle), 0, 0, NULL},
+    {"connections", SETTING_INTEGER, offsetof(struct config_aws, connections), 1, 4096, NULL},
+    {"call_timeout", SETTING_DURATION, offsetof(struct config_aws, call_timeout_ms), 100, HOUR_MS, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+const struct setting conf_stream_settings[] = {
+    {"table", SETTING_TEXT, offsetof(struct config_stream, table), 0, 0, NULL},
+    {"arn", SETTING_TEXT, offsetof(struct config_stream, arn), 0, 0, NULL},
+    {"start", SETTING_CHOICE, offsetof(struct config_stream, start), 0, 0, starts},
+    {"batch_size", SETTING_INTEGER, offsetof(struct config_stream, batch_size), 1, 1000, NULL},
+    {"poll_min", SETTING_DURATION, offsetof(struct config_stream, poll_min_ms), 1, HOUR_MS, NULL},
+    {"poll_max", SETTING_DURATION, offsetof(struct config_stream, poll_max_ms), 1, HOUR_MS, NULL},
+    {"window", SETTING_SIZE, offsetof(struct config_stream, window_bytes), 2 * MIB, 64 * GIB, NULL},
+    {"discovery", SETTING_DURATION, offsetof(struct config_stream, discovery_ms), 100, HOUR_MS, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+const struct setting conf_handler_settings[] = {
+    {"stream", SETTING_TEXT, offsetof(struct handler_settings, stream), 0, 0, NULL},
+    {"ordering", SETTING_CHOICE, offsetof(struct handler_settings, ordering), 0, 0, orderings},
+    {"concurrency", SETTING_INTEGER, offsetof(struct handler_settings, concurrency), 1, 10000, NULL},
+    {"retries", SETTING_INTEGER, offsetof(struct handler_settings, retries), -1, 10000, NULL},
+    {"backoff", SETTING_RANGE, offsetof(struct handler_settings, backoff_ms), 0, 0, NULL},
+    {"max_age", SETTING_DURATION, offsetof(struct handler_settings, max_age_ms), 1, 7 * DAY_MS, NULL},
+    {"on_failure", SETTING_TEXT, offsetof(struct handler_settings, on_failure), 0, 0, NULL},
+    {"timeout", SETTING_DURATION, offsetof(struct handler_settings, timeout_ms), 1, DAY_MS, NULL},
+    {"cpu_limit", SETTING_DURATION, offsetof(struct handler_settings, cpu_limit_ms), 1, HOUR_MS, NULL},
+    {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
+    {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};

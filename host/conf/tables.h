@@ -1,0 +1,19 @@
+/* tables.h: the keys of each section: name, type, field and bounds. Private to conf/. */
+#ifndef TIDEMILL_CONF_TABLES_H
+#define TIDEMILL_CONF_TABLES_H
+
+#include "conf/config.h"
+#include "conf/settings.h"
+
+#define SECOND_MS 1000
+#define HOUR_MS (3600 * SECOND_MS)
+#define DAY_MS (24 * (int64_t)HOUR_MS)
+#define KIB 1024
+#define MIB (1024 * KIB)
+#define GIB (1024 * (int64_t)MIB)
+
+/* Each ends with a name of NULL. */
+extern const struct setting conf_host_settings[], conf_aws_settings[], conf_stream_settings[],
+    conf_handler_settings[];
+
+#endif
