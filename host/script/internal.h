@@ -70,6 +70,9 @@ void state_begin_slice(struct script *script,
                        int64_t left_ms);        /* what runs next may use so much of the processor */
 int64_t state_end_slice(struct script *script); /* milliseconds used */
 
+/* May the code go on? Raises when it used up its part of the processor. */
+void state_tick(lua_State *L);
+
 /* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
 void state_find_line(lua_State *co, char *text, size_t size);
 
@@ -105,6 +108,9 @@ struct arena *script_arena(lua_State *L);
 
 /* sandbox.c */
 void sandbox_open(lua_State *L);
+
+/* bounds.c: what could stay in C for ever. */
+void bounds_open(lua_State *L);
 
 /* record.c: push Lua's view of the invocation's record; good until the invocation's serial changes. */
 void record_open(lua_State *L);

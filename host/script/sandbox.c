@@ -344,6 +344,7 @@ void sandbox_open(lua_State *L)
     remove_global(L, "dofile");
     remove_global(L, "loadfile");
     remove_field(L, "string", "dump");
+    bounds_open(L);
     lua_register(L, "load", safe_load);
     lua_register(L, "collectgarbage", safe_collectgarbage);
     lua_register(L, "require", safe_require);

@@ -51,11 +51,9 @@ int64_t state_end_slice(struct script *script)
     return used;
 }
 
-/* A loop that never yields is stopped here. */
-static void on_count(lua_State *L, lua_Debug *activation)
+void state_tick(lua_State *L)
 {
     struct script *script = script_of(L);
-    (void)activation;
     if (!script->cpu_left_ms)
         return;
     int64_t now = clock_cpu_ms(reactor_clock(script->options.reactor));
@@ -65,6 +63,13 @@ static void on_count(lua_State *L, lua_Debug *activation)
         return;
     script->cpu_exhausted = true;
     luaL_error(L, "the handler used up its cpu_limit");
+}
+
+/* A loop that never yields is stopped here. */
+static void on_count(lua_State *L, lua_Debug *activation)
+{
+    (void)activation;
+    state_tick(L);
 }
 
 static int free_buf(lua_State *L)

@@ -302,6 +302,15 @@ return {
     if id == "tostring" then error(setmetatable({}, { __tostring = function() while true do end end })) end
     if id == "rep" then ("x"):rep(1 << 40) end
     if id == "yield" then coroutine.yield() end
+    if id == "find" then ("a"):rep(5000):find((".-"):rep(20) .. "x") end
+    if id == "gsub" then pcall(string.gsub, ("a"):rep(5000), ("a*"):rep(20) .. "x", "") end
+    if id == "gmatch" then for _ in ("a"):rep(5000):gmatch("(.-)(.-)(.-)(.-)x") do end end
+    local endless = setmetatable({}, { __len = function() return 1 << 60 end })
+    if id == "move" then table.move({}, 1, 1 << 60, 2) end
+    if id == "insert" then table.insert(endless, 1, 1) end
+    if id == "remove" then table.remove(endless, 1) end
+    if id == "concat" then table.concat(endless, "", 1) end
+    if id == "nothing" then assert((""):rep(1 << 60) == "") end
     log.info("ok", { id = id })
   end,
 }""")
@@ -312,17 +321,18 @@ return {
   on_record = function() local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end,
 }""")
     deployment.stream(table)
-    used_up = ("cpu", "pcall", "xpcall", "resume", "wrap", "both")
+    used_up = ("cpu", "pcall", "xpcall", "resume", "wrap", "both", "find", "gsub", "gmatch")
     others = {"close": "h.lua:14: x", "tostring": "an error without a description", "rep": "too large",
-              "memory": "not enough memory", "yield": "yielded outside of a coroutine"}
-    for item in (*used_up, *others, "fine"):
+              "memory": "not enough memory", "yield": "yielded outside of a coroutine",
+              **{item: "more than the handler's memory could hold" for item in ("move", "insert", "remove", "concat")}}
+    for item in (*used_up, *others, "fine", "nothing"):
         dynamodb.client.put_item(TableName=table, Item={"id": {"S": item}})
     host = deployment.start()
     wait_until(lambda: len(dead_letters(deployment)) == len(used_up) + len(others), "they failed")
     errors = {json.loads(letter["keys"])["id"]["S"]: letter["error"] for letter in dead_letters(deployment)}
     assert all("used up its cpu_limit" in errors[item] for item in used_up), errors
     assert all(text in errors[item] for item, text in others.items()), errors
-    wait_until(lambda: {fields["id"] for fields in host.fields("ok")} == {"fine", "memory"}, "the next record is handled")
+    wait_until(lambda: {fields["id"] for fields in host.fields("ok")} == {"fine", "memory", "nothing"}, "the next record is handled")
     assert host.stop() == 0
 
 
