@@ -24,21 +24,32 @@ class Service(http.server.BaseHTTPRequestHandler):
     def do_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.seen.append((self.command, self.path, dict(self.headers), body))
-        if self.path == "/slow":
+        path = self.path.split("?")[0]
+        if path == "/slow":
             self.server.release.wait(30)
             self.answer(200)
-        elif self.path == "/cut":
+        elif path == "/cut":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
-        elif self.path == "/moved":
+        elif path == "/moved":
             self.answer(302, Location="/echo")
-        elif self.path == "/loop":
+        elif path == "/loop":
             self.answer(302, Location="/loop")
-        elif self.path == "/large":
+        elif path == "/large":
             self.answer(200, b"x" * 100000)
-        elif self.path.startswith("/status/"):
-            status = int(self.path.split("?")[0][8:])
+        elif path.startswith("/status/"):
+            status = int(path[8:])
             self.answer(status, b"" if status == 204 else b"as asked")
+        elif self.path.startswith("/stumble/"):
+            # The first call of each path is cut, the second answers 500, the third late; then all is well.
+            count = sum((self.command, self.path) == call[:2] for call in self.server.seen)
+            if count == 1:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            if count == 3:
+                self.server.release.wait(0.3)
+            self.answer(500 if count == 2 else 200, b"{}")
         else:
             shown = {"method": self.command, "path": self.path, "body": body.decode("latin-1"),
                      "headers": {name.lower(): value for name, value in self.headers.items()}}

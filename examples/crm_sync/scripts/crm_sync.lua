@@ -1,0 +1,1 @@
+../../../scripts/crm_sync.lua

@@ -1,0 +1,1 @@
+../../../scripts/signup_email.lua
