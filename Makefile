@@ -124,7 +124,7 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 
 ## make bench       throughput, memory, start-up
 bench: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
 
 ## make lint        warnings as errors with two compilers, the room order, the format
@@ -137,8 +137,8 @@ format:
 	@tests/tools/deps.sh develop
 	@clang-format -i $(shell find host tests -name '*.[ch]')
 
-## make fuzz        each fuzzer for FUZZ_SECONDS (30)
-FUZZ_SECONDS ?= 30
+## make fuzz        each fuzzer for FUZZ_SECONDS (60)
+FUZZ_SECONDS ?= 60
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS = -g -O1 -std=c11 -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 fuzz:

@@ -157,6 +157,8 @@ def main():
         ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),
         ("event pattern", f"{max(float(output(TOOLS / 'bench_filter')) for _ in range(ROUNDS)):,.0f} matches/s",
          "at least 5,000,000"),
+        ("a suspended call, no network", f"{min(float(output(TOOLS / 'bench_suspend')) for _ in range(ROUNDS)):,.0f} ns",
+         ""),
         ("exec to first GetRecords", f"{start * 1000:.0f} ms", "at most 50"),
     ]
     for name, value, goal in rows:
