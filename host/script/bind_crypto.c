@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "script/internal.h"
 
 static int crypto_sha256(lua_State *L)
@@ -76,25 +77,21 @@ static int crypto_unhex(lua_State *L)
 static int crypto_base64(lua_State *L)
 {
     size_t size;
-    luaL_Buffer buffer;
     const char *data = luaL_checklstring(L, 1, &size);
-    unsigned char *out = (unsigned char *)luaL_buffinitsize(L, &buffer, (size + 2) / 3 * 4 + 1);
-    luaL_pushresultsize(&buffer, (size_t)EVP_EncodeBlock(out, (const unsigned char *)data, (int)size));
+    struct buf *text = script_buf(L);
+    base64_write(text, data, size);
+    lua_pushlstring(L, text->data, text->size);
     return 1;
 }
 
 static int crypto_unbase64(lua_State *L)
 {
-    size_t size;
+    size_t size, decoded;
     luaL_Buffer buffer;
     const char *text = luaL_checklstring(L, 1, &size);
-    luaL_argcheck(L, size % 4 == 0, 1, "base64 expected");
-    unsigned char *out = (unsigned char *)luaL_buffinitsize(L, &buffer, size / 4 * 3 + 1);
-    int decoded = EVP_DecodeBlock(out, (const unsigned char *)text, (int)size);
-    luaL_argcheck(L, decoded >= 0, 1, "base64 expected");
-    if (size) /* the padding is decoded as zeros */
-        decoded -= (text[size - 1] == '=') + (text[size - 2] == '=');
-    luaL_pushresultsize(&buffer, (size_t)decoded);
+    char *out = luaL_buffinitsize(L, &buffer, BASE64_DECODED_MAX(size));
+    luaL_argcheck(L, base64_decode(text, size, out, &decoded), 1, "base64 expected");
+    luaL_pushresultsize(&buffer, decoded);
     return 1;
 }
 

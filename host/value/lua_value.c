@@ -4,10 +4,10 @@
 
 #include <lauxlib.h>
 #include <math.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "value/decimal.h"
 #include "value/types.h"
@@ -23,16 +23,15 @@ void value_open(lua_State *L)
 
 static bool push_binary(lua_State *L, const struct json *value, struct err *err)
 {
-    if (value->type != JSON_STRING || value->size % 4 != 0)
+    if (value->type != JSON_STRING)
         return err_set(err, ERR_PARSE, "B holds no base64");
-    unsigned char *bytes = mem_alloc(value->size / 4 * 3 + 1);
-    int size = EVP_DecodeBlock(bytes, (const unsigned char *)value->text, (int)value->size);
-    if (size >= 0 && value->size) /* the padding is decoded as zeros */
-        size -= (value->text[value->size - 1] == '=') + (value->text[value->size - 2] == '=');
-    if (size >= 0)
-        value_push_binary(L, bytes, (size_t)size);
+    size_t size;
+    unsigned char *bytes = mem_alloc(BASE64_DECODED_MAX(value->size));
+    bool ok = base64_decode(value->text, value->size, bytes, &size);
+    if (ok)
+        value_push_binary(L, bytes, size);
     free(bytes);
-    return size >= 0 || err_set(err, ERR_PARSE, "B holds no base64");
+    return ok || err_set(err, ERR_PARSE, "B holds no base64");
 }
 
 static bool push_list(lua_State *L, const struct json *list, struct err *err)
@@ -234,12 +233,8 @@ static bool write_text(struct writer *w, const char *type, const char *text, siz
 
 static void write_base64(struct buf *out, const struct binary *binary)
 {
-    size_t room = (binary->size + 2) / 3 * 4;
     buf_add_char(out, '"');
-    buf_reserve(out, room + 1);
-    int size = EVP_EncodeBlock((unsigned char *)out->data + out->size, (const unsigned char *)binary->bytes,
-                               (int)binary->size);
-    out->size += (size_t)size;
+    base64_write(out, binary->bytes, binary->size);
     buf_add_char(out, '"');
 }
 

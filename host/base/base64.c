@@ -1,0 +1,25 @@
+/* base64.c: OpenSSL's block functions, which know nothing of padding. */
+#include "base/base64.h"
+
+#include <openssl/evp.h>
+
+bool base64_decode(const char *text, size_t size, void *bytes, size_t *decoded)
+{
+    *decoded = 0;
+    if (size % 4 != 0)
+        return false;
+    if (!size)
+        return true;
+    int count = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)size);
+    if (count < 0)
+        return false;
+    /* the padding is decoded as zeros */
+    *decoded = (size_t)count - (text[size - 1] == '=') - (text[size - 1] == '=' && text[size - 2] == '=');
+    return true;
+}
+
+void base64_write(struct buf *out, const void *bytes, size_t size)
+{
+    buf_reserve(out, (size + 2) / 3 * 4 + 1);
+    out->size += (size_t)EVP_EncodeBlock((unsigned char *)out->data + out->size, bytes, (int)size);
+}

@@ -1,0 +1,366 @@
+/* update.c: update expressions. What an action needs is computed from the item as it was; removed list elements
+ * leave a gap until the end, so that every index means the list as it was. */
+#include <stdio.h>
+#include <string.h>
+
+#include "local/expression_parser.h"
+
+static const char parameter[] = "UpdateExpression";
+
+/* ---- parsing ---- */
+
+struct building {
+    struct parser parser;
+    struct update *update;
+    struct action **end;
+    bool seen[ACTION_DELETE + 1];
+};
+
+static const char *const sections[] = {
+    [ACTION_SET] = "SET", [ACTION_REMOVE] = "REMOVE", [ACTION_ADD] = "ADD", [ACTION_DELETE] = "DELETE"};
+
+static struct expr *parse_value(struct parser *parser)
+{
+    bool parenthesised = parser_take_sign(parser, "(");
+    struct expr *left = parser_operand(parser);
+    if (!left)
+        return NULL;
+    if (parser_is_sign(parser, "+") || parser_is_sign(parser, "-")) {
+        struct expr *sum = expr_new(parser, EXPR_ARITHMETIC, parser->at.text);
+        parser_next(parser);
+        struct expr *right = parser_operand(parser);
+        if (!right)
+            return NULL;
+        expr_add(sum, left);
+        expr_add(sum, right);
+        left = sum;
+    }
+    return !parenthesised || parser_expect_sign(parser, ")") ? left : NULL;
+}
+
+static bool parse_action(struct building *b, enum action_kind kind)
+{
+    struct parser *parser = &b->parser;
+    struct action *action = arena_alloc(parser->placeholders->arena, sizeof *action);
+    *action = (struct action){.kind = kind};
+    if (!parser_path(parser, &action->path))
+        return false;
+    if (kind == ACTION_SET) {
+        if (!parser_expect_sign(parser, "="))
+            return false;
+        action->operand = parse_value(parser);
+        if (!action->operand)
+            return false;
+    } else if (kind != ACTION_REMOVE) {
+        if (parser->at.kind != TOKEN_VALUE)
+            return parser_unexpected(parser);
+        action->operand = expr_new(parser, EXPR_VALUE, parser->at.text);
+        parser_next(parser);
+    }
+    *b->end = action;
+    b->end = &action->next;
+    return true;
+}
+
+static bool parse_section(struct building *b)
+{
+    for (int kind = ACTION_SET; kind <= ACTION_DELETE; kind++) {
+        if (!parser_take_word(&b->parser, sections[kind]))
+            continue;
+        if (b->seen[kind])
+            return parser_fault(&b->parser, "The \"%s\" section can only be used once in an update expression;",
+                                sections[kind]);
+        b->seen[kind] = true;
+        do {
+            if (!parse_action(b, (enum action_kind)kind))
+                return false;
+        } while (parser_take_sign(&b->parser, ","));
+        return true;
+    }
+    return parser_unexpected(&b->parser);
+}
+
+static const char *const long_type_names[ATTR_TYPES] = {
+    "STRING", "NUMBER", "BINARY", "STRING_SET", "NUMBER_SET", "BINARY_SET", "MAP", "LIST", "BOOLEAN", "NULL"};
+
+static bool check_set_operand(struct parser *parser, const struct action *action)
+{
+    const struct attr *value = action->operand->value;
+    bool number = action->kind == ACTION_ADD && value->type == ATTR_N;
+    return number || attr_is_set(value) ||
+           parser_fault(parser,
+                        "Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: "
+                        "ALLOWED_FOR_%s_OPERAND",
+                        sections[action->kind], long_type_names[value->type], sections[action->kind]);
+}
+
+static bool check_actions(struct building *b)
+{
+    size_t count = 0;
+    for (struct action *action = b->update->actions; action; action = action->next)
+        count++;
+    struct path *paths = arena_alloc(b->parser.placeholders->arena, count * sizeof *paths);
+    count = 0;
+    for (struct action *action = b->update->actions; action; action = action->next) {
+        if (!check_path(&b->parser, &action->path) ||
+            (action->operand && !check_operand(&b->parser, action->operand, true)))
+            return false;
+        if (action->kind >= ACTION_ADD && !check_set_operand(&b->parser, action))
+            return false;
+    }
+    for (struct action *action = b->update->actions; action; action = action->next) {
+        if (!paths_compatible(paths, count, &action->path, parameter, b->parser.placeholders->fault))
+            return false;
+        paths[count++] = action->path;
+    }
+    return true;
+}
+
+struct update *update_parse(struct placeholders *placeholders, struct text source)
+{
+    struct building b = {.update = arena_alloc(placeholders->arena, sizeof(struct update))};
+    *b.update = (struct update){0};
+    b.end = &b.update->actions;
+    parser_begin(&b.parser, placeholders, parameter, source);
+    if (!source.size) {
+        parser_fault(&b.parser, "The expression can not be empty;");
+        return NULL;
+    }
+    do {
+        if (!parse_section(&b))
+            return NULL;
+    } while (b.parser.at.kind != TOKEN_END);
+    return check_actions(&b) ? b.update : NULL;
+}
+
+/* ---- what an action puts in its place ---- */
+
+struct applying {
+    struct arena *arena;
+    const struct attr *before;
+    struct fault *fault;
+};
+
+static struct attr *wrong_type(struct applying *a)
+{
+    fault_invalid(a->fault, "An operand in the update expression has an incorrect data type");
+    return NULL;
+}
+
+static struct attr *evaluate(struct applying *a, const struct expr *expr);
+
+static struct attr *list_append(struct applying *a, const struct attr *first, const struct attr *second)
+{
+    if (first->type != ATTR_L || second->type != ATTR_L)
+        return wrong_type(a);
+    struct attr *list = attr_copy(a->arena, first), *tail = attr_copy(a->arena, second);
+    struct member **end = &list->members;
+    while (*end)
+        end = &(*end)->next;
+    *end = tail->members;
+    list->count += tail->count;
+    return list;
+}
+
+static struct attr *evaluate_both(struct applying *a, const struct expr *expr)
+{
+    struct attr *first = evaluate(a, expr->first), *second = first ? evaluate(a, expr->first->next) : NULL;
+    if (!first || !second)
+        return NULL;
+    if (expr->kind == EXPR_CALL)
+        return list_append(a, first, second);
+    if (first->type != ATTR_N || second->type != ATTR_N)
+        return wrong_type(a);
+    return attr_add(a->arena, first, second, *expr->text.data == '-', a->fault);
+}
+
+static struct attr *evaluate(struct applying *a, const struct expr *expr)
+{
+    if (expr->kind == EXPR_CALL && text_is(expr->text, "if_not_exists", 13)) {
+        struct attr *there = path_find(&expr->first->path, a->before);
+        return there ? there : evaluate(a, expr->first->next);
+    }
+    if (expr->kind == EXPR_CALL || expr->kind == EXPR_ARITHMETIC)
+        return evaluate_both(a, expr);
+    const struct attr *value = operand_value(a->arena, expr, a->before);
+    if (!value)
+        fault_invalid(a->fault, "The provided expression refers to an attribute that does not exist in the item");
+    return (struct attr *)value;
+}
+
+static struct attr *set_union(struct applying *a, const struct attr *set, const struct attr *more)
+{
+    struct attr *all = attr_copy(a->arena, set);
+    attr_each(member, more)
+        if (!attr_in_set(set, member->value))
+            attr_append(a->arena, all, (struct text){0}, member->value);
+    return all;
+}
+
+static struct attr *set_minus(struct applying *a, const struct attr *set, const struct attr *less)
+{
+    struct attr *rest = attr_new(a->arena, set->type);
+    attr_each(member, set)
+        if (!attr_in_set(less, member->value))
+            attr_append(a->arena, rest, (struct text){0}, member->value);
+    return rest;
+}
+
+static struct attr *add(struct applying *a, const struct attr *there, struct attr *operand)
+{
+    if (!there)
+        return operand;
+    if (there->type != operand->type)
+        return wrong_type(a);
+    return operand->type == ATTR_N ? attr_add(a->arena, there, operand, false, a->fault)
+                                    : set_union(a, there, operand);
+}
+
+/* ---- putting it there ---- */
+
+static bool invalid_path(struct applying *a)
+{
+    return fault_invalid(a->fault, "The document path provided in the update expression is invalid for update");
+}
+
+static struct member *member_at(const struct attr *container, const struct step *step)
+{
+    size_t index = 0;
+    if (container->type != (step->indexed ? ATTR_L : ATTR_M))
+        return NULL;
+    attr_each(member, container)
+        if (step->indexed ? index++ == step->index : text_equal(member->name, step->name))
+            return member;
+    return NULL;
+}
+
+/* The container of the path's last step, copied with all above it. NULL and a fault. */
+static struct attr *parent_of(struct applying *a, struct attr *item, const struct path *path)
+{
+    struct attr *at = item;
+    for (size_t i = 0; i + 1 < path->count; i++) {
+        struct member *member = member_at(at, &path->steps[i]);
+        if (!member || !member->value) {
+            invalid_path(a);
+            return NULL;
+        }
+        member->value = attr_copy(a->arena, member->value);
+        at = member->value;
+    }
+    if (at->type == (path->steps[path->count - 1].indexed ? ATTR_L : ATTR_M))
+        return at;
+    invalid_path(a);
+    return NULL;
+}
+
+static bool put(struct applying *a, struct attr *item, const struct path *path, struct attr *value)
+{
+    const struct step *last = &path->steps[path->count - 1];
+    struct attr *parent = parent_of(a, item, path);
+    if (!parent)
+        return false;
+    struct member *member = member_at(parent, last);
+    if (member)
+        member->value = value;
+    else
+        attr_append(a->arena, parent, last->name, value);
+    return true;
+}
+
+static bool take_away(struct applying *a, struct attr *item, const struct path *path)
+{
+    const struct step *last = &path->steps[path->count - 1];
+    struct attr *parent = parent_of(a, item, path);
+    if (!parent)
+        return false;
+    struct member *member = member_at(parent, last);
+    if (last->indexed && member)
+        member->value = NULL; /* a gap */
+    else if (member)
+        attr_remove(parent, last->name);
+    return true;
+}
+
+static void close_gaps(struct attr *container)
+{
+    for (struct member **at = &container->members; *at;) {
+        struct attr *value = (*at)->value;
+        if (!value) {
+            *at = (*at)->next;
+            container->count--;
+            continue;
+        }
+        if (value->type == ATTR_M || value->type == ATTR_L)
+            close_gaps(value);
+        at = &(*at)->next;
+    }
+}
+
+static bool apply(struct applying *a, struct attr *item, const struct action *action)
+{
+    struct attr *there = path_find(&action->path, a->before), *value = NULL;
+    switch (action->kind) {
+    case ACTION_SET:
+        value = evaluate(a, action->operand);
+        return value && put(a, item, &action->path, value);
+    case ACTION_ADD:
+        value = add(a, there, action->operand->value);
+        return value && put(a, item, &action->path, value);
+    case ACTION_DELETE:
+        if (there && there->type != action->operand->value->type)
+            return wrong_type(a) != NULL;
+        if (!there)
+            return parent_of(a, item, &action->path) != NULL;
+        value = set_minus(a, there, action->operand->value);
+        return value->count ? put(a, item, &action->path, value) : take_away(a, item, &action->path);
+    default:
+        return take_away(a, item, &action->path);
+    }
+}
+
+/* Elements put behind a list's end go there in the order of their indexes. */
+static bool later_in_list(const struct action *a, const struct action *b)
+{
+    const struct step *x = &a->path.steps[a->path.count - 1], *y = &b->path.steps[b->path.count - 1];
+    if (a->path.count != b->path.count || !x->indexed || !y->indexed || x->index <= y->index)
+        return false;
+    struct path above_a = {a->path.steps, a->path.count - 1}, above_b = {b->path.steps, b->path.count - 1};
+    return path_equal(&above_a, &above_b);
+}
+
+static void order_actions(struct update *update)
+{
+    for (struct action *a = update->actions; a; a = a->next)
+        for (struct action *b = a->next; b; b = b->next)
+            if (later_in_list(a, b)) {
+                struct action swap = *a;
+                struct action *next_a = a->next, *next_b = b->next;
+                *a = *b;
+                *b = swap;
+                a->next = next_a;
+                b->next = next_b;
+            }
+}
+
+struct attr *update_apply(struct arena *arena, const struct update *update, const struct attr *item,
+                           struct fault *fault)
+{
+    struct applying a = {arena, item, fault};
+    struct attr *after = attr_copy(arena, item);
+    bool gaps = false;
+    order_actions((struct update *)update);
+    for (int pass = 0; pass < 2; pass++) {
+        for (const struct action *action = update->actions; action; action = action->next) {
+            bool indexed = action->path.steps[action->path.count - 1].indexed;
+            bool first = action->kind == ACTION_REMOVE && indexed;
+            if (first != (pass == 0))
+                continue;
+            gaps = gaps || indexed;
+            if (!apply(&a, after, action))
+                return NULL;
+        }
+    }
+    if (gaps)
+        close_gaps(after);
+    return after;
+}
