@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +42,14 @@ bool cmd_options(int argc, char **argv, const char **config_path, const char *co
         set[flag] = true;
     }
     return true;
+}
+
+bool cmd_port(const char *text, int *port)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+    *port = (int)number;
+    return *text && !*end && number >= 0 && number <= 65535;
 }
 
 const char *cmd_config_path(const char *path)

@@ -16,7 +16,7 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init;
+extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init, cmd_local;
 
 /* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
 const char *cmd_config_path(const char *path);
@@ -27,6 +27,9 @@ struct config *cmd_load_config(const char *path);
 /* "-c FILE" and the given flags only: each of `flags` (ends with NULL) sets the bool of the same index.
  * False after complaining about anything else. */
 bool cmd_options(int argc, char **argv, const char **config_path, const char *const *flags, bool *set);
+
+/* "0" to "65535"; false where it is none. */
+bool cmd_port(const char *text, int *port);
 
 void cmd_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

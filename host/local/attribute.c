@@ -47,9 +47,7 @@ struct attr *attr_text(struct arena *arena, enum attr_type type, const char *dat
 
 struct attr *attr_get(const struct attr *map, struct text name)
 {
-    attr_each(member, map)
-        if (text_equal(member->name, name))
-            return member->value;
+    attr_each(member, map) if (text_equal(member->name, name)) return member->value;
     return NULL;
 }
 
@@ -60,9 +58,7 @@ struct attr *attr_get_named(const struct attr *map, const char *name)
 
 struct attr *attr_at(const struct attr *list, size_t index)
 {
-    attr_each(member, list)
-        if (index-- == 0)
-            return member->value;
+    attr_each(member, list) if (index-- == 0) return member->value;
     return NULL;
 }
 
@@ -93,7 +89,8 @@ struct attr *attr_copy(struct arena *arena, const struct attr *container)
     struct member **end = &copy->members;
     copy->text = container->text;
     copy->truth = container->truth;
-    attr_each(member, container) {
+    attr_each(member, container)
+    {
         *end = member_new(arena, member->name, member->value);
         end = &(*end)->next;
         copy->count++;
@@ -103,7 +100,8 @@ struct attr *attr_copy(struct arena *arena, const struct attr *container)
 
 void attr_set(struct arena *arena, struct attr *map, struct text name, struct attr *value)
 {
-    attr_each(member, map) {
+    attr_each(member, map)
+    {
         if (text_equal(member->name, name)) {
             member->value = value;
             return;
@@ -137,18 +135,19 @@ static struct attr *read_value(struct reading *r, const struct json *json, int d
 static bool wrong_type(struct reading *r, const struct json *json, const char *expected)
 {
     return fault_set(r->fault, "SerializationException", "%s cannot be converted to %s",
-                     json->type == JSON_NUMBER                             ? "NUMBER_VALUE"
-                     : json->type == JSON_STRING                           ? "STRING_VALUE"
-                     : json->type == JSON_TRUE                             ? "TRUE_VALUE"
-                     : json->type == JSON_FALSE                            ? "FALSE_VALUE"
+                     json->type == JSON_NUMBER                              ? "NUMBER_VALUE"
+                     : json->type == JSON_STRING                            ? "STRING_VALUE"
+                     : json->type == JSON_TRUE                              ? "TRUE_VALUE"
+                     : json->type == JSON_FALSE                             ? "FALSE_VALUE"
                      : json->type == JSON_OBJECT || json->type == JSON_NULL ? "START_OBJECT"
-                                                                           : "START_ARRAY",
+                                                                            : "START_ARRAY",
                      expected);
 }
 
 static const char *const number_faults[] = {
     [DECIMAL_TOO_PRECISE] = "Attempting to store more than 38 significant digits in a Number",
-    [DECIMAL_OVERFLOW] = "Number overflow. Attempting to store a number with magnitude larger than supported range",
+    [DECIMAL_OVERFLOW] =
+        "Number overflow. Attempting to store a number with magnitude larger than supported range",
     [DECIMAL_UNDERFLOW] =
         "Number underflow. Attempting to store a number with magnitude smaller than supported range",
 };
@@ -171,8 +170,8 @@ static struct attr *read_number(struct reading *r, const struct json *json)
         if (digits && json->size > DECIMAL_DIGITS_MAX)
             fault_invalid(r->fault, "%s", number_faults[DECIMAL_TOO_PRECISE]);
         else if (json->size)
-            fault_invalid(r->fault, "The parameter cannot be converted to a numeric value: %.*s", (int)json->size,
-                          json->text);
+            fault_invalid(r->fault, "The parameter cannot be converted to a numeric value: %.*s",
+                          (int)json->size, json->text);
         else
             fault_invalid(r->fault, "The parameter cannot be converted to a numeric value");
         return NULL;
@@ -191,8 +190,8 @@ static struct attr *read_binary(struct reading *r, const struct json *json)
     size_t size;
     if (base64_decode(json->text, json->size, bytes, &size))
         return attr_text(r->arena, ATTR_B, bytes, size);
-    fault_set(r->fault, "SerializationException", "Base64 encoded length is expected a multiple of 4 bytes but found: %u",
-              json->size);
+    fault_set(r->fault, "SerializationException",
+              "Base64 encoded length is expected a multiple of 4 bytes but found: %u", json->size);
     return NULL;
 }
 
@@ -210,7 +209,8 @@ static struct attr *read_scalar(struct reading *r, const struct json *json, enum
 static bool no_duplicates(struct reading *r, const struct attr *set, const struct json *json)
 {
     bool twice = false;
-    attr_each(member, set) {
+    attr_each(member, set)
+    {
         for (struct member *other = member->next; other && !twice; other = other->next)
             twice = attr_equal(member->value, other->value);
     }
@@ -222,8 +222,10 @@ static bool no_duplicates(struct reading *r, const struct attr *set, const struc
     if (set->type == ATTR_NS)
         fault_invalid(r->fault, "Input collection contains duplicates");
     else
-        fault_invalid(r->fault, "One or more parameter values were invalid: Input collection [%s]%s contains duplicates.",
-                      text.data, set->type == ATTR_BS ? "of type BS" : "");
+        fault_invalid(
+            r->fault,
+            "One or more parameter values were invalid: Input collection [%s]%s contains duplicates.",
+            text.data, set->type == ATTR_BS ? "of type BS" : "");
     buf_fini(&text);
     return false;
 }
@@ -240,7 +242,7 @@ static struct attr *read_set(struct reading *r, const struct json *json, enum at
         fault_invalid(r->fault, "One or more parameter values were invalid: %s",
                       type == ATTR_SS   ? "An string set  may not be empty"
                       : type == ATTR_NS ? "An number set  may not be empty"
-                                         : "Binary sets should not be empty");
+                                        : "Binary sets should not be empty");
         return NULL;
     }
     json_each(element, json) {
@@ -301,8 +303,9 @@ static struct attr *read_typed(struct reading *r, const struct json *json, enum 
         value = attr_new(r->arena, type);
         value->truth = json->type == JSON_TRUE;
         if (type == ATTR_NULL && !value->truth) {
-            fault_invalid(r->fault, "One or more parameter values were invalid: Null attribute value types must "
-                                    "have the value of true");
+            fault_invalid(r->fault,
+                          "One or more parameter values were invalid: Null attribute value types must "
+                          "have the value of true");
             return NULL;
         }
         return value;
@@ -329,10 +332,11 @@ static struct attr *read_value(struct reading *r, const struct json *json, int d
     }
     if (count == 1)
         return read_typed(r, typed, attr_type_named(typed->key, typed->key_size), depth);
-    fault_invalid(r->fault, count ? "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
-                                    "of the supported datatypes"
-                                  : "Supplied AttributeValue is empty, must contain exactly one of the supported "
-                                    "datatypes");
+    fault_invalid(r->fault,
+                  count ? "Supplied AttributeValue has more than one datatypes set, must contain exactly one "
+                          "of the supported datatypes"
+                        : "Supplied AttributeValue is empty, must contain exactly one of the supported "
+                          "datatypes");
     return NULL;
 }
 
@@ -376,7 +380,8 @@ static void write_elements(struct buf *out, const struct attr *container)
 {
     bool set = attr_is_set(container);
     buf_add_char(out, '[');
-    attr_each(member, container) {
+    attr_each(member, container)
+    {
         if (member != container->members)
             buf_add_char(out, ',');
         if (set)
@@ -390,7 +395,8 @@ static void write_elements(struct buf *out, const struct attr *container)
 void attr_write_item(struct buf *out, const struct attr *item)
 {
     buf_add_char(out, '{');
-    attr_each(member, item) {
+    attr_each(member, item)
+    {
         if (member != item->members)
             buf_add_char(out, ',');
         json_write_string(out, member->name.data, member->name.size);
@@ -430,9 +436,7 @@ bool attr_in_set(const struct attr *set, const struct attr *element)
 {
     if (attr_element_type(set->type) != element->type)
         return false;
-    attr_each(member, set)
-        if (text_equal(member->value->text, element->text))
-            return true;
+    attr_each(member, set) if (text_equal(member->value->text, element->text)) return true;
     return false;
 }
 
@@ -441,7 +445,8 @@ static bool equal_members(const struct attr *a, const struct attr *b)
     const struct member *other = b->members;
     if (a->count != b->count)
         return false;
-    attr_each(member, a) {
+    attr_each(member, a)
+    {
         const struct attr *there = a->type == ATTR_M ? attr_get(b, member->name) : NULL;
         if (a->type == ATTR_L) {
             there = other->value;
@@ -519,12 +524,10 @@ size_t attr_size(const struct attr *value)
         return 1;
     case ATTR_M:
     case ATTR_L:
-        attr_each(member, value)
-            size += member->name.size + attr_size(member->value) + 1;
+        attr_each(member, value) size += member->name.size + attr_size(member->value) + 1;
         return size + 3;
     default:
-        attr_each(member, value)
-            size += attr_size(member->value);
+        attr_each(member, value) size += attr_size(member->value);
         return size;
     }
 }
@@ -532,15 +535,14 @@ size_t attr_size(const struct attr *value)
 size_t attr_item_size(const struct attr *item)
 {
     size_t size = 0;
-    attr_each(member, item)
-        size += member->name.size + attr_size(member->value);
+    attr_each(member, item) size += member->name.size + attr_size(member->value);
     return size;
 }
 
 /* ---- arithmetic ---- */
 
 struct attr *attr_add(struct arena *arena, const struct attr *a, const struct attr *b, bool subtract,
-                        struct fault *fault)
+                      struct fault *fault)
 {
     struct decimal x, y, sum;
     decimal_read(a->text.data, a->text.size, &x);

@@ -63,8 +63,7 @@ static inline bool text_equal(struct text a, struct text b)
     return text_is(a, b.data, b.size);
 }
 
-#define attr_each(item, container) \
-    for (struct member *item = (container)->members; item; item = item->next)
+#define attr_each(item, container) for (struct member *item = (container)->members; item; item = item->next)
 
 /* {"S": "x"}: checked as the service checks what it is given. NULL and a fault. */
 struct attr *attr_read(struct arena *arena, const struct json *json, struct fault *fault);
@@ -110,6 +109,6 @@ void attr_sort_key(struct buf *out, const struct attr *value);
 
 /* a + b, or a - b. NULL and a fault where the result is out of range. */
 struct attr *attr_add(struct arena *arena, const struct attr *a, const struct attr *b, bool subtract,
-                        struct fault *fault);
+                      struct fault *fault);
 
 #endif

@@ -52,10 +52,10 @@ void path_write(struct buf *out, const struct path *path); /* "[a, [0], b]" */
 enum expr_kind {
     EXPR_PATH,
     EXPR_VALUE,
-    EXPR_CALL,     /* text: the function; arguments: `first` and on */
-    EXPR_COMPARE,  /* text: the operator */
-    EXPR_BETWEEN,  /* three arguments */
-    EXPR_IN,       /* one and more */
+    EXPR_CALL,    /* text: the function; arguments: `first` and on */
+    EXPR_COMPARE, /* text: the operator */
+    EXPR_BETWEEN, /* three arguments */
+    EXPR_IN,      /* one and more */
     EXPR_AND,
     EXPR_OR,
     EXPR_NOT,
@@ -98,7 +98,7 @@ struct update *update_parse(struct placeholders *placeholders, struct text sourc
 
 /* The item after the update; `item` itself is not touched. NULL and a fault. */
 struct attr *update_apply(struct arena *arena, const struct update *update, const struct attr *item,
-                           struct fault *fault);
+                          struct fault *fault);
 
 /* ---- projections ---- */
 
@@ -111,7 +111,7 @@ struct projection *projection_parse(struct placeholders *placeholders, struct te
 
 /* What of the item lies on the paths. */
 struct attr *projection_apply(struct arena *arena, const struct projection *projection,
-                               const struct attr *item);
+                              const struct attr *item);
 
 /* Does `path` overlap or conflict with one of `paths`? Then a fault about `parameter`. */
 bool paths_compatible(const struct path *paths, size_t count, const struct path *path, const char *parameter,

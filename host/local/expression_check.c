@@ -31,10 +31,11 @@ bool check_path(struct parser *parser, struct path *path)
         }
         struct placeholder *name = find(p->names, p->name_count, step->name);
         if (!name)
-            return parser_fault(parser,
-                                "An expression attribute name used in the document path is not defined; attribute "
-                                "name: %.*s",
-                                (int)step->name.size, step->name.data);
+            return parser_fault(
+                parser,
+                "An expression attribute name used in the document path is not defined; attribute "
+                "name: %.*s",
+                (int)step->name.size, step->name.data);
         name->used = true;
         step->name = name->name;
     }
@@ -46,9 +47,9 @@ static bool check_value(struct parser *parser, struct expr *expr)
     struct placeholders *p = parser->placeholders;
     struct placeholder *value = find(p->values, p->value_count, expr->text);
     if (!value)
-        return parser_fault(parser,
-                            "An expression attribute value used in expression is not defined; attribute value: %.*s",
-                            (int)expr->text.size, expr->text.data);
+        return parser_fault(
+            parser, "An expression attribute value used in expression is not defined; attribute value: %.*s",
+            (int)expr->text.size, expr->text.data);
     value->used = true;
     expr->value = value->value;
     return true;
@@ -88,22 +89,27 @@ static bool check_placement(struct parser *parser, const struct expr *call, cons
     if (function->where == where)
         return true;
     if (where == IN_UPDATE)
-        return parser_fault(parser, "The function is not allowed in an update expression; function: %.*s", size, name);
+        return parser_fault(parser, "The function is not allowed in an update expression; function: %.*s",
+                            size, name);
     if (function->where == IN_UPDATE)
-        return parser_fault(parser, "The function is not allowed in a condition expression; function: %.*s", size, name);
-    return parser_fault(parser, "The function is not allowed to be used this way in an expression; function: %.*s", size,
-                        name);
+        return parser_fault(parser, "The function is not allowed in a condition expression; function: %.*s",
+                            size, name);
+    return parser_fault(parser,
+                        "The function is not allowed to be used this way in an expression; function: %.*s",
+                        size, name);
 }
 
-static bool wrong_operand_type(struct parser *parser, struct text operator, const struct attr *value)
+static bool wrong_operand_type(struct parser *parser, struct text operator, const struct attr * value)
 {
     return parser_fault(
-        parser, "Incorrect operand type for operator or function; operator or function: %.*s, operand type: %s",
+        parser,
+        "Incorrect operand type for operator or function; operator or function: %.*s, operand type: %s",
         (int)operator.size, operator.data, attr_type_names[value->type]);
 }
 
 /* A given value must be of one of these types; what comes from the item is looked at later. */
-static bool check_literal(struct parser *parser, struct text operator, const struct expr *operand, unsigned types)
+static bool check_literal(struct parser *parser, struct text operator, const struct expr * operand,
+                          unsigned types)
 {
     return operand->kind != EXPR_VALUE || (types >> operand->value->type & 1) ||
            wrong_operand_type(parser, operator, operand->value);
@@ -121,22 +127,25 @@ static bool check_type_name(struct parser *parser, const struct expr *operand)
         return wrong_operand_type(parser, (struct text){"attribute_type", 14}, operand->value);
     if (attr_type_named(operand->value->text.data, operand->value->text.size) != ATTR_TYPES)
         return true;
-    return parser_fault(parser, "Invalid attribute type name found; type: %.*s, valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}",
-                        (int)operand->value->text.size, operand->value->text.data);
+    return parser_fault(
+        parser, "Invalid attribute type name found; type: %.*s, valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}",
+        (int)operand->value->text.size, operand->value->text.data);
 }
 
-static bool check_distinct(struct parser *parser, struct text operator, const struct expr *first)
+static bool check_distinct(struct parser *parser, struct text operator, const struct expr * first)
 {
     for (const struct expr *other = first->next; other; other = other->next) {
-        bool same_path = first->kind == EXPR_PATH && other->kind == EXPR_PATH && path_equal(&first->path, &other->path);
+        bool same_path =
+            first->kind == EXPR_PATH && other->kind == EXPR_PATH && path_equal(&first->path, &other->path);
         if (!same_path)
             continue;
         struct buf path = BUF_INIT;
         path_write(&path, &first->path);
-        parser_fault(parser,
-                     "The first operand must be distinct from the remaining operands for this operator or function; "
-                     "operator: %.*s, first operand: %s",
-                     (int)operator.size, operator.data, path.data);
+        parser_fault(
+            parser,
+            "The first operand must be distinct from the remaining operands for this operator or function; "
+            "operator: %.*s, first operand: %s",
+            (int)operator.size, operator.data, path.data);
         buf_fini(&path);
         return false;
     }
@@ -147,20 +156,23 @@ static bool check_operands(struct parser *parser, const struct expr *call, const
 {
     const struct expr *first = call->first, *second = first->next;
     if (function->path_first && first->kind != EXPR_PATH)
-        return parser_fault(parser, "Operator or function requires a document path; operator or function: %.*s",
+        return parser_fault(parser,
+                            "Operator or function requires a document path; operator or function: %.*s",
                             (int)call->text.size, call->text.data);
     if (is_text(call->text, "size"))
         return check_literal(parser, call->text, first, TYPE(S) | TYPE(B) | SETS | TYPE(L) | TYPE(M));
     if (is_text(call->text, "begins_with"))
         return check_literal(parser, call->text, first, TYPE(S) | TYPE(B)) &&
-               check_literal(parser, call->text, second, TYPE(S) | TYPE(B)) && check_distinct(parser, call->text, first);
+               check_literal(parser, call->text, second, TYPE(S) | TYPE(B)) &&
+               check_distinct(parser, call->text, first);
     if (is_text(call->text, "contains"))
         return check_literal(parser, call->text, first, TYPE(S) | TYPE(B) | SETS | TYPE(L)) &&
                check_distinct(parser, call->text, first);
     if (is_text(call->text, "attribute_type"))
         return check_type_name(parser, second) && check_distinct(parser, call->text, first);
     if (is_text(call->text, "list_append"))
-        return check_literal(parser, call->text, first, TYPE(L)) && check_literal(parser, call->text, second, TYPE(L));
+        return check_literal(parser, call->text, first, TYPE(L)) &&
+               check_literal(parser, call->text, second, TYPE(L));
     return true;
 }
 
@@ -173,10 +185,11 @@ static bool check_call(struct parser *parser, struct expr *call, enum where wher
         if (!check_operand(parser, argument, where == IN_UPDATE))
             return false;
     if (expr_argument_count(call) != function->count)
-        return parser_fault(parser,
-                            "Incorrect number of operands for operator or function; operator or function: %s, number "
-                            "of operands: %zu",
-                            function->name, expr_argument_count(call));
+        return parser_fault(
+            parser,
+            "Incorrect number of operands for operator or function; operator or function: %s, number "
+            "of operands: %zu",
+            function->name, expr_argument_count(call));
     return check_operands(parser, call, function);
 }
 
@@ -190,7 +203,8 @@ bool check_operand(struct parser *parser, struct expr *expr, bool update)
     case EXPR_CALL:
         return check_call(parser, expr, update ? IN_UPDATE : IN_OPERAND);
     case EXPR_ARITHMETIC:
-        return check_operand(parser, expr->first, update) && check_operand(parser, expr->first->next, update) &&
+        return check_operand(parser, expr->first, update) &&
+               check_operand(parser, expr->first->next, update) &&
                check_literal(parser, expr->text, expr->first, TYPE(N)) &&
                check_literal(parser, expr->text, expr->first->next, TYPE(N));
     default: /* a condition where a value should be */

@@ -68,10 +68,11 @@ bool paths_compatible(const struct path *paths, size_t count, const struct path 
         struct buf one = BUF_INIT, two = BUF_INIT;
         path_write(&one, &paths[i]);
         path_write(&two, path);
-        fault_invalid(fault,
-                      "Invalid %s: Two document paths %s with each other; must remove or rewrite one of these paths; "
-                      "path one: %s, path two: %s",
-                      parameter, overlap ? "overlap" : "conflict", one.data, two.data);
+        fault_invalid(
+            fault,
+            "Invalid %s: Two document paths %s with each other; must remove or rewrite one of these paths; "
+            "path one: %s, path two: %s",
+            parameter, overlap ? "overlap" : "conflict", one.data, two.data);
         buf_fini(&one);
         buf_fini(&two);
         return false;
@@ -135,7 +136,7 @@ static bool has_order(const struct attr *value)
     return value->type == ATTR_S || value->type == ATTR_N || value->type == ATTR_B;
 }
 
-static bool compare(struct text operator, const struct attr *a, const struct attr *b)
+static bool compare(struct text operator, const struct attr * a, const struct attr *b)
 {
     if (is_text(operator, "="))
         return a && b && attr_equal(a, b);
@@ -157,16 +158,15 @@ static bool contains(const struct attr *value, const struct attr *part)
     if (attr_is_set(value))
         return attr_in_set(value, part);
     if (value->type == ATTR_L)
-        attr_each(member, value)
-            if (attr_equal(member->value, part))
-                return true;
+        attr_each(member, value) if (attr_equal(member->value, part)) return true;
     return false;
 }
 
 static bool begins_with(const struct attr *value, const struct attr *part)
 {
     return value->type == part->type && (value->type == ATTR_S || value->type == ATTR_B) &&
-           value->text.size >= part->text.size && memcmp(value->text.data, part->text.data, part->text.size) == 0;
+           value->text.size >= part->text.size &&
+           memcmp(value->text.data, part->text.data, part->text.size) == 0;
 }
 
 static bool call_holds(struct arena *arena, const struct expr *call, const struct attr *item)
@@ -218,6 +218,7 @@ bool condition_holds(struct arena *arena, const struct expr *expr, const struct 
     case EXPR_IN:
         return in_holds(arena, expr, item);
     default:
-        return compare(expr->text, operand_value(arena, first, item), operand_value(arena, first->next, item));
+        return compare(expr->text, operand_value(arena, first, item),
+                       operand_value(arena, first->next, item));
     }
 }

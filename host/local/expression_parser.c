@@ -35,7 +35,8 @@ static struct token token_from(struct text source, size_t at)
     enum token_kind kind = TOKEN_SIGN;
     if (at >= source.size)
         return (struct token){TOKEN_END, {text + source.size, 0}};
-    if (is_letter(text[at]) || ((text[at] == '#' || text[at] == ':') && end < source.size && in_word(text[end]))) {
+    if (is_letter(text[at]) ||
+        ((text[at] == '#' || text[at] == ':') && end < source.size && in_word(text[end]))) {
         kind = text[at] == '#' ? TOKEN_NAME : text[at] == ':' ? TOKEN_VALUE : TOKEN_WORD;
         while (end < source.size && in_word(text[end]))
             end++;
@@ -55,7 +56,8 @@ static struct token token_from(struct text source, size_t at)
 
 static struct token token_after(const struct parser *parser)
 {
-    return token_from(parser->source, (size_t)(parser->at.text.data - parser->source.data) + parser->at.text.size);
+    return token_from(parser->source,
+                      (size_t)(parser->at.text.data - parser->source.data) + parser->at.text.size);
 }
 
 void parser_begin(struct parser *parser, struct placeholders *placeholders, const char *parameter,
@@ -162,7 +164,8 @@ size_t expr_argument_count(const struct expr *expr)
 
 static bool is_keyword(const struct parser *parser)
 {
-    static const char *const words[] = {"AND", "OR", "NOT", "BETWEEN", "IN", "SET", "REMOVE", "ADD", "DELETE"};
+    static const char *const words[] = {"AND", "OR",     "NOT", "BETWEEN", "IN",
+                                        "SET", "REMOVE", "ADD", "DELETE"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (parser_is_word(parser, words[i]))
             return true;
@@ -173,7 +176,8 @@ static void add_step(struct parser *parser, struct path *path, struct step step)
 {
     /* Room is doubled at each power of two. */
     if ((path->count & (path->count - 1)) == 0) {
-        struct step *steps = arena_alloc(parser->placeholders->arena, (path->count ? path->count * 2 : 1) * sizeof *steps);
+        struct step *steps =
+            arena_alloc(parser->placeholders->arena, (path->count ? path->count * 2 : 1) * sizeof *steps);
         if (path->count)
             memcpy(steps, path->steps, path->count * sizeof *steps);
         path->steps = steps;

@@ -29,7 +29,7 @@ bool parser_fault(struct parser *parser, const char *format, ...) __attribute__(
 bool parser_is_sign(const struct parser *parser, const char *sign);
 bool parser_is_word(const struct parser *parser, const char *word); /* whatever its case */
 void parser_next(struct parser *parser);
-bool parser_take_sign(struct parser *parser, const char *sign);   /* true when it was there */
+bool parser_take_sign(struct parser *parser, const char *sign); /* true when it was there */
 bool parser_take_word(struct parser *parser, const char *word);
 bool parser_expect_sign(struct parser *parser, const char *sign); /* false and a fault otherwise */
 bool parser_expect_end(struct parser *parser);

@@ -58,7 +58,8 @@ void fault_write(const struct fault *fault, struct buf *out)
                                 strcmp(fault->type, "ThrottlingException") == 0
                             ? "com.amazon.coral.validate"
                             : "com.amazonaws.dynamodb.v20120810";
-    buf_printf(out, "{\"__type\":\"%s#%s\",\"message\":", streams ? "com.amazonaws.dynamodb.v20120810" : space,
+    buf_printf(out,
+               "{\"__type\":\"%s#%s\",\"message\":", streams ? "com.amazonaws.dynamodb.v20120810" : space,
                fault->type);
     json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
     if (fault->members.size)

@@ -1,4 +1,5 @@
-/* placeholders.c: ExpressionAttributeNames and ExpressionAttributeValues: checked before any expression is. */
+/* placeholders.c: ExpressionAttributeNames and ExpressionAttributeValues: checked before any expression is.
+ */
 #include <string.h>
 
 #include "local/expression_parser.h"
@@ -15,7 +16,8 @@ static bool valid_key(const struct json *member, char sign)
     return true;
 }
 
-static bool begin(const struct json *members, const char *parameter, char sign, bool expressions, struct fault *fault)
+static bool begin(const struct json *members, const char *parameter, char sign, bool expressions,
+                  struct fault *fault)
 {
     if (!expressions)
         return fault_invalid(fault, "%s can only be specified when using expressions", parameter);
@@ -33,13 +35,15 @@ static bool read_names(struct placeholders *p, const struct json *names)
     p->names = arena_alloc(p->arena, names->count * sizeof *p->names);
     json_each(member, names) {
         if (member->type != JSON_STRING)
-            return fault_set(p->fault, "SerializationException", "NUMBER_VALUE cannot be converted to String");
+            return fault_set(p->fault, "SerializationException",
+                             "NUMBER_VALUE cannot be converted to String");
         if (!member->size)
-            return fault_invalid(p->fault,
-                                 "ExpressionAttributeNames contains invalid value: Empty attribute name for key %.*s",
-                                 (int)member->key_size, member->key);
-        p->names[p->name_count++] = (struct placeholder){
-            .key = {member->key, member->key_size}, .name = {member->text, member->size}};
+            return fault_invalid(
+                p->fault,
+                "ExpressionAttributeNames contains invalid value: Empty attribute name for key %.*s",
+                (int)member->key_size, member->key);
+        p->names[p->name_count++] = (struct placeholder){.key = {member->key, member->key_size},
+                                                         .name = {member->text, member->size}};
     }
     return true;
 }
@@ -59,7 +63,8 @@ static bool read_values(struct placeholders *p, const struct json *values)
             fault_fini(&inner);
             return false;
         }
-        p->values[p->value_count++] = (struct placeholder){.key = {member->key, member->key_size}, .value = value};
+        p->values[p->value_count++] =
+            (struct placeholder){.key = {member->key, member->key_size}, .value = value};
     }
     return true;
 }
@@ -88,7 +93,8 @@ static bool all_used(const struct placeholder *list, size_t count, const char *p
         if (!list[i].used)
             buf_printf(&unused, "%s%.*s", unused.size ? ", " : "", (int)list[i].key.size, list[i].key.data);
     if (unused.size)
-        fault_invalid(fault, "Value provided in %s unused in expressions: keys: {%s}", parameter, unused.data);
+        fault_invalid(fault, "Value provided in %s unused in expressions: keys: {%s}", parameter,
+                      unused.data);
     bool all = !unused.size;
     buf_fini(&unused);
     return all;
@@ -96,6 +102,8 @@ static bool all_used(const struct placeholder *list, size_t count, const char *p
 
 bool placeholders_all_used(struct placeholders *placeholders)
 {
-    return all_used(placeholders->names, placeholders->name_count, "ExpressionAttributeNames", placeholders->fault) &&
-           all_used(placeholders->values, placeholders->value_count, "ExpressionAttributeValues", placeholders->fault);
+    return all_used(placeholders->names, placeholders->name_count, "ExpressionAttributeNames",
+                    placeholders->fault) &&
+           all_used(placeholders->values, placeholders->value_count, "ExpressionAttributeValues",
+                    placeholders->fault);
 }

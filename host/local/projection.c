@@ -42,25 +42,30 @@ struct selection {
     size_t count, depth;
 };
 
-static struct attr *select_from(struct arena *arena, const struct attr *value, const struct selection *selection);
+static struct attr *select_from(struct arena *arena, const struct attr *value,
+                                const struct selection *selection);
 
-static struct selection narrow(struct arena *arena, const struct selection *selection, const struct member *member,
-                               bool indexed, size_t index)
+static struct selection narrow(struct arena *arena, const struct selection *selection,
+                               const struct member *member, bool indexed, size_t index)
 {
-    struct selection inner = {arena_alloc(arena, selection->count * sizeof *inner.paths), 0, selection->depth + 1};
+    struct selection inner = {arena_alloc(arena, selection->count * sizeof *inner.paths), 0,
+                              selection->depth + 1};
     for (size_t i = 0; i < selection->count; i++) {
         const struct step *step = &selection->paths[i]->steps[selection->depth];
-        if (step->indexed == indexed && (indexed ? step->index == index : text_equal(step->name, member->name)))
+        if (step->indexed == indexed &&
+            (indexed ? step->index == index : text_equal(step->name, member->name)))
             inner.paths[inner.count++] = selection->paths[i];
     }
     return inner;
 }
 
-static struct attr *select_members(struct arena *arena, const struct attr *value, const struct selection *selection)
+static struct attr *select_members(struct arena *arena, const struct attr *value,
+                                   const struct selection *selection)
 {
     struct attr *result = attr_new(arena, value->type);
     size_t index = 0;
-    attr_each(member, value) {
+    attr_each(member, value)
+    {
         struct selection inner = narrow(arena, selection, member, value->type == ATTR_L, index++);
         struct attr *part = inner.count ? select_from(arena, member->value, &inner) : NULL;
         if (part)
@@ -69,7 +74,8 @@ static struct attr *select_members(struct arena *arena, const struct attr *value
     return result;
 }
 
-static struct attr *select_from(struct arena *arena, const struct attr *value, const struct selection *selection)
+static struct attr *select_from(struct arena *arena, const struct attr *value,
+                                const struct selection *selection)
 {
     for (size_t i = 0; i < selection->count; i++)
         if (selection->paths[i]->count == selection->depth)
@@ -80,10 +86,11 @@ static struct attr *select_from(struct arena *arena, const struct attr *value, c
     return result->count ? result : NULL;
 }
 
-struct attr *projection_apply(struct arena *arena, const struct projection *projection, const struct attr *item)
+struct attr *projection_apply(struct arena *arena, const struct projection *projection,
+                              const struct attr *item)
 {
-    struct selection selection = {arena_alloc(arena, projection->count * sizeof *selection.paths), projection->count,
-                                  0};
+    struct selection selection = {arena_alloc(arena, projection->count * sizeof *selection.paths),
+                                  projection->count, 0};
     for (size_t i = 0; i < projection->count; i++)
         selection.paths[i] = &projection->paths[i];
     return select_members(arena, item, &selection);

@@ -1,5 +1,5 @@
-/* update.c: update expressions. What an action needs is computed from the item as it was; removed list elements
- * leave a gap until the end, so that every index means the list as it was. */
+/* update.c: update expressions. What an action needs is computed from the item as it was; removed list
+ * elements leave a gap until the end, so that every index means the list as it was. */
 #include <stdio.h>
 #include <string.h>
 
@@ -68,7 +68,8 @@ static bool parse_section(struct building *b)
         if (!parser_take_word(&b->parser, sections[kind]))
             continue;
         if (b->seen[kind])
-            return parser_fault(&b->parser, "The \"%s\" section can only be used once in an update expression;",
+            return parser_fault(&b->parser,
+                                "The \"%s\" section can only be used once in an update expression;",
                                 sections[kind]);
         b->seen[kind] = true;
         do {
@@ -88,10 +89,11 @@ static bool check_set_operand(struct parser *parser, const struct action *action
     const struct attr *value = action->operand->value;
     bool number = action->kind == ACTION_ADD && value->type == ATTR_N;
     return number || attr_is_set(value) ||
-           parser_fault(parser,
-                        "Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: "
-                        "ALLOWED_FOR_%s_OPERAND",
-                        sections[action->kind], long_type_names[value->type], sections[action->kind]);
+           parser_fault(
+               parser,
+               "Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: "
+               "ALLOWED_FOR_%s_OPERAND",
+               sections[action->kind], long_type_names[value->type], sections[action->kind]);
 }
 
 static bool check_actions(struct building *b)
@@ -184,25 +186,24 @@ static struct attr *evaluate(struct applying *a, const struct expr *expr)
         return evaluate_both(a, expr);
     const struct attr *value = operand_value(a->arena, expr, a->before);
     if (!value)
-        fault_invalid(a->fault, "The provided expression refers to an attribute that does not exist in the item");
+        fault_invalid(a->fault,
+                      "The provided expression refers to an attribute that does not exist in the item");
     return (struct attr *)value;
 }
 
 static struct attr *set_union(struct applying *a, const struct attr *set, const struct attr *more)
 {
     struct attr *all = attr_copy(a->arena, set);
-    attr_each(member, more)
-        if (!attr_in_set(set, member->value))
-            attr_append(a->arena, all, (struct text){0}, member->value);
+    attr_each(member, more) if (!attr_in_set(set, member->value))
+        attr_append(a->arena, all, (struct text){0}, member->value);
     return all;
 }
 
 static struct attr *set_minus(struct applying *a, const struct attr *set, const struct attr *less)
 {
     struct attr *rest = attr_new(a->arena, set->type);
-    attr_each(member, set)
-        if (!attr_in_set(less, member->value))
-            attr_append(a->arena, rest, (struct text){0}, member->value);
+    attr_each(member, set) if (!attr_in_set(less, member->value))
+        attr_append(a->arena, rest, (struct text){0}, member->value);
     return rest;
 }
 
@@ -213,14 +214,15 @@ static struct attr *add(struct applying *a, const struct attr *there, struct att
     if (there->type != operand->type)
         return wrong_type(a);
     return operand->type == ATTR_N ? attr_add(a->arena, there, operand, false, a->fault)
-                                    : set_union(a, there, operand);
+                                   : set_union(a, there, operand);
 }
 
 /* ---- putting it there ---- */
 
 static bool invalid_path(struct applying *a)
 {
-    return fault_invalid(a->fault, "The document path provided in the update expression is invalid for update");
+    return fault_invalid(a->fault,
+                         "The document path provided in the update expression is invalid for update");
 }
 
 static struct member *member_at(const struct attr *container, const struct step *step)
@@ -228,9 +230,8 @@ static struct member *member_at(const struct attr *container, const struct step 
     size_t index = 0;
     if (container->type != (step->indexed ? ATTR_L : ATTR_M))
         return NULL;
-    attr_each(member, container)
-        if (step->indexed ? index++ == step->index : text_equal(member->name, step->name))
-            return member;
+    attr_each(member, container) if (step->indexed ? index++ == step->index
+                                                   : text_equal(member->name, step->name)) return member;
     return NULL;
 }
 
@@ -343,7 +344,7 @@ static void order_actions(struct update *update)
 }
 
 struct attr *update_apply(struct arena *arena, const struct update *update, const struct attr *item,
-                           struct fault *fault)
+                          struct fault *fault)
 {
     struct applying a = {arena, item, fault};
     struct attr *after = attr_copy(arena, item);

@@ -36,8 +36,8 @@ enum decimal_fault decimal_add(const struct decimal *a, const struct decimal *b,
 #define DECIMAL_TEXT_SIZE 176
 size_t decimal_write(const struct decimal *decimal, char *text);
 
-/* Bytes whose memcmp order (a shorter prefix first) is the numbers' order. `key` holds DECIMAL_SORT_KEY_SIZE bytes.
- * Returns the length. */
+/* Bytes whose memcmp order (a shorter prefix first) is the numbers' order. `key` holds DECIMAL_SORT_KEY_SIZE
+ * bytes. Returns the length. */
 #define DECIMAL_SORT_KEY_SIZE (DECIMAL_DIGITS_MAX + 4)
 size_t decimal_sort_key(const struct decimal *decimal, unsigned char *key);
 

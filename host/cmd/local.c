@@ -1,0 +1,99 @@
+/* local.c: tidemill local. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "local/server.h"
+
+#define PORT 8000
+
+struct options {
+    int port;
+    const char *data;
+};
+
+static bool read_options(int argc, char **argv, struct options *options)
+{
+    *options = (struct options){.port = PORT};
+    for (int i = 1; i < argc; i++) {
+        bool port = strcmp(argv[i], "--port") == 0, data = strcmp(argv[i], "--data") == 0;
+        if (!port && !data) {
+            cmd_complain("local: unexpected argument %s (see tidemill help local)", argv[i]);
+            return false;
+        }
+        if (++i == argc) {
+            cmd_complain("local: %s needs a %s", argv[i - 1], port ? "number" : "directory");
+            return false;
+        }
+        if (data)
+            options->data = argv[i];
+        else if (!cmd_port(argv[i], &options->port)) {
+            cmd_complain("local: %s is not a port (0 to 65535; 0 takes a free one)", argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Threads inherit the mask, so the signals wait for sigwait. */
+static void block_signals(sigset_t *set)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void announce(const struct server *server, const struct options *options)
+{
+    bool colour = isatty(STDOUT_FILENO);
+    printf("%sDynamoDB on http://127.0.0.1:%d%s, ", colour ? "\033[36m" : "", server_port(server),
+           colour ? "\033[0m" : "");
+    if (options->data)
+        printf("kept in %s\n", options->data);
+    else
+        printf("in memory: nothing is kept (--data DIR keeps it)\n");
+    fflush(stdout);
+}
+
+static int run(int argc, char **argv)
+{
+    struct options options;
+    struct clock clock = clock_system();
+    struct err err;
+    sigset_t signals;
+    int signal;
+    if (!read_options(argc, argv, &options))
+        return EXIT_USAGE;
+    block_signals(&signals);
+    struct engine *engine = engine_new(
+        &(struct engine_options){.directory = options.data, .clock = &clock, .region = getenv("AWS_REGION")},
+        &err);
+    struct server *server = engine ? server_start(engine, options.port, &err) : NULL;
+    if (!server) {
+        cmd_complain("%s", err.text);
+        engine_free(engine);
+        return EXIT_FAILED;
+    }
+    announce(server, &options);
+    sigwait(&signals, &signal);
+    server_stop(server);
+    engine_free(engine);
+    return EXIT_DONE;
+}
+
+const struct command cmd_local = {
+    .name = "local",
+    .arguments = "[--port N] [--data DIR]",
+    .summary = "only the embedded DynamoDB",
+    .help = "A DynamoDB with streams on 127.0.0.1, for any AWS SDK: point its endpoint here, with any "
+            "credentials.\n"
+            "\n"
+            "--port N    where to listen (8000); 0 takes a free port\n"
+            "--data DIR  keep everything in DIR, safe against kill -9; without it, in memory\n",
+    .run = run,
+};

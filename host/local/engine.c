@@ -1,0 +1,229 @@
+/* engine.c: opens, finds the operation, and answers. */
+#include "local/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "local/call.h"
+
+#define REQUEST_BYTES_MAX (16u << 20)
+
+static const struct {
+    const char *name;
+    operation *run;
+    bool writes;
+} operations[] = {
+    {"PutItem", op_put_item, true},
+    {"GetItem", op_get_item, false},
+    {"UpdateItem", op_update_item, true},
+    {"DeleteItem", op_delete_item, true},
+    {"Query", op_query, false},
+    {"Scan", op_scan, false},
+    {"BatchGetItem", op_batch_get_item, false},
+    {"BatchWriteItem", op_batch_write_item, true},
+    {"TransactWriteItems", op_transact_write_items, true},
+    {"TransactGetItems", op_transact_get_items, false},
+    {"CreateTable", op_create_table, true},
+    {"DescribeTable", op_describe_table, false},
+    {"ListTables", op_list_tables, false},
+    {"UpdateTable", op_update_table, true},
+    {"DeleteTable", op_delete_table, true},
+    {"UpdateTimeToLive", op_update_time_to_live, true},
+    {"DescribeTimeToLive", op_describe_time_to_live, false},
+    {"TagResource", op_tag_resource, true},
+    {"UntagResource", op_untag_resource, true},
+    {"ListTagsOfResource", op_list_tags, false},
+    {"DescribeLimits", op_describe_limits, false},
+    {"DescribeEndpoints", op_describe_endpoints, false},
+    {"DescribeContinuousBackups", op_describe_backups, false},
+};
+
+static const struct {
+    const char *name;
+    operation *run;
+} stream_operations[] = {
+    {"ListStreams", op_list_streams},
+    {"DescribeStream", op_describe_stream},
+    {"GetShardIterator", op_get_shard_iterator},
+    {"GetRecords", op_get_records},
+};
+
+/* ---- what operations share ---- */
+
+uint64_t engine_random(struct engine *engine)
+{
+    engine->random += 0x9e3779b97f4a7c15ull;
+    return hash_mix(engine->random);
+}
+
+char *engine_uuid(struct engine *engine)
+{
+    uint64_t a = engine_random(engine), b = engine_random(engine);
+    return mem_printf("%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32), (unsigned)(a >> 16 & 0xffff),
+                      (unsigned)(a & 0xfff), (unsigned)(b >> 48 & 0x3fff) | 0x8000,
+                      (unsigned long long)(b & 0xffffffffffffull));
+}
+
+char *engine_table_arn(const struct engine *engine, const char *table)
+{
+    return mem_printf("arn:aws:dynamodb:%s:000000000000:table/%s", engine->region, table);
+}
+
+void engine_set_table(struct engine *engine, const char *name, struct table *table)
+{
+    struct table *old = map_remove(&engine->tables, name);
+    if (table)
+        map_set(&engine->tables, name, table);
+    else
+        storage_unset(engine->storage, "table", name);
+    if (table)
+        engine_keep_table(engine, table);
+    table_free(old); /* last: `name` may be its own */
+}
+
+void engine_keep_table(struct engine *engine, const struct table *table)
+{
+    struct buf text = BUF_INIT;
+    table_write(&text, table);
+    storage_set(engine->storage, "table", table->name, text.data, text.size);
+    buf_fini(&text);
+}
+
+/* ---- life ---- */
+
+static void load_table(void *user, const char *name, const char *text, size_t size)
+{
+    struct engine *engine = user;
+    struct table *table = table_read(text, size);
+    map_set(&engine->tables, name, table);
+    if (table->id > engine->last_id)
+        engine->last_id = table->id;
+    for (size_t i = 0; i < table->index_count; i++)
+        if (table->indexes[i].id > engine->last_id)
+            engine->last_id = table->indexes[i].id;
+}
+
+static struct storage *open_storage(const char *directory, struct err *err)
+{
+    if (!directory)
+        return storage_open(NULL, err);
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        err_set(err, ERR_IO, "%s: %s", directory, strerror(errno));
+        return NULL;
+    }
+    char *path = mem_printf("%s/tidemill-local.db", directory);
+    struct storage *storage = storage_open(path, err);
+    free(path);
+    return storage;
+}
+
+struct engine *engine_new(const struct engine_options *options, struct err *err)
+{
+    struct storage *storage = open_storage(options->directory, err);
+    if (!storage)
+        return NULL;
+    struct engine *engine = mem_zero(sizeof *engine);
+    engine->options = *options;
+    engine->storage = storage;
+    engine->region = mem_string(options->region ? options->region : "us-east-1");
+    engine->random = (uint64_t)clock_wall_ms(options->clock) * 1000003u;
+    list_init(&engine->streams);
+    pthread_mutex_init(&engine->lock, NULL);
+    storage_each(storage, "table", load_table, engine);
+    engine->last_sequence = storage_last_sequence(storage);
+    engine_load_streams(engine);
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    size_t at = 0;
+    if (!engine)
+        return;
+    for (struct table *table; (table = map_next(&engine->tables, &at, NULL));)
+        table_free(table);
+    map_fini(&engine->tables);
+    engine_free_streams(engine);
+    storage_free(engine->storage);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine->region);
+    free(engine);
+}
+
+/* ---- calls ---- */
+
+static operation *find_operation(const char *target, bool *writes)
+{
+    static const char tables[] = "DynamoDB_20120810.", streams[] = "DynamoDBStreams_20120810.";
+    *writes = false;
+    if (target && strncmp(target, streams, sizeof streams - 1) == 0) {
+        for (size_t i = 0; i < sizeof stream_operations / sizeof *stream_operations; i++)
+            if (strcmp(target + sizeof streams - 1, stream_operations[i].name) == 0)
+                return stream_operations[i].run;
+    } else if (target && strncmp(target, tables, sizeof tables - 1) == 0) {
+        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+            *writes = operations[i].writes;
+            if (strcmp(target + sizeof tables - 1, operations[i].name) == 0)
+                return operations[i].run;
+        }
+    }
+    return NULL;
+}
+
+/* What fails leaves nothing behind. */
+static bool run_writing(struct call *call, operation *run)
+{
+    struct err err;
+    storage_begin(call->engine->storage);
+    if (!run(call)) {
+        storage_rollback(call->engine->storage);
+        return false;
+    }
+    return storage_commit(call->engine->storage, &err) ||
+           fault_set(call->fault, "InternalServerError", "%s", err.text);
+}
+
+static bool run_call(struct call *call, const struct engine_request *request)
+{
+    bool writes, ok;
+    struct err err;
+    operation *run = find_operation(request->target, &writes);
+    if (!run)
+        return fault_set(call->fault, "UnknownOperationException", "%s", "");
+    if (request->size > REQUEST_BYTES_MAX)
+        return fault_set(call->fault, "SerializationException", "the request is larger than 16 MiB");
+    call->request = json_parse(call->arena, request->body, request->size, &err);
+    if (!call->request || call->request->type != JSON_OBJECT)
+        return fault_set(call->fault, "SerializationException", "%s",
+                         call->request ? "no JSON object" : err.text);
+    pthread_mutex_lock(&call->engine->lock);
+    ok = writes ? run_writing(call, run) : run(call);
+    pthread_mutex_unlock(&call->engine->lock);
+    return ok;
+}
+
+void engine_call(struct engine *engine, const struct engine_request *request, struct engine_reply *reply)
+{
+    struct arena arena = ARENA_INIT;
+    struct fault fault = {0};
+    struct call call = {
+        .engine = engine,
+        .arena = &arena,
+        .out = &reply->body,
+        .fault = &fault,
+        .now_ms = clock_wall_ms(engine->options.clock),
+    };
+    reply->status = 200;
+    if (!run_call(&call, request)) {
+        buf_clear(&reply->body);
+        fault_write(&fault, &reply->body);
+        reply->status = fault.status;
+    }
+    fault_fini(&fault);
+    arena_fini(&arena);
+}

@@ -1,0 +1,275 @@
+/* item_store.c: an item's key, what may be stored, and keeping indexes and stream in step with it. */
+#include <math.h>
+#include <string.h>
+
+#include "local/call.h"
+
+#define HASH_BYTES_MAX 2048
+#define RANGE_BYTES_MAX 1024
+
+/* ---- keys ---- */
+
+static bool key_value_valid(struct call *call, const struct key_part *part, const struct attr *value,
+                            size_t which)
+{
+    size_t size = attr_size(value);
+    if (!value->text.size)
+        return fault_invalid(
+            call->fault,
+            "One or more parameter values are not valid. The AttributeValue for a key attribute cannot "
+            "contain an empty %s value. Key: %.*s",
+            value->type == ATTR_B ? "binary" : "string", (int)part->name.size, part->name.data);
+    if (which == 0 && size > HASH_BYTES_MAX)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Size of hashkey has exceeded the "
+                             "maximum size limit of2048 bytes");
+    if (which == 1 && size > RANGE_BYTES_MAX)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Aggregated size of all range keys "
+                             "has exceeded the size limit of 1024 bytes");
+    return true;
+}
+
+bool item_key(struct call *call, const struct table *table, const struct attr *key, struct row_key *row)
+{
+    bool matches = key->count == table->key.count;
+    for (size_t i = 0; i < table->key.count && matches; i++) {
+        const struct attr *value = attr_get(key, table->key.parts[i].name);
+        matches = value && value->type == table->key.parts[i].type;
+        if (matches && !key_value_valid(call, &table->key.parts[i], value, i))
+            return false;
+    }
+    if (!matches)
+        return fault_invalid(call->fault, "The provided key element does not match the schema");
+    return key_of(call->arena, &table->key, key, row);
+}
+
+static bool check_own_key(struct call *call, const struct table *table, const struct attr *item)
+{
+    for (size_t i = 0; i < table->key.count; i++) {
+        const struct key_part *part = &table->key.parts[i];
+        const struct attr *value = attr_get(item, part->name);
+        if (!value)
+            return fault_invalid(
+                call->fault, "One or more parameter values were invalid: Missing the key %.*s in the item",
+                (int)part->name.size, part->name.data);
+        if (value->type != part->type)
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values were invalid: Type mismatch for key %.*s expected: %s "
+                "actual: %s",
+                (int)part->name.size, part->name.data, attr_type_names[part->type],
+                attr_type_names[value->type]);
+        if (!key_value_valid(call, part, value, i))
+            return false;
+    }
+    return true;
+}
+
+static bool check_index_key(struct call *call, const struct index *index, const struct attr *item)
+{
+    for (size_t i = 0; i < index->key.count; i++) {
+        const struct key_part *part = &index->key.parts[i];
+        const struct attr *value = attr_get(item, part->name);
+        if (value && value->type != part->type)
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values were invalid: Type mismatch for Index Key %.*s Expected: "
+                "%s Actual: %s IndexName: %s",
+                (int)part->name.size, part->name.data, attr_type_names[part->type],
+                attr_type_names[value->type], index->name);
+        if (value && !value->text.size)
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values are not valid. A value specified for a secondary index "
+                "key is not supported. The AttributeValue for a key attribute cannot contain an empty "
+                "%s value. IndexName: %s, IndexKey: %.*s",
+                value->type == ATTR_B ? "binary" : "string", index->name, (int)part->name.size,
+                part->name.data);
+    }
+    return true;
+}
+
+bool item_check(struct call *call, const struct table *table, const struct attr *item, struct row_key *row)
+{
+    if (!check_own_key(call, table, item))
+        return false;
+    for (size_t i = 0; i < table->index_count; i++)
+        if (!check_index_key(call, &table->indexes[i], item))
+            return false;
+    if (attr_item_size(item) > ITEM_BYTES_MAX)
+        return fault_invalid(call->fault, "Item size has exceeded the maximum allowed size");
+    return key_of(call->arena, &table->key, item, row);
+}
+
+struct attr *key_only(struct arena *arena, const struct key_schema *schema, const struct attr *item)
+{
+    struct attr *key = attr_new(arena, ATTR_M);
+    for (size_t i = 0; i < schema->count; i++) {
+        struct attr *value = attr_get(item, schema->parts[i].name);
+        if (value)
+            attr_append(arena, key, schema->parts[i].name, value);
+    }
+    return key;
+}
+
+/* ---- loading and storing ---- */
+
+struct attr *item_load(struct call *call, const struct table *table, struct row_key row)
+{
+    struct buf text = BUF_INIT;
+    struct attr *item = NULL;
+    if (storage_get(call->engine->storage, table->id, row, &text)) {
+        char *copy = arena_copy(call->arena, text.data, text.size);
+        item = attr_parse_item(call->arena, copy, text.size);
+    }
+    buf_fini(&text);
+    return item;
+}
+
+static bool same_key(struct row_key a, struct row_key b)
+{
+    return text_equal(a.hash, b.hash) && text_equal(a.range, b.range);
+}
+
+/* An item is in an index when it has all of the index's key. */
+static void move_entry(struct call *call, int64_t index, struct row_key row, const struct row_key *old,
+                       const struct row_key *new)
+{
+    struct storage *storage = call->engine->storage;
+    if (old && new &&same_key(*old, *new))
+        return;
+    if (old)
+        storage_unindex(storage, index, *old, row);
+    if (new)
+        storage_index(storage, index, *new, row);
+}
+
+static void keep_indexes(struct call *call, const struct table *table, struct row_key row,
+                         const struct attr *before, const struct attr *after)
+{
+    struct row_key old, new;
+    for (size_t i = 0; i < table->index_count; i++) {
+        const struct index *index = &table->indexes[i];
+        bool was = before && key_of(call->arena, &index->key, before, &old);
+        bool is = after && key_of(call->arena, &index->key, after, &new);
+        move_entry(call, index->id, row, was ? &old : NULL, is ? &new : NULL);
+    }
+    if (!table->ttl)
+        return;
+    bool was = before && ttl_key(call->arena, table, before, &old),
+         is = after && ttl_key(call->arena, table, after, &new);
+    move_entry(call, ttl_index(table), row, was ? &old : NULL, is ? &new : NULL);
+}
+
+void item_write(struct call *call, const struct table *table, struct row_key row, const struct attr *before,
+                const struct attr *after, enum writer writer)
+{
+    struct storage *storage = call->engine->storage;
+    if (!before && !after)
+        return;
+    if (before && after && attr_equal(before, after))
+        return; /* a write that changes nothing leaves no record either */
+    if (after) {
+        struct buf text = BUF_INIT;
+        attr_write_item(&text, after);
+        storage_put(storage, table->id, row, &text);
+        buf_fini(&text);
+    } else {
+        storage_delete(storage, table->id, row);
+    }
+    keep_indexes(call, table, row, before, after);
+    if (table->view != VIEW_NONE)
+        stream_append(call, table, row, before, after, writer);
+}
+
+/* ---- capacity ---- */
+
+struct capacity capacity_new(struct call *call, const struct table *table)
+{
+    struct capacity capacity = {.table = table,
+                                .indexes = arena_alloc(call->arena, table->index_count * sizeof(double) + 1)};
+    for (size_t i = 0; i < table->index_count; i++)
+        capacity.indexes[i] = 0;
+    return capacity;
+}
+
+static double write_units(size_t bytes)
+{
+    return bytes <= 1024 ? 1 : ceil((double)bytes / 1024);
+}
+
+double read_units(size_t bytes, bool consistent)
+{
+    double units = bytes <= 4096 ? 1 : ceil((double)bytes / 4096);
+    return consistent ? units : units / 2;
+}
+
+void capacity_write_item(struct capacity *capacity, const struct attr *before, const struct attr *after,
+                         int factor)
+{
+    size_t old = before ? attr_item_size(before) : 0, new = after ? attr_item_size(after) : 0;
+    double units = write_units(old > new ? old : new) * factor;
+    capacity->units += units;
+    capacity->any = true;
+    for (size_t i = 0; i < capacity->table->index_count; i++) {
+        struct arena arena = ARENA_INIT;
+        struct row_key was, is;
+        const struct key_schema *key = &capacity->table->indexes[i].key;
+        bool had = before && key_of(&arena, key, before, &was),
+             has = after && key_of(&arena, key, after, &is);
+        bool moved = had && has && !same_key(was, is);
+        if (had || has)
+            capacity->indexes[i] += had && has && attr_equal(before, after) ? 0 : moved ? 2 * units : units;
+        arena_fini(&arena);
+    }
+}
+
+int call_capacity_mode(struct call *call)
+{
+    static const char *const choices[] = {"NONE", "TOTAL", "INDEXES", NULL};
+    return call_choice(call, "ReturnConsumedCapacity", choices);
+}
+
+static void write_index_units(struct buf *out, const struct capacity *capacity, bool global)
+{
+    bool any = false;
+    for (size_t i = 0; i < capacity->table->index_count; i++) {
+        if (capacity->table->indexes[i].global != global || capacity->indexes[i] == 0)
+            continue;
+        buf_printf(out, any ? ",\"%s\":{\"CapacityUnits\":%.1f}" : ",\"%sSecondaryIndexes\":{",
+                   any      ? capacity->table->indexes[i].name
+                   : global ? "Global"
+                            : "Local",
+                   capacity->indexes[i]);
+        if (!any)
+            buf_printf(out, "\"%s\":{\"CapacityUnits\":%.1f}", capacity->table->indexes[i].name,
+                       capacity->indexes[i]);
+        any = true;
+    }
+    if (any)
+        buf_add_char(out, '}');
+}
+
+void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes)
+{
+    double total = capacity->units;
+    for (size_t i = 0; i < capacity->table->index_count; i++)
+        total += capacity->indexes[i];
+    buf_printf(out, "{\"TableName\":\"%s\",\"CapacityUnits\":%.1f", capacity->table->name, total);
+    if (indexes) {
+        buf_printf(out, ",\"Table\":{\"CapacityUnits\":%.1f}", capacity->units);
+        write_index_units(out, capacity, false);
+        write_index_units(out, capacity, true);
+    }
+    buf_add_char(out, '}');
+}
+
+void call_write_capacity(struct call *call, const struct capacity *capacity, bool first)
+{
+    int mode = call_capacity_mode(call);
+    if (mode <= CAPACITY_NONE)
+        return;
+    buf_add_text(call->out, first ? "\"ConsumedCapacity\":" : ",\"ConsumedCapacity\":");
+    write_capacity(call->out, capacity, mode == CAPACITY_INDEXES);
+}

@@ -1,0 +1,18 @@
+/* server.h: the engine over HTTP, as any AWS SDK speaks to DynamoDB. */
+#ifndef TIDEMILL_LOCAL_SERVER_H
+#define TIDEMILL_LOCAL_SERVER_H
+
+#include "local/engine.h"
+
+struct server;
+
+/* Listens on 127.0.0.1, in threads of its own; `port` 0: one that is free. Also does the engine's
+ * housekeeping, once a second. NULL and `err`. */
+struct server *server_start(struct engine *engine, int port, struct err *err);
+
+int server_port(const struct server *server);
+
+/* Answers what it has begun, then ends. */
+void server_stop(struct server *server);
+
+#endif

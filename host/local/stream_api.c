@@ -1,0 +1,283 @@
+/* stream_api.c: ListStreams, DescribeStream, GetShardIterator, GetRecords. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "local/streams.h"
+
+#define ITERATOR_AGE_MS (15 * 60 * 1000LL)
+#define RECORDS_MAX 1000
+#define SHARDS_MAX 100
+
+/* ---- ListStreams, DescribeStream ---- */
+
+static bool read_limit(struct call *call, int64_t most, int64_t *limit)
+{
+    const struct json *member = call_member(call, "Limit");
+    *limit = json_integer(member, most);
+    if (!member || (*limit >= 1 && *limit <= most))
+        return true;
+    return fault_invalid(call->fault,
+                         "1 validation error detected: Value '%" PRId64
+                         "' at 'limit' failed to satisfy constraint: "
+                         "Member must have value %s than or equal to %" PRId64,
+                         *limit, *limit < 1 ? "greater" : "less", *limit < 1 ? 1 : most);
+}
+
+bool op_list_streams(struct call *call)
+{
+    struct text table, start;
+    struct stream *stream;
+    int64_t limit, count = 0;
+    const struct stream *last = NULL;
+    if (!call_text(call, "TableName", &table) || !call_text(call, "ExclusiveStartStreamArn", &start) ||
+        !read_limit(call, 100, &limit))
+        return false;
+    bool begun = !start.data, more = false;
+    buf_add_literal(call->out, "{\"Streams\":[");
+    list_each(stream, &call->engine->streams, struct stream, link) {
+        bool wanted = !table.data || text_is(table, stream->table, strlen(stream->table));
+        if (begun && wanted && count == limit)
+            more = true;
+        if (begun && wanted && count < limit) {
+            buf_printf(call->out, "%s{\"StreamArn\":\"%s\",\"TableName\":\"%s\",\"StreamLabel\":\"%s\"}",
+                       count ? "," : "", stream->arn, stream->table, stream->label);
+            last = stream;
+            count++;
+        }
+        begun = begun || text_is(start, stream->arn, strlen(stream->arn));
+    }
+    buf_add_char(call->out, ']');
+    if (more)
+        buf_printf(call->out, ",\"LastEvaluatedStreamArn\":\"%s\"", last->arn);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+static struct stream *call_stream(struct call *call)
+{
+    struct text arn;
+    if (!call_required(call, "StreamArn") || !call_text(call, "StreamArn", &arn))
+        return NULL;
+    struct stream *stream = stream_find(call->engine, arn);
+    if (!stream)
+        fault_set(call->fault, "ResourceNotFoundException",
+                  "Requested resource not found: Stream: %.*s not found", (int)arn.size, arn.data);
+    return stream;
+}
+
+static void write_shard(struct buf *out, const struct shard *shard, bool first)
+{
+    char start[SEQUENCE_TEXT], end[SEQUENCE_TEXT];
+    sequence_write(start, shard->start);
+    sequence_write(end, shard->end);
+    buf_printf(out, "%s{\"ShardId\":\"%s\",\"SequenceNumberRange\":{\"StartingSequenceNumber\":\"%s\"",
+               first ? "" : ",", shard->name, start);
+    if (shard->end)
+        buf_printf(out, ",\"EndingSequenceNumber\":\"%s\"", end);
+    buf_add_char(out, '}');
+    if (shard->parent)
+        buf_printf(out, ",\"ParentShardId\":\"%s\"", shard->parent);
+    buf_add_char(out, '}');
+}
+
+/* Returns the last shard that was written when there are more. */
+static const struct shard *write_shards(struct call *call, const struct stream *stream, struct text start,
+                                        const struct json *parent, int64_t limit)
+{
+    const struct shard *last = NULL;
+    int64_t count = 0;
+    bool begun = !start.data;
+    for (size_t i = 0; i < stream->shard_count; i++) {
+        const struct shard *shard = &stream->shards[i];
+        bool wanted = begun && (!parent || (shard->parent && json_string_is(parent, shard->parent)));
+        begun = begun || text_is(start, shard->name, strlen(shard->name));
+        if (!wanted)
+            continue;
+        if (count == limit)
+            return last;
+        write_shard(call->out, shard, count++ == 0);
+        last = shard;
+    }
+    return NULL;
+}
+
+bool op_describe_stream(struct call *call)
+{
+    struct text start;
+    int64_t limit;
+    struct stream *stream = call_stream(call);
+    if (!stream || !call_text(call, "ExclusiveStartShardId", &start) || !read_limit(call, SHARDS_MAX, &limit))
+        return false;
+    stream_renew(call, stream);
+    const struct json *filter = call_member(call, "ShardFilter");
+    buf_printf(
+        call->out,
+        "{\"StreamDescription\":{\"StreamArn\":\"%s\",\"StreamLabel\":\"%s\",\"StreamStatus\":\"%s\","
+        "\"StreamViewType\":\"%s\",\"CreationRequestDateTime\":%.3f,\"TableName\":\"%s\",\"KeySchema\":%s,"
+        "\"Shards\":[",
+        stream->arn, stream->label, stream->enabled ? "ENABLED" : "DISABLED", view_names[stream->view],
+        (double)stream->created_ms / 1000.0, stream->table, stream->key);
+    const struct shard *last =
+        write_shards(call, stream, start, filter ? json_get(filter, "ShardId") : NULL, limit);
+    buf_add_char(call->out, ']');
+    if (last)
+        buf_printf(call->out, ",\"LastEvaluatedShardId\":\"%s\"", last->name);
+    buf_add_literal(call->out, "}}");
+    return true;
+}
+
+/* ---- iterators ---- */
+
+/* "ARN|1|SHARD-SEQUENCE-MADE": the next record to be read is the first from SEQUENCE on. */
+static void write_iterator(struct buf *out, const char *arn, int64_t shard, int64_t sequence, int64_t made_ms)
+{
+    buf_printf(out, "\"%s|1|%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 "\"", arn, (uint64_t)shard,
+               (uint64_t)sequence, (uint64_t)made_ms);
+}
+
+static const struct shard *find_shard(const struct stream *stream, struct text name)
+{
+    for (size_t i = 0; i < stream->shard_count; i++)
+        if (text_is(name, stream->shards[i].name, strlen(stream->shards[i].name)))
+            return &stream->shards[i];
+    return NULL;
+}
+
+static bool read_sequence(struct call *call, int64_t *sequence)
+{
+    struct text text;
+    char digits[24];
+    if (!call_required(call, "SequenceNumber") || !call_text(call, "SequenceNumber", &text))
+        return false;
+    bool valid = text.size == 21 && *text.data == '1';
+    for (size_t i = 0; valid && i < text.size; i++)
+        valid = text.data[i] >= '0' && text.data[i] <= '9';
+    if (!valid)
+        return fault_invalid(call->fault, "Invalid SequenceNumber %.*s", (int)text.size, text.data);
+    memcpy(digits, text.data + 1, 20);
+    digits[20] = '\0';
+    *sequence = strtoll(digits, NULL, 10);
+    return true;
+}
+
+/* Older than what is kept? */
+static bool trimmed(struct call *call, const struct shard *shard, int64_t sequence)
+{
+    int64_t horizon = (call->now_ms - RETENTION_MS) * SEQUENCES_PER_MS;
+    return sequence < shard->start || (sequence < horizon && sequence != shard->start);
+}
+
+bool op_get_shard_iterator(struct call *call)
+{
+    static const char *const types[] = {
+        "", "TRIM_HORIZON", "LATEST", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", NULL};
+    struct text name;
+    int64_t sequence = 0;
+    struct stream *stream = call_stream(call);
+    if (!stream || !call_required(call, "ShardId") || !call_required(call, "ShardIteratorType") ||
+        !call_text(call, "ShardId", &name))
+        return false;
+    int type = call_choice(call, "ShardIteratorType", types);
+    const struct shard *shard = find_shard(stream, name);
+    if (type < 0)
+        return false;
+    if (!shard)
+        return fault_set(call->fault, "ResourceNotFoundException",
+                         "Requested resource not found: Shard: %.*s in Stream: %s not found", (int)name.size,
+                         name.data, stream->arn);
+    if (type >= 3 && !read_sequence(call, &sequence))
+        return false;
+    if (type >= 3 && trimmed(call, shard, sequence))
+        return fault_set(call->fault, "TrimmedDataAccessException",
+                         "The operation attempted to read past the oldest stream record in a shard.");
+    if (type == 1)
+        sequence = shard->start;
+    else if (type == 2)
+        sequence = call->engine->last_sequence + 1;
+    else
+        sequence += type == 4;
+    buf_add_literal(call->out, "{\"ShardIterator\":");
+    write_iterator(call->out, stream->arn, shard->id, sequence, call->now_ms);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+struct reading {
+    struct buf *out;
+    size_t begun;
+    int64_t count, limit, next;
+    bool more;
+};
+
+static bool add_record(void *user, int64_t sequence, struct text record)
+{
+    struct reading *reading = user;
+    if (reading->count == reading->limit ||
+        (reading->count && reading->out->size - reading->begun + record.size > PAGE_BYTES_MAX)) {
+        reading->more = true;
+        return false;
+    }
+    if (reading->count++)
+        buf_add_char(reading->out, ',');
+    buf_add(reading->out, record.data, record.size);
+    reading->next = sequence + 1;
+    return true;
+}
+
+static bool parse_iterator(struct call *call, struct text text, struct stream **stream,
+                           const struct shard **shard, int64_t *sequence, int64_t *made_ms)
+{
+    const char *bar = text.data ? memchr(text.data, '|', text.size) : NULL;
+    uint64_t numbers[3];
+    char copy[64];
+    size_t rest = bar ? (size_t)(text.data + text.size - bar) : 0;
+    if (rest != 53)
+        return fault_invalid(call->fault, "Invalid ShardIterator");
+    memcpy(copy, bar, rest);
+    copy[rest] = '\0';
+    if (sscanf(copy, "|1|%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &numbers[0], &numbers[1], &numbers[2]) != 3)
+        return fault_invalid(call->fault, "Invalid ShardIterator");
+    *stream = stream_find(call->engine, (struct text){text.data, (size_t)(bar - text.data)});
+    *shard = NULL;
+    for (size_t i = 0; *stream && i < (*stream)->shard_count; i++)
+        if ((*stream)->shards[i].id == (int64_t)numbers[0])
+            *shard = &(*stream)->shards[i];
+    *sequence = (int64_t)numbers[1];
+    *made_ms = (int64_t)numbers[2];
+    return *shard != NULL ||
+           fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
+}
+
+bool op_get_records(struct call *call)
+{
+    struct text text;
+    struct stream *stream = NULL;
+    const struct shard *shard = NULL;
+    int64_t sequence = 0, made_ms = 0, limit;
+    if (!call_required(call, "ShardIterator") || !call_text(call, "ShardIterator", &text) ||
+        !read_limit(call, RECORDS_MAX, &limit) ||
+        !parse_iterator(call, text, &stream, &shard, &sequence, &made_ms))
+        return false;
+    if (call->now_ms - made_ms >= ITERATOR_AGE_MS || made_ms < call->engine->expired_all_ms)
+        return fault_set(
+            call->fault, "ExpiredIteratorException",
+            "Iterator expired. The iterator was created at a time that is more than 15 minutes ago.");
+    if (sequence > shard->start && sequence < (call->now_ms - RETENTION_MS) * SEQUENCES_PER_MS && !shard->end)
+        return fault_set(call->fault, "TrimmedDataAccessException",
+                         "The operation attempted to read past the oldest stream record in a shard.");
+    buf_add_literal(call->out, "{\"Records\":[");
+    struct reading reading = {call->out, call->out->size, 0, limit, sequence, false};
+    storage_records(call->engine->storage, shard->id, sequence, add_record, &reading);
+    buf_add_char(call->out, ']');
+    /* A closed shard that was read to its end has no next iterator; an open one's goes on from now. */
+    if (!reading.more && !shard->end && reading.next <= call->engine->last_sequence)
+        reading.next = call->engine->last_sequence + 1;
+    if (reading.more || !shard->end) {
+        buf_add_literal(call->out, ",\"NextShardIterator\":");
+        write_iterator(call->out, stream->arn, shard->id, reading.next, call->now_ms);
+    }
+    buf_add_char(call->out, '}');
+    return true;
+}
