@@ -507,7 +507,11 @@ static size_t number_size(const struct attr *value)
 {
     struct decimal decimal;
     decimal_read(value->text.data, value->text.size, &decimal);
-    return (size_t)(decimal.digit_count + 1) / 2 + 1 + decimal.negative;
+    if (!decimal.digit_count)
+        return 1;
+    /* Two digits to a byte, in pairs from the decimal point on. */
+    long low = decimal.exponent >> 1, high = (decimal.exponent + decimal.digit_count - 1) >> 1;
+    return (size_t)(high - low + 1) + 1 + decimal.negative;
 }
 
 size_t attr_size(const struct attr *value)

@@ -207,7 +207,7 @@ static bool read_write(struct call *call, const struct json *request, const stru
     if (!item)
         return false;
     write->after = put ? item : NULL;
-    return put ? item_check(call, table, item, &write->row) : item_key(call, table, item, &write->row);
+    return put ? item_check(call, table, item, false, &write->row) : item_key(call, table, item, &write->row);
 }
 
 bool op_batch_write_item(struct call *call)

@@ -94,8 +94,17 @@ bool call_not_both(struct call *call, const char *const *legacy, const char *con
 /* A request's Key: all of it and nothing more. */
 bool item_key(struct call *call, const struct table *table, const struct attr *key, struct row_key *row);
 
+/* Has an item to be stored the table's key? */
+bool item_key_valid(struct call *call, const struct table *table, const struct attr *item);
+
 /* An item to be stored: key, index keys, size. */
-bool item_check(struct call *call, const struct table *table, const struct attr *item, struct row_key *row);
+bool item_check(struct call *call, const struct table *table, const struct attr *item, bool update,
+                struct row_key *row);
+
+/* A path into an attribute that is a key of the table or an index leads nowhere: a fault. */
+bool paths_spare_keys(struct call *call, const struct table *table, const struct path *paths, size_t count);
+bool update_spares_keys(struct call *call, const struct table *table, const struct update *update);
+bool keys_are_scalars(struct call *call, const struct table *table, const struct expr *expr);
 
 struct attr *item_load(struct call *call, const struct table *table, struct row_key row); /* or NULL */
 

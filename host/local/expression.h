@@ -88,6 +88,7 @@ struct action {
     enum action_kind kind;
     struct path path;
     struct expr *operand; /* NULL of REMOVE */
+    struct attr *result;  /* while it is applied: what is to be there; NULL: nothing */
 };
 
 struct update {

@@ -1,6 +1,7 @@
 /* expression_check.c: what names, values, functions and operators mean, and whether they go together. */
 #include <string.h>
 
+#include "base/base64.h"
 #include "local/expression_parser.h"
 
 static bool is_text(struct text text, const char *literal)
@@ -16,19 +17,24 @@ static struct placeholder *find(struct placeholder *list, size_t count, struct t
     return NULL;
 }
 
+bool check_reserved(struct parser *parser, const struct path *path)
+{
+    for (size_t i = 0; i < path->count; i++) {
+        const struct step *step = &path->steps[i];
+        if (!step->indexed && *step->name.data != '#' && reserved_word(step->name))
+            return parser_fault(parser, "Attribute name is a reserved keyword; reserved keyword: %.*s",
+                                (int)step->name.size, step->name.data);
+    }
+    return true;
+}
+
 bool check_path(struct parser *parser, struct path *path)
 {
     struct placeholders *p = parser->placeholders;
-    for (size_t i = 0; i < path->count; i++) {
+    for (size_t i = 0; parser->resolving && i < path->count; i++) {
         struct step *step = &path->steps[i];
-        if (step->indexed)
+        if (step->indexed || *step->name.data != '#')
             continue;
-        if (*step->name.data != '#') {
-            if (reserved_word(step->name))
-                return parser_fault(parser, "Attribute name is a reserved keyword; reserved keyword: %.*s",
-                                    (int)step->name.size, step->name.data);
-            continue;
-        }
         struct placeholder *name = find(p->names, p->name_count, step->name);
         if (!name)
             return parser_fault(
@@ -45,6 +51,8 @@ bool check_path(struct parser *parser, struct path *path)
 static bool check_value(struct parser *parser, struct expr *expr)
 {
     struct placeholders *p = parser->placeholders;
+    if (!parser->resolving)
+        return true;
     struct placeholder *value = find(p->values, p->value_count, expr->text);
     if (!value)
         return parser_fault(
@@ -57,18 +65,16 @@ static bool check_value(struct parser *parser, struct expr *expr)
 
 /* ---- functions ---- */
 
-enum where { IN_CONDITION, IN_OPERAND, IN_UPDATE };
-
 static const struct function {
     const char *name;
     size_t count;
-    enum where where;
+    enum place place;
     bool path_first; /* its first operand must be a path */
 } functions[] = {
-    {"attribute_exists", 1, IN_CONDITION, true}, {"attribute_not_exists", 1, IN_CONDITION, true},
-    {"attribute_type", 2, IN_CONDITION, true},   {"begins_with", 2, IN_CONDITION, false},
-    {"contains", 2, IN_CONDITION, false},        {"size", 1, IN_OPERAND, false},
-    {"if_not_exists", 2, IN_UPDATE, true},       {"list_append", 2, IN_UPDATE, false},
+    {"attribute_exists", 1, PLACE_CONDITION, true}, {"attribute_not_exists", 1, PLACE_CONDITION, true},
+    {"attribute_type", 2, PLACE_CONDITION, true},   {"begins_with", 2, PLACE_CONDITION, false},
+    {"contains", 2, PLACE_CONDITION, false},        {"size", 1, PLACE_OPERAND, false},
+    {"if_not_exists", 2, PLACE_UPDATE, true},       {"list_append", 2, PLACE_UPDATE, false},
 };
 
 static const struct function *find_function(struct text name)
@@ -80,18 +86,18 @@ static const struct function *find_function(struct text name)
 }
 
 static bool check_placement(struct parser *parser, const struct expr *call, const struct function *function,
-                            enum where where)
+                            enum place place)
 {
     int size = (int)call->text.size;
     const char *name = call->text.data;
     if (!function)
         return parser_fault(parser, "Invalid function name; function: %.*s", size, name);
-    if (function->where == where)
+    if (function->place == place)
         return true;
-    if (where == IN_UPDATE)
+    if (place == PLACE_UPDATE)
         return parser_fault(parser, "The function is not allowed in an update expression; function: %.*s",
                             size, name);
-    if (function->where == IN_UPDATE)
+    if (function->place == PLACE_UPDATE)
         return parser_fault(parser, "The function is not allowed in a condition expression; function: %.*s",
                             size, name);
     return parser_fault(parser,
@@ -99,20 +105,25 @@ static bool check_placement(struct parser *parser, const struct expr *call, cons
                         size, name);
 }
 
-static bool wrong_operand_type(struct parser *parser, struct text operator, const struct attr * value)
+static bool wrong_operand_type(struct parser *parser, struct text operator, enum attr_type type)
 {
     return parser_fault(
         parser,
         "Incorrect operand type for operator or function; operator or function: %.*s, operand type: %s",
-        (int)operator.size, operator.data, attr_type_names[value->type]);
+        (int)operator.size, operator.data, attr_type_names[type]);
 }
 
 /* A given value must be of one of these types; what comes from the item is looked at later. */
 static bool check_literal(struct parser *parser, struct text operator, const struct expr * operand,
                           unsigned types)
 {
-    return operand->kind != EXPR_VALUE || (types >> operand->value->type & 1) ||
-           wrong_operand_type(parser, operator, operand->value);
+    if (!parser->typing || (operand->kind != EXPR_VALUE && operand->kind != EXPR_CALL))
+        return true;
+    if (operand->kind == EXPR_CALL && !is_text(operand->text, "size"))
+        return true;
+    /* size() is a number */
+    enum attr_type type = operand->kind == EXPR_CALL ? ATTR_N : operand->value->type;
+    return (types >> type & 1) || wrong_operand_type(parser, operator, type);
 }
 
 #define TYPE(name) (1u << ATTR_##name)
@@ -122,9 +133,13 @@ static bool check_literal(struct parser *parser, struct text operator, const str
 static bool check_type_name(struct parser *parser, const struct expr *operand)
 {
     if (operand->kind != EXPR_VALUE)
-        return true;
+        return parser_fault(
+            parser,
+            "Incorrect operand type for operator or function; operator or function: attribute_type, "
+            "operand type: {FS,DOUBLESET,M,INTSET,FLOAT,L,INT,SS,DECIMALSET,BOOL,S,DICT,NS,BS,B,NULL,N,HD,"
+            "HDS,DOUBLE,DECIMAL}");
     if (operand->value->type != ATTR_S)
-        return wrong_operand_type(parser, (struct text){"attribute_type", 14}, operand->value);
+        return wrong_operand_type(parser, (struct text){"attribute_type", 14}, operand->value->type);
     if (attr_type_named(operand->value->text.data, operand->value->text.size) != ATTR_TYPES)
         return true;
     return parser_fault(
@@ -166,24 +181,40 @@ static bool check_operands(struct parser *parser, const struct expr *call, const
                check_literal(parser, call->text, second, TYPE(S) | TYPE(B)) &&
                check_distinct(parser, call->text, first);
     if (is_text(call->text, "contains"))
-        return check_literal(parser, call->text, first, TYPE(S) | TYPE(B) | SETS | TYPE(L)) &&
-               check_distinct(parser, call->text, first);
+        return check_distinct(parser, call->text, first);
     if (is_text(call->text, "attribute_type"))
         return check_type_name(parser, second) && check_distinct(parser, call->text, first);
+    if (is_text(call->text, "if_not_exists"))
+        return check_distinct(parser, call->text, first);
     if (is_text(call->text, "list_append"))
         return check_literal(parser, call->text, first, TYPE(L)) &&
                check_literal(parser, call->text, second, TYPE(L));
     return true;
 }
 
-static bool check_call(struct parser *parser, struct expr *call, enum where where)
+bool check_words(struct parser *parser, const struct expr *expr, enum place place)
+{
+    enum place inner = place == PLACE_UPDATE ? PLACE_UPDATE : PLACE_OPERAND;
+    if (expr->kind == EXPR_PATH)
+        return check_reserved(parser, &expr->path);
+    if (expr->kind == EXPR_CALL && !check_placement(parser, expr, find_function(expr->text), place))
+        return false;
+    if (expr->kind == EXPR_AND || expr->kind == EXPR_OR || expr->kind == EXPR_NOT)
+        inner = PLACE_CONDITION;
+    for (const struct expr *argument = expr->first; argument; argument = argument->next)
+        if (!check_words(parser, argument, inner))
+            return false;
+    return true;
+}
+
+static bool check_call(struct parser *parser, struct expr *call, bool update)
 {
     const struct function *function = find_function(call->text);
-    if (!check_placement(parser, call, function, where))
-        return false;
     for (struct expr *argument = call->first; argument; argument = argument->next)
-        if (!check_operand(parser, argument, where == IN_UPDATE))
+        if (!check_operand(parser, argument, update))
             return false;
+    if (!parser->typing)
+        return true;
     if (expr_argument_count(call) != function->count)
         return parser_fault(
             parser,
@@ -201,7 +232,7 @@ bool check_operand(struct parser *parser, struct expr *expr, bool update)
     case EXPR_VALUE:
         return check_value(parser, expr);
     case EXPR_CALL:
-        return check_call(parser, expr, update ? IN_UPDATE : IN_OPERAND);
+        return check_call(parser, expr, update);
     case EXPR_ARITHMETIC:
         return check_operand(parser, expr->first, update) &&
                check_operand(parser, expr->first->next, update) &&
@@ -217,8 +248,12 @@ bool check_operand(struct parser *parser, struct expr *expr, bool update)
 
 static void write_literal(struct buf *out, const struct attr *value)
 {
-    buf_printf(out, "AttributeValue: {%s:%.*s}", attr_type_names[value->type], (int)value->text.size,
-               value->text.data ? value->text.data : "");
+    buf_printf(out, "AttributeValue: {%s:", attr_type_names[value->type]);
+    if (value->type == ATTR_B)
+        base64_write(out, value->text.data, value->text.size);
+    else if (value->text.data)
+        buf_add(out, value->text.data, value->text.size);
+    buf_add_char(out, '}');
 }
 
 static bool check_bounds(struct parser *parser, const struct attr *low, const struct attr *high)
@@ -264,7 +299,7 @@ bool check_condition(struct parser *parser, struct expr *expr)
     case EXPR_NOT:
         return check_condition(parser, expr->first);
     case EXPR_CALL:
-        return check_call(parser, expr, IN_CONDITION);
+        return check_call(parser, expr, false);
     default:
         return check_operator(parser, expr);
     }

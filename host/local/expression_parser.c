@@ -132,7 +132,9 @@ bool parser_expect_sign(struct parser *parser, const char *sign)
 
 bool parser_expect_end(struct parser *parser)
 {
-    return parser->at.kind == TOKEN_END || parser_unexpected(parser);
+    if (parser->at.kind != TOKEN_END)
+        return parser_unexpected(parser);
+    return !parser->redundant || parser_fault(parser, "The expression has redundant parentheses;");
 }
 
 /* ---- nodes ---- */
@@ -262,27 +264,29 @@ static struct expr *parse_plain_operand(struct parser *parser)
     return parser_path(parser, &expr->path) ? expr : NULL;
 }
 
-static struct expr *parse_parentheses(struct parser *parser)
+static struct expr *close_parentheses(struct parser *parser, struct expr *inner)
 {
-    if (++parser->depth > DEPTH_MAX) {
-        parser_fault(parser, "The expression contains too many parentheses or operators");
-        return NULL;
-    }
-    struct expr *inner = parse_or(parser);
     parser->depth--;
     if (!inner || !parser_expect_sign(parser, ")"))
         return NULL;
-    if (inner->parenthesised) {
-        parser_fault(parser, "The expression has redundant parentheses;");
-        return NULL;
-    }
+    parser->redundant = parser->redundant || inner->parenthesised;
     inner->parenthesised = true;
     return inner;
 }
 
+static bool too_deep(struct parser *parser)
+{
+    if (++parser->depth <= DEPTH_MAX)
+        return false;
+    parser_fault(parser, "The expression contains too many parentheses or operators");
+    return true;
+}
+
 struct expr *parser_operand(struct parser *parser)
 {
-    return parser_take_sign(parser, "(") ? parse_parentheses(parser) : parse_plain_operand(parser);
+    if (!parser_take_sign(parser, "("))
+        return parse_plain_operand(parser);
+    return too_deep(parser) ? NULL : close_parentheses(parser, parser_operand(parser));
 }
 
 /* ---- conditions ---- */
@@ -333,12 +337,26 @@ static struct expr *parse_in(struct parser *parser, struct expr *left)
     return parser_expect_sign(parser, "(") && parse_arguments(parser, expr) ? expr : NULL;
 }
 
+/* A condition in parentheses, or a first operand. */
+static struct expr *parse_left(struct parser *parser)
+{
+    if (!parser_take_sign(parser, "("))
+        return parse_plain_operand(parser);
+    struct expr *inner = too_deep(parser) ? NULL : parse_or(parser);
+    if (inner && inner->parenthesised && parser_is_sign(parser, ")")) {
+        parser_fault(parser,
+                     "The expression has redundant parentheses;"); /* other than of operands, at once */
+        return NULL;
+    }
+    return close_parentheses(parser, inner);
+}
+
 static struct expr *parse_comparison(struct parser *parser)
 {
     struct text operator;
-    struct expr *left = parser_operand(parser);
-    if (!left)
-        return NULL;
+    struct expr *left = parse_left(parser);
+    if (!left || (is_condition(left) && left->kind != EXPR_CALL))
+        return left;
     if (take_comparator(parser, &operator)) {
         struct expr *expr = expr_new(parser, EXPR_COMPARE, operator);
         expr_add(expr, left);
@@ -355,10 +373,8 @@ static struct expr *parse_not(struct parser *parser)
 {
     if (!parser_take_word(parser, "NOT"))
         return parse_comparison(parser);
-    if (++parser->depth > DEPTH_MAX) {
-        parser_fault(parser, "The expression contains too many parentheses or operators");
+    if (too_deep(parser))
         return NULL;
-    }
     struct expr *expr = expr_new(parser, EXPR_NOT, (struct text){"NOT", 3}), *inner = parse_not(parser);
     parser->depth--;
     if (inner && !is_condition(inner)) {
@@ -419,5 +435,9 @@ struct expr *condition_parse(struct placeholders *placeholders, const char *para
         parser_unexpected(&parser);
         return NULL;
     }
-    return expr && parser_expect_end(&parser) && check_condition(&parser, expr) ? expr : NULL;
+    parser.resolving = parser.typing = true;
+    return expr && parser_expect_end(&parser) && check_words(&parser, expr, PLACE_CONDITION) &&
+                   check_condition(&parser, expr)
+               ? expr
+               : NULL;
 }

@@ -17,6 +17,8 @@ struct parser {
     struct text source;
     struct token before, at; /* the token before, and the one to be read next */
     int depth;
+    bool redundant;         /* parentheses in parentheses were seen */
+    bool resolving, typing; /* which of the second pass's questions are asked */
 };
 
 void parser_begin(struct parser *parser, struct placeholders *placeholders, const char *parameter,
@@ -32,7 +34,7 @@ void parser_next(struct parser *parser);
 bool parser_take_sign(struct parser *parser, const char *sign); /* true when it was there */
 bool parser_take_word(struct parser *parser, const char *word);
 bool parser_expect_sign(struct parser *parser, const char *sign); /* false and a fault otherwise */
-bool parser_expect_end(struct parser *parser);
+bool parser_expect_end(struct parser *parser);                    /* and no redundant parentheses before it */
 
 /* A path as it stands: names are not filled in yet. */
 bool parser_path(struct parser *parser, struct path *path);
@@ -43,12 +45,20 @@ struct expr *parser_operand(struct parser *parser);
 struct expr *expr_new(struct parser *parser, enum expr_kind kind, struct text text);
 void expr_add(struct expr *expr, struct expr *argument);
 
-/* ---- the second pass ---- */
+/* ---- the second pass: reserved words and functions, then names and values, then types ---- */
 
-/* Fill in #names; reserved words are refused. */
+enum place { PLACE_CONDITION, PLACE_OPERAND, PLACE_UPDATE };
+
+bool check_reserved(struct parser *parser, const struct path *path);
+
+/* Reserved words, and functions where they may not stand. */
+bool check_words(struct parser *parser, const struct expr *expr, enum place place);
+
+/* Fill in #names, when resolving. */
 bool check_path(struct parser *parser, struct path *path);
 
-/* An operand of a comparison (`update`: of SET): values are filled in, functions looked at. */
+/* An operand of a comparison (`update`: of SET): values are filled in when resolving, and must be of the
+ * right types when typing. */
 bool check_operand(struct parser *parser, struct expr *expr, bool update);
 
 bool check_condition(struct parser *parser, struct expr *expr);

@@ -44,7 +44,7 @@ bool item_key(struct call *call, const struct table *table, const struct attr *k
     return key_of(call->arena, &table->key, key, row);
 }
 
-static bool check_own_key(struct call *call, const struct table *table, const struct attr *item)
+bool item_key_valid(struct call *call, const struct table *table, const struct attr *item)
 {
     for (size_t i = 0; i < table->key.count; i++) {
         const struct key_part *part = &table->key.parts[i];
@@ -66,7 +66,8 @@ static bool check_own_key(struct call *call, const struct table *table, const st
     return true;
 }
 
-static bool check_index_key(struct call *call, const struct index *index, const struct attr *item)
+static bool check_index_key(struct call *call, const struct index *index, const struct attr *item,
+                            bool update)
 {
     for (size_t i = 0; i < index->key.count; i++) {
         const struct key_part *part = &index->key.parts[i];
@@ -78,6 +79,14 @@ static bool check_index_key(struct call *call, const struct index *index, const 
                 "%s Actual: %s IndexName: %s",
                 (int)part->name.size, part->name.data, attr_type_names[part->type],
                 attr_type_names[value->type], index->name);
+        if (value && !value->text.size && update)
+            return fault_invalid(call->fault,
+                                 "One or more parameter values are not valid. The update expression "
+                                 "attempted to update a secondary "
+                                 "index key to a value that is not supported. The AttributeValue for a key "
+                                 "attribute cannot contain an "
+                                 "empty %s value.",
+                                 value->type == ATTR_B ? "binary" : "string");
         if (value && !value->text.size)
             return fault_invalid(
                 call->fault,
@@ -90,15 +99,17 @@ static bool check_index_key(struct call *call, const struct index *index, const 
     return true;
 }
 
-bool item_check(struct call *call, const struct table *table, const struct attr *item, struct row_key *row)
+bool item_check(struct call *call, const struct table *table, const struct attr *item, bool update,
+                struct row_key *row)
 {
-    if (!check_own_key(call, table, item))
+    if (!item_key_valid(call, table, item))
         return false;
     for (size_t i = 0; i < table->index_count; i++)
-        if (!check_index_key(call, &table->indexes[i], item))
+        if (!check_index_key(call, &table->indexes[i], item, update))
             return false;
     if (attr_item_size(item) > ITEM_BYTES_MAX)
-        return fault_invalid(call->fault, "Item size has exceeded the maximum allowed size");
+        return fault_invalid(call->fault, update ? "Item size to update has exceeded the maximum allowed size"
+                                                 : "Item size has exceeded the maximum allowed size");
     return key_of(call->arena, &table->key, item, row);
 }
 
@@ -111,6 +122,42 @@ struct attr *key_only(struct arena *arena, const struct key_schema *schema, cons
             attr_append(arena, key, schema->parts[i].name, value);
     }
     return key;
+}
+
+bool paths_spare_keys(struct call *call, const struct table *table, const struct path *paths, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct text name = paths[i].steps[0].name;
+        bool own = key_has(&table->key, name), indexed = false;
+        for (size_t j = 0; j < table->index_count; j++)
+            indexed = indexed || key_has(&table->indexes[j].key, name);
+        if (paths[i].count > 1 && (own || indexed))
+            return fault_invalid(
+                call->fault,
+                "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+                "%s: %.*s",
+                own ? "Key" : "IndexKey", (int)name.size, name.data);
+    }
+    return true;
+}
+
+bool keys_are_scalars(struct call *call, const struct table *table, const struct expr *expr)
+{
+    if (expr->kind == EXPR_PATH)
+        return paths_spare_keys(call, table, &expr->path, 1);
+    for (const struct expr *part = expr->first; part; part = part->next)
+        if (!keys_are_scalars(call, table, part))
+            return false;
+    return true;
+}
+
+bool update_spares_keys(struct call *call, const struct table *table, const struct update *update)
+{
+    for (const struct action *action = update->actions; action; action = action->next)
+        if (!paths_spare_keys(call, table, &action->path, 1) ||
+            (action->operand && !keys_are_scalars(call, table, action->operand)))
+            return false;
+    return true;
 }
 
 /* ---- loading and storing ---- */

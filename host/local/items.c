@@ -32,6 +32,13 @@ static bool read_options(struct writing *w)
            call_capacity_mode(w->call) >= 0;
 }
 
+/* With its expressions known: the table, and whether the condition fits it. */
+static bool find_table_of(struct writing *w)
+{
+    w->table = call_table(w->call);
+    return w->table && (!w->condition || keys_are_scalars(w->call, w->table, w->condition));
+}
+
 static bool read_condition(struct writing *w)
 {
     struct text text;
@@ -57,7 +64,7 @@ static bool begin(struct writing *w, struct call *call)
                              call_member(call, "ExpressionAttributeValues"), any, call->fault);
 }
 
-/* With the table and the row known. */
+/* The condition against the item as it is. */
 static bool check_condition_of(struct writing *w)
 {
     struct call *call = w->call;
@@ -116,8 +123,7 @@ bool op_put_item(struct call *call)
     struct attr *item = attr_read_item(call->arena, call_member(call, "Item"), call->fault);
     if (!item || !read_condition(&w) || !placeholders_all_used(&w.placeholders))
         return false;
-    w.table = call_table(call);
-    if (!w.table || !item_check(call, w.table, item, &w.row) || !check_condition_of(&w))
+    if (!find_table_of(&w) || !item_check(call, w.table, item, false, &w.row) || !check_condition_of(&w))
         return false;
     item_write(call, w.table, w.row, w.before, item, WRITTEN_BY_CLIENT);
     answer(&w, w.returns == RETURN_ALL_OLD ? w.before : NULL, item);
@@ -134,8 +140,7 @@ bool op_delete_item(struct call *call)
     struct attr *key = attr_read_item(call->arena, call_member(call, "Key"), call->fault);
     if (!key || !read_condition(&w) || !placeholders_all_used(&w.placeholders))
         return false;
-    w.table = call_table(call);
-    if (!w.table || !item_key(call, w.table, key, &w.row) || !check_condition_of(&w))
+    if (!find_table_of(&w) || !item_key(call, w.table, key, &w.row) || !check_condition_of(&w))
         return false;
     item_write(call, w.table, w.row, w.before, NULL, WRITTEN_BY_CLIENT);
     answer(&w, w.returns == RETURN_ALL_OLD ? w.before : NULL, NULL);
@@ -199,14 +204,6 @@ static const struct attr *returned(struct writing *w, const struct update *updat
     }
 }
 
-static bool check_updated(struct call *call, const struct table *table, const struct attr *after,
-                          struct row_key *row)
-{
-    if (attr_item_size(after) > ITEM_BYTES_MAX)
-        return fault_invalid(call->fault, "Item size to update has exceeded the maximum allowed size");
-    return item_check(call, table, after, row);
-}
-
 bool op_update_item(struct call *call)
 {
     struct writing w;
@@ -217,20 +214,20 @@ bool op_update_item(struct call *call)
     struct attr *key = attr_read_item(call->arena, call_member(call, "Key"), call->fault);
     if (!key || !read_update(&w, &update) || !read_condition(&w) || !placeholders_all_used(&w.placeholders))
         return false;
-    w.table = call_table(call);
-    if (!w.table || !item_key(call, w.table, key, &w.row))
+    if (!find_table_of(&w) || !item_key(call, w.table, key, &w.row))
         return false;
     if (call_member(call, "AttributeUpdates")) {
         update = legacy_updates(call, call_member(call, "AttributeUpdates"), w.table);
         if (!update)
             return false;
     }
-    if (!keeps_key(call, w.table, update) || !check_condition_of(&w))
+    if (!keeps_key(call, w.table, update) || !check_condition_of(&w) ||
+        (update && !update_spares_keys(call, w.table, update)))
         return false;
     const struct attr *start = w.before ? w.before : key_only(call->arena, &w.table->key, key);
     struct attr *after =
         update ? update_apply(call->arena, update, start, call->fault) : (struct attr *)start;
-    if (!after || !check_updated(call, w.table, after, &again))
+    if (!after || !item_check(call, w.table, after, true, &again))
         return false;
     item_write(call, w.table, w.row, w.before, after, WRITTEN_BY_CLIENT);
     answer(&w, returned(&w, update, after), after);
@@ -262,7 +259,8 @@ bool op_get_item(struct call *call)
     if (!fault_of(call) || !placeholders_all_used(&placeholders))
         return false;
     struct table *table = call_table(call);
-    if (!table || !item_key(call, table, key, &row))
+    if (!table || (projection && !paths_spare_keys(call, table, projection->paths, projection->count)) ||
+        !item_key(call, table, key, &row))
         return false;
     struct attr *item = item_load(call, table, row);
     struct capacity capacity = capacity_new(call, table);

@@ -181,26 +181,29 @@ static bool take_legacy(struct taking *t, const struct json *conditions)
     return true;
 }
 
-bool key_condition_read(struct call *call, struct placeholders *placeholders, const struct key_schema *key,
-                        const char *index, struct key_condition *condition)
+bool key_condition_parse(struct call *call, struct placeholders *placeholders,
+                         struct key_condition *condition)
 {
-    struct taking t = {call, key, index, condition, {false, false}};
     struct text text;
-    const struct json *legacy = call_member(call, "KeyConditions");
     *condition = (struct key_condition){0};
     if (!call_text(call, "KeyConditionExpression", &text))
         return false;
-    if (!text.data && !legacy)
+    if (!text.data && !call_member(call, "KeyConditions"))
         return fault_invalid(call->fault,
                              "Either the KeyConditions or KeyConditionExpression parameter must be specified "
                              "in the request.");
-    if (text.data) {
-        struct expr *expr = condition_parse(placeholders, "KeyConditionExpression", text);
-        if (!expr || !take_expr(&t, expr))
-            return false;
-    } else if (!take_legacy(&t, legacy)) {
+    if (text.data)
+        condition->expr = condition_parse(placeholders, "KeyConditionExpression", text);
+    return !text.data || condition->expr;
+}
+
+bool key_condition_resolve(struct call *call, const struct key_schema *key, const char *index,
+                           struct key_condition *condition)
+{
+    struct taking t = {call, key, index, condition, {false, false}};
+    if (condition->expr ? !take_expr(&t, condition->expr)
+                        : !take_legacy(&t, call_member(call, "KeyConditions")))
         return false;
-    }
     return t.seen[0] || fault_invalid(call->fault, "Query condition missed key schema element: %.*s",
                                       (int)key->parts[0].name.size, key->parts[0].name.data);
 }

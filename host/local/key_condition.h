@@ -7,14 +7,19 @@
 enum range_test { RANGE_ANY, RANGE_EQ, RANGE_LT, RANGE_LE, RANGE_GT, RANGE_GE, RANGE_BETWEEN, RANGE_BEGINS };
 
 struct key_condition {
+    struct expr *expr; /* as it was parsed; NULL of KeyConditions */
     struct attr *hash;
     enum range_test test;
     struct attr *low, *high; /* of BETWEEN both, else `low` alone */
 };
 
-/* From KeyConditionExpression or KeyConditions, against the key of the table or index. */
-bool key_condition_read(struct call *call, struct placeholders *placeholders, const struct key_schema *key,
-                        const char *index, struct key_condition *condition);
+/* KeyConditionExpression, or KeyConditions: that there is one, and its grammar. */
+bool key_condition_parse(struct call *call, struct placeholders *placeholders,
+                         struct key_condition *condition);
+
+/* What it asks of the key of the table or index. */
+bool key_condition_resolve(struct call *call, const struct key_schema *key, const char *index,
+                           struct key_condition *condition);
 
 /* Where a sort key stands: -1 before what is wanted, 0 in it, 1 behind it. */
 int key_condition_place(const struct key_condition *condition, struct arena *arena, struct text range);

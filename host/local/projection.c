@@ -28,6 +28,10 @@ struct projection *projection_parse(struct placeholders *placeholders, struct te
     if (!parser_expect_end(&parser))
         return NULL;
     for (size_t i = 0; i < projection->count; i++)
+        if (!check_reserved(&parser, &projection->paths[i]))
+            return NULL;
+    parser.resolving = true;
+    for (size_t i = 0; i < projection->count; i++)
         if (!check_path(&parser, &projection->paths[i]))
             return NULL;
     for (size_t i = 0; i < projection->count; i++)

@@ -138,9 +138,7 @@ static bool read_filter(struct page *page)
         page->filter = condition_parse(&page->placeholders, "FilterExpression", text);
     else if (call_member(call, member))
         page->filter = legacy_filter(call, call_member(call, member), member);
-    if (call->fault->status)
-        return false;
-    return !page->filter || page->scan || filter_spares_key(call, page->filter, page->key);
+    return !call->fault->status;
 }
 
 static bool read_projection(struct page *page)
@@ -349,20 +347,30 @@ static bool answer(struct page *page)
     return true;
 }
 
+/* In the order in which the service looks at them. */
+static bool read_expressions(struct page *page)
+{
+    struct call *call = page->call;
+    if (!read_filter(page) || !read_projection(page) ||
+        (!page->scan && !key_condition_parse(call, &page->placeholders, &page->condition)) ||
+        !placeholders_all_used(&page->placeholders))
+        return false;
+    return (!page->filter || keys_are_scalars(call, page->table, page->filter)) &&
+           (!page->projection ||
+            paths_spare_keys(call, page->table, page->projection->paths, page->projection->count));
+}
+
 bool op_query(struct call *call)
 {
     struct page page;
-    if (!begin(&page, call, false) ||
-        !key_condition_read(call, &page.placeholders, page.key, page.index ? page.index->name : NULL,
-                            &page.condition))
-        return false;
-    return read_filter(&page) && read_projection(&page) && placeholders_all_used(&page.placeholders) &&
-           read_start(&page) && answer(&page);
+    return begin(&page, call, false) && read_expressions(&page) &&
+           key_condition_resolve(call, page.key, page.index ? page.index->name : NULL, &page.condition) &&
+           (!page.filter || filter_spares_key(call, page.filter, page.key)) && read_start(&page) &&
+           answer(&page);
 }
 
 bool op_scan(struct call *call)
 {
     struct page page;
-    return begin(&page, call, true) && read_filter(&page) && read_projection(&page) &&
-           placeholders_all_used(&page.placeholders) && read_start(&page) && answer(&page);
+    return begin(&page, call, true) && read_expressions(&page) && read_start(&page) && answer(&page);
 }

@@ -59,7 +59,8 @@ int call_choice(struct call *call, const char *name, const char *const *choices)
         if (text_is(text, choices[i], strlen(choices[i])))
             return i;
     for (int i = 0; choices[i]; i++)
-        buf_printf(&all, "%s%s", i ? ", " : "", choices[i]);
+        if (*choices[i]) /* an empty one stands for none */
+            buf_printf(&all, "%s%s", all.size ? ", " : "", choices[i]);
     fault_invalid(
         call->fault,
         "1 validation error detected: Value '%.*s' at '%s' failed to satisfy constraint: Member must satisfy "

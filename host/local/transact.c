@@ -65,6 +65,9 @@ static bool read_expressions(struct step_of *step)
 
 static bool spares_key(struct step_of *step)
 {
+    if (step->condition && step->kind != KIND_CHECK &&
+        !keys_are_scalars(&step->part, step->table, step->condition))
+        return false;
     for (const struct action *action = step->update ? step->update->actions : NULL; action;
          action = action->next) {
         struct text name = action->path.steps[0].name;
@@ -100,17 +103,24 @@ static bool read_step(struct transaction *t, const struct json *element, struct 
     return step->table && spares_key(step);
 }
 
-static bool find_row(struct step_of *step)
+/* A key that does not fit is the step's own fault: a reason to cancel, as is everything that only the table
+ * or the item can tell. */
+static void find_row(struct step_of *step)
 {
-    return step->kind == KIND_PUT ? item_check(&step->part, step->table, step->key, &step->row)
-                                  : item_key(&step->part, step->table, step->key, &step->row);
+    struct call part = step->part;
+    part.fault = &step->fault;
+    if (step->kind != KIND_PUT)
+        item_key(&part, step->table, step->key, &step->row);
+    else if (item_key_valid(&part, step->table, step->key))
+        key_of(part.arena, &step->table->key, step->key, &step->row);
 }
 
 static bool all_distinct(struct transaction *t)
 {
     for (size_t i = 0; i < t->count; i++)
         for (size_t j = i + 1; j < t->count; j++)
-            if (t->steps[i].table == t->steps[j].table &&
+            if (!t->steps[i].fault.status && !t->steps[j].fault.status &&
+                t->steps[i].table == t->steps[j].table &&
                 text_equal(t->steps[i].row.hash, t->steps[j].row.hash) &&
                 text_equal(t->steps[i].row.range, t->steps[j].row.range))
                 return fault_invalid(t->call->fault,
@@ -134,8 +144,7 @@ static bool read_steps(struct transaction *t)
         if (!read_step(t, element, &t->steps[t->count++]))
             return false;
     for (size_t i = 0; i < t->count; i++)
-        if (!find_row(&t->steps[i]))
-            return false;
+        find_row(&t->steps[i]);
     return all_distinct(t);
 }
 
@@ -147,15 +156,21 @@ static bool decide(struct step_of *step)
     struct call part = step->part;
     struct row_key again;
     part.fault = &step->fault;
+    if (step->fault.status)
+        return false;
     step->before = item_load(&part, step->table, step->row);
     step->after = step->kind == KIND_PUT ? step->key : NULL;
     if (step->condition && !condition_holds(part.arena, step->condition, step->before))
         return fault_set(&step->fault, "ConditionalCheckFailed", "The conditional request failed");
+    if (step->kind == KIND_PUT)
+        return item_check(&part, step->table, step->key, false, &again);
     if (step->kind != KIND_UPDATE)
         return true;
+    if (!update_spares_keys(&part, step->table, step->update))
+        return false;
     step->after =
         update_apply(part.arena, step->update, step->before ? step->before : step->key, &step->fault);
-    return step->after && item_check(&part, step->table, step->after, &again);
+    return step->after && item_check(&part, step->table, step->after, true, &again);
 }
 
 static const char *code_of(const struct step_of *step)
@@ -183,7 +198,6 @@ static bool cancelled(struct transaction *t)
             attr_write_item(members, step->before);
         }
         buf_add_char(members, '}');
-        fault_fini(&step->fault);
     }
     buf_add_char(members, ']');
     fault_set(t->call->fault, "TransactionCanceledException",
@@ -259,12 +273,12 @@ static void answer_written(struct transaction *t)
     buf_add_text(call->out, first ? "}" : "]}");
 }
 
-bool op_transact_write_items(struct call *call)
+static bool write_all(struct transaction *t)
 {
-    struct transaction t = {.call = call};
+    struct call *call = t->call;
     struct text token;
     bool holds = true;
-    if (call_capacity_mode(call) < 0 || !call_text(call, "ClientRequestToken", &token) || !read_steps(&t))
+    if (call_capacity_mode(call) < 0 || !call_text(call, "ClientRequestToken", &token) || !read_steps(t))
         return false;
     const struct json *items = call_member(call, "TransactItems");
     uint64_t hash = hash_bytes(items->text, items->size, 3);
@@ -274,18 +288,27 @@ bool op_transact_write_items(struct call *call)
         buf_add_literal(call->out, "{}");
         return before > 0;
     }
-    for (size_t i = 0; i < t.count; i++)
-        holds = decide(&t.steps[i]) && holds;
+    for (size_t i = 0; i < t->count; i++)
+        holds = decide(&t->steps[i]) && holds;
     if (!holds)
-        return cancelled(&t);
-    for (size_t i = 0; i < t.count; i++)
-        if (t.steps[i].kind != KIND_CHECK)
-            item_write(call, t.steps[i].table, t.steps[i].row, t.steps[i].before, t.steps[i].after,
+        return cancelled(t);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->steps[i].kind != KIND_CHECK)
+            item_write(call, t->steps[i].table, t->steps[i].row, t->steps[i].before, t->steps[i].after,
                        WRITTEN_BY_CLIENT);
     if (name)
         remember(call, name, hash);
-    answer_written(&t);
+    answer_written(t);
     return true;
+}
+
+bool op_transact_write_items(struct call *call)
+{
+    struct transaction t = {.call = call};
+    bool ok = write_all(&t);
+    for (size_t i = 0; i < t.count; i++)
+        fault_fini(&t.steps[i].fault);
+    return ok;
 }
 
 static bool get_one(struct call *call, const struct json *element)

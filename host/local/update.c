@@ -5,6 +5,8 @@
 
 #include "local/expression_parser.h"
 
+#define DEPTH_MAX 150
+
 static const char parameter[] = "UpdateExpression";
 
 /* ---- parsing ---- */
@@ -14,28 +16,41 @@ struct building {
     struct update *update;
     struct action **end;
     bool seen[ACTION_DELETE + 1];
+    const char *twice; /* a section that came again */
 };
 
 static const char *const sections[] = {
     [ACTION_SET] = "SET", [ACTION_REMOVE] = "REMOVE", [ACTION_ADD] = "ADD", [ACTION_DELETE] = "DELETE"};
 
+static struct expr *parse_value(struct parser *parser);
+
+/* "(a + :b)" as a whole, or an operand. */
+static struct expr *parse_parentheses(struct parser *parser)
+{
+    struct expr *inner = ++parser->depth > DEPTH_MAX ? NULL : parse_value(parser);
+    if (parser->depth-- > DEPTH_MAX)
+        parser_fault(parser, "The expression contains too many parentheses or operators");
+    if (!inner || !parser_expect_sign(parser, ")"))
+        return NULL;
+    parser->redundant = parser->redundant || inner->parenthesised;
+    inner->parenthesised = true;
+    return inner;
+}
+
 static struct expr *parse_value(struct parser *parser)
 {
-    bool parenthesised = parser_take_sign(parser, "(");
-    struct expr *left = parser_operand(parser);
-    if (!left)
+    struct expr *left = parser_take_sign(parser, "(") ? parse_parentheses(parser) : parser_operand(parser);
+    if (!left || left->kind == EXPR_ARITHMETIC ||
+        (!parser_is_sign(parser, "+") && !parser_is_sign(parser, "-")))
+        return left;
+    struct expr *sum = expr_new(parser, EXPR_ARITHMETIC, parser->at.text);
+    parser_next(parser);
+    struct expr *right = parser_operand(parser);
+    if (!right)
         return NULL;
-    if (parser_is_sign(parser, "+") || parser_is_sign(parser, "-")) {
-        struct expr *sum = expr_new(parser, EXPR_ARITHMETIC, parser->at.text);
-        parser_next(parser);
-        struct expr *right = parser_operand(parser);
-        if (!right)
-            return NULL;
-        expr_add(sum, left);
-        expr_add(sum, right);
-        left = sum;
-    }
-    return !parenthesised || parser_expect_sign(parser, ")") ? left : NULL;
+    expr_add(sum, left);
+    expr_add(sum, right);
+    return sum;
 }
 
 static bool parse_action(struct building *b, enum action_kind kind)
@@ -67,10 +82,8 @@ static bool parse_section(struct building *b)
     for (int kind = ACTION_SET; kind <= ACTION_DELETE; kind++) {
         if (!parser_take_word(&b->parser, sections[kind]))
             continue;
-        if (b->seen[kind])
-            return parser_fault(&b->parser,
-                                "The \"%s\" section can only be used once in an update expression;",
-                                sections[kind]);
+        if (b->seen[kind] && !b->twice)
+            b->twice = sections[kind];
         b->seen[kind] = true;
         do {
             if (!parse_action(b, (enum action_kind)kind))
@@ -96,26 +109,61 @@ static bool check_set_operand(struct parser *parser, const struct action *action
                sections[action->kind], long_type_names[value->type], sections[action->kind]);
 }
 
-static bool check_actions(struct building *b)
+/* In the order of the service: the last action first. */
+static bool check_backwards(struct building *b, const struct action *first,
+                            bool (*check)(struct parser *, struct action *))
+{
+    return !first || (check_backwards(b, first->next, check) && check(&b->parser, (struct action *)first));
+}
+
+static bool check_action_path(struct parser *parser, struct action *action)
+{
+    return check_path(parser, &action->path);
+}
+
+static bool check_action_operand(struct parser *parser, struct action *action)
+{
+    if (action->operand && !check_operand(parser, action->operand, true))
+        return false;
+    return !parser->typing || action->kind < ACTION_ADD || check_set_operand(parser, action);
+}
+
+static bool check_all_words(struct building *b)
+{
+    for (const struct action *action = b->update->actions; action; action = action->next)
+        if (!check_reserved(&b->parser, &action->path) ||
+            (action->operand && !check_words(&b->parser, action->operand, PLACE_UPDATE)))
+            return false;
+    return true;
+}
+
+static bool check_overlap(struct building *b)
 {
     size_t count = 0;
-    for (struct action *action = b->update->actions; action; action = action->next)
+    for (const struct action *action = b->update->actions; action; action = action->next)
         count++;
     struct path *paths = arena_alloc(b->parser.placeholders->arena, count * sizeof *paths);
     count = 0;
-    for (struct action *action = b->update->actions; action; action = action->next) {
-        if (!check_path(&b->parser, &action->path) ||
-            (action->operand && !check_operand(&b->parser, action->operand, true)))
-            return false;
-        if (action->kind >= ACTION_ADD && !check_set_operand(&b->parser, action))
-            return false;
-    }
-    for (struct action *action = b->update->actions; action; action = action->next) {
+    for (const struct action *action = b->update->actions; action; action = action->next) {
         if (!paths_compatible(paths, count, &action->path, parameter, b->parser.placeholders->fault))
             return false;
         paths[count++] = action->path;
     }
     return true;
+}
+
+static bool check_actions(struct building *b)
+{
+    if (b->twice)
+        return parser_fault(&b->parser, "The \"%s\" section can only be used once in an update expression;",
+                            b->twice);
+    if (!parser_expect_end(&b->parser) || !check_all_words(b))
+        return false;
+    b->parser.resolving = true;
+    if (!check_backwards(b, b->update->actions, check_action_path) || !check_overlap(b))
+        return false;
+    b->parser.typing = true;
+    return check_backwards(b, b->update->actions, check_action_operand);
 }
 
 struct update *update_parse(struct placeholders *placeholders, struct text source)
@@ -180,7 +228,8 @@ static struct attr *evaluate(struct applying *a, const struct expr *expr)
 {
     if (expr->kind == EXPR_CALL && text_is(expr->text, "if_not_exists", 13)) {
         struct attr *there = path_find(&expr->first->path, a->before);
-        return there ? there : evaluate(a, expr->first->next);
+        struct attr *otherwise = evaluate(a, expr->first->next); /* must be there in any case */
+        return there && otherwise ? there : otherwise;
     }
     if (expr->kind == EXPR_CALL || expr->kind == EXPR_ARITHMETIC)
         return evaluate_both(a, expr);
@@ -297,26 +346,51 @@ static void close_gaps(struct attr *container)
     }
 }
 
-static bool apply(struct applying *a, struct attr *item, const struct action *action)
+/* ---- what each action leaves in its place, all of it from the item as it was ---- */
+
+static bool parent_fits(struct applying *a, const struct path *path)
 {
-    struct attr *there = path_find(&action->path, a->before), *value = NULL;
+    struct path above = {path->steps, path->count - 1};
+    const struct attr *parent = above.count ? path_find(&above, a->before) : a->before;
+    enum attr_type type = path->steps[path->count - 1].indexed ? ATTR_L : ATTR_M;
+    return (parent && parent->type == type) || invalid_path(a);
+}
+
+static bool compute(struct applying *a, struct action *action)
+{
+    struct attr *there = path_find(&action->path, a->before);
+    action->result = NULL;
+    if (!parent_fits(a, &action->path))
+        return false;
     switch (action->kind) {
     case ACTION_SET:
-        value = evaluate(a, action->operand);
-        return value && put(a, item, &action->path, value);
+        action->result = evaluate(a, action->operand);
+        return action->result != NULL;
     case ACTION_ADD:
-        value = add(a, there, action->operand->value);
-        return value && put(a, item, &action->path, value);
+        action->result = add(a, there, action->operand->value);
+        return action->result != NULL;
     case ACTION_DELETE:
         if (there && there->type != action->operand->value->type)
             return wrong_type(a) != NULL;
-        if (!there)
-            return parent_of(a, item, &action->path) != NULL;
-        value = set_minus(a, there, action->operand->value);
-        return value->count ? put(a, item, &action->path, value) : take_away(a, item, &action->path);
+        action->result = there ? set_minus(a, there, action->operand->value) : NULL;
+        if (action->result && !action->result->count)
+            action->result = NULL;
+        return true;
     default:
-        return take_away(a, item, &action->path);
+        return true;
     }
+}
+
+/* In the order of the service: the last action of a kind first. */
+static bool compute_backwards(struct applying *a, struct action *first, enum action_kind kind)
+{
+    return !first || (compute_backwards(a, first->next, kind) && (first->kind != kind || compute(a, first)));
+}
+
+static bool compute_all(struct applying *a, struct action *first)
+{
+    return compute_backwards(a, first, ACTION_SET) && compute_backwards(a, first, ACTION_ADD) &&
+           compute_backwards(a, first, ACTION_DELETE) && compute_backwards(a, first, ACTION_REMOVE);
 }
 
 /* Elements put behind a list's end go there in the order of their indexes. */
@@ -350,14 +424,16 @@ struct attr *update_apply(struct arena *arena, const struct update *update, cons
     struct attr *after = attr_copy(arena, item);
     bool gaps = false;
     order_actions((struct update *)update);
-    for (int pass = 0; pass < 2; pass++) {
+    if (!compute_all(&a, update->actions))
+        return NULL;
+    for (int pass = 0; pass < 2; pass++) { /* first the gaps, which move nothing */
         for (const struct action *action = update->actions; action; action = action->next) {
             bool indexed = action->path.steps[action->path.count - 1].indexed;
-            bool first = action->kind == ACTION_REMOVE && indexed;
-            if (first != (pass == 0))
+            if ((!action->result && indexed) != (pass == 0))
                 continue;
             gaps = gaps || indexed;
-            if (!apply(&a, after, action))
+            if (action->result ? !put(&a, after, &action->path, action->result)
+                               : !take_away(&a, after, &action->path))
                 return NULL;
         }
     }

@@ -86,6 +86,35 @@ class DynamoDBLocal:
         self.client.update_table(TableName=name, StreamSpecification=specification)
 
 
+class Local:
+    """The embedded DynamoDB, as a process of its own."""
+
+    def __init__(self, directory, *options):
+        self.log_path = directory / "local.log"
+        self.process = subprocess.Popen([BINARY, "local", "--port", "0", *options], stdout=subprocess.PIPE,
+                                        stderr=open(self.log_path, "wb"), text=True)
+        line = self.process.stdout.readline()
+        assert "http://127.0.0.1:" in line, line + self.log_path.read_text()
+        self.port = int(line.split("http://127.0.0.1:")[1].split(",")[0])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def clients(self, **more):
+        options = dict(endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="secret",
+                       config=botocore.config.Config(retries=dict(max_attempts=1, mode="standard"), max_pool_connections=32), **more)
+        return boto3.client("dynamodb", **options), boto3.client("dynamodbstreams", **options)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=PATIENCE_S)
+        text = self.log_path.read_text(errors="replace")
+        assert "Sanitizer" not in text and "runtime error" not in text, text[-8000:]
+        return status
+
+
 class Host:
     """One run of the binary; its log is a list of dicts."""
 
@@ -185,6 +214,13 @@ def dynamodb():
     local = DynamoDBLocal()
     yield local
     local.stop()
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory):
+    started = Local(tmp_path_factory.mktemp("local"))
+    yield started
+    assert started.stop() == 0
 
 
 @pytest.fixture
