@@ -62,10 +62,10 @@ need-build:
 need-test: 
 	@tests/tools/deps.sh build test
 
-## make run         see it work: DynamoDB Local, the stock example, a few changes
-run: need-test
+## make run         see it work: handlers on an embedded DynamoDB; Ctrl-C ends it
+run: need-build
 	@$(MAKE) --no-print-directory all
-	@$(PYTHON) examples/stock_replenishment/run.py
+	@$(BUILD)/tidemill dev -c examples/quickstart/tidemill.ini
 
 ## make test        all tests (unit and integration)
 test: need-test

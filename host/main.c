@@ -4,8 +4,8 @@
 
 #include "cmd/cmd.h"
 
-static const struct command *const commands[] = {&cmd_run,    &cmd_check, &cmd_invoke,
-                                                 &cmd_status, &cmd_init,  &cmd_local};
+static const struct command *const commands[] = {&cmd_run,    &cmd_dev,  &cmd_check, &cmd_invoke,
+                                                 &cmd_status, &cmd_init, &cmd_local};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
 static void print_usage(FILE *out)

@@ -70,6 +70,18 @@ void config_release(const struct config *held)
         free(handler->pairs);
         free(handler->name);
     }
+    for (size_t i = 0; i < config->table_count; i++) {
+        struct config_table *table = &config->tables[i];
+        free_texts(conf_table_settings, table);
+        config_key_fini(&table->key);
+        for (size_t j = 0; j < table->index_count; j++) {
+            free(table->indexes[j].name);
+            config_key_fini(&table->indexes[j].key);
+        }
+        free(table->indexes);
+        free(table->name);
+    }
+    free(config->tables);
     free(config->streams);
     free(config->handlers);
     free(config->path);

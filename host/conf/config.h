@@ -83,6 +83,30 @@ struct config_handler {
     int line;
 };
 
+/* "customer, jobId:N": one or two attributes, strings unless they say :N or :B. */
+struct config_key {
+    char *names[2];
+    char types[2]; /* 'S', 'N', 'B' */
+    size_t count;
+};
+
+struct config_index {
+    char *name;
+    bool local;
+    struct config_key key; /* of a local one both attributes, the table's first one before its own */
+};
+
+/* A table for the embedded DynamoDB. */
+struct config_table {
+    char *name;
+    char *key_text, *ttl, *seed; /* seed: a file's path, beside the INI */
+    int stream;                  /* index into "none", "keys_only", ... as enum view_type counts */
+    struct config_key key;
+    struct config_index *indexes;
+    size_t index_count, index_capacity;
+    int line;
+};
+
 struct config {
     atomic_size_t references;
     char *path;
@@ -92,6 +116,8 @@ struct config {
     size_t stream_count, stream_capacity;
     struct config_handler *handlers;
     size_t handler_count, handler_capacity;
+    struct config_table *tables;
+    size_t table_count, table_capacity;
 };
 
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
@@ -113,6 +139,10 @@ const struct config_handler *config_handler(const struct config *config, const c
 bool config_same_process(const struct config *a, const struct config *b);
 bool config_same_stream(const struct config *a, const struct config *b, const char *name);
 bool config_same_handler(const struct config *a, const struct config *b, const char *name);
+
+/* False and `err`; what was read is the caller's to free with config_key_fini either way. */
+bool config_key_parse(const char *text, struct config_key *key, struct err *err);
+void config_key_fini(struct config_key *key);
 
 void handler_settings_init(struct handler_settings *settings);
 void handler_settings_fini(struct handler_settings *settings);

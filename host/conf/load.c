@@ -10,6 +10,7 @@
 #include "conf/tables.h"
 
 #define CONFIG_BYTES_MAX (4u * MIB)
+#define VIEW_DEFAULT 4 /* new_and_old_images: what handlers want */
 #define SECRET_BYTES_MAX (64u * KIB)
 
 struct load {
@@ -22,7 +23,7 @@ struct load {
     } seen;
     const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
     size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER } in;
+    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE } in;
 };
 
 static void complain(struct load *load, const char *section, int line, const char *sentence)
@@ -128,9 +129,36 @@ static void open_handler(struct load *load, const char *name, int line)
     load->current = config->handler_count++;
 }
 
+static void open_table(struct load *load, const char *name, int line)
+{
+    struct config *config = load->config;
+    mem_grow(&config->tables, &config->table_capacity, config->table_count, sizeof *config->tables);
+    config->tables[config->table_count] =
+        (struct config_table){.name = mem_string(name), .stream = VIEW_DEFAULT, .line = line};
+    load->in = IN_TABLE;
+    load->table = conf_table_settings;
+    load->current = config->table_count++;
+}
+
+/* "index NAME" and "local_index NAME" of a table. False: it is none of these. */
+static bool add_index(struct load *load, const char *name, const char *value, struct err *err)
+{
+    struct config_table *table = &load->config->tables[load->current];
+    bool local = strncmp(name, "local_index ", 12) == 0, global = strncmp(name, "index ", 6) == 0;
+    if (load->in != IN_TABLE || (!local && !global))
+        return false;
+    const char *given = strchr(name, ' ');
+    mem_grow(&table->indexes, &table->index_capacity, table->index_count, sizeof *table->indexes);
+    struct config_index *index = &table->indexes[table->index_count++];
+    *index = (struct config_index){.name = mem_string(given + strspn(given, " ")), .local = local};
+    err->code = ERR_NONE;
+    config_key_parse(value, &index->key, err);
+    return true;
+}
+
 static void open_section(struct load *load, const char *section, int line)
 {
-    static const char *const known[] = {"host", "aws", "stream", "handler", NULL};
+    static const char *const known[] = {"host", "aws", "stream", "handler", "table", NULL};
     load->in = IN_NOTHING;
     load->table = NULL;
     int before = seen_before(load, section, "", line);
@@ -151,7 +179,10 @@ static void open_section(struct load *load, const char *section, int line)
         open_stream(load, name, line);
     } else if (strncmp(section, "handler ", 8) == 0 && *name) {
         open_handler(load, name, line);
-    } else if (strcmp(section, "stream") == 0 || strcmp(section, "handler") == 0) {
+    } else if (strncmp(section, "table ", 6) == 0 && *name) {
+        open_table(load, name, line);
+    } else if (strcmp(section, "table") == 0 || strcmp(section, "stream") == 0 ||
+               strcmp(section, "handler") == 0) {
         complain(load, section, line, "needs a name behind it, such as [stream products]");
     } else if (strncmp(section, "target", 6) == 0 || strncmp(section, "route", 5) == 0) {
         complain(load, section, line, "this version has no targets and routes yet");
@@ -173,6 +204,8 @@ static void *section_object(struct load *load)
         return &load->config->aws;
     case IN_STREAM:
         return &load->config->streams[load->current];
+    case IN_TABLE:
+        return &load->config->tables[load->current];
     default:
         return NULL;
     }
@@ -219,6 +252,13 @@ static void on_entry(void *user, const char *section, const char *name, const ch
             (struct config_pair){mem_string(name), filled, mem_string(value), line};
         return;
     }
+    if (add_index(load, name, filled, &err)) {
+        if (err.code)
+            problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name,
+                         err.text);
+        free(filled);
+        return;
+    }
     const struct setting *setting = setting_find(load->table, name);
     if (!setting)
         unknown_key(load, section, name, line);
@@ -240,6 +280,27 @@ static void check_streams(struct config *config, struct problems *problems)
     }
     if (config->stream_count == 0)
         problems_add(problems, "%s:1: no [stream NAME] section: there is nothing to read", config->path);
+}
+
+static void check_table(struct config *config, struct config_table *table, struct problems *problems)
+{
+    struct err err = {0};
+    if (!table->key_text)
+        problems_add(problems, "%s:%d: [table %s] needs a key, such as key = id or key = customer, jobId:N",
+                     config->path, table->line, table->name);
+    else if (!config_key_parse(table->key_text, &table->key, &err))
+        problems_add(problems, "%s:%d: [table %s] key: %s", config->path, table->line, table->name, err.text);
+    for (size_t i = 0; i < table->index_count; i++)
+        if (table->indexes[i].local && (table->indexes[i].key.count != 1 || table->key.count != 2))
+            problems_add(
+                problems,
+                "%s:%d: [table %s] local_index %s: one attribute expected, of a table with two in its key",
+                config->path, table->line, table->name, table->indexes[i].name);
+    if (table->seed) {
+        char *seed = path_beside(config->path, table->seed);
+        free(table->seed);
+        table->seed = seed;
+    }
 }
 
 /* Check the settings alone now; with the script's own under them, again when the script is loaded. */
@@ -292,6 +353,8 @@ struct config *config_load(const char *path, struct problems *problems)
     free(load.seen.lines);
     check_streams(config, problems);
     check_handlers(config, problems);
+    for (size_t i = 0; i < config->table_count; i++)
+        check_table(config, &config->tables[i], problems);
     resolve_paths(config, problems);
     return config;
 }

@@ -49,6 +49,17 @@ const struct setting conf_stream_settings[] = {
     {NULL, 0, 0, 0, 0, NULL},
 };
 
+static const char *const views[] = {"none",      "keys_only",          "new_image",
+                                    "old_image", "new_and_old_images", NULL};
+
+const struct setting conf_table_settings[] = {
+    {"key", SETTING_TEXT, offsetof(struct config_table, key_text), 0, 0, NULL},
+    {"stream", SETTING_CHOICE, offsetof(struct config_table, stream), 0, 0, views},
+    {"ttl", SETTING_TEXT, offsetof(struct config_table, ttl), 0, 0, NULL},
+    {"seed", SETTING_TEXT, offsetof(struct config_table, seed), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
 const struct setting conf_handler_settings[] = {
     {"stream", SETTING_TEXT, offsetof(struct handler_settings, stream), 0, 0, NULL},
     {"ordering", SETTING_CHOICE, offsetof(struct handler_settings, ordering), 0, 0, orderings},

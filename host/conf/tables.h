@@ -14,6 +14,6 @@
 
 /* Each ends with a name of NULL. */
 extern const struct setting conf_host_settings[], conf_aws_settings[], conf_stream_settings[],
-    conf_handler_settings[];
+    conf_handler_settings[], conf_table_settings[];
 
 #endif

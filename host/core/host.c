@@ -98,7 +98,8 @@ static size_t thread_count(const struct config *config)
 static bool make_workers(struct host *host, struct err *err)
 {
     size_t count = thread_count(host->options.config);
-    struct worker_options options = {host->options.config, host->options.log, host->options.world};
+    struct worker_options options = {host->options.config, host->options.log, host->options.world,
+                                     host->options.observer};
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
         host->workers[host->worker_count] = worker_new(&options, err);

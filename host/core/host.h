@@ -12,6 +12,7 @@ struct host_options {
     const struct config *config; /* checked; held */
     struct log *log;
     struct worker_world world;
+    const struct observer *observer; /* or NULL; must stay */
 };
 
 /* The world of the program: libcurl and the machine's clock, which must stay. */

@@ -278,6 +278,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .source = worker->source,
             .store = worker->store,
             .log = worker->options.log,
+            .observer = worker->options.observer,
             .config = assignment->config,
             .stream = assignment->stream,
             .stream_arn = assignment->stream_arn,
@@ -347,6 +348,7 @@ static struct script *load_script(struct worker *worker, const char *path, struc
             .transport = worker->transport,
             .store = worker->store,
             .log = worker->options.log,
+            .observer = worker->options.observer,
         },
         problems);
 }

@@ -38,6 +38,7 @@ struct worker_options {
     const struct config *config; /* held */
     struct log *log;
     struct worker_world world;
+    const struct observer *observer; /* of what handlers do; or NULL; must stay */
 };
 
 /* NULL and `err` when the store or the AWS client cannot be made. */

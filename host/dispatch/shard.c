@@ -303,6 +303,7 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct po
             .reactor = shard->options.reactor,
             .store = shard->options.store,
             .log = shard->options.log,
+            .observer = shard->options.observer,
             .script = script,
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },

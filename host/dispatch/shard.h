@@ -16,6 +16,7 @@ struct shard_options {
     struct source *source;
     struct store *store;
     struct log *log;
+    const struct observer *observer;    /* or NULL; must stay */
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *id, *table;

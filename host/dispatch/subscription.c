@@ -240,6 +240,21 @@ static void keep_dead_letter(struct attempt *attempt, const struct script_error 
     free(id);
 }
 
+static void observe(const struct attempt *attempt, enum outcome outcome, const char *error)
+{
+    const struct subscription_options *options = &attempt->subscription->options;
+    if (!options->observer)
+        return;
+    options->observer->attempted(options->observer->user,
+                                 &(struct observed){.handler = script_name(options->script),
+                                                    .stream_arn = options->source.stream_arn,
+                                                    .table = options->source.table,
+                                                    .record = attempt->entry->record,
+                                                    .attempt = attempt->number,
+                                                    .outcome = outcome,
+                                                    .error = error});
+}
+
 static void give_up(struct attempt *attempt, const struct script_error *error)
 {
     struct subscription *subscription = attempt->subscription;
@@ -247,6 +262,7 @@ static void give_up(struct attempt *attempt, const struct script_error *error)
     log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %lld; %s)",
               error->text, attempt->entry->record->sequence, (long long)attempt->number,
               discard ? "discarded" : "kept as a dead letter");
+    observe(attempt, discard ? OUTCOME_DISCARDED : OUTCOME_DEAD, error->text);
     if (discard) {
         subscription->stats.discarded++;
         attempt_settle(attempt);
@@ -283,11 +299,19 @@ static void on_failed(struct attempt *attempt, struct script_error *error)
         log_warn(subscription->options.log, subscription->subject,
                  "%s (record %s, attempt %lld; again in %lld ms)", error->text,
                  attempt->entry->record->sequence, (long long)attempt->number, (long long)delay);
+        observe(attempt, OUTCOME_RETRIED, error->text);
         subscription->stats.retried++;
         attempt->number++;
         timer_set(subscription->options.reactor, &attempt->backoff, delay);
     }
     script_error_fini(error);
+}
+
+static void on_handled(struct attempt *attempt)
+{
+    observe(attempt, OUTCOME_HANDLED, NULL);
+    attempt->subscription->stats.handled++;
+    attempt_settle(attempt);
 }
 
 static void on_done(void *user, enum script_result result, struct script_error *error)
@@ -297,8 +321,7 @@ static void on_done(void *user, enum script_result result, struct script_error *
     attempt->invocation = NULL;
     subscription->running--;
     if (result == SCRIPT_RETURNED) {
-        subscription->stats.handled++;
-        attempt_settle(attempt);
+        on_handled(attempt);
     } else {
         on_failed(attempt, error);
     }
@@ -321,8 +344,7 @@ static void run_attempt(struct attempt *attempt)
     if (result == SCRIPT_WAITING) {
         subscription->running++;
     } else if (result == SCRIPT_RETURNED) {
-        subscription->stats.handled++;
-        attempt_settle(attempt);
+        on_handled(attempt);
     } else {
         on_failed(attempt, &error);
     }

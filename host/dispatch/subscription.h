@@ -23,7 +23,8 @@ struct subscription_options {
     struct store *store; /* for dead letters */
     struct log *log;
     struct script *script;
-    struct script_source source; /* the texts must stay */
+    const struct observer *observer; /* or NULL; must stay */
+    struct script_source source;     /* the texts must stay */
 };
 
 struct subscription_stats {

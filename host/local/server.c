@@ -24,6 +24,8 @@ struct server {
     struct engine *engine;
     struct MHD_Daemon *daemon;
     int port;
+    server_inbox_fn *_Atomic inbox;
+    void *inbox_user;
     atomic_uint_least64_t requests;
     pthread_t keeper;
     bool keeping;
@@ -98,7 +100,6 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 {
     struct server *server = user;
     struct incoming *incoming = *state;
-    (void)url;
     (void)version;
     if (!incoming) {
         *state = mem_zero(sizeof(struct incoming));
@@ -111,6 +112,13 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
             buf_add(&incoming->body, data, *size);
         *size = 0;
         return MHD_YES;
+    }
+    server_inbox_fn *inbox = strncmp(url, "/inbox/", 7) == 0 ? atomic_load(&server->inbox) : NULL;
+    if (inbox) {
+        static char empty[] = "{}";
+        inbox(server->inbox_user, method, url, incoming->body.data ? incoming->body.data : "",
+              incoming->body.size);
+        return send_text(connection, 200, "application/json", empty, 2, MHD_RESPMEM_PERSISTENT, NULL);
     }
     if (strcmp(method, "POST") == 0)
         return answer(server, connection, incoming);
@@ -178,6 +186,12 @@ struct server *server_start(struct engine *engine, int port, struct err *err)
     server->port = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     server->keeping = pthread_create(&server->keeper, NULL, keep_house, server) == 0;
     return server;
+}
+
+void server_set_inbox(struct server *server, server_inbox_fn *inbox, void *user)
+{
+    server->inbox_user = user;
+    atomic_store(&server->inbox, inbox);
 }
 
 int server_port(const struct server *server)

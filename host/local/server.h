@@ -10,6 +10,11 @@ struct server;
  * housekeeping, once a second. NULL and `err`. */
 struct server *server_start(struct engine *engine, int port, struct err *err);
 
+/* What is sent to paths under /inbox/ is given to `inbox`, on a thread of the server, and answered with 200
+ * and {}: a place for what would go to other services. Without one, such a path is not found. */
+typedef void server_inbox_fn(void *user, const char *method, const char *path, const char *body, size_t size);
+void server_set_inbox(struct server *server, server_inbox_fn *inbox, void *user);
+
 int server_port(const struct server *server);
 
 /* Answers what it has begun, then ends. */

@@ -220,6 +220,9 @@ static struct invocation *begin_wait(lua_State *L)
 int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after)
 {
     struct invocation *invocation = begin_wait(L);
+    const struct observer *observer = script_of(L)->options.observer;
+    if (observer)
+        observer->called(observer->user, script_of(L)->name, request->operation, body->data, body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
     invocation->call = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
@@ -238,6 +241,10 @@ static void on_http(void *user, struct transport_response *response, const struc
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
 {
     struct invocation *invocation = begin_wait(L);
+    const struct observer *observer = script_of(L)->options.observer;
+    if (observer)
+        observer->called(observer->user, script_of(L)->name, request->method, request->url,
+                         strlen(request->url));
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
     return lua_yieldk(L, 0, 0, after);
 }

@@ -14,6 +14,7 @@
 #include "net/reactor.h"
 #include "net/transport.h"
 #include "state/store.h"
+#include "script/observer.h"
 #include "stream/page.h"
 
 struct script;
@@ -27,6 +28,7 @@ struct script_options {
     struct transport *transport; /* for tidemill.http; NULL like `aws` */
     struct store *store;         /* for tidemill.once; NULL like `aws` */
     struct log *log;
+    const struct observer *observer; /* or NULL; must stay */
 };
 
 /* Compile and run the file once. NULL when anything is wrong; each thing is a line of `problems` with file

@@ -29,11 +29,11 @@ def put(dynamodb, table, **item):
 def test_every_example_checks(example, deployment):
     environment = dict(deployment.environment, ALGOLIA_APPLICATION="app", ALGOLIA_API_KEY="key",
                        SLACK_WEBHOOK="https://hooks.slack.com/x", CRM_API_KEY="k", RUNNER_API_KEY="k", MAIL_API_KEY="k",
-                       TIDEMILL_STATE="x.db", DYNAMODB_ENDPOINT="http://h")
+                       TIDEMILL_DEV_URL="http://127.0.0.1:8000")
     done = subprocess.run([BINARY, "check", "-c", example / "tidemill.ini"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     for event in example.glob("events/*.json"):
-        script, = example.glob("scripts/*.lua")
+        script = next(example.glob("scripts/*.lua"))
         done = subprocess.run([BINARY, "invoke", script, event, "-c", example / "tidemill.ini", "--dry-run"],
                               env=environment, capture_output=True, text=True)
         assert "would" in done.stdout, done.stdout + done.stderr

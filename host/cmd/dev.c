@@ -1,0 +1,215 @@
+/* dev.c: tidemill dev: the host and the embedded DynamoDB in one process. */
+#include "cmd/dev.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/serve.h"
+#include "local/server.h"
+
+#define PORT 8000
+
+struct dev {
+    const char *ini, *data;
+    int port;
+    char *url, *state; /* the server's, and the directory of the host's state */
+    struct engine *engine;
+    struct server *server;
+    struct dev_display *display;
+};
+
+static bool read_options(int argc, char **argv, struct dev *dev)
+{
+    dev->port = PORT;
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool known = strcmp(name, "-c") == 0 || strcmp(name, "--port") == 0 || strcmp(name, "--data") == 0;
+        if (!known || !value) {
+            cmd_complain(known ? "dev: %s needs a value"
+                               : "dev: unexpected argument %s (see tidemill help dev)",
+                         name);
+            return false;
+        }
+        i++;
+        if (strcmp(name, "-c") == 0)
+            dev->ini = value;
+        else if (strcmp(name, "--data") == 0)
+            dev->data = value;
+        else if (!cmd_port(value, &dev->port)) {
+            cmd_complain("dev: %s is not a port (0 to 65535; 0 takes a free one)", value);
+            return false;
+        }
+    }
+    dev->ini = cmd_config_path(dev->ini);
+    return true;
+}
+
+/* ---- the configuration, turned to the embedded DynamoDB ---- */
+
+static void set_text(char **field, const char *text)
+{
+    free(*field);
+    *field = mem_string(text);
+}
+
+static struct config *load(void *user, const char *path, struct problems *problems)
+{
+    struct dev *dev = user;
+    struct config *config = config_load(path, problems);
+    set_text(&config->aws.endpoint, dev->url);
+    set_text(&config->aws.endpoint_dynamodb, NULL);
+    set_text(&config->aws.endpoint_streams, NULL);
+    set_text(&config->aws.profile, NULL);
+    if (!config->aws.region)
+        config->aws.region = mem_string("us-east-1");
+    free(config->host.state);
+    config->host.state = mem_printf("sqlite:%s/state.db", dev->state);
+    return config;
+}
+
+static struct config *load_first(struct dev *dev)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct config *config = load(dev, dev->ini, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        cmd_complain("%s", problems.lines[i]);
+    if (problems.count) {
+        config_release(config);
+        config = NULL;
+    }
+    problems_fini(&problems);
+    return config;
+}
+
+/* ---- a place for the state: beside the data, or one that goes with the process ---- */
+
+static bool make_state(struct dev *dev)
+{
+    const char *temporary = getenv("TMPDIR");
+    if (dev->data) {
+        dev->state = mem_string(dev->data);
+        return true;
+    }
+    dev->state = mem_printf("%s/tidemill-dev-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    if (mkdtemp(dev->state))
+        return true;
+    cmd_complain("%s: cannot be made", dev->state);
+    return false;
+}
+
+static void remove_state(struct dev *dev)
+{
+    DIR *directory = dev->data || !dev->state ? NULL : opendir(dev->state);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        char *path = mem_printf("%s/%s", dev->state, entry->d_name);
+        if (entry->d_name[0] != '.')
+            unlink(path);
+        free(path);
+    }
+    if (directory) {
+        closedir(directory);
+        rmdir(dev->state);
+    }
+    free(dev->state);
+}
+
+/* ---- life ---- */
+
+static bool start(struct dev *dev, struct clock *clock, struct err *err)
+{
+    struct engine_options options = {.directory = dev->data, .clock = clock, .region = getenv("AWS_REGION")};
+    dev->display = dev_display_new();
+    dev->engine = engine_new(&options, err);
+    dev->server = dev->engine ? server_start(dev->engine, dev->port, err) : NULL;
+    if (!dev->server)
+        return false;
+    server_set_inbox(dev->server, dev_display_inbox, dev->display);
+    dev->url = mem_printf("http://127.0.0.1:%d", server_port(dev->server));
+    /* For INIs that name it, and so that no real credentials are sent anywhere. */
+    setenv("TIDEMILL_DEV_URL", dev->url, 1);
+    setenv("AWS_ACCESS_KEY_ID", "local", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "local", 1);
+    unsetenv("AWS_SESSION_TOKEN");
+    return true;
+}
+
+static void announce(const struct dev *dev, const struct config *config)
+{
+    bool colour = isatty(STDOUT_FILENO);
+    const char *on = colour ? "\033[36m" : "", *off = colour ? "\033[0m" : "";
+    printf("%sDynamoDB on %s%s, %s%s. Scripts in %s are watched. Ctrl-C ends it.\n", on, dev->url, off,
+           dev->data ? "kept in " : "in memory", dev->data ? dev->data : "", config->host.scripts);
+    dev_suggest(config, dev->url);
+    fflush(stdout);
+}
+
+static int run_dev(struct dev *dev, int signal_fd)
+{
+    struct clock clock = clock_system();
+    struct err err;
+    if (!make_state(dev))
+        return EXIT_FAILED;
+    if (!start(dev, &clock, &err)) {
+        cmd_complain("%s", err.text);
+        return EXIT_FAILED;
+    }
+    struct config *config = load_first(dev);
+    if (!config)
+        return EXIT_USAGE;
+    if (!dev_make_tables(dev->engine, config, &err)) {
+        cmd_complain("%s", err.text);
+        config_release(config);
+        return EXIT_USAGE;
+    }
+    announce(dev, config);
+    struct observer observer = dev_display_observer(dev->display);
+    return serve(&(struct serve_options){.ini = dev->ini, .load = load, .observer = &observer, .user = dev},
+                 config, signal_fd);
+}
+
+static int run(int argc, char **argv)
+{
+    struct dev dev = {0};
+    if (!read_options(argc, argv, &dev))
+        return EXIT_USAGE;
+    int signal_fd = serve_block_signals();
+    int status = run_dev(&dev, signal_fd);
+    server_stop(dev.server);
+    engine_free(dev.engine);
+    dev_display_free(dev.display);
+    remove_state(&dev);
+    free(dev.url);
+    close(signal_fd);
+    return status;
+}
+
+const struct command cmd_dev = {
+    .name = "dev",
+    .arguments = "[-c FILE] [--port N] [--data DIR]",
+    .summary = "the same, with an embedded DynamoDB on 127.0.0.1",
+    .help =
+        "Starts a DynamoDB with streams inside the process, makes the tables of the INI's [table] sections,\n"
+        "puts their seed items, runs the handlers on them, and shows each record and what became of it.\n"
+        "No account, no network, no credentials. Scripts are reloaded when they change.\n"
+        "\n"
+        "-c FILE     the INI; its endpoint, credentials and state are left aside\n"
+        "--port N    where the DynamoDB listens (8000); 0 takes a free port\n"
+        "--data DIR  keep tables and checkpoints in DIR; without it, nothing is kept\n"
+        "\n"
+        "    [table Products]\n"
+        "    key    = productId             ; or two attributes: customer, jobId:N\n"
+        "    index by_shelf = shelf, row:N  ; a global secondary index; local_index NAME = attribute\n"
+        "    stream = new_and_old_images    ; none, keys_only, new_image, old_image\n"
+        "    ttl    = expires\n"
+        "    seed   = seed/products.json    ; an array of items, plain JSON or DynamoDB's\n"
+        "\n"
+        "${env:TIDEMILL_DEV_URL} in the INI is the address of the embedded DynamoDB; what is sent to its\n"
+        "/inbox/... is shown and answered with 200: it stands for the services that handlers call.\n",
+    .run = run,
+};

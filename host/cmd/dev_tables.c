@@ -1,0 +1,296 @@
+/* dev_tables.c: from [table] sections and seed files to calls of the engine. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "cmd/dev.h"
+
+#define SEED_BYTES_MAX (64u << 20)
+
+static const char *const views[] = {NULL, "KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"};
+
+/* False and `err` with the service's sentence. */
+static bool call(struct engine *engine, const char *operation, const struct buf *body, struct err *err)
+{
+    struct engine_reply reply = {0};
+    char *target = mem_printf("DynamoDB_20120810.%s", operation);
+    engine_call(engine, &(struct engine_request){target, body->data, body->size}, &reply);
+    bool ok = reply.status == 200;
+    if (!ok) {
+        struct arena arena = ARENA_INIT;
+        const struct json *root = json_parse(&arena, reply.body.data, reply.body.size, NULL);
+        const char *message = json_string(&arena, json_get(root, "message"));
+        err_set(err, ERR_SERVICE, "%s: %s", operation, message ? message : "failed");
+        arena_fini(&arena);
+    }
+    free(target);
+    buf_fini(&reply.body);
+    return ok;
+}
+
+/* ---- tables ---- */
+
+struct attributes {
+    const char *names[64];
+    char types[64];
+    size_t count;
+};
+
+static void add_attributes(struct attributes *all, const struct config_key *key)
+{
+    for (size_t i = 0; i < key->count; i++) {
+        size_t at = 0;
+        while (at < all->count && strcmp(all->names[at], key->names[i]) != 0)
+            at++;
+        if (at < all->count || all->count == 64)
+            continue;
+        all->names[all->count] = key->names[i];
+        all->types[all->count++] = key->types[i];
+    }
+}
+
+static void write_key(struct buf *out, const struct config_key *hash, const struct config_key *range,
+                      size_t at)
+{
+    buf_add_literal(out, "\"KeySchema\":[{\"KeyType\":\"HASH\",\"AttributeName\":");
+    json_write_string(out, hash->names[0], strlen(hash->names[0]));
+    buf_add_char(out, '}');
+    if (range->count > at) {
+        buf_add_literal(out, ",{\"KeyType\":\"RANGE\",\"AttributeName\":");
+        json_write_string(out, range->names[at], strlen(range->names[at]));
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+}
+
+static void write_indexes(struct buf *out, const struct config_table *table, bool local)
+{
+    bool any = false;
+    for (size_t i = 0; i < table->index_count; i++) {
+        const struct config_index *index = &table->indexes[i];
+        if (index->local != local)
+            continue;
+        buf_printf(out, any ? ",{" : ",\"%sSecondaryIndexes\":[{", local ? "Local" : "Global");
+        any = true;
+        buf_add_literal(out, "\"IndexName\":");
+        json_write_string(out, index->name, strlen(index->name));
+        buf_add_literal(out, ",\"Projection\":{\"ProjectionType\":\"ALL\"},");
+        write_key(out, local ? &table->key : &index->key, &index->key, local ? 0 : 1);
+        buf_add_char(out, '}');
+    }
+    if (any)
+        buf_add_char(out, ']');
+}
+
+static bool create(struct engine *engine, const struct config_table *table, struct err *err)
+{
+    struct buf body = BUF_INIT;
+    struct attributes all = {.count = 0};
+    add_attributes(&all, &table->key);
+    for (size_t i = 0; i < table->index_count; i++)
+        add_attributes(&all, &table->indexes[i].key);
+    buf_add_literal(&body, "{\"BillingMode\":\"PAY_PER_REQUEST\",\"TableName\":");
+    json_write_string(&body, table->name, strlen(table->name));
+    for (size_t i = 0; i < all.count; i++) {
+        buf_add_text(&body, i ? ",{\"AttributeName\":" : ",\"AttributeDefinitions\":[{\"AttributeName\":");
+        json_write_string(&body, all.names[i], strlen(all.names[i]));
+        buf_printf(&body, ",\"AttributeType\":\"%c\"}", all.types[i]);
+    }
+    buf_add_literal(&body, "],");
+    write_key(&body, &table->key, &table->key, 1);
+    write_indexes(&body, table, true);
+    write_indexes(&body, table, false);
+    if (views[table->stream])
+        buf_printf(&body, ",\"StreamSpecification\":{\"StreamEnabled\":true,\"StreamViewType\":\"%s\"}",
+                   views[table->stream]);
+    buf_add_char(&body, '}');
+    bool ok = call(engine, "CreateTable", &body, err);
+    buf_fini(&body);
+    return ok;
+}
+
+static bool set_ttl(struct engine *engine, const struct config_table *table, struct err *err)
+{
+    struct buf body = BUF_INIT;
+    if (!table->ttl)
+        return true;
+    buf_add_literal(&body, "{\"TableName\":");
+    json_write_string(&body, table->name, strlen(table->name));
+    buf_add_literal(&body, ",\"TimeToLiveSpecification\":{\"Enabled\":true,\"AttributeName\":");
+    json_write_string(&body, table->ttl, strlen(table->ttl));
+    buf_add_literal(&body, "}}");
+    bool ok = call(engine, "UpdateTimeToLive", &body, err);
+    buf_fini(&body);
+    return ok;
+}
+
+/* ---- seeds: plain JSON, or DynamoDB's with its types ---- */
+
+static bool is_typed(const struct json *value)
+{
+    static const char *const types[] = {"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"};
+    if (value->type != JSON_OBJECT || value->count != 1)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (json_key_is(value->child, types[i]))
+            return true;
+    return false;
+}
+
+static void write_value(struct buf *out, const struct json *value);
+
+static void write_members(struct buf *out, const struct json *container)
+{
+    json_each(member, container) {
+        if (member != container->child)
+            buf_add_char(out, ',');
+        if (container->type == JSON_OBJECT) {
+            json_write_string(out, member->key, member->key_size);
+            buf_add_char(out, ':');
+        }
+        write_value(out, member);
+    }
+}
+
+static void write_value(struct buf *out, const struct json *value)
+{
+    switch (value->type) {
+    case JSON_STRING:
+        buf_add_literal(out, "{\"S\":");
+        json_write_string(out, value->text, value->size);
+        break;
+    case JSON_NUMBER:
+        buf_printf(out, "{\"N\":\"%.*s\"", (int)value->size, value->text);
+        break;
+    case JSON_NULL:
+        buf_add_literal(out, "{\"NULL\":true");
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        buf_printf(out, "{\"BOOL\":%s", value->type == JSON_TRUE ? "true" : "false");
+        break;
+    case JSON_ARRAY:
+        buf_add_literal(out, "{\"L\":[");
+        write_members(out, value);
+        buf_add_char(out, ']');
+        break;
+    default:
+        if (is_typed(value)) {
+            json_write_value(out, value);
+            return;
+        }
+        buf_add_literal(out, "{\"M\":{");
+        write_members(out, value);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, '}');
+}
+
+/* In single quotes for a shell. */
+static void print_quoted(const char *text)
+{
+    putchar('\'');
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", stdout);
+        else
+            putchar(*text);
+    putchar('\'');
+}
+
+void dev_suggest(const struct config *config, const char *url)
+{
+    for (size_t i = 0; i < config->table_count; i++) {
+        struct arena arena = ARENA_INIT;
+        struct buf item = BUF_INIT;
+        size_t size;
+        char *text =
+            config->tables[i].seed ? file_read(config->tables[i].seed, SEED_BYTES_MAX, &size, NULL) : NULL;
+        const struct json *items = text ? json_parse(&arena, text, size, NULL) : NULL, *last = NULL;
+        json_each(each, items)
+            last = each;
+        if (last && last->type == JSON_OBJECT) {
+            buf_add_char(&item, '{');
+            write_members(&item, last);
+            buf_add_char(&item, '}');
+            printf("Try:\n  aws dynamodb put-item --endpoint-url %s --table-name %s --item ", url,
+                   config->tables[i].name);
+            print_quoted(item.data);
+            puts("\nor edit a script.");
+            i = config->table_count - 1;
+        }
+        arena_fini(&arena);
+        buf_fini(&item);
+        free(text);
+    }
+}
+
+static bool put(struct engine *engine, const struct config_table *table, const struct json *item,
+                struct err *err)
+{
+    struct buf body = BUF_INIT;
+    buf_add_literal(&body, "{\"TableName\":");
+    json_write_string(&body, table->name, strlen(table->name));
+    buf_add_literal(&body, ",\"Item\":{");
+    write_members(&body, item);
+    buf_add_literal(&body, "}}");
+    bool ok = call(engine, "PutItem", &body, err);
+    buf_fini(&body);
+    return ok;
+}
+
+static bool seed(struct engine *engine, const struct config_table *table, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    size_t size, number = 0;
+    if (!table->seed)
+        return true;
+    char *text = file_read(table->seed, SEED_BYTES_MAX, &size, err);
+    if (!text)
+        return false;
+    const struct json *items = json_parse(&arena, text, size, err);
+    bool ok = items != NULL;
+    if (ok && items->type != JSON_ARRAY)
+        ok = err_set(err, ERR_PARSE, "an array of items expected");
+    json_each(item, ok ? items : NULL) {
+        number++;
+        ok = item->type == JSON_OBJECT ? put(engine, table, item, err)
+                                       : err_set(err, ERR_PARSE, "an object expected");
+        if (!ok) {
+            err_prefix(err, "item %zu", number);
+            break;
+        }
+    }
+    if (!ok)
+        err_prefix(err, "%s", table->seed);
+    arena_fini(&arena);
+    free(text);
+    return ok;
+}
+
+static bool exists(struct engine *engine, const struct config_table *table)
+{
+    struct buf body = BUF_INIT;
+    struct err err;
+    buf_add_literal(&body, "{\"TableName\":");
+    json_write_string(&body, table->name, strlen(table->name));
+    buf_add_char(&body, '}');
+    bool there = call(engine, "DescribeTable", &body, &err);
+    buf_fini(&body);
+    return there;
+}
+
+bool dev_make_tables(struct engine *engine, const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->table_count; i++) {
+        const struct config_table *table = &config->tables[i];
+        if (exists(engine, table))
+            continue;
+        if (!create(engine, table, err) || !set_ttl(engine, table, err) || !seed(engine, table, err))
+            return err_prefix(err, "%s:%d: [table %s]", config->path, table->line, table->name);
+    }
+    return true;
+}

@@ -1,0 +1,24 @@
+/* serve.h: what run and dev have in common: a host that runs until SIGTERM and reads its INI again on SIGHUP.
+ */
+#ifndef TIDEMILL_CMD_SERVE_H
+#define TIDEMILL_CMD_SERVE_H
+
+#include "conf/config.h"
+
+struct observer;
+
+struct serve_options {
+    const char *ini;
+    /* As config_load, for SIGHUP. */
+    struct config *(*load)(void *user, const char *path, struct problems *problems);
+    const struct observer *observer; /* or NULL */
+    void *user;
+};
+
+/* The signals that serve waits for, kept from all threads that begin later: call it first. */
+int serve_block_signals(void);
+
+/* Takes the reference to `config`. Returns the exit status. */
+int serve(const struct serve_options *options, const struct config *config, int signal_fd);
+
+#endif
