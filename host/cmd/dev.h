@@ -10,7 +10,7 @@
  * unless they are there. False and `err`. */
 bool dev_make_tables(struct engine *engine, const struct config *config, struct err *err);
 
-/* Prints a line to try next: the last seed item of the first table that has any. */
+/* Prints a line to try next: the first seed item of the first table that has any. */
 void dev_suggest(const struct config *config, const char *url);
 
 /* Prints each record and what its handlers did. `user` of both is a struct dev_display. */

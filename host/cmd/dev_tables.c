@@ -209,12 +209,11 @@ void dev_suggest(const struct config *config, const char *url)
         size_t size;
         char *text =
             config->tables[i].seed ? file_read(config->tables[i].seed, SEED_BYTES_MAX, &size, NULL) : NULL;
-        const struct json *items = text ? json_parse(&arena, text, size, NULL) : NULL, *last = NULL;
-        json_each(each, items)
-            last = each;
-        if (last && last->type == JSON_OBJECT) {
+        const struct json *items = text ? json_parse(&arena, text, size, NULL) : NULL;
+        const struct json *first = items && items->type == JSON_ARRAY ? items->child : NULL;
+        if (first && first->type == JSON_OBJECT) {
             buf_add_char(&item, '{');
-            write_members(&item, last);
+            write_members(&item, first);
             buf_add_char(&item, '}');
             printf("Try:\n  aws dynamodb put-item --endpoint-url %s --table-name %s --item ", url,
                    config->tables[i].name);
