@@ -16,7 +16,8 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init, cmd_local, cmd_dev;
+extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init, cmd_local, cmd_dev,
+    cmd_test;
 
 /* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
 const char *cmd_config_path(const char *path);

@@ -253,6 +253,21 @@ struct reactor *host_reactor(struct host *host)
     return worker_reactor(host->workers[0]);
 }
 
+bool host_drained(const struct host *host)
+{
+    return worker_drained(host->workers[0]);
+}
+
+struct aws_client *host_client(struct host *host)
+{
+    return worker_client(host->workers[0]);
+}
+
+struct transport *host_transport(struct host *host)
+{
+    return worker_transport(host->workers[0]);
+}
+
 /* ---- running ---- */
 
 static void *run_worker(void *worker)

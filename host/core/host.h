@@ -40,6 +40,13 @@ enum host_reload {
  * stopped and started again, the rest does not notice. Looks at the scripts, too. On the host's reactor. */
 enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems);
 
+/* Of a host with one worker, between two turns of its reactor: is every record that was read settled? */
+bool host_drained(const struct host *host);
+
+/* The first worker's; for what runs beside its handlers. */
+struct aws_client *host_client(struct host *host);
+struct transport *host_transport(struct host *host);
+
 /* On the host's reactor. The second call gives up what still runs. */
 void host_stop(struct host *host);
 

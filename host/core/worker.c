@@ -553,6 +553,20 @@ struct aws_client *worker_client(struct worker *worker)
     return worker->client;
 }
 
+struct transport *worker_transport(struct worker *worker)
+{
+    return worker->transport;
+}
+
+bool worker_drained(const struct worker *worker)
+{
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        if (!shard_drained(shard))
+            return false;
+    return true;
+}
+
 void worker_run(struct worker *worker)
 {
     reactor_run(worker->reactor);

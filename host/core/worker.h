@@ -64,6 +64,11 @@ struct source *worker_source(struct worker *worker);
 struct store *worker_store(struct worker *worker);
 struct aws_client *worker_client(struct worker *worker);
 
+struct transport *worker_transport(struct worker *worker);
+
+/* On its own thread: is every record that was read settled? */
+bool worker_drained(const struct worker *worker);
+
 /* Turns the reactor until worker_end. */
 void worker_run(struct worker *worker);
 void worker_end(struct worker *worker);

@@ -262,6 +262,15 @@ const char *shard_stream_arn(const struct shard *shard)
     return shard->stream_arn;
 }
 
+bool shard_drained(const struct shard *shard)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, (struct list *)&shard->subscribers, struct subscriber, link)
+        if (!subscription_drained(subscriber->subscription))
+            return false;
+    return true;
+}
+
 size_t shard_subscription_count(const struct shard *shard)
 {
     return shard->subscriber_count;

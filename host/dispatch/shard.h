@@ -54,6 +54,9 @@ void shard_replace_script(struct shard *shard, struct script *script);
 /* The handler is to stop: what was started finishes. False when it is not on this shard. */
 bool shard_unsubscribe(struct shard *shard, const char *handler);
 
+/* Have all handlers settled what was read? */
+bool shard_drained(const struct shard *shard);
+
 size_t shard_subscription_count(const struct shard *shard);
 
 /* Discovery says that the shard is closed: read to its end without pausing. */

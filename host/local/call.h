@@ -44,7 +44,8 @@ struct engine {
     struct list streams;
     int64_t last_id, last_sequence;
     uint64_t random;
-    int64_t expired_all_ms; /* iterators made before this moment have expired */
+    int64_t iterators, expired_below; /* how many were made; those before have expired */
+    int64_t trimmed_below;            /* stream records before this sequence number are gone */
     struct fault_plan *plan;
 };
 

@@ -9,7 +9,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "local/call.h"
+#include "local/faults.h"
 
 #define REQUEST_BYTES_MAX (16u << 20)
 
@@ -51,6 +51,16 @@ static const struct {
     {"DescribeStream", op_describe_stream},
     {"GetShardIterator", op_get_shard_iterator},
     {"GetRecords", op_get_records},
+};
+
+static const struct {
+    const char *name;
+    operation *run;
+} control_operations[] = {
+    {"SetFaults", op_set_faults},
+    {"SplitShards", op_split_shards},
+    {"ExpireIterators", op_expire_iterators},
+    {"TrimRecords", op_trim_records},
 };
 
 /* ---- what operations share ---- */
@@ -149,22 +159,37 @@ void engine_free(struct engine *engine)
         table_free(table);
     map_fini(&engine->tables);
     engine_free_streams(engine);
+    faults_free(engine);
     storage_free(engine->storage);
     pthread_mutex_destroy(&engine->lock);
     free(engine->region);
     free(engine);
 }
 
+int64_t engine_changes(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    int64_t changes = engine->last_sequence;
+    pthread_mutex_unlock(&engine->lock);
+    return changes;
+}
+
 /* ---- calls ---- */
 
 static operation *find_operation(const char *target, bool *writes)
 {
-    static const char tables[] = "DynamoDB_20120810.", streams[] = "DynamoDBStreams_20120810.";
+    static const char tables[] = "DynamoDB_20120810.", streams[] = "DynamoDBStreams_20120810.",
+                      control[] = "TidemillLocal.";
     *writes = false;
     if (target && strncmp(target, streams, sizeof streams - 1) == 0) {
         for (size_t i = 0; i < sizeof stream_operations / sizeof *stream_operations; i++)
             if (strcmp(target + sizeof streams - 1, stream_operations[i].name) == 0)
                 return stream_operations[i].run;
+    } else if (target && strncmp(target, control, sizeof control - 1) == 0) {
+        *writes = true;
+        for (size_t i = 0; i < sizeof control_operations / sizeof *control_operations; i++)
+            if (strcmp(target + sizeof control - 1, control_operations[i].name) == 0)
+                return control_operations[i].run;
     } else if (target && strncmp(target, tables, sizeof tables - 1) == 0) {
         for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
             *writes = operations[i].writes;
@@ -188,7 +213,7 @@ static bool run_writing(struct call *call, operation *run)
            fault_set(call->fault, "InternalServerError", "%s", err.text);
 }
 
-static bool run_call(struct call *call, const struct engine_request *request)
+static bool run_call(struct call *call, const struct engine_request *request, struct engine_reply *reply)
 {
     bool writes, ok;
     struct err err;
@@ -202,7 +227,9 @@ static bool run_call(struct call *call, const struct engine_request *request)
         return fault_set(call->fault, "SerializationException", "%s",
                          call->request ? "no JSON object" : err.text);
     pthread_mutex_lock(&call->engine->lock);
-    ok = writes ? run_writing(call, run) : run(call);
+    bool control = strncmp(request->target, "TidemillLocal.", 14) == 0;
+    ok = (control || faults_before(call, strchr(request->target, '.') + 1, reply)) &&
+         (writes ? run_writing(call, run) : run(call));
     pthread_mutex_unlock(&call->engine->lock);
     return ok;
 }
@@ -219,7 +246,7 @@ void engine_call(struct engine *engine, const struct engine_request *request, st
         .now_ms = clock_wall_ms(engine->options.clock),
     };
     reply->status = 200;
-    if (!run_call(&call, request)) {
+    if (!run_call(&call, request, reply)) {
         buf_clear(&reply->body);
         fault_write(&fault, &reply->body);
         reply->status = fault.status;

@@ -39,6 +39,16 @@ struct engine_reply {
 /* Any request gets a reply. `reply` begins zeroed; its body is the caller's to free. */
 void engine_call(struct engine *engine, const struct engine_request *request, struct engine_reply *reply);
 
+/* Grows with each stream record: has anything been written since? */
+int64_t engine_changes(struct engine *engine);
+
+/* Each shard of each stream, by the number that its iterators carry; `each` must not call the engine. */
+void engine_each_shard(struct engine *engine, void (*each)(void *user, const char *table, int64_t shard),
+                       void *user);
+
+/* The number of the shard that a GetRecords request is about; -1: none. */
+int64_t engine_shard_of(const char *body, size_t size);
+
 /* What the service does by itself: items whose time to live has passed, shards that grow old, records that
  * are trimmed. To be called every now and then; returns how many items were removed. */
 size_t engine_housekeeping(struct engine *engine);

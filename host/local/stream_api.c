@@ -130,11 +130,12 @@ bool op_describe_stream(struct call *call)
 
 /* ---- iterators ---- */
 
-/* "ARN|1|SHARD-SEQUENCE-MADE": the next record to be read is the first from SEQUENCE on. */
-static void write_iterator(struct buf *out, const char *arn, int64_t shard, int64_t sequence, int64_t made_ms)
+/* "ARN|1|SHARD-SEQUENCE-MADE-NUMBER": the next record to be read is the first from SEQUENCE on. */
+static void write_iterator(struct call *call, const char *arn, int64_t shard, int64_t sequence)
 {
-    buf_printf(out, "\"%s|1|%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 "\"", arn, (uint64_t)shard,
-               (uint64_t)sequence, (uint64_t)made_ms);
+    buf_printf(call->out, "\"%s|1|%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 "\"", arn,
+               (uint64_t)shard, (uint64_t)sequence, (uint64_t)call->now_ms,
+               (uint64_t)call->engine->iterators++);
 }
 
 static const struct shard *find_shard(const struct stream *stream, struct text name)
@@ -166,7 +167,8 @@ static bool read_sequence(struct call *call, int64_t *sequence)
 static bool trimmed(struct call *call, const struct shard *shard, int64_t sequence)
 {
     int64_t horizon = (call->now_ms - RETENTION_MS) * SEQUENCES_PER_MS;
-    return sequence < shard->start || (sequence < horizon && sequence != shard->start);
+    return sequence < shard->start ||
+           (sequence != shard->start && (sequence < horizon || sequence < call->engine->trimmed_below));
 }
 
 bool op_get_shard_iterator(struct call *call)
@@ -199,7 +201,7 @@ bool op_get_shard_iterator(struct call *call)
     else
         sequence += type == 4;
     buf_add_literal(call->out, "{\"ShardIterator\":");
-    write_iterator(call->out, stream->arn, shard->id, sequence, call->now_ms);
+    write_iterator(call, stream->arn, shard->id, sequence);
     buf_add_char(call->out, '}');
     return true;
 }
@@ -226,58 +228,101 @@ static bool add_record(void *user, int64_t sequence, struct text record)
     return true;
 }
 
-static bool parse_iterator(struct call *call, struct text text, struct stream **stream,
-                           const struct shard **shard, int64_t *sequence, int64_t *made_ms)
+struct iterator {
+    struct stream *stream;
+    const struct shard *shard;
+    int64_t sequence, made_ms, number;
+};
+
+#define ITERATOR_REST (3 + 4 * 16 + 3)
+
+static bool parse_iterator(struct call *call, struct text text, struct iterator *iterator)
 {
     const char *bar = text.data ? memchr(text.data, '|', text.size) : NULL;
-    uint64_t numbers[3];
-    char copy[64];
+    uint64_t numbers[4];
+    char copy[ITERATOR_REST + 1];
     size_t rest = bar ? (size_t)(text.data + text.size - bar) : 0;
-    if (rest != 53)
+    if (rest != ITERATOR_REST)
         return fault_invalid(call->fault, "Invalid ShardIterator");
     memcpy(copy, bar, rest);
     copy[rest] = '\0';
-    if (sscanf(copy, "|1|%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &numbers[0], &numbers[1], &numbers[2]) != 3)
+    if (sscanf(copy, "|1|%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64 "-%16" SCNx64, &numbers[0], &numbers[1],
+               &numbers[2], &numbers[3]) != 4)
         return fault_invalid(call->fault, "Invalid ShardIterator");
-    *stream = stream_find(call->engine, (struct text){text.data, (size_t)(bar - text.data)});
-    *shard = NULL;
-    for (size_t i = 0; *stream && i < (*stream)->shard_count; i++)
-        if ((*stream)->shards[i].id == (int64_t)numbers[0])
-            *shard = &(*stream)->shards[i];
-    *sequence = (int64_t)numbers[1];
-    *made_ms = (int64_t)numbers[2];
-    return *shard != NULL ||
+    *iterator = (struct iterator){
+        .stream = stream_find(call->engine, (struct text){text.data, (size_t)(bar - text.data)}),
+        .sequence = (int64_t)numbers[1],
+        .made_ms = (int64_t)numbers[2],
+        .number = (int64_t)numbers[3]};
+    for (size_t i = 0; iterator->stream && i < iterator->stream->shard_count; i++)
+        if (iterator->stream->shards[i].id == (int64_t)numbers[0])
+            iterator->shard = &iterator->stream->shards[i];
+    return iterator->shard ||
            fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
+}
+
+static bool iterator_good(struct call *call, const struct iterator *iterator)
+{
+    bool old = call->now_ms - iterator->made_ms >= ITERATOR_AGE_MS;
+    /* Numbers begin again with each process, and times do not. */
+    if (old || (iterator->number < call->engine->expired_below))
+        return fault_set(
+            call->fault, "ExpiredIteratorException",
+            "Iterator expired. The iterator was created at a time that is more than 15 minutes ago.");
+    int64_t horizon = (call->now_ms - RETENTION_MS) * SEQUENCES_PER_MS;
+    bool behind =
+        iterator->sequence > iterator->shard->start && iterator->sequence < horizon && !iterator->shard->end;
+    bool cut =
+        iterator->sequence > iterator->shard->start && iterator->sequence < call->engine->trimmed_below;
+    return (!behind && !cut) ||
+           fault_set(call->fault, "TrimmedDataAccessException",
+                     "The operation attempted to read past the oldest stream record in a shard.");
 }
 
 bool op_get_records(struct call *call)
 {
     struct text text;
-    struct stream *stream = NULL;
-    const struct shard *shard = NULL;
-    int64_t sequence = 0, made_ms = 0, limit;
+    struct iterator iterator = {0};
+    int64_t limit;
     if (!call_required(call, "ShardIterator") || !call_text(call, "ShardIterator", &text) ||
-        !read_limit(call, RECORDS_MAX, &limit) ||
-        !parse_iterator(call, text, &stream, &shard, &sequence, &made_ms))
+        !read_limit(call, RECORDS_MAX, &limit) || !parse_iterator(call, text, &iterator) ||
+        !iterator_good(call, &iterator))
         return false;
-    if (call->now_ms - made_ms >= ITERATOR_AGE_MS || made_ms < call->engine->expired_all_ms)
-        return fault_set(
-            call->fault, "ExpiredIteratorException",
-            "Iterator expired. The iterator was created at a time that is more than 15 minutes ago.");
-    if (sequence > shard->start && sequence < (call->now_ms - RETENTION_MS) * SEQUENCES_PER_MS && !shard->end)
-        return fault_set(call->fault, "TrimmedDataAccessException",
-                         "The operation attempted to read past the oldest stream record in a shard.");
     buf_add_literal(call->out, "{\"Records\":[");
-    struct reading reading = {call->out, call->out->size, 0, limit, sequence, false};
-    storage_records(call->engine->storage, shard->id, sequence, add_record, &reading);
+    struct reading reading = {call->out, call->out->size, 0, limit, iterator.sequence, false};
+    storage_records(call->engine->storage, iterator.shard->id, iterator.sequence, add_record, &reading);
     buf_add_char(call->out, ']');
     /* A closed shard that was read to its end has no next iterator; an open one's goes on from now. */
-    if (!reading.more && !shard->end && reading.next <= call->engine->last_sequence)
+    if (!reading.more && !iterator.shard->end && reading.next <= call->engine->last_sequence)
         reading.next = call->engine->last_sequence + 1;
-    if (reading.more || !shard->end) {
+    if (reading.more || !iterator.shard->end) {
         buf_add_literal(call->out, ",\"NextShardIterator\":");
-        write_iterator(call->out, stream->arn, shard->id, reading.next, call->now_ms);
+        write_iterator(call, iterator.stream->arn, iterator.shard->id, reading.next);
     }
     buf_add_char(call->out, '}');
     return true;
+}
+
+/* ---- for those who watch a reader ---- */
+
+void engine_each_shard(struct engine *engine, void (*each)(void *user, const char *table, int64_t shard),
+                       void *user)
+{
+    struct stream *stream;
+    pthread_mutex_lock(&engine->lock);
+    list_each(stream, &engine->streams, struct stream, link)
+        for (size_t i = 0; i < stream->shard_count; i++)
+            each(user, stream->table, stream->shards[i].id);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+int64_t engine_shard_of(const char *body, size_t size)
+{
+    uint64_t shard;
+    const char *bar = memmem(body, size, "|1|", 3);
+    char digits[17] = "";
+    if (!bar || (size_t)(body + size - bar) < 19)
+        return -1;
+    memcpy(digits, bar + 3, 16);
+    return sscanf(digits, "%16" SCNx64, &shard) == 1 ? (int64_t)shard : -1;
 }

@@ -102,6 +102,10 @@ struct ticket *script_ticket(lua_State *L);
 struct invocation *script_ticket_take(struct ticket *ticket);
 void script_go_on(struct invocation *invocation);
 
+/* Call the function on top of the state's stack, without a record. */
+enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
+                                    struct invocation **running, struct script_error *error);
+
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);
 struct arena *script_arena(lua_State *L);
@@ -133,6 +137,7 @@ int bind_once(lua_State *L);
 int bind_http(lua_State *L);
 int bind_time(lua_State *L);
 int bind_crypto(lua_State *L);
+int bind_test(lua_State *L);
 
 /* bind_log.c: print */
 int bind_print(lua_State *L);

@@ -297,6 +297,8 @@ static int prepare_protected(lua_State *L)
         invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
         script->coroutine_count++;
     }
+    if (!invocation->record)
+        return 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX,
                 script->functions[script_function_for(script, invocation->record->event)]);
     record_push(L, invocation);
@@ -304,36 +306,61 @@ static int prepare_protected(lua_State *L)
     return 0;
 }
 
+/* With its coroutine, and the record's function on that; false and `error`. */
+static bool prepare(struct invocation *invocation, struct script_error *error)
+{
+    struct script *script = invocation->script;
+    lua_State *L = script->L;
+    invocation->cpu_left_ms = script->settings.cpu_limit_ms;
+    lua_pushcfunction(L, prepare_protected);
+    lua_pushlightuserdata(L, invocation);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+        return true;
+    const char *text = lua_tostring(L, -1);
+    *error = (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+                                   .traceback = mem_string("")};
+    lua_settop(L, 0);
+    put_idle(invocation);
+    return false;
+}
+
+static enum script_result begin(struct invocation *invocation, int arguments, struct invocation **running,
+                                struct script_error *error)
+{
+    enum script_result result = advance(invocation, arguments, error);
+    if (result == SCRIPT_WAITING)
+        *running = invocation;
+    else
+        put_idle(invocation);
+    return result;
+}
+
+enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
+                                    struct invocation **running, struct script_error *error)
+{
+    struct invocation *invocation = take_idle(script_hold(script));
+    invocation->record = NULL;
+    invocation->source = NULL;
+    invocation->done = done;
+    invocation->user = user;
+    if (!prepare(invocation, error))
+        return SCRIPT_RAISED;
+    lua_xmove(script->L, invocation->co, 1);
+    return begin(invocation, 0, running, error);
+}
+
 enum script_result script_run(struct script *script, const struct record *record,
                               const struct script_source *source, int64_t attempt, script_done_fn *done,
                               void *user, struct invocation **running, struct script_error *error)
 {
     struct invocation *invocation = take_idle(script_hold(script));
-    lua_State *L = script->L;
     assert(!script->current);
     invocation->record = record;
     invocation->source = source;
     invocation->attempt = attempt;
     invocation->done = done;
     invocation->user = user;
-    invocation->cpu_left_ms = script->settings.cpu_limit_ms;
-    lua_pushcfunction(L, prepare_protected);
-    lua_pushlightuserdata(L, invocation);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-        const char *text = lua_tostring(L, -1);
-        *error =
-            (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
-                                  .traceback = mem_string("")};
-        lua_settop(L, 0);
-        put_idle(invocation);
-        return SCRIPT_RAISED;
-    }
-    enum script_result result = advance(invocation, 1, error);
-    if (result == SCRIPT_WAITING)
-        *running = invocation;
-    else
-        put_idle(invocation);
-    return result;
+    return prepare(invocation, error) ? begin(invocation, 1, running, error) : SCRIPT_RAISED;
 }
 
 void script_cancel(struct invocation *invocation)

@@ -18,6 +18,7 @@ EMBED(library_tidemill, "lua/tidemill.lua");
 EMBED(library_dynamodb, "lua/tidemill/dynamodb.lua");
 EMBED(library_http, "lua/tidemill/http.lua");
 EMBED(library_once, "lua/tidemill/once.lua");
+EMBED(library_test, "lua/tidemill/test.lua");
 
 static const struct {
     const char *module, *start, *end;
@@ -26,6 +27,7 @@ static const struct {
     {"tidemill.dynamodb", library_dynamodb_start, library_dynamodb_end},
     {"tidemill.http", library_http_start, library_http_end},
     {"tidemill.once", library_once_start, library_once_end},
+    {"tidemill.test", library_test_start, library_test_end},
 };
 
 const char *library_text(const char *module, size_t *size)

@@ -16,9 +16,9 @@ static const struct {
     const char *name; /* require "tidemill.<name>" */
     lua_CFunction open;
 } bindings[] = {
-    {"dynamodb", bind_dynamodb}, {"json", bind_json}, {"log", bind_log},
-    {"config", bind_config},     {"once", bind_once}, {"pattern", bind_pattern},
-    {"http", bind_http},         {"time", bind_time}, {"crypto", bind_crypto},
+    {"dynamodb", bind_dynamodb}, {"json", bind_json},       {"log", bind_log},   {"config", bind_config},
+    {"once", bind_once},         {"pattern", bind_pattern}, {"http", bind_http}, {"time", bind_time},
+    {"crypto", bind_crypto},     {"test", bind_test},
 };
 
 /* load(chunk [, name [, mode [, env]]]): text only. */

@@ -28,7 +28,8 @@ struct script_options {
     struct transport *transport; /* for tidemill.http; NULL like `aws` */
     struct store *store;         /* for tidemill.once; NULL like `aws` */
     struct log *log;
-    const struct observer *observer; /* or NULL; must stay */
+    const struct observer *observer;     /* or NULL; must stay */
+    const struct testing_hooks *testing; /* for a *_test.lua file, see testing.h; must stay */
 };
 
 /* Compile and run the file once. NULL when anything is wrong; each thing is a line of `problems` with file

@@ -4,7 +4,7 @@
 #ifndef TIDEMILL_TESTS_FAKE_STREAMS_H
 #define TIDEMILL_TESTS_FAKE_STREAMS_H
 
-#include "world.h"
+#include "core/world.h"
 
 struct fake_streams;
 

@@ -15,7 +15,7 @@
 #include "aws/profile.h"
 #include "aws/retry.h"
 #include "base/mem.h"
-#include "world.h"
+#include "core/world.h"
 
 #define HOUR_MS (3600 * 1000)
 

@@ -15,7 +15,7 @@
 #include "base/map.h"
 #include "base/problems.h"
 #include "net/reactor.h"
-#include "world.h"
+#include "core/world.h"
 
 static char *round_trip(const char *text, size_t size)
 {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "state/store_sqlite.h"
-#include "world.h"
+#include "core/world.h"
 
 static const char path[] = "/tmp/tidemill-test-state.db";
 

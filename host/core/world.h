@@ -1,7 +1,7 @@
-/* world.h: a world in a test's hand: a clock that only moves when nothing else is to be done, and a transport
- * whose answers a function gives. Together they are the host's two seams. */
-#ifndef TIDEMILL_TESTS_WORLD_H
-#define TIDEMILL_TESTS_WORLD_H
+/* world.h: a world in the hand of a test: a clock that only moves when nothing else is to be done, and a
+ * transport whose answers a function gives. Together they are the host's two seams. */
+#ifndef TIDEMILL_CORE_WORLD_H
+#define TIDEMILL_CORE_WORLD_H
 
 #include "base/list.h"
 #include "base/log.h"

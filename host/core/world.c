@@ -1,5 +1,5 @@
 /* world.c: see world.h. */
-#include "world.h"
+#include "core/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,260 @@
+/* test.c: tidemill test. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/test_world.h"
+#include "script/testing.h"
+
+#define DEPTH_MAX 8
+#define LOG_LINES_SHOWN 15
+
+struct testing {
+    bool tap, colour;
+    size_t passed, failed, files;
+};
+
+/* ---- finding files ---- */
+
+struct paths {
+    char **list;
+    size_t count, capacity;
+};
+
+static bool is_test(const char *name)
+{
+    size_t size = strlen(name);
+    return size > 9 && strcmp(name + size - 9, "_test.lua") == 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void add_path(struct paths *paths, char *path)
+{
+    mem_grow(&paths->list, &paths->capacity, paths->count, sizeof *paths->list);
+    paths->list[paths->count++] = path;
+}
+
+static void find(struct paths *paths, const char *path, int depth)
+{
+    DIR *directory = depth < DEPTH_MAX ? opendir(path) : NULL;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        struct stat status;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *inner =
+            strcmp(path, ".") == 0 ? mem_string(entry->d_name) : mem_printf("%s/%s", path, entry->d_name);
+        bool is_directory = lstat(inner, &status) == 0 && S_ISDIR(status.st_mode);
+        if (is_directory)
+            find(paths, inner, depth + 1);
+        if (!is_directory && is_test(entry->d_name))
+            add_path(paths, inner);
+        else
+            free(inner);
+    }
+    if (directory)
+        closedir(directory);
+}
+
+static bool collect(struct paths *paths, const char *argument)
+{
+    struct stat status;
+    if (stat(argument, &status) != 0) {
+        cmd_complain("test: %s is not there", argument);
+        return false;
+    }
+    if (S_ISDIR(status.st_mode))
+        find(paths, argument, 0);
+    else
+        add_path(paths, mem_string(argument));
+    return true;
+}
+
+/* ---- telling ---- */
+
+static void print_last_lines(const char *log, const char *before)
+{
+    const char *at = log + strlen(log);
+    for (int lines = 0; at > log && lines <= LOG_LINES_SHOWN;)
+        if (*--at == '\n')
+            lines++;
+    for (at += *at == '\n'; *at;) {
+        size_t size = strcspn(at, "\n");
+        printf("%s%.*s\n", before, (int)size, at);
+        at += size + (at[size] == '\n');
+    }
+}
+
+static void print_text(const char *text, const char *before)
+{
+    while (*text) {
+        size_t size = strcspn(text, "\n");
+        printf("%s%.*s\n", before, (int)size, text);
+        text += size + (text[size] == '\n');
+    }
+}
+
+static void tell(struct testing *testing, const char *path, const char *name,
+                 const struct test_outcome *outcome)
+{
+    size_t number = testing->passed + testing->failed + 1;
+    const char *paint = !testing->colour ? "" : outcome->passed ? "\033[32m" : "\033[31m";
+    const char *dim = testing->colour ? "\033[2m" : "", *plain = testing->colour ? "\033[0m" : "";
+    if (testing->tap)
+        printf("%sok %zu - %s: %s\n", outcome->passed ? "" : "not ", number, path, name);
+    else
+        printf("%s%s%s %s %s(%.0f ms)%s\n", paint, outcome->passed ? "✓" : "✗", plain, name, dim,
+               outcome->real_ms, plain);
+    if (!outcome->passed) {
+        print_text(outcome->text ? outcome->text : "failed", testing->tap ? "# " : "    ");
+        if (outcome->log)
+            print_last_lines(outcome->log, testing->tap ? "#   " : "      ");
+    }
+    testing->passed += outcome->passed;
+    testing->failed += !outcome->passed;
+    fflush(stdout);
+}
+
+static void tell_failure(struct testing *testing, const char *path, const char *name, const char *text)
+{
+    struct test_outcome outcome = {.text = mem_string(text)};
+    tell(testing, path, name, &outcome);
+    test_outcome_fini(&outcome);
+}
+
+/* ---- running ---- */
+
+/* What the file holds, as loaded once without a world. */
+static struct script *load(const char *path, struct reactor *reactor, struct log *log,
+                           struct problems *problems)
+{
+    static const struct testing_hooks no_hooks = {0};
+    return script_load(
+        &(struct script_options){.path = path, .reactor = reactor, .log = log, .testing = &no_hooks},
+        problems);
+}
+
+static void run_tests(struct testing *testing, const char *path, struct script *script)
+{
+    size_t count = testing_count(script);
+    const char *text = testing_deployment(script);
+    char *deployment = mem_string(text ? text : "");
+    if (!count || !*deployment)
+        tell_failure(testing, path, "(file)",
+                     count ? "no test.deployment: the test does not say which tables and handlers it needs"
+                           : "no tests: test(\"name\", function() ... end) adds one");
+    for (size_t i = 0; *deployment && i < count; i++) {
+        struct test_outcome outcome;
+        char *name = mem_string(testing_name(script, i));
+        test_world_run(path, deployment, i, &outcome);
+        tell(testing, path, name, &outcome);
+        test_outcome_fini(&outcome);
+        free(name);
+    }
+    free(deployment);
+}
+
+static void run_file(struct testing *testing, const char *path)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct clock clock = clock_system();
+    struct reactor *reactor = reactor_new(&clock);
+    struct log *log = log_new(STDERR_FILENO, LOG_TEXT, LOG_ERROR, &clock);
+    testing->files++;
+    if (!testing->tap)
+        printf("%s%s%s\n", testing->colour ? "\033[1m" : "", path, testing->colour ? "\033[0m" : "");
+    struct script *script = load(path, reactor, log, &problems);
+    if (script)
+        run_tests(testing, path, script);
+    else
+        tell_failure(testing, path, "(file)", problems.lines[0]);
+    script_release(script);
+    problems_fini(&problems);
+    log_free(log);
+    reactor_free(reactor);
+}
+
+static void summarize(const struct testing *testing)
+{
+    if (testing->tap)
+        printf("1..%zu\n", testing->passed + testing->failed);
+    else
+        printf("%s%zu passed, %zu failed%s\n",
+               !testing->colour  ? ""
+               : testing->failed ? "\033[31m"
+                                 : "\033[32m",
+               testing->passed, testing->failed, testing->colour ? "\033[0m" : "");
+}
+
+static int run(int argc, char **argv)
+{
+    struct testing testing = {.colour = isatty(STDOUT_FILENO)};
+    struct paths paths = {0};
+    bool named = false, ok = true;
+    for (int i = 1; i < argc && ok; i++) {
+        if (strcmp(argv[i], "--tap") == 0) {
+            testing.tap = true;
+        } else if (argv[i][0] == '-') {
+            cmd_complain("test: unexpected argument %s (see tidemill help test)", argv[i]);
+            ok = false;
+        } else {
+            named = true;
+            ok = collect(&paths, argv[i]);
+        }
+    }
+    if (ok && !named)
+        find(&paths, ".", 0);
+    setenv("AWS_ACCESS_KEY_ID", "test", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "test", 1);
+    unsetenv("AWS_SESSION_TOKEN");
+    setenv("TIDEMILL_DEV_URL", "http://dev.test", 1);
+    qsort(paths.list, paths.count, sizeof *paths.list, compare);
+    for (size_t i = 0; ok && i < paths.count; i++)
+        run_file(&testing, paths.list[i]);
+    if (ok && !paths.count)
+        cmd_complain("test: no *_test.lua here");
+    else if (ok)
+        summarize(&testing);
+    for (size_t i = 0; i < paths.count; i++)
+        free(paths.list[i]);
+    free(paths.list);
+    return !ok ? EXIT_USAGE : testing.failed || !paths.count ? EXIT_FAILED : EXIT_DONE;
+}
+
+const struct command cmd_test = {
+    .name = "test",
+    .arguments = "[--tap] [DIR|FILE...]",
+    .summary = "run *_test.lua against the embedded DynamoDB",
+    .help = "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
+            "handlers beside\n"
+            "the file, HTTP services that the test plays, and virtual time: a retry after a minute takes no "
+            "time.\n"
+            "\n"
+            "    local test, dynamodb = require \"tidemill.test\", require \"tidemill.dynamodb\"\n"
+            "    test.deployment [[\n"
+            "      [table Products]\n"
+            "      key = productId\n"
+            "      [stream products]\n"
+            "      table = Products\n"
+            "      [handler stock_replenishment]\n"
+            "      replenishment_table = Replenishment\n"
+            "    ]]\n"
+            "    test(\"says what must be\", function()\n"
+            "      dynamodb.put(\"Products\", { productId = \"p\", stock = 5 })\n"
+            "      test.settle()\n"
+            "      test.equal(...)\n"
+            "    end)\n"
+            "\n"
+            "lua/tidemill/test.lua describes the rest: http, requests, dead_letters, advance, faults, "
+            "split_shards.\n"
+            "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
+    .run = run,
+};

@@ -1,0 +1,470 @@
+/* test_world.c: see test_world.h. */
+#include "cmd/test_world.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/dev.h"
+#include "core/host.h"
+#include "core/world.h"
+#include "local/engine.h"
+#include "script/testing.h"
+
+#define ENDPOINT "http://dynamodb.test"
+#define LOOK_MS 50
+#define SETTLE_MS_MAX (7 * 24 * 3600 * 1000LL) /* of virtual time: longer than any record is retried */
+#define REAL_MS_MAX 60000
+#define DEAD_MAX 1000
+#define LOG_BYTES_MAX (1u << 20)
+
+struct dead {
+    char *handler, *error;
+};
+
+/* How far a shard was read. */
+struct read_shard {
+    int64_t shard;
+    int64_t changes; /* engine_changes when it was found empty */
+    bool over;       /* closed, and read to its end */
+};
+
+struct test_world {
+    struct world world;
+    char *directory; /* state, scripts */
+    struct engine *engine;
+    struct config *config;
+    struct log *log;
+    int log_fd;
+    struct host *host;
+    struct script *script;
+    struct testing_hooks hooks;
+    struct observer observer;
+    struct dead *dead;
+    size_t dead_count, dead_capacity;
+    struct read_shard *read;
+    size_t read_count, read_capacity;
+    struct ticket *settling, *advancing;
+    int64_t advance_ms;
+    bool ended;
+    struct test_outcome *outcome;
+    double started_ms;
+};
+
+static double real_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+void test_outcome_fini(struct test_outcome *outcome)
+{
+    free(outcome->text);
+    free(outcome->log);
+    *outcome = (struct test_outcome){0};
+}
+
+static void fail(struct test_world *t, const char *text)
+{
+    t->outcome->passed = false;
+    if (!t->outcome->text)
+        t->outcome->text = mem_string(text);
+}
+
+/* ---- services ---- */
+
+static struct read_shard *find_read(struct test_world *t, int64_t shard)
+{
+    for (size_t i = 0; i < t->read_count; i++)
+        if (t->read[i].shard == shard)
+            return &t->read[i];
+    mem_grow(&t->read, &t->read_capacity, t->read_count, sizeof *t->read);
+    t->read[t->read_count] = (struct read_shard){.shard = shard, .changes = -1};
+    return &t->read[t->read_count++];
+}
+
+static void note_reading(struct test_world *t, const struct transport_request *request,
+                         const struct answer *answer)
+{
+    struct read_shard *read = find_read(t, engine_shard_of(request->body, request->body_size));
+    static const char empty[] = "{\"Records\":[]";
+    if (answer->body.size >= sizeof empty - 1 && memcmp(answer->body.data, empty, sizeof empty - 1) == 0)
+        read->changes = engine_changes(t->engine);
+    read->over = read->over || !memmem(answer->body.data, answer->body.size, "NextShardIterator", 17);
+}
+
+static void answer_dynamodb(struct test_world *t, const struct transport_request *request,
+                            struct answer *answer)
+{
+    struct engine_reply reply = {0};
+    char target[128];
+    engine_call(t->engine,
+                &(struct engine_request){request_header(request, "X-Amz-Target", target, sizeof target),
+                                         request->body ? request->body : "", request->body_size},
+                &reply);
+    answer->status = reply.status;
+    answer->body = reply.body;
+    answer->delay_ms += reply.delay_ms;
+    answer->lost = reply.dropped;
+    if (reply.status == 200 && !reply.dropped && strstr(target, ".GetRecords"))
+        note_reading(t, request, answer);
+}
+
+static void answer(void *user, const struct transport_request *request, struct answer *answer)
+{
+    struct test_world *t = user;
+    struct err err;
+    if (strncmp(request->url, ENDPOINT, strlen(ENDPOINT)) == 0)
+        answer_dynamodb(t, request, answer);
+    else if (t->script && !testing_answer(t->script, request, &answer->status, &answer->body, &err) &&
+             err.code)
+        fail(t, err.text);
+}
+
+/* ---- what the test asks for ---- */
+
+static void on_settle(void *user, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->settling = ticket;
+}
+
+static void on_advance(void *user, int64_t ms, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->advancing = ticket;
+    t->advance_ms = ms;
+}
+
+static bool on_dead_letter(void *user, size_t index, const char **handler, const char **error)
+{
+    struct test_world *t = user;
+    if (index >= t->dead_count)
+        return false;
+    *handler = t->dead[index].handler;
+    *error = t->dead[index].error;
+    return true;
+}
+
+static bool on_control(void *user, const char *operation, const char *body, size_t size, struct err *err)
+{
+    struct test_world *t = user;
+    struct engine_reply reply = {0};
+    char *target = mem_printf("TidemillLocal.%s", operation);
+    engine_call(t->engine, &(struct engine_request){target, body, size}, &reply);
+    bool ok = reply.status == 200 || err_set(err, ERR_SERVICE, "%s: %s", operation, reply.body.data);
+    buf_fini(&reply.body);
+    free(target);
+    return ok;
+}
+
+/* ---- what the handlers do ---- */
+
+static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
+{
+    (void)user;
+    (void)handler;
+    (void)verb;
+    (void)what;
+    (void)size;
+}
+
+static void on_attempted(void *user, const struct observed *observed)
+{
+    struct test_world *t = user;
+    if ((observed->outcome != OUTCOME_DEAD && observed->outcome != OUTCOME_DISCARDED) ||
+        t->dead_count == DEAD_MAX)
+        return;
+    mem_grow(&t->dead, &t->dead_capacity, t->dead_count, sizeof *t->dead);
+    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), mem_string(observed->error)};
+}
+
+/* ---- making it ---- */
+
+/* The handlers that have a section, and lib/, as links. */
+static bool link_scripts(struct test_world *t, const char *beside, struct err *err)
+{
+    char *lib = mem_printf("%s/scripts/lib", t->directory), *own_lib = path_beside(beside, "lib");
+    char *whole = realpath(own_lib, NULL);
+    if (whole && symlink(whole, lib) != 0)
+        err_set(err, ERR_IO, "%s: cannot be linked", lib);
+    free(whole);
+    free(lib);
+    free(own_lib);
+    for (size_t i = 0; i < t->config->handler_count; i++) {
+        char *name = mem_printf("%s.lua", t->config->handlers[i].name), *path = path_beside(beside, name);
+        char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
+        bool ok = target && symlink(target, link) == 0;
+        if (!ok)
+            err_set(err, ERR_CONFIG, "[handler %s]: there is no %s beside the test",
+                    t->config->handlers[i].name, path);
+        free(name);
+        free(path);
+        free(link);
+        free(target);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool load_config(struct test_world *t, const char *path, const char *deployment, struct err *err)
+{
+    struct problems problems = PROBLEMS_INIT;
+    bool inline_text = strchr(deployment, '[') != NULL;
+    char *ini = inline_text ? mem_printf("%s/test.ini", t->directory) : path_beside(path, deployment);
+    FILE *file = inline_text ? fopen(ini, "w") : NULL;
+    if (file) {
+        fputs(deployment, file);
+        fclose(file);
+    }
+    t->config = config_load(ini, &problems);
+    if (problems.count)
+        err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
+    bool ok = !problems.count;
+    free(ini);
+    problems_fini(&problems);
+    struct config *config = t->config;
+    free(config->host.state);
+    free(config->host.scripts);
+    free(config->aws.endpoint);
+    free(config->aws.region);
+    config->host.state = mem_printf("sqlite:%s/state.db", t->directory);
+    config->host.scripts = mem_printf("%s/scripts", t->directory);
+    config->host.threads = 1;
+    config->aws.endpoint = mem_string(ENDPOINT);
+    config->aws.region = mem_string("us-east-1");
+    return ok;
+}
+
+static bool make_directory(struct test_world *t, struct err *err)
+{
+    const char *temporary = getenv("TMPDIR");
+    t->directory = mem_printf("%s/tidemill-test-XXXXXX", temporary && *temporary ? temporary : "/tmp");
+    char *scripts = NULL;
+    bool ok = mkdtemp(t->directory) != NULL;
+    if (ok) {
+        scripts = mem_printf("%s/scripts", t->directory);
+        ok = mkdir(scripts, 0700) == 0;
+    }
+    free(scripts);
+    return ok || err_set(err, ERR_IO, "%s: cannot be made", t->directory);
+}
+
+static bool load_script(struct test_world *t, const char *path, struct err *err)
+{
+    struct problems problems = PROBLEMS_INIT;
+    t->script = script_load(
+        &(struct script_options){
+            .path = path,
+            .reactor = host_reactor(t->host),
+            .aws = host_client(t->host),
+            .transport = host_transport(t->host),
+            .log = t->log,
+            .testing = &t->hooks,
+        },
+        &problems);
+    if (!t->script)
+        err_set(err, ERR_SCRIPT, "%s", problems.lines[0]);
+    problems_fini(&problems);
+    return t->script != NULL;
+}
+
+static bool make(struct test_world *t, const char *path, const char *deployment, struct err *err)
+{
+    world_init(&t->world);
+    t->world.answer = answer;
+    t->world.user = t;
+    t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
+    t->hooks = (struct testing_hooks){on_settle, on_advance, on_dead_letter, on_control, t};
+    t->observer = (struct observer){on_called, on_attempted, t};
+    t->log_fd = memfd_create("log", MFD_CLOEXEC);
+    t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
+    if (!make_directory(t, err) || !load_config(t, path, deployment, err) || !link_scripts(t, path, err))
+        return false;
+    t->engine = engine_new(&(struct engine_options){.clock = &t->world.clock}, err);
+    if (!t->engine || !dev_make_tables(t->engine, t->config, err))
+        return false;
+    t->host = host_new(
+        &(struct host_options){
+            .config = t->config, .log = t->log, .world = world_of_host(&t->world), .observer = &t->observer},
+        err);
+    return t->host && load_script(t, path, err);
+}
+
+static void remove_tree(const char *path)
+{
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        struct stat status;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *inner = mem_printf("%s/%s", path, entry->d_name);
+        if (lstat(inner, &status) == 0 && S_ISDIR(status.st_mode))
+            remove_tree(inner);
+        else
+            unlink(inner);
+        free(inner);
+    }
+    if (directory)
+        closedir(directory);
+    rmdir(path);
+}
+
+static char *read_log(struct test_world *t)
+{
+    struct buf text = BUF_INIT;
+    char chunk[4096];
+    lseek(t->log_fd, 0, SEEK_SET);
+    for (ssize_t size; text.size < LOG_BYTES_MAX && (size = read(t->log_fd, chunk, sizeof chunk)) > 0;)
+        buf_add(&text, chunk, (size_t)size);
+    return buf_take(&text);
+}
+
+static void unmake(struct test_world *t)
+{
+    script_release(t->script);
+    t->script = NULL;
+    host_free(t->host);
+    t->world.reactor = NULL; /* was the host's own */
+    t->outcome->log = read_log(t);
+    engine_free(t->engine);
+    config_release(t->config);
+    log_free(t->log);
+    close(t->log_fd);
+    if (t->directory)
+        remove_tree(t->directory);
+    free(t->directory);
+    for (size_t i = 0; i < t->dead_count; i++) {
+        free(t->dead[i].handler);
+        free(t->dead[i].error);
+    }
+    free(t->dead);
+    free(t->read);
+}
+
+/* ---- running it ---- */
+
+static void end(struct test_world *t, enum script_result result, struct script_error *error)
+{
+    t->ended = true;
+    if (result == SCRIPT_RAISED) {
+        fail(t, error->text);
+        script_error_fini(error);
+    }
+}
+
+static void on_done(void *user, enum script_result result, struct script_error *error)
+{
+    end(user, result, error);
+}
+
+static bool never(void *user)
+{
+    (void)user;
+    return false;
+}
+
+static bool overdue(struct test_world *t)
+{
+    if (real_ms() - t->started_ms < REAL_MS_MAX)
+        return false;
+    fail(t, "the test took longer than a minute of real time");
+    return true;
+}
+
+struct unread {
+    struct test_world *t;
+    int64_t changes;
+    bool any;
+};
+
+static void check_shard(void *user, const char *table, int64_t shard)
+{
+    struct unread *unread = user;
+    bool wanted = false;
+    const struct config *config = unread->t->config;
+    for (size_t i = 0; i < config->stream_count; i++)
+        wanted = wanted || (config->streams[i].table && strcmp(config->streams[i].table, table) == 0);
+    const struct read_shard *read = find_read(unread->t, shard);
+    unread->any = unread->any || (wanted && !read->over && read->changes < unread->changes);
+}
+
+/* Every shard was found empty since the last change, and all that was read is settled. */
+static bool is_settled(void *user)
+{
+    struct test_world *t = user;
+    struct unread unread = {t, engine_changes(t->engine), false};
+    if (!host_drained(t->host))
+        return false;
+    engine_each_shard(t->engine, check_shard, &unread);
+    return !unread.any;
+}
+
+static void settle(struct test_world *t)
+{
+    struct ticket *ticket = t->settling;
+    int64_t until = t->world.now_ms + SETTLE_MS_MAX;
+    bool settled = false;
+    t->settling = NULL;
+    while (!settled && t->world.now_ms < until && !overdue(t)) {
+        /* What was written by the last handler may be read by another. */
+        settled = world_turn(&t->world, is_settled, t, 60000);
+        world_turn(&t->world, never, NULL, LOOK_MS);
+        settled = settled && is_settled(t);
+    }
+    testing_resume(ticket, !settled);
+}
+
+static void advance(struct test_world *t)
+{
+    struct ticket *ticket = t->advancing;
+    int64_t step = t->advance_ms / 100 > 1000 ? t->advance_ms / 100 : 1000;
+    t->advancing = NULL;
+    for (int64_t left = t->advance_ms; left > 0 && !overdue(t); left -= step) {
+        world_turn(&t->world, never, NULL, left < step ? left : step);
+        engine_housekeeping(t->engine);
+    }
+    testing_resume(ticket, false);
+}
+
+static void run(struct test_world *t, size_t index)
+{
+    struct invocation *invocation = NULL;
+    struct script_error error = {0};
+    enum script_result result = testing_run(t->script, index, on_done, t, &invocation, &error);
+    if (result != SCRIPT_WAITING)
+        end(t, result, &error);
+    while (!t->ended && !overdue(t)) {
+        if (t->settling)
+            settle(t);
+        else if (t->advancing)
+            advance(t);
+        else
+            reactor_turn(t->world.reactor, 1000);
+    }
+    if (!t->ended)
+        script_cancel(invocation);
+}
+
+void test_world_run(const char *path, const char *deployment, size_t index, struct test_outcome *outcome)
+{
+    struct test_world t = {.outcome = outcome, .started_ms = real_ms()};
+    struct err err;
+    *outcome = (struct test_outcome){.passed = true};
+    if (make(&t, path, deployment, &err))
+        run(&t, index);
+    else
+        fail(&t, err.text);
+    outcome->real_ms = real_ms() - t.started_ms;
+    unmake(&t);
+}

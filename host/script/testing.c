@@ -1,0 +1,225 @@
+/* testing.c: tests as invocations, and the raw verbs under tidemill.test.
+ *
+ *   raw.register(tests, services) keeps the tables that the module fills
+ *   raw.settle(), raw.advance(ms) suspend; raw.dead_letter(index) -> handler, error, or nil
+ *   raw.control(operation, request table) raises what the embedded DynamoDB refuses
+ *
+ * `tests` is a list of {name=, body=}, with .deployment; `services.answer(request)` gives status and body. */
+#include "script/testing.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "script/internal.h"
+#include "value/lua_value.h"
+
+static const char tests_key, services_key;
+
+/* ---- from outside ---- */
+
+static void push_tests(lua_State *L)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &tests_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L); /* a file without tidemill.test */
+    }
+}
+
+size_t testing_count(const struct script *script)
+{
+    push_tests(script->L);
+    size_t count = lua_rawlen(script->L, -1);
+    lua_pop(script->L, 1);
+    return count;
+}
+
+static const char *text_of(struct script *script, size_t index, const char *field)
+{
+    lua_State *L = script->L;
+    lua_settop(L, 0);
+    push_tests(L);
+    if (index)
+        lua_rawgeti(L, -1, (lua_Integer)index);
+    if (!lua_istable(L, -1))
+        return NULL;
+    lua_getfield(L, -1, field);
+    return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+}
+
+const char *testing_name(struct script *script, size_t index)
+{
+    return text_of(script, index + 1, "name");
+}
+
+const char *testing_deployment(struct script *script)
+{
+    return text_of(script, 0, "deployment");
+}
+
+static int push_body(lua_State *L)
+{
+    lua_Integer index = lua_tointeger(L, 1);
+    push_tests(L);
+    lua_rawgeti(L, -1, index);
+    lua_getfield(L, -1, "body");
+    return 1;
+}
+
+enum script_result testing_run(struct script *script, size_t index, script_done_fn *done, void *user,
+                               struct invocation **invocation, struct script_error *error)
+{
+    lua_State *L = script->L;
+    lua_settop(L, 0);
+    lua_pushcfunction(L, push_body);
+    lua_pushinteger(L, (lua_Integer)index + 1);
+    lua_call(L, 1, 1); /* reads a table of ours: raises nothing */
+    return invocation_start(script, done, user, invocation, error);
+}
+
+void testing_resume(struct ticket *ticket, bool timed_out)
+{
+    struct invocation *invocation = script_ticket_take(ticket);
+    if (!invocation)
+        return;
+    invocation->stored = timed_out ? mem_string("timed out") : NULL;
+    script_go_on(invocation);
+}
+
+/* ---- HTTP services ---- */
+
+struct asking {
+    const struct transport_request *request;
+    int *status;
+    struct buf *body;
+    bool answered;
+};
+
+static int ask_protected(lua_State *L)
+{
+    struct asking *asking = lua_touserdata(L, 1);
+    size_t size;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &services_key) != LUA_TTABLE)
+        return 0;
+    lua_getfield(L, -1, "answer");
+    lua_newtable(L);
+    lua_pushstring(L, asking->request->method);
+    lua_setfield(L, -2, "method");
+    lua_pushstring(L, asking->request->url);
+    lua_setfield(L, -2, "url");
+    lua_pushlstring(L, asking->request->body ? asking->request->body : "", asking->request->body_size);
+    lua_setfield(L, -2, "body");
+    lua_newtable(L);
+    for (size_t i = 0; asking->request->headers && asking->request->headers[i]; i++) {
+        const char *header = asking->request->headers[i], *colon = strchr(header, ':');
+        lua_pushlstring(L, header, colon ? (size_t)(colon - header) : strlen(header));
+        lua_pushstring(L, colon ? colon + 1 + strspn(colon + 1, " ") : "");
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "headers");
+    lua_call(L, 1, 2);
+    if (lua_isnil(L, -2))
+        return 0;
+    *asking->status = (int)luaL_checkinteger(L, -2);
+    const char *body = luaL_optlstring(L, -1, "", &size);
+    buf_add(asking->body, body, size);
+    asking->answered = true;
+    return 0;
+}
+
+bool testing_answer(struct script *script, const struct transport_request *request, int *status,
+                    struct buf *body, struct err *err)
+{
+    lua_State *L = script->L;
+    struct asking asking = {request, status, body, false};
+    int top = lua_gettop(L);
+    err->code = ERR_NONE;
+    lua_pushcfunction(L, ask_protected);
+    lua_pushlightuserdata(L, &asking);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        const char *text = lua_tostring(L, -1);
+        err_set(err, ERR_SCRIPT, "the test's http service raised: %s", text ? text : "an error");
+    }
+    lua_settop(L, top);
+    return asking.answered;
+}
+
+/* ---- raw verbs ---- */
+
+static const struct testing_hooks *hooks_of(lua_State *L)
+{
+    return script_of(L)->options.testing;
+}
+
+static int raw_register(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_pushvalue(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &tests_key);
+    lua_pushvalue(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &services_key);
+    return 0;
+}
+
+static int after_waiting(lua_State *L, int status, lua_KContext context)
+{
+    struct invocation *invocation = script_of(L)->current;
+    (void)status;
+    (void)context;
+    bool timed_out = invocation->stored != NULL;
+    free(invocation->stored);
+    invocation->stored = NULL;
+    lua_pushboolean(L, !timed_out);
+    return 1;
+}
+
+static int raw_settle(lua_State *L)
+{
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->settle(hooks_of(L)->user, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
+static int raw_advance(lua_State *L)
+{
+    lua_Number ms = luaL_checknumber(L, 1);
+    luaL_argcheck(L, ms >= 0 && ms < 1e13, 1, "a time expected");
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->advance(hooks_of(L)->user, (int64_t)ms, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
+static int raw_dead_letter(lua_State *L)
+{
+    const char *handler, *error;
+    lua_Integer index = luaL_checkinteger(L, 1);
+    if (index < 1 || !hooks_of(L)->dead_letter(hooks_of(L)->user, (size_t)index - 1, &handler, &error))
+        return 0;
+    lua_pushstring(L, handler);
+    lua_pushstring(L, error);
+    return 2;
+}
+
+static int raw_control(lua_State *L)
+{
+    struct err err;
+    const char *operation = luaL_checkstring(L, 1);
+    struct buf *body = script_buf(L);
+    if (!value_write_json(L, 2, body, &err) ||
+        !hooks_of(L)->control(hooks_of(L)->user, operation, body->data, body->size, &err))
+        return luaL_error(L, "%s", err.text);
+    return 0;
+}
+
+int bind_test(lua_State *L)
+{
+    static const luaL_Reg verbs[] = {{"register", raw_register}, {"settle", raw_settle},
+                                     {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
+                                     {"control", raw_control},   {NULL, NULL}};
+    if (!hooks_of(L))
+        return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
+    luaL_newlib(L, verbs);
+    return 1;
+}

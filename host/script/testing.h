@@ -1,0 +1,40 @@
+/* testing.h: a *_test.lua file: its tests, and what they may ask of the world they run in.
+ *
+ * A test runs as an invocation, in a state like a handler's, beside the host that it tests: its calls go to
+ * the same services, and while it waits, time passes. */
+#ifndef TIDEMILL_SCRIPT_TESTING_H
+#define TIDEMILL_SCRIPT_TESTING_H
+
+#include "script/script.h"
+
+struct ticket;
+
+/* What tidemill.test asks for. Tickets are to be given to testing_resume, from the reactor. */
+struct testing_hooks {
+    void (*settle)(void *user, struct ticket *ticket);              /* wait until all handlers are done */
+    void (*advance)(void *user, int64_t ms, struct ticket *ticket); /* let time pass */
+    /* The `index`th record that was given up, or false. */
+    bool (*dead_letter)(void *user, size_t index, const char **handler, const char **error);
+    /* Faults and splits of the embedded DynamoDB: its control operations. False and `err`. */
+    bool (*control)(void *user, const char *operation, const char *body, size_t size, struct err *err);
+    void *user;
+};
+
+/* As script_load, with options->testing set. */
+size_t testing_count(const struct script *script);
+const char *testing_name(struct script *script, size_t index); /* until the next call */
+
+/* The INI that the file asks for, or NULL. */
+const char *testing_deployment(struct script *script);
+
+enum script_result testing_run(struct script *script, size_t index, script_done_fn *done, void *user,
+                               struct invocation **invocation, struct script_error *error);
+
+/* `timed_out`: what was waited for did not come. */
+void testing_resume(struct ticket *ticket, bool timed_out);
+
+/* Ask the test what an HTTP service answers. Status 0: the connection breaks; false: no test has said how. */
+bool testing_answer(struct script *script, const struct transport_request *request, int *status,
+                    struct buf *body, struct err *err);
+
+#endif

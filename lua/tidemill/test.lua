@@ -1,0 +1,197 @@
+---@meta tidemill.test
+--- Tests of handlers, for files named *_test.lua: `tidemill test` runs them against the embedded DynamoDB, each test in
+--- a world of its own, in virtual time.
+---
+---     local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+---     test.deployment [[ ... an INI with [table], [stream] and [handler] sections ... ]]
+---     test("an order is created once", function()
+---       dynamodb.put("Products", { ... })
+---       test.settle()
+---       test.equal(#dynamodb.scan("Replenishment"), 1)
+---     end)
+local raw = ...
+local json = require "tidemill.json"
+
+---@class tidemill.test.Request
+---@field method string
+---@field url string
+---@field headers table<string, string>
+---@field body string
+
+local test = {}
+local tests, services = {}, { requests = {} }
+raw.register(tests, services)
+
+--- The INI of the deployment that is tested: its text, or a file's path beside the test. [host] and [aws] are left
+--- aside. Handlers are found beside the test file.
+---@param ini string
+function test.deployment(ini)
+  if type(ini) ~= "string" then
+    error("test.deployment takes an INI's text or path", 2)
+  end
+  tests.deployment = ini
+end
+
+--- Wait until every handler is done with everything that was written, however long its retries take.
+function test.settle()
+  if not raw.settle() then
+    error("the handlers did not settle: does one of them write to the table it reads, or fail for ever?", 2)
+  end
+end
+
+--- Let time pass: timers fire, items expire.
+---@param seconds number
+function test.advance(seconds)
+  raw.advance(seconds * 1000)
+end
+
+--- How the services that handlers call by tidemill.http answer. `respond` returns a status and a body (a table is sent
+--- as JSON), or nil for a connection that breaks. Without it every call is answered with 200 and {}.
+---@param respond fun(request: tidemill.test.Request): integer|nil, string|table|nil
+function test.http(respond)
+  services.respond = respond
+end
+
+--- The requests that were made by tidemill.http so far, the oldest first.
+---@return tidemill.test.Request[]
+function test.requests()
+  return services.requests
+end
+
+function services.answer(request)
+  function request:json()
+    return json.decode(self.body)
+  end
+  services.requests[#services.requests + 1] = request
+  if not services.respond then
+    return 200, "{}"
+  end
+  local status, body = services.respond(request)
+  if type(body) == "table" then
+    body = json.encode(body)
+  end
+  return status or 0, body
+end
+
+--- Records that were given up: a list of {handler=, error=}. A test that leaves some unasked for fails.
+---@return {handler: string, error: string}[]
+function test.dead_letters()
+  local list = {}
+  while true do
+    local handler, problem = raw.dead_letter(#list + 1)
+    if not handler then
+      services.asked_for_dead_letters = true
+      return list
+    end
+    list[#list + 1] = { handler = handler, error = problem }
+  end
+end
+
+--- Faults of the embedded DynamoDB from here on: shares of calls between 0 and 1. `test.faults {}` ends them.
+---@param faults {throttle?: number, error?: number, drop?: number, operations?: string[]}
+function test.faults(faults)
+  raw.control("SetFaults", { Throttle = faults.throttle, Error = faults.error, Drop = faults.drop,
+    Operations = faults.operations })
+end
+
+--- Close every open shard; each gets `children` (1) new ones, as when the service splits it.
+---@param children? integer
+function test.split_shards(children)
+  raw.control("SplitShards", { Children = children or 1 })
+end
+
+--- All shard iterators have expired.
+function test.expire_iterators()
+  raw.control("ExpireIterators", {})
+end
+
+-- ---- assertions ----
+
+local function show(value)
+  if type(value) == "string" then
+    return ("%q"):format(value)
+  elseif type(value) ~= "table" then
+    return tostring(value)
+  end
+  local ok, text = pcall(json.encode, value)
+  return ok and text or tostring(value)
+end
+
+local function is_set(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and type(meta.__index) == "table" and meta.__index.contains ~= nil
+end
+
+local function sorted(set)
+  local texts = {}
+  for i, element in ipairs(set) do
+    texts[i] = tostring(element)
+  end
+  table.sort(texts)
+  return texts
+end
+
+--- nil, or the path to the first difference and what is there.
+local function difference(actual, expected, path)
+  if type(actual) ~= "table" or type(expected) ~= "table" then
+    local same = actual == expected
+      or (type(actual) == "userdata" and type(expected) ~= "nil" and tostring(actual) == tostring(expected))
+    return not same and { path = path, actual = actual, expected = expected } or nil
+  end
+  if is_set(actual) then
+    actual, expected = sorted(actual), sorted(expected)
+  end
+  for _, names in ipairs { expected, actual } do
+    for name in pairs(names) do
+      local inner = type(name) == "number" and ("[%d]"):format(name) or "." .. tostring(name)
+      local found = difference(actual[name], expected[name], path .. inner)
+      if found then
+        return found
+      end
+    end
+  end
+end
+
+--- Raises with the path to the first difference; tables are compared member by member.
+---@param actual any
+---@param expected any
+---@param message? string
+function test.equal(actual, expected, message)
+  local found = difference(actual, expected, "")
+  if found then
+    error(("%s%sexpected %s, got %s"):format(message and message .. ": " or "",
+      found.path ~= "" and "at " .. found.path:gsub("^%.", "") .. ": " or "", show(found.expected), show(found.actual)), 2)
+  end
+end
+
+--- Raises unless `text` contains `part`.
+---@param text string
+---@param part string
+function test.contains(text, part)
+  if not tostring(text):find(part, 1, true) then
+    error(("%s does not contain %s"):format(show(text), show(part)), 2)
+  end
+end
+
+--- The test's body is over: what it should have asked for is a failure.
+local function check_dead_letters()
+  if services.asked_for_dead_letters then
+    return
+  end
+  local handler, problem = raw.dead_letter(1)
+  if handler then
+    error(("handler %s gave up: %s"):format(handler, problem), 0)
+  end
+end
+
+return setmetatable(test, {
+  __call = function(_, name, body)
+    if type(name) ~= "string" or type(body) ~= "function" then
+      error("test(name, function) expected", 2)
+    end
+    tests[#tests + 1] = { name = name, body = function()
+      body()
+      check_dead_letters()
+    end }
+  end,
+})
