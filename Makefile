@@ -71,9 +71,9 @@ run: need-build
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
-.PHONY: need-build need-test run-tests units
+.PHONY: need-build need-test run-tests units scripts-test bench-local
 run-tests: all units
-	@$(MAKE) --no-print-directory unit integration
+	@$(MAKE) --no-print-directory unit scripts-test integration
 
 TESTLIBS = $(shell pkg-config --cflags --libs cmocka)
 UNIT_BINARIES := $(UNITS:%=$(BUILD)/tests/%)
@@ -99,6 +99,10 @@ $(BUILD)/tests/%_cli: $(BUILD)/tests/%_cli.o $(LIBRARY)
 ## make unit        the C units only
 unit: units
 	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
+
+## make scripts-test the shipped handlers' own tests
+scripts-test: all
+	@$(BUILD)/tidemill test scripts
 
 ## make integration the tests with DynamoDB Local only
 integration: all units
@@ -126,6 +130,11 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 bench: need-test
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
+
+## make bench-local the embedded DynamoDB against DynamoDB Local
+bench-local: need-test
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_client
+	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/local.py
 
 ## make lint        warnings as errors with two compilers, the room order, the format
 lint:

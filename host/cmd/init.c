@@ -11,6 +11,8 @@
 
 static const char ini[] =
     "; tidemill check    tells what is wrong with this file and the scripts\n"
+    "; tidemill test     runs scripts/*_test.lua\n"
+    "; tidemill dev      tries it all on an embedded DynamoDB\n"
     "; tidemill run      reads the streams\n"
     "\n"
     "[host]\n"
@@ -19,18 +21,26 @@ static const char ini[] =
     "\n"
     "[aws]\n"
     "region = eu-west-1\n"
-    "; endpoint = http://127.0.0.1:8000     a DynamoDB of your own\n"
     "\n"
     "[stream orders]\n"
     "table = Orders\n"
     "; start = latest                       where a handler without a checkpoint begins\n"
     "\n"
     "[handler orders]\n"
-    "greeting = Hello\n";
+    "events_table = OrderEvents\n"
+    "\n"
+    "; For dev and test only: the tables as they are in AWS.\n"
+    "[table Orders]\n"
+    "key = orderId\n"
+    "\n"
+    "[table OrderEvents]\n"
+    "key    = eventId\n"
+    "stream = none\n";
 
 static const char script[] =
-    "--- Runs for every change of the table Orders.\n"
+    "--- Runs for every change of the table Orders: each new status becomes an item of OrderEvents.\n"
     "local config = require \"tidemill.config\"\n"
+    "local dynamodb = require \"tidemill.dynamodb\"\n"
     "local log = require \"tidemill.log\"\n"
     "\n"
     "---@type tidemill.Handler\n"
@@ -38,15 +48,34 @@ static const char script[] =
     "  stream = \"orders\",\n"
     "\n"
     "  on_insert = function(record)\n"
-    "    log.info(config.greeting or \"Hello\", { keys = record.keys })\n"
+    "    log.info(\"a new order\", { keys = record.keys })\n"
     "  end,\n"
     "\n"
     "  on_modify = function(record)\n"
     "    if record:changed(\"status\") then\n"
-    "      log.info(\"status changed\", { from = record.old.status, to = record.new.status })\n"
+    "      dynamodb.create(config.events_table, {\n"
+    "        eventId = record.id, orderId = record.keys.orderId, from = record.old.status, to = "
+    "record.new.status,\n"
+    "      })\n"
     "    end\n"
     "  end,\n"
     "}\n";
+
+static const char test[] = "local test, dynamodb = require \"tidemill.test\", require \"tidemill.dynamodb\"\n"
+                           "\n"
+                           "test.deployment \"../tidemill.ini\"\n"
+                           "\n"
+                           "test(\"each new status is an event\", function()\n"
+                           "  for _, status in ipairs { \"new\", \"paid\", \"paid\", \"shipped\" } do\n"
+                           "    dynamodb.put(\"Orders\", { orderId = \"1\", status = status })\n"
+                           "  end\n"
+                           "  test.settle()\n"
+                           "  local events = dynamodb.scan(\"OrderEvents\")\n"
+                           "  table.sort(events, function(a, b) return a.to < b.to end)\n"
+                           "  test.equal(#events, 2)\n"
+                           "  test.equal(events[1].from, \"new\")\n"
+                           "  test.equal(events[2].to, \"shipped\")\n"
+                           "end)\n";
 
 static const char event[] =
     "{\"Records\": [{\n"
@@ -75,6 +104,7 @@ static const struct {
     const char *path, *text;
 } files[] = {{"tidemill.ini", ini},
              {"scripts/orders.lua", script},
+             {"scripts/orders_test.lua", test},
              {"events/insert.json", event},
              {".luarc.json", luarc}};
 #define FILE_COUNT (sizeof files / sizeof *files)
@@ -133,17 +163,16 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < FILE_COUNT; i++)
         if (!write_file(directory, files[i].path, files[i].text))
             return EXIT_FAILED;
-    printf(
-        "Try: cd %s && tidemill check && tidemill invoke scripts/orders.lua events/insert.json --dry-run\n",
-        directory);
+    printf("Try: cd %s && tidemill check && tidemill test && tidemill dev\n", directory);
     return EXIT_DONE;
 }
 
 const struct command cmd_init = {
     .name = "init",
     .arguments = "[DIR]",
-    .summary = "a new deployment: INI, a handler, an event to try it on",
-    .help = "Writes tidemill.ini, scripts/orders.lua, events/insert.json and .luarc.json (for editors with\n"
+    .summary = "a new deployment: INI, a handler, its test",
+    .help = "Writes tidemill.ini, scripts/orders.lua and its test, events/insert.json and .luarc.json (for "
+            "editors with\n"
             "lua-language-server) into DIR, by default the current directory. A file that is there stays.\n",
     .run = run,
 };

@@ -213,7 +213,7 @@ static bool all_are_used(struct call *call)
     return true;
 }
 
-static bool check_attributes(struct call *call)
+bool check_attributes(struct call *call)
 {
     json_each(attribute, call_member(call, "AttributeDefinitions")) {
         struct text type = text_of(json_get(attribute, "AttributeType"));

@@ -5,6 +5,9 @@
 
 #include "local/call.h"
 
+/* AttributeDefinitions of the request. */
+bool check_attributes(struct call *call);
+
 /* KeySchema and AttributeDefinitions of a table or index; `index` NULL: of the table. */
 bool check_key_schema(struct call *call, const struct json *schema, const struct json *attributes);
 

@@ -84,6 +84,41 @@ static void write_index_json(struct buf *out, int64_t id, const struct json *cre
     buf_add_char(out, '}');
 }
 
+static const struct json *find_attribute(const struct json *attributes, const struct json *wanted)
+{
+    struct text name = text_of(json_get(wanted, "AttributeName"));
+    json_each(attribute, attributes)
+        if (text_equal(text_of(json_get(attribute, "AttributeName")), name))
+            return attribute;
+    return NULL;
+}
+
+/* The table's attributes and, behind them, those of the request that it lacks. */
+static const struct json *merged_attributes(struct call *call, const struct table *table)
+{
+    struct buf text = BUF_INIT, all = BUF_INIT;
+    table_write(&text, table);
+    const struct json *root =
+        json_parse(call->arena, arena_copy(call->arena, text.data, text.size), text.size, NULL);
+    const struct json *own = json_get(root, "AttributeDefinitions");
+    json_each(attribute, own) {
+        buf_add_char(&all, all.size ? ',' : '[');
+        json_write_value(&all, attribute);
+    }
+    json_each(attribute, call_member(call, "AttributeDefinitions")) {
+        if (find_attribute(own, attribute))
+            continue;
+        buf_add_char(&all, ',');
+        json_write_value(&all, attribute);
+    }
+    buf_add_char(&all, ']');
+    const struct json *merged =
+        json_parse(call->arena, arena_copy(call->arena, all.data, all.size), all.size, NULL);
+    buf_fini(&text);
+    buf_fini(&all);
+    return merged;
+}
+
 /* The definition again, with other attributes, without index `dropped` (or NULL) and with `created`. */
 static struct table *redefine(struct call *call, const struct table *table, const struct index *dropped,
                               const struct json *created)
@@ -97,7 +132,7 @@ static struct table *redefine(struct call *call, const struct table *table, cons
     json_each(member, root) {
         bool indexes = json_key_is(member, "GlobalSecondaryIndexes");
         const struct json *attributes =
-            json_key_is(member, "AttributeDefinitions") ? call_member(call, "AttributeDefinitions") : NULL;
+            json_key_is(member, "AttributeDefinitions") ? merged_attributes(call, table) : NULL;
         buf_add_text(&all, all.size > 1 ? "," : "");
         json_write_string(&all, member->key, member->key_size);
         buf_add_char(&all, ':');
@@ -153,22 +188,10 @@ static void fill_index(struct call *call, const struct table *table, const struc
     storage_end(rows);
 }
 
-static const struct json *merged_attributes(struct call *call, const struct table *table)
-{
-    struct buf text = BUF_INIT;
-    if (call_member(call, "AttributeDefinitions"))
-        return call_member(call, "AttributeDefinitions");
-    table_write(&text, table);
-    const struct json *root =
-        json_parse(call->arena, arena_copy(call->arena, text.data, text.size), text.size, NULL);
-    buf_fini(&text);
-    return json_get(root, "AttributeDefinitions");
-}
-
 static struct table *create_index(struct call *call, struct table *table, const struct json *create)
 {
     struct text name = text_of(json_get(create, "IndexName"));
-    if (!check_index(call, create, merged_attributes(call, table), NULL, true))
+    if (!check_attributes(call) || !check_index(call, create, merged_attributes(call, table), NULL, true))
         return NULL;
     if (table_index(table, name)) {
         fault_invalid(call->fault, "Attempting to create an index which already exists");

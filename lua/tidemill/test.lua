@@ -117,9 +117,9 @@ local function show(value)
   return ok and text or tostring(value)
 end
 
+--- Sets have methods, and no order.
 local function is_set(value)
-  local meta = getmetatable(value)
-  return type(meta) == "table" and type(meta.__index) == "table" and meta.__index.contains ~= nil
+  return type(value.contains) == "function"
 end
 
 local function sorted(set)

@@ -190,6 +190,8 @@ def test_init_writes_a_deployment_that_works_and_never_overwrites(deployment):
     assert deployment.run("check", "-c", "new/tidemill.ini").returncode == 0
     done = deployment.run("invoke", "new/scripts/orders.lua", "new/events/insert.json", "-c", "new/tidemill.ini", "--dry-run")
     assert done.returncode == 0 and "1 record, 0 failed" in done.stdout
+    done = deployment.run("test", "new")
+    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
     assert "tidemill/lua" in (root / ".luarc.json").read_text()
     (root / "tidemill.ini").write_text("mine")
     again = deployment.run("init", "new")

@@ -1,0 +1,133 @@
+"""tidemill test: what it says when tests pass, fail, and are wrong themselves."""
+import subprocess
+
+import pytest
+from conftest import BINARY
+
+HANDLER = """
+local http = require "tidemill.http"
+return { stream = "s", on_insert = function(record)
+  if record.new.id == "bad" then error(tidemill.permanent("no good")) end
+  if record.new.id == "slow" and record.attempt < 4 then error("not yet") end
+  http.post("http://service.test/" .. record.new.id, { json = record.new })
+end }
+"""
+
+HEAD = """
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[stream s]
+table = Things
+[handler h]
+backoff = 10m..1h
+]]
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "h.lua").write_text(HANDLER)
+
+    def run(text, *arguments, name="h_test.lua"):
+        (tmp_path / name).write_text(text)
+        done = subprocess.run([BINARY, "test", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+        return done
+    return run
+
+
+def test_passing_tests(run):
+    done = run(HEAD + """
+test("requests arrive", function()
+  dynamodb.put("Things", { id = "a", tags = dynamodb.set { "y", "x" } })
+  test.settle()
+  test.equal(#test.requests(), 1)
+  test.equal(test.requests()[1].url, "http://service.test/a")
+  test.equal(dynamodb.get("Things", { id = "a" }).tags, dynamodb.set { "x", "y" })
+end)
+test("hours of retries take no time", function()
+  dynamodb.put("Things", { id = "slow" })
+  test.settle()
+  test.equal(#test.requests(), 1)
+end)
+test("each test has a world of its own", function()
+  test.equal(#dynamodb.scan("Things"), 0)
+  test.equal(#test.requests(), 0)
+end)
+test("dead letters that are asked for", function()
+  dynamodb.put("Things", { id = "bad" })
+  test.settle()
+  test.equal(#test.dead_letters(), 1)
+  test.equal(test.dead_letters()[1].handler, "h")
+end)
+test("what handlers wrote before the stream was split is seen", function()
+  for i = 1, 30 do
+    dynamodb.put("Things", { id = "i" .. i })
+    if i % 10 == 0 then test.split_shards(i // 10) end
+  end
+  test.settle()
+  test.equal(#test.requests(), 30)
+end)
+""")
+    assert done.returncode == 0 and "5 passed, 0 failed" in done.stdout, done.stdout
+
+
+def test_failing_tests(run):
+    text = HEAD + """
+test("a wrong number", function()
+  dynamodb.put("Things", { id = "a", list = { 1, { deep = 2 } } })
+  test.equal(dynamodb.get("Things", { id = "a" }), { id = "a", list = { 1, { deep = 3 } } })
+end)
+test("a dead letter nobody asked for", function()
+  dynamodb.put("Things", { id = "bad" })
+  test.settle()
+end)
+test("an error", function() error("oh") end)
+test("the service's word", function() dynamodb.put("Things", { wrong = 1 }) end)
+test("an endless loop", function() while true do end end)
+test("the http service raises", function()
+  test.http(function() error("service broke") end)
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+end)
+"""
+    done = run(text)
+    assert done.returncode == 1 and "0 passed, 6 failed" in done.stdout, done.stdout
+    for expected in ("h_test.lua:14: at list[2].deep: expected 3, got 2", "handler h gave up: ", "no good", "h_test.lua:20: oh",
+                     "Missing the key id", "h_test.lua:22: the handler used up its cpu_limit", "service broke"):
+        assert expected in done.stdout, (expected, done.stdout)
+    tap = run(text, "--tap")
+    assert tap.returncode == 1 and tap.stdout.count("not ok ") == 6 and "1..6" in tap.stdout
+    assert tap.stdout.startswith("not ok 1 - h_test.lua: a wrong number")
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("return", "no tests"),
+    ("local x = = 1", "h_test.lua:1:"),
+    ('require "tidemill.test"("t", function() end)', "no test.deployment"),
+    ('local test = require "tidemill.test" test.deployment "nowhere.ini" test("t", function() end)', "nowhere.ini"),
+    ('local test = require "tidemill.test" test.deployment "[stream s]\\n" test("t", function() end)', "needs a table"),
+    ('local test = require "tidemill.test" test.deployment [[\n[stream s]\ntable = T\n[handler other]\n]] test("t", function() end)', "there is no other.lua"),
+    ('local test = require "tidemill.test" test.deployment [[\n[table Tab]\nkey = a:Q\n[stream s]\ntable = Tab]] test("t", function() end)', "must be S, N or B"),
+])
+def test_wrong_files(run, text, expected):
+    done = run(text)
+    assert done.returncode == 1 and expected in done.stdout, done.stdout
+
+
+def test_wrong_usage(run, tmp_path):
+    assert run("return", "--what").returncode == 2
+    assert run("return", "nowhere").returncode == 2
+    (tmp_path / "empty").mkdir()
+    done = run("return", "empty")
+    assert done.returncode == 1 and "no *_test.lua here" in done.stderr
+
+
+def test_the_module_is_for_tests_only(run, tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "x.lua").write_text('require "tidemill.test" return { stream = "s", on_record = function() end }')
+    (tmp_path / "tidemill.ini").write_text("[stream s]\ntable = T\n")
+    done = subprocess.run([BINARY, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "for *_test.lua files" in done.stderr
