@@ -216,7 +216,8 @@ static int run(int argc, char **argv)
     setenv("AWS_SECRET_ACCESS_KEY", "test", 1);
     unsetenv("AWS_SESSION_TOKEN");
     setenv("TIDEMILL_DEV_URL", "http://dev.test", 1);
-    qsort(paths.list, paths.count, sizeof *paths.list, compare);
+    if (paths.count)
+        qsort(paths.list, paths.count, sizeof *paths.list, compare);
     for (size_t i = 0; ok && i < paths.count; i++)
         run_file(&testing, paths.list[i]);
     if (ok && !paths.count)

@@ -336,6 +336,7 @@ static void unmake(struct test_world *t)
     t->script = NULL;
     host_free(t->host);
     t->world.reactor = NULL; /* was the host's own */
+    world_fini(&t->world);
     t->outcome->log = read_log(t);
     engine_free(t->engine);
     config_release(t->config);

@@ -48,10 +48,26 @@ static void add_date(struct world *world, struct answer *answer)
     buf_add_text(&answer->headers, date);
 }
 
+static void call_free(struct transport_call *call)
+{
+    list_remove(&call->link);
+    buf_fini(&call->answer.headers);
+    buf_fini(&call->answer.body);
+    free(call);
+}
+
+static void free_calls(struct list *calls)
+{
+    struct transport_call *call;
+    list_each(call, calls, struct transport_call, link)
+        call_free(call);
+}
+
 static struct transport_call *send(struct transport *transport, const struct transport_request *request,
                                    transport_done_fn *done, void *user)
 {
     struct world *world = list_entry(transport, struct world, transport);
+    free_calls(&world->delivered);
     struct transport_call *call = mem_zero(sizeof *call);
     call->done = done;
     call->user = user;
@@ -68,14 +84,6 @@ static struct transport_call *send(struct transport *transport, const struct tra
     return call;
 }
 
-static void call_free(struct transport_call *call)
-{
-    list_remove(&call->link);
-    buf_fini(&call->answer.headers);
-    buf_fini(&call->answer.body);
-    free(call);
-}
-
 static void cancel(struct transport *transport, struct transport_call *call)
 {
     (void)transport;
@@ -85,9 +93,7 @@ static void cancel(struct transport *transport, struct transport_call *call)
 static void free_transport(struct transport *transport)
 {
     struct world *world = list_entry(transport, struct world, transport);
-    struct transport_call *call;
-    list_each(call, &world->calls, struct transport_call, link)
-        call_free(call);
+    free_calls(&world->calls);
     reactor_set_poller(world->reactor, NULL);
 }
 
@@ -99,7 +105,8 @@ static void deliver(struct world *world, struct transport_call *call)
     transport_done_fn *done = call->done;
     void *user = call->user;
     call->answer.headers = call->answer.body = BUF_INIT;
-    call_free(call);
+    list_remove(&call->link);
+    list_append(&world->delivered, &call->link);
     if (late || !response.status) {
         err_set(&err, late ? ERR_TIMEOUT : ERR_NETWORK, "%s", late ? "timed out" : "connection reset");
         done(user, NULL, &err);
@@ -151,6 +158,7 @@ void world_init(struct world *world)
     };
     world->now_ms = 1000;
     list_init(&world->calls);
+    list_init(&world->delivered);
 }
 
 void world_add_reactor(struct world *world)
@@ -161,9 +169,8 @@ void world_add_reactor(struct world *world)
 
 void world_fini(struct world *world)
 {
-    struct transport_call *call;
-    list_each(call, &world->calls, struct transport_call, link)
-        call_free(call);
+    free_calls(&world->calls);
+    free_calls(&world->delivered);
     reactor_free(world->reactor);
 }
 

@@ -26,7 +26,7 @@ struct world {
     struct reactor *reactor;
     struct transport transport;
     struct poller poller;
-    struct list calls;
+    struct list calls, delivered; /* those that were delivered are freed with the next call */
     void (*answer)(void *user, const struct transport_request *request, struct answer *answer);
     void *user;
     int requests;

@@ -168,6 +168,7 @@ operation op_describe_limits, op_describe_endpoints, op_describe_backups;
 operation op_put_item, op_get_item, op_update_item, op_delete_item;
 operation op_batch_get_item, op_batch_write_item, op_query, op_scan;
 operation op_transact_write_items, op_transact_get_items;
+operation op_execute_statement, op_batch_execute_statement, op_execute_transaction;
 operation op_list_streams, op_describe_stream, op_get_shard_iterator, op_get_records;
 
 #endif

@@ -51,9 +51,9 @@ static bool take(struct taking *t, struct text name, enum range_test test, struc
                  struct attr *high)
 {
     size_t which = 0;
-    while (which < t->key->count && !text_equal(t->key->parts[which].name, name))
+    while (which < t->key->count && which < 2 && !text_equal(t->key->parts[which].name, name))
         which++;
-    if (which == t->key->count)
+    if (which == t->key->count || which == 2)
         return fault_invalid(t->call->fault, "Query condition missed key schema element: %.*s",
                              (int)t->key->parts[t->seen[0] && t->key->count > 1].name.size,
                              t->key->parts[t->seen[0] && t->key->count > 1].name.data);
@@ -116,7 +116,7 @@ static bool take_expr(struct taking *t, const struct expr *expr)
                  {"<=", RANGE_LE, RANGE_GE},
                  {">", RANGE_GT, RANGE_LT},
                  {">=", RANGE_GE, RANGE_LE}};
-    const struct expr *path, *values[2] = {NULL, NULL};
+    const struct expr *path = NULL, *values[2] = {NULL, NULL};
     enum range_test test = expr->kind == EXPR_BETWEEN ? RANGE_BETWEEN : RANGE_BEGINS;
     if (expr->kind == EXPR_AND)
         return take_expr(t, expr->first) && take_expr(t, expr->first->next);
@@ -130,7 +130,7 @@ static bool take_expr(struct taking *t, const struct expr *expr)
                                                        : expr->text.size);
     if (expr->kind == EXPR_CALL && !is_text(expr->text, "begins_with"))
         return wrong_operator(t, expr->text.data, expr->text.size);
-    if (!operands(t, expr, &path, values))
+    if (!operands(t, expr, &path, values) || !path || !values[0])
         return false;
     for (size_t i = 0; expr->kind == EXPR_COMPARE && i < sizeof tests / sizeof *tests; i++)
         if (is_text(expr->text, tests[i].text))

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "local/key_condition.h"
+#include "local/query.h"
 
 #define SEGMENTS_MAX 1000000
 
@@ -373,4 +373,30 @@ bool op_scan(struct call *call)
 {
     struct page page;
     return begin(&page, call, true) && read_expressions(&page) && read_start(&page) && answer(&page);
+}
+
+bool query_run(struct call *call, struct query_plan *plan)
+{
+    struct page page = {
+        .call = call,
+        .table = plan->table,
+        .index = plan->index,
+        .key = plan->index ? &plan->index->key : &plan->table->key,
+        .filter = plan->filter,
+        .projection = plan->projection,
+        .select = plan->projection ? SELECT_SPECIFIC
+                  : plan->index    ? SELECT_PROJECTED
+                                   : SELECT_ALL,
+        .scan = plan->scan,
+        .descending = plan->descending,
+        .limit = plan->limit,
+        .segments = 1,
+        .condition = plan->condition,
+    };
+    if (plan->start && !start_fits(&page, plan->start))
+        return false;
+    walk_page(&page);
+    plan->last = page.last;
+    plan->bytes = page.bytes;
+    return true;
 }

@@ -292,7 +292,7 @@ bool key_of(struct arena *arena, const struct key_schema *schema, const struct a
 {
     struct text *parts[2] = {&key->hash, &key->range};
     *key = (struct row_key){{"", 0}, {"", 0}};
-    for (size_t i = 0; i < schema->count; i++) {
+    for (size_t i = 0; i < schema->count && i < 2; i++) {
         const struct attr *value = attr_get(item, schema->parts[i].name);
         if (!value || value->type != schema->parts[i].type)
             return false;

@@ -49,7 +49,7 @@ bool op_list_streams(struct call *call)
         begun = begun || text_is(start, stream->arn, strlen(stream->arn));
     }
     buf_add_char(call->out, ']');
-    if (more)
+    if (more && last)
         buf_printf(call->out, ",\"LastEvaluatedStreamArn\":\"%s\"", last->arn);
     buf_add_char(call->out, '}');
     return true;
@@ -285,7 +285,7 @@ bool op_get_records(struct call *call)
     struct iterator iterator = {0};
     int64_t limit;
     if (!call_required(call, "ShardIterator") || !call_text(call, "ShardIterator", &text) ||
-        !read_limit(call, RECORDS_MAX, &limit) || !parse_iterator(call, text, &iterator) ||
+        !read_limit(call, RECORDS_MAX, &limit) || !parse_iterator(call, text, &iterator) || !iterator.shard ||
         !iterator_good(call, &iterator))
         return false;
     buf_add_literal(call->out, "{\"Records\":[");

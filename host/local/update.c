@@ -123,7 +123,9 @@ static bool check_action_path(struct parser *parser, struct action *action)
 
 static bool check_action_operand(struct parser *parser, struct action *action)
 {
-    if (action->operand && !check_operand(parser, action->operand, true))
+    if (!action->operand)
+        return true;
+    if (!check_operand(parser, action->operand, true))
         return false;
     return !parser->typing || action->kind < ACTION_ADD || check_set_operand(parser, action);
 }
