@@ -100,7 +100,7 @@ class Local:
 
     def clients(self, **more):
         options = dict(endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="secret",
-                       config=botocore.config.Config(retries=dict(max_attempts=1, mode="standard"), max_pool_connections=32), **more)
+                       config=botocore.config.Config(retries=dict(total_max_attempts=1), max_pool_connections=32), **more)
         return boto3.client("dynamodb", **options), boto3.client("dynamodbstreams", **options)
 
     def kill(self):

@@ -230,6 +230,77 @@ def test_awscli(local, deployment, name):
     assert len(aws("dynamodbstreams", "list-streams", "--table-name", table)["Streams"]) == 1
 
 
+def test_the_sdk_for_javascript(local):
+    home = subprocess.run([ROOT / "tests" / "tools" / "aws-sdk.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(["node", ROOT / "tests" / "integration" / "sdk.cjs", local.url, home], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip() == "ok", done.stderr
+
+
+def test_faults_on_request(local, clients, name):
+    client, streams = clients
+    control = Peer(local.port)
+    table = name()
+    arn = client.create_table(TableName=table, **KEY, **STREAM)["TableDescription"]["LatestStreamArn"]
+
+    def tell(operation, **request):
+        control.connection.request("POST", "/", json.dumps(request), {"X-Amz-Target": f"TidemillLocal.{operation}", "Authorization": "x"})
+        answer = control.connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def outcomes(call, count=60, **arguments):
+        seen = {}
+        for _ in range(count):
+            try:
+                call(**arguments)
+                code = "done"
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+            except Exception as error:
+                code = type(error).__name__
+            seen[code] = seen.get(code, 0) + 1
+        return seen
+    put = dict(TableName=table, Item=dict(id=dict(S="a")))
+    try:
+        assert tell("SetFaults", Throttle=0.5, Operations=["PutItem"])[0] == 200
+        seen = outcomes(client.put_item, **put)
+        assert set(seen) == {"done", "ThrottlingException"} and min(seen.values()) > 5, seen
+        assert outcomes(client.get_item, 10, TableName=table, Key=put["Item"]) == {"done": 10}
+        assert tell("SetFaults", Error=1, DelayMs=1)[0] == 200
+        assert outcomes(client.get_item, 5, TableName=table, Key=put["Item"]) == {"InternalServerError": 5}
+        assert tell("SetFaults", Drop=1, Operations=["PutItem"])[0] == 200
+        seen = outcomes(client.put_item, 1, TableName=table, Item=dict(id=dict(S="dropped")))
+        assert "done" not in seen, seen
+        status, body = tell("SetFaults", Throttle=2)
+        assert status == 400 and "between 0 and 1" in body["message"]
+    finally:
+        assert tell("SetFaults")[0] == 200
+    assert "Item" in client.get_item(TableName=table, Key=dict(id=dict(S="dropped")))  # done, and nobody heard of it
+
+    def shards():
+        return streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+
+    def iterator(shard):
+        return streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+    first = shards()[0]["ShardId"]
+    assert tell("SplitShards", StreamArn=arn, ShardId=first, Children=2)[0] == 200
+    assert [shard.get("ParentShardId") for shard in shards()] == [None, first, first]
+    assert "EndingSequenceNumber" in shards()[0]["SequenceNumberRange"]
+    children = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][1:]
+    for i in range(20):
+        client.put_item(TableName=table, Item=dict(id=dict(S=f"i{i}")))
+    counts = [len(streams.get_records(ShardIterator=iterator(shard["ShardId"]))["Records"]) for shard in children]
+    assert sum(counts) == 20 and min(counts) > 0
+    assert tell("SplitShards", StreamArn=arn, ShardId="nowhere")[0] == 400
+    old = iterator(first)
+    assert tell("ExpireIterators")[0] == 200
+    refused("ExpiredIteratorException", streams.get_records, ShardIterator=old)
+    at = streams.get_records(ShardIterator=iterator(first))["Records"][-1]["dynamodb"]["SequenceNumber"]
+    assert tell("TrimRecords")[0] == 200
+    refused("TrimmedDataAccessException", streams.get_shard_iterator, StreamArn=arn, ShardId=first, ShardIteratorType="AFTER_SEQUENCE_NUMBER",
+            SequenceNumber=at)
+    assert streams.get_records(ShardIterator=iterator(first))["Records"] == []
+
+
 def test_a_host_reads_its_streams(local, tmp_path, name):
     client, _ = local.clients()
     table = name()
