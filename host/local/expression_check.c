@@ -132,7 +132,7 @@ static bool check_literal(struct parser *parser, struct text operator, const str
 
 static bool check_type_name(struct parser *parser, const struct expr *operand)
 {
-    if (operand->kind != EXPR_VALUE)
+    if (!operand || operand->kind != EXPR_VALUE)
         return parser_fault(
             parser,
             "Incorrect operand type for operator or function; operator or function: attribute_type, "
@@ -149,7 +149,7 @@ static bool check_type_name(struct parser *parser, const struct expr *operand)
 
 static bool check_distinct(struct parser *parser, struct text operator, const struct expr * first)
 {
-    for (const struct expr *other = first->next; other; other = other->next) {
+    for (const struct expr *other = first ? first->next : NULL; other; other = other->next) {
         bool same_path =
             first->kind == EXPR_PATH && other->kind == EXPR_PATH && path_equal(&first->path, &other->path);
         if (!same_path)
@@ -169,7 +169,9 @@ static bool check_distinct(struct parser *parser, struct text operator, const st
 
 static bool check_operands(struct parser *parser, const struct expr *call, const struct function *function)
 {
-    const struct expr *first = call->first, *second = first->next;
+    const struct expr *first = call->first, *second = first ? first->next : NULL;
+    if (!first || (function->count > 1 && !second))
+        return false; /* their number was looked at before */
     if (function->path_first && first->kind != EXPR_PATH)
         return parser_fault(parser,
                             "Operator or function requires a document path; operator or function: %.*s",
@@ -285,8 +287,8 @@ static bool check_operator(struct parser *parser, struct expr *expr)
             return false;
     if (!check_distinct(parser, expr->text, expr->first))
         return false;
-    const struct expr *low = expr->first->next, *high = low->next;
-    return expr->kind != EXPR_BETWEEN || low->kind != EXPR_VALUE || high->kind != EXPR_VALUE ||
+    const struct expr *low = expr->first ? expr->first->next : NULL, *high = low ? low->next : NULL;
+    return expr->kind != EXPR_BETWEEN || !high || low->kind != EXPR_VALUE || high->kind != EXPR_VALUE ||
            check_bounds(parser, low->value, high->value);
 }
 
