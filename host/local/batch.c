@@ -181,17 +181,15 @@ bool op_batch_get_item(struct call *call)
 /* ---- BatchWriteItem ---- */
 
 struct write {
-    const struct table *table;
-    struct row_key row;
     struct attr *after; /* NULL: delete */
     struct capacity *capacity;
 };
 
 static bool read_write(struct call *call, const struct json *request, const struct table *table,
-                       struct write *write)
+                       struct write *write, struct written_item *written)
 {
     const struct json *put = json_get(request, "PutRequest"), *delete = json_get(request, "DeleteRequest");
-    *write = (struct write){.table = table};
+    *written = (struct written_item){.table = table};
     if (!put == !delete)
         return fault_invalid(call->fault,
                              "Supplied AttributeValue has more than one datatypes set, must contain exactly "
@@ -207,15 +205,18 @@ static bool read_write(struct call *call, const struct json *request, const stru
     if (!item)
         return false;
     write->after = put ? item : NULL;
-    return put ? item_check(call, table, item, false, &write->row) : item_key(call, table, item, &write->row);
+    written->key = item;
+    return put ? item_check(call, table, item, false, &written->row)
+               : item_key(call, table, item, &written->row);
 }
 
 bool op_batch_write_item(struct call *call)
 {
     const struct json *items = request_items(call);
     struct write writes[WRITES_MAX];
+    struct written_item written[WRITES_MAX];
     size_t count = 0, tables = 0;
-    if (!items || call_capacity_mode(call) < 0)
+    if (!items || call_capacity_mode(call) < 0 || !collection_metrics_read(call))
         return false;
     struct seen *seen = arena_alloc(call->arena, sizeof *seen);
     struct capacity *capacities = arena_alloc(call->arena, items->count * sizeof *capacities);
@@ -235,20 +236,21 @@ bool op_batch_write_item(struct call *call)
                                  table->name);
         capacities[tables] = capacity_new(call, table);
         json_each(request, requests) {
-            if (!read_write(call, request, table, &writes[count]) ||
-                !see(call, seen, table, writes[count].row))
+            if (!read_write(call, request, table, &writes[count], &written[count]) ||
+                !see(call, seen, table, written[count].row))
                 return false;
             writes[count++].capacity = &capacities[tables];
         }
         tables++;
     }
     for (size_t i = 0; i < count; i++) {
-        struct attr *before = item_load(call, writes[i].table, writes[i].row);
+        struct attr *before = item_load(call, written[i].table, written[i].row);
         capacity_write_item(writes[i].capacity, before, writes[i].after, 1);
-        item_write(call, writes[i].table, writes[i].row, before, writes[i].after, WRITTEN_BY_CLIENT);
+        item_write(call, written[i].table, written[i].row, before, writes[i].after, WRITTEN_BY_CLIENT);
     }
     buf_add_literal(call->out, "{\"UnprocessedItems\":{}");
     write_capacities(call, capacities, tables);
+    collection_metrics_write_all(call, written, count, false);
     buf_add_char(call->out, '}');
     return true;
 }

@@ -136,11 +136,28 @@ void write_capacity(struct buf *out, const struct capacity *capacity, bool index
 enum { CAPACITY_NONE, CAPACITY_TOTAL, CAPACITY_INDEXES };
 int call_capacity_mode(struct call *call); /* -1 and a fault */
 
+/* ---- collections.c: ReturnItemCollectionMetrics ---- */
+
+struct written_item {
+    const struct table *table;
+    struct row_key row;
+    const struct attr *key; /* or the whole item */
+};
+
+bool collection_metrics_read(struct call *call); /* false and a fault */
+
+/* "ItemCollectionMetrics":... where the request asks for it and the table has local indexes; behind a comma
+ * unless it is the first member. */
+void collection_metrics_write(struct call *call, const struct table *table, const struct attr *key,
+                              bool first);
+void collection_metrics_write_all(struct call *call, const struct written_item *items, size_t count,
+                                  bool first);
+
 /* ---- conditions of writes: expressions or the older parameters ---- */
 
 struct expr *legacy_expected(struct call *call, const struct json *expected);
-struct expr *legacy_filter(struct call *call, const struct json *conditions, const char *parameter);
-struct update *legacy_updates(struct call *call, const struct json *updates, const struct table *table);
+struct expr *legacy_filter(struct call *call, const struct json *conditions);
+struct update *legacy_updates(struct call *call, const struct json *updates);
 struct projection *legacy_projection(struct call *call, const struct json *names);
 
 /* ---- streams.c ---- */

@@ -93,6 +93,7 @@ struct action {
 
 struct update {
     struct action *actions;
+    bool legacy; /* from AttributeUpdates, which has sentences of its own */
 };
 
 struct update *update_parse(struct placeholders *placeholders, struct text source);

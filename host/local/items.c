@@ -24,12 +24,10 @@ static bool fault_of(struct call *call)
 
 static bool read_options(struct writing *w)
 {
-    static const char *const on_failure[] = {"NONE", "ALL_OLD", NULL}, *const metrics[] = {"NONE", "SIZE",
-                                                                                           NULL};
+    static const char *const on_failure[] = {"NONE", "ALL_OLD", NULL};
     w->returns = call_choice(w->call, "ReturnValues", return_values);
     return w->returns >= 0 && call_choice(w->call, "ReturnValuesOnConditionCheckFailure", on_failure) >= 0 &&
-           call_choice(w->call, "ReturnItemCollectionMetrics", metrics) >= 0 &&
-           call_capacity_mode(w->call) >= 0;
+           collection_metrics_read(w->call) && call_capacity_mode(w->call) >= 0;
 }
 
 /* With its expressions known: the table, and whether the condition fits it. */
@@ -79,22 +77,8 @@ static bool check_condition_of(struct writing *w)
     return fault_set(call->fault, "ConditionalCheckFailedException", "The conditional request failed");
 }
 
-static void write_collection_metrics(struct call *call, const struct table *table, const struct attr *key,
-                                     bool first)
-{
-    bool local = false;
-    for (size_t i = 0; i < table->index_count; i++)
-        local = local || !table->indexes[i].global;
-    if (!local || !json_string_is(call_member(call, "ReturnItemCollectionMetrics"), "SIZE"))
-        return;
-    struct key_schema hash = {.parts = {table->key.parts[0]}, .count = 1};
-    buf_add_text(call->out, first ? "\"ItemCollectionMetrics\":{\"ItemCollectionKey\":"
-                                  : ",\"ItemCollectionMetrics\":{\"ItemCollectionKey\":");
-    attr_write_item(call->out, key_only(call->arena, &hash, key));
-    buf_add_literal(call->out, ",\"SizeEstimateRangeGB\":[0.0,1.0]}");
-}
-
-static void answer(struct writing *w, const struct attr *attributes, const struct attr *after)
+static void answer(struct writing *w, const struct attr *key, const struct attr *attributes,
+                   const struct attr *after)
 {
     struct call *call = w->call;
     struct capacity capacity = capacity_new(call, w->table);
@@ -105,11 +89,7 @@ static void answer(struct writing *w, const struct attr *attributes, const struc
         attr_write_item(call->out, attributes);
     }
     call_write_capacity(call, &capacity, call->out->size == 1);
-    write_collection_metrics(call, w->table,
-                             after       ? after
-                             : w->before ? w->before
-                                         : attr_new(call->arena, ATTR_M),
-                             call->out->size == 1);
+    collection_metrics_write(call, w->table, key, call->out->size == 1);
     buf_add_char(call->out, '}');
 }
 
@@ -126,7 +106,7 @@ bool op_put_item(struct call *call)
     if (!find_table_of(&w) || !item_check(call, w.table, item, false, &w.row) || !check_condition_of(&w))
         return false;
     item_write(call, w.table, w.row, w.before, item, WRITTEN_BY_CLIENT);
-    answer(&w, w.returns == RETURN_ALL_OLD ? w.before : NULL, item);
+    answer(&w, item, w.returns == RETURN_ALL_OLD ? w.before : NULL, item);
     return true;
 }
 
@@ -143,7 +123,7 @@ bool op_delete_item(struct call *call)
     if (!find_table_of(&w) || !item_key(call, w.table, key, &w.row) || !check_condition_of(&w))
         return false;
     item_write(call, w.table, w.row, w.before, NULL, WRITTEN_BY_CLIENT);
-    answer(&w, w.returns == RETURN_ALL_OLD ? w.before : NULL, NULL);
+    answer(&w, key, w.returns == RETURN_ALL_OLD ? w.before : NULL, NULL);
     return true;
 }
 
@@ -171,6 +151,8 @@ static bool read_update(struct writing *w, struct update **update)
         return false;
     if (text.data)
         *update = update_parse(&w->placeholders, text);
+    else if (call_member(w->call, "AttributeUpdates"))
+        *update = legacy_updates(w->call, call_member(w->call, "AttributeUpdates"));
     return fault_of(w->call);
 }
 
@@ -216,11 +198,6 @@ bool op_update_item(struct call *call)
         return false;
     if (!find_table_of(&w) || !item_key(call, w.table, key, &w.row))
         return false;
-    if (call_member(call, "AttributeUpdates")) {
-        update = legacy_updates(call, call_member(call, "AttributeUpdates"), w.table);
-        if (!update)
-            return false;
-    }
     if (!keeps_key(call, w.table, update) || !check_condition_of(&w) ||
         (update && !update_spares_keys(call, w.table, update)))
         return false;
@@ -230,7 +207,7 @@ bool op_update_item(struct call *call)
     if (!after || !item_check(call, w.table, after, true, &again))
         return false;
     item_write(call, w.table, w.row, w.before, after, WRITTEN_BY_CLIENT);
-    answer(&w, returned(&w, update, after), after);
+    answer(&w, key, returned(&w, update, after), after);
     return true;
 }
 

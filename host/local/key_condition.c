@@ -174,6 +174,10 @@ static bool take_legacy(struct taking *t, const struct json *conditions)
                 "One or more parameter values were invalid: Invalid number of argument(s) for the %s "
                 "ComparisonOperator",
                 tests[which].name);
+        if (count == 2 && given[0]->type == given[1]->type && attr_compare(given[0], given[1]) > 0)
+            return fault_invalid(
+                t->call->fault, "The BETWEEN condition was provided a range where the lower bound is greater "
+                                "than the upper bound");
         if (!take(t, (struct text){condition->key, condition->key_size}, tests[which].test, given[0],
                   given[1]))
             return false;

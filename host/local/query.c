@@ -137,7 +137,7 @@ static bool read_filter(struct page *page)
     if (text.data)
         page->filter = condition_parse(&page->placeholders, "FilterExpression", text);
     else if (call_member(call, member))
-        page->filter = legacy_filter(call, call_member(call, member), member);
+        page->filter = legacy_filter(call, call_member(call, member));
     return !call->fault->status;
 }
 

@@ -250,6 +250,16 @@ static void remember(struct call *call, const char *token, uint64_t hash)
 
 /* ---- the operations ---- */
 
+static void write_collections(struct transaction *t, bool first)
+{
+    struct written_item *written = arena_alloc(t->call->arena, t->count * sizeof *written);
+    size_t count = 0;
+    for (size_t i = 0; i < t->count; i++)
+        if (t->steps[i].kind != KIND_CHECK)
+            written[count++] = (struct written_item){t->steps[i].table, t->steps[i].row, t->steps[i].key};
+    collection_metrics_write_all(t->call, written, count, first);
+}
+
 static void answer_written(struct transaction *t)
 {
     struct call *call = t->call;
@@ -270,7 +280,9 @@ static void answer_written(struct transaction *t)
         first = false;
         write_capacity(call->out, &capacity, mode == CAPACITY_INDEXES);
     }
-    buf_add_text(call->out, first ? "}" : "]}");
+    buf_add_text(call->out, first ? "" : "]");
+    write_collections(t, first);
+    buf_add_char(call->out, '}');
 }
 
 static bool write_all(struct transaction *t)
@@ -278,7 +290,8 @@ static bool write_all(struct transaction *t)
     struct call *call = t->call;
     struct text token;
     bool holds = true;
-    if (call_capacity_mode(call) < 0 || !call_text(call, "ClientRequestToken", &token) || !read_steps(t))
+    if (call_capacity_mode(call) < 0 || !collection_metrics_read(call) ||
+        !call_text(call, "ClientRequestToken", &token) || !read_steps(t))
         return false;
     const struct json *items = call_member(call, "TransactItems");
     uint64_t hash = hash_bytes(items->text, items->size, 3);

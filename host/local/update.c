@@ -191,11 +191,13 @@ struct applying {
     struct arena *arena;
     const struct attr *before;
     struct fault *fault;
+    bool legacy;
 };
 
 static struct attr *wrong_type(struct applying *a)
 {
-    fault_invalid(a->fault, "An operand in the update expression has an incorrect data type");
+    fault_invalid(a->fault, a->legacy ? "Type mismatch for attribute to update"
+                                      : "An operand in the update expression has an incorrect data type");
     return NULL;
 }
 
@@ -264,6 +266,8 @@ static struct attr *add(struct applying *a, const struct attr *there, struct att
         return operand;
     if (there->type != operand->type)
         return wrong_type(a);
+    if (operand->type == ATTR_L) /* of AttributeUpdates alone */
+        return list_append(a, there, operand);
     return operand->type == ATTR_N ? attr_add(a->arena, there, operand, false, a->fault)
                                    : set_union(a, there, operand);
 }
@@ -422,7 +426,7 @@ static void order_actions(struct update *update)
 struct attr *update_apply(struct arena *arena, const struct update *update, const struct attr *item,
                           struct fault *fault)
 {
-    struct applying a = {arena, item, fault};
+    struct applying a = {arena, item, fault, update->legacy};
     struct attr *after = attr_copy(arena, item);
     bool gaps = false;
     order_actions((struct update *)update);

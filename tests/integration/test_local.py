@@ -132,6 +132,28 @@ def test_transactions(client, name):
     assert [item.get("Item", {}).get("n") for item in got["Responses"]] == [dict(N="1"), dict(N="1"), None]
 
 
+def test_item_collection_metrics(client, name):
+    """One of each partition key of a table with a local index, and none of other tables."""
+    table, plain = name(), name()
+    client.create_table(
+        TableName=table, BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[dict(AttributeName=key, AttributeType="S") for key in ("pk", "sk", "at")],
+        KeySchema=[dict(AttributeName="pk", KeyType="HASH"), dict(AttributeName="sk", KeyType="RANGE")],
+        LocalSecondaryIndexes=[dict(IndexName="by_time", Projection=dict(ProjectionType="ALL"), KeySchema=[
+            dict(AttributeName="pk", KeyType="HASH"), dict(AttributeName="at", KeyType="RANGE")])])
+    client.create_table(TableName=plain, **KEY)
+    keys = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in (("a", "1"), ("a", "2"), ("b", "1"))]
+    collection = lambda pk: dict(ItemCollectionKey={"pk": {"S": pk}}, SizeEstimateRangeGB=[0.0, 1.0])
+    sized = dict(ReturnItemCollectionMetrics="SIZE")
+    both = {table: [collection("a"), collection("b")]}
+    assert client.delete_item(TableName=table, Key=keys[0], **sized)["ItemCollectionMetrics"] == collection("a")
+    items = {table: [dict(PutRequest=dict(Item=key)) for key in keys], plain: [dict(PutRequest=dict(Item={"id": {"S": "1"}}))]}
+    assert client.batch_write_item(RequestItems=items, **sized)["ItemCollectionMetrics"] == both
+    steps = [dict(Delete=dict(TableName=table, Key=key)) for key in keys]
+    assert client.transact_write_items(TransactItems=steps, **sized)["ItemCollectionMetrics"] == both
+    assert "ItemCollectionMetrics" not in client.transact_write_items(TransactItems=steps)
+
+
 def test_indexes_come_and_go(client, name):
     table = name()
     client.create_table(TableName=table, **KEY)
