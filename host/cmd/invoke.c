@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "cmd/cmd.h"
 #include "core/generation.h"
 #include "core/host.h"
@@ -32,7 +33,7 @@ struct invoking {
     struct script *script;
     bool done;
     enum script_result result;
-    struct script_error error;
+    struct script_outcome outcome;
 };
 
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
@@ -134,18 +135,137 @@ static bool load_script(struct invoking *invoking)
     return invoking->script != NULL;
 }
 
-static void on_done(void *user, enum script_result result, struct script_error *error)
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
 {
     struct invoking *invoking = user;
     invoking->done = true;
     invoking->result = result;
-    invoking->error = *error;
+    invoking->outcome = *outcome;
 }
 
-/* True when the handler returned. */
-static bool run_record(struct invoking *invoking, const struct record *record)
+static void tell_returned(const char *what)
 {
-    char *arn = json_string_dup(json_get(record->json, "eventSourceARN"));
+    const char *colour = isatty(STDOUT_FILENO) ? "\033[32m" : "", *plain = *colour ? "\033[0m" : "";
+    printf("  %sreturned%s%s%s\n", colour, plain, *what ? " " : "", what);
+}
+
+/* True when the handler returned; the outcome stays in `invoking` until script_outcome_fini. */
+static bool call_handler(struct invoking *invoking, const struct script_call *call)
+{
+    struct invocation *invocation;
+    invoking->done = false;
+    invoking->outcome = (struct script_outcome){0};
+    invoking->result = script_run(invoking->script, call, on_done, invoking, &invocation, &invoking->outcome);
+    while (invoking->result == SCRIPT_WAITING && !invoking->done)
+        reactor_turn(invoking->reactor, 10);
+    const struct script_error *error = &invoking->outcome.error;
+    if (invoking->result != SCRIPT_RETURNED)
+        cmd_complain("%s%s\n%s", error->text,
+                     error->permanent ? " (permanent: no other attempt would be made)" : "",
+                     error->traceback);
+    return invoking->result == SCRIPT_RETURNED;
+}
+
+/* The records that the handler wants, each printed; where they come from is the first one's ARN. */
+static size_t choose_inputs(const struct invoking *invoking, const struct page *page,
+                            const struct script_source *source, struct script_input *inputs)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < page->count; i++) {
+        const struct record *record = &page->records[i];
+        printf("%s %s\n", record_event_name(record->event), record->sequence);
+        if (script_wants(invoking->script, record, source))
+            inputs[count++] = (struct script_input){.record = record, .attempt = 1};
+        else
+            printf("  left out by the handler's functions or its filter\n");
+    }
+    return count;
+}
+
+/* Each of these returns how many records failed. */
+
+static size_t run_record(struct invoking *invoking, const struct record *record,
+                         const struct script_source *source)
+{
+    struct script_input input = {.record = record, .attempt = 1};
+    printf("%s %s\n", record_event_name(record->event), record->sequence);
+    if (!script_wants(invoking->script, record, source)) {
+        printf("  left out by the handler's functions or its filter\n");
+        return 0;
+    }
+    bool ok = call_handler(invoking, &(struct script_call){.inputs = &input, .count = 1, .source = source});
+    if (ok)
+        tell_returned("");
+    script_outcome_fini(&invoking->outcome);
+    fflush(stdout);
+    return !ok;
+}
+
+static size_t run_batch(struct invoking *invoking, const struct script_input *inputs, size_t count,
+                        const struct script_source *source)
+{
+    size_t failed = 0;
+    if (!count)
+        return 0;
+    bool ok =
+        call_handler(invoking, &(struct script_call){.inputs = inputs, .count = count, .source = source});
+    for (size_t i = 0; ok && i < count && invoking->outcome.failed; i++)
+        if (invoking->outcome.failed[i]) {
+            cmd_complain("on_batch gave back %s", inputs[i].record->sequence);
+            failed++;
+        }
+    if (ok)
+        tell_returned("");
+    script_outcome_fini(&invoking->outcome);
+    return ok ? failed : count;
+}
+
+/* The records of one window, and its end, as if nothing else fell into it. */
+static size_t run_window(struct invoking *invoking, const struct script_input *inputs, size_t count,
+                         const struct script_source *source, int64_t start_ms)
+{
+    struct script_window window = {
+        .start_ms = start_ms,
+        .end_ms = start_ms + script_settings(invoking->script)->tumbling_window_ms,
+    };
+    struct script_call call = {.inputs = inputs, .count = count, .source = source, .window = &window};
+    char *state = NULL;
+    bool ok = true;
+    for (int step = 0; ok && step < 2; step++) {
+        window.final = step == 1;
+        window.state = state;
+        call.count = window.final ? 0 : count;
+        ok = call_handler(invoking, &call);
+        if (ok)
+            tell_returned(invoking->outcome.state ? invoking->outcome.state : "nothing");
+        char *next = invoking->outcome.state;
+        invoking->outcome.state = NULL;
+        script_outcome_fini(&invoking->outcome);
+        free(state);
+        state = next;
+    }
+    free(state);
+    return ok ? 0 : count;
+}
+
+static size_t run_windows(struct invoking *invoking, const struct script_input *inputs, size_t count,
+                          const struct script_source *source)
+{
+    int64_t length_ms = script_settings(invoking->script)->tumbling_window_ms;
+    size_t failed = 0;
+    for (size_t i = 0, end; i < count; i = end) {
+        int64_t window = inputs[i].record->time_ms / length_ms;
+        for (end = i + 1; end < count && inputs[end].record->time_ms / length_ms == window;)
+            end++;
+        failed += run_window(invoking, inputs + i, end - i, source, window * length_ms);
+    }
+    return failed;
+}
+
+static size_t run_page(struct invoking *invoking, const struct page *page)
+{
+    size_t failed = 0;
+    char *arn = page->count ? json_string_dup(json_get(page->records[0].json, "eventSourceARN")) : NULL;
     char *table = table_of_arn(arn ? arn : "", NULL);
     struct script_source source = {
         .stream = script_settings(invoking->script)->stream,
@@ -153,31 +273,21 @@ static bool run_record(struct invoking *invoking, const struct record *record)
         .table = table,
         .shard = "shardId-invoke",
     };
-    const char *colour = isatty(STDOUT_FILENO) ? "\033[32m" : "", *plain = *colour ? "\033[0m" : "";
-    printf("%s %s\n", record_event_name(record->event), record->sequence);
-    bool ok = true;
-    if (!script_wants(invoking->script, record, &source)) {
-        printf("  left out by the handler's functions or its filter\n");
+    enum script_kind kind = script_kind(invoking->script);
+    if (kind == SCRIPT_RECORDS) {
+        for (size_t i = 0; i < page->count; i++)
+            failed += run_record(invoking, &page->records[i], &source);
     } else {
-        struct invocation *invocation;
-        invoking->done = false;
-        invoking->result = script_run(invoking->script, record, &source, 1, on_done, invoking, &invocation,
-                                      &invoking->error);
-        while (invoking->result == SCRIPT_WAITING && !invoking->done)
-            reactor_turn(invoking->reactor, 10);
-        ok = invoking->result == SCRIPT_RETURNED;
-        if (ok)
-            printf("  %sreturned%s\n", colour, plain);
-        else
-            cmd_complain("%s%s\n%s", invoking->error.text,
-                         invoking->error.permanent ? " (permanent: no other attempt would be made)" : "",
-                         invoking->error.traceback);
-        script_error_fini(&invoking->error);
+        struct script_input *inputs = mem_alloc((page->count + 1) * sizeof *inputs);
+        size_t count = choose_inputs(invoking, page, &source, inputs);
+        failed = kind == SCRIPT_BATCHES ? run_batch(invoking, inputs, count, &source)
+                                        : run_windows(invoking, inputs, count, &source);
+        free(inputs);
     }
     fflush(stdout);
     free(table);
     free(arn);
-    return ok;
+    return failed;
 }
 
 static bool run_event(struct invoking *invoking)
@@ -198,8 +308,7 @@ static bool run_event(struct invoking *invoking)
         cmd_complain("%s", err.text);
         return false;
     }
-    for (size_t i = 0; i < page->count; i++)
-        failed += !run_record(invoking, &page->records[i]);
+    failed = run_page(invoking, page);
     printf("%zu record%s, %zu failed\n", page->count, page->count == 1 ? "" : "s", failed);
     page_release(page);
     return failed == 0;
@@ -244,7 +353,8 @@ const struct command cmd_invoke = {
     .help =
         "EVENT.json is what a Lambda function would get: {\"Records\": [...]}. Each record is handled once, "
         "in\n"
-        "order. Without an INI the handler has no settings of its own. --dry-run prints every call to the\n"
+        "order; on_batch gets them together, and on_window those of each window. Without an INI the handler "
+        "has no settings of its own. --dry-run prints every call to the\n"
         "outside instead of making it; each is answered as a success without content.\n"
         "Exit status 1 when a record failed.\n",
     .run = run,

@@ -10,6 +10,8 @@
 #include "net/reactor.h"
 #include "state/store_sqlite.h"
 
+#define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
+
 static struct store_snapshot *load(const struct config *config, struct err *err)
 {
     struct clock clock = clock_system();
@@ -21,7 +23,7 @@ static struct store_snapshot *load(const struct config *config, struct err *err)
             .path = config->host.state + strlen("sqlite:"), .group = config->host.group, .read_only = true},
         err);
     if (store)
-        snapshot = store_load_now(store, reactor, err);
+        snapshot = store_load_now(store, reactor, &(struct store_query){.what = STORE_ALL}, err);
     store_free(store);
     reactor_free(reactor);
     return snapshot;
@@ -43,17 +45,45 @@ static const struct store_shard *find_shard(const struct store_snapshot *snapsho
     return NULL;
 }
 
-/* Age of the last settled record as of now; 0 when the reader has seen the end of the shard since, -1 when
- * nothing is known. */
-static int64_t lag_ms(const struct store_checkpoint *checkpoint, const struct store_shard *shard,
-                      int64_t now_ms)
+static const struct store_subscription *find_subscription(const struct store_snapshot *snapshot,
+                                                          const struct store_checkpoint *checkpoint)
 {
-    int64_t time_ms = checkpoint->position.record_time_ms;
+    for (size_t i = 0; i < snapshot->subscription_count; i++) {
+        const struct store_subscription *row = &snapshot->subscriptions[i];
+        if (strcmp(row->shard, checkpoint->shard) == 0 && strcmp(row->handler, checkpoint->handler) == 0 &&
+            strcmp(row->stream_arn, checkpoint->stream_arn) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* A checkpoint with what else is known about it. */
+struct row {
+    const struct store_checkpoint *checkpoint;
+    const struct store_subscription *subscription; /* or NULL */
+    int64_t lag_ms;     /* iterator age: of the oldest record that is not settled; -1: not known */
+    int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */
+};
+
+static struct row row_of(const struct store_snapshot *snapshot, const struct store_checkpoint *checkpoint,
+                         int64_t now_ms)
+{
+    const struct store_shard *shard = find_shard(snapshot, checkpoint);
+    struct row row = {checkpoint, find_subscription(snapshot, checkpoint), -1, -1};
+    int64_t oldest_ms = row.subscription ? row.subscription->oldest_ms : 0;
+    int64_t settled_ms = checkpoint->position.record_time_ms;
     if (checkpoint->position.kind == POSITION_FINISHED)
-        return 0;
-    if (shard && shard->caught_up_ms && shard->caught_up_ms > time_ms + 1000)
-        return 0;
-    return time_ms ? now_ms - time_ms : -1;
+        row.lag_ms = 0;
+    else if (oldest_ms)
+        row.lag_ms = now_ms > oldest_ms ? now_ms - oldest_ms : 0;
+    else if (shard && shard->caught_up_ms && shard->caught_up_ms > settled_ms + 1000 &&
+             !(row.subscription && row.subscription->catching_up))
+        row.lag_ms = 0; /* the reader has seen the end of the shard since */
+    else if (settled_ms)
+        row.lag_ms = now_ms - settled_ms;
+    if (row.lag_ms > 0)
+        row.trimmed_ms = row.lag_ms < RETENTION_MS ? RETENTION_MS - row.lag_ms : 0;
+    return row;
 }
 
 /* ---- JSON ---- */
@@ -69,6 +99,84 @@ static void add_number(struct buf *out, const char *name, int64_t number)
     buf_printf(out, "%s\"%s\":%lld", out->data[out->size - 1] == '{' ? "" : ",", name, (long long)number);
 }
 
+static const char *version_of(const struct store_snapshot *snapshot, const char *handler)
+{
+    for (size_t i = 0; i < snapshot->handler_count; i++)
+        if (strcmp(snapshot->handlers[i].handler, handler) == 0)
+            return snapshot->handlers[i].version;
+    return "";
+}
+
+static int64_t dead_of(const struct store_snapshot *snapshot, const struct store_checkpoint *checkpoint)
+{
+    for (size_t i = 0; i < snapshot->dead_count; i++)
+        if (strcmp(snapshot->dead[i].handler, checkpoint->handler) == 0 &&
+            strcmp(snapshot->dead[i].shard, checkpoint->shard) == 0 &&
+            strcmp(snapshot->dead[i].stream_arn, checkpoint->stream_arn) == 0)
+            return snapshot->dead[i].count;
+    return 0;
+}
+
+static void write_checkpoint(struct buf *out, const struct store_snapshot *snapshot, const struct row *row)
+{
+    const struct store_checkpoint *checkpoint = row->checkpoint;
+    const struct store_subscription *now = row->subscription;
+    buf_add_char(out, '{');
+    add_member(out, "handler", checkpoint->handler);
+    add_member(out, "stream_arn", checkpoint->stream_arn);
+    add_member(out, "shard", checkpoint->shard);
+    add_member(out, "position", kind_name(&checkpoint->position));
+    add_member(out, "sequence", checkpoint->position.sequence);
+    add_number(out, "record_time", checkpoint->position.record_time_ms / 1000);
+    if (row->lag_ms >= 0)
+        add_number(out, "lag_ms", row->lag_ms);
+    if (row->trimmed_ms >= 0)
+        add_number(out, "trimmed_in_ms", row->trimmed_ms);
+    add_number(out, "in_flight", now ? now->in_flight : 0);
+    add_number(out, "retrying", now ? now->retrying : 0);
+    add_number(out, "waiting", now ? now->waiting : 0);
+    buf_printf(out, ",\"catching_up\":%s", now && now->catching_up ? "true" : "false");
+    add_number(out, "dead", dead_of(snapshot, checkpoint));
+    add_member(out, "version", version_of(snapshot, checkpoint->handler));
+    buf_add_char(out, '}');
+}
+
+static void write_shard(struct buf *out, const struct store_shard *row)
+{
+    buf_add_char(out, '{');
+    add_member(out, "stream_arn", row->stream_arn);
+    add_member(out, "shard", row->shard);
+    add_number(out, "get_records_calls", row->get_records_calls);
+    add_number(out, "records", row->records);
+    add_number(out, "read_ms", row->read_ms);
+    add_number(out, "caught_up_ms", row->caught_up_ms);
+    buf_add_char(out, '}');
+}
+
+static void write_event(struct buf *out, const struct store_event *row)
+{
+    buf_add_char(out, '{');
+    add_member(out, "kind", row->kind);
+    add_member(out, "handler", row->handler);
+    add_member(out, "stream_arn", row->stream_arn);
+    add_member(out, "shard", row->shard);
+    add_member(out, "from_sequence", row->from_sequence);
+    add_member(out, "to_sequence", row->to_sequence);
+    add_member(out, "text", row->text);
+    add_number(out, "time_ms", row->time_ms);
+    buf_add_char(out, '}');
+}
+
+/* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
+static int64_t sum_dead(const struct store_snapshot *snapshot, size_t *i)
+{
+    const struct store_dead_count *dead = snapshot->dead;
+    int64_t sum = dead[*i].count;
+    while (*i + 1 < snapshot->dead_count && strcmp(dead[*i + 1].handler, dead[*i].handler) == 0)
+        sum += dead[++*i].count;
+    return sum;
+}
+
 static void print_json(const struct store_snapshot *snapshot, const struct config *config, int64_t now_ms)
 {
     struct buf out = BUF_INIT;
@@ -77,31 +185,14 @@ static void print_json(const struct store_snapshot *snapshot, const struct confi
     add_member(&out, "state", config->host.state);
     buf_add_literal(&out, ",\"checkpoints\":[");
     for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        const struct store_checkpoint *row = &snapshot->checkpoints[i];
-        const struct store_shard *shard = find_shard(snapshot, row);
-        int64_t lag = lag_ms(row, shard, now_ms);
-        buf_add_text(&out, i ? ",{" : "{");
-        add_member(&out, "handler", row->handler);
-        add_member(&out, "stream_arn", row->stream_arn);
-        add_member(&out, "shard", row->shard);
-        add_member(&out, "position", kind_name(&row->position));
-        add_member(&out, "sequence", row->position.sequence);
-        add_number(&out, "record_time", row->position.record_time_ms / 1000);
-        if (lag >= 0)
-            add_number(&out, "lag_ms", lag);
-        buf_add_char(&out, '}');
+        struct row row = row_of(snapshot, &snapshot->checkpoints[i], now_ms);
+        buf_add_text(&out, i ? "," : "");
+        write_checkpoint(&out, snapshot, &row);
     }
     buf_add_literal(&out, "],\"shards\":[");
     for (size_t i = 0; i < snapshot->shard_count; i++) {
-        const struct store_shard *row = &snapshot->shards[i];
-        buf_add_text(&out, i ? ",{" : "{");
-        add_member(&out, "stream_arn", row->stream_arn);
-        add_member(&out, "shard", row->shard);
-        add_number(&out, "get_records_calls", row->get_records_calls);
-        add_number(&out, "records", row->records);
-        add_number(&out, "read_ms", row->read_ms);
-        add_number(&out, "caught_up_ms", row->caught_up_ms);
-        buf_add_char(&out, '}');
+        buf_add_text(&out, i ? "," : "");
+        write_shard(&out, &snapshot->shards[i]);
     }
     buf_add_literal(&out, "],\"handlers\":[");
     for (size_t i = 0; i < snapshot->handler_count; i++) {
@@ -112,21 +203,14 @@ static void print_json(const struct store_snapshot *snapshot, const struct confi
         buf_add_char(&out, '}');
     }
     buf_add_literal(&out, "],\"dead_letters\":{");
-    for (size_t i = 0; i < snapshot->dead_count; i++)
-        add_number(&out, snapshot->dead[i].handler, snapshot->dead[i].count);
+    for (size_t i = 0; i < snapshot->dead_count; i++) {
+        const char *handler = snapshot->dead[i].handler;
+        add_number(&out, handler, sum_dead(snapshot, &i));
+    }
     buf_add_literal(&out, "},\"events\":[");
     for (size_t i = 0; i < snapshot->event_count; i++) {
-        const struct store_event *row = &snapshot->events[i];
-        buf_add_text(&out, i ? ",{" : "{");
-        add_member(&out, "kind", row->kind);
-        add_member(&out, "handler", row->handler);
-        add_member(&out, "stream_arn", row->stream_arn);
-        add_member(&out, "shard", row->shard);
-        add_member(&out, "from_sequence", row->from_sequence);
-        add_member(&out, "to_sequence", row->to_sequence);
-        add_member(&out, "text", row->text);
-        add_number(&out, "time_ms", row->time_ms);
-        buf_add_char(&out, '}');
+        buf_add_text(&out, i ? "," : "");
+        write_event(&out, &snapshot->events[i]);
     }
     buf_add_literal(&out, "]}");
     puts(out.data);
@@ -135,35 +219,74 @@ static void print_json(const struct store_snapshot *snapshot, const struct confi
 
 /* ---- for people ---- */
 
-static void lag_text(int64_t lag, char *text, size_t size)
+static void time_text(int64_t ms, char *text, size_t size)
 {
-    if (lag < 0)
+    if (ms < 0)
         snprintf(text, size, "-");
-    else if (lag < 1000)
+    else if (ms < 1000)
         snprintf(text, size, "0s");
-    else if (lag < 120 * 1000)
-        snprintf(text, size, "%llds", (long long)lag / 1000);
-    else if (lag < 120 * 60 * 1000)
-        snprintf(text, size, "%lldm", (long long)lag / 60000);
+    else if (ms < 120 * 1000)
+        snprintf(text, size, "%llds", (long long)ms / 1000);
+    else if (ms < 120 * 60 * 1000)
+        snprintf(text, size, "%lldm", (long long)ms / 60000);
     else
-        snprintf(text, size, "%lldh", (long long)lag / 3600000);
+        snprintf(text, size, "%lldh", (long long)ms / 3600000);
+}
+
+struct colours {
+    const char *bold, *red, *yellow, *plain;
+};
+
+static struct colours colours_of(FILE *out)
+{
+    return isatty(fileno(out)) ? (struct colours){"\033[1m", "\033[31m", "\033[33m", "\033[0m"}
+                               : (struct colours){"", "", "", ""};
+}
+
+static void print_checkpoint(const struct store_snapshot *snapshot, const struct row *row,
+                             const struct colours *colours)
+{
+    const struct store_checkpoint *checkpoint = row->checkpoint;
+    const struct store_subscription *now = row->subscription;
+    char lag[32], trimmed[32];
+    int64_t dead = dead_of(snapshot, checkpoint);
+    const char *colour = dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4) ? colours->red
+                         : now && (now->retrying || now->catching_up) ? colours->yellow
+                                                                      : "";
+    time_text(row->lag_ms, lag, sizeof lag);
+    time_text(row->trimmed_ms, trimmed, sizeof trimmed);
+    printf("%s%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s%s\n", colour, checkpoint->handler,
+           checkpoint->shard,
+           checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
+                                                       : kind_name(&checkpoint->position),
+           lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
+           now ? (long long)now->waiting : 0, (long long)dead, now && now->catching_up ? "  catching up" : "",
+           *colour ? colours->plain : "");
+}
+
+static void print_events(const struct store_snapshot *snapshot, const struct colours *colours)
+{
+    for (size_t i = 0; i < snapshot->event_count; i++) {
+        const struct store_event *row = &snapshot->events[i];
+        char time[CLOCK_ISO_SIZE];
+        clock_iso8601(row->time_ms, time);
+        printf("%s%s %s: handler %s, shard %s: %s (after %s, before %s)%s\n", colours->red, time, row->kind,
+               row->handler, row->shard, row->text, *row->from_sequence ? row->from_sequence : "-",
+               *row->to_sequence ? row->to_sequence : "-", colours->plain);
+    }
 }
 
 static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
 {
-    const char *bold = isatty(STDOUT_FILENO) ? "\033[1m" : "", *red = *bold ? "\033[31m" : "";
-    const char *plain = *bold ? "\033[0m" : "";
-    char lag[32];
+    struct colours colours = colours_of(stdout);
     if (!snapshot->checkpoint_count)
         puts("no checkpoint yet");
     else
-        printf("%s%-24s %-44s %-40s %6s%s\n", bold, "HANDLER", "SHARD", "CHECKPOINT", "LAG", plain);
+        printf("%s%-24s %-44s %-40s %6s %6s %6s %6s %7s %5s%s\n", colours.bold, "HANDLER", "SHARD",
+               "CHECKPOINT", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours.plain);
     for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        const struct store_checkpoint *row = &snapshot->checkpoints[i];
-        lag_text(lag_ms(row, find_shard(snapshot, row), now_ms), lag, sizeof lag);
-        printf("%-24s %-44s %-40s %6s\n", row->handler, row->shard,
-               row->position.kind == POSITION_AFTER ? row->position.sequence : kind_name(&row->position),
-               lag);
+        struct row row = row_of(snapshot, &snapshot->checkpoints[i], now_ms);
+        print_checkpoint(snapshot, &row, &colours);
     }
     for (size_t i = 0; i < snapshot->shard_count; i++)
         printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
@@ -175,17 +298,13 @@ static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
         printf("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
                snapshot->handlers[i].version, time);
     }
-    for (size_t i = 0; i < snapshot->dead_count; i++)
-        printf("%s%s: %lld dead letter%s%s\n", red, snapshot->dead[i].handler,
-               (long long)snapshot->dead[i].count, snapshot->dead[i].count == 1 ? "" : "s", plain);
-    for (size_t i = 0; i < snapshot->event_count; i++) {
-        const struct store_event *row = &snapshot->events[i];
-        char time[CLOCK_ISO_SIZE];
-        clock_iso8601(row->time_ms, time);
-        printf("%s%s %s: handler %s, shard %s: %s (after %s, before %s)%s\n", red, time, row->kind,
-               row->handler, row->shard, row->text, *row->from_sequence ? row->from_sequence : "-",
-               *row->to_sequence ? row->to_sequence : "-", plain);
+    for (size_t i = 0; i < snapshot->dead_count; i++) {
+        const char *handler = snapshot->dead[i].handler;
+        int64_t count = sum_dead(snapshot, &i);
+        printf("%s%s: %lld dead letter%s (tidemill dead list)%s\n", colours.red, handler, (long long)count,
+               count == 1 ? "" : "s", colours.plain);
     }
+    print_events(snapshot, &colours);
 }
 
 static int run(int argc, char **argv)
@@ -218,7 +337,14 @@ const struct command cmd_status = {
     .name = "status",
     .arguments = "[-c FILE] [--json]",
     .summary = "checkpoints, lag and dead letters, per handler and shard",
-    .help = "Shows what the state store knows: works beside a running host, and without one.\n"
-            "LAG is the age of the last settled record while there is more to read.\n",
+    .help =
+        "Shows what the state store knows: works beside a running host, and without one.\n"
+        "  LAG      age of the oldest record that is not settled (the iterator age); 0s when there is none\n"
+        "  LEFT     time until the service trims that record\n"
+        "  FLIGHT   records that the handler works on now\n"
+        "  RETRY    records that wait for another attempt\n"
+        "  WAITING  records that were read and wait for their turn\n"
+        "  DEAD     dead letters: see tidemill help dead\n"
+        "A handler that is catching up reads by itself until it has met the others.\n",
     .run = run,
 };

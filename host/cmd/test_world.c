@@ -355,18 +355,18 @@ static void unmake(struct test_world *t)
 
 /* ---- running it ---- */
 
-static void end(struct test_world *t, enum script_result result, struct script_error *error)
+static void end(struct test_world *t, enum script_result result, struct script_outcome *outcome)
 {
     t->ended = true;
     if (result == SCRIPT_RAISED) {
-        fail(t, error->text);
-        script_error_fini(error);
+        fail(t, outcome->error.text);
     }
+    script_outcome_fini(outcome);
 }
 
-static void on_done(void *user, enum script_result result, struct script_error *error)
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
 {
-    end(user, result, error);
+    end(user, result, outcome);
 }
 
 static bool never(void *user)
@@ -441,10 +441,10 @@ static void advance(struct test_world *t)
 static void run(struct test_world *t, size_t index)
 {
     struct invocation *invocation = NULL;
-    struct script_error error = {0};
-    enum script_result result = testing_run(t->script, index, on_done, t, &invocation, &error);
+    struct script_outcome outcome = {0};
+    enum script_result result = testing_run(t->script, index, on_done, t, &invocation, &outcome);
     if (result != SCRIPT_WAITING)
-        end(t, result, &error);
+        end(t, result, &outcome);
     while (!t->ended && !overdue(t)) {
         if (t->settling)
             settle(t);

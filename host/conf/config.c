@@ -145,6 +145,7 @@ void handler_settings_init(struct handler_settings *settings)
     *settings = (struct handler_settings){
         .ordering = ORDERING_ITEM,
         .concurrency = 64,
+        .batch_size = 100,
         .retries = 10,
         .backoff_ms = {200, 60 * SECOND_MS},
         .max_age_ms = DAY_MS,

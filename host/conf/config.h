@@ -59,7 +59,10 @@ struct handler_settings {
     char *stream;
     int ordering; /* enum ordering */
     int64_t concurrency;
-    int64_t retries; /* -1: until the record leaves the stream */
+    int64_t batch_size;         /* records for one on_batch or on_window, at most */
+    int64_t batch_window_ms;    /* how long a batch may wait to fill */
+    int64_t tumbling_window_ms; /* 0: none */
+    int64_t retries;            /* -1: until the record leaves the stream */
     int64_t backoff_ms[2];
     int64_t max_age_ms; /* -1: none */
     char *on_failure;

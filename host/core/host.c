@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "core/orders.h"
 #include "core/reloader.h"
 #include "core/streams.h"
 #include "net/transport_curl.h"
@@ -29,6 +30,7 @@ struct host {
     } * started;
     size_t started_count, started_capacity;
     struct reloader *reloader;
+    struct orders *orders;
     struct timer limit; /* on stopping */
     size_t workers_stopped;
     bool stopping, abandoned;
@@ -57,10 +59,17 @@ static void on_closed(void *user, const char *stream_arn, const char *shard)
     streams_closed(host->streams, stream_arn, shard);
 }
 
-static void on_finished(void *user, const char *stream_arn, const char *shard, const char *handler)
+static void on_finished(void *user, const char *stream_arn, const char *shard, const char *handler,
+                        const char *progress)
 {
     struct host *host = user;
-    streams_finished(host->streams, stream_arn, shard, handler);
+    streams_finished(host->streams, stream_arn, shard, handler, progress);
+}
+
+static void on_redriven(void *user, int64_t letter)
+{
+    struct host *host = user;
+    orders_redriven(host->orders, letter);
 }
 
 static void on_missing(void *user, const char *stream_arn, const char *shard)
@@ -112,6 +121,7 @@ static bool make_workers(struct host *host, struct err *err)
         .finished = on_finished,
         .missing = on_missing,
         .left = on_left,
+        .redriven = on_redriven,
         .stopped = on_stopped,
         .user = host,
     };
@@ -197,7 +207,8 @@ static void make_reloader(struct host *host)
 
 static bool load_snapshot(struct host *host, struct err *err)
 {
-    host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), err);
+    host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
+                                    &(struct store_query){0}, err);
     return host->snapshot != NULL;
 }
 
@@ -224,6 +235,8 @@ struct host *host_new(const struct host_options *options, struct err *err)
     timer_init(&host->limit, on_limit, host);
     make_streams(host);
     make_reloader(host);
+    host->orders = orders_new(worker_reactor(host->workers[0]), worker_store(host->workers[0]), host->streams,
+                              host->reloader, host->options.log);
     return host;
 }
 
@@ -233,6 +246,7 @@ void host_free(struct host *host)
         return;
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
+    orders_free(host->orders);
     streams_free(host->streams);
     reloader_free(host->reloader);
     for (size_t i = 0; i < host->worker_count; i++)
@@ -309,6 +323,7 @@ void host_stop(struct host *host)
     }
     host->stopping = true;
     reloader_stop(host->reloader);
+    orders_stop(host->orders);
     log_info(host->options.log, NULL, "stopping");
     timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
     for (size_t i = 0; i < host->worker_count; i++)

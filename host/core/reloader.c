@@ -22,7 +22,8 @@
 
 struct handler {
     char *name, *path, *stream;
-    size_t leaving; /* workers that have not let go of it yet; 0: it runs */
+    size_t leaving;            /* workers that have not let go of it yet; 0: it runs */
+    struct store_batch *batch; /* to be written when they have; or NULL */
 };
 
 struct reloader {
@@ -96,6 +97,7 @@ static void handler_free(struct handler *handler)
     free(handler->name);
     free(handler->path);
     free(handler->stream);
+    store_batch_free(handler->batch);
     free(handler);
 }
 
@@ -156,7 +158,7 @@ static void start_handler(struct reloader *reloader, const char *path, const str
     joining->name = mem_string(handler->name);
     joining->stream = mem_string(handler->stream);
     list_append(&reloader->joining, &joining->link);
-    store_load(reloader->options.store, on_snapshot, reloader);
+    store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, reloader);
 }
 
 static void stop_handler(struct reloader *reloader, struct handler *handler)
@@ -340,8 +342,27 @@ void reloader_left(struct reloader *reloader, const char *handler_name)
         return;
     log_info(reloader->options.log, NULL, "handler %s has stopped", handler_name);
     map_remove(&reloader->handlers, handler_name);
+    if (handler->batch)
+        store_commit(reloader->options.store, handler->batch, NULL, NULL);
+    handler->batch = NULL;
     handler_free(handler);
     look_now(reloader); /* it may be back, or on another stream */
+}
+
+bool reloader_restart(struct reloader *reloader, const char *handler_name, struct store_batch *batch)
+{
+    struct handler *handler = map_get(&reloader->handlers, handler_name);
+    if (handler && (handler->leaving || reloader->stopped)) {
+        store_batch_free(batch);
+        return false;
+    }
+    if (!handler) {
+        store_commit(reloader->options.store, batch, NULL, NULL);
+        return true;
+    }
+    handler->batch = batch;
+    stop_handler(reloader, handler);
+    return true;
 }
 
 /* ---- another configuration ---- */

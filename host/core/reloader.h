@@ -35,6 +35,10 @@ bool reloader_accepts(struct reloader *reloader, const struct config *config, st
 /* Take it over: only [stream] and [handler] sections may differ. Looks at the scripts as well. */
 void reloader_set_config(struct reloader *reloader, const struct config *config);
 
+/* Stop the handler, write the batch (which is taken) once it has, and start it again from what is kept then.
+ * False when it is just being stopped. One that does not run has its batch written at once. */
+bool reloader_restart(struct reloader *reloader, const char *handler, struct store_batch *batch);
+
 /* Do nothing any more: the host stops. */
 void reloader_stop(struct reloader *reloader);
 

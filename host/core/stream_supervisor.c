@@ -6,10 +6,17 @@
 
 #include "base/mem.h"
 #include "core/generation.h"
+#include "dispatch/subscription.h"
 
 #define FIND_RETRY_MS_MIN 500
 #define FIND_RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000
+
+/* Where a handler stands in a shard. */
+struct known {
+    struct position position;
+    char progress[];
+};
 
 /* One handler on this stream. */
 struct follower {
@@ -24,7 +31,8 @@ struct follower {
     } phase;
     bool removed; /* to be freed when its beginning is durable */
     struct progress progress;
-    struct map positions;   /* shard -> struct position, owned: where to begin */
+    bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
+    struct map positions;   /* shard -> struct known, owned: where to begin */
     struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
     struct map active;      /* shards given to a worker */
     int64_t listing_needed; /* the listing that must have ended before the generation can be over */
@@ -148,11 +156,22 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
 
 /* ---- assigning ---- */
 
-static void assign(struct follower *follower, const char *shard)
+static void set_position(struct follower *follower, const char *shard, const struct position *position,
+                         const char *progress)
+{
+    size_t size = strlen(progress) + 1;
+    struct known *known = mem_alloc(sizeof *known + size);
+    known->position = *position;
+    memcpy(known->progress, progress, size);
+    free(map_remove(&follower->positions, shard));
+    map_set(&follower->positions, shard, known);
+}
+
+static void give(struct follower *follower, const char *shard)
 {
     struct stream_supervisor *supervisor = follower->supervisor;
     struct generation *generation = follower->generation;
-    const struct position *known = map_get(&follower->positions, shard);
+    const struct known *known = map_get(&follower->positions, shard);
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
     struct worker *worker =
@@ -164,23 +183,77 @@ static void assign(struct follower *follower, const char *shard)
         .table = generation->table,
         .shard = shard,
         .handler = follower->handler,
-        .position = known ? *known : (struct position){.kind = POSITION_TRIM_HORIZON},
+        .position = known ? known->position : (struct position){.kind = POSITION_TRIM_HORIZON},
+        .progress = known ? known->progress : "",
         .cursor = cursor,
         .closed = closed,
     };
-    map_set(&follower->active, shard, follower);
     if (closed)
         map_set(&generation->told_closed, shard, generation);
     worker_assign(worker, &assignment);
     free(cursor);
 }
 
+struct inheritance {
+    struct stream_supervisor *supervisor;
+    struct generation *generation;
+    char *handler, *shard;
+};
+
+static void on_inherited(void *user, const struct err *err)
+{
+    struct inheritance *inheritance = user;
+    struct follower *follower;
+    list_each(follower, &inheritance->supervisor->followers, struct follower, link)
+        if (!err && !follower->removed && follower->generation == inheritance->generation &&
+            strcmp(follower->handler, inheritance->handler) == 0 &&
+            map_get(&follower->active, inheritance->shard))
+            give(follower, inheritance->shard);
+    free(inheritance->handler);
+    free(inheritance->shard);
+    free(inheritance);
+}
+
+/* The parent was finished with a window open, which goes on in this child: both rows change in one write,
+ * before the child is read. Of several children the first one is the heir. */
+static bool inherit(struct follower *follower, const char *shard, const char *parent)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct known *known = parent ? map_get(&follower->positions, parent) : NULL;
+    const struct position begin = {.kind = POSITION_TRIM_HORIZON};
+    const char *stream_arn = follower->generation->stream_arn;
+    struct buf progress = BUF_INIT;
+    if (!known || map_get(&follower->positions, shard) || !subscription_inherit(known->progress, &progress))
+        return false;
+    struct position finished = known->position;
+    struct store_batch *batch = store_batch_new();
+    store_put_checkpoint(batch,
+                         &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
+    store_put_checkpoint(
+        batch, &(struct store_checkpoint){follower->handler, stream_arn, shard, begin, progress.data});
+    set_position(follower, parent, &finished, "");
+    set_position(follower, shard, &begin, progress.data);
+    struct inheritance *inheritance = mem_alloc(sizeof *inheritance);
+    *inheritance = (struct inheritance){supervisor, follower->generation, mem_string(follower->handler),
+                                        mem_string(shard)};
+    store_commit(supervisor->options.store, batch, on_inherited, inheritance);
+    buf_fini(&progress);
+    return true;
+}
+
+static void assign(struct follower *follower, const struct shard_info *shard)
+{
+    map_set(&follower->active, shard->id, follower);
+    if (!inherit(follower, shard->id, shard->parent))
+        give(follower, shard->id);
+}
+
 static void assign_ready(struct follower *follower)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const char *shard = lineage_at(lineage, i)->id;
-        if (!map_get(&follower->active, shard) && lineage_ready(lineage, &follower->progress, shard))
+        const struct shard_info *shard = lineage_at(lineage, i);
+        if (!map_get(&follower->active, shard->id) && lineage_ready(lineage, &follower->progress, shard->id))
             assign(follower, shard);
     }
 }
@@ -227,12 +300,6 @@ static void commit_join(struct follower *follower, struct store_batch *batch)
     store_commit(follower->supervisor->options.store, batch, on_joined, follower);
 }
 
-static void set_position(struct follower *follower, const char *shard, const struct position *position)
-{
-    free(map_remove(&follower->positions, shard));
-    map_set(&follower->positions, shard, mem_copy(position, sizeof *position));
-}
-
 /* Closed shards are finished, open ones begin at `since_ms`; children that come later begin at their start.
  * All of it is durable before the first record is read, so that a restart before the first checkpoint does
  * not skip what was written meanwhile. */
@@ -246,9 +313,9 @@ static void commit_latest(struct follower *follower)
         struct position position = {.kind = open ? POSITION_LATEST : POSITION_FINISHED,
                                     .since_ms = follower->since_ms};
         struct store_checkpoint checkpoint = {follower->handler, follower->generation->stream_arn, shard,
-                                              position};
+                                              position, ""};
         store_put_checkpoint(batch, &checkpoint);
-        set_position(follower, shard, &position);
+        set_position(follower, shard, &position, "");
         if (!open)
             progress_finish(&follower->progress, shard);
     }
@@ -322,7 +389,7 @@ static void begin(struct follower *follower)
 {
     struct stream_supervisor *supervisor = follower->supervisor;
     struct discovery *discovery = follower->generation->discovery;
-    bool latest = supervisor->options.stream->start == START_LATEST;
+    bool latest = follower->latest || supervisor->options.stream->start == START_LATEST;
     if (latest && !follower->since_ms) {
         /* Wait for a listing that begins after this moment. */
         follower->since_ms = aws_client_earliest_now_ms(supervisor->options.client);
@@ -393,7 +460,7 @@ static void move_to(struct follower *follower, const char *stream_arn)
     clear_owned(&follower->positions);
     clear_owned(&follower->cursors);
     map_fini(&follower->active);
-    follower->told_disabled = false;
+    follower->told_disabled = follower->latest = false;
     follower->listing_needed = 0;
     follower->phase = FOLLOWER_JOINING; /* always at the oldest record: `start` applied once */
     follower->generation = open_generation(supervisor, stream_arn);
@@ -487,8 +554,9 @@ void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *
 }
 
 void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
-                                const char *shard, const char *handler)
+                                const char *shard, const char *handler, const char *progress)
 {
+    static const struct position finished = {.kind = POSITION_FINISHED};
     struct generation *generation = find_generation(supervisor, stream_arn);
     struct follower *follower;
     if (!generation)
@@ -498,6 +566,7 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
             continue;
         progress_finish(&follower->progress, shard);
         map_remove(&follower->active, shard);
+        set_position(follower, shard, &finished, progress);
         follower->listing_needed = discovery_begun(generation->discovery) + 1;
     }
     if (!lineage_knows(discovery_lineage(generation->discovery), shard) && !any_active(supervisor, shard))
@@ -524,6 +593,49 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
         discovery_now(generation->discovery);
 }
 
+/* ---- dead letters ---- */
+
+/* Where the items of a shard are now: the shard itself while the handler reads it, else its one child, and so
+ * on. */
+static const char *find_descendant(struct follower *follower, const char *shard)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    for (size_t steps = 0; shard && steps <= lineage_count(lineage); steps++) {
+        const char *child = NULL;
+        if (map_get(&follower->active, shard))
+            return shard;
+        for (size_t i = 0; i < lineage_count(lineage); i++) {
+            const struct shard_info *info = lineage_at(lineage, i);
+            if (info->parent && strcmp(info->parent, shard) == 0 &&
+                (!child || map_get(&follower->active, info->id)))
+                child = info->id;
+        }
+        shard = child;
+    }
+    return NULL;
+}
+
+bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struct store_dead_letter *letter)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        size_t at = 0;
+        if (strcmp(follower->handler, letter->handler) != 0 || follower->removed || !follower->generation ||
+            follower->phase != FOLLOWER_READY)
+            continue;
+        const char *shard = find_descendant(follower, letter->shard);
+        if (!shard) /* its line has ended: any will do */
+            map_next(&follower->active, &at, &shard);
+        struct worker *worker = shard ? map_get(&follower->generation->workers, shard) : NULL;
+        if (!worker)
+            return false;
+        worker_redrive(worker, follower->generation->stream_arn, shard, letter->handler, letter->id,
+                       letter->record);
+        return true;
+    }
+    return false;
+}
+
 /* ---- finding the stream ---- */
 
 /* What the store knows of the handler on its generation. */
@@ -535,7 +647,7 @@ static void take_snapshot(struct follower *follower)
         if (strcmp(row->handler, follower->handler) != 0 ||
             strcmp(row->stream_arn, follower->generation->stream_arn) != 0)
             continue;
-        set_position(follower, row->shard, &row->position);
+        set_position(follower, row->shard, &row->position, row->progress);
         if (row->position.kind == POSITION_FINISHED)
             progress_finish(&follower->progress, row->shard);
     }
@@ -563,6 +675,9 @@ static void place_followers(struct stream_supervisor *supervisor)
             if (strcmp(snapshot->follows[i].stream, identity) == 0 &&
                 strcmp(snapshot->follows[i].handler, follower->handler) == 0)
                 stream_arn = snapshot->follows[i].stream_arn;
+        follower->latest = stream_arn && strcmp(stream_arn, STORE_FOLLOW_LATEST) == 0;
+        if (follower->latest)
+            stream_arn = NULL;
         follower->phase = stream_arn ? FOLLOWER_READY : FOLLOWER_NEW;
         join(follower, open_generation(supervisor, stream_arn ? stream_arn : supervisor->latest_arn));
     }

@@ -45,11 +45,14 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
 /* Give it no further shard; what the workers do is the caller's business. Nothing when it is not here. */
 void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler);
 
+/* Send the record through its handler again, if that reads a shard now. False otherwise. */
+bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struct store_dead_letter *letter);
+
 /* Reports of workers; ignored when they are about another stream. */
 void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn,
                               const char *shard);
 void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
-                                const char *shard, const char *handler);
+                                const char *shard, const char *handler, const char *progress);
 void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
                                const char *shard);
 

@@ -142,11 +142,21 @@ void streams_closed(struct streams *streams, const char *stream_arn, const char 
         stream_supervisor_closed(stream->supervisor, stream_arn, shard);
 }
 
-void streams_finished(struct streams *streams, const char *stream_arn, const char *shard, const char *handler)
+bool streams_redrive(struct streams *streams, const struct store_dead_letter *letter)
 {
     struct stream *stream;
     list_each(stream, &streams->all, struct stream, link)
-        stream_supervisor_finished(stream->supervisor, stream_arn, shard, handler);
+        if (stream_supervisor_redrive(stream->supervisor, letter))
+            return true;
+    return false;
+}
+
+void streams_finished(struct streams *streams, const char *stream_arn, const char *shard, const char *handler,
+                      const char *progress)
+{
+    struct stream *stream;
+    list_each(stream, &streams->all, struct stream, link)
+        stream_supervisor_finished(stream->supervisor, stream_arn, shard, handler, progress);
 }
 
 void streams_missing(struct streams *streams, const char *stream_arn, const char *shard)

@@ -35,8 +35,16 @@ struct worker {
 
 struct report {
     struct worker *worker;
-    enum { REPORT_CLOSED, REPORT_FINISHED, REPORT_MISSING, REPORT_LEFT, REPORT_STOPPED } kind;
-    char *stream_arn, *shard, *handler;
+    enum {
+        REPORT_CLOSED,
+        REPORT_FINISHED,
+        REPORT_MISSING,
+        REPORT_LEFT,
+        REPORT_REDRIVEN,
+        REPORT_STOPPED
+    } kind;
+    char *stream_arn, *shard, *handler, *progress;
+    int64_t letter;
 };
 
 static void deliver_report(void *user)
@@ -48,13 +56,17 @@ static void deliver_report(void *user)
         reports->closed(reports->user, report->stream_arn, report->shard);
         break;
     case REPORT_FINISHED:
-        reports->finished(reports->user, report->stream_arn, report->shard, report->handler);
+        reports->finished(reports->user, report->stream_arn, report->shard, report->handler,
+                          report->progress);
         break;
     case REPORT_MISSING:
         reports->missing(reports->user, report->stream_arn, report->shard);
         break;
     case REPORT_LEFT:
         reports->left(reports->user, report->handler);
+        break;
+    case REPORT_REDRIVEN:
+        reports->redriven(reports->user, report->letter);
         break;
     case REPORT_STOPPED:
         reports->stopped(reports->user, report->worker);
@@ -63,10 +75,12 @@ static void deliver_report(void *user)
     free(report->stream_arn);
     free(report->shard);
     free(report->handler);
+    free(report->progress);
     free(report);
 }
 
-static void send_report(struct worker *worker, int kind, const struct shard *shard, const char *handler)
+static struct report *report_new(struct worker *worker, int kind, const struct shard *shard,
+                                 const char *handler)
 {
     struct report *report = mem_zero(sizeof *report);
     report->worker = worker;
@@ -74,7 +88,17 @@ static void send_report(struct worker *worker, int kind, const struct shard *sha
     report->stream_arn = mem_string(shard ? shard_stream_arn(shard) : NULL);
     report->shard = mem_string(shard ? shard_id(shard) : NULL);
     report->handler = mem_string(handler);
-    reactor_post(worker->reports.reactor, deliver_report, report);
+    return report;
+}
+
+static void post_report(struct report *report)
+{
+    reactor_post(report->worker->reports.reactor, deliver_report, report);
+}
+
+static void send_report(struct worker *worker, int kind, const struct shard *shard, const char *handler)
+{
+    post_report(report_new(worker, kind, shard, handler));
 }
 
 static void on_closed(void *user, struct shard *shard)
@@ -82,9 +106,18 @@ static void on_closed(void *user, struct shard *shard)
     send_report(user, REPORT_CLOSED, shard, NULL);
 }
 
-static void on_finished(void *user, struct shard *shard, const char *handler)
+static void on_finished(void *user, struct shard *shard, const char *handler, const char *progress)
 {
-    send_report(user, REPORT_FINISHED, shard, handler);
+    struct report *report = report_new(user, REPORT_FINISHED, shard, handler);
+    report->progress = mem_string(progress);
+    post_report(report);
+}
+
+static void on_redriven(void *user, struct shard *shard, int64_t letter)
+{
+    struct report *report = report_new(user, REPORT_REDRIVEN, shard, NULL);
+    report->letter = letter;
+    post_report(report);
 }
 
 static void on_missing(void *user, struct shard *shard)
@@ -225,6 +258,8 @@ void worker_abandon(struct worker *worker)
 struct order {
     struct worker *worker;
     struct assignment assignment; /* owned texts */
+    int64_t letter;               /* of a redrive */
+    char *record;                 /* likewise */
 };
 
 static struct order *order_new(struct worker *worker, const struct assignment *assignment)
@@ -238,6 +273,7 @@ static struct order *order_new(struct worker *worker, const struct assignment *a
     order->assignment.shard = mem_string(assignment->shard);
     order->assignment.handler = mem_string(assignment->handler);
     order->assignment.cursor = mem_string(assignment->cursor);
+    order->assignment.progress = mem_string(assignment->progress ? assignment->progress : "");
     return order;
 }
 
@@ -248,6 +284,8 @@ static void order_free(struct order *order)
     free((char *)order->assignment.shard);
     free((char *)order->assignment.handler);
     free((char *)order->assignment.cursor);
+    free((char *)order->assignment.progress);
+    free(order->record);
     config_release(order->assignment.config);
     free(order);
 }
@@ -271,6 +309,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
                                                .finished = on_finished,
                                                .missing = on_missing,
                                                .left = on_left,
+                                               .redriven = on_redriven,
                                                .stopped = on_stopped};
     struct shard *shard = shard_new(
         &(struct shard_options){
@@ -312,7 +351,9 @@ static void do_assign(void *user)
     struct script *script = map_get(&worker->scripts, assignment->handler);
     if (worker->phase == RUNNING && script) {
         struct shard *shard = take_shard(order);
-        shard_subscribe(shard, script, &assignment->position, assignment->cursor);
+        shard_subscribe(
+            shard, script,
+            &(struct shard_start){assignment->position, assignment->progress, assignment->cursor});
         if (assignment->closed)
             shard_closed(shard);
     }
@@ -334,6 +375,20 @@ static void do_vanished(void *user)
     struct shard *shard = find_shard(order);
     if (shard && order->worker->phase == RUNNING)
         shard_vanished(shard);
+    order_free(order);
+}
+
+static void do_redrive(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    struct shard *shard = find_shard(order);
+    if (worker->phase != RUNNING || !shard ||
+        !shard_redrive(shard, order->assignment.handler, order->letter, order->record)) {
+        struct report *report = report_new(worker, REPORT_REDRIVEN, NULL, NULL);
+        report->letter = order->letter;
+        post_report(report);
+    }
     order_free(order);
 }
 
@@ -434,6 +489,16 @@ void worker_remove_handler(struct worker *worker, const char *handler)
 void worker_assign(struct worker *worker, const struct assignment *assignment)
 {
     reactor_post(worker->reactor, do_assign, order_new(worker, assignment));
+}
+
+void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, const char *record)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard, .handler = handler};
+    struct order *order = order_new(worker, &assignment);
+    order->letter = letter;
+    order->record = mem_string(record);
+    reactor_post(worker->reactor, do_redrive, order);
 }
 
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard)

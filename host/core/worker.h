@@ -20,9 +20,13 @@ struct worker;
 struct worker_reports {
     struct reactor *reactor; /* where the functions are called */
     void (*closed)(void *user, const char *stream_arn, const char *shard);
-    void (*finished)(void *user, const char *stream_arn, const char *shard, const char *handler);
+    /* `progress`: what was kept with the last checkpoint */
+    void (*finished)(void *user, const char *stream_arn, const char *shard, const char *handler,
+                     const char *progress);
     void (*missing)(void *user, const char *stream_arn, const char *shard);
     void (*left)(void *user, const char *handler); /* after worker_remove_handler, from each worker */
+    /* After worker_redrive: the letter is settled, or could not be; it is not worked on any more. */
+    void (*redriven)(void *user, int64_t letter);
     void (*stopped)(void *user, struct worker *worker);
     void *user;
 };
@@ -80,13 +84,18 @@ struct assignment {
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *table, *shard, *handler;
     struct position position;
-    const char *cursor; /* at hand for the position, or NULL */
-    bool closed;        /* the shard will get no more records */
+    const char *progress; /* what was kept with the position, or "" */
+    const char *cursor;   /* at hand for the position, or NULL */
+    bool closed;          /* the shard will get no more records */
 };
 
 void worker_assign(struct worker *worker, const struct assignment *assignment);
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);
+
+/* Give the handler on that shard a record out of the dead letters. */
+void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, const char *record);
 
 /* Scripts that are loaded from now on belong to this configuration, which says the same of [host] and [aws]
  * as the one before. */

@@ -10,6 +10,7 @@ struct lane {
     struct list ready; /* in lanes.ready, or empty */
     struct lane *next_pooled;
     uint64_t item;
+    size_t count;
     struct lane_entry *head, **end;
 };
 
@@ -60,6 +61,7 @@ static struct lane *lane_new(struct lanes *lanes, uint64_t item)
         lane = mem_alloc(sizeof *lane);
     list_init(&lane->ready);
     lane->item = item;
+    lane->count = 0;
     lane->head = NULL;
     lane->end = &lane->head;
     return lane;
@@ -93,29 +95,83 @@ void lanes_add(struct lanes *lanes, struct lane_entry *entry, uint64_t item)
         lanes->count++;
         list_append(&lanes->ready, &lane->ready);
     }
-    entry->next = NULL;
-    entry->lane = lane;
+    *entry = (struct lane_entry){.lane = lane};
     *lane->end = entry;
     lane->end = &entry->next;
+    lanes->over += ++lane->count == lanes->count_max;
+}
+
+struct lane_entry *lanes_peek(const struct lanes *lanes)
+{
+    return list_empty(&lanes->ready) ? NULL : list_entry(lanes->ready.next, struct lane, ready)->head;
 }
 
 struct lane_entry *lanes_next(struct lanes *lanes)
 {
-    if (list_empty(&lanes->ready))
+    struct lane_entry *entry = lanes_peek(lanes);
+    if (!entry)
         return NULL;
-    struct lane *lane = list_entry(lanes->ready.next, struct lane, ready);
-    list_remove(&lane->ready);
-    return lane->head;
+    list_remove(&entry->lane->ready);
+    entry->taken = true;
+    return entry;
+}
+
+struct lane_entry *lanes_next_behind(struct lane_entry *entry)
+{
+    assert(entry->taken);
+    if (!entry->next)
+        return NULL;
+    assert(!entry->next->taken);
+    entry->next->taken = true;
+    return entry->next;
+}
+
+bool lanes_is_head(const struct lane_entry *entry)
+{
+    return entry->lane->head == entry;
+}
+
+static void leave(struct lanes *lanes, struct lane *lane, struct lane_entry *entry)
+{
+    lanes->over -= lane->count-- == lanes->count_max;
+    entry->lane = NULL;
 }
 
 void lanes_done(struct lanes *lanes, struct lane_entry *entry)
 {
     struct lane *lane = entry->lane;
-    assert(lane->head == entry && list_empty(&lane->ready));
+    assert(lane->head == entry && entry->taken && list_empty(&lane->ready));
     lane->head = entry->next;
-    entry->lane = NULL;
-    if (lane->head)
-        list_append(&lanes->ready, &lane->ready);
-    else
+    leave(lanes, lane, entry);
+    if (!lane->head)
         remove_lane(lanes, lane);
+    else if (!lane->head->taken)
+        list_append(&lanes->ready, &lane->ready);
+}
+
+void lanes_put_back(struct lanes *lanes, struct lane_entry *entry)
+{
+    assert(entry->taken);
+    entry->taken = false;
+    if (lanes_is_head(entry))
+        list_append(&lanes->ready, &entry->lane->ready);
+}
+
+void lanes_cut(struct lanes *lanes, struct lane_entry *entry)
+{
+    struct lane *lane = entry->lane;
+    struct lane_entry **at = &lane->head;
+    assert(!entry->taken);
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = NULL;
+    lane->end = at;
+    for (struct lane_entry *gone = entry, *next; gone; gone = next) {
+        next = gone->next;
+        leave(lanes, lane, gone);
+    }
+    if (!lane->head) {
+        list_remove(&lane->ready);
+        remove_lane(lanes, lane);
+    }
 }

@@ -1,39 +1,33 @@
-/* shard.c: pages from the reader to the subscriptions, within the window's bytes. */
-#include "dispatch/shard.h"
-
+/* shard.c: the subscriptions of a shard from their beginning to their end, and what the store is told of
+ * them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "dispatch/subscription.h"
-#include "stream/reader.h"
+#include "dispatch/feeds.h"
 
-struct subscriber {
-    struct list link;
-    struct shard *shard;
-    struct subscription *subscription;
-    char *handler;
-    bool finishing; /* its last checkpoint is on its way to the store, or there */
-    bool leaving;   /* the handler was removed */
-    bool gone;      /* finished: to be freed from the top of the stack */
-};
+/* ---- checkpoints ---- */
 
-struct shard {
-    struct shard_options options;
-    struct shard_events events;
-    void *user;
-    char *stream_arn, *id, *table, *subject;
-    struct reader *reader;
-    bool reading;         /* the reader was started */
-    struct position read; /* where the reader is */
-    struct list subscribers;
-    size_t subscriber_count;
-    size_t live_bytes; /* of pages that somebody still holds */
-    bool ended;        /* no more pages will come */
-    bool stopping;
-    struct task sweep;       /* frees the subscribers that are gone */
-    int64_t collected_calls; /* GetRecords calls when the store was last told */
-};
+/* Position and progress of the subscriber into the batch. `last`: there will be no other; whatever moved. */
+static bool put_checkpoint(struct subscriber *subscriber, struct store_batch *batch, bool last, bool finished)
+{
+    struct shard *shard = subscriber->shard;
+    struct buf progress = BUF_INIT;
+    struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}, ""};
+    bool moved = subscription_checkpoint(subscriber->subscription, last, &checkpoint.position, &progress);
+    if (moved || finished) {
+        if (finished)
+            checkpoint.position.kind = POSITION_FINISHED;
+        checkpoint.progress = progress.data;
+        store_put_checkpoint(batch, &checkpoint);
+    }
+    if (finished) {
+        free(subscriber->progress);
+        subscriber->progress = mem_string(progress.data ? progress.data : "");
+    }
+    buf_fini(&progress);
+    return moved;
+}
 
 /* ---- the end ---- */
 
@@ -45,7 +39,7 @@ static void on_finished(void *user, const struct err *err)
         return; /* the store was closed: it will be finished again */
     subscriber->gone = true;
     task_defer(shard->options.reactor, &shard->sweep);
-    shard->events.finished(shard->user, shard, subscriber->handler);
+    shard->events.finished(shard->user, shard, subscriber->handler, subscriber->progress);
 }
 
 static void on_left(void *user, const struct err *err)
@@ -66,28 +60,25 @@ static void leave_if_done(struct subscriber *subscriber)
     if (subscriber->finishing || !subscription_drained(subscriber->subscription))
         return;
     struct store_batch *batch = store_batch_new();
-    struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}};
-    if (subscription_position(subscriber->subscription, &checkpoint.position))
-        store_put_checkpoint(batch, &checkpoint);
+    put_checkpoint(subscriber, batch, true, false);
     subscriber->finishing = true;
     store_commit(shard->options.store, batch, on_left, subscriber);
 }
 
 /* The closed shard is settled to its end: make that durable, then say so. */
-static void finish_if_done(struct subscriber *subscriber)
+void shard_finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
-    if (!shard->ended || shard->stopping || subscriber->finishing || subscriber->leaving ||
-        !subscription_drained(subscriber->subscription))
+    if (!shard->ended || shard->stopping || subscriber->lagging || subscriber->finishing ||
+        subscriber->leaving || !subscription_drained(subscriber->subscription))
         return;
     struct store_batch *batch = store_batch_new();
-    struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}};
-    subscription_position(subscriber->subscription, &checkpoint.position);
-    checkpoint.position.kind = POSITION_FINISHED;
-    store_put_checkpoint(batch, &checkpoint);
+    put_checkpoint(subscriber, batch, true, true);
     subscriber->finishing = true;
     store_commit(shard->options.store, batch, on_finished, subscriber);
 }
+
+/* ---- events of a subscription ---- */
 
 static void on_drained(void *user)
 {
@@ -101,8 +92,20 @@ static void on_drained(void *user)
     } else if (subscriber->leaving) {
         leave_if_done(subscriber);
     } else {
-        finish_if_done(subscriber);
+        shard_finish_if_done(subscriber);
     }
+}
+
+static void on_room(void *user)
+{
+    struct subscriber *subscriber = user;
+    feeds_review(subscriber->shard);
+}
+
+static void on_redriven(void *user, int64_t letter)
+{
+    struct subscriber *subscriber = user;
+    subscriber->shard->events.redriven(subscriber->shard->user, subscriber->shard, letter);
 }
 
 static void subscriber_free(struct subscriber *subscriber)
@@ -111,6 +114,8 @@ static void subscriber_free(struct subscriber *subscriber)
     list_remove(&subscriber->link);
     subscription_free(subscriber->subscription);
     free(subscriber->handler);
+    free(subscriber->progress);
+    free(subscriber->cursor);
     free(subscriber);
 }
 
@@ -121,85 +126,7 @@ static void sweep(void *user)
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         if (subscriber->gone)
             subscriber_free(subscriber);
-}
-
-static void end(struct shard *shard)
-{
-    struct subscriber *subscriber;
-    shard->ended = true;
-    list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        finish_if_done(subscriber);
-}
-
-/* ---- pages ---- */
-
-static void on_page_freed(void *user, struct page *page)
-{
-    struct shard *shard = user;
-    shard->live_bytes -= page->bytes;
-    if (shard->reader && !shard->stopping && !shard->ended &&
-        shard->live_bytes <= (size_t)shard->options.stream->window_bytes)
-        reader_resume(shard->reader);
-}
-
-static void on_page(void *user, struct page *page)
-{
-    struct shard *shard = user;
-    struct subscriber *subscriber;
-    const struct record *last = &page->records[page->count - 1];
-    page->freed = on_page_freed;
-    page->freed_user = shard;
-    shard->live_bytes += page->bytes;
-    shard->read.kind = POSITION_AFTER;
-    sequence_copy(shard->read.sequence, last->sequence);
-    shard->read.record_time_ms = last->time_ms;
-    /* A page more than the window may be on its way already; no further one is asked for. */
-    if (shard->live_bytes > (size_t)shard->options.stream->window_bytes)
-        reader_pause(shard->reader);
-    list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        subscription_feed(subscriber->subscription, page);
-    page_release(page);
-}
-
-/* Only those handlers miss something that had not been fed beyond the gap already. */
-static void on_gap(void *user, const char *from, const char *to)
-{
-    struct shard *shard = user;
-    struct subscriber *subscriber;
-    struct store_batch *batch = store_batch_new();
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
-              *from ? from : "the start of the shard", *to ? to : "its end");
-    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        const struct position *fed = subscription_fed(subscriber->subscription);
-        if (fed->kind == POSITION_AFTER && *to && sequence_compare(fed->sequence, to) >= 0)
-            continue;
-        store_put_event(batch, &(struct store_event){
-                                   .kind = "gap",
-                                   .handler = subscriber->handler,
-                                   .stream_arn = shard->stream_arn,
-                                   .shard = shard->id,
-                                   .from_sequence = from,
-                                   .to_sequence = to,
-                                   .text = "records were trimmed before they were read",
-                                   .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
-                               });
-    }
-    store_commit(shard->options.store, batch, NULL, NULL);
-}
-
-static void on_closed(void *user)
-{
-    struct shard *shard = user;
-    log_info(shard->options.log, shard->subject, "shard %s is closed and read to its end", shard->id);
-    end(shard);
-    shard->events.closed(shard->user, shard);
-}
-
-static void on_missing(void *user)
-{
-    struct shard *shard = user;
-    shard->events.missing(shard->user, shard);
+    feeds_review(shard);
 }
 
 /* ---- life ---- */
@@ -217,20 +144,7 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
     shard->subject = mem_printf("stream %s", options->stream->name);
     list_init(&shard->subscribers);
     task_init(&shard->sweep, sweep, shard);
-    shard->reader = reader_new(
-        &(struct reader_options){
-            .reactor = options->reactor,
-            .source = options->source,
-            .log = options->log,
-            .subject = shard->subject,
-            .stream_arn = options->stream_arn,
-            .shard = options->id,
-            .batch_size = options->stream->batch_size,
-            .poll_min_ms = options->stream->poll_min_ms,
-            .poll_max_ms = options->stream->poll_max_ms,
-        },
-        &(struct reader_events){.page = on_page, .gap = on_gap, .closed = on_closed, .missing = on_missing},
-        shard);
+    feeds_init(shard);
     return shard;
 }
 
@@ -239,8 +153,8 @@ void shard_free(struct shard *shard)
     struct subscriber *subscriber;
     if (!shard)
         return;
-    reader_free(shard->reader);
-    shard->reader = NULL; /* freeing pages must not wake it */
+    shard->stopping = true;
+    feeds_fini(shard);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         subscriber_free(subscriber);
     task_cancel(&shard->sweep);
@@ -266,7 +180,7 @@ bool shard_drained(const struct shard *shard)
 {
     struct subscriber *subscriber;
     list_each(subscriber, (struct list *)&shard->subscribers, struct subscriber, link)
-        if (!subscription_drained(subscriber->subscription))
+        if (!subscription_drained(subscriber->subscription) || subscriber->lagging)
             return false;
     return true;
 }
@@ -276,31 +190,7 @@ size_t shard_subscription_count(const struct shard *shard)
     return shard->subscriber_count;
 }
 
-static bool same_position(const struct position *a, const struct position *b)
-{
-    return a->kind == b->kind && (a->kind != POSITION_AFTER || strcmp(a->sequence, b->sequence) == 0);
-}
-
-/* A handler that joins further back takes the reader with it; those that are ahead leave out what they
- * have seen. */
-static void read_from(struct shard *shard, const struct position *position, const char *cursor)
-{
-    if (!shard->reading) {
-        shard->read = *position;
-        reader_start(shard->reader, position, cursor);
-    } else {
-        struct position earlier = position_earlier(&shard->read, position);
-        if (same_position(&earlier, &shard->read) && !shard->ended)
-            return;
-        shard->read = earlier;
-        reader_start(shard->reader, &earlier, NULL);
-    }
-    shard->reading = true;
-    shard->ended = false;
-}
-
-void shard_subscribe(struct shard *shard, struct script *script, const struct position *position,
-                     const char *cursor)
+void shard_subscribe(struct shard *shard, struct script *script, const struct shard_start *start)
 {
     struct subscriber *subscriber = mem_zero(sizeof *subscriber);
     subscriber->shard = shard;
@@ -316,8 +206,10 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct po
             .script = script,
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },
-        position, on_drained, subscriber);
-    read_from(shard, position, cursor);
+        &start->position, start->progress,
+        &(struct subscription_events){.drained = on_drained, .room = on_room, .redriven = on_redriven},
+        subscriber);
+    feeds_place(subscriber, start);
 }
 
 static struct subscriber *find_subscriber(struct shard *shard, const char *handler)
@@ -345,33 +237,73 @@ bool shard_unsubscribe(struct shard *shard, const char *handler)
         return false; /* it has finished the shard: nothing is left to drain */
     subscriber->leaving = true;
     subscription_stop(subscriber->subscription);
+    feeds_review(shard);
     return true;
+}
+
+bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record)
+{
+    struct subscriber *subscriber = find_subscriber(shard, handler);
+    struct buf body = BUF_INIT;
+    struct err err;
+    if (!subscriber || subscriber->finishing)
+        return false;
+    buf_printf(&body, "{\"Records\":[%s]}", record);
+    struct page *page = page_read(&body, &err);
+    bool taken = page && subscription_redrive(subscriber->subscription, page, letter);
+    if (!page) {
+        struct store_batch *batch = store_batch_new();
+        log_error(shard->options.log, shard->subject, "dead letter %lld cannot be redriven: %s",
+                  (long long)letter, err.text);
+        store_mark_dead_letter(batch, letter, 0);
+        store_commit(shard->options.store, batch, NULL, NULL);
+    }
+    page_release(page);
+    buf_fini(&body);
+    return taken;
 }
 
 void shard_closed(struct shard *shard)
 {
-    reader_shard_closed(shard->reader);
+    feeds_closed(shard);
 }
 
 void shard_vanished(struct shard *shard)
 {
-    if (shard->ended)
-        return;
-    on_gap(shard, shard->read.kind == POSITION_AFTER ? shard->read.sequence : "", "");
-    reader_pause(shard->reader);
-    end(shard);
+    if (!shard->ended || shard->extra.reader)
+        feeds_vanished(shard);
 }
 
-void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics)
+/* ---- what the store is told ---- */
+
+static void put_subscription(struct subscriber *subscriber, struct store_batch *batch)
 {
-    struct subscriber *subscriber;
-    const struct reader_stats *stats = reader_stats(shard->reader);
-    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}};
-        if (!subscriber->finishing && subscription_position(subscriber->subscription, &checkpoint.position))
-            store_put_checkpoint(batch, &checkpoint);
-    }
-    if (!statistics || stats->get_records_calls == shard->collected_calls)
+    const struct shard *shard = subscriber->shard;
+    const struct subscription_stats *stats = subscription_stats(subscriber->subscription);
+    struct store_subscription now = {
+        .handler = subscriber->handler,
+        .stream_arn = shard->stream_arn,
+        .shard = shard->id,
+        .in_flight = stats->in_flight,
+        .retrying = stats->retrying,
+        .waiting = stats->waiting,
+        .catching_up = subscriber->lagging,
+        .oldest_ms = stats->oldest_ms,
+        .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
+    };
+    const struct store_subscription *told = &subscriber->told;
+    if (told->time_ms && told->in_flight == now.in_flight && told->retrying == now.retrying &&
+        told->waiting == now.waiting && told->catching_up == now.catching_up &&
+        told->oldest_ms == now.oldest_ms)
+        return;
+    subscriber->told = now;
+    store_put_subscription(batch, &now);
+}
+
+static void put_statistics(struct shard *shard, struct store_batch *batch)
+{
+    const struct reader_stats *stats = reader_stats(shard->shared.reader);
+    if (stats->get_records_calls == shard->collected_calls)
         return;
     shard->collected_calls = stats->get_records_calls;
     store_put_shard(batch, &(struct store_shard){
@@ -384,11 +316,26 @@ void shard_collect(struct shard *shard, struct store_batch *batch, bool statisti
                            });
 }
 
+void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        if (!subscriber->finishing)
+            put_checkpoint(subscriber, batch, shard->stopping, false);
+        if (!subscriber->gone)
+            put_subscription(subscriber, batch);
+    }
+    if (statistics)
+        put_statistics(shard, batch);
+}
+
+/* ---- stopping ---- */
+
 void shard_stop(struct shard *shard)
 {
     struct subscriber *subscriber;
     shard->stopping = true;
-    reader_pause(shard->reader);
+    feeds_stop(shard);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         subscription_stop(subscriber->subscription);
 }

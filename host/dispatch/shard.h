@@ -1,4 +1,7 @@
-/* shard.h: one shard on one reactor: one reader, and a subscription for each handler that is on it. */
+/* shard.h: one shard on one reactor, and a subscription for each handler that is on it.
+ *
+ * One reader feeds all handlers. One that falls out of the window, or joins further back, is fed by a second
+ * reader until it has caught up (feeds.c). */
 #ifndef TIDEMILL_DISPATCH_SHARD_H
 #define TIDEMILL_DISPATCH_SHARD_H
 
@@ -26,12 +29,15 @@ struct shard_options {
 struct shard_events {
     /* The reader came to the end of the shard. */
     void (*closed)(void *user, struct shard *shard);
-    /* A handler settled its last record of the closed shard, and the store knows it. */
-    void (*finished)(void *user, struct shard *shard, const char *handler);
+    /* A handler settled its last record of the closed shard, and the store knows it. `progress`: what was
+     * kept with its last checkpoint. */
+    void (*finished)(void *user, struct shard *shard, const char *handler, const char *progress);
     /* The service does not know the shard; the reader goes on asking. */
     void (*missing)(void *user, struct shard *shard);
     /* After shard_unsubscribe: the handler's last position is durable, its subscription gone. */
     void (*left)(void *user, struct shard *shard, const char *handler);
+    /* A dead letter that was given to shard_redrive is settled, or was given up. */
+    void (*redriven)(void *user, struct shard *shard, int64_t letter);
     /* After shard_stop: nothing runs any more. Maybe more than once. */
     void (*stopped)(void *user, struct shard *shard);
 };
@@ -44,15 +50,25 @@ void shard_free(struct shard *shard);
 const char *shard_id(const struct shard *shard);
 const char *shard_stream_arn(const struct shard *shard);
 
-/* The script must stay. `cursor` is one at hand for `position`, or NULL. */
-void shard_subscribe(struct shard *shard, struct script *script, const struct position *position,
-                     const char *cursor);
+/* Where a handler begins on the shard. */
+struct shard_start {
+    struct position position;
+    const char *progress; /* what was kept with the position, or "" */
+    const char *cursor;   /* one at hand for the position, or NULL */
+};
+
+/* The script must stay. */
+void shard_subscribe(struct shard *shard, struct script *script, const struct shard_start *start);
 
 /* Another version of a handler's script, if the handler is on this shard. */
 void shard_replace_script(struct shard *shard, struct script *script);
 
 /* The handler is to stop: what was started finishes. False when it is not on this shard. */
 bool shard_unsubscribe(struct shard *shard, const char *handler);
+
+/* Give a handler a record out of the dead letters (JSON as kept there). False when it is not on this shard,
+ * or the record cannot be read. */
+bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record);
 
 /* Have all handlers settled what was read? */
 bool shard_drained(const struct shard *shard);
@@ -65,7 +81,7 @@ void shard_closed(struct shard *shard);
 /* The shard has vanished from the stream: what was read is all there is. */
 void shard_vanished(struct shard *shard);
 
-/* Add what moved since the last time. `statistics`: also what status shows of the reader. */
+/* Add what moved since the last time. `statistics`: also what status shows. */
 void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics);
 
 void shard_stop(struct shard *shard);

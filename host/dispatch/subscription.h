@@ -18,6 +18,9 @@
 
 struct subscription;
 
+/* More records of one item than this do not wait in memory. */
+#define ITEM_RECORDS_MAX 4096
+
 struct subscription_options {
     struct reactor *reactor;
     struct store *store; /* for dead letters */
@@ -27,18 +30,33 @@ struct subscription_options {
     struct script_source source;     /* the texts must stay */
 };
 
+/* From the reactor and from inside calls of the subscription. */
+struct subscription_events {
+    /* Everything that was fed is settled, or after subscription_stop: nothing runs any more. May come again
+     * and again. */
+    void (*drained)(void *user);
+    /* It was full and has room again. */
+    void (*room)(void *user);
+    /* A record out of the dead letters is settled, or was given up without that (it is still marked). */
+    void (*redriven)(void *user, int64_t letter);
+};
+
 struct subscription_stats {
     int64_t handled;  /* records the handler returned for */
     int64_t left_out; /* by its filter or for want of a function */
     int64_t retried;  /* attempts that failed and were followed by another */
     int64_t dead;
     int64_t discarded;
+    int64_t in_flight; /* now: records that a handler works on */
+    int64_t retrying;  /* now: records that wait for another attempt */
+    int64_t waiting;   /* now: records that wait for their turn */
+    int64_t oldest_ms; /* now: when the oldest unsettled record was written; 0: there is none */
 };
 
-/* `drained`: everything that was fed is settled, or after subscription_stop: nothing runs any more. May come
- * again and again; from the reactor or from inside subscription_feed and _stop. */
+/* `progress` is what was kept with the position, see subscription_checkpoint; "" when there is none. */
 struct subscription *subscription_new(const struct subscription_options *options,
-                                      const struct position *start, void (*drained)(void *user), void *user);
+                                      const struct position *start, const char *progress,
+                                      const struct subscription_events *events, void *user);
 
 /* Nothing may be running, unless the store is closed and the reactor will turn no more. */
 void subscription_free(struct subscription *subscription);
@@ -48,8 +66,22 @@ const char *subscription_handler(const struct subscription *subscription);
 /* Records up to where the subscription was fed before are left out, so a reader may go back. */
 void subscription_feed(struct subscription *subscription, struct page *page);
 
-/* Start nothing that lies behind the last record that was started; what is before it still runs, so that
- * nothing is repeated after a clean stop. A record that waits for another attempt gets its last one now. */
+/* A page of one record out of the dead letters, which goes the same way as others of its item, behind those
+ * that wait already. False when the handler stops; events.redriven comes only after true. */
+bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter);
+
+/* Does it hold more than so many bytes of pages, or too many records of one item? Tries to make room first.
+ * After true, events.room tells when that has changed. */
+bool subscription_full(struct subscription *subscription, size_t bytes_max);
+size_t subscription_held_bytes(const struct subscription *subscription);
+
+/* Take back what was fed and has not begun to run: subscription_fed goes back, the memory is free. */
+void subscription_cut(struct subscription *subscription);
+
+/* The reader came to the end of what is written, at this time (wall clock): a window that ended may close. */
+void subscription_caught_up(struct subscription *subscription, int64_t time_ms);
+
+/* Start nothing any more; what runs, finishes. What waits is kept in the progress. */
 void subscription_stop(struct subscription *subscription);
 
 /* From now on records go to this version. Those that run finish on the old one; what waits, for its turn or
@@ -64,9 +96,17 @@ bool subscription_drained(const struct subscription *subscription);
 /* Behind the last record that was fed, settled or not. */
 const struct position *subscription_fed(const struct subscription *subscription);
 
-/* The end of the settled prefix; true when it moved since it was last asked for. */
-bool subscription_position(struct subscription *subscription, struct position *position);
+/* The end of the settled prefix, and into `progress` a JSON text of what must be known beside it: which
+ * records beyond it are settled, attempts, the window's state. Position and progress belong together. False
+ * when neither changed since it was last asked for. `whole`: however long it gets. */
+bool subscription_checkpoint(struct subscription *subscription, bool whole, struct position *position,
+                             struct buf *progress);
 
-const struct subscription_stats *subscription_stats(const struct subscription *subscription);
+/* The progress a child shard begins with when its parent was finished with this one: the window that is open
+ * goes on there. False when there is nothing to go on with. */
+bool subscription_inherit(const char *parent_progress, struct buf *progress);
+
+/* Valid until the next call. */
+const struct subscription_stats *subscription_stats(struct subscription *subscription);
 
 #endif

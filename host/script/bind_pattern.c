@@ -24,10 +24,10 @@ static int matcher_call(lua_State *L)
     struct filter **filter = luaL_checkudata(L, 1, matcher_name);
     struct err err;
     luaL_checkany(L, 2);
-    const struct invocation *invocation = record_test(L, 2);
-    if (invocation) {
-        lua_pushboolean(
-            L, filter_match_record(*filter, invocation->record->json, invocation->source->stream_arn));
+    const struct script_source *source;
+    const struct script_input *input = record_test(L, 2, &source);
+    if (input) {
+        lua_pushboolean(L, filter_match_record(*filter, input->record->json, source->stream_arn));
         return 1;
     }
     struct buf *text = script_buf(L);

@@ -8,7 +8,7 @@
 
 struct filter;
 
-enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, FUNCTION_COUNT };
+enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, ON_BATCH, ON_WINDOW, FUNCTION_COUNT };
 
 /* A file the script was made of. */
 struct script_file {
@@ -45,12 +45,11 @@ struct invocation {
     struct script *script;
     lua_State *co; /* NULL: to be made */
     int co_reference;
-    const struct record *record;
-    const struct script_source *source;
-    int64_t attempt;
-    uint64_t serial;       /* grows with each use: Lua's view of an earlier record is no longer good */
-    bool waiting;          /* a yield that the host understands */
-    struct aws_call *call; /* what it waits for: one of these three */
+    const struct script_call *call; /* NULL: a function without a record */
+    int results;                    /* of the function that returned, on the coroutine's stack */
+    uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
+    bool waiting;         /* a yield that the host understands */
+    struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
     char *stored;                        /* what the store answered, until it is taken; owned */
@@ -104,7 +103,7 @@ void script_go_on(struct invocation *invocation);
 
 /* Call the function on top of the state's stack, without a record. */
 enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
-                                    struct invocation **running, struct script_error *error);
+                                    struct invocation **running, struct script_outcome *outcome);
 
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);
@@ -118,11 +117,21 @@ void bounds_open(lua_State *L);
 
 /* record.c: push Lua's view of the invocation's record; good until the invocation's serial changes. */
 void record_open(lua_State *L);
-void record_push(lua_State *L, struct invocation *invocation);
+void record_push(lua_State *L, struct invocation *invocation, size_t index);
 
-/* The invocation behind the record object at `index`; NULL when it is something else. Raises when the record
- * was handed back. */
-const struct invocation *record_test(lua_State *L, int index);
+/* What the record object at `index` shows; NULL when it is something else. Raises when the record was handed
+ * back. `source` may be NULL. */
+const struct script_input *record_test(lua_State *L, int index, const struct script_source **source);
+
+/* The place among the invocation's records of the object at `index`; -1 when it is none of them. Raises
+ * nothing. */
+int64_t record_place(lua_State *L, int index, const struct invocation *invocation);
+
+/* outcome.c: what a handler returned, off its coroutine's stack. False and an error in `outcome`. */
+bool outcome_read(struct invocation *invocation, struct script_outcome *outcome);
+
+/* outcome.c: push the arguments of on_batch and on_window; may raise. */
+int outcome_push_arguments(lua_State *L, struct invocation *invocation);
 
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);

@@ -31,7 +31,7 @@ static void put_idle(struct invocation *invocation)
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
-    invocation->call = NULL;
+    invocation->aws = NULL;
     invocation->waiting = false;
     timer_stop(script->options.reactor, &invocation->limit);
     /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
@@ -110,6 +110,14 @@ void script_error_fini(struct script_error *error)
     *error = (struct script_error){0};
 }
 
+void script_outcome_fini(struct script_outcome *outcome)
+{
+    script_error_fini(&outcome->error);
+    free(outcome->failed);
+    free(outcome->state);
+    *outcome = (struct script_outcome){0};
+}
+
 /* Make the coroutine fit for use again. That runs the __close of what it holds, which is the script's code
  * too. */
 static void reset(struct invocation *invocation)
@@ -123,50 +131,50 @@ static void reset(struct invocation *invocation)
 }
 
 /* Run the coroutine until it ends or waits. */
-static enum script_result advance(struct invocation *invocation, int arguments, struct script_error *error)
+static enum script_result advance(struct invocation *invocation, int arguments,
+                                  struct script_outcome *outcome)
 {
     struct script *script = invocation->script;
-    int results = 0;
     script->current = invocation;
     state_begin_slice(script, invocation->cpu_left_ms);
     script->cpu_exhausted = false;
     invocation->waiting = false;
-    int status = lua_resume(invocation->co, script->L, arguments, &results);
+    int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
     invocation->cpu_left_ms -= state_end_slice(script);
     if (status == LUA_OK)
-        return SCRIPT_RETURNED;
+        return outcome_read(invocation, outcome) ? SCRIPT_RETURNED : SCRIPT_RAISED;
     if (status == LUA_YIELD && invocation->waiting)
         return SCRIPT_WAITING;
     if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
         lua_settop(invocation->co, 0);
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
     }
-    describe(invocation, error);
+    describe(invocation, &outcome->error);
     reset(invocation);
     return SCRIPT_RAISED;
 }
 
-static void finish(struct invocation *invocation, enum script_result result, struct script_error *error)
+static void finish(struct invocation *invocation, enum script_result result, struct script_outcome *outcome)
 {
     script_done_fn *done = invocation->done;
     void *user = invocation->user;
     put_idle(invocation);
-    done(user, result, error);
+    done(user, result, outcome);
 }
 
 void script_go_on(struct invocation *invocation)
 {
-    struct script_error error = {0};
-    enum script_result result = advance(invocation, 0, &error);
+    struct script_outcome outcome = {0};
+    enum script_result result = advance(invocation, 0, &outcome);
     if (result != SCRIPT_WAITING)
-        finish(invocation, result, &error);
+        finish(invocation, result, &outcome);
 }
 
 static void on_answer(void *user, struct transport_response *response, const struct err *err)
 {
     struct invocation *invocation = user;
-    invocation->call = NULL;
+    invocation->aws = NULL;
     invocation->response = response;
     invocation->err = err;
     script_go_on(invocation);
@@ -176,8 +184,8 @@ static void on_answer(void *user, struct transport_response *response, const str
 static void stop_waiting(struct invocation *invocation)
 {
     struct script *script = invocation->script;
-    aws_cancel(invocation->call);
-    invocation->call = NULL;
+    aws_cancel(invocation->aws);
+    invocation->aws = NULL;
     if (invocation->http)
         transport_cancel(script->options.transport, invocation->http);
     invocation->http = NULL;
@@ -187,14 +195,14 @@ static void stop_waiting(struct invocation *invocation)
 static void on_limit(void *user)
 {
     struct invocation *invocation = user;
-    struct script_error error = {0};
+    struct script_outcome outcome = {0};
     char line[512];
     stop_waiting(invocation);
     state_find_line(invocation->co, line, sizeof line);
-    error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
-    error.traceback = mem_string("");
+    outcome.error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
+    outcome.error.traceback = mem_string("");
     reset(invocation);
-    finish(invocation, SCRIPT_RAISED, &error);
+    finish(invocation, SCRIPT_RAISED, &outcome);
 }
 
 /* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
@@ -225,7 +233,7 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
         observer->called(observer->user, script_of(L)->name, request->operation, body->data, body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
-    invocation->call = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
+    invocation->aws = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
     return lua_yieldk(L, 0, 0, after);
 }
 
@@ -286,48 +294,61 @@ int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
     return lua_yieldk(L, 0, 0, after);
 }
 
-/* Making a coroutine and the record object may run out of the handler's memory. */
+/* Making a coroutine and the arguments may run out of the handler's memory. */
 static int prepare_protected(lua_State *L)
 {
     struct invocation *invocation = lua_touserdata(L, 1);
     struct script *script = invocation->script;
+    int arguments = 1;
     lua_settop(L, 0);
     if (!invocation->co) {
         invocation->co = lua_newthread(L);
         invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
         script->coroutine_count++;
     }
-    if (!invocation->record)
+    if (!invocation->call)
         return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX,
-                script->functions[script_function_for(script, invocation->record->event)]);
-    record_push(L, invocation);
-    lua_xmove(L, invocation->co, 2);
-    return 0;
+    lua_rawgeti(
+        L, LUA_REGISTRYINDEX,
+        script->functions[script_function_for(
+            script, invocation->call->count ? invocation->call->inputs->record->event : RECORD_INSERT)]);
+    if (script_kind(script) == SCRIPT_RECORDS)
+        record_push(L, invocation, 0);
+    else
+        arguments = outcome_push_arguments(L, invocation);
+    lua_xmove(L, invocation->co, arguments + 1);
+    lua_pushinteger(L, arguments);
+    return 1;
 }
 
-/* With its coroutine, and the record's function on that; false and `error`. */
-static bool prepare(struct invocation *invocation, struct script_error *error)
+/* With its coroutine, and the function and its arguments on that: how many; -1 and the error. */
+static int prepare(struct invocation *invocation, struct script_outcome *outcome)
 {
     struct script *script = invocation->script;
     lua_State *L = script->L;
     invocation->cpu_left_ms = script->settings.cpu_limit_ms;
     lua_pushcfunction(L, prepare_protected);
     lua_pushlightuserdata(L, invocation);
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
-        return true;
-    const char *text = lua_tostring(L, -1);
-    *error = (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
-                                   .traceback = mem_string("")};
-    lua_settop(L, 0);
-    put_idle(invocation);
-    return false;
+    bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    int arguments = ok ? (int)lua_tointeger(L, -1) : -1;
+    const char *text = ok ? NULL : lua_tostring(L, -1);
+    if (!ok)
+        outcome->error =
+            (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+                                  .traceback = mem_string("")};
+    if (ok) {
+        lua_pop(L, 1);
+    } else {
+        lua_settop(L, 0);
+        put_idle(invocation);
+    }
+    return arguments;
 }
 
 static enum script_result begin(struct invocation *invocation, int arguments, struct invocation **running,
-                                struct script_error *error)
+                                struct script_outcome *outcome)
 {
-    enum script_result result = advance(invocation, arguments, error);
+    enum script_result result = advance(invocation, arguments, outcome);
     if (result == SCRIPT_WAITING)
         *running = invocation;
     else
@@ -336,31 +357,29 @@ static enum script_result begin(struct invocation *invocation, int arguments, st
 }
 
 enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
-                                    struct invocation **running, struct script_error *error)
+                                    struct invocation **running, struct script_outcome *outcome)
 {
     struct invocation *invocation = take_idle(script_hold(script));
-    invocation->record = NULL;
-    invocation->source = NULL;
+    invocation->call = NULL;
     invocation->done = done;
     invocation->user = user;
-    if (!prepare(invocation, error))
+    if (prepare(invocation, outcome) < 0)
         return SCRIPT_RAISED;
     lua_xmove(script->L, invocation->co, 1);
-    return begin(invocation, 0, running, error);
+    return begin(invocation, 0, running, outcome);
 }
 
-enum script_result script_run(struct script *script, const struct record *record,
-                              const struct script_source *source, int64_t attempt, script_done_fn *done,
-                              void *user, struct invocation **running, struct script_error *error)
+enum script_result script_run(struct script *script, const struct script_call *call, script_done_fn *done,
+                              void *user, struct invocation **running, struct script_outcome *outcome)
 {
     struct invocation *invocation = take_idle(script_hold(script));
     assert(!script->current);
-    invocation->record = record;
-    invocation->source = source;
-    invocation->attempt = attempt;
+    *outcome = (struct script_outcome){0};
+    invocation->call = call;
     invocation->done = done;
     invocation->user = user;
-    return prepare(invocation, error) ? begin(invocation, 1, running, error) : SCRIPT_RAISED;
+    int arguments = prepare(invocation, outcome);
+    return arguments < 0 ? SCRIPT_RAISED : begin(invocation, arguments, running, outcome);
 }
 
 void script_cancel(struct invocation *invocation)

@@ -11,6 +11,7 @@
 struct record_object {
     struct invocation *invocation;
     uint64_t serial;
+    size_t index; /* among the invocation's records */
 };
 
 enum field {
@@ -30,17 +31,20 @@ enum field {
     FIELD_VIEW,
     FIELD_EXPIRED,
     FIELD_ATTEMPT,
+    FIELD_REDRIVEN,
+    FIELD_AGE,
     FIELD_CHANGED,
 };
 
-static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",    "id",
-                                          "event", "sequence", "time",    "table",   "stream", "shard",
-                                          "size",  "view",     "expired", "attempt", "changed"};
+static const char *const field_names[] = {
+    "",       "new",   "old",  "keys", "raw",     "id",      "event",    "sequence", "time",   "table",
+    "stream", "shard", "size", "view", "expired", "attempt", "redriven", "age",      "changed"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
 
-const struct invocation *record_test(lua_State *L, int index)
+/* The record object at `index`, or NULL. */
+static struct record_object *to_record(lua_State *L, int index)
 {
     struct record_object *object = lua_touserdata(L, index);
     bool is = object && lua_getmetatable(L, index);
@@ -49,19 +53,34 @@ const struct invocation *record_test(lua_State *L, int index)
         is = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
-    if (!is)
+    return is ? object : NULL;
+}
+
+const struct script_input *record_test(lua_State *L, int index, const struct script_source **source)
+{
+    struct record_object *object = to_record(L, index);
+    if (!object)
         return NULL;
     if (object->serial != object->invocation->serial)
         luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
-    return object->invocation;
+    if (source)
+        *source = object->invocation->call->source;
+    return &object->invocation->call->inputs[object->index];
 }
 
-static const struct invocation *check(lua_State *L, int index)
+int64_t record_place(lua_State *L, int index, const struct invocation *invocation)
 {
-    const struct invocation *invocation = record_test(L, index);
-    if (!invocation)
+    struct record_object *object = to_record(L, index);
+    bool ours = object && object->invocation == invocation && object->serial == invocation->serial;
+    return ours ? (int64_t)object->index : -1;
+}
+
+static const struct script_input *check(lua_State *L, int index, const struct script_source **source)
+{
+    const struct script_input *input = record_test(L, index, source);
+    if (!input)
         luaL_typeerror(L, index, "record");
-    return invocation;
+    return input;
 }
 
 static void push_image(lua_State *L, const struct json *image)
@@ -73,12 +92,12 @@ static void push_image(lua_State *L, const struct json *image)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
 }
 
-static void push_raw(lua_State *L, const struct invocation *invocation)
+static void push_raw(lua_State *L, const struct record *record, const struct script_source *source)
 {
     struct buf *text = script_buf(L);
     struct arena *arena = script_arena(L);
     struct err err;
-    record_write_json(text, invocation->record, invocation->source->stream_arn);
+    record_write_json(text, record, source->stream_arn);
     const struct json *json = json_parse(arena, text->data, text->size, &err);
     if (!json)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
@@ -88,9 +107,9 @@ static void push_raw(lua_State *L, const struct invocation *invocation)
 }
 
 /* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
-static int push_decoded(lua_State *L, const struct invocation *invocation, enum field field)
+static int push_decoded(lua_State *L, const struct record *record, const struct script_source *source,
+                        enum field field)
 {
-    const struct record *record = invocation->record;
     if (lua_getiuservalue(L, 1, field) != LUA_TNIL)
         return 1;
     lua_pop(L, 1);
@@ -101,7 +120,7 @@ static int push_decoded(lua_State *L, const struct invocation *invocation, enum 
     else if (field == FIELD_KEYS)
         push_image(L, record->keys);
     else
-        push_raw(L, invocation);
+        push_raw(L, record, source);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, field);
     return 1;
@@ -173,7 +192,7 @@ static bool same(const struct json *a, const struct json *b)
 
 static int record_changed(lua_State *L)
 {
-    const struct record *record = check(L, 1)->record;
+    const struct record *record = check(L, 1, NULL)->record;
     const char *name = luaL_checkstring(L, 2);
     lua_pushboolean(L, !same(json_get(record->old_image, name), json_get(record->new_image, name)));
     return 1;
@@ -183,8 +202,9 @@ static int record_changed(lua_State *L)
 
 static int record_index(lua_State *L)
 {
-    const struct invocation *invocation = check(L, 1);
-    const struct record *record = invocation->record;
+    const struct script_source *source;
+    const struct script_input *input = check(L, 1, &source);
+    const struct record *record = input->record;
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     enum field field = (enum field)lua_tointeger(L, -1);
@@ -194,7 +214,7 @@ static int record_index(lua_State *L)
     case FIELD_OLD:
     case FIELD_KEYS:
     case FIELD_RAW:
-        return push_decoded(L, invocation, field);
+        return push_decoded(L, record, source, field);
     case FIELD_ID:
         push_text(L, json_get(record->json, "eventID"));
         return 1;
@@ -208,13 +228,13 @@ static int record_index(lua_State *L)
         lua_pushinteger(L, record->time_ms / 1000);
         return 1;
     case FIELD_TABLE:
-        lua_pushstring(L, invocation->source->table);
+        lua_pushstring(L, source->table);
         return 1;
     case FIELD_STREAM:
-        lua_pushstring(L, invocation->source->stream);
+        lua_pushstring(L, source->stream);
         return 1;
     case FIELD_SHARD:
-        lua_pushstring(L, invocation->source->shard);
+        lua_pushstring(L, source->shard);
         return 1;
     case FIELD_SIZE:
         lua_pushinteger(L, record->size_bytes);
@@ -226,7 +246,14 @@ static int record_index(lua_State *L)
         lua_pushboolean(L, record_expired(record));
         return 1;
     case FIELD_ATTEMPT:
-        lua_pushinteger(L, invocation->attempt);
+        lua_pushinteger(L, input->attempt);
+        return 1;
+    case FIELD_REDRIVEN:
+        lua_pushboolean(L, input->redriven);
+        return 1;
+    case FIELD_AGE:
+        lua_pushinteger(L, (clock_wall_ms(reactor_clock(script_of(L)->options.reactor)) - record->time_ms) /
+                               1000);
         return 1;
     case FIELD_CHANGED:
         lua_pushcfunction(L, record_changed);
@@ -244,10 +271,10 @@ static int record_newindex(lua_State *L)
 
 static int record_tostring(lua_State *L)
 {
-    const struct invocation *invocation = check(L, 1);
-    const struct record *record = invocation->record;
+    const struct script_source *source;
+    const struct record *record = check(L, 1, &source)->record;
     lua_pushfstring(L, "record %s %s of %s", record_event_name(record->event), record->sequence,
-                    invocation->source->shard);
+                    source->shard);
     return 1;
 }
 
@@ -272,10 +299,10 @@ void record_open(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &record_meta);
 }
 
-void record_push(lua_State *L, struct invocation *invocation)
+void record_push(lua_State *L, struct invocation *invocation, size_t index)
 {
     struct record_object *object = lua_newuserdatauv(L, sizeof *object, FIELD_RAW);
-    *object = (struct record_object){invocation, invocation->serial};
+    *object = (struct record_object){invocation, invocation->serial, index};
     lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
     lua_setmetatable(L, -2);
 }

@@ -17,7 +17,7 @@
 #define LOAD_MS_MAX 5000 /* for a script's main part */
 
 static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
-                                                           "on_record"};
+                                                           "on_record", "on_batch",  "on_window"};
 
 /* A message that names the script's line, whoever raised it. */
 static int with_line(lua_State *L)
@@ -99,17 +99,15 @@ static void read_setting(struct loading *loading, lua_State *L, const char *name
 
 static void unknown_member(struct loading *loading, const char *name)
 {
-    static const char *const known[] = {"stream",      "filter",     "on_insert",   "on_modify", "on_remove",
-                                        "on_record",   "ordering",   "concurrency", "retries",   "backoff",
-                                        "max_age",     "on_failure", "timeout",     "cpu_limit", "memory",
-                                        "allow_hosts", NULL};
+    static const char *const known[] = {
+        "stream",          "filter",    "on_insert",   "on_modify",   "on_remove",  "on_record",
+        "on_batch",        "on_window", "ordering",    "concurrency", "batch_size", "batch_window",
+        "tumbling_window", "retries",   "backoff",     "max_age",     "on_failure", "timeout",
+        "cpu_limit",       "memory",    "allow_hosts", NULL};
     const char *meant = nearest_name(name, known);
-    char *sentence =
-        strcmp(name, "on_batch") == 0
-            ? mem_string("on_batch is not part of this version; use on_record")
-            : mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
-                         meant ? " (did you mean " : "", meant ? meant : "",
-                         meant ? "?)" : "; settings of its own are read through tidemill.config");
+    char *sentence = mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
+                                meant ? " (did you mean " : "", meant ? meant : "",
+                                meant ? "?)" : "; settings of its own are read through tidemill.config");
     complain(loading, sentence);
     free(sentence);
 }
@@ -133,9 +131,31 @@ static void read_table(struct loading *loading, lua_State *L)
             unknown_member(loading, name);
         lua_pop(L, 1);
     }
-    if (!script->has[ON_INSERT] && !script->has[ON_MODIFY] && !script->has[ON_REMOVE] &&
-        !script->has[ON_RECORD])
-        complain(loading, "the handler has none of on_insert, on_modify, on_remove and on_record");
+    bool single =
+        script->has[ON_INSERT] || script->has[ON_MODIFY] || script->has[ON_REMOVE] || script->has[ON_RECORD];
+    int kinds = single + script->has[ON_BATCH] + script->has[ON_WINDOW];
+    if (!kinds)
+        complain(
+            loading,
+            "the handler has none of on_insert, on_modify, on_remove, on_record, on_batch and on_window");
+    else if (kinds > 1)
+        complain(
+            loading,
+            "a handler takes its records one by one (on_insert, on_modify, on_remove, on_record), or with "
+            "on_batch, or with on_window: it cannot have more than one of these");
+}
+
+/* Settings that go with one kind of handler. */
+static void check_kind(struct loading *loading)
+{
+    const struct script *script = loading->script;
+    bool window = script->has[ON_WINDOW];
+    if (window && !script->settings.tumbling_window_ms)
+        complain(
+            loading,
+            "on_window needs tumbling_window, the length of its windows (try tumbling_window = \"60s\")");
+    if (!window && script->settings.tumbling_window_ms)
+        complain(loading, "tumbling_window is set, but the handler has no on_window");
 }
 
 /* Runs protected. */
@@ -269,6 +289,7 @@ struct script *script_load(const struct script_options *options, struct problems
             script->settings.timeout_ms = INT64_MAX / 4; /* of virtual time */
         } else if (problems->count == before) {
             handler_settings_overlay(&script->settings, options->config, script->section, problems);
+            check_kind(&loading);
             check_stream(&loading);
         }
         script->memory_max = (size_t)script->settings.memory_bytes;
@@ -336,6 +357,8 @@ const struct handler_settings *script_settings(const struct script *script)
 enum handler_function script_function_for(const struct script *script, enum record_event event)
 {
     enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
+    if (script_kind(script) != SCRIPT_RECORDS)
+        return script->has[ON_BATCH] ? ON_BATCH : ON_WINDOW;
     return script->has[own] ? own : ON_RECORD;
 }
 

@@ -71,6 +71,33 @@ bool script_wants(const struct script *script, const struct record *record,
  * stream the handler reads, without a filter. */
 void script_review(const struct script *script, struct problems *warnings);
 
+/* How the handler takes its records: one by one (on_insert, ...), in batches (on_batch), or into the state of
+ * a tumbling window (on_window). */
+enum script_kind { SCRIPT_RECORDS, SCRIPT_BATCHES, SCRIPT_WINDOWS };
+enum script_kind script_kind(const struct script *script);
+
+/* A record on its way to the handler. */
+struct script_input {
+    const struct record *record;
+    int64_t attempt; /* from 1 */
+    bool redriven;   /* out of the dead letters */
+};
+
+/* For on_window. */
+struct script_window {
+    int64_t start_ms, end_ms; /* wall clock, end exclusive */
+    const char *state;        /* JSON; NULL: the window's first call */
+    bool final;
+};
+
+/* One call of the handler. All of it must stay until the end. */
+struct script_call {
+    const struct script_input *inputs;
+    size_t count; /* 1 for SCRIPT_RECORDS */
+    const struct script_source *source;
+    const struct script_window *window; /* of SCRIPT_WINDOWS */
+};
+
 enum script_result {
     SCRIPT_RETURNED,
     SCRIPT_RAISED,
@@ -84,15 +111,25 @@ struct script_error {
     char *traceback; /* owned */
 };
 
+/* What came of a call. */
+struct script_outcome {
+    struct script_error error;
+    bool *failed; /* SCRIPT_BATCHES: for each record, did on_batch give it back? NULL: none. Owned */
+    char *state;  /* SCRIPT_WINDOWS: what on_window returned, as JSON; NULL: nothing. Owned */
+};
+
 void script_error_fini(struct script_error *error);
+void script_outcome_fini(struct script_outcome *outcome);
 
-/* `error` is the receiver's. From the reactor; the invocation is gone. */
-typedef void script_done_fn(void *user, enum script_result result, struct script_error *error);
+/* `outcome` is the receiver's. From the reactor; the invocation is gone. */
+typedef void script_done_fn(void *user, enum script_result result, struct script_outcome *outcome);
 
-/* Call the handler for a record, which must stay until the end. `*invocation` is set when it waits. */
-enum script_result script_run(struct script *script, const struct record *record,
-                              const struct script_source *source, int64_t attempt, script_done_fn *done,
-                              void *user, struct invocation **invocation, struct script_error *error);
+/* Call the handler. `*invocation` is set when it waits; else `outcome` is. */
+enum script_result script_run(struct script *script, const struct script_call *call, script_done_fn *done,
+                              void *user, struct invocation **invocation, struct script_outcome *outcome);
+
+/* A window's state may be no larger, as JSON. */
+#define SCRIPT_STATE_BYTES_MAX (1 << 20)
 
 /* Give up on one that waits; `done` will not come. */
 void script_cancel(struct invocation *invocation);

@@ -68,14 +68,14 @@ static int push_body(lua_State *L)
 }
 
 enum script_result testing_run(struct script *script, size_t index, script_done_fn *done, void *user,
-                               struct invocation **invocation, struct script_error *error)
+                               struct invocation **invocation, struct script_outcome *outcome)
 {
     lua_State *L = script->L;
     lua_settop(L, 0);
     lua_pushcfunction(L, push_body);
     lua_pushinteger(L, (lua_Integer)index + 1);
     lua_call(L, 1, 1); /* reads a table of ours: raises nothing */
-    return invocation_start(script, done, user, invocation, error);
+    return invocation_start(script, done, user, invocation, outcome);
 }
 
 void testing_resume(struct ticket *ticket, bool timed_out)

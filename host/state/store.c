@@ -49,6 +49,7 @@ void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoi
     own(batch, &own_copy->handler);
     own(batch, &own_copy->stream_arn);
     own(batch, &own_copy->shard);
+    own(batch, &own_copy->progress);
 }
 
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow)
@@ -66,9 +67,65 @@ void store_put_dead_letter(struct store_batch *batch, const struct store_dead_le
     *own_copy = *letter;
     const char **texts[] = {&own_copy->handler,  &own_copy->stream_arn, &own_copy->shard,
                             &own_copy->sequence, &own_copy->event_id,   &own_copy->keys,
-                            &own_copy->record,   &own_copy->error,      &own_copy->traceback};
+                            &own_copy->record,   &own_copy->error,      &own_copy->traceback,
+                            &own_copy->version,  &own_copy->table};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         own(batch, texts[i]);
+}
+
+void store_forget_dead_letter(struct store_batch *batch, int64_t id)
+{
+    add(batch, WRITE_FORGET_DEAD_LETTER)->dead_letter.id = id;
+}
+
+void store_mark_dead_letter(struct store_batch *batch, int64_t id, int64_t redrive_ms)
+{
+    struct store_dead_letter *letter = &add(batch, WRITE_MARK_DEAD_LETTER)->dead_letter;
+    letter->id = id;
+    letter->redrive_ms = redrive_ms;
+}
+
+void store_put_request(struct store_batch *batch, const struct store_request *request)
+{
+    struct store_request *own_copy = &add(batch, WRITE_REQUEST)->request;
+    *own_copy = *request;
+    const char **texts[] = {&own_copy->kind, &own_copy->handler, &own_copy->shard, &own_copy->argument};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        own(batch, texts[i]);
+}
+
+void store_answer_request(struct store_batch *batch, int64_t id, bool done, const char *answer)
+{
+    struct store_request *own_copy = &add(batch, WRITE_ANSWER)->request;
+    *own_copy =
+        (struct store_request){.id = id, .answered = done ? REQUEST_DONE : REQUEST_REFUSED, .answer = answer};
+    own(batch, &own_copy->answer);
+}
+
+void store_put_subscription(struct store_batch *batch, const struct store_subscription *subscription)
+{
+    struct store_subscription *own_copy = &add(batch, WRITE_SUBSCRIPTION)->subscription;
+    *own_copy = *subscription;
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
+void store_forget_checkpoints(struct store_batch *batch, const char *handler, const char *stream_arn,
+                              const char *shard)
+{
+    struct store_checkpoint *own_copy = &add(batch, WRITE_FORGET_CHECKPOINTS)->checkpoint;
+    *own_copy = (struct store_checkpoint){.handler = handler, .stream_arn = stream_arn, .shard = shard};
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
+void store_forget_follow(struct store_batch *batch, const char *handler)
+{
+    struct store_follow *own_copy = &add(batch, WRITE_FORGET_FOLLOW)->follow;
+    *own_copy = (struct store_follow){.handler = handler};
+    own(batch, &own_copy->handler);
 }
 
 void store_put_event(struct store_batch *batch, const struct store_event *event)
@@ -127,9 +184,9 @@ void store_commit(struct store *store, struct store_batch *batch, store_done_fn 
     store->ops->commit(store, batch, done, user);
 }
 
-void store_load(struct store *store, store_load_fn *done, void *user)
+void store_load(struct store *store, const struct store_query *query, store_load_fn *done, void *user)
 {
-    store->ops->load(store, done, user);
+    store->ops->load(store, query, done, user);
 }
 
 struct loading {
@@ -147,13 +204,32 @@ static void on_loaded(void *user, struct store_snapshot *snapshot, const struct 
         *loading->err = *err;
 }
 
-struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor, struct err *err)
+struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor,
+                                      const struct store_query *query, struct err *err)
 {
     struct loading loading = {.err = err};
-    store_load(store, on_loaded, &loading);
+    store_load(store, query, on_loaded, &loading);
     while (!loading.done)
         reactor_turn(reactor, 1);
     return loading.snapshot;
+}
+
+static void on_committed(void *user, const struct err *err)
+{
+    on_loaded(user, NULL, err);
+}
+
+bool store_commit_now(struct store *store, struct reactor *reactor, struct store_batch *batch,
+                      struct err *err)
+{
+    struct err failure = {0};
+    struct loading loading = {.err = &failure};
+    store_commit(store, batch, on_committed, &loading);
+    while (!loading.done)
+        reactor_turn(reactor, 1);
+    if (failure.code)
+        *err = failure;
+    return !failure.code;
 }
 
 void store_snapshot_free(struct store_snapshot *snapshot)

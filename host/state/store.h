@@ -24,7 +24,11 @@ struct store_batch;
 struct store_checkpoint {
     const char *handler, *stream_arn, *shard;
     struct position position;
+    const char *progress; /* JSON of what must be known beside it (dispatch/), or "" */
 };
+
+/* In place of an ARN: the handler was sought to the latest record, and begins there when it next joins. */
+#define STORE_FOLLOW_LATEST "@latest"
 
 /* The stream (one ARN of possibly several in a row) that a handler is on. */
 struct store_follow {
@@ -34,11 +38,13 @@ struct store_follow {
 
 struct store_dead_letter {
     const char *handler, *stream_arn, *shard, *sequence, *event_id;
+    const char *version, *table;   /* of the handler; whose stream it is */
     const char *keys, *record;     /* JSON */
     const char *error, *traceback; /* traceback "" where there is none */
     int64_t attempts;
     int64_t record_time_ms, failed_ms;
-    int64_t id; /* given by the store */
+    int64_t id;         /* given by the store */
+    int64_t redrive_ms; /* when it was asked to be redriven; 0: not */
 };
 
 struct store_event {
@@ -59,6 +65,25 @@ struct store_shard {
     int64_t caught_up_ms; /* of the last page that was empty */
 };
 
+/* A handler on a shard as it is now, for status. */
+struct store_subscription {
+    const char *handler, *stream_arn, *shard;
+    int64_t in_flight, retrying, waiting; /* records */
+    bool catching_up;                     /* on a reader of its own */
+    int64_t oldest_ms;                    /* when the oldest unsettled record was written; 0: there is none */
+    int64_t time_ms;
+};
+
+/* What a command asks of the running host. */
+struct store_request {
+    int64_t id;       /* given by the store */
+    const char *kind; /* "seek" */
+    const char *handler, *shard, *argument;
+    int64_t created_ms;
+    enum { REQUEST_OPEN, REQUEST_DONE, REQUEST_REFUSED } answered;
+    const char *answer; /* a sentence */
+};
+
 /* The version of a handler's script that is in force. */
 struct store_handler {
     const char *handler, *version;
@@ -69,10 +94,21 @@ struct store_batch *store_batch_new(void);
 void store_batch_free(struct store_batch *batch);
 bool store_batch_empty(const struct store_batch *batch);
 
-/* All copy what they are given. */
+/* All copy what they are given. A letter with an `id` changes that one: error, attempts, time, version; it is
+ * not marked any more. */
 void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoint *checkpoint);
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow);
 void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter);
+void store_forget_dead_letter(struct store_batch *batch, int64_t id);
+void store_mark_dead_letter(struct store_batch *batch, int64_t id, int64_t redrive_ms); /* 0: not any more */
+void store_put_request(struct store_batch *batch, const struct store_request *request);
+void store_answer_request(struct store_batch *batch, int64_t id, bool done, const char *answer);
+void store_put_subscription(struct store_batch *batch, const struct store_subscription *subscription);
+
+/* "" for all streams or shards. */
+void store_forget_checkpoints(struct store_batch *batch, const char *handler, const char *stream_arn,
+                              const char *shard);
+void store_forget_follow(struct store_batch *batch, const char *handler);
 void store_put_event(struct store_batch *batch, const struct store_event *event);
 void store_put_handler(struct store_batch *batch, const struct store_handler *handler);
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
@@ -110,13 +146,31 @@ void store_claim(struct store *store, const char *handler, const char *key, int6
 
 /* ---- reading ---- */
 
+/* In the order of handlers. */
 struct store_dead_count {
-    const char *handler;
+    const char *handler, *stream_arn, *shard;
     int64_t count;
 };
 
-/* All there is of this group. */
+/* What to read. All of it but the letters themselves, or letters, or what the running host is asked for. */
+struct store_query {
+    enum { STORE_ALL, STORE_LETTERS, STORE_MARKED, STORE_REQUESTS, STORE_ANSWER } what;
+    int64_t id; /* of STORE_ANSWER: the request's; of STORE_LETTERS: this one alone, 0: any */
+    /* STORE_LETTERS */
+    const char *handler;                       /* NULL: any */
+    const char *error;                         /* a part of its text; NULL: any */
+    int64_t failed_before_ms, failed_after_ms; /* 0: whenever */
+    int64_t after_id, limit;
+};
+
+/* What was read, of this group. */
 struct store_snapshot {
+    struct store_dead_letter *letters;
+    size_t letter_count;
+    struct store_request *requests;
+    size_t request_count;
+    struct store_subscription *subscriptions;
+    size_t subscription_count;
     struct store_checkpoint *checkpoints;
     size_t checkpoint_count;
     struct store_follow *follows;
@@ -134,10 +188,15 @@ struct store_snapshot {
 
 /* The snapshot is the receiver's: store_snapshot_free. NULL and `err` when it cannot be read. */
 typedef void store_load_fn(void *user, struct store_snapshot *snapshot, const struct err *err);
-void store_load(struct store *store, store_load_fn *done, void *user);
+void store_load(struct store *store, const struct store_query *query, store_load_fn *done, void *user);
 
 /* The same for a caller that can do nothing without it: turns the reactor until it is there. */
-struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor, struct err *err);
+struct store_snapshot *store_load_now(struct store *store, struct reactor *reactor,
+                                      const struct store_query *query, struct err *err);
+
+/* Likewise for a batch, which is taken. */
+bool store_commit_now(struct store *store, struct reactor *reactor, struct store_batch *batch,
+                      struct err *err);
 
 void store_snapshot_free(struct store_snapshot *snapshot);
 
@@ -150,7 +209,7 @@ struct store_ops {
     void (*commit)(struct store *, struct store_batch *, store_done_fn *, void *user);
     void (*claim)(struct store *, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
                   store_claim_fn *, void *user);
-    void (*load)(struct store *, store_load_fn *, void *user);
+    void (*load)(struct store *, const struct store_query *, store_load_fn *, void *user);
     void (*free)(struct store *);
 };
 
@@ -167,6 +226,13 @@ enum store_write_kind {
     WRITE_SHARD,
     WRITE_FORGET_SHARD,
     WRITE_MARKER,
+    WRITE_FORGET_DEAD_LETTER,
+    WRITE_MARK_DEAD_LETTER,
+    WRITE_REQUEST,
+    WRITE_ANSWER,
+    WRITE_SUBSCRIPTION,
+    WRITE_FORGET_CHECKPOINTS,
+    WRITE_FORGET_FOLLOW,
 };
 
 struct store_write {
@@ -180,6 +246,8 @@ struct store_write {
         struct store_handler handler;
         struct store_shard shard;
         struct store_marker marker;
+        struct store_request request;
+        struct store_subscription subscription;
     };
 };
 

@@ -32,6 +32,8 @@ struct reader {
     char gap_from[SEQUENCE_SIZE];
     bool from_horizon; /* the next cursor is at the trim horizon, whatever was read */
     bool paused, stopped, shard_closed;
+    bool at_tip;
+    int64_t asked_ms;      /* wall clock: when the page that is on its way was asked for */
     int64_t idle_ms;       /* pause after the last page, growing while idle */
     int64_t backoff_ms;    /* after the last fault, 0 when there was none */
     int64_t complained_ms; /* monotonic; 0: not since the last success */
@@ -128,10 +130,15 @@ static void on_fault(struct reader *reader, const struct err *err)
 
 /* ---- pages ---- */
 
+static bool is_full(const struct reader *reader, const struct page *page)
+{
+    return (int64_t)page->count >= reader->options.batch_size || page->body.size >= FULL_PAGE_BYTES;
+}
+
 static int64_t pause_after(struct reader *reader, const struct page *page)
 {
     int64_t least = reader->options.poll_min_ms, most = reader->options.poll_max_ms;
-    if ((int64_t)page->count >= reader->options.batch_size || page->body.size >= FULL_PAGE_BYTES)
+    if (is_full(reader, page))
         return 0;
     if (page->count || reader->shard_closed) {
         reader->idle_ms = 0;
@@ -165,6 +172,7 @@ static void on_page(void *user, struct page *page, const struct err *err)
     }
     bool last = page->next_cursor == NULL;
     int64_t pause = pause_after(reader, page);
+    reader->at_tip = !is_full(reader, page);
     count_page(reader, page);
     if (last)
         drop_cursor(reader);
@@ -184,10 +192,13 @@ static void on_page(void *user, struct page *page, const struct err *err)
     step_in(reader, pause);
     if (gap)
         reader->events.gap(reader->user, gap_from, gap_to);
-    if (page->count)
-        reader->events.page(reader->user, page);
-    else
+    bool empty = !page->count;
+    if (empty)
         page_release(page);
+    else
+        reader->events.page(reader->user, page);
+    if (empty && !last && reader->events.caught_up)
+        reader->events.caught_up(reader->user, reader->asked_ms);
     if (last)
         reader->events.closed(reader->user);
 }
@@ -235,6 +246,7 @@ static void step(void *user)
         return;
     }
     reader->stats.get_records_calls++;
+    reader->asked_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
     reader->call =
         source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page, reader);
 }
@@ -282,7 +294,7 @@ void reader_start(struct reader *reader, const struct position *position, const 
     if (position->kind != POSITION_AFTER)
         reader->start.sequence[0] = '\0';
     reader->last[0] = '\0';
-    reader->gap = reader->from_horizon = reader->stopped = false;
+    reader->gap = reader->from_horizon = reader->stopped = reader->at_tip = false;
     reader->idle_ms = reader->backoff_ms = 0;
     if (cursor)
         keep_cursor(reader, cursor);
@@ -308,6 +320,11 @@ void reader_shard_closed(struct reader *reader)
     reader->shard_closed = true;
     if (timer_is_set(&reader->next) && !reader->backoff_ms)
         step_in(reader, 0);
+}
+
+bool reader_at_tip(const struct reader *reader)
+{
+    return reader->at_tip;
 }
 
 const struct reader_stats *reader_stats(const struct reader *reader)

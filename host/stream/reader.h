@@ -30,6 +30,9 @@ struct reader_events {
     void (*gap)(void *user, const char *from, const char *to);
     /* The shard is closed and its last page was delivered. The reader has stopped. */
     void (*closed)(void *user);
+    /* A page that was asked for at `asked_ms` (wall clock) was empty: there was nothing more then. Or NULL.
+     */
+    void (*caught_up)(void *user, int64_t asked_ms);
     /* The service does not know the shard (any more). The reader goes on asking, more and more rarely. */
     void (*missing)(void *user);
 };
@@ -54,6 +57,9 @@ void reader_start(struct reader *reader, const struct position *position, const 
 /* No further page is asked for; one that is on its way still arrives. */
 void reader_pause(struct reader *reader);
 void reader_resume(struct reader *reader);
+
+/* Was the last page so short that there was nothing more then? False before the first. */
+bool reader_at_tip(const struct reader *reader);
 
 /* A closed shard has nothing to wait for: read to its end at the fast pace. */
 void reader_shard_closed(struct reader *reader);

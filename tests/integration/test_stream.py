@@ -179,7 +179,8 @@ def test_handlers_are_independent(deployment, dynamodb, name):
     wait_until(lambda: len(host.fields("saw")) == 50, "the sound handler saw everything")
     wait_until(lambda: [row["position"] for row in deployment.status()["checkpoints"] if row["handler"] == "watcher"] ==
                ["after"], "the sound handler has a checkpoint")
-    assert not [row for row in deployment.status()["checkpoints"] if row["handler"] == "broken"]
+    assert {row["position"] for row in deployment.status()["checkpoints"] if row["handler"] == "broken"} <= \
+        {"trim_horizon"}
     assert host.stop() == 0
 
 

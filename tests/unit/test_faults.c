@@ -168,7 +168,7 @@ static struct store_snapshot *snapshot_of(struct fixture *f)
                                                         .read_only = true},
                          &err);
     assert_non_null(store);
-    store_load(store, store_loaded, &snapshot);
+    store_load(store, &(struct store_query){.what = STORE_ALL}, store_loaded, &snapshot);
     reactor_turn(reactor, 0);
     store_free(store);
     reactor_free(reactor);

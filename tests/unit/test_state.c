@@ -65,7 +65,7 @@ static void finish(struct fixture *f)
 static struct store_batch *checkpoint(const char *shard, const char *sequence)
 {
     struct store_batch *batch = store_batch_new();
-    struct store_checkpoint row = {"h", "arn", shard, {.kind = POSITION_AFTER}};
+    struct store_checkpoint row = {"h", "arn", shard, {.kind = POSITION_AFTER}, ""};
     sequence_copy(row.position.sequence, sequence);
     store_put_checkpoint(batch, &row);
     return batch;
@@ -101,7 +101,7 @@ static void turn(struct fixture *f)
 
 static void reload(struct fixture *f)
 {
-    store_load(f->store, on_loaded, f);
+    store_load(f->store, &(struct store_query){.what = STORE_ALL}, on_loaded, f);
     turn(f);
     assert_non_null(f->snapshot);
 }
@@ -125,7 +125,7 @@ static void batches_and_reads_keep_their_order(void **state)
     (void)state;
     make(&f);
     store_commit(f.store, checkpoint("a", "1"), on_done, &f);
-    store_load(f.store, on_loaded, &f);
+    store_load(f.store, &(struct store_query){.what = STORE_ALL}, on_loaded, &f);
     store_commit(f.store, checkpoint("a", "2"), on_done, &f);
     turn(&f);
     assert_int_equal(f.completions, 2);

@@ -1,0 +1,22 @@
+/* orders.h: what commands beside the running host ask of it, through the state store: to redrive dead
+ * letters, and to move a handler's checkpoint. Looked for every second. */
+#ifndef TIDEMILL_CORE_ORDERS_H
+#define TIDEMILL_CORE_ORDERS_H
+
+#include "core/reloader.h"
+#include "core/streams.h"
+
+struct orders;
+
+/* All must stay. */
+struct orders *orders_new(struct reactor *reactor, struct store *store, struct streams *streams,
+                          struct reloader *reloader, struct log *log);
+
+/* The store must be closed already. */
+void orders_free(struct orders *orders);
+void orders_stop(struct orders *orders);
+
+/* A worker is done with a letter. */
+void orders_redriven(struct orders *orders, int64_t letter);
+
+#endif

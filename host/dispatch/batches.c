@@ -1,0 +1,321 @@
+/* batches.c: records that go to on_batch or on_window together.
+ *
+ * What fails is isolated: records that on_batch gave back go on by themselves, and a call that raised is
+ * repeated with each half of its records until the failing ones are alone; that costs no attempts. A record
+ * behind a failed one of the same item waits for its turn again, whatever was said of it. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dispatch/internal.h"
+
+/* Halves that wait: one for each time the batch was cut in two. */
+#define RANGES_MAX 16
+
+struct range {
+    size_t from, to;
+};
+
+struct batch {
+    struct list link;
+    struct subscription *subscription;
+    struct entry **entries; /* in shard order */
+    size_t count;
+    struct range ranges[RANGES_MAX]; /* still to run, the next one last */
+    size_t range_count;
+    /* what runs */
+    struct range chosen;
+    struct script_input *inputs;
+    struct script_call call;
+    struct script_window window;
+    struct invocation *invocation;
+};
+
+static void batch_free(struct batch *batch)
+{
+    list_remove(&batch->link);
+    free(batch->entries);
+    free(batch->inputs);
+    free(batch);
+}
+
+/* ---- making ---- */
+
+static int by_order(const void *a, const void *b)
+{
+    int64_t x = entry_order(*(struct entry *const *)a), y = entry_order(*(struct entry *const *)b);
+    return (x > y) - (x < y);
+}
+
+static bool belongs(const struct subscription *subscription, const struct entry *entry)
+{
+    return script_kind(subscription->options.script) != SCRIPT_WINDOWS ||
+           window_holds(subscription, entry->record->time_ms);
+}
+
+static void take(struct batch *batch, struct entry *entry)
+{
+    subscription_start_entry(batch->subscription, entry);
+    batch->entries[batch->count++] = entry;
+}
+
+/* The heads of the lanes that are ready, each with what stands behind it. */
+static void fill(struct batch *batch, size_t count_max)
+{
+    struct subscription *subscription = batch->subscription;
+    struct lane_entry *next;
+    while (batch->count < count_max && (next = lanes_peek(&subscription->lanes))) {
+        if (!belongs(subscription, list_entry(next, struct entry, lane)))
+            break;
+        next = lanes_next(&subscription->lanes);
+        take(batch, list_entry(next, struct entry, lane));
+        while (batch->count < count_max && next->next &&
+               belongs(subscription, list_entry(next->next, struct entry, lane))) {
+            next = lanes_next_behind(next);
+            take(batch, list_entry(next, struct entry, lane));
+        }
+    }
+    qsort(batch->entries, batch->count, sizeof *batch->entries, by_order);
+}
+
+static struct batch *batch_new(struct subscription *subscription)
+{
+    struct batch *batch = mem_zero(sizeof *batch);
+    size_t count_max = (size_t)subscription->settings.batch_size;
+    batch->subscription = subscription;
+    batch->entries = mem_alloc(count_max * sizeof *batch->entries);
+    fill(batch, count_max);
+    batch->inputs = mem_alloc(batch->count * sizeof *batch->inputs);
+    batch->ranges[batch->range_count++] = (struct range){0, batch->count};
+    list_append(&subscription->batches, &batch->link);
+    return batch;
+}
+
+/* ---- what came of it ---- */
+
+/* It did not run on its own: that was no attempt. */
+static void put_back(struct subscription *subscription, struct entry *entry)
+{
+    entry->attempts--;
+    subscription_put_back(subscription, entry);
+}
+
+static void fail(struct entry *entry, struct subscription *subscription, char *text, char *traceback,
+                 bool permanent)
+{
+    struct script_error error = {.permanent = permanent, .text = text, .traceback = traceback};
+    attempt_failed(attempt_new(subscription, entry), &error);
+}
+
+static void succeed(struct entry *entry, struct subscription *subscription)
+{
+    subscription_observe(subscription, entry, OUTCOME_HANDLED, NULL);
+    subscription->stats.handled++;
+    subscription_settle_well(subscription, entry);
+}
+
+static void on_returned(struct batch *batch, struct script_outcome *outcome)
+{
+    struct subscription *subscription = batch->subscription;
+    if (batch->call.window)
+        window_take_state(subscription, &outcome->state);
+    for (size_t i = 0; i < batch->call.count; i++) {
+        struct entry *entry = batch->entries[batch->chosen.from + i];
+        if (!lanes_is_head(&entry->lane)) /* behind one that failed */
+            put_back(subscription, entry);
+        else if (outcome->failed && outcome->failed[i])
+            fail(entry, subscription,
+                 mem_printf("%s: on_batch gave the record back as failed",
+                            script_name(subscription->options.script)),
+                 mem_string(""), false);
+        else
+            succeed(entry, subscription);
+    }
+}
+
+static void bisect(struct batch *batch)
+{
+    struct range range = batch->chosen;
+    size_t middle = range.from + (range.to - range.from) / 2;
+    assert(batch->range_count + 2 <= RANGES_MAX);
+    batch->ranges[batch->range_count++] = (struct range){middle, range.to};
+    batch->ranges[batch->range_count++] = (struct range){range.from, middle};
+}
+
+static void on_raised(struct batch *batch, struct script_outcome *outcome)
+{
+    struct subscription *subscription = batch->subscription;
+    if (batch->call.count > 1) {
+        log_debug(subscription->options.log, subscription->subject, "%s (%zu records; tried again in halves)",
+                  outcome->error.text, batch->call.count);
+        bisect(batch);
+        return;
+    }
+    fail(batch->entries[batch->chosen.from], subscription, outcome->error.text, outcome->error.traceback,
+         outcome->error.permanent);
+    outcome->error = (struct script_error){0};
+}
+
+static void on_ended(struct batch *batch, enum script_result result, struct script_outcome *outcome)
+{
+    if (result == SCRIPT_RETURNED)
+        on_returned(batch, outcome);
+    else
+        on_raised(batch, outcome);
+    script_outcome_fini(outcome);
+}
+
+/* ---- running ---- */
+
+/* Is everything before the entry in its lane settled, or among those that run with it? */
+static bool may_run(const struct batch *batch, const struct entry *entry)
+{
+    if (lanes_is_head(&entry->lane))
+        return true;
+    for (size_t i = batch->chosen.to; i-- > batch->chosen.from;)
+        if (batch->entries[i]->lane.next == &entry->lane)
+            return true;
+    return false;
+}
+
+/* Of the range, what may run, moved together: not behind a record of the same item that failed. The others
+ * are put back. */
+static void choose(struct batch *batch, struct range range)
+{
+    batch->chosen = (struct range){range.from, range.from};
+    for (size_t i = range.from; i < range.to; i++) {
+        struct entry *entry = batch->entries[i];
+        if (!may_run(batch, entry)) {
+            put_back(batch->subscription, entry);
+            continue;
+        }
+        batch->inputs[batch->chosen.to - range.from] =
+            (struct script_input){entry->record, entry->attempts, entry->block->redrive != 0};
+        batch->entries[batch->chosen.to++] = entry;
+    }
+    batch->call.count = batch->chosen.to - batch->chosen.from;
+}
+
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome);
+
+/* Range after range, until one waits or all are done. */
+static void run(struct batch *batch)
+{
+    struct subscription *subscription = batch->subscription;
+    while (batch->range_count) {
+        struct script_outcome outcome;
+        choose(batch, batch->ranges[--batch->range_count]);
+        if (!batch->call.count)
+            continue;
+        batch->call.inputs = batch->inputs;
+        batch->call.source = &subscription->options.source;
+        batch->call.window = NULL;
+        if (script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+            window_fill_call(subscription, &batch->window, &batch->call);
+        enum script_result result = script_run(subscription->options.script, &batch->call, on_done, batch,
+                                               &batch->invocation, &outcome);
+        if (result == SCRIPT_WAITING) {
+            subscription->running++;
+            return;
+        }
+        on_ended(batch, result, &outcome);
+    }
+    batch_free(batch);
+}
+
+static void put_all_back(struct batch *batch)
+{
+    struct subscription *subscription = batch->subscription;
+    while (batch->range_count) {
+        struct range range = batch->ranges[--batch->range_count];
+        for (size_t i = range.from; i < range.to; i++)
+            put_back(subscription, batch->entries[i]);
+    }
+    batch_free(batch);
+}
+
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+{
+    struct batch *batch = user;
+    struct subscription *subscription = batch->subscription;
+    batch->invocation = NULL;
+    subscription->running--;
+    on_ended(batch, result, outcome);
+    if (subscription->stopping)
+        put_all_back(batch);
+    else
+        run(batch);
+    subscription_keep_working(subscription);
+}
+
+/* ---- the queue ---- */
+
+/* Records that wait for their turn; some of them behind others. */
+static size_t waiting(const struct subscription *subscription)
+{
+    return subscription->unsettled - subscription->started;
+}
+
+/* May a batch that is not full start? */
+static bool may_start(struct subscription *subscription)
+{
+    const struct handler_settings *settings = &subscription->settings;
+    if (waiting(subscription) >= (size_t)settings->batch_size || !settings->batch_window_ms ||
+        subscription->fill_over)
+        return true;
+    if (!timer_is_set(&subscription->fill))
+        timer_set(subscription->options.reactor, &subscription->fill, settings->batch_window_ms);
+    return false;
+}
+
+static size_t batches_max(const struct subscription *subscription)
+{
+    int64_t count = subscription->settings.concurrency / subscription->settings.batch_size;
+    return subscription_serial(subscription) || count < 1 ? 1 : (size_t)count;
+}
+
+/* Leave out at the head of the lanes what a new version of the script does not want. */
+static bool drop_unwanted(struct subscription *subscription)
+{
+    struct lane_entry *next = lanes_peek(&subscription->lanes);
+    struct entry *entry = next ? list_entry(next, struct entry, lane) : NULL;
+    if (!entry || !subscription_unwanted(subscription, entry))
+        return false;
+    subscription_start_entry(subscription, list_entry(lanes_next(&subscription->lanes), struct entry, lane));
+    entry->attempts--;
+    attempt_run(attempt_new(subscription, entry)); /* which leaves it out */
+    return true;
+}
+
+void batches_work(struct subscription *subscription)
+{
+    bool windows = script_kind(subscription->options.script) == SCRIPT_WINDOWS;
+    while (drop_unwanted(subscription))
+        continue;
+    while (subscription->running < batches_max(subscription)) {
+        struct lane_entry *next = lanes_peek(&subscription->lanes);
+        if (!next || window_busy(subscription) || !may_start(subscription))
+            break;
+        if (windows && !window_accepts(subscription, list_entry(next, struct entry, lane)->record->time_ms))
+            break;
+        run(batch_new(subscription));
+        subscription->fill_over = false;
+    }
+    if (!waiting(subscription)) {
+        timer_stop(subscription->options.reactor, &subscription->fill);
+        subscription->fill_over = false;
+    }
+}
+
+void batches_abandon(struct subscription *subscription)
+{
+    struct batch *batch;
+    list_each(batch, &subscription->batches, struct batch, link) {
+        script_cancel(batch->invocation);
+        subscription->running--;
+        for (size_t i = 0; i < batch->call.count; i++)
+            subscription_put_back(subscription, batch->entries[batch->chosen.from + i]);
+        put_all_back(batch);
+    }
+}

@@ -1,0 +1,134 @@
+/* failure.c: where a record goes when no other attempt is made: `on_failure`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dispatch/internal.h"
+#include "stream/record_json.h"
+
+static void settle_failed(struct attempt *attempt)
+{
+    struct subscription *subscription = attempt->subscription;
+    struct block *block = attempt->entry->block;
+    bool redriven = block->redrive != 0;
+    attempt_settle(attempt, false); /* which may free a block of the watermark */
+    if (redriven)
+        subscription_end_redrive(subscription, block);
+}
+
+static void on_dead_letter_kept(void *user, const struct err *err)
+{
+    struct attempt *attempt = user;
+    if (err) {
+        attempt_abandon(attempt); /* the store was closed first */
+        return;
+    }
+    attempt->subscription->stats.dead++;
+    settle_failed(attempt);
+}
+
+/* What both kinds of letters say of the subscription and the error. */
+static struct store_dead_letter letter_of(const struct subscription *subscription,
+                                          const struct script_error *error)
+{
+    const struct script_source *source = &subscription->options.source;
+    return (struct store_dead_letter){
+        .handler = script_name(subscription->options.script),
+        .version = script_version(subscription->options.script),
+        .stream_arn = source->stream_arn,
+        .table = source->table,
+        .shard = source->shard,
+        .error = error->text,
+        .traceback = error->traceback,
+        .failed_ms = subscription_wall_ms(subscription),
+    };
+}
+
+static void keep_dead_letter(struct attempt *attempt, const struct script_error *error)
+{
+    struct subscription *subscription = attempt->subscription;
+    const struct record *record = attempt->entry->record;
+    struct buf json = BUF_INIT, keys = BUF_INIT;
+    char *id = json_string_dup(json_get(record->json, "eventID"));
+    struct store_dead_letter letter = letter_of(subscription, error);
+    record_write_json(&json, record, subscription->options.source.stream_arn);
+    json_write_value(&keys, record->keys);
+    letter.id = attempt->entry->block->redrive;
+    letter.sequence = record->sequence;
+    letter.event_id = id;
+    letter.keys = keys.data;
+    letter.record = json.data;
+    letter.attempts = attempt->entry->attempts;
+    letter.record_time_ms = record->time_ms;
+    struct store_batch *batch = store_batch_new();
+    store_put_dead_letter(batch, &letter);
+    store_commit(subscription->options.store, batch, on_dead_letter_kept, attempt);
+    buf_fini(&json);
+    buf_fini(&keys);
+    free(id);
+}
+
+void failure_give_up(struct attempt *attempt, const struct script_error *error)
+{
+    struct subscription *subscription = attempt->subscription;
+    const struct entry *entry = attempt->entry;
+    bool discard = strcmp(subscription->settings.on_failure, "discard") == 0;
+    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %u; %s)", error->text,
+              entry->record->sequence, entry->attempts, discard ? "discarded" : "kept as a dead letter");
+    subscription_observe(subscription, entry, discard ? OUTCOME_DISCARDED : OUTCOME_DEAD, error->text);
+    if (!discard) {
+        keep_dead_letter(attempt, error);
+        return;
+    }
+    subscription->stats.discarded++;
+    attempt_settle(attempt, true);
+}
+
+struct forgetting {
+    struct subscription *subscription;
+    struct block *block;
+};
+
+/* The answer comes before that to the checkpoint with which the subscription ends. */
+static void on_forgotten(void *user, const struct err *err)
+{
+    struct forgetting *forgetting = user;
+    if (!err)
+        subscription_end_redrive(forgetting->subscription, forgetting->block);
+    free(forgetting);
+}
+
+void failure_forget_letter(struct subscription *subscription, struct block *block)
+{
+    struct store_batch *batch = store_batch_new();
+    struct forgetting *forgetting = mem_alloc(sizeof *forgetting);
+    *forgetting = (struct forgetting){subscription, block};
+    store_forget_dead_letter(batch, block->redrive);
+    store_commit(subscription->options.store, batch, on_forgotten, forgetting);
+}
+
+/* Such a letter has the window instead of a record, and cannot be redriven: its records are counted in the
+ * state that is kept here. */
+void failure_keep_window(struct subscription *subscription, const struct script_error *error,
+                         store_done_fn *done)
+{
+    const struct window *window = &subscription->window;
+    struct store_dead_letter letter = letter_of(subscription, error);
+    char *sequence = mem_printf("window-%lld", (long long)window->start_ms);
+    char *text = mem_printf("{\"window\":{\"start\":%lld,\"finish\":%lld},\"state\":%s}",
+                            (long long)window->start_ms / 1000, (long long)window->end_ms / 1000,
+                            window->state ? window->state : "null");
+    log_error(subscription->options.log, subscription->subject,
+              "%s (window of %lld, attempt %lld; its state is kept as a dead letter)", error->text,
+              (long long)window->start_ms / 1000, (long long)window->attempts);
+    letter.sequence = sequence;
+    letter.keys = "{}";
+    letter.record = text;
+    letter.attempts = window->attempts;
+    letter.record_time_ms = window->start_ms;
+    struct store_batch *batch = store_batch_new();
+    store_put_dead_letter(batch, &letter);
+    store_commit(subscription->options.store, batch, done, subscription);
+    free(sequence);
+    free(text);
+}

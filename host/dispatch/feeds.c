@@ -1,0 +1,488 @@
+/* feeds.c: see feeds.h. */
+#include "dispatch/feeds.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Checkpoints so close together begin on one feed: reading a little again is cheaper than a second reader. */
+#define NEAR_MS (60 * 1000)
+
+/* ---- positions ---- */
+
+static bool same_position(const struct position *a, const struct position *b)
+{
+    return a->kind == b->kind && (a->kind != POSITION_AFTER || strcmp(a->sequence, b->sequence) == 0);
+}
+
+/* Whoever reads on from `from` misses nothing that is wanted from `position` on. */
+static bool reaches(const struct position *from, const struct position *position)
+{
+    struct position earlier = position_earlier(from, position);
+    return same_position(&earlier, from);
+}
+
+static bool near(const struct position *a, const struct position *b)
+{
+    return a->kind == POSITION_AFTER && b->kind == POSITION_AFTER && a->record_time_ms && b->record_time_ms &&
+           llabs(a->record_time_ms - b->record_time_ms) <= NEAR_MS;
+}
+
+/* ---- who is where ---- */
+
+static bool is_active(const struct subscriber *subscriber)
+{
+    return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone;
+}
+
+/* Does the extra feed's next page go on where the laggard stands? */
+static bool in_group(const struct subscriber *subscriber)
+{
+    const struct feed *extra = &subscriber->shard->extra;
+    return subscriber->lagging && is_active(subscriber) && extra->reading &&
+           reaches(&extra->read, subscription_fed(subscriber->subscription));
+}
+
+static size_t count_active(struct shard *shard, bool lagging)
+{
+    struct subscriber *subscriber;
+    size_t count = 0;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        count += is_active(subscriber) && subscriber->lagging == lagging;
+    return count;
+}
+
+/* A subscriber alone may fill the window; one of several only half of it. */
+static size_t bytes_max(const struct shard *shard)
+{
+    size_t window = (size_t)shard->options.stream->window_bytes;
+    return shard->subscriber_count > 1 ? window / 2 : window;
+}
+
+static bool is_full(struct subscriber *subscriber)
+{
+    return subscription_full(subscriber->subscription, bytes_max(subscriber->shard));
+}
+
+static void serve_later(struct shard *shard)
+{
+    if (!shard->stopping)
+        task_defer(shard->options.reactor, &shard->serve);
+}
+
+static void lag(struct subscriber *subscriber)
+{
+    struct shard *shard = subscriber->shard;
+    subscriber->lagging = true;
+    log_info(shard->options.log, shard->subject, "shard %s: handler %s goes on with a reader of its own",
+             shard->id, subscriber->handler);
+    serve_later(shard);
+}
+
+static void join(struct subscriber *subscriber)
+{
+    struct shard *shard = subscriber->shard;
+    subscriber->lagging = false;
+    log_info(shard->options.log, shard->subject, "shard %s: handler %s has caught up", shard->id,
+             subscriber->handler);
+    if (shard->ended)
+        shard_finish_if_done(subscriber);
+}
+
+/* ---- the shared feed ---- */
+
+static void start_feed(struct feed *feed, const struct position *position, const char *cursor)
+{
+    feed->read = *position;
+    feed->reading = true;
+    reader_start(feed->reader, position, cursor);
+}
+
+/* Those that cannot take more leave, unless all are like that: then reading waits. */
+static void bound_shared(struct shard *shard)
+{
+    struct subscriber *subscriber;
+    size_t slow = 0, active = count_active(shard, false);
+    if (shard->stopping)
+        return;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        slow += is_active(subscriber) && !subscriber->lagging && is_full(subscriber);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        if (slow == active || !is_active(subscriber) || subscriber->lagging || !is_full(subscriber))
+            continue;
+        subscription_cut(subscriber->subscription);
+        lag(subscriber);
+    }
+    if ((active && slow == active) || shard->shared.live_bytes > (size_t)shard->options.stream->window_bytes)
+        reader_pause(shard->shared.reader);
+    else if (!shard->ended)
+        reader_resume(shard->shared.reader);
+}
+
+/* Nobody keeps up: the shared feed goes back to the laggard that is furthest on. */
+static void hand_over(struct shard *shard)
+{
+    struct subscriber *subscriber, *best = NULL;
+    if (count_active(shard, false))
+        return;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (is_active(subscriber) && (!best || reaches(subscription_fed(best->subscription),
+                                                       subscription_fed(subscriber->subscription))))
+            best = subscriber;
+    if (!best)
+        return;
+    join(best);
+    if (reaches(&shard->shared.read, subscription_fed(best->subscription)))
+        return;
+    shard->ended = false;
+    start_feed(&shard->shared, subscription_fed(best->subscription), NULL);
+}
+
+static void free_page_of(struct feed *feed, struct page *page)
+{
+    struct shard *shard = feed->shard;
+    size_t window = (size_t)shard->options.stream->window_bytes;
+    feed->live_bytes -= page->bytes;
+    if (shard->shared.reader && !shard->stopping && feed->live_bytes <= window)
+        serve_later(shard);
+}
+
+static void on_page_freed(void *user, struct page *page)
+{
+    free_page_of(user, page);
+}
+
+static void take_page(struct feed *feed, struct page *page)
+{
+    const struct record *last = &page->records[page->count - 1];
+    page->freed = on_page_freed;
+    page->freed_user = feed;
+    feed->live_bytes += page->bytes;
+    feed->pages++;
+    feed->read.kind = POSITION_AFTER;
+    sequence_copy(feed->read.sequence, last->sequence);
+    feed->read.record_time_ms = last->time_ms;
+}
+
+static void on_shared_page(void *user, struct page *page)
+{
+    struct shard *shard = user;
+    struct subscriber *subscriber;
+    take_page(&shard->shared, page);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (!subscriber->lagging && is_active(subscriber))
+            subscription_feed(subscriber->subscription, page);
+    /* A page more than the window may be on its way already; no further one is asked for. */
+    bound_shared(shard);
+    page_release(page);
+}
+
+static void on_shared_closed(void *user)
+{
+    struct shard *shard = user;
+    struct subscriber *subscriber;
+    log_info(shard->options.log, shard->subject, "shard %s is closed and read to its end", shard->id);
+    shard->ended = true;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        shard_finish_if_done(subscriber);
+    serve_later(shard);
+    shard->events.closed(shard->user, shard);
+}
+
+static void on_shared_tip(void *user, int64_t asked_ms)
+{
+    struct shard *shard = user;
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (!subscriber->lagging && is_active(subscriber))
+            subscription_caught_up(subscriber->subscription, asked_ms);
+}
+
+/* ---- gaps ---- */
+
+static void put_gap(struct subscriber *subscriber, struct store_batch *batch, const char *from,
+                    const char *to)
+{
+    struct shard *shard = subscriber->shard;
+    store_put_event(batch, &(struct store_event){
+                               .kind = "gap",
+                               .handler = subscriber->handler,
+                               .stream_arn = shard->stream_arn,
+                               .shard = shard->id,
+                               .from_sequence = from,
+                               .to_sequence = to,
+                               .text = "records were trimmed before they were read",
+                               .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
+                           });
+}
+
+/* Only those handlers miss something that had not been fed beyond the gap already. */
+static void on_gap(struct feed *feed, const char *from, const char *to)
+{
+    struct shard *shard = feed->shard;
+    struct subscriber *subscriber;
+    struct store_batch *batch = store_batch_new();
+    log_error(shard->options.log, shard->subject,
+              "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
+              *from ? from : "the start of the shard", *to ? to : "its end");
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        const struct position *fed = subscription_fed(subscriber->subscription);
+        if (!is_active(subscriber) || (feed == &shard->extra ? !in_group(subscriber) : subscriber->lagging))
+            continue;
+        if (fed->kind != POSITION_AFTER || !*to || sequence_compare(fed->sequence, to) < 0)
+            put_gap(subscriber, batch, from, to);
+    }
+    store_commit(shard->options.store, batch, NULL, NULL);
+}
+
+static void on_shared_gap(void *user, const char *from, const char *to)
+{
+    struct shard *shard = user;
+    on_gap(&shard->shared, from, to);
+}
+
+static void on_extra_gap(void *user, const char *from, const char *to)
+{
+    struct shard *shard = user;
+    on_gap(&shard->extra, from, to);
+}
+
+static void on_missing(void *user)
+{
+    struct shard *shard = user;
+    shard->events.missing(shard->user, shard);
+}
+
+/* ---- the extra feed ---- */
+
+static void join_those_at(struct shard *shard, bool all_of_group)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (is_active(subscriber) && subscriber->lagging && !is_full(subscriber) &&
+            (all_of_group ? in_group(subscriber)
+                          : reaches(&shard->shared.read, subscription_fed(subscriber->subscription))))
+            join(subscriber);
+}
+
+static void on_extra_page(void *user, struct page *page)
+{
+    struct shard *shard = user;
+    struct subscriber *subscriber;
+    struct position before = shard->extra.read;
+    take_page(&shard->extra, page);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (is_active(subscriber) && subscriber->lagging &&
+            reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber))
+            subscription_feed(subscriber->subscription, page);
+    join_those_at(shard, false);
+    page_release(page);
+    reader_pause(shard->extra.reader); /* until it is clear for whom it reads on */
+    serve_later(shard);
+}
+
+static void on_extra_closed(void *user)
+{
+    struct shard *shard = user;
+    join_those_at(shard, true);
+    shard->extra.reading = false;
+    serve_later(shard);
+}
+
+/* Twice at the tip, and the shared feed delivered nothing between: all that it delivered was there to be read
+ * the second time. */
+static void on_extra_tip(void *user, int64_t asked_ms)
+{
+    struct shard *shard = user;
+    (void)asked_ms;
+    if (shard->pages_at_tip == shard->shared.pages)
+        join_those_at(shard, true);
+    shard->pages_at_tip = shard->shared.pages;
+    serve_later(shard);
+}
+
+static struct reader *new_reader(struct shard *shard, const struct reader_events *events)
+{
+    const struct shard_options *options = &shard->options;
+    struct reader *reader = reader_new(
+        &(struct reader_options){
+            .reactor = options->reactor,
+            .source = options->source,
+            .log = options->log,
+            .subject = shard->subject,
+            .stream_arn = shard->stream_arn,
+            .shard = shard->id,
+            .batch_size = options->stream->batch_size,
+            .poll_min_ms = options->stream->poll_min_ms,
+            .poll_max_ms = options->stream->poll_max_ms,
+        },
+        events, shard);
+    if (shard->closed)
+        reader_shard_closed(reader);
+    return reader;
+}
+
+static void start_extra(struct shard *shard, struct subscriber *subscriber)
+{
+    static const struct reader_events events = {.page = on_extra_page,
+                                                .gap = on_extra_gap,
+                                                .closed = on_extra_closed,
+                                                .caught_up = on_extra_tip,
+                                                .missing = on_missing};
+    if (!shard->extra.reader)
+        shard->extra.reader = new_reader(shard, &events);
+    shard->pages_at_tip = -1;
+    start_feed(&shard->extra, subscription_fed(subscriber->subscription), subscriber->cursor);
+    free(subscriber->cursor);
+    subscriber->cursor = NULL;
+}
+
+static void stop_extra(struct shard *shard)
+{
+    reader_free(shard->extra.reader);
+    shard->extra.reader = NULL;
+    shard->extra.reading = false;
+}
+
+/* The laggard with room that the extra feed should go on with: one of the group, else the one furthest back.
+ */
+static struct subscriber *choose(struct shard *shard, bool *group)
+{
+    struct subscriber *subscriber, *best = NULL;
+    *group = false;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        if (!is_active(subscriber) || !subscriber->lagging || is_full(subscriber))
+            continue;
+        if (in_group(subscriber)) {
+            *group = true;
+            return subscriber;
+        }
+        if (!best ||
+            reaches(subscription_fed(subscriber->subscription), subscription_fed(best->subscription)))
+            best = subscriber;
+    }
+    return best;
+}
+
+static void serve(void *user)
+{
+    struct shard *shard = user;
+    bool group;
+    if (shard->stopping)
+        return;
+    hand_over(shard);
+    join_those_at(shard, false);
+    bound_shared(shard);
+    if (!count_active(shard, true)) {
+        stop_extra(shard);
+        return;
+    }
+    struct subscriber *next = choose(shard, &group);
+    bool over = shard->extra.live_bytes > (size_t)shard->options.stream->window_bytes / 2;
+    if (next && !group)
+        start_extra(shard, next);
+    if (next && !over)
+        reader_resume(shard->extra.reader);
+    else if (shard->extra.reader)
+        reader_pause(shard->extra.reader);
+}
+
+/* ---- placing ---- */
+
+/* Everybody else is behind: they go on by themselves. */
+static void overtake(struct subscriber *newcomer, const struct shard_start *start)
+{
+    struct shard *shard = newcomer->shard;
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (subscriber != newcomer && is_active(subscriber) && !subscriber->lagging)
+            lag(subscriber);
+    start_feed(&shard->shared, &start->position, start->cursor);
+}
+
+void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
+{
+    struct shard *shard = subscriber->shard;
+    struct feed *shared = &shard->shared;
+    const struct position *position = &start->position;
+    bool alone = count_active(shard, false) <= 1; /* itself */
+    if (!shared->reading || (alone && !reaches(&shared->read, position))) {
+        shard->ended = false;
+        start_feed(shared, position, start->cursor);
+    } else if (reaches(&shared->read, position)) {
+        if (!shard->ended && !reader_at_tip(shared->reader) && !same_position(&shared->read, position) &&
+            !near(&shared->read, position))
+            overtake(subscriber, start);
+        else if (shard->ended)
+            shard_finish_if_done(subscriber);
+    } else if (near(&shared->read, position) && !shared->pages) {
+        start_feed(shared, position, NULL);
+    } else {
+        subscriber->cursor = mem_string(start->cursor);
+        lag(subscriber);
+    }
+}
+
+void feeds_review(struct shard *shard)
+{
+    serve_later(shard);
+}
+
+/* ---- life ---- */
+
+void feeds_init(struct shard *shard)
+{
+    static const struct reader_events events = {.page = on_shared_page,
+                                                .gap = on_shared_gap,
+                                                .closed = on_shared_closed,
+                                                .caught_up = on_shared_tip,
+                                                .missing = on_missing};
+    shard->shared.shard = shard->extra.shard = shard;
+    shard->shared.reader = new_reader(shard, &events);
+    task_init(&shard->serve, serve, shard);
+}
+
+void feeds_fini(struct shard *shard)
+{
+    task_cancel(&shard->serve);
+    stop_extra(shard);
+    reader_free(shard->shared.reader);
+    shard->shared.reader = NULL; /* freeing pages must not wake it */
+}
+
+void feeds_closed(struct shard *shard)
+{
+    shard->closed = true;
+    reader_shard_closed(shard->shared.reader);
+    if (shard->extra.reader)
+        reader_shard_closed(shard->extra.reader);
+}
+
+void feeds_vanished(struct shard *shard)
+{
+    struct subscriber *subscriber;
+    struct store_batch *batch = store_batch_new();
+    stop_extra(shard);
+    reader_pause(shard->shared.reader);
+    log_error(shard->options.log, shard->subject, "shard %s is gone: lost between %s and its end", shard->id,
+              shard->shared.read.kind == POSITION_AFTER ? shard->shared.read.sequence : "its start");
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        if (!is_active(subscriber) || (shard->ended && !subscriber->lagging))
+            continue;
+        const struct position *fed = subscription_fed(subscriber->subscription);
+        put_gap(subscriber, batch, fed->kind == POSITION_AFTER ? fed->sequence : "", "");
+        subscriber->lagging = false;
+    }
+    store_commit(shard->options.store, batch, NULL, NULL);
+    shard->ended = true;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        shard_finish_if_done(subscriber);
+}
+
+void feeds_stop(struct shard *shard)
+{
+    reader_pause(shard->shared.reader);
+    stop_extra(shard);
+    task_cancel(&shard->serve);
+}

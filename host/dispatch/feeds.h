@@ -1,0 +1,73 @@
+/* feeds.h: which reader feeds which of a shard's subscriptions.
+ *
+ * The shared feed reads for all that keep up. Those that do not, or that begin further back, are fed by the
+ * extra one, which there is only while somebody needs it: it serves as many of them as stand close together,
+ * then the next. A laggard comes back when it has been fed everything that the shared feed has read, so there
+ * is neither gap nor repetition. */
+#ifndef TIDEMILL_DISPATCH_FEEDS_H
+#define TIDEMILL_DISPATCH_FEEDS_H
+
+#include "base/list.h"
+#include "dispatch/shard.h"
+#include "dispatch/subscription.h"
+#include "stream/reader.h"
+
+struct subscriber {
+    struct list link;
+    struct shard *shard;
+    struct subscription *subscription;
+    char *handler;
+    char *progress; /* of its last checkpoint, once it is finishing */
+    char *cursor;   /* at hand for where it begins, until the extra feed has used it; or NULL */
+    bool lagging;   /* not fed by the shared feed */
+    bool finishing; /* its last checkpoint is on its way to the store, or there */
+    bool leaving;   /* the handler was removed */
+    bool gone;      /* finished: to be freed from the top of the stack */
+    struct store_subscription told; /* what the store was last told */
+};
+
+struct feed {
+    struct shard *shard;
+    struct reader *reader;
+    bool reading;         /* the reader was started */
+    struct position read; /* where it is */
+    size_t live_bytes;    /* of pages that somebody still holds */
+    int64_t pages;        /* that it delivered */
+};
+
+struct shard {
+    struct shard_options options;
+    struct shard_events events;
+    void *user;
+    char *stream_arn, *id, *table, *subject;
+    struct list subscribers;
+    size_t subscriber_count;
+    struct feed shared, extra;
+    int64_t pages_at_tip; /* of the shared feed, when the extra one last came to the tip */
+    bool closed;          /* discovery says so */
+    bool ended;           /* the shared feed: no more pages will come */
+    bool stopping;
+    struct task sweep;       /* frees the subscribers that are gone */
+    struct task serve;       /* sees to the laggards */
+    int64_t collected_calls; /* GetRecords calls when the store was last told */
+};
+
+void feeds_init(struct shard *shard);
+void feeds_fini(struct shard *shard);
+
+/* A subscriber that has just been added finds its feed. */
+void feeds_place(struct subscriber *subscriber, const struct shard_start *start);
+
+/* A subscriber has room again, or has gone. */
+void feeds_review(struct shard *shard);
+
+void feeds_closed(struct shard *shard);   /* discovery says so */
+void feeds_vanished(struct shard *shard); /* nothing more can be read */
+void feeds_stop(struct shard *shard);
+
+/* ---- shard.c ---- */
+
+/* The subscriber that keeps up may have finished the shard. */
+void shard_finish_if_done(struct subscriber *subscriber);
+
+#endif

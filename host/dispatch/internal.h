@@ -1,0 +1,151 @@
+/* internal.h: what the files of a subscription share. */
+#ifndef TIDEMILL_DISPATCH_INTERNAL_H
+#define TIDEMILL_DISPATCH_INTERNAL_H
+
+#include "base/list.h"
+#include "dispatch/subscription.h"
+#include "dispatch/watermark.h"
+
+/* A record that is tried on its own, and waits for another attempt between. */
+struct attempt {
+    struct list link;
+    struct subscription *subscription;
+    struct entry *entry;
+    struct script_input input;
+    struct script_call call;
+    struct script_window window;
+    struct invocation *invocation; /* while it runs */
+    struct timer backoff;
+};
+
+/* Records that a handler with on_batch or on_window gets together. */
+struct batch;
+
+/* The tumbling window of a handler with on_window. */
+struct window {
+    bool open;
+    int64_t start_ms, end_ms;
+    int64_t closed_ms; /* the end of the last one that was closed: nothing goes in there any more; 0: none */
+    char *state;       /* JSON, or NULL */
+    /* its last call */
+    bool closing;
+    int64_t attempts;
+    struct script_window arguments;
+    struct script_call call;
+    struct invocation *invocation;
+    struct timer backoff;
+};
+
+struct subscription {
+    struct subscription_options options;
+    struct handler_settings settings; /* borrowed texts */
+    struct subscription_events events;
+    void *user;
+    char *subject;
+    struct lanes lanes;
+    struct watermark watermark;
+    struct list attempts, batches;
+    struct attempt *spare;
+    struct task work;
+    struct block *redrives; /* out of the dead letters, unsettled */
+    struct timer fill;      /* of batch_window */
+    bool fill_over;         /* what waits need not wait for more */
+    struct window window;
+    size_t running; /* invocations that wait for something */
+    size_t unsettled;
+    size_t started;      /* of these, those that were started */
+    int64_t asked_below; /* records fed before this one were asked for with an older script */
+    bool stopping, working, full;
+    size_t bytes_max; /* when it was last asked whether it is full */
+    uint64_t random;
+    struct subscription_stats stats;
+};
+
+/* ---- subscription.c ---- */
+
+/* The entry is done with: out of its lane, and the watermark may move. */
+void subscription_settle(struct subscription *subscription, struct entry *entry);
+
+/* The same, and a dead letter that it came from is forgotten. */
+void subscription_settle_well(struct subscription *subscription, struct entry *entry);
+
+/* It was started, and now waits for its turn again. */
+void subscription_put_back(struct subscription *subscription, struct entry *entry);
+
+/* A record out of the dead letters is settled, or given up: its block goes. */
+void subscription_end_redrive(struct subscription *subscription, struct block *block);
+
+void subscription_start_entry(struct subscription *subscription, struct entry *entry);
+void subscription_keep_working(struct subscription *subscription);
+void subscription_report_if_drained(struct subscription *subscription);
+int64_t subscription_wall_ms(const struct subscription *subscription);
+bool subscription_serial(const struct subscription *subscription); /* one record after the other */
+
+/* The script does not want the record any more that the one before it asked for. */
+bool subscription_unwanted(const struct subscription *subscription, const struct entry *entry);
+
+/* Tell the observer. */
+void subscription_observe(const struct subscription *subscription, const struct entry *entry,
+                          enum outcome outcome, const char *error);
+
+/* ---- attempts.c ---- */
+
+/* The entry, which was started, on its own; attempt_run makes the next attempt. */
+struct attempt *attempt_new(struct subscription *subscription, struct entry *entry);
+void attempt_run(struct attempt *attempt);
+
+/* An attempt that was made has failed: another one after a while, or on_failure. Takes the error's texts. */
+void attempt_failed(struct attempt *attempt, struct script_error *error);
+
+void attempt_settle(struct attempt *attempt,
+                    bool well);                /* well: a dead letter that it came from is forgotten */
+void attempt_abandon(struct attempt *attempt); /* it waits for its turn again */
+void attempts_abandon(struct subscription *subscription); /* all of them, those that run too */
+void attempts_stop(struct subscription *subscription);    /* those that wait for another attempt */
+
+/* Doubles from backoff[0] up to backoff[1]; between half and all of that, so that items that failed together
+ * do not come back together. */
+int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts);
+
+/* ---- batches.c ---- */
+
+void batches_work(struct subscription *subscription);
+void batches_abandon(struct subscription *subscription);
+
+/* ---- windows.c ---- */
+
+void window_read(struct subscription *subscription, const char *progress);
+void window_write(const struct subscription *subscription, struct buf *progress);
+void window_fini(struct subscription *subscription);
+void window_abandon(struct subscription *subscription);
+
+/* Is the window's last call being made, or waited for? Nothing else may run then. */
+bool window_busy(const struct subscription *subscription);
+
+/* Make room for a record of this time: true when the window for it is open, false when the one before is
+ * being closed first. */
+bool window_accepts(struct subscription *subscription, int64_t time_ms);
+
+/* Does the record belong to the window that is open? */
+bool window_holds(const struct subscription *subscription, int64_t time_ms);
+
+/* The arguments of a call within the open window; `arguments` must stay. */
+void window_fill_call(const struct subscription *subscription, struct script_window *arguments,
+                      struct script_call *call);
+
+/* on_window returned for records: its state, which is taken. */
+void window_take_state(struct subscription *subscription, char **state);
+
+/* ---- failure.c ---- */
+
+/* Put the record where on_failure says; then it is settled. */
+void failure_give_up(struct attempt *attempt, const struct script_error *error);
+
+/* Keep the window's last call as a dead letter; `done` when it is durable. */
+void failure_keep_window(struct subscription *subscription, const struct script_error *error,
+                         store_done_fn *done);
+
+/* The record out of the dead letters is settled: forget the letter. */
+void failure_forget_letter(struct subscription *subscription, struct block *block);
+
+#endif

@@ -1,0 +1,239 @@
+/* windows.c: tumbling windows: the state between calls of on_window, and the window's last call.
+ *
+ * A window is closed by the time of the records: by the first that belongs to a later one, or by an empty
+ * page read after its end. The state is kept in the same write as the checkpoint, so that each record counts
+ * in it once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "dispatch/internal.h"
+
+/* A record may be read so much later than its time says. */
+#define LATE_MS 5000
+
+/* ---- kept with the checkpoint ---- */
+
+void window_read(struct subscription *subscription, const char *progress)
+{
+    struct window *window = &subscription->window;
+    struct arena arena = {0};
+    struct err err;
+    const struct json *root = *progress ? json_parse(&arena, progress, strlen(progress), &err) : NULL;
+    const struct json *kept = json_get(root, "window"), *state = json_get(kept, "state");
+    window->closed_ms = json_integer(json_get(root, "closed"), 0);
+    if (kept) {
+        window->open = true;
+        window->start_ms = json_integer(json_get(kept, "start"), 0);
+        window->end_ms = json_integer(json_get(kept, "end"), 0);
+    }
+    if (state) {
+        struct buf text = BUF_INIT;
+        json_write_value(&text, state);
+        window->state = mem_string(text.data);
+        buf_fini(&text);
+    }
+    arena_fini(&arena);
+}
+
+void window_write(const struct subscription *subscription, struct buf *progress)
+{
+    const struct window *window = &subscription->window;
+    if (window->closed_ms)
+        buf_printf(progress, "%s\"closed\":%lld", progress->size > 1 ? "," : "",
+                   (long long)window->closed_ms);
+    if (!window->open)
+        return;
+    buf_printf(progress, "%s\"window\":{\"start\":%lld,\"end\":%lld", progress->size > 1 ? "," : "",
+               (long long)window->start_ms, (long long)window->end_ms);
+    if (window->state) {
+        buf_add_literal(progress, ",\"state\":");
+        buf_add_text(progress, window->state);
+    }
+    buf_add_char(progress, '}');
+}
+
+bool subscription_inherit(const char *parent_progress, struct buf *progress)
+{
+    struct arena arena = {0};
+    struct err err;
+    const struct json *root =
+        *parent_progress ? json_parse(&arena, parent_progress, strlen(parent_progress), &err) : NULL;
+    const struct json *window = json_get(root, "window");
+    if (window) {
+        buf_printf(progress,
+                   "{\"closed\":%lld,\"window\":", (long long)json_integer(json_get(root, "closed"), 0));
+        json_write_value(progress, window);
+        buf_add_char(progress, '}');
+    }
+    arena_fini(&arena);
+    return window != NULL;
+}
+
+void window_fini(struct subscription *subscription)
+{
+    timer_stop(subscription->options.reactor, &subscription->window.backoff);
+    free(subscription->window.state);
+    subscription->window.state = NULL;
+}
+
+/* ---- the last call ---- */
+
+static void closed(struct subscription *subscription)
+{
+    struct window *window = &subscription->window;
+    free(window->state);
+    window->state = NULL;
+    window->open = window->closing = false;
+    window->closed_ms = window->end_ms;
+    subscription->watermark.changed = true;
+    subscription_keep_working(subscription);
+}
+
+static void on_window_kept(void *user, const struct err *err)
+{
+    struct subscription *subscription = user;
+    if (err) {
+        subscription->window.closing = false;
+        return;
+    }
+    subscription->stats.dead++;
+    closed(subscription);
+    subscription_report_if_drained(subscription);
+}
+
+static void on_failed(struct subscription *subscription, struct script_error *error)
+{
+    struct window *window = &subscription->window;
+    const struct handler_settings *settings = &subscription->settings;
+    if (error->permanent || (settings->retries >= 0 && window->attempts > settings->retries)) {
+        if (strcmp(settings->on_failure, "discard") != 0) {
+            failure_keep_window(subscription, error, on_window_kept);
+            return;
+        }
+        subscription->stats.discarded++;
+        closed(subscription);
+    } else if (subscription->stopping) {
+        window->closing = false;
+    } else {
+        int64_t delay = attempt_backoff_ms(subscription, window->attempts);
+        log_warn(subscription->options.log, subscription->subject,
+                 "%s (end of the window of %lld, attempt %lld; again in %lld ms)", error->text,
+                 (long long)window->start_ms / 1000, (long long)window->attempts, (long long)delay);
+        subscription->stats.retried++;
+        timer_set(subscription->options.reactor, &window->backoff, delay);
+    }
+}
+
+static void on_ended(struct subscription *subscription, enum script_result result,
+                     struct script_outcome *outcome)
+{
+    if (result == SCRIPT_RETURNED)
+        closed(subscription);
+    else
+        on_failed(subscription, &outcome->error);
+    script_outcome_fini(outcome);
+}
+
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+{
+    struct subscription *subscription = user;
+    subscription->window.invocation = NULL;
+    subscription->running--;
+    on_ended(subscription, result, outcome);
+    subscription_report_if_drained(subscription);
+}
+
+static void call_last(void *user)
+{
+    struct subscription *subscription = user;
+    struct window *window = &subscription->window;
+    struct script_outcome outcome;
+    window->attempts++;
+    window_fill_call(subscription, &window->arguments, &window->call);
+    window->call.count = 0;
+    window->call.source = &subscription->options.source;
+    window->arguments.final = true;
+    enum script_result result = script_run(subscription->options.script, &window->call, on_done, subscription,
+                                           &window->invocation, &outcome);
+    if (result == SCRIPT_WAITING)
+        subscription->running++;
+    else
+        on_ended(subscription, result, &outcome);
+}
+
+static void begin_closing(struct subscription *subscription)
+{
+    struct window *window = &subscription->window;
+    window->closing = true;
+    window->attempts = 0;
+    timer_init(&window->backoff, call_last, subscription);
+    call_last(subscription);
+}
+
+bool window_busy(const struct subscription *subscription)
+{
+    return subscription->window.closing;
+}
+
+void window_abandon(struct subscription *subscription)
+{
+    struct window *window = &subscription->window;
+    timer_stop(subscription->options.reactor, &window->backoff);
+    if (window->invocation) {
+        script_cancel(window->invocation);
+        window->invocation = NULL;
+        subscription->running--;
+    }
+    window->closing = false;
+}
+
+/* ---- records ---- */
+
+/* One that comes late, behind the end of its window, belongs to the one that is open. */
+bool window_holds(const struct subscription *subscription, int64_t time_ms)
+{
+    return subscription->window.open && time_ms < subscription->window.end_ms;
+}
+
+bool window_accepts(struct subscription *subscription, int64_t time_ms)
+{
+    struct window *window = &subscription->window;
+    int64_t length_ms = subscription->settings.tumbling_window_ms;
+    if (window->open && time_ms >= window->end_ms && !window->closing)
+        begin_closing(subscription);
+    if (window->closing)
+        return false;
+    if (!window->open) {
+        int64_t start_ms = time_ms - time_ms % length_ms;
+        window->start_ms = start_ms > window->closed_ms ? start_ms : window->closed_ms;
+        window->end_ms = window->start_ms - window->start_ms % length_ms + length_ms;
+        window->open = true;
+    }
+    return true;
+}
+
+void window_fill_call(const struct subscription *subscription, struct script_window *arguments,
+                      struct script_call *call)
+{
+    const struct window *window = &subscription->window;
+    *arguments = (struct script_window){window->start_ms, window->end_ms, window->state, false};
+    call->window = arguments;
+}
+
+void window_take_state(struct subscription *subscription, char **state)
+{
+    free(subscription->window.state);
+    subscription->window.state = *state;
+    subscription->watermark.changed = true;
+    *state = NULL;
+}
+
+void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
+{
+    const struct window *window = &subscription->window;
+    if (window->open && !window->closing && !subscription->stopping && !subscription->unsettled &&
+        time_ms >= window->end_ms + LATE_MS && script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+        begin_closing(subscription);
+}
