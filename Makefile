@@ -71,7 +71,7 @@ run: need-build
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
-.PHONY: need-build need-test run-tests units scripts-test bench-local
+.PHONY: sim need-build need-test run-tests units scripts-test bench-local
 run-tests: all units
 	@$(MAKE) --no-print-directory unit scripts-test integration
 
@@ -99,6 +99,23 @@ $(BUILD)/tests/%_cli: $(BUILD)/tests/%_cli.o $(LIBRARY)
 ## make unit        the C units only
 unit: units
 	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
+
+## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log
+SEEDS ?= 1..2000
+SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c))
+sim: $(BUILD)/tests/sim/sim
+	@$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS))
+
+$(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(CPPFLAGS) -Itests/sim $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/sim/sim: $(SIM_OBJECTS) $(LIBRARY)
+	@echo "  link  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(SIM_OBJECTS:.o=.d)
 
 ## make scripts-test the shipped handlers' own tests
 scripts-test: all

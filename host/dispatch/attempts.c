@@ -106,7 +106,7 @@ static void on_handled(struct attempt *attempt, struct script_outcome *outcome)
 
 static void on_ended(struct attempt *attempt, enum script_result result, struct script_outcome *outcome)
 {
-    const struct subscription *subscription = attempt->subscription;
+    struct subscription *subscription = attempt->subscription;
     if (result == SCRIPT_RETURNED && outcome->failed) {
         outcome->error.text = mem_printf("%s: on_batch gave the record back as failed",
                                          script_name(subscription->options.script));
@@ -118,6 +118,7 @@ static void on_ended(struct attempt *attempt, enum script_result result, struct 
     else
         attempt_failed(attempt, &outcome->error);
     script_outcome_fini(outcome);
+    failure_flush(subscription);
 }
 
 static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
@@ -138,6 +139,7 @@ void attempt_run(struct attempt *attempt)
     if (subscription_unwanted(subscription, entry)) {
         subscription->stats.left_out++;
         attempt_settle(attempt, true);
+        failure_flush(subscription);
         return;
     }
     if (entry->attempts++)

@@ -70,7 +70,8 @@ static void fill(struct batch *batch, size_t count_max)
             break;
         next = lanes_next(&subscription->lanes);
         take(batch, list_entry(next, struct entry, lane));
-        while (batch->count < count_max && next->next &&
+        /* One behind it may still stand in another batch, from which this one was put back. */
+        while (batch->count < count_max && next->next && !next->next->taken &&
                belongs(subscription, list_entry(next->next, struct entry, lane))) {
             next = lanes_next_behind(next);
             take(batch, list_entry(next, struct entry, lane));
@@ -98,6 +99,7 @@ static struct batch *batch_new(struct subscription *subscription)
 static void put_back(struct subscription *subscription, struct entry *entry)
 {
     entry->attempts--;
+    subscription->watermark.changed = true;
     subscription_put_back(subscription, entry);
 }
 
@@ -164,6 +166,7 @@ static void on_ended(struct batch *batch, enum script_result result, struct scri
     else
         on_raised(batch, outcome);
     script_outcome_fini(outcome);
+    failure_flush(batch->subscription);
 }
 
 /* ---- running ---- */

@@ -44,6 +44,20 @@ static struct store_dead_letter letter_of(const struct subscription *subscriptio
     };
 }
 
+/* What is said with the letter belongs into one write with it: the record is settled, or was taken into the state of
+ * a window. */
+static void put_checkpoint(struct subscription *subscription, struct store_batch *batch)
+{
+    const struct script_source *source = &subscription->options.source;
+    struct buf progress = BUF_INIT;
+    struct store_checkpoint checkpoint = {script_name(subscription->options.script), source->stream_arn,
+                                          source->shard, {0}, ""};
+    subscription_checkpoint(subscription, false, &checkpoint.position, &progress);
+    checkpoint.progress = progress.data;
+    store_put_checkpoint(batch, &checkpoint);
+    buf_fini(&progress);
+}
+
 static void keep_dead_letter(struct attempt *attempt, const struct script_error *error)
 {
     struct subscription *subscription = attempt->subscription;
@@ -62,6 +76,9 @@ static void keep_dead_letter(struct attempt *attempt, const struct script_error 
     letter.record_time_ms = record->time_ms;
     struct store_batch *batch = store_batch_new();
     store_put_dead_letter(batch, &letter);
+    attempt->entry->state = ENTRY_KEPT;
+    if (!letter.id)
+        put_checkpoint(subscription, batch);
     store_commit(subscription->options.store, batch, on_dead_letter_kept, attempt);
     buf_fini(&json);
     buf_fini(&keys);
@@ -84,26 +101,43 @@ void failure_give_up(struct attempt *attempt, const struct script_error *error)
     attempt_settle(attempt, true);
 }
 
+void failure_forget_letter(struct subscription *subscription, struct block *block)
+{
+    mem_grow(&subscription->forgotten, &subscription->forgotten_capacity, subscription->forgotten_count,
+             sizeof *subscription->forgotten);
+    subscription->forgotten[subscription->forgotten_count++] = block;
+}
+
 struct forgetting {
     struct subscription *subscription;
-    struct block *block;
+    struct block **blocks;
+    size_t count;
 };
 
 /* The answer comes before that to the checkpoint with which the subscription ends. */
 static void on_forgotten(void *user, const struct err *err)
 {
     struct forgetting *forgetting = user;
-    if (!err)
-        subscription_end_redrive(forgetting->subscription, forgetting->block);
+    for (size_t i = 0; i < forgetting->count && !err; i++)
+        subscription_end_redrive(forgetting->subscription, forgetting->blocks[i]);
+    free(forgetting->blocks);
     free(forgetting);
 }
 
-void failure_forget_letter(struct subscription *subscription, struct block *block)
+void failure_flush(struct subscription *subscription)
 {
+    if (!subscription->forgotten_count)
+        return;
     struct store_batch *batch = store_batch_new();
     struct forgetting *forgetting = mem_alloc(sizeof *forgetting);
-    *forgetting = (struct forgetting){subscription, block};
-    store_forget_dead_letter(batch, block->redrive);
+    *forgetting =
+        (struct forgetting){subscription, subscription->forgotten, subscription->forgotten_count};
+    for (size_t i = 0; i < forgetting->count; i++)
+        store_forget_dead_letter(batch, forgetting->blocks[i]->redrive);
+    if (script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+        put_checkpoint(subscription, batch);
+    subscription->forgotten = NULL;
+    subscription->forgotten_count = subscription->forgotten_capacity = 0;
     store_commit(subscription->options.store, batch, on_forgotten, forgetting);
 }
 

@@ -132,11 +132,11 @@ static void hand_over(struct shard *shard)
             best = subscriber;
     if (!best)
         return;
+    if (!reaches(&shard->shared.read, subscription_fed(best->subscription))) {
+        shard->ended = false;
+        start_feed(&shard->shared, subscription_fed(best->subscription), NULL);
+    }
     join(best);
-    if (reaches(&shard->shared.read, subscription_fed(best->subscription)))
-        return;
-    shard->ended = false;
-    start_feed(&shard->shared, subscription_fed(best->subscription), NULL);
 }
 
 static void free_page_of(struct feed *feed, struct page *page)
@@ -184,8 +184,11 @@ static void on_shared_closed(void *user)
     struct subscriber *subscriber;
     log_info(shard->options.log, shard->subject, "shard %s is closed and read to its end", shard->id);
     shard->ended = true;
-    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
+        if (!subscriber->lagging && is_active(subscriber))
+            subscription_ended(subscriber->subscription);
         shard_finish_if_done(subscriber);
+    }
     serve_later(shard);
     shard->events.closed(shard->user, shard);
 }
@@ -217,6 +220,16 @@ static void put_gap(struct subscriber *subscriber, struct store_batch *batch, co
                            });
 }
 
+/* Will it go on where the feed is? Also a laggard that is about to join. */
+static bool depends_on(const struct subscriber *subscriber, const struct feed *feed)
+{
+    if (!is_active(subscriber))
+        return false;
+    if (feed == &subscriber->shard->extra)
+        return in_group(subscriber);
+    return !subscriber->lagging || reaches(&feed->read, subscription_fed(subscriber->subscription));
+}
+
 /* Only those handlers miss something that had not been fed beyond the gap already. */
 static void on_gap(struct feed *feed, const char *from, const char *to)
 {
@@ -228,11 +241,22 @@ static void on_gap(struct feed *feed, const char *from, const char *to)
               *from ? from : "the start of the shard", *to ? to : "its end");
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         const struct position *fed = subscription_fed(subscriber->subscription);
-        if (!is_active(subscriber) || (feed == &shard->extra ? !in_group(subscriber) : subscriber->lagging))
+        if (!depends_on(subscriber, feed))
             continue;
         if (fed->kind != POSITION_AFTER || !*to || sequence_compare(fed->sequence, to) < 0)
             put_gap(subscriber, batch, from, to);
     }
+    store_commit(shard->options.store, batch, NULL, NULL);
+}
+
+void feeds_missed(struct subscriber *subscriber, const char *to)
+{
+    struct shard *shard = subscriber->shard;
+    struct store_batch *batch = store_batch_new();
+    log_error(shard->options.log, shard->subject,
+              "shard %s: records were trimmed before handler %s settled them: lost before %s", shard->id,
+              subscriber->handler, *to ? to : "its end");
+    put_gap(subscriber, batch, "", to);
     store_commit(shard->options.store, batch, NULL, NULL);
 }
 

@@ -58,6 +58,9 @@ void feeds_fini(struct shard *shard);
 /* A subscriber that has just been added finds its feed. */
 void feeds_place(struct subscriber *subscriber, const struct shard_start *start);
 
+/* Records that the subscriber had not settled are gone, up to `to`. */
+void feeds_missed(struct subscriber *subscriber, const char *to);
+
 /* A subscriber has room again, or has gone. */
 void feeds_review(struct shard *shard);
 

@@ -102,6 +102,11 @@ static void on_room(void *user)
     feeds_review(subscriber->shard);
 }
 
+static void on_missed(void *user, const char *to)
+{
+    feeds_missed(user, to);
+}
+
 static void on_redriven(void *user, int64_t letter)
 {
     struct subscriber *subscriber = user;
@@ -207,7 +212,8 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct sh
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },
         &start->position, start->progress,
-        &(struct subscription_events){.drained = on_drained, .room = on_room, .redriven = on_redriven},
+        &(struct subscription_events){
+            .drained = on_drained, .room = on_room, .missed = on_missed, .redriven = on_redriven},
         subscriber);
     feeds_place(subscriber, start);
 }

@@ -68,7 +68,7 @@ void subscription_start_entry(struct subscription *subscription, struct entry *e
 
 void subscription_put_back(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state == ENTRY_STARTED);
+    assert(entry->state == ENTRY_STARTED || entry->state == ENTRY_KEPT);
     entry->state = ENTRY_WAITING;
     subscription->started--;
     lanes_put_back(&subscription->lanes, &entry->lane);
@@ -76,7 +76,7 @@ void subscription_put_back(struct subscription *subscription, struct entry *entr
 
 void subscription_settle(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state == ENTRY_STARTED);
+    assert(entry->state == ENTRY_STARTED || entry->state == ENTRY_KEPT);
     subscription->unsettled--;
     subscription->started--;
     lanes_done(&subscription->lanes, &entry->lane);
@@ -170,11 +170,16 @@ static size_t first_unseen(const struct subscription *subscription, const struct
     return at;
 }
 
+static void into_lane(struct subscription *subscription, struct entry *entry)
+{
+    lanes_add(&subscription->lanes, &entry->lane,
+              subscription_serial(subscription) ? 0 : entry->record->item);
+}
+
 static void queue(struct subscription *subscription, struct entry *entry)
 {
     subscription->unsettled++;
-    lanes_add(&subscription->lanes, &entry->lane,
-              subscription_serial(subscription) ? 0 : entry->record->item);
+    into_lane(subscription, entry);
 }
 
 static void leave_out(struct entry *entry)
@@ -208,6 +213,8 @@ void subscription_feed(struct subscription *subscription, struct page *page)
     size_t from = first_unseen(subscription, page);
     if (subscription->stopping || from == page->count)
         return;
+    if (watermark_misses(&subscription->watermark, page->records[from].sequence))
+        subscription->events.missed(subscription->user, page->records[from].sequence);
     struct block *block = watermark_add(&subscription->watermark, page, from);
     queue_block(subscription, block);
     watermark_added(&subscription->watermark, block);
@@ -215,6 +222,12 @@ void subscription_feed(struct subscription *subscription, struct page *page)
         subscription_keep_working(subscription);
     else
         subscription_report_if_drained(subscription);
+}
+
+void subscription_ended(struct subscription *subscription)
+{
+    if (!subscription->stopping && watermark_misses(&subscription->watermark, NULL))
+        subscription->events.missed(subscription->user, "");
 }
 
 bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter)
@@ -249,7 +262,7 @@ static bool busy(void *user, const struct entry *entry)
     struct subscription *subscription = user;
     struct attempt *attempt;
     if (entry->state != ENTRY_STARTED)
-        return false;
+        return entry->state == ENTRY_KEPT;
     list_each(attempt, &subscription->attempts, struct attempt, link)
         if (attempt->entry == entry)
             return !timer_is_set(&attempt->backoff);
@@ -286,6 +299,10 @@ static void drop(void *user, struct entry *entry)
 void subscription_cut(struct subscription *subscription)
 {
     watermark_cut(&subscription->watermark, drop, subscription);
+    /* Those out of the dead letters stood behind what was dropped. */
+    for (struct block *block = subscription->redrives; block; block = block->next)
+        if (block->entries[0].state == ENTRY_WAITING && !block->entries[0].lane.lane)
+            into_lane(subscription, &block->entries[0]);
 }
 
 /* ---- life ---- */
@@ -324,6 +341,7 @@ void subscription_free(struct subscription *subscription)
     window_fini(subscription);
     script_release(subscription->options.script);
     lanes_fini(&subscription->lanes);
+    free(subscription->forgotten);
     free(subscription->spare);
     free(subscription->subject);
     free(subscription);

@@ -37,6 +37,8 @@ struct subscription_events {
     void (*drained)(void *user);
     /* It was full and has room again. */
     void (*room)(void *user);
+    /* What it had not settled before a restart is not there any more, up to `to` ("": all of it). */
+    void (*missed)(void *user, const char *to);
     /* A record out of the dead letters is settled, or was given up without that (it is still marked). */
     void (*redriven)(void *user, int64_t letter);
 };
@@ -78,8 +80,10 @@ size_t subscription_held_bytes(const struct subscription *subscription);
 /* Take back what was fed and has not begun to run: subscription_fed goes back, the memory is free. */
 void subscription_cut(struct subscription *subscription);
 
-/* The reader came to the end of what is written, at this time (wall clock): a window that ended may close. */
+/* The reader came to the end of what is written, at this time (wall clock): a window that ended may close.
+ * subscription_ended: there will be no more. */
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms);
+void subscription_ended(struct subscription *subscription);
 
 /* Start nothing any more; what runs, finishes. What waits is kept in the progress. */
 void subscription_stop(struct subscription *subscription);

@@ -40,6 +40,23 @@ bool watermark_settled_before(const struct watermark *watermark, const char *seq
     return !open;
 }
 
+bool watermark_misses(struct watermark *watermark, const char *next)
+{
+    const char *sequence;
+    size_t at = 0;
+    bool misses = false;
+    if (!*watermark->through || watermark->fed.kind == POSITION_AFTER)
+        return false;
+    while (map_next(&watermark->open, &at, &sequence))
+        misses = misses || !next || sequence_compare(sequence, next) < 0;
+    if (misses && !next) {
+        map_fini(&watermark->open);
+        watermark->open = MAP_INIT;
+        watermark->changed = true;
+    }
+    return misses;
+}
+
 /* Once everything up to there was fed, the entries know it all. */
 static void forget_restored(struct watermark *watermark)
 {
@@ -205,12 +222,13 @@ static void pass(struct writing *writing, const char *sequence)
 static bool write_entry(struct writing *writing, const struct entry *entry)
 {
     const char *sequence = entry->record->sequence;
-    if (entry->state != ENTRY_SETTLED) {
+    bool settled = entry->state >= ENTRY_KEPT;
+    if (!settled) {
         if (writing->count++ == writing->count_max)
             return false;
         list_open(&writing->late, sequence, entry->attempts);
     }
-    if (entry->state == ENTRY_SETTLED || entry->attempts)
+    if (settled || entry->attempts)
         pass(writing, sequence);
     return true;
 }

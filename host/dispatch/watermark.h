@@ -12,7 +12,8 @@
 
 enum entry_state {
     ENTRY_WAITING, /* for its turn */
-    ENTRY_STARTED, /* runs, or waits for another attempt or for its dead letter */
+    ENTRY_STARTED, /* runs, or waits for another attempt */
+    ENTRY_KEPT,    /* its dead letter is on its way to the store, in one write with a checkpoint */
     ENTRY_SETTLED,
 };
 
@@ -54,6 +55,11 @@ struct watermark {
 /* `progress`: as watermark_write wrote it, or "". One that cannot be read counts as "": work is repeated. */
 void watermark_init(struct watermark *watermark, const struct position *start, const char *progress);
 void watermark_fini(struct watermark *watermark);
+
+/* Of what was unsettled before the restart, is something gone that is not fed any more when the next record is
+ * `next`, or NULL when there is none? It is forgotten then. Only where reading began at the oldest record: a
+ * reader that begins behind one notices by itself. */
+bool watermark_misses(struct watermark *watermark, const char *next);
 
 /* The records of the page from `from` on, all waiting. Settle at once what needs no handler, then call
  * watermark_added. */

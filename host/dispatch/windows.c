@@ -233,6 +233,7 @@ void window_take_state(struct subscription *subscription, char **state)
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
 {
     const struct window *window = &subscription->window;
+    subscription_ended(subscription);
     if (window->open && !window->closing && !subscription->stopping && !subscription->unsettled &&
         time_ms >= window->end_ms + LATE_MS && script_kind(subscription->options.script) == SCRIPT_WINDOWS)
         begin_closing(subscription);

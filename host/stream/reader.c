@@ -181,7 +181,7 @@ static void on_page(void *user, struct page *page, const struct err *err)
     reader->stopped = last;
     if (page->count)
         sequence_copy(reader->last, page->records[page->count - 1].sequence);
-    bool gap = reader->gap && (page->count || last);
+    bool gap = reader->gap; /* told at once, even if what comes behind it is not written yet */
     char gap_from[SEQUENCE_SIZE], gap_to[SEQUENCE_SIZE] = "";
     if (gap) {
         memcpy(gap_from, reader->gap_from, sizeof gap_from);

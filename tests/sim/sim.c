@@ -1,0 +1,78 @@
+/* sim.c: seeds to worlds, on as many processes as there are processors. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sim.h"
+
+#define PROCESSES_MAX 64
+
+struct range {
+    uint64_t from, to;
+};
+
+static bool read_range(const char *text, struct range *range)
+{
+    char *end;
+    range->from = range->to = strtoull(text, &end, 10);
+    if (end != text && strncmp(end, "..", 2) == 0)
+        range->to = strtoull(end + 2, &end, 10);
+    return end != text && !*end && range->from <= range->to;
+}
+
+static void show_progress(uint64_t done, uint64_t all)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r  sim   %llu of %llu seeds", (unsigned long long)done, (unsigned long long)all);
+}
+
+/* Every `step`-th seed. Returns how many failed, at most 100. */
+static int run_seeds(const struct range *range, uint64_t first, uint64_t step, bool loud)
+{
+    int failed = 0;
+    char violation[1000];
+    for (uint64_t seed = range->from + first; seed <= range->to; seed += step) {
+        life_run(seed, loud, violation);
+        if (*violation) {
+            printf("seed %llu: %s\n", (unsigned long long)seed, violation);
+            fflush(stdout);
+            failed += failed < 100;
+        }
+        if (first == 0)
+            show_progress(seed - range->from + 1, range->to - range->from + 1);
+    }
+    return failed;
+}
+
+static int run_all(const struct range *range)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int count = processors < 1 ? 1 : processors > PROCESSES_MAX ? PROCESSES_MAX : (int)processors;
+    bool failed = false;
+    for (int i = 0; i < count; i++)
+        if (fork() == 0)
+            exit(run_seeds(range, (uint64_t)i, (uint64_t)count, false) != 0);
+    for (int i = 0; i < count; i++) {
+        int status;
+        failed = wait(&status) < 0 || status != 0 || failed;
+    }
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    printf("  sim   seeds %llu to %llu: %s\n", (unsigned long long)range->from, (unsigned long long)range->to,
+           failed ? "FAILED (make sim SEED=n shows one)" : "all hold");
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    struct range range;
+    if (argc != 2 || !read_range(argv[1], &range)) {
+        fputs("usage: sim SEED | FIRST..LAST\n", stderr);
+        return 2;
+    }
+    if (range.from == range.to)
+        return run_seeds(&range, 0, 1, true) != 0;
+    return run_all(&range);
+}

@@ -1,0 +1,181 @@
+/* sim.h: a host in a random world, and what must hold there whatever happens.
+ *
+ * The host is the real one; its two seams lead to an embedded DynamoDB, to a service that its handlers call, and
+ * to a virtual clock. One seed makes one world: what is written, what fails, when the host is killed. All of it
+ * runs on one thread, so a seed always goes the same way. */
+#ifndef TIDEMILL_TESTS_SIM_SIM_H
+#define TIDEMILL_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "core/host.h"
+#include "core/world.h"
+#include "local/engine.h"
+#include "script/observer.h"
+
+#define SECOND_MS 1000
+#define MINUTE_MS (60 * SECOND_MS)
+#define HANDLERS 4
+#define ITEMS_MAX 24
+#define CALL_TIMEOUT_MS 5000     /* of the handlers' calls, as in their script */
+#define HANDLER_TIMEOUT_MS 30000 /* the default of `timeout` */
+
+/* What was written. Its number is its place among all writes, from 0. */
+struct written {
+    int item;
+    char shard[64], sequence[64]; /* "" until it was seen in the stream */
+    int64_t time_ms;
+    bool trimmed;
+};
+
+enum fate_state {
+    FATE_UNSEEN,
+    FATE_RUNNING,
+    FATE_FAILED,    /* another attempt is due */
+    FATE_HANDLED,
+    FATE_GIVEN_UP,  /* a dead letter */
+    FATE_DISCARDED,
+};
+
+/* What became of a record in a handler. */
+struct fate {
+    enum fate_state state;
+    int attempt;    /* of the last call */
+    int crashes;    /* of the host, when the state was entered */
+    int64_t since_ms;
+    bool permanent; /* the last failure was */
+    bool redriven;  /* that is how it was handled in the end */
+    bool excused;   /* trimmed before anything of its shard was durable: nobody can know */
+};
+
+enum sim_kind { KIND_ITEM, KIND_SHARD, KIND_BATCH, KIND_WINDOW };
+
+/* A window's last call as the service saw it. */
+struct closed_window {
+    struct closed_window *next;
+    char shard[64];
+    int64_t start_ms;
+    int *seen;
+    int count;
+};
+
+struct sim_handler {
+    char name[8];
+    enum sim_kind kind;
+    int retries;
+    bool discard, slow, present, joined;
+    int serial;          /* of its script */
+    struct fate *fates;  /* of each write */
+    struct closed_window *windows;
+};
+
+/* A call of a handler, from its first request to its end. */
+struct sim_call {
+    struct list link;
+    int id, handler;
+    bool final;
+    int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
+    bool well;      /* how */
+    bool permanent;
+    int *records, *attempts;
+    bool *redriven;
+    bool *failed; /* given back by on_batch */
+    int count;
+    struct closed_window window;
+};
+
+struct sim {
+    uint64_t seed, random;
+    bool loud;
+    struct world world;
+    struct engine *engine;
+    char directory[64], stream_arn[160];
+    struct config *config;
+    struct log *log;
+    struct host *host;
+    struct observer observer;
+    struct written *writes;
+    size_t write_capacity;
+    int write_count, harvested;
+    int trimmed_below; /* writes before this one are gone */
+    struct sim_handler handlers[HANDLERS];
+    int handler_count;
+    struct list calls;
+    int call_count, crashes;
+    int faults;       /* requests of a thousand that go wrong */
+    bool branched;    /* a shard had two children */
+    int open_shards;
+    bool calm;        /* nothing goes wrong but what always does */
+    int poisoned;     /* records of a thousand that no attempt can handle */
+    struct map positions;      /* durable: handler and shard -> sequence */
+    struct map final_failures; /* handler, shard and window -> failed last calls */
+    char violation[1000];  /* "": none */
+};
+
+/* ---- chance ---- */
+
+uint64_t sim_random(struct sim *sim);
+int sim_below(struct sim *sim, int limit);             /* 0 to limit - 1 */
+bool sim_chance(struct sim *sim, int of_thousand);
+
+/* The first violation stays. */
+void sim_violated(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- service.c: what stands behind the transport seam ---- */
+
+void service_init(struct sim *sim);
+void service_fini(struct sim *sim);
+
+/* Write the next version of the item. */
+void service_write(struct sim *sim, int item);
+
+/* Learn where in the stream the writes are. */
+void service_harvest(struct sim *sim);
+
+/* Carry out an operation of the engine; false when it refuses. */
+bool service_call(struct sim *sim, const char *target, const char *body, struct buf *answer);
+
+/* Calls whose end has come are told to the model. */
+void service_end_calls(struct sim *sim);
+
+const char *service_window_key(const struct sim *sim, const struct sim_call *call, char *key, size_t size);
+
+/* The host is gone: what it had under way never happened. */
+void service_host_gone(struct sim *sim, bool crashed);
+
+/* ---- model.c: what handlers may and may not do ---- */
+
+/* A handler begins with the records of the call: in order, one at a time per item, none twice. */
+void model_begin(struct sim *sim, struct sim_call *call);
+
+/* The call's end has come. */
+void model_end(struct sim *sim, struct sim_call *call);
+
+void model_grow(struct sim *sim);
+void model_given_up(struct sim *sim, const struct observed *observed);
+bool model_settled(const struct sim *sim, int handler, int record);
+
+/* ---- check.c: what the store may and may not say ---- */
+
+/* At any moment: no checkpoint beyond what is not settled, none that went back. */
+void check_store(struct sim *sim);
+
+/* At the end: every record is accounted for, dead letters are complete, windows are exact. */
+void check_end(struct sim *sim);
+
+/* All that was written so far is about to be trimmed. */
+void check_trim(struct sim *sim);
+
+/* Ask for all dead letters to be redriven. */
+void check_redrive_all(struct sim *sim);
+
+/* ---- life.c ---- */
+
+/* A whole life; the violation, if any, is in `violation` (1,000 bytes), else that is "". */
+void life_run(uint64_t seed, bool loud, char *violation);
+
+#endif
