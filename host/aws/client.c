@@ -120,7 +120,8 @@ struct aws_client *aws_client_new(struct reactor *reactor, struct transport *tra
     client->log = log;
     client->call_timeout_ms = config->call_timeout_ms;
     client->region = find_region(config, profiles);
-    client->random = hash_mix((uint64_t)clock_wall_ms(reactor_clock(reactor))) ^ (uint64_t)reactor_now_ms(reactor);
+    client->random =
+        hash_mix((uint64_t)clock_wall_ms(reactor_clock(reactor))) ^ (uint64_t)reactor_now_ms(reactor);
     retry_budget_init(&client->budget);
     profiles_free(profiles);
     if (!find_endpoints(client, config, err)) {

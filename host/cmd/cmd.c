@@ -21,6 +21,21 @@ void cmd_complain(const char *format, ...)
     va_end(args);
 }
 
+void cmd_progress(size_t done, size_t all, const char *what)
+{
+    static const char full[] = "##############################";
+    const int width = (int)sizeof full - 1;
+    int part = all ? (int)(done * (size_t)width / all) : width;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K[%.*s%*s] %zu of %zu %s", part, full, width - part, "", done, all, what);
+}
+
+void cmd_progress_end(void)
+{
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+}
+
 bool cmd_options(int argc, char **argv, const char **config_path, const char *const *flags, bool *set)
 {
     for (int i = 1; i < argc; i++) {

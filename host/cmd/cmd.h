@@ -3,6 +3,7 @@
 #define TIDEMILL_CMD_CMD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "conf/config.h"
 
@@ -17,7 +18,7 @@ struct command {
 };
 
 extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init, cmd_local, cmd_dev,
-    cmd_test;
+    cmd_test, cmd_dead, cmd_seek;
 
 /* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
 const char *cmd_config_path(const char *path);
@@ -31,6 +32,10 @@ bool cmd_options(int argc, char **argv, const char **config_path, const char *co
 
 /* "0" to "65535"; false where it is none. */
 bool cmd_port(const char *text, int *port);
+
+/* A bar on a terminal's stderr for what takes long; nothing elsewhere. */
+void cmd_progress(size_t done, size_t all, const char *what);
+void cmd_progress_end(void);
 
 void cmd_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -7,27 +7,9 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "cmd/cmd.h"
-#include "net/reactor.h"
-#include "state/store_sqlite.h"
+#include "cmd/state.h"
 
 #define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
-
-static struct store_snapshot *load(const struct config *config, struct err *err)
-{
-    struct clock clock = clock_system();
-    struct reactor *reactor = reactor_new(&clock);
-    struct store_snapshot *snapshot = NULL;
-    struct store *store = store_sqlite_new(
-        reactor,
-        &(struct store_sqlite_options){
-            .path = config->host.state + strlen("sqlite:"), .group = config->host.group, .read_only = true},
-        err);
-    if (store)
-        snapshot = store_load_now(store, reactor, &(struct store_query){.what = STORE_ALL}, err);
-    store_free(store);
-    reactor_free(reactor);
-    return snapshot;
-}
 
 static const char *kind_name(const struct position *position)
 {
@@ -318,9 +300,11 @@ static int run(int argc, char **argv)
     struct config *config = cmd_load_config(path);
     if (!config)
         return EXIT_USAGE;
-    struct clock clock = clock_system();
-    int64_t now_ms = clock_wall_ms(&clock);
-    struct store_snapshot *snapshot = load(config, &err);
+    struct cmd_state state;
+    struct store_snapshot *snapshot = NULL;
+    if (cmd_state_open(&state, config, true, &err))
+        snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, &err);
+    int64_t now_ms = clock_wall_ms(&state.clock);
     if (!snapshot)
         cmd_complain("%s", err.text);
     else if (json[0])
@@ -329,6 +313,7 @@ static int run(int argc, char **argv)
         print_text(snapshot, now_ms);
     int status = snapshot ? EXIT_DONE : EXIT_FAILED;
     store_snapshot_free(snapshot);
+    cmd_state_close(&state);
     config_release(config);
     return status;
 }

@@ -44,14 +44,14 @@ static struct store_dead_letter letter_of(const struct subscription *subscriptio
     };
 }
 
-/* What is said with the letter belongs into one write with it: the record is settled, or was taken into the state of
- * a window. */
+/* What is said with the letter belongs into one write with it: the record is settled, or was taken into the
+ * state of a window. */
 static void put_checkpoint(struct subscription *subscription, struct store_batch *batch)
 {
     const struct script_source *source = &subscription->options.source;
     struct buf progress = BUF_INIT;
-    struct store_checkpoint checkpoint = {script_name(subscription->options.script), source->stream_arn,
-                                          source->shard, {0}, ""};
+    struct store_checkpoint checkpoint = {
+        script_name(subscription->options.script), source->stream_arn, source->shard, {0}, ""};
     subscription_checkpoint(subscription, false, &checkpoint.position, &progress);
     checkpoint.progress = progress.data;
     store_put_checkpoint(batch, &checkpoint);
@@ -130,8 +130,7 @@ void failure_flush(struct subscription *subscription)
         return;
     struct store_batch *batch = store_batch_new();
     struct forgetting *forgetting = mem_alloc(sizeof *forgetting);
-    *forgetting =
-        (struct forgetting){subscription, subscription->forgotten, subscription->forgotten_count};
+    *forgetting = (struct forgetting){subscription, subscription->forgotten, subscription->forgotten_count};
     for (size_t i = 0; i < forgetting->count; i++)
         store_forget_dead_letter(batch, forgetting->blocks[i]->redrive);
     if (script_kind(subscription->options.script) == SCRIPT_WINDOWS)

@@ -90,12 +90,116 @@ static void join(struct subscriber *subscriber)
         shard_finish_if_done(subscriber);
 }
 
+/* ---- gaps ---- */
+
+static void put_gap(struct subscriber *subscriber, struct store_batch *batch, const char *from,
+                    const char *to)
+{
+    struct shard *shard = subscriber->shard;
+    store_put_event(batch, &(struct store_event){
+                               .kind = "gap",
+                               .handler = subscriber->handler,
+                               .stream_arn = shard->stream_arn,
+                               .shard = shard->id,
+                               .from_sequence = from,
+                               .to_sequence = to,
+                               .text = "records were trimmed before they were read",
+                               .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
+                           });
+}
+
+/* Will it go on where the feed is? Also a laggard that is about to join. */
+static bool depends_on(const struct subscriber *subscriber, const struct feed *feed)
+{
+    if (!is_active(subscriber))
+        return false;
+    if (feed == &subscriber->shard->extra)
+        return in_group(subscriber);
+    return !subscriber->lagging || reaches(&feed->read, subscription_fed(subscriber->subscription));
+}
+
+/* Whoever goes on where the feed is misses what is in the gap behind `read`, unless it had been fed beyond
+ * it. `to`: the record behind the gap, "" where there is none. */
+static void tell_gap(struct feed *feed, struct subscriber *subscriber, const char *to)
+{
+    const struct position *fed = subscription_fed(subscriber->subscription);
+    if (!feed->gap || subscriber->gap_told == feed->gap ||
+        (fed->kind == POSITION_AFTER && *to && sequence_compare(fed->sequence, to) >= 0))
+        return;
+    struct store_batch *batch = store_batch_new();
+    subscriber->gap_told = feed->gap;
+    put_gap(subscriber, batch, feed->gap_from, to);
+    store_commit(feed->shard->options.store, batch, NULL, NULL);
+}
+
+static void on_gap(struct feed *feed, const char *from, const char *to)
+{
+    struct shard *shard = feed->shard;
+    struct subscriber *subscriber;
+    log_error(shard->options.log, shard->subject,
+              "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
+              *from ? from : "the start of the shard", *to ? to : "its end");
+    feed->gap = ++shard->gaps;
+    sequence_copy(feed->gap_from, from);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (depends_on(subscriber, feed))
+            tell_gap(feed, subscriber, to);
+}
+
+void feeds_missed(struct subscriber *subscriber, const char *to)
+{
+    struct shard *shard = subscriber->shard;
+    struct store_batch *batch = store_batch_new();
+    log_error(shard->options.log, shard->subject,
+              "shard %s: records were trimmed before handler %s settled them: lost before %s", shard->id,
+              subscriber->handler, *to ? to : "its end");
+    put_gap(subscriber, batch, "", to);
+    store_commit(shard->options.store, batch, NULL, NULL);
+}
+
+/* A feed that began before the subscriber's place must come by the last record that the subscriber was fed,
+ * unless that was trimmed, and then more may have been. `next`: what comes instead, or NULL for nothing. */
+static void tell_jump(struct feed *feed, struct subscriber *subscriber, const struct position *before,
+                      const char *next)
+{
+    struct shard *shard = subscriber->shard;
+    const struct position *fed = subscription_fed(subscriber->subscription);
+    tell_gap(feed, subscriber, next ? next : "");
+    if (fed->kind != POSITION_AFTER || reaches(fed, before) ||
+        (next && sequence_compare(next, fed->sequence) <= 0))
+        return;
+    struct store_batch *batch = store_batch_new();
+    log_error(shard->options.log, shard->subject,
+              "shard %s: records were trimmed before handler %s was given them: lost between %s and %s",
+              shard->id, subscriber->handler, fed->sequence, next ? next : "its end");
+    put_gap(subscriber, batch, fed->sequence, next ? next : "");
+    store_commit(shard->options.store, batch, NULL, NULL);
+}
+
+/* The feed came to the end of what is written, and so has everybody whom it feeds. Returns the furthest of
+ * them. */
+static struct position reach_tip(struct feed *feed)
+{
+    struct subscriber *subscriber;
+    struct position furthest = feed->read;
+    list_each(subscriber, &feed->shard->subscribers, struct subscriber, link) {
+        if (!depends_on(subscriber, feed))
+            continue;
+        const struct position *fed = subscription_fed(subscriber->subscription);
+        tell_jump(feed, subscriber, &feed->read, NULL);
+        if (fed->kind == POSITION_AFTER && reaches(&furthest, fed))
+            furthest = *fed;
+    }
+    return furthest;
+}
+
 /* ---- the shared feed ---- */
 
 static void start_feed(struct feed *feed, const struct position *position, const char *cursor)
 {
     feed->read = *position;
     feed->reading = true;
+    feed->gap = 0;
     reader_start(feed->reader, position, cursor);
 }
 
@@ -169,10 +273,14 @@ static void on_shared_page(void *user, struct page *page)
 {
     struct shard *shard = user;
     struct subscriber *subscriber;
+    struct position before = shard->shared.read;
     take_page(&shard->shared, page);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (!subscriber->lagging && is_active(subscriber))
+        if (!subscriber->lagging && is_active(subscriber)) {
+            tell_jump(&shard->shared, subscriber, &before, page->records[0].sequence);
             subscription_feed(subscriber->subscription, page);
+        }
+    shard->shared.gap = 0;
     /* A page more than the window may be on its way already; no further one is asked for. */
     bound_shared(shard);
     page_release(page);
@@ -197,67 +305,10 @@ static void on_shared_tip(void *user, int64_t asked_ms)
 {
     struct shard *shard = user;
     struct subscriber *subscriber;
+    shard->shared.read = reach_tip(&shard->shared); /* so that nobody is told twice */
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         if (!subscriber->lagging && is_active(subscriber))
             subscription_caught_up(subscriber->subscription, asked_ms);
-}
-
-/* ---- gaps ---- */
-
-static void put_gap(struct subscriber *subscriber, struct store_batch *batch, const char *from,
-                    const char *to)
-{
-    struct shard *shard = subscriber->shard;
-    store_put_event(batch, &(struct store_event){
-                               .kind = "gap",
-                               .handler = subscriber->handler,
-                               .stream_arn = shard->stream_arn,
-                               .shard = shard->id,
-                               .from_sequence = from,
-                               .to_sequence = to,
-                               .text = "records were trimmed before they were read",
-                               .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
-                           });
-}
-
-/* Will it go on where the feed is? Also a laggard that is about to join. */
-static bool depends_on(const struct subscriber *subscriber, const struct feed *feed)
-{
-    if (!is_active(subscriber))
-        return false;
-    if (feed == &subscriber->shard->extra)
-        return in_group(subscriber);
-    return !subscriber->lagging || reaches(&feed->read, subscription_fed(subscriber->subscription));
-}
-
-/* Only those handlers miss something that had not been fed beyond the gap already. */
-static void on_gap(struct feed *feed, const char *from, const char *to)
-{
-    struct shard *shard = feed->shard;
-    struct subscriber *subscriber;
-    struct store_batch *batch = store_batch_new();
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
-              *from ? from : "the start of the shard", *to ? to : "its end");
-    list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        const struct position *fed = subscription_fed(subscriber->subscription);
-        if (!depends_on(subscriber, feed))
-            continue;
-        if (fed->kind != POSITION_AFTER || !*to || sequence_compare(fed->sequence, to) < 0)
-            put_gap(subscriber, batch, from, to);
-    }
-    store_commit(shard->options.store, batch, NULL, NULL);
-}
-
-void feeds_missed(struct subscriber *subscriber, const char *to)
-{
-    struct shard *shard = subscriber->shard;
-    struct store_batch *batch = store_batch_new();
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before handler %s settled them: lost before %s", shard->id,
-              subscriber->handler, *to ? to : "its end");
-    put_gap(subscriber, batch, "", to);
-    store_commit(shard->options.store, batch, NULL, NULL);
 }
 
 static void on_shared_gap(void *user, const char *from, const char *to)
@@ -298,8 +349,11 @@ static void on_extra_page(void *user, struct page *page)
     take_page(&shard->extra, page);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         if (is_active(subscriber) && subscriber->lagging &&
-            reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber))
+            reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber)) {
+            tell_jump(&shard->extra, subscriber, &before, page->records[0].sequence);
             subscription_feed(subscriber->subscription, page);
+        }
+    shard->extra.gap = 0;
     join_those_at(shard, false);
     page_release(page);
     reader_pause(shard->extra.reader); /* until it is clear for whom it reads on */
@@ -309,6 +363,7 @@ static void on_extra_page(void *user, struct page *page)
 static void on_extra_closed(void *user)
 {
     struct shard *shard = user;
+    reach_tip(&shard->extra);
     join_those_at(shard, true);
     shard->extra.reading = false;
     serve_later(shard);
@@ -320,6 +375,7 @@ static void on_extra_tip(void *user, int64_t asked_ms)
 {
     struct shard *shard = user;
     (void)asked_ms;
+    reach_tip(&shard->extra);
     if (shard->pages_at_tip == shard->shared.pages)
         join_those_at(shard, true);
     shard->pages_at_tip = shard->shared.pages;

@@ -23,6 +23,7 @@ struct subscriber {
     bool finishing; /* its last checkpoint is on its way to the store, or there */
     bool leaving;   /* the handler was removed */
     bool gone;      /* finished: to be freed from the top of the stack */
+    int gap_told;   /* the number of the last gap that was kept for it */
     struct store_subscription told; /* what the store was last told */
 };
 
@@ -33,6 +34,8 @@ struct feed {
     struct position read; /* where it is */
     size_t live_bytes;    /* of pages that somebody still holds */
     int64_t pages;        /* that it delivered */
+    int gap;              /* there is one behind `read`: its number; 0: none */
+    char gap_from[SEQUENCE_SIZE];
 };
 
 struct shard {
@@ -43,6 +46,7 @@ struct shard {
     struct list subscribers;
     size_t subscriber_count;
     struct feed shared, extra;
+    int gaps;
     int64_t pages_at_tip; /* of the shared feed, when the extra one last came to the tip */
     bool closed;          /* discovery says so */
     bool ended;           /* the shared feed: no more pages will come */

@@ -47,11 +47,11 @@ struct subscription {
     struct list attempts, batches;
     struct attempt *spare;
     struct task work;
-    struct block *redrives; /* out of the dead letters, unsettled */
+    struct block *redrives;   /* out of the dead letters, unsettled */
     struct block **forgotten; /* of these: settled, and their letters not yet forgotten */
     size_t forgotten_count, forgotten_capacity;
-    struct timer fill;      /* of batch_window */
-    bool fill_over;         /* what waits need not wait for more */
+    struct timer fill; /* of batch_window */
+    bool fill_over;    /* what waits need not wait for more */
     struct window window;
     size_t running; /* invocations that wait for something */
     size_t unsettled;
@@ -147,8 +147,8 @@ void failure_give_up(struct attempt *attempt, const struct script_error *error);
 void failure_keep_window(struct subscription *subscription, const struct script_error *error,
                          store_done_fn *done);
 
-/* The record out of the dead letters is settled: forget the letter with the next flush, which comes at the end of
- * each call of the handler. */
+/* The record out of the dead letters is settled: forget the letter with the next flush, which comes at the
+ * end of each call of the handler. */
 void failure_forget_letter(struct subscription *subscription, struct block *block);
 void failure_flush(struct subscription *subscription);
 

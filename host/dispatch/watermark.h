@@ -56,9 +56,9 @@ struct watermark {
 void watermark_init(struct watermark *watermark, const struct position *start, const char *progress);
 void watermark_fini(struct watermark *watermark);
 
-/* Of what was unsettled before the restart, is something gone that is not fed any more when the next record is
- * `next`, or NULL when there is none? It is forgotten then. Only where reading began at the oldest record: a
- * reader that begins behind one notices by itself. */
+/* Of what was unsettled before the restart, is something gone that is not fed any more when the next record
+ * is `next`, or NULL when there is none? It is forgotten then. Only where reading began at the oldest record:
+ * a reader that begins behind one notices by itself. */
 bool watermark_misses(struct watermark *watermark, const char *next);
 
 /* The records of the page from `from` on, all waiting. Settle at once what needs no handler, then call

@@ -66,8 +66,8 @@ static const char *const statements[STATEMENT_COUNT] = {
         " version = ?7, redrive_ms = 0 WHERE grp = ?1 AND id = ?2",
     [FORGET_DEAD_LETTER] = "DELETE FROM dead_letters WHERE grp = ?1 AND id = ?2",
     [MARK_DEAD_LETTER] = "UPDATE dead_letters SET redrive_ms = ?3 WHERE grp = ?1 AND id = ?2",
-    [PUT_REQUEST] = "INSERT INTO requests (grp, kind, handler, shard, argument, created_ms)"
-                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [PUT_REQUEST] = "INSERT INTO requests (id, grp, kind, handler, shard, argument, created_ms)"
+                    " VALUES (?7, ?1, ?2, ?3, ?4, ?5, ?6)",
     [ANSWER_REQUEST] = "UPDATE requests SET answered = ?3, answer = ?4 WHERE grp = ?1 AND id = ?2",
     [TRIM_REQUESTS] = "DELETE FROM requests WHERE grp = ?1 AND id <= (SELECT max(id) FROM requests) - ?2",
     [PUT_SUBSCRIPTION] =

@@ -175,6 +175,7 @@ static bool put_request(struct store_sqlite *sqlite, const struct store_request 
     sqlite_bind(s, 4, row->shard);
     sqlite_bind(s, 5, row->argument);
     sqlite3_bind_int64(s, 6, row->created_ms);
+    sqlite3_bind_int64(s, 7, row->id);
     if (!sqlite_step(sqlite, s, err) || !(s = sqlite_begin(sqlite, TRIM_REQUESTS, err)))
         return false;
     sqlite3_bind_int64(s, 2, REQUESTS_KEPT);

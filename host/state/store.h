@@ -76,7 +76,7 @@ struct store_subscription {
 
 /* What a command asks of the running host. */
 struct store_request {
-    int64_t id;       /* given by the store */
+    int64_t id;       /* given by who asks: greater than those before, and nobody else's */
     const char *kind; /* "seek" */
     const char *handler, *shard, *argument;
     int64_t created_ms;

@@ -54,7 +54,8 @@ static void view_fini(struct view *view)
     store_snapshot_free(view->letters);
 }
 
-static const struct store_checkpoint *find_checkpoint(const struct view *view, const char *handler, const char *shard)
+static const struct store_checkpoint *find_checkpoint(const struct view *view, const char *handler,
+                                                      const char *shard)
 {
     for (size_t i = 0; i < view->all->checkpoint_count; i++)
         if (strcmp(view->all->checkpoints[i].handler, handler) == 0 &&
@@ -84,13 +85,15 @@ static bool is_open(const struct json *progress, const char *sequence)
 }
 
 /* Would the host not handle the record again after a restart? */
-static bool is_behind(const struct store_checkpoint *checkpoint, const struct json *progress, const char *sequence)
+static bool is_behind(const struct store_checkpoint *checkpoint, const struct json *progress,
+                      const char *sequence)
 {
     struct arena arena = {0};
     if (!checkpoint)
         return false;
     if (checkpoint->position.kind == POSITION_FINISHED ||
-        (checkpoint->position.kind == POSITION_AFTER && sequence_compare(sequence, checkpoint->position.sequence) <= 0))
+        (checkpoint->position.kind == POSITION_AFTER &&
+         sequence_compare(sequence, checkpoint->position.sequence) <= 0))
         return true;
     const char *through = json_string(&arena, json_get(progress, "through"));
     bool behind = through && sequence_compare(sequence, through) <= 0 && !is_open(progress, sequence);
@@ -111,12 +114,12 @@ static void check_settled(struct sim *sim, const struct view *view, int handler,
     for (int i = 0; i < sim->write_count; i++) {
         const struct written *write = &sim->writes[i];
         const struct fate *fate = &sim->handlers[handler].fates[i];
-        if (strcmp(write->shard, shard) != 0 || write->trimmed || !is_behind(checkpoint, progress, write->sequence) ||
-            fate->state == FATE_HANDLED || fate->state == FATE_DISCARDED ||
-            count_letters(view, name, write->sequence))
+        if (strcmp(write->shard, shard) != 0 || write->trimmed ||
+            !is_behind(checkpoint, progress, write->sequence) || fate->state == FATE_HANDLED ||
+            fate->state == FATE_DISCARDED || count_letters(view, name, write->sequence))
             continue;
-        sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled", name,
-                     shard, i, write->sequence);
+        sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled",
+                     name, shard, i, write->sequence);
     }
     arena_fini(&arena);
 }
@@ -151,7 +154,8 @@ void check_store(struct sim *sim)
         for (size_t i = 0; i < view.all->checkpoint_count; i++) {
             const struct store_checkpoint *row = &view.all->checkpoints[i];
             check_monotonic(sim, row);
-            sim_trace(sim, "kept: %s in %s: %s, %s", row->handler, row->shard, place_of(&row->position), row->progress);
+            sim_trace(sim, "kept: %s in %s: %s, %s", row->handler, row->shard, place_of(&row->position),
+                      row->progress);
             for (int h = 0; h < sim->handler_count; h++)
                 if (strcmp(sim->handlers[h].name, row->handler) == 0)
                     check_settled(sim, &view, h, row->shard);
@@ -174,7 +178,8 @@ static bool in_gap(const struct view *view, const char *handler, const char *seq
     return false;
 }
 
-static void check_record(struct sim *sim, const struct view *view, const struct sim_handler *handler, int record)
+static void check_record(struct sim *sim, const struct view *view, const struct sim_handler *handler,
+                         int record)
 {
     const struct written *write = &sim->writes[record];
     const struct fate *fate = &handler->fates[record];
@@ -188,11 +193,12 @@ static void check_record(struct sim *sim, const struct view *view, const struct 
     if (fate->state >= FATE_HANDLED)
         return;
     if (!write->trimmed)
-        sim_violated(sim, "handler %s has lost record %d (item %d, %s in %s)", handler->name, record, write->item,
-                     write->sequence, write->shard);
+        sim_violated(sim, "handler %s has lost record %d (item %d, %s in %s)", handler->name, record,
+                     write->item, write->sequence, write->shard);
     else if (!fate->excused && !in_gap(view, handler->name, write->sequence))
-        sim_violated(sim, "handler %s missed record %d (item %d, %s in %s), which was trimmed, and nobody was told",
-                     handler->name, record, write->item, write->sequence, write->shard);
+        sim_violated(
+            sim, "handler %s missed record %d (item %d, %s in %s), which was trimmed, and nobody was told",
+            handler->name, record, write->item, write->sequence, write->shard);
 }
 
 /* Each record that was handled is in one window, and in that which its time says. */
@@ -205,14 +211,15 @@ static void check_windows(struct sim *sim, const struct sim_handler *handler, in
             const struct written *write = &sim->writes[record];
             if (times[record]++)
                 sim_violated(sim, "record %d is in the windows of handler %s twice", record, handler->name);
-            if (write->time_ms && !handler->fates[record].redriven && (write->time_ms < window->start_ms || write->time_ms >= window->start_ms + length_ms))
-                sim_violated(sim, "record %d of %" PRId64 " is in the window of %" PRId64, record, write->time_ms,
-                             window->start_ms);
+            if (write->time_ms && !handler->fates[record].redriven &&
+                (write->time_ms < window->start_ms || write->time_ms >= window->start_ms + length_ms))
+                sim_violated(sim, "record %d of %" PRId64 " is in the window of %" PRId64, record,
+                             write->time_ms, window->start_ms);
         }
     for (int i = 0; i < sim->write_count; i++)
         if (handler->fates[i].state == FATE_HANDLED && !times[i] && !sim->writes[i].trimmed)
-            sim_violated(sim, "record %d (%s in %s) is in no window of handler %s", i, sim->writes[i].sequence,
-                         sim->writes[i].shard, handler->name);
+            sim_violated(sim, "record %d (%s in %s) is in no window of handler %s", i,
+                         sim->writes[i].sequence, sim->writes[i].shard, handler->name);
     free(times);
 }
 
@@ -237,7 +244,8 @@ void check_end(struct sim *sim)
 /* A handler without a durable place in the shard cannot know that something was there. */
 static bool has_place(const struct store_checkpoint *checkpoint)
 {
-    return checkpoint && (checkpoint->position.kind >= POSITION_AFTER || strstr(checkpoint->progress, "through"));
+    return checkpoint &&
+           (checkpoint->position.kind >= POSITION_AFTER || strstr(checkpoint->progress, "through"));
 }
 
 void check_trim(struct sim *sim)

@@ -152,12 +152,13 @@ static void write_deployment(struct sim *sim)
 {
     struct problems problems = PROBLEMS_INIT;
     struct buf ini = BUF_INIT;
-    buf_printf(&ini,
-               "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
-               "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n"
-               "[stream s]\ntable = Table\nstart = trim_horizon\nbatch_size = %d\npoll_min = %dms\npoll_max = %ds\n"
-               "discovery = %ds\n",
-               1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
+    buf_printf(
+        &ini,
+        "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
+        "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n"
+        "[stream s]\ntable = Table\nstart = trim_horizon\nbatch_size = %d\npoll_min = %dms\npoll_max = %ds\n"
+        "discovery = %ds\n",
+        1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
     choose_handlers(sim, &ini);
     write_text(sim, "tidemill.ini", ini.data);
     if (sim->loud)
@@ -423,9 +424,17 @@ static void make_directory(struct sim *sim)
 
 static void remove_directory(const struct sim *sim)
 {
-    static const char *const names[] = {"scripts/h0.lua", "scripts/h1.lua", "scripts/h2.lua", "scripts/h3.lua",
-                                        "tidemill.ini",   "state.db",       "state.db-wal",   "state.db-shm",
-                                        "state.db.lock",  "scripts",        ""};
+    static const char *const names[] = {"scripts/h0.lua",
+                                        "scripts/h1.lua",
+                                        "scripts/h2.lua",
+                                        "scripts/h3.lua",
+                                        "tidemill.ini",
+                                        "state.db",
+                                        "state.db-wal",
+                                        "state.db-shm",
+                                        "state.db.lock",
+                                        "scripts",
+                                        ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = mem_printf("%s/%s", sim->directory, names[i]);
         remove(path);
@@ -454,7 +463,8 @@ void life_run(uint64_t seed, bool loud, char *violation)
     make_directory(sim);
     service_init(sim);
     sim->observer = (struct observer){on_called, on_attempted, sim};
-    sim->log = log_new(loud ? STDERR_FILENO : nowhere, LOG_TEXT, loud ? LOG_DEBUG : LOG_ERROR, &sim->world.clock);
+    sim->log =
+        log_new(loud ? STDERR_FILENO : nowhere, LOG_TEXT, loud ? LOG_DEBUG : LOG_ERROR, &sim->world.clock);
     write_deployment(sim);
     if (!*sim->violation)
         run(sim);

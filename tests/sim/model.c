@@ -28,7 +28,8 @@ void model_grow(struct sim *sim)
     for (int i = 0; i < sim->handler_count; i++) {
         struct sim_handler *handler = &sim->handlers[i];
         if ((sim->write_count & (sim->write_count - 1)) == 0) /* a power of two: it is full */
-            handler->fates = mem_resize(handler->fates, (size_t)sim->write_count * 2 * sizeof *handler->fates);
+            handler->fates =
+                mem_resize(handler->fates, (size_t)sim->write_count * 2 * sizeof *handler->fates);
         memset(&handler->fates[sim->write_count - 1], 0, sizeof *handler->fates);
     }
 }
@@ -68,7 +69,8 @@ static void check_alone(struct sim *sim, const struct sim_call *call, int at)
                           strcmp(sim->writes[other->records[0]].shard, write->shard) == 0;
         if (contains_item(sim, other, write->item, call->redriven[at]) || same_shard)
             sim_violated(sim, "handler %s gets record %d (item %d) while it works on record %d",
-                         name_of(sim, call->handler), record, write->item, other->count ? other->records[0] : -1);
+                         name_of(sim, call->handler), record, write->item,
+                         other->count ? other->records[0] : -1);
     }
 }
 
@@ -105,8 +107,7 @@ static void check_attempt(struct sim *sim, const struct sim_call *call, const st
     const struct sim_handler *handler = &sim->handlers[call->handler];
     int attempt = call->attempts[at], last = fate->attempt;
     /* One that a crash cut short is made again. */
-    if (attempt < 1 ||
-        (attempt > handler->retries + 1 && attempt > last && fate->crashes == sim->crashes))
+    if (attempt < 1 || (attempt > handler->retries + 1 && attempt > last && fate->crashes == sim->crashes))
         sim_violated(sim, "handler %s gets record %d in attempt %d of %d", handler->name, call->records[at],
                      attempt, handler->retries + 1);
     if (fate->state != FATE_FAILED || fate->crashes != sim->crashes)
@@ -140,9 +141,13 @@ static void trace_call(struct sim *sim, const struct sim_call *call, const char 
     struct buf text = BUF_INIT;
     if (!sim->loud)
         return;
-    buf_printf(&text, "%s %s%s:", sim->handlers[call->handler].name, what, call->final ? " the end of a window" : "");
+    buf_printf(&text, "%s %s%s:", sim->handlers[call->handler].name, what,
+               call->final ? " the end of a window" : "");
     for (int i = 0; i < call->count; i++)
-        buf_printf(&text, " %d%s", call->records[i], call->redriven[i] ? " (redriven)" : call->failed[i] ? " (failed)" : "");
+        buf_printf(&text, " %d%s", call->records[i],
+                   call->redriven[i] ? " (redriven)"
+                   : call->failed[i] ? " (failed)"
+                                     : "");
     sim_trace(sim, "%s", text.data);
     buf_fini(&text);
 }
@@ -168,12 +173,19 @@ void model_begin(struct sim *sim, struct sim_call *call)
 
 /* ---- its end ---- */
 
+/* After a crash the child of the shard may close the window again. */
+static bool same_window(const struct closed_window *a, const struct closed_window *b)
+{
+    return a->start_ms == b->start_ms &&
+           (strcmp(a->shard, b->shard) == 0 || (a->count && b->count && a->seen[0] == b->seen[0]));
+}
+
 /* A repetition after a crash takes the place of what came of the window before. */
 static void keep_window(struct sim *sim, struct sim_call *call)
 {
     struct sim_handler *handler = &sim->handlers[call->handler];
     struct closed_window **at = &handler->windows;
-    while (*at && ((*at)->start_ms != call->window.start_ms || strcmp((*at)->shard, call->window.shard) != 0))
+    while (*at && !same_window(*at, &call->window))
         at = &(*at)->next;
     if (!*at)
         *at = mem_zero(sizeof **at);
@@ -195,13 +207,14 @@ static void end_final(struct sim *sim, struct sim_call *call)
         map_set(&sim->final_failures, key, (void *)(failures + 1));
 }
 
-/* What is behind a failed record of its item waits for it, and runs again; unless that was discarded there and
- * then. */
+/* What is behind a failed record of its item waits for it, and runs again; unless that was discarded there
+ * and then. */
 static bool behind_failed(const struct sim *sim, const struct sim_call *call, int at)
 {
     const struct sim_handler *handler = &sim->handlers[call->handler];
     for (int i = 0; i < at; i++)
-        if (call->failed[i] && !(handler->discard && call->attempts[i] > handler->retries) && sim->writes[call->records[i]].item == sim->writes[call->records[at]].item)
+        if (call->failed[i] && !(handler->discard && call->attempts[i] > handler->retries) &&
+            sim->writes[call->records[i]].item == sim->writes[call->records[at]].item)
             return true;
     return false;
 }
@@ -243,7 +256,7 @@ void model_given_up(struct sim *sim, const struct observed *observed)
     if (fate->state == FATE_GIVEN_UP)
         return; /* it was redriven in vain */
     if (!fate->permanent && fate->attempt <= its->retries)
-        sim_violated(sim, "handler %s gave record %d up after attempt %d of %d", its->name, record, fate->attempt,
-                     its->retries + 1);
+        sim_violated(sim, "handler %s gave record %d up after attempt %d of %d", its->name, record,
+                     fate->attempt, its->retries + 1);
     enter(sim, fate, its->discard ? FATE_DISCARDED : FATE_GIVEN_UP);
 }

@@ -12,8 +12,8 @@
 
 /* ---- bad connections ---- */
 
-static const char *const refusals[] = {
-    "ThrottlingException", "ProvisionedThroughputExceededException", "LimitExceededException"};
+static const char *const refusals[] = {"ThrottlingException", "ProvisionedThroughputExceededException",
+                                       "LimitExceededException"};
 
 static void say(struct answer *answer, int status, const char *body)
 {
@@ -81,7 +81,8 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
         return;
     request_header(request, "X-Amz-Target", target, sizeof target);
     engine_call(sim->engine,
-                &(struct engine_request){target, request->body ? request->body : "", request->body_size}, &reply);
+                &(struct engine_request){target, request->body ? request->body : "", request->body_size},
+                &reply);
     answer->status = reply.status;
     answer->body = reply.body;
 }
@@ -92,8 +93,9 @@ void service_write(struct sim *sim, int item)
     int size = sim_below(sim, (int)sizeof padding);
     memset(padding, 'x', (size_t)size);
     snprintf(body, sizeof body,
-             "{\"TableName\":\"Table\",\"Item\":{\"id\":{\"S\":\"i%d\"},\"v\":{\"N\":\"%d\"},\"p\":{\"S\":\"%.*s\"}}}", item,
-             sim->write_count, size, padding);
+             "{\"TableName\":\"Table\",\"Item\":{\"id\":{\"S\":\"i%d\"},\"v\":{\"N\":\"%d\"},\"p\":{\"S\":\"%"
+             ".*s\"}}}",
+             item, sim->write_count, size, padding);
     mem_grow(&sim->writes, &sim->write_capacity, (size_t)sim->write_count, sizeof *sim->writes);
     sim->writes[sim->write_count++] = (struct written){.item = item};
     model_grow(sim);
@@ -124,7 +126,8 @@ static void harvest_shard(struct sim *sim, const char *shard)
     struct buf answer = BUF_INIT;
     struct arena arena = {0};
     snprintf(body, sizeof body,
-             "{\"StreamArn\":\"%s\",\"ShardId\":\"%s\",\"ShardIteratorType\":\"TRIM_HORIZON\"}", sim->stream_arn, shard);
+             "{\"StreamArn\":\"%s\",\"ShardId\":\"%s\",\"ShardIteratorType\":\"TRIM_HORIZON\"}",
+             sim->stream_arn, shard);
     bool ok = service_call(sim, "DynamoDBStreams_20120810.GetShardIterator", body, &answer);
     const struct json *root = json_parse(&arena, answer.data, answer.size, NULL);
     const char *iterator = ok ? json_string(&arena, json_get(root, "ShardIterator")) : NULL;
@@ -156,7 +159,8 @@ void service_harvest(struct sim *sim)
         snprintf(body, sizeof body, "{\"StreamArn\":\"%s\"%s%s%s}", sim->stream_arn,
                  *last ? ",\"ExclusiveStartShardId\":\"" : "", last, *last ? "\"" : "");
         service_call(sim, "DynamoDBStreams_20120810.DescribeStream", body, &answer);
-        const struct json *root = json_get(json_parse(&arena, answer.data, answer.size, NULL), "StreamDescription");
+        const struct json *root =
+            json_get(json_parse(&arena, answer.data, answer.size, NULL), "StreamDescription");
         json_each(shard, json_get(root, "Shards"))
             harvest_shard(sim, json_string(&arena, json_get(shard, "ShardId")));
         const char *next = json_string(&arena, json_get(root, "LastEvaluatedShardId"));
@@ -321,7 +325,8 @@ static void answer_done(struct sim *sim, struct sim_call *call, struct answer *a
 static bool has_mercy(struct sim *sim, const struct sim_call *call)
 {
     char key[160];
-    int failures = (int)(intptr_t)map_get(&sim->final_failures, service_window_key(sim, call, key, sizeof key));
+    int failures =
+        (int)(intptr_t)map_get(&sim->final_failures, service_window_key(sim, call, key, sizeof key));
     return call->final && (failures >= sim->handlers[call->handler].retries || failures >= 2);
 }
 
@@ -391,8 +396,8 @@ void service_init(struct sim *sim)
     sim->world.answer = answer;
     sim->world.user = sim;
     sim->open_shards = 1 + sim_below(sim, 3);
-    sim->engine = engine_new(
-        &(struct engine_options){.clock = &sim->world.clock, .shards = sim->open_shards}, &err);
+    sim->engine =
+        engine_new(&(struct engine_options){.clock = &sim->world.clock, .shards = sim->open_shards}, &err);
     service_call(sim, "DynamoDB_20120810.CreateTable",
                  "{\"TableName\":\"Table\",\"KeySchema\":[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}],"
                  "\"AttributeDefinitions\":[{\"AttributeName\":\"id\",\"AttributeType\":\"S\"}],"

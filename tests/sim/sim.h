@@ -1,8 +1,8 @@
 /* sim.h: a host in a random world, and what must hold there whatever happens.
  *
- * The host is the real one; its two seams lead to an embedded DynamoDB, to a service that its handlers call, and
- * to a virtual clock. One seed makes one world: what is written, what fails, when the host is killed. All of it
- * runs on one thread, so a seed always goes the same way. */
+ * The host is the real one; its two seams lead to an embedded DynamoDB, to a service that its handlers call,
+ * and to a virtual clock. One seed makes one world: what is written, what fails, when the host is killed. All
+ * of it runs on one thread, so a seed always goes the same way. */
 #ifndef TIDEMILL_TESTS_SIM_SIM_H
 #define TIDEMILL_TESTS_SIM_SIM_H
 
@@ -34,17 +34,17 @@ struct written {
 enum fate_state {
     FATE_UNSEEN,
     FATE_RUNNING,
-    FATE_FAILED,    /* another attempt is due */
+    FATE_FAILED, /* another attempt is due */
     FATE_HANDLED,
-    FATE_GIVEN_UP,  /* a dead letter */
+    FATE_GIVEN_UP, /* a dead letter */
     FATE_DISCARDED,
 };
 
 /* What became of a record in a handler. */
 struct fate {
     enum fate_state state;
-    int attempt;    /* of the last call */
-    int crashes;    /* of the host, when the state was entered */
+    int attempt; /* of the last call */
+    int crashes; /* of the host, when the state was entered */
     int64_t since_ms;
     bool permanent; /* the last failure was */
     bool redriven;  /* that is how it was handled in the end */
@@ -67,8 +67,8 @@ struct sim_handler {
     enum sim_kind kind;
     int retries;
     bool discard, slow, present, joined;
-    int serial;          /* of its script */
-    struct fate *fates;  /* of each write */
+    int serial;         /* of its script */
+    struct fate *fates; /* of each write */
     struct closed_window *windows;
 };
 
@@ -105,20 +105,20 @@ struct sim {
     int handler_count;
     struct list calls;
     int call_count, crashes;
-    int faults;       /* requests of a thousand that go wrong */
-    bool branched;    /* a shard had two children */
+    int faults;    /* requests of a thousand that go wrong */
+    bool branched; /* a shard had two children */
     int open_shards;
-    bool calm;        /* nothing goes wrong but what always does */
-    int poisoned;     /* records of a thousand that no attempt can handle */
+    bool calm;                 /* nothing goes wrong but what always does */
+    int poisoned;              /* records of a thousand that no attempt can handle */
     struct map positions;      /* durable: handler and shard -> sequence */
     struct map final_failures; /* handler, shard and window -> failed last calls */
-    char violation[1000];  /* "": none */
+    char violation[1000];      /* "": none */
 };
 
 /* ---- chance ---- */
 
 uint64_t sim_random(struct sim *sim);
-int sim_below(struct sim *sim, int limit);             /* 0 to limit - 1 */
+int sim_below(struct sim *sim, int limit); /* 0 to limit - 1 */
 bool sim_chance(struct sim *sim, int of_thousand);
 
 /* The first violation stays. */

@@ -1,0 +1,410 @@
+/* dead.c: tidemill dead: the dead letters, looked at, redriven and dropped. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/state.h"
+#include "conf/settings.h"
+
+#define PAGE 500         /* letters read or changed at once */
+#define LOOK_MS 200      /* between two looks at what the host has redriven */
+#define STALLED_MS 30000 /* so long without a letter done: it is not waited for any longer */
+#define IDS_MAX 10000
+
+struct arguments {
+    const char *verb, *config_path;
+    const char *handler, *error;
+    int64_t older_ms, newer_ms; /* 0: not given */
+    int64_t ids[IDS_MAX];
+    size_t id_count;
+    bool all, json, no_wait;
+};
+
+struct dead {
+    struct arguments arguments;
+    struct config *config;
+    struct cmd_state state;
+    int64_t *ids; /* chosen, in order */
+    size_t count, capacity;
+};
+
+/* ---- arguments ---- */
+
+static bool read_age(const char *name, const char *text, int64_t *ms)
+{
+    struct err err;
+    if (text && duration_parse(text, ms, &err) && *ms > 0)
+        return true;
+    cmd_complain("dead: %s needs a duration: 30m, 2h, 7d", name);
+    return false;
+}
+
+static bool read_id(const char *text, struct arguments *arguments)
+{
+    char *end;
+    long long id = strtoll(text, &end, 10);
+    if (end == text || *end || id <= 0 || arguments->id_count == IDS_MAX) {
+        cmd_complain("dead: %s is not the number of a dead letter (see tidemill help dead)", text);
+        return false;
+    }
+    arguments->ids[arguments->id_count++] = id;
+    return true;
+}
+
+static bool read_flag(const char *text, struct arguments *arguments)
+{
+    bool *flag = strcmp(text, "--all") == 0       ? &arguments->all
+                 : strcmp(text, "--json") == 0    ? &arguments->json
+                 : strcmp(text, "--no-wait") == 0 ? &arguments->no_wait
+                                                  : NULL;
+    if (flag)
+        *flag = true;
+    return flag != NULL;
+}
+
+/* Options with a value; `*i` is moved over it. */
+static bool read_option(int argc, char **argv, int *i, struct arguments *arguments, bool *ok)
+{
+    const char *name = argv[*i], *value = *i + 1 < argc ? argv[*i + 1] : NULL;
+    const char **text = strcmp(name, "-c") == 0          ? &arguments->config_path
+                        : strcmp(name, "--handler") == 0 ? &arguments->handler
+                        : strcmp(name, "--error") == 0   ? &arguments->error
+                                                         : NULL;
+    int64_t *age = strcmp(name, "--older-than") == 0   ? &arguments->older_ms
+                   : strcmp(name, "--newer-than") == 0 ? &arguments->newer_ms
+                                                       : NULL;
+    if (!text && !age)
+        return false;
+    if (age)
+        *ok = read_age(name, value, age);
+    else if ((*text = value) == NULL)
+        cmd_complain("dead: %s needs a value", name);
+    *ok = *ok && value;
+    ++*i;
+    return true;
+}
+
+static bool read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    static const char *const verbs[] = {"list", "show", "redrive", "drop"};
+    bool ok = true;
+    for (int i = 0; argc > 1 && i < 4; i++)
+        if (strcmp(argv[1], verbs[i]) == 0)
+            arguments->verb = verbs[i];
+    if (!arguments->verb) {
+        cmd_complain("dead: list, show, redrive or drop is needed (see tidemill help dead)");
+        return false;
+    }
+    for (int i = 2; i < argc && ok; i++)
+        if (!read_flag(argv[i], arguments) && !read_option(argc, argv, &i, arguments, &ok))
+            ok = read_id(argv[i], arguments);
+    return ok;
+}
+
+static bool is_chosen(const struct arguments *arguments)
+{
+    return arguments->id_count || arguments->handler || arguments->error || arguments->older_ms ||
+           arguments->newer_ms || arguments->all;
+}
+
+/* ---- choosing ---- */
+
+static bool has_id(const struct arguments *arguments, int64_t id)
+{
+    for (size_t i = 0; i < arguments->id_count; i++)
+        if (arguments->ids[i] == id)
+            return true;
+    return arguments->id_count == 0;
+}
+
+typedef void letter_fn(struct dead *dead, const struct store_dead_letter *letter);
+
+/* Calls `each` for every letter that the arguments choose, page by page. */
+static bool each_letter(struct dead *dead, letter_fn *each, struct err *err)
+{
+    const struct arguments *arguments = &dead->arguments;
+    int64_t now_ms = clock_wall_ms(&dead->state.clock);
+    struct store_query query = {
+        .what = STORE_LETTERS,
+        .id = arguments->id_count == 1 ? arguments->ids[0] : 0,
+        .handler = arguments->handler,
+        .error = arguments->error,
+        .failed_before_ms = arguments->older_ms ? now_ms - arguments->older_ms : 0,
+        .failed_after_ms = arguments->newer_ms ? now_ms - arguments->newer_ms : 0,
+        .limit = PAGE,
+    };
+    for (bool more = true; more;) {
+        struct store_snapshot *snapshot = cmd_state_load(&dead->state, &query, err);
+        if (!snapshot)
+            return false;
+        for (size_t i = 0; i < snapshot->letter_count; i++) {
+            query.after_id = snapshot->letters[i].id;
+            if (has_id(arguments, query.after_id))
+                each(dead, &snapshot->letters[i]);
+        }
+        more = snapshot->letter_count == PAGE;
+        store_snapshot_free(snapshot);
+    }
+    return true;
+}
+
+static void note(struct dead *dead, const struct store_dead_letter *letter)
+{
+    mem_grow(&dead->ids, &dead->capacity, dead->count, sizeof *dead->ids);
+    dead->ids[dead->count++] = letter->id;
+}
+
+/* ---- list and show ---- */
+
+static void list_row(struct dead *dead, const struct store_dead_letter *letter)
+{
+    char time[CLOCK_ISO_SIZE];
+    clock_iso8601(letter->failed_ms, time);
+    if (!dead->count++)
+        printf("%-8s %-24s %-24s %8s  %-32s %s\n", "ID", "HANDLER", "FAILED", "ATTEMPTS", "KEYS", "ERROR");
+    printf("%-8lld %-24s %-24s %8lld  %-32.60s %.*s%s\n", (long long)letter->id, letter->handler, time,
+           (long long)letter->attempts, letter->keys, (int)strcspn(letter->error, "\n"), letter->error,
+           letter->redrive_ms ? "  (marked to be redriven)" : "");
+}
+
+static void show_letter(struct dead *dead, const struct store_dead_letter *letter)
+{
+    char failed[CLOCK_ISO_SIZE], written[CLOCK_ISO_SIZE];
+    clock_iso8601(letter->failed_ms, failed);
+    clock_iso8601(letter->record_time_ms, written);
+    printf("%sdead letter %lld\n  handler   %s (version %s)\n  table     %s\n  stream    %s\n  shard     %s\n"
+           "  sequence  %s\n  event     %s\n  written   %s\n  failed    %s, attempt %lld%s\n  keys      %s\n"
+           "  error     %s\n",
+           dead->count++ ? "\n" : "", (long long)letter->id, letter->handler,
+           *letter->version ? letter->version : "unknown", letter->table, letter->stream_arn, letter->shard,
+           letter->sequence, letter->event_id, written, failed, (long long)letter->attempts,
+           letter->redrive_ms ? ", marked to be redriven" : "", letter->keys, letter->error);
+    if (*letter->traceback)
+        printf("  %s\n", letter->traceback);
+    printf("  record    %s\n", letter->record);
+}
+
+static void add_text(struct buf *out, const char *name, const char *text)
+{
+    buf_printf(out, ",\"%s\":", name);
+    json_write_string(out, text, strlen(text));
+}
+
+static void write_letter(struct dead *dead, const struct store_dead_letter *letter)
+{
+    struct buf out = BUF_INIT;
+    buf_printf(&out, "%s{\"id\":%lld", dead->count++ ? "," : "", (long long)letter->id);
+    add_text(&out, "handler", letter->handler);
+    add_text(&out, "version", letter->version);
+    add_text(&out, "table", letter->table);
+    add_text(&out, "stream_arn", letter->stream_arn);
+    add_text(&out, "shard", letter->shard);
+    add_text(&out, "sequence", letter->sequence);
+    add_text(&out, "event_id", letter->event_id);
+    add_text(&out, "error", letter->error);
+    add_text(&out, "traceback", letter->traceback);
+    buf_printf(&out, ",\"attempts\":%lld,\"record_time_ms\":%lld,\"failed_ms\":%lld,\"marked\":%s",
+               (long long)letter->attempts, (long long)letter->record_time_ms, (long long)letter->failed_ms,
+               letter->redrive_ms ? "true" : "false");
+    buf_printf(&out, ",\"keys\":%s,\"record\":%s}", letter->keys, letter->record);
+    fputs(out.data, stdout);
+    buf_fini(&out);
+}
+
+static bool look(struct dead *dead, struct err *err)
+{
+    bool show = strcmp(dead->arguments.verb, "show") == 0;
+    if (dead->arguments.json)
+        putchar('[');
+    bool ok = each_letter(dead, dead->arguments.json ? write_letter : show ? show_letter : list_row, err);
+    if (dead->arguments.json)
+        puts("]");
+    else if (ok && !dead->count)
+        puts(is_chosen(&dead->arguments) ? "no such dead letter" : "no dead letters");
+    return ok;
+}
+
+/* ---- drop and redrive ---- */
+
+static void forget_one(struct store_batch *batch, int64_t id, int64_t now_ms)
+{
+    (void)now_ms;
+    store_forget_dead_letter(batch, id);
+}
+
+static bool change(struct dead *dead, void (*put)(struct store_batch *, int64_t id, int64_t now_ms),
+                   const char *what, struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(&dead->state.clock);
+    for (size_t i = 0; i < dead->count;) {
+        struct store_batch *batch = store_batch_new();
+        for (size_t end = i + PAGE; i < end && i < dead->count; i++)
+            put(batch, dead->ids[i], now_ms);
+        if (!cmd_state_commit(&dead->state, batch, err))
+            return false;
+        cmd_progress(i, dead->count, what);
+    }
+    cmd_progress_end();
+    return true;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t count_chosen(const struct dead *dead, const struct store_snapshot *snapshot, int64_t *last)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->letter_count; i++) {
+        *last = snapshot->letters[i].id;
+        count += bsearch(last, dead->ids, dead->count, sizeof *dead->ids, by_id) != NULL;
+    }
+    return count;
+}
+
+/* How many of those that were chosen are there: marked ones, or all. */
+static bool count_left(struct dead *dead, bool marked, size_t *count, struct err *err)
+{
+    struct store_query query = {.what = marked ? STORE_MARKED : STORE_LETTERS, .limit = PAGE};
+    *count = 0;
+    for (bool more = true; more;) {
+        struct store_snapshot *snapshot = cmd_state_load(&dead->state, &query, err);
+        if (!snapshot)
+            return false;
+        *count += count_chosen(dead, snapshot, &query.after_id);
+        more = snapshot->letter_count == PAGE;
+        store_snapshot_free(snapshot);
+    }
+    return true;
+}
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+/* Until the host has been through them all, or does not get on. */
+static bool wait_for_host(struct dead *dead, size_t *left, struct err *err)
+{
+    int64_t moved_ms = clock_monotonic_ms(&dead->state.clock);
+    for (size_t before = dead->count;; before = *left) {
+        int64_t now_ms = clock_monotonic_ms(&dead->state.clock);
+        if (!count_left(dead, true, left, err))
+            return false;
+        cmd_progress(dead->count - *left, dead->count, "redriven");
+        moved_ms = *left < before ? now_ms : moved_ms;
+        if (!*left || now_ms - moved_ms > STALLED_MS || !cmd_host_runs(dead->config))
+            break;
+        pause_ms(LOOK_MS);
+    }
+    cmd_progress_end();
+    return true;
+}
+
+static void tell_redriven(const struct dead *dead, size_t handled, size_t failed, size_t left, bool running)
+{
+    if (dead->arguments.json) {
+        printf("{\"handled\":%zu,\"failed\":%zu,\"marked\":%zu}\n", handled, failed, left);
+        return;
+    }
+    if (handled || failed)
+        printf("%zu handled, %zu failed again\n", handled, failed);
+    if (left)
+        printf("%zu marked: %s\n", left,
+               !running ? "they are redriven when the host next runs"
+               : dead->arguments.no_wait
+                   ? "the running host redrives them"
+                   : "still waiting for their handler, if it runs (see tidemill status)");
+    if (!dead->count)
+        puts("no such dead letter");
+}
+
+static bool redrive(struct dead *dead, bool *failed_again, struct err *err)
+{
+    size_t left = dead->count, there = dead->count;
+    if (!change(dead, store_mark_dead_letter, "marked", err))
+        return false;
+    bool running = dead->count && cmd_host_runs(dead->config);
+    qsort(dead->ids, dead->count, sizeof *dead->ids, by_id);
+    if (running && !dead->arguments.no_wait &&
+        (!wait_for_host(dead, &left, err) || !count_left(dead, false, &there, err)))
+        return false;
+    tell_redriven(dead, dead->count - there, there - left, left, running);
+    *failed_again = there > left;
+    return true;
+}
+
+static bool drop(struct dead *dead, struct err *err)
+{
+    if (!change(dead, forget_one, "dropped", err))
+        return false;
+    if (dead->arguments.json)
+        printf("{\"dropped\":%zu}\n", dead->count);
+    else
+        printf("%zu dropped\n", dead->count);
+    return true;
+}
+
+/* ---- the command ---- */
+
+static int carry_out(struct dead *dead)
+{
+    struct err err;
+    bool failed_again = false, changes = *dead->arguments.verb == 'r' || *dead->arguments.verb == 'd';
+    bool ok = cmd_state_open(&dead->state, dead->config, !changes, &err);
+    if (ok && !changes)
+        ok = look(dead, &err);
+    else if (ok)
+        ok = each_letter(dead, note, &err) &&
+             (*dead->arguments.verb == 'r' ? redrive(dead, &failed_again, &err) : drop(dead, &err));
+    if (!ok)
+        cmd_complain("%s", err.text);
+    cmd_state_close(&dead->state);
+    return ok && !failed_again ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int run(int argc, char **argv)
+{
+    struct dead *dead = mem_zero(sizeof *dead);
+    int status = EXIT_USAGE;
+    if (!read_arguments(argc, argv, &dead->arguments))
+        ;
+    else if (strcmp(dead->arguments.verb, "list") != 0 && !is_chosen(&dead->arguments))
+        cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
+                     dead->arguments.verb);
+    else if ((dead->config = cmd_load_config(dead->arguments.config_path)) != NULL)
+        status = carry_out(dead);
+    config_release(dead->config);
+    free(dead->ids);
+    free(dead);
+    return status;
+}
+
+const struct command cmd_dead = {
+    .name = "dead",
+    .arguments = "list|show|redrive|drop [...]",
+    .summary = "the dead letters",
+    .help =
+        "  tidemill dead list                        one line each\n"
+        "  tidemill dead show    ID ...|FILTER ...   everything that is kept, the whole record too\n"
+        "  tidemill dead redrive ID ...|FILTER ...   through the same handler and its policy once more\n"
+        "  tidemill dead drop    ID ...|FILTER ...   forget them\n\n"
+        "  --handler NAME     of this handler\n"
+        "  --error TEXT       whose error has this text in it\n"
+        "  --older-than 2h    that failed longer ago; --newer-than: less long ago\n"
+        "  --all              all of them\n"
+        "  --json             for programs\n"
+        "  --no-wait          redrive: do not wait until the running host has been through them\n"
+        "  -c FILE            the INI\n\n"
+        "Works beside a running host, which redrives at once; without one, letters are marked and redriven\n"
+        "when it next runs. A redriven record has record.redriven set and record.age in seconds. One that\n"
+        "fails again stays a dead letter. Exit status 1 when one did.\n",
+    .run = run,
+};

@@ -1,0 +1,169 @@
+/* seek.c: tidemill seek: where a handler goes on. */
+#include "state/seek.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/state.h"
+#include "state/store_sqlite.h"
+
+#define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
+
+struct arguments {
+    const char *config_path, *handler, *to, *shard;
+    bool running;
+};
+
+static bool read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    arguments->shard = "";
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--running") == 0)
+            arguments->running = true;
+        else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
+            arguments->config_path = argv[++i];
+        else if (strcmp(argv[i], "--shard") == 0 && i + 1 < argc)
+            arguments->shard = argv[++i];
+        else if (argv[i][0] != '-' && !arguments->handler)
+            arguments->handler = argv[i];
+        else if (argv[i][0] != '-' && !arguments->to)
+            arguments->to = argv[i];
+        else {
+            cmd_complain("seek: unexpected argument %s (see tidemill help seek)", argv[i]);
+            return false;
+        }
+    }
+    if (!arguments->to)
+        cmd_complain(
+            "seek: a handler and trim_horizon, latest or a sequence number are needed (see tidemill help "
+            "seek)");
+    return arguments->to != NULL;
+}
+
+/* ---- without a host ---- */
+
+static bool seek_here(struct cmd_state *state, const struct arguments *arguments, struct err *err)
+{
+    struct store_snapshot *snapshot = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, err);
+    struct store_batch *batch = store_batch_new();
+    struct buf told = BUF_INIT;
+    bool ok = snapshot &&
+              seek_write(snapshot, arguments->handler, arguments->shard, arguments->to, batch, &told, err);
+    if (ok)
+        ok = cmd_state_commit(state, batch, err);
+    else
+        store_batch_free(batch);
+    if (ok)
+        puts(told.data);
+    buf_fini(&told);
+    store_snapshot_free(snapshot);
+    return ok;
+}
+
+/* ---- by the running host ---- */
+
+/* 0: not answered yet; 1: done; -1: refused, or `err` says why it cannot be known. */
+static int look_for_answer(struct cmd_state *state, int64_t id, struct err *err)
+{
+    int found = 0;
+    struct store_snapshot *snapshot =
+        cmd_state_load(state, &(struct store_query){.what = STORE_ANSWER, .id = id}, err);
+    if (!snapshot)
+        return -1;
+    if (snapshot->request_count && snapshot->requests[0].answered != REQUEST_OPEN) {
+        const struct store_request *request = &snapshot->requests[0];
+        found = request->answered == REQUEST_DONE ? 1 : -1;
+        if (found > 0)
+            puts(request->answer);
+        else
+            err_set(err, ERR_CONFIG, "%s", request->answer);
+    }
+    store_snapshot_free(snapshot);
+    return found;
+}
+
+static bool seek_there(struct cmd_state *state, const struct config *config,
+                       const struct arguments *arguments, struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    int64_t now_ms = clock_wall_ms(&state->clock), end_ms = clock_monotonic_ms(&state->clock) + PATIENCE_MS;
+    struct store_request request = {
+        .id = (now_ms << 16) + getpid() % (1 << 16),
+        .kind = "seek",
+        .handler = arguments->handler,
+        .shard = arguments->shard,
+        .argument = arguments->to,
+        .created_ms = now_ms,
+    };
+    store_put_request(batch, &request);
+    if (!cmd_state_commit(state, batch, err))
+        return false;
+    for (;;) {
+        int answer = look_for_answer(state, request.id, err);
+        if (answer)
+            return answer > 0;
+        if (!cmd_host_runs(config))
+            return err_set(err, ERR_BUSY, "the host has stopped; it seeks when it next runs");
+        if (clock_monotonic_ms(&state->clock) > end_ms)
+            return err_set(
+                err, ERR_TIMEOUT,
+                "the host has not answered in a minute; it seeks once what the handler does has ended");
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    }
+}
+
+/* ---- the command ---- */
+
+static bool carry_out(const struct config *config, const struct arguments *arguments, struct err *err)
+{
+    struct cmd_state state;
+    struct store_lock *lock = NULL;
+    bool ok = cmd_state_open(&state, config, false, err);
+    if (ok && !(lock = store_sqlite_lock(cmd_state_path(config), err)) && err->code != ERR_BUSY)
+        ok = false;
+    else if (ok && !lock && !arguments->running)
+        ok = err_set(err, ERR_BUSY,
+                     "a host is running on this state: stop it, or let it seek itself with --running");
+    else if (ok)
+        ok = lock ? seek_here(&state, arguments, err) : seek_there(&state, config, arguments, err);
+    store_sqlite_unlock(lock);
+    cmd_state_close(&state);
+    return ok;
+}
+
+static int run(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct err err;
+    if (!read_arguments(argc, argv, &arguments))
+        return EXIT_USAGE;
+    struct config *config = cmd_load_config(arguments.config_path);
+    if (!config)
+        return EXIT_USAGE;
+    bool ok = carry_out(config, &arguments, &err);
+    if (!ok)
+        cmd_complain("seek: %s", err.text);
+    config_release(config);
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+const struct command cmd_seek = {
+    .name = "seek",
+    .arguments = "[-c FILE] HANDLER WHERE [...]",
+    .summary = "move a handler's checkpoint",
+    .help = "  tidemill seek [-c FILE] HANDLER trim_horizon|latest|SEQUENCE [--shard ID] [--running]\n\n"
+            "  trim_horizon   everything that the stream still has, once more\n"
+            "  latest         only what is written from now on\n"
+            "  SEQUENCE       what was written behind the record with this number; with --shard where the "
+            "handler\n"
+            "                 is on several shards\n"
+            "  --running      a host is running: it stops the handler, moves it and starts it again\n\n"
+            "Without --running it is refused while a host uses the state. Records that are handled again "
+            "have no\n"
+            "mark: tidemill.once and transact{once=} know them by their id.\n",
+    .run = run,
+};

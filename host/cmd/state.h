@@ -1,0 +1,33 @@
+/* state.h: the state store as a command sees it, beside a running host or without one. */
+#ifndef TIDEMILL_CMD_STATE_H
+#define TIDEMILL_CMD_STATE_H
+
+#include "conf/config.h"
+#include "net/reactor.h"
+#include "state/store.h"
+
+struct cmd_state {
+    struct clock clock;
+    struct log *log;
+    struct reactor *reactor;
+    struct store *store;
+};
+
+/* Opens what `state` in [host] names; it must be there. False and `err`; close it in either case. */
+bool cmd_state_open(struct cmd_state *state, const struct config *config, bool read_only, struct err *err);
+void cmd_state_close(struct cmd_state *state);
+
+/* The snapshot is the caller's; NULL and `err`. */
+struct store_snapshot *cmd_state_load(struct cmd_state *state, const struct store_query *query,
+                                      struct err *err);
+
+/* Takes the batch. */
+bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct err *err);
+
+/* Does a host use this state now? */
+bool cmd_host_runs(const struct config *config);
+
+/* The file that `state` names. */
+const char *cmd_state_path(const struct config *config);
+
+#endif
