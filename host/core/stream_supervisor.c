@@ -595,37 +595,40 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
 
 /* ---- dead letters ---- */
 
-/* Where the items of a shard are now: the shard itself while the handler reads it, else its one child, and so
- * on. */
-static const char *find_descendant(struct follower *follower, const char *shard)
+/* Where the items of a shard are now: the shard itself while the handler reads it, else one of its
+ * descendants. NULL: the handler is between two of them. */
+static const char *find_descendant(struct follower *follower, const char *shard, size_t depth)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    for (size_t steps = 0; shard && steps <= lineage_count(lineage); steps++) {
-        const char *child = NULL;
-        if (map_get(&follower->active, shard))
-            return shard;
-        for (size_t i = 0; i < lineage_count(lineage); i++) {
-            const struct shard_info *info = lineage_at(lineage, i);
-            if (info->parent && strcmp(info->parent, shard) == 0 &&
-                (!child || map_get(&follower->active, info->id)))
-                child = info->id;
-        }
-        shard = child;
+    const char *found = map_get(&follower->active, shard) ? shard : NULL;
+    for (size_t i = 0; i < lineage_count(lineage) && !found && depth; i++) {
+        const struct shard_info *info = lineage_at(lineage, i);
+        if (info->parent && strcmp(info->parent, shard) == 0)
+            found = find_descendant(follower, info->id, depth - 1);
     }
-    return NULL;
+    return found;
+}
+
+/* For a record of a shard that is not known any more, any will do. */
+static const char *find_place(struct follower *follower, const char *shard)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    const char *any = NULL;
+    size_t at = 0;
+    if (lineage_knows(lineage, shard))
+        return find_descendant(follower, shard, lineage_count(lineage));
+    map_next(&follower->active, &at, &any);
+    return any;
 }
 
 bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struct store_dead_letter *letter)
 {
     struct follower *follower;
     list_each(follower, &supervisor->followers, struct follower, link) {
-        size_t at = 0;
         if (strcmp(follower->handler, letter->handler) != 0 || follower->removed || !follower->generation ||
             follower->phase != FOLLOWER_READY)
             continue;
-        const char *shard = find_descendant(follower, letter->shard);
-        if (!shard) /* its line has ended: any will do */
-            map_next(&follower->active, &at, &shard);
+        const char *shard = find_place(follower, letter->shard);
         struct worker *worker = shard ? map_get(&follower->generation->workers, shard) : NULL;
         if (!worker)
             return false;

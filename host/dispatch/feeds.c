@@ -9,6 +9,9 @@
 /* Checkpoints so close together begin on one feed: reading a little again is cheaper than a second reader. */
 #define NEAR_MS (60 * 1000)
 
+#define PAGES_PER_TURN 20
+#define PATIENCE_MS 1000
+
 /* ---- positions ---- */
 
 static bool same_position(const struct position *a, const struct position *b)
@@ -16,8 +19,7 @@ static bool same_position(const struct position *a, const struct position *b)
     return a->kind == b->kind && (a->kind != POSITION_AFTER || strcmp(a->sequence, b->sequence) == 0);
 }
 
-/* Whoever reads on from `from` misses nothing that is wanted from `position` on. */
-static bool reaches(const struct position *from, const struct position *position)
+bool position_reaches(const struct position *from, const struct position *position)
 {
     struct position earlier = position_earlier(from, position);
     return same_position(&earlier, from);
@@ -31,17 +33,16 @@ static bool near(const struct position *a, const struct position *b)
 
 /* ---- who is where ---- */
 
-static bool is_active(const struct subscriber *subscriber)
+bool subscriber_is_active(const struct subscriber *subscriber)
 {
     return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone;
 }
 
-/* Does the extra feed's next page go on where the laggard stands? */
-static bool in_group(const struct subscriber *subscriber)
+bool subscriber_in_group(const struct subscriber *subscriber)
 {
     const struct feed *extra = &subscriber->shard->extra;
-    return subscriber->lagging && is_active(subscriber) && extra->reading &&
-           reaches(&extra->read, subscription_fed(subscriber->subscription));
+    return subscriber->lagging && subscriber_is_active(subscriber) && extra->reading &&
+           position_reaches(&extra->read, subscription_fed(subscriber->subscription));
 }
 
 static size_t count_active(struct shard *shard, bool lagging)
@@ -49,7 +50,7 @@ static size_t count_active(struct shard *shard, bool lagging)
     struct subscriber *subscriber;
     size_t count = 0;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        count += is_active(subscriber) && subscriber->lagging == lagging;
+        count += subscriber_is_active(subscriber) && subscriber->lagging == lagging;
     return count;
 }
 
@@ -90,109 +91,6 @@ static void join(struct subscriber *subscriber)
         shard_finish_if_done(subscriber);
 }
 
-/* ---- gaps ---- */
-
-static void put_gap(struct subscriber *subscriber, struct store_batch *batch, const char *from,
-                    const char *to)
-{
-    struct shard *shard = subscriber->shard;
-    store_put_event(batch, &(struct store_event){
-                               .kind = "gap",
-                               .handler = subscriber->handler,
-                               .stream_arn = shard->stream_arn,
-                               .shard = shard->id,
-                               .from_sequence = from,
-                               .to_sequence = to,
-                               .text = "records were trimmed before they were read",
-                               .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
-                           });
-}
-
-/* Will it go on where the feed is? Also a laggard that is about to join. */
-static bool depends_on(const struct subscriber *subscriber, const struct feed *feed)
-{
-    if (!is_active(subscriber))
-        return false;
-    if (feed == &subscriber->shard->extra)
-        return in_group(subscriber);
-    return !subscriber->lagging || reaches(&feed->read, subscription_fed(subscriber->subscription));
-}
-
-/* Whoever goes on where the feed is misses what is in the gap behind `read`, unless it had been fed beyond
- * it. `to`: the record behind the gap, "" where there is none. */
-static void tell_gap(struct feed *feed, struct subscriber *subscriber, const char *to)
-{
-    const struct position *fed = subscription_fed(subscriber->subscription);
-    if (!feed->gap || subscriber->gap_told == feed->gap ||
-        (fed->kind == POSITION_AFTER && *to && sequence_compare(fed->sequence, to) >= 0))
-        return;
-    struct store_batch *batch = store_batch_new();
-    subscriber->gap_told = feed->gap;
-    put_gap(subscriber, batch, feed->gap_from, to);
-    store_commit(feed->shard->options.store, batch, NULL, NULL);
-}
-
-static void on_gap(struct feed *feed, const char *from, const char *to)
-{
-    struct shard *shard = feed->shard;
-    struct subscriber *subscriber;
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
-              *from ? from : "the start of the shard", *to ? to : "its end");
-    feed->gap = ++shard->gaps;
-    sequence_copy(feed->gap_from, from);
-    list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (depends_on(subscriber, feed))
-            tell_gap(feed, subscriber, to);
-}
-
-void feeds_missed(struct subscriber *subscriber, const char *to)
-{
-    struct shard *shard = subscriber->shard;
-    struct store_batch *batch = store_batch_new();
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before handler %s settled them: lost before %s", shard->id,
-              subscriber->handler, *to ? to : "its end");
-    put_gap(subscriber, batch, "", to);
-    store_commit(shard->options.store, batch, NULL, NULL);
-}
-
-/* A feed that began before the subscriber's place must come by the last record that the subscriber was fed,
- * unless that was trimmed, and then more may have been. `next`: what comes instead, or NULL for nothing. */
-static void tell_jump(struct feed *feed, struct subscriber *subscriber, const struct position *before,
-                      const char *next)
-{
-    struct shard *shard = subscriber->shard;
-    const struct position *fed = subscription_fed(subscriber->subscription);
-    tell_gap(feed, subscriber, next ? next : "");
-    if (fed->kind != POSITION_AFTER || reaches(fed, before) ||
-        (next && sequence_compare(next, fed->sequence) <= 0))
-        return;
-    struct store_batch *batch = store_batch_new();
-    log_error(shard->options.log, shard->subject,
-              "shard %s: records were trimmed before handler %s was given them: lost between %s and %s",
-              shard->id, subscriber->handler, fed->sequence, next ? next : "its end");
-    put_gap(subscriber, batch, fed->sequence, next ? next : "");
-    store_commit(shard->options.store, batch, NULL, NULL);
-}
-
-/* The feed came to the end of what is written, and so has everybody whom it feeds. Returns the furthest of
- * them. */
-static struct position reach_tip(struct feed *feed)
-{
-    struct subscriber *subscriber;
-    struct position furthest = feed->read;
-    list_each(subscriber, &feed->shard->subscribers, struct subscriber, link) {
-        if (!depends_on(subscriber, feed))
-            continue;
-        const struct position *fed = subscription_fed(subscriber->subscription);
-        tell_jump(feed, subscriber, &feed->read, NULL);
-        if (fed->kind == POSITION_AFTER && reaches(&furthest, fed))
-            furthest = *fed;
-    }
-    return furthest;
-}
-
 /* ---- the shared feed ---- */
 
 static void start_feed(struct feed *feed, const struct position *position, const char *cursor)
@@ -211,9 +109,10 @@ static void bound_shared(struct shard *shard)
     if (shard->stopping)
         return;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        slow += is_active(subscriber) && !subscriber->lagging && is_full(subscriber);
+        slow += subscriber_is_active(subscriber) && !subscriber->lagging && is_full(subscriber);
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        if (slow == active || !is_active(subscriber) || subscriber->lagging || !is_full(subscriber))
+        if (slow == active || !subscriber_is_active(subscriber) || subscriber->lagging ||
+            !is_full(subscriber))
             continue;
         subscription_cut(subscriber->subscription);
         lag(subscriber);
@@ -231,12 +130,13 @@ static void hand_over(struct shard *shard)
     if (count_active(shard, false))
         return;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (is_active(subscriber) && (!best || reaches(subscription_fed(best->subscription),
-                                                       subscription_fed(subscriber->subscription))))
+        if (subscriber_is_active(subscriber) &&
+            (!best || position_reaches(subscription_fed(best->subscription),
+                                       subscription_fed(subscriber->subscription))))
             best = subscriber;
     if (!best)
         return;
-    if (!reaches(&shard->shared.read, subscription_fed(best->subscription))) {
+    if (!position_reaches(&shard->shared.read, subscription_fed(best->subscription))) {
         shard->ended = false;
         start_feed(&shard->shared, subscription_fed(best->subscription), NULL);
     }
@@ -276,11 +176,13 @@ static void on_shared_page(void *user, struct page *page)
     struct position before = shard->shared.read;
     take_page(&shard->shared, page);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (!subscriber->lagging && is_active(subscriber)) {
-            tell_jump(&shard->shared, subscriber, &before, page->records[0].sequence);
+        if (!subscriber->lagging && subscriber_is_active(subscriber)) {
+            gap_check(&shard->shared, subscriber, &before, page->records[0].sequence);
             subscription_feed(subscriber->subscription, page);
         }
     shard->shared.gap = 0;
+    if (timer_is_set(&shard->patience))
+        serve_later(shard);
     /* A page more than the window may be on its way already; no further one is asked for. */
     bound_shared(shard);
     page_release(page);
@@ -293,7 +195,7 @@ static void on_shared_closed(void *user)
     log_info(shard->options.log, shard->subject, "shard %s is closed and read to its end", shard->id);
     shard->ended = true;
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        if (!subscriber->lagging && is_active(subscriber))
+        if (!subscriber->lagging && subscriber_is_active(subscriber))
             subscription_ended(subscriber->subscription);
         shard_finish_if_done(subscriber);
     }
@@ -305,22 +207,22 @@ static void on_shared_tip(void *user, int64_t asked_ms)
 {
     struct shard *shard = user;
     struct subscriber *subscriber;
-    shard->shared.read = reach_tip(&shard->shared); /* so that nobody is told twice */
+    shard->shared.read = gap_check_tip(&shard->shared); /* so that nobody is told twice */
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (!subscriber->lagging && is_active(subscriber))
+        if (!subscriber->lagging && subscriber_is_active(subscriber))
             subscription_caught_up(subscriber->subscription, asked_ms);
 }
 
 static void on_shared_gap(void *user, const char *from, const char *to)
 {
     struct shard *shard = user;
-    on_gap(&shard->shared, from, to);
+    gap_begin(&shard->shared, from, to);
 }
 
 static void on_extra_gap(void *user, const char *from, const char *to)
 {
     struct shard *shard = user;
-    on_gap(&shard->extra, from, to);
+    gap_begin(&shard->extra, from, to);
 }
 
 static void on_missing(void *user)
@@ -335,9 +237,10 @@ static void join_those_at(struct shard *shard, bool all_of_group)
 {
     struct subscriber *subscriber;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (is_active(subscriber) && subscriber->lagging && !is_full(subscriber) &&
-            (all_of_group ? in_group(subscriber)
-                          : reaches(&shard->shared.read, subscription_fed(subscriber->subscription))))
+        if (subscriber_is_active(subscriber) && subscriber->lagging && !is_full(subscriber) &&
+            (all_of_group
+                 ? subscriber_in_group(subscriber)
+                 : position_reaches(&shard->shared.read, subscription_fed(subscriber->subscription))))
             join(subscriber);
 }
 
@@ -348,9 +251,9 @@ static void on_extra_page(void *user, struct page *page)
     struct position before = shard->extra.read;
     take_page(&shard->extra, page);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (is_active(subscriber) && subscriber->lagging &&
-            reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber)) {
-            tell_jump(&shard->extra, subscriber, &before, page->records[0].sequence);
+        if (subscriber_is_active(subscriber) && subscriber->lagging &&
+            position_reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber)) {
+            gap_check(&shard->extra, subscriber, &before, page->records[0].sequence);
             subscription_feed(subscriber->subscription, page);
         }
     shard->extra.gap = 0;
@@ -363,7 +266,7 @@ static void on_extra_page(void *user, struct page *page)
 static void on_extra_closed(void *user)
 {
     struct shard *shard = user;
-    reach_tip(&shard->extra);
+    gap_check_tip(&shard->extra);
     join_those_at(shard, true);
     shard->extra.reading = false;
     serve_later(shard);
@@ -375,7 +278,7 @@ static void on_extra_tip(void *user, int64_t asked_ms)
 {
     struct shard *shard = user;
     (void)asked_ms;
-    reach_tip(&shard->extra);
+    gap_check_tip(&shard->extra);
     if (shard->pages_at_tip == shard->shared.pages)
         join_those_at(shard, true);
     shard->pages_at_tip = shard->shared.pages;
@@ -432,17 +335,40 @@ static struct subscriber *choose(struct shard *shard, bool *group)
     struct subscriber *subscriber, *best = NULL;
     *group = false;
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        if (!is_active(subscriber) || !subscriber->lagging || is_full(subscriber))
+        if (!subscriber_is_active(subscriber) || !subscriber->lagging || is_full(subscriber))
             continue;
-        if (in_group(subscriber)) {
+        if (subscriber_in_group(subscriber)) {
             *group = true;
             return subscriber;
         }
-        if (!best ||
-            reaches(subscription_fed(subscriber->subscription), subscription_fed(best->subscription)))
+        if (!best || position_reaches(subscription_fed(subscriber->subscription),
+                                      subscription_fed(best->subscription)))
             best = subscriber;
     }
     return best;
+}
+
+/* While the shared feed is behind itself, laggards get a page for so many of its own: those that keep up are
+ * not to feel it. But they get one now and then whatever happens. */
+static bool has_turn(struct shard *shard)
+{
+    struct reactor *reactor = shard->options.reactor;
+    if (shard->ended || reader_at_tip(shard->shared.reader) ||
+        shard->shared.pages - shard->pages_at_turn >= PAGES_PER_TURN || shard->pages_at_turn < 0) {
+        shard->pages_at_turn = shard->shared.pages;
+        timer_stop(reactor, &shard->patience);
+        return true;
+    }
+    if (!timer_is_set(&shard->patience))
+        timer_set(reactor, &shard->patience, PATIENCE_MS);
+    return false;
+}
+
+static void on_impatient(void *user)
+{
+    struct shard *shard = user;
+    shard->pages_at_turn = -1;
+    serve_later(shard);
 }
 
 static void serve(void *user)
@@ -462,7 +388,7 @@ static void serve(void *user)
     bool over = shard->extra.live_bytes > (size_t)shard->options.stream->window_bytes / 2;
     if (next && !group)
         start_extra(shard, next);
-    if (next && !over)
+    if (next && !over && has_turn(shard))
         reader_resume(shard->extra.reader);
     else if (shard->extra.reader)
         reader_pause(shard->extra.reader);
@@ -476,7 +402,7 @@ static void overtake(struct subscriber *newcomer, const struct shard_start *star
     struct shard *shard = newcomer->shard;
     struct subscriber *subscriber;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (subscriber != newcomer && is_active(subscriber) && !subscriber->lagging)
+        if (subscriber != newcomer && subscriber_is_active(subscriber) && !subscriber->lagging)
             lag(subscriber);
     start_feed(&shard->shared, &start->position, start->cursor);
 }
@@ -487,10 +413,10 @@ void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
     struct feed *shared = &shard->shared;
     const struct position *position = &start->position;
     bool alone = count_active(shard, false) <= 1; /* itself */
-    if (!shared->reading || (alone && !reaches(&shared->read, position))) {
+    if (!shared->reading || (alone && !position_reaches(&shared->read, position))) {
         shard->ended = false;
         start_feed(shared, position, start->cursor);
-    } else if (reaches(&shared->read, position)) {
+    } else if (position_reaches(&shared->read, position)) {
         if (!shard->ended && !reader_at_tip(shared->reader) && !same_position(&shared->read, position) &&
             !near(&shared->read, position))
             overtake(subscriber, start);
@@ -521,11 +447,13 @@ void feeds_init(struct shard *shard)
     shard->shared.shard = shard->extra.shard = shard;
     shard->shared.reader = new_reader(shard, &events);
     task_init(&shard->serve, serve, shard);
+    timer_init(&shard->patience, on_impatient, shard);
 }
 
 void feeds_fini(struct shard *shard)
 {
     task_cancel(&shard->serve);
+    timer_stop(shard->options.reactor, &shard->patience);
     stop_extra(shard);
     reader_free(shard->shared.reader);
     shard->shared.reader = NULL; /* freeing pages must not wake it */
@@ -548,10 +476,10 @@ void feeds_vanished(struct shard *shard)
     log_error(shard->options.log, shard->subject, "shard %s is gone: lost between %s and its end", shard->id,
               shard->shared.read.kind == POSITION_AFTER ? shard->shared.read.sequence : "its start");
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        if (!is_active(subscriber) || (shard->ended && !subscriber->lagging))
+        if (!subscriber_is_active(subscriber) || (shard->ended && !subscriber->lagging))
             continue;
         const struct position *fed = subscription_fed(subscriber->subscription);
-        put_gap(subscriber, batch, fed->kind == POSITION_AFTER ? fed->sequence : "", "");
+        gap_put(subscriber, batch, fed->kind == POSITION_AFTER ? fed->sequence : "", "");
         subscriber->lagging = false;
     }
     store_commit(shard->options.store, batch, NULL, NULL);
@@ -565,4 +493,5 @@ void feeds_stop(struct shard *shard)
     reader_pause(shard->shared.reader);
     stop_extra(shard);
     task_cancel(&shard->serve);
+    timer_stop(shard->options.reactor, &shard->patience);
 }

@@ -53,6 +53,8 @@ struct shard {
     bool stopping;
     struct task sweep;       /* frees the subscribers that are gone */
     struct task serve;       /* sees to the laggards */
+    struct timer patience;   /* of a laggard that waits for the shared feed */
+    int64_t pages_at_turn;   /* of the shared feed, when a laggard was last given a page */
     int64_t collected_calls; /* GetRecords calls when the store was last told */
 };
 
@@ -62,15 +64,41 @@ void feeds_fini(struct shard *shard);
 /* A subscriber that has just been added finds its feed. */
 void feeds_place(struct subscriber *subscriber, const struct shard_start *start);
 
-/* Records that the subscriber had not settled are gone, up to `to`. */
-void feeds_missed(struct subscriber *subscriber, const char *to);
-
 /* A subscriber has room again, or has gone. */
 void feeds_review(struct shard *shard);
 
 void feeds_closed(struct shard *shard);   /* discovery says so */
 void feeds_vanished(struct shard *shard); /* nothing more can be read */
 void feeds_stop(struct shard *shard);
+
+/* Whoever reads on from `from` misses nothing that is wanted from `position` on. */
+bool position_reaches(const struct position *from, const struct position *position);
+
+bool subscriber_is_active(const struct subscriber *subscriber);
+
+/* Does the extra feed's next page go on where the laggard stands? */
+bool subscriber_in_group(const struct subscriber *subscriber);
+
+/* ---- gaps.c ---- */
+
+/* What lies between, exclusive, is lost to the subscriber. "" for a side that is not known. */
+void gap_put(struct subscriber *subscriber, struct store_batch *batch, const char *from, const char *to);
+
+/* The reader found that what follows `from` was trimmed; `to` is what it came upon, or "". */
+void gap_begin(struct feed *feed, const char *from, const char *to);
+
+/* Before the subscriber is fed a page that begins with `next`, or NULL at the end of what is written: a feed
+ * that was at `before` must have come by the last record that the subscriber was fed, unless that was
+ * trimmed, and then more may have been. */
+void gap_check(struct feed *feed, struct subscriber *subscriber, const struct position *before,
+               const char *next);
+
+/* The feed came to the end of what is written, and so has everybody whom it feeds. Returns the furthest of
+ * them. */
+struct position gap_check_tip(struct feed *feed);
+
+/* Records that the subscriber had not settled before a restart are gone, up to `to`. */
+void gap_missed(struct subscriber *subscriber, const char *to);
 
 /* ---- shard.c ---- */
 

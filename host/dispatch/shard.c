@@ -104,7 +104,7 @@ static void on_room(void *user)
 
 static void on_missed(void *user, const char *to)
 {
-    feeds_missed(user, to);
+    gap_missed(user, to);
 }
 
 static void on_redriven(void *user, int64_t letter)

@@ -15,7 +15,9 @@
 ---@field size integer bytes
 ---@field view string
 ---@field expired boolean removed by time to live
----@field attempt integer from 1
+---@field attempt integer from 1, across restarts
+---@field redriven boolean out of the dead letters: newer records of its item may have been handled
+---@field age number seconds since it was written
 ---@field raw table the record as DynamoDB JSON, in the shape Lambda hands over
 local Record = {}
 
@@ -31,6 +33,11 @@ function Record:changed(attribute) end
 ---@field on_modify? fun(record: tidemill.Record)
 ---@field on_remove? fun(record: tidemill.Record)
 ---@field on_record? fun(record: tidemill.Record)
+---@field on_batch? fun(records: tidemill.Record[]): tidemill.Record[]? instead of those above; returns what failed
+---@field on_window? fun(state: any, records: tidemill.Record[], final: boolean, window: tidemill.Window): any instead of those above; returns the state
+---@field batch_size? integer records in a call of on_batch or on_window
+---@field batch_window? string how long a batch that is not full waits for more
+---@field tumbling_window? string the length of on_window's windows
 ---@field ordering? "item"|"shard"
 ---@field concurrency? integer
 ---@field retries? integer
@@ -40,6 +47,12 @@ function Record:changed(attribute) end
 ---@field timeout? string
 ---@field cpu_limit? string
 ---@field memory? string
+
+---@class tidemill.Window
+---@field start integer seconds since 1970
+---@field finish integer the first second behind it
+---@field shard string
+---@field table string
 
 ---@class tidemill.json
 local json = {}

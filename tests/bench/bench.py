@@ -29,6 +29,15 @@ return {
 """
 
 
+# They cannot keep up: one has only just been added and has all to read, the other waits with each record.
+NEWCOMER = HANDLER.replace("total)", "nothing or 0)").replace("concurrency = 64, ", "")
+STUCK = """
+local time = require "tidemill.time"
+return { stream = "s", concurrency = 4, timeout = "1h", on_record = function() time.sleep(3000) end }
+"""
+LEAD_PAGES = 40  # that h has read already
+
+
 class Server:
     def __init__(self, shards, pages):
         self.process = subprocess.Popen([TOOLS / "bench_server", str(shards), str(pages)], stdin=subprocess.PIPE,
@@ -53,15 +62,35 @@ class Server:
         self.process.wait()
 
 
-class Host:
-    def __init__(self, server, total=1):
+class Deployment:
+    """A directory with the handler h, which logs when it has seen `total` records, and others beside it."""
+
+    def __init__(self, **others):
         self.directory = tempfile.TemporaryDirectory()
-        root = pathlib.Path(self.directory.name)
-        (root / "scripts").mkdir()
-        (root / "scripts" / "h.lua").write_text(HANDLER)
-        (root / "tidemill.ini").write_text(
-            f"[host]\nthreads = 1\nlog_format = json\n[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
+        self.root = pathlib.Path(self.directory.name)
+        (self.root / "scripts").mkdir()
+        for name, text in dict(others, h=HANDLER).items():
+            (self.root / "scripts" / f"{name}.lua").write_text(text)
+
+    def configure(self, server, total):
+        (self.root / "tidemill.ini").write_text(
+            f"[host]\nthreads = 1\nlog_format = json\nstate = sqlite:state.db\n"
+            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
             f"[stream s]\ntable = Products\n[handler h]\ntotal = {total}\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.directory.cleanup()
+
+
+class Host:
+    def __init__(self, server, total=1, deployment=None):
+        self.deployment = deployment or Deployment()
+        self.owned = deployment is None
+        self.deployment.configure(server, total)
+        root = self.deployment.root
         environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
         self.log = root / "log"
         self.started = time.time()
@@ -89,7 +118,8 @@ class Host:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
-        self.directory.cleanup()
+        if self.owned:
+            self.deployment.directory.cleanup()
 
 
 def time_of(stamp):
@@ -124,6 +154,32 @@ def throughput():
     return best_host, best_floor, boto3, peak, page_bytes
 
 
+def rate_beside(**others):
+    """h begins LEAD_PAGES into the shard; records/s until its end, with the others at the shard's beginning."""
+    total = (PAGES - LEAD_PAGES) * RECORDS_PER_PAGE
+    with Deployment() as deployment:
+        with Server(1, 1) as server, Host(server, RECORDS_PER_PAGE, deployment) as host:
+            host.done()
+        subprocess.run([BINARY, "seek", "-c", deployment.root / "tidemill.ini", "h",
+                        str(100000000000 + LEAD_PAGES * RECORDS_PER_PAGE - 1), "--shard", "shardId-00000000-00000000"],
+                       check=True, capture_output=True)
+        for name, text in others.items():
+            (deployment.root / "scripts" / f"{name}.lua").write_text(text)
+        with Server(1, PAGES) as server, Host(server, total, deployment) as host:
+            begun = server.first()
+            return total / (host.done() - begun)
+
+
+def laggards():
+    alone = newcomer = stuck = 0
+    for round in range(ROUNDS):
+        progress(f"laggards, round {round + 1} of {ROUNDS}")
+        alone = max(alone, rate_beside())
+        newcomer = max(newcomer, rate_beside(newcomer=NEWCOMER))
+        stuck = max(stuck, rate_beside(stuck=STUCK))
+    return alone, newcomer, stuck
+
+
 def idle(shards):
     progress(f"memory with {shards} idle shards")
     with Server(shards, 0) as server, Host(server) as host:
@@ -139,6 +195,7 @@ def start_up():
 
 def main():
     host, floor, boto3, peak, page_bytes = throughput()
+    alone, newcomer, stuck = laggards()
     one, _ = idle(1)
     many, _ = idle(200)
     start = start_up()
@@ -152,6 +209,8 @@ def main():
         ("share of the floor", f"{host / floor:.2f}", "at least 0.4"),
         ("boto3 with TypeDeserializer", f"{boto3:,.0f} records/s", ""),
         ("times boto3", f"{host / boto3:.0f}", "at least 20"),
+        ("beside one that catches up", f"{newcomer / alone:.2f} of alone", "at least 0.9"),
+        ("beside one that is stuck", f"{stuck / alone:.2f} of alone", "at least 0.9"),
         ("peak memory under load", f"{peak:.1f} MiB", ""),
         ("memory, 1 idle shard", f"{one:.1f} MiB", "at most 24"),
         ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 
 #define RECORDS_PER_PAGE 1000
+#define FIRST_SEQUENCE 100000000000ll
 #define ARN "arn:aws:dynamodb:eu-west-1:1:table/Products/stream/2026-01-01T00:00:00.000"
 
 static struct buf *pages;
@@ -38,9 +39,9 @@ static void add_image(struct buf *out, int number, int stock)
 static void add_record(struct buf *out, long long sequence, int number)
 {
     buf_printf(out,
-               "{\"awsRegion\":\"eu-west-1\",\"dynamodb\":{\"ApproximateCreationDateTime\":1767225600,"
+               "{\"awsRegion\":\"eu-west-1\",\"dynamodb\":{\"ApproximateCreationDateTime\":%d,"
                "\"Keys\":{\"productId\":{\"S\":\"product-%07d\"}},\"NewImage\":",
-               number);
+               1767225600 + number / 100, number);
     add_image(out, number, 40 + number % 20);
     buf_add_text(out, ",\"OldImage\":");
     add_image(out, number, 41 + number % 20);
@@ -59,7 +60,7 @@ static void make_pages(void)
         for (int i = 0; i < RECORDS_PER_PAGE; i++) {
             if (i)
                 buf_add_char(&pages[p], ',');
-            add_record(&pages[p], 100000000000ll + (long long)p * RECORDS_PER_PAGE + i,
+            add_record(&pages[p], FIRST_SEQUENCE + (long long)p * RECORDS_PER_PAGE + i,
                        p * RECORDS_PER_PAGE + i);
         }
         buf_add_text(&pages[p], "]");
@@ -95,7 +96,10 @@ static struct buf answer(const char *operation, const char *request, bool *borro
     if (strcmp(operation, "DescribeTable") == 0) {
         buf_add_text(&out, "{\"Table\":{\"TableName\":\"Products\",\"LatestStreamArn\":\"" ARN "\"}}");
     } else if (strcmp(operation, "GetShardIterator") == 0) {
-        buf_add_text(&out, "{\"ShardIterator\":\"0\"}");
+        const char *sequence = strstr(request, "\"SequenceNumber\":\"");
+        long long after =
+            sequence ? atoll(sequence + strlen("\"SequenceNumber\":\"")) - FIRST_SEQUENCE + 1 : 0;
+        buf_printf(&out, "{\"ShardIterator\":\"%lld\"}", after / RECORDS_PER_PAGE);
     } else if (strcmp(operation, "DescribeStream") == 0) {
         buf_printf(&out, "{\"StreamDescription\":{\"StreamStatus\":\"%s\",\"Shards\":[",
                    page_count ? "DISABLED" : "ENABLED");
