@@ -67,13 +67,13 @@ run: need-build
 	@$(MAKE) --no-print-directory all
 	@$(BUILD)/tidemill dev -c examples/quickstart/tidemill.ini
 
-## make test        all tests (unit and integration)
+## make test        all tests (unit, simulation and integration)
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
 .PHONY: sim need-build need-test run-tests units scripts-test bench-local
 run-tests: all units
-	@$(MAKE) --no-print-directory unit scripts-test integration
+	@$(MAKE) --no-print-directory unit scripts-test sim integration
 
 TESTLIBS = $(shell pkg-config --cflags --libs cmocka)
 UNIT_BINARIES := $(UNITS:%=$(BUILD)/tests/%)
@@ -101,7 +101,7 @@ unit: units
 	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
 
 ## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log
-SEEDS ?= 1..2000
+SEEDS ?= $(if $(SANITIZE),1..100,1..2000)
 SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c))
 sim: $(BUILD)/tests/sim/sim
 	@$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS))

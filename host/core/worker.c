@@ -47,6 +47,16 @@ struct report {
     int64_t letter;
 };
 
+static void report_free(void *user)
+{
+    struct report *report = user;
+    free(report->stream_arn);
+    free(report->shard);
+    free(report->handler);
+    free(report->progress);
+    free(report);
+}
+
 static void deliver_report(void *user)
 {
     struct report *report = user;
@@ -72,11 +82,7 @@ static void deliver_report(void *user)
         reports->stopped(reports->user, report->worker);
         break;
     }
-    free(report->stream_arn);
-    free(report->shard);
-    free(report->handler);
-    free(report->progress);
-    free(report);
+    report_free(report);
 }
 
 static struct report *report_new(struct worker *worker, int kind, const struct shard *shard,
@@ -93,7 +99,7 @@ static struct report *report_new(struct worker *worker, int kind, const struct s
 
 static void post_report(struct report *report)
 {
-    reactor_post(report->worker->reports.reactor, deliver_report, report);
+    reactor_post_owned(report->worker->reports.reactor, deliver_report, report_free, report);
 }
 
 static void send_report(struct worker *worker, int kind, const struct shard *shard, const char *handler)
@@ -277,8 +283,9 @@ static struct order *order_new(struct worker *worker, const struct assignment *a
     return order;
 }
 
-static void order_free(struct order *order)
+static void order_free(void *user)
 {
+    struct order *order = user;
     free((char *)order->assignment.stream_arn);
     free((char *)order->assignment.table);
     free((char *)order->assignment.shard);
@@ -413,11 +420,18 @@ struct script_order {
     char *text; /* a path, or a handler's name */
 };
 
+static void script_order_free(void *user)
+{
+    struct script_order *order = user;
+    free(order->text);
+    free(order);
+}
+
 static void post_script_order(struct worker *worker, reactor_fn *fn, const char *text)
 {
     struct script_order *order = mem_zero(sizeof *order);
     *order = (struct script_order){worker, mem_string(text)};
-    reactor_post(worker->reactor, fn, order);
+    reactor_post_owned(worker->reactor, fn, script_order_free, order);
 }
 
 static void do_load_script(void *user)
@@ -437,8 +451,7 @@ static void do_load_script(void *user)
         script_release(old);
     }
     problems_fini(&problems);
-    free(order->text);
-    free(order);
+    script_order_free(order);
 }
 
 static void do_remove_handler(void *user)
@@ -452,14 +465,20 @@ static void do_remove_handler(void *user)
         *shards += shard_unsubscribe(shard, order->text);
     if (--*shards == 0)
         forget_handler(worker, order->text);
-    free(order->text);
-    free(order);
+    script_order_free(order);
 }
 
 struct config_order {
     struct worker *worker;
     const struct config *config;
 };
+
+static void config_order_free(void *user)
+{
+    struct config_order *order = user;
+    config_release(order->config);
+    free(order);
+}
 
 static void do_set_config(void *user)
 {
@@ -473,7 +492,7 @@ void worker_set_config(struct worker *worker, const struct config *config)
 {
     struct config_order *order = mem_zero(sizeof *order);
     *order = (struct config_order){worker, config_hold(config)};
-    reactor_post(worker->reactor, do_set_config, order);
+    reactor_post_owned(worker->reactor, do_set_config, config_order_free, order);
 }
 
 void worker_load_script(struct worker *worker, const char *path)
@@ -488,7 +507,7 @@ void worker_remove_handler(struct worker *worker, const char *handler)
 
 void worker_assign(struct worker *worker, const struct assignment *assignment)
 {
-    reactor_post(worker->reactor, do_assign, order_new(worker, assignment));
+    reactor_post_owned(worker->reactor, do_assign, order_free, order_new(worker, assignment));
 }
 
 void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
@@ -498,19 +517,19 @@ void worker_redrive(struct worker *worker, const char *stream_arn, const char *s
     struct order *order = order_new(worker, &assignment);
     order->letter = letter;
     order->record = mem_string(record);
-    reactor_post(worker->reactor, do_redrive, order);
+    reactor_post_owned(worker->reactor, do_redrive, order_free, order);
 }
 
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard)
 {
     struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
-    reactor_post(worker->reactor, do_closed, order_new(worker, &assignment));
+    reactor_post_owned(worker->reactor, do_closed, order_free, order_new(worker, &assignment));
 }
 
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard)
 {
     struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
-    reactor_post(worker->reactor, do_vanished, order_new(worker, &assignment));
+    reactor_post_owned(worker->reactor, do_vanished, order_free, order_new(worker, &assignment));
 }
 
 /* ---- life ---- */

@@ -110,7 +110,9 @@ static void on_missed(void *user, const char *to)
 static void on_redriven(void *user, int64_t letter)
 {
     struct subscriber *subscriber = user;
-    subscriber->shard->events.redriven(subscriber->shard->user, subscriber->shard, letter);
+    struct shard *shard = subscriber->shard;
+    if (!shard->stopping) /* else nobody asks any more */
+        shard->events.redriven(shard->user, shard, letter);
 }
 
 static void subscriber_free(struct subscriber *subscriber)

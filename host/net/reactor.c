@@ -14,6 +14,7 @@
 
 struct post {
     struct post *next;
+    reactor_fn *drop;
     reactor_fn *fn;
     void *user;
 };
@@ -164,8 +165,13 @@ static void run_tasks(struct reactor *reactor)
 
 void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user)
 {
+    reactor_post_owned(reactor, fn, NULL, user);
+}
+
+void reactor_post_owned(struct reactor *reactor, reactor_fn *fn, reactor_fn *drop, void *user)
+{
     struct post *post = mem_alloc(sizeof *post);
-    *post = (struct post){.fn = fn, .user = user};
+    *post = (struct post){.fn = fn, .drop = drop, .user = user};
     pthread_mutex_lock(&reactor->lock);
     *reactor->posts_end = post;
     reactor->posts_end = &post->next;
@@ -305,6 +311,8 @@ void reactor_free(struct reactor *reactor)
         watch_free(watch);
     for (struct post *post = take_posts(reactor), *next; post; post = next) {
         next = post->next;
+        if (post->drop)
+            post->drop(post->user);
         free(post);
     }
     close(reactor->wake_fd);

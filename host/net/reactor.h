@@ -44,6 +44,9 @@ void reactor_stop(struct reactor *reactor); /* from any thread */
 /* Run `fn` on the reactor's thread; from any thread. Order per calling thread is kept. */
 void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user);
 
+/* The same; where the reactor is freed first, `drop` gets `user` instead. */
+void reactor_post_owned(struct reactor *reactor, reactor_fn *fn, reactor_fn *drop, void *user);
+
 /* A timer is a value inside its owner: zero it, timer_init, and stop it before the owner goes. */
 struct timer {
     reactor_fn *fn;

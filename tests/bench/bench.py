@@ -74,7 +74,7 @@ class Deployment:
 
     def configure(self, server, total):
         (self.root / "tidemill.ini").write_text(
-            f"[host]\nthreads = 1\nlog_format = json\nstate = sqlite:state.db\n"
+            f"[host]\nthreads = 1\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
             f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
             f"[stream s]\ntable = Products\n[handler h]\ntotal = {total}\n")
 

@@ -24,11 +24,11 @@ static const char answer[] =
 
 static size_t ended;
 
-static void on_done(void *user, enum script_result result, struct script_error *error)
+static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
 {
     (void)user;
     if (result == SCRIPT_RAISED) {
-        fprintf(stderr, "%s\n", error->text);
+        fprintf(stderr, "%s\n", outcome->error.text);
         exit(1);
     }
     ended++;
@@ -37,12 +37,14 @@ static void on_done(void *user, enum script_result result, struct script_error *
 static double run(struct reactor *reactor, struct script *script, const struct record *record)
 {
     struct script_source source = {"s", "arn", "t", "shard"};
-    struct script_error error;
+    struct script_input input = {.record = record, .attempt = 1};
+    struct script_call call = {.inputs = &input, .count = 1, .source = &source};
+    struct script_outcome outcome;
     struct timespec begun, now;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     for (int i = 0; i < INVOCATIONS; i++) {
         struct invocation *invocation;
-        if (script_run(script, record, &source, 1, on_done, NULL, &invocation, &error) != SCRIPT_WAITING)
+        if (script_run(script, &call, on_done, NULL, &invocation, &outcome) != SCRIPT_WAITING)
             exit(1);
     }
     while (ended < INVOCATIONS)

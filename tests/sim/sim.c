@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,11 +30,12 @@ static void show_progress(uint64_t done, uint64_t all)
 }
 
 /* Every `step`-th seed. Returns how many failed, at most 100. */
-static int run_seeds(const struct range *range, uint64_t first, uint64_t step, bool loud)
+static int run_seeds(const struct range *range, uint64_t first, uint64_t step, bool loud, uint64_t *current)
 {
     int failed = 0;
     char violation[1000];
     for (uint64_t seed = range->from + first; seed <= range->to; seed += step) {
+        *current = seed;
         life_run(seed, loud, violation);
         if (*violation) {
             printf("seed %llu: %s\n", (unsigned long long)seed, violation);
@@ -46,18 +48,32 @@ static int run_seeds(const struct range *range, uint64_t first, uint64_t step, b
     return failed;
 }
 
+/* True when the process found nothing; one that fell over is reported with its seed. */
+static bool wait_for(pid_t process, uint64_t seed)
+{
+    int status;
+    if (waitpid(process, &status, 0) < 0 || !WIFSIGNALED(status))
+        return status == 0;
+    printf("seed %llu: the host fell over (signal %d)\n", (unsigned long long)seed, WTERMSIG(status));
+    return false;
+}
+
 static int run_all(const struct range *range)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     int count = processors < 1 ? 1 : processors > PROCESSES_MAX ? PROCESSES_MAX : (int)processors;
+    pid_t processes[PROCESSES_MAX];
     bool failed = false;
+    uint64_t *current = mmap(NULL, sizeof *current * PROCESSES_MAX, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (current == MAP_FAILED)
+        return 1;
+    fflush(stdout);
     for (int i = 0; i < count; i++)
-        if (fork() == 0)
-            exit(run_seeds(range, (uint64_t)i, (uint64_t)count, false) != 0);
-    for (int i = 0; i < count; i++) {
-        int status;
-        failed = wait(&status) < 0 || status != 0 || failed;
-    }
+        if ((processes[i] = fork()) == 0)
+            exit(run_seeds(range, (uint64_t)i, (uint64_t)count, false, &current[i]) != 0);
+    for (int i = 0; i < count; i++)
+        failed = !wait_for(processes[i], current[i]) || failed;
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     printf("  sim   seeds %llu to %llu: %s\n", (unsigned long long)range->from, (unsigned long long)range->to,
@@ -68,11 +84,12 @@ static int run_all(const struct range *range)
 int main(int argc, char **argv)
 {
     struct range range;
+    uint64_t seed;
     if (argc != 2 || !read_range(argv[1], &range)) {
         fputs("usage: sim SEED | FIRST..LAST\n", stderr);
         return 2;
     }
     if (range.from == range.to)
-        return run_seeds(&range, 0, 1, true) != 0;
+        return run_seeds(&range, 0, 1, true, &seed) != 0;
     return run_all(&range);
 }
