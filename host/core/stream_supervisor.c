@@ -600,7 +600,9 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
 static const char *find_descendant(struct follower *follower, const char *shard, size_t depth)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    const char *found = map_get(&follower->active, shard) ? shard : NULL;
+    const char *found = NULL;
+    if (map_get(&follower->active, shard))
+        return shard;
     for (size_t i = 0; i < lineage_count(lineage) && !found && depth; i++) {
         const struct shard_info *info = lineage_at(lineage, i);
         if (info->parent && strcmp(info->parent, shard) == 0)

@@ -213,7 +213,7 @@ static bool read_write(struct call *call, const struct json *request, const stru
 bool op_batch_write_item(struct call *call)
 {
     const struct json *items = request_items(call);
-    struct write writes[WRITES_MAX];
+    struct write writes[WRITES_MAX] = {0};
     struct written_item written[WRITES_MAX];
     size_t count = 0, tables = 0;
     if (!items || call_capacity_mode(call) < 0 || !collection_metrics_read(call))
