@@ -19,11 +19,13 @@ static void read_progress(struct watermark *watermark, const char *progress)
     struct err err;
     const struct json *root = *progress ? json_parse(&arena, progress, strlen(progress), &err) : NULL;
     const char *through = json_string(&arena, json_get(root, "through"));
-    if (through && sequence_copy(watermark->through, through)) {
+    if (through && sequence_valid(through)) {
+        sequence_copy(watermark->through, through);
         json_each(pair, json_get(root, "open")) {
             const char *sequence = json_string(&arena, pair->child);
-            int64_t attempts = pair->child ? json_integer(pair->child->next, 0) : 0;
-            if (sequence)
+            int64_t attempts = sequence ? json_integer(pair->child->next, 0) : 0;
+            attempts = attempts < 0 || attempts > INT32_MAX ? 0 : attempts;
+            if (sequence && sequence_valid(sequence))
                 map_set(&watermark->open, sequence, (void *)(uintptr_t)(attempts + 1));
         }
     }

@@ -44,6 +44,13 @@ static inline bool sequence_copy(char sequence[SEQUENCE_SIZE], const char *text)
  */
 #define POSITION_MARGIN_MS (63 * 1000)
 
+/* Only digits, and no more of them than fit. */
+static inline bool sequence_valid(const char *text)
+{
+    size_t size = strlen(text);
+    return size > 0 && size < SEQUENCE_SIZE && strspn(text, "0123456789") == size;
+}
+
 /* Where one must begin to read so that neither `a` nor `b` misses a record. Both of one shard, none
  * FINISHED. */
 static inline struct position position_earlier(const struct position *a, const struct position *b)

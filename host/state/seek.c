@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define DIGITS "0123456789"
-
 /* The stream the handler is on now, or NULL. */
 static const struct store_follow *find_follow(const struct store_snapshot *snapshot, const char *handler)
 {
@@ -35,11 +33,6 @@ static const char *only_shard(const struct store_snapshot *snapshot, const struc
             "handler %s is on %zu shards: say with --shard which one is meant (see tidemill status)",
             follow->handler, count);
     return NULL;
-}
-
-static bool is_sequence(const char *text)
-{
-    return *text && strlen(text) < SEQUENCE_SIZE && strspn(text, DIGITS) == strlen(text);
 }
 
 static bool known_shard(const struct store_snapshot *snapshot, const struct store_follow *follow,
@@ -82,7 +75,7 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
     if (*shard && !known_shard(snapshot, follow, shard))
         return err_set(err, ERR_CONFIG, "handler %s has no checkpoint in a shard %s (see tidemill status)",
                        handler, shard);
-    if (is_sequence(to))
+    if (sequence_valid(to))
         return seek_sequence(snapshot, follow, shard, to, batch, told, err);
     if (strcmp(to, "trim_horizon") == 0) {
         store_forget_checkpoints(batch, handler, follow->stream_arn, shard);

@@ -170,6 +170,43 @@ end }""")
     assert done.returncode == 1 and "wrong.json: record 0 of the page lacks" in done.stderr
 
 
+def test_invoke_runs_batches_and_windows(deployment):
+    records = [{"eventID": str(number), "eventName": "INSERT", "eventSourceARN": "event:source:ARN",
+                "dynamodb": {"ApproximateCreationDateTime": 1767225600 + 40 * number, "SequenceNumber": str(number),
+                             "Keys": {"id": {"S": "a"}}, "NewImage": {"id": {"S": "a"}, "n": {"N": str(number)}}}}
+               for number in range(3)]
+    (deployment.directory / "event.json").write_text(json.dumps({"Records": records}))
+    deployment.script("batch", """
+return { stream = "s", on_batch = function(records)
+  assert(#records == 3 and records[3].new.n == 2 and records[1].redriven == false and records[1].age > 0)
+  return { records[2] }
+end }""")
+    done = deployment.run("invoke", "scripts/batch.lua", "event.json", "--dry-run")
+    assert done.returncode == 1 and "on_batch gave back 1" in done.stderr and "3 records, 1 failed" in done.stdout
+    deployment.script("window", """
+return { stream = "s", tumbling_window = "60s", on_window = function(state, records, final, window)
+  state = state or { n = 0 }
+  return { n = state.n + #records, final = final }
+end }""")
+    done = deployment.run("invoke", "scripts/window.lua", "event.json", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line.split("returned ")[1]) for line in done.stdout.splitlines() if "returned" in line]
+    assert lines == [{"n": 2, "final": False}, {"n": 2, "final": True}, {"n": 1, "final": False}, {"n": 1, "final": True}]
+
+
+def test_check_says_what_a_handler_may_have(deployment):
+    deployment.configure("[stream s]\ntable = T")
+    for text, message in (
+            ("on_batch = f, on_record = f", "cannot have more than one of these"),
+            ("on_batch = f, on_window = f, tumbling_window = '1m'", "cannot have more than one of these"),
+            ("on_window = f", "tumbling_window"),
+            ("on_batch = f, batch_size = 0", "batch_size"),
+            ("on_window = f, tumbling_window = '1ms'", "tumbling_window")):
+        deployment.script("h", f'local f = function() end\nreturn {{ stream = "s", {text} }}')
+        done = deployment.run("check")
+        assert done.returncode == 2 and "h.lua" in done.stderr and message in done.stderr, done.stderr
+
+
 def test_invoke_makes_real_calls_without_dry_run(deployment, dynamodb, name):
     table = dynamodb.table(name(), stream=False)
     (deployment.directory / "event.json").write_text(json.dumps(UNCLEAN_EVENT))

@@ -74,6 +74,48 @@ end)
     assert done.returncode == 0 and "5 passed, 0 failed" in done.stdout, done.stdout
 
 
+def test_batches_and_windows_in_virtual_time(run, tmp_path):
+    (tmp_path / "lots.lua").write_text("""
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", batch_size = 100, batch_window = "2m", on_batch = function(records)
+  dynamodb.put("Sink", { id = "batch of " .. #records })
+end }""")
+    (tmp_path / "sums.lua").write_text("""
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", tumbling_window = "1h", on_window = function(state, records, final, window)
+  state = state or { count = 0, calls = 0 }
+  state.count, state.calls = state.count + #records, state.calls + 1
+  if final then dynamodb.put("Sink", { id = "window", state = state, length = window.finish - window.start }) end
+  return state
+end }""")
+    done = run("""
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[table Sink]
+key = id
+stream = none
+[stream s]
+table = Things
+[handler lots]
+[handler sums]
+]]
+test("they are called when it is time", function()
+  for i = 1, 30 do dynamodb.put("Things", { id = "i" .. i }) end
+  test.settle()
+  test.equal(dynamodb.get("Sink", { id = "batch of 30" }), { id = "batch of 30" })
+  test.equal(dynamodb.get("Sink", { id = "window" }), nil)
+  test.advance(3700)
+  test.settle()
+  local window = dynamodb.get("Sink", { id = "window" })
+  test.equal(window.state.count, 30)
+  test.equal(window.length, 3600)
+end)
+""")
+    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
+
+
 def test_failing_tests(run):
     text = HEAD + """
 test("a wrong number", function()
