@@ -5,69 +5,11 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "core/generation.h"
-#include "dispatch/subscription.h"
+#include "core/follower.h"
 
 #define FIND_RETRY_MS_MIN 500
 #define FIND_RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000
-
-/* Where a handler stands in a shard. */
-struct known {
-    struct position position;
-    char progress[];
-};
-
-/* One handler on this stream. */
-struct follower {
-    struct list link;
-    struct stream_supervisor *supervisor;
-    char *handler;
-    struct generation *generation; /* NULL: not known yet */
-    enum {
-        FOLLOWER_NEW,     /* has never seen the stream: `start` will apply */
-        FOLLOWER_JOINING, /* its beginning is being made durable */
-        FOLLOWER_READY,
-    } phase;
-    bool removed; /* to be freed when its beginning is durable */
-    struct progress progress;
-    bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
-    struct map positions;   /* shard -> struct known, owned: where to begin */
-    struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
-    struct map active;      /* shards given to a worker */
-    int64_t listing_needed; /* the listing that must have ended before the generation can be over */
-    bool told_disabled;
-    /* while it joins at LATEST */
-    int64_t since_ms;
-    size_t cursors_wanted;
-    struct list cursor_calls;
-};
-
-struct cursor_call {
-    struct list link;
-    struct follower *follower;
-    struct source_call *call;
-    struct timer retry;
-    char *shard;
-};
-
-struct stream_supervisor {
-    struct stream_supervisor_options options;
-    char *subject;
-    struct list generations;
-    struct list followers;
-    char *latest_arn; /* of the table, or the fixed one */
-    struct timer find;
-    struct source_call *finding;
-    int64_t find_retry_ms;
-    int64_t complained_ms;
-    char *complaint;
-    struct follower *moving; /* to the generation that is looked for */
-    struct source_call *moving_call;
-};
-
-static void review(struct stream_supervisor *supervisor, struct generation *generation);
-static void follower_free(struct follower *follower);
 
 static int64_t now_ms(const struct stream_supervisor *supervisor)
 {
@@ -89,7 +31,7 @@ static void on_listed(void *user)
 {
     struct generation *generation = user;
     generation->missing = false;
-    review(generation->owner, generation);
+    stream_supervisor_review(generation->owner, generation);
 }
 
 static struct follower *any_active(struct stream_supervisor *supervisor, const char *shard)
@@ -130,7 +72,7 @@ static void on_missing(void *user)
 {
     struct generation *generation = user;
     generation->missing = true;
-    review(generation->owner, generation);
+    stream_supervisor_review(generation->owner, generation);
 }
 
 static struct generation *open_generation(struct stream_supervisor *supervisor, const char *stream_arn)
@@ -154,280 +96,19 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
     return generation;
 }
 
-/* ---- assigning ---- */
-
-static void set_position(struct follower *follower, const char *shard, const struct position *position,
-                         const char *progress)
-{
-    size_t size = strlen(progress) + 1;
-    struct known *known = mem_alloc(sizeof *known + size);
-    known->position = *position;
-    memcpy(known->progress, progress, size);
-    free(map_remove(&follower->positions, shard));
-    map_set(&follower->positions, shard, known);
-}
-
-static void give(struct follower *follower, const char *shard)
-{
-    struct stream_supervisor *supervisor = follower->supervisor;
-    struct generation *generation = follower->generation;
-    const struct known *known = map_get(&follower->positions, shard);
-    char *cursor = map_remove(&follower->cursors, shard);
-    bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
-    struct worker *worker =
-        generation_worker(generation, shard, supervisor->options.workers, supervisor->options.worker_count);
-    struct assignment assignment = {
-        .config = supervisor->options.config,
-        .stream = supervisor->options.stream,
-        .stream_arn = generation->stream_arn,
-        .table = generation->table,
-        .shard = shard,
-        .handler = follower->handler,
-        .position = known ? known->position : (struct position){.kind = POSITION_TRIM_HORIZON},
-        .progress = known ? known->progress : "",
-        .cursor = cursor,
-        .closed = closed,
-    };
-    if (closed)
-        map_set(&generation->told_closed, shard, generation);
-    worker_assign(worker, &assignment);
-    free(cursor);
-}
-
-struct inheritance {
-    struct stream_supervisor *supervisor;
-    struct generation *generation;
-    char *handler, *shard;
-};
-
-static void on_inherited(void *user, const struct err *err)
-{
-    struct inheritance *inheritance = user;
-    struct follower *follower;
-    list_each(follower, &inheritance->supervisor->followers, struct follower, link)
-        if (!err && !follower->removed && follower->generation == inheritance->generation &&
-            strcmp(follower->handler, inheritance->handler) == 0 &&
-            map_get(&follower->active, inheritance->shard))
-            give(follower, inheritance->shard);
-    free(inheritance->handler);
-    free(inheritance->shard);
-    free(inheritance);
-}
-
-/* The parent was finished with a window open, which goes on in this child: both rows change in one write,
- * before the child is read. Of several children the first one is the heir. */
-static bool inherit(struct follower *follower, const char *shard, const char *parent)
-{
-    struct stream_supervisor *supervisor = follower->supervisor;
-    const struct known *known = parent ? map_get(&follower->positions, parent) : NULL;
-    const struct position begin = {.kind = POSITION_TRIM_HORIZON};
-    const char *stream_arn = follower->generation->stream_arn;
-    struct buf progress = BUF_INIT;
-    if (!known || map_get(&follower->positions, shard) || !subscription_inherit(known->progress, &progress))
-        return false;
-    struct position finished = known->position;
-    struct store_batch *batch = store_batch_new();
-    store_put_checkpoint(batch,
-                         &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
-    store_put_checkpoint(
-        batch, &(struct store_checkpoint){follower->handler, stream_arn, shard, begin, progress.data});
-    set_position(follower, parent, &finished, "");
-    set_position(follower, shard, &begin, progress.data);
-    struct inheritance *inheritance = mem_alloc(sizeof *inheritance);
-    *inheritance = (struct inheritance){supervisor, follower->generation, mem_string(follower->handler),
-                                        mem_string(shard)};
-    store_commit(supervisor->options.store, batch, on_inherited, inheritance);
-    buf_fini(&progress);
-    return true;
-}
-
-static void assign(struct follower *follower, const struct shard_info *shard)
-{
-    map_set(&follower->active, shard->id, follower);
-    if (!inherit(follower, shard->id, shard->parent))
-        give(follower, shard->id);
-}
-
-static void assign_ready(struct follower *follower)
-{
-    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const struct shard_info *shard = lineage_at(lineage, i);
-        if (!map_get(&follower->active, shard->id) && lineage_ready(lineage, &follower->progress, shard->id))
-            assign(follower, shard);
-    }
-}
-
-static void tell_closed(struct generation *generation)
-{
-    const struct lineage *lineage = discovery_lineage(generation->discovery);
-    for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const char *shard = lineage_at(lineage, i)->id;
-        struct worker *worker = map_get(&generation->workers, shard);
-        if (!worker || !lineage_closed(lineage, shard) || map_get(&generation->told_closed, shard))
-            continue;
-        map_set(&generation->told_closed, shard, generation);
-        worker_shard_closed(worker, generation->stream_arn, shard);
-    }
-}
-
-/* ---- joining: where a handler begins on a stream ---- */
-
-static void put_follow(struct follower *follower, struct store_batch *batch)
-{
-    const char *stream_arn = follower->generation->stream_arn;
-    char *identity = stream_identity(stream_arn, follower->supervisor->options.stream->table);
-    store_put_follow(batch, &(struct store_follow){identity, follower->handler, stream_arn});
-    free(identity);
-}
-
-static void on_joined(void *user, const struct err *err)
-{
-    struct follower *follower = user;
-    if (err)
-        return; /* closed first: it joins at the next start */
-    if (follower->removed) {
-        follower_free(follower);
-        return;
-    }
-    follower->phase = FOLLOWER_READY;
-    review(follower->supervisor, follower->generation);
-}
-
-static void commit_join(struct follower *follower, struct store_batch *batch)
-{
-    put_follow(follower, batch);
-    store_commit(follower->supervisor->options.store, batch, on_joined, follower);
-}
-
-/* Closed shards are finished, open ones begin at `since_ms`; children that come later begin at their start.
- * All of it is durable before the first record is read, so that a restart before the first checkpoint does
- * not skip what was written meanwhile. */
-static void commit_latest(struct follower *follower)
-{
-    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    struct store_batch *batch = store_batch_new();
-    for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const char *shard = lineage_at(lineage, i)->id;
-        bool open = map_get(&follower->cursors, shard) != NULL;
-        struct position position = {.kind = open ? POSITION_LATEST : POSITION_FINISHED,
-                                    .since_ms = follower->since_ms};
-        struct store_checkpoint checkpoint = {follower->handler, follower->generation->stream_arn, shard,
-                                              position, ""};
-        store_put_checkpoint(batch, &checkpoint);
-        set_position(follower, shard, &position, "");
-        if (!open)
-            progress_finish(&follower->progress, shard);
-    }
-    log_info(follower->supervisor->options.log, follower->supervisor->subject,
-             "handler %s begins at the latest record (%zu open shards)", follower->handler,
-             follower->cursors.count);
-    commit_join(follower, batch);
-}
-
-static void cursor_call_free(struct cursor_call *call)
-{
-    struct stream_supervisor *supervisor = call->follower->supervisor;
-    source_cancel(supervisor->options.source, call->call);
-    timer_stop(supervisor->options.reactor, &call->retry);
-    list_remove(&call->link);
-    free(call->shard);
-    free(call);
-}
-
-static void on_latest_cursor(void *user, const char *cursor, const struct err *err)
-{
-    struct cursor_call *call = user;
-    struct follower *follower = call->follower;
-    call->call = NULL;
-    if (err && source_fault(err) != SOURCE_MISSING) {
-        log_debug(follower->supervisor->options.log, follower->supervisor->subject, "%s", err->text);
-        timer_set(follower->supervisor->options.reactor, &call->retry, FIND_RETRY_MS_MIN);
-        return;
-    }
-    if (cursor)
-        map_set(&follower->cursors, call->shard, mem_string(cursor));
-    cursor_call_free(call);
-    if (--follower->cursors_wanted == 0)
-        commit_latest(follower);
-}
-
-static void ask_latest_cursor(void *user)
-{
-    struct cursor_call *call = user;
-    struct follower *follower = call->follower;
-    call->call = source_get_cursor(follower->supervisor->options.source, follower->generation->stream_arn,
-                                   call->shard, CURSOR_LATEST, NULL, on_latest_cursor, call);
-}
-
-/* `since_ms` lies before the listing that has just ended, and the cursors are got before the beginning is
- * made durable: whatever is written after that is behind one of them, or in a child that begins at its
- * start. */
-static void join_latest(struct follower *follower)
-{
-    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const char *shard = lineage_at(lineage, i)->id;
-        if (lineage_closed(lineage, shard))
-            continue;
-        struct cursor_call *call = mem_zero(sizeof *call);
-        call->follower = follower;
-        call->shard = mem_string(shard);
-        timer_init(&call->retry, ask_latest_cursor, call);
-        list_append(&follower->cursor_calls, &call->link);
-        follower->cursors_wanted++;
-    }
-    struct cursor_call *call;
-    list_each(call, &follower->cursor_calls, struct cursor_call, link)
-        ask_latest_cursor(call);
-    if (!follower->cursors_wanted)
-        commit_latest(follower);
-}
-
-/* The handler's first sight of the stream. */
-static void begin(struct follower *follower)
-{
-    struct stream_supervisor *supervisor = follower->supervisor;
-    struct discovery *discovery = follower->generation->discovery;
-    bool latest = follower->latest || supervisor->options.stream->start == START_LATEST;
-    if (latest && !follower->since_ms) {
-        /* Wait for a listing that begins after this moment. */
-        follower->since_ms = aws_client_earliest_now_ms(supervisor->options.client);
-        follower->listing_needed = discovery_begun(discovery) + 1;
-        discovery_now(discovery);
-        return;
-    }
-    if (latest && discovery_ended(discovery) < follower->listing_needed)
-        return;
-    follower->phase = FOLLOWER_JOINING;
-    if (latest) {
-        join_latest(follower);
-    } else {
-        log_info(supervisor->options.log, supervisor->subject, "handler %s begins at the oldest record",
-                 follower->handler);
-        commit_join(follower, store_batch_new());
-    }
-}
-
 /* ---- moving on to the next stream ---- */
 
 static bool generation_over(const struct follower *follower)
 {
     const struct generation *generation = follower->generation;
     const struct lineage *lineage = discovery_lineage(generation->discovery);
+    if (follower->active.count)
+        return false;
     if (generation->missing)
-        return follower->active.count == 0;
+        return true;
     return discovery_status(generation->discovery) == STREAM_DISABLED &&
            discovery_ended(generation->discovery) >= follower->listing_needed &&
            lineage_all_finished(lineage, &follower->progress);
-}
-
-static void clear_owned(struct map *map)
-{
-    size_t at = 0;
-    for (void *value; (value = map_next(map, &at, NULL));)
-        free(value);
-    map_fini(map);
 }
 
 static void take_snapshot(struct follower *follower);
@@ -457,15 +138,15 @@ static void move_to(struct follower *follower, const char *stream_arn)
     log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
              follower->handler, follower->generation->stream_arn, stream_arn);
     progress_fini(&follower->progress);
-    clear_owned(&follower->positions);
-    clear_owned(&follower->cursors);
+    follower_clear_owned(&follower->positions);
+    follower_clear_owned(&follower->cursors);
     map_fini(&follower->active);
     follower->told_disabled = follower->latest = false;
     follower->listing_needed = 0;
     follower->phase = FOLLOWER_JOINING; /* always at the oldest record: `start` applied once */
     follower->generation = open_generation(supervisor, stream_arn);
     take_snapshot(follower);
-    commit_join(follower, batch);
+    follower_commit_join(follower, batch);
 }
 
 static void on_next_stream(void *user, const char *stream_arn, const struct err *err)
@@ -504,6 +185,19 @@ static void move_on(struct follower *follower)
 
 /* ---- review: whatever may be done now ---- */
 
+static void tell_closed(struct generation *generation)
+{
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        struct worker *worker = map_get(&generation->workers, shard);
+        if (!worker || !lineage_closed(lineage, shard) || map_get(&generation->told_closed, shard))
+            continue;
+        map_set(&generation->told_closed, shard, generation);
+        worker_shard_closed(worker, generation->stream_arn, shard);
+    }
+}
+
 /* The stream itself is gone for good (another has taken its place): so are the shards that are missing. */
 static void vanish_missed(struct generation *generation)
 {
@@ -521,7 +215,7 @@ static bool superseded(const struct stream_supervisor *supervisor, const struct 
     return supervisor->latest_arn && strcmp(supervisor->latest_arn, generation->stream_arn) != 0;
 }
 
-static void review(struct stream_supervisor *supervisor, struct generation *generation)
+void stream_supervisor_review(struct stream_supervisor *supervisor, struct generation *generation)
 {
     struct follower *follower;
     bool gone = generation->missing && superseded(supervisor, generation);
@@ -534,12 +228,12 @@ static void review(struct stream_supervisor *supervisor, struct generation *gene
         if (follower->generation != generation || follower->removed)
             continue;
         if (follower->phase == FOLLOWER_NEW && !generation->missing)
-            begin(follower);
+            follower_begin(follower);
         if (follower->phase != FOLLOWER_READY)
             continue;
         if (!generation->missing)
-            assign_ready(follower);
-        if (generation_over(follower))
+            follower_assign_ready(follower);
+        if (generation_over(follower) && !follower_close_windows(follower))
             move_on(follower);
     }
 }
@@ -566,7 +260,7 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
             continue;
         progress_finish(&follower->progress, shard);
         map_remove(&follower->active, shard);
-        set_position(follower, shard, &finished, progress);
+        follower_set_position(follower, shard, &finished, progress);
         follower->listing_needed = discovery_begun(generation->discovery) + 1;
     }
     if (!lineage_knows(discovery_lineage(generation->discovery), shard) && !any_active(supervisor, shard))
@@ -574,7 +268,7 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
     discovery_shard_closed(generation->discovery, shard);
     if (discovery_status(generation->discovery) == STREAM_DISABLED)
         discovery_now(generation->discovery);
-    review(supervisor, generation);
+    stream_supervisor_review(supervisor, generation);
 }
 
 void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
@@ -595,34 +289,6 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
 
 /* ---- dead letters ---- */
 
-/* Where the items of a shard are now: the shard itself while the handler reads it, else one of its
- * descendants. NULL: the handler is between two of them. */
-static const char *find_descendant(struct follower *follower, const char *shard, size_t depth)
-{
-    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    const char *found = NULL;
-    if (map_get(&follower->active, shard))
-        return shard;
-    for (size_t i = 0; i < lineage_count(lineage) && !found && depth; i++) {
-        const struct shard_info *info = lineage_at(lineage, i);
-        if (info->parent && strcmp(info->parent, shard) == 0)
-            found = find_descendant(follower, info->id, depth - 1);
-    }
-    return found;
-}
-
-/* For a record of a shard that is not known any more, any will do. */
-static const char *find_place(struct follower *follower, const char *shard)
-{
-    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    const char *any = NULL;
-    size_t at = 0;
-    if (lineage_knows(lineage, shard))
-        return find_descendant(follower, shard, lineage_count(lineage));
-    map_next(&follower->active, &at, &any);
-    return any;
-}
-
 bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struct store_dead_letter *letter)
 {
     struct follower *follower;
@@ -630,7 +296,7 @@ bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struc
         if (strcmp(follower->handler, letter->handler) != 0 || follower->removed || !follower->generation ||
             follower->phase != FOLLOWER_READY)
             continue;
-        const char *shard = find_place(follower, letter->shard);
+        const char *shard = follower_place(follower, letter->shard);
         struct worker *worker = shard ? map_get(&follower->generation->workers, shard) : NULL;
         if (!worker)
             return false;
@@ -652,7 +318,7 @@ static void take_snapshot(struct follower *follower)
         if (strcmp(row->handler, follower->handler) != 0 ||
             strcmp(row->stream_arn, follower->generation->stream_arn) != 0)
             continue;
-        set_position(follower, row->shard, &row->position, row->progress);
+        follower_set_position(follower, row->shard, &row->position, row->progress);
         if (row->position.kind == POSITION_FINISHED)
             progress_finish(&follower->progress, row->shard);
     }
@@ -663,7 +329,7 @@ static void join(struct follower *follower, struct generation *generation)
     follower->generation = generation;
     take_snapshot(follower);
     if (discovery_listed(generation->discovery))
-        review(follower->supervisor, generation);
+        stream_supervisor_review(follower->supervisor, generation);
 }
 
 /* Handlers that have no stream yet get the one they were on, or begin with the latest. */
@@ -783,20 +449,6 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
     timer_init(&supervisor->find, find, supervisor);
     timer_set(options->reactor, &supervisor->find, 0);
     return supervisor;
-}
-
-static void follower_free(struct follower *follower)
-{
-    struct cursor_call *call;
-    list_each(call, &follower->cursor_calls, struct cursor_call, link)
-        cursor_call_free(call);
-    list_remove(&follower->link);
-    progress_fini(&follower->progress);
-    clear_owned(&follower->positions);
-    clear_owned(&follower->cursors);
-    map_fini(&follower->active);
-    free(follower->handler);
-    free(follower);
 }
 
 void stream_supervisor_free(struct stream_supervisor *supervisor)

@@ -358,9 +358,9 @@ static void do_assign(void *user)
     struct script *script = map_get(&worker->scripts, assignment->handler);
     if (worker->phase == RUNNING && script) {
         struct shard *shard = take_shard(order);
-        shard_subscribe(
-            shard, script,
-            &(struct shard_start){assignment->position, assignment->progress, assignment->cursor});
+        shard_subscribe(shard, script,
+                        &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
+                                              assignment->last});
         if (assignment->closed)
             shard_closed(shard);
     }

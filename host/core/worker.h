@@ -87,6 +87,7 @@ struct assignment {
     const char *progress; /* what was kept with the position, or "" */
     const char *cursor;   /* at hand for the position, or NULL */
     bool closed;          /* the shard will get no more records */
+    bool last;            /* it was finished, and nothing follows it: only to close a window that is open */
 };
 
 void worker_assign(struct worker *worker, const struct assignment *assignment);

@@ -35,7 +35,8 @@ static bool near(const struct position *a, const struct position *b)
 
 bool subscriber_is_active(const struct subscriber *subscriber)
 {
-    return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone;
+    return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone &&
+           !subscriber->last;
 }
 
 bool subscriber_in_group(const struct subscriber *subscriber)
@@ -413,6 +414,11 @@ void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
     struct feed *shared = &shard->shared;
     const struct position *position = &start->position;
     bool alone = count_active(shard, false) <= 1; /* itself */
+    if (subscriber->last) {
+        subscription_close_window(subscriber->subscription);
+        shard_finish_if_done(subscriber);
+        return;
+    }
     if (!shared->reading || (alone && !position_reaches(&shared->read, position))) {
         shard->ended = false;
         start_feed(shared, position, start->cursor);

@@ -22,6 +22,7 @@ struct subscriber {
     bool lagging;   /* not fed by the shared feed */
     bool finishing; /* its last checkpoint is on its way to the store, or there */
     bool leaving;   /* the handler was removed */
+    bool last;      /* it has finished the shard before, and only closes a window */
     bool gone;      /* finished: to be freed from the top of the stack */
     int gap_told;   /* the number of the last gap that was kept for it */
     struct store_subscription told; /* what the store was last told */

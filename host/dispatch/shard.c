@@ -16,7 +16,7 @@ static bool put_checkpoint(struct subscriber *subscriber, struct store_batch *ba
     struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}, ""};
     bool moved = subscription_checkpoint(subscriber->subscription, last, &checkpoint.position, &progress);
     if (moved || finished) {
-        if (finished)
+        if (finished || subscriber->last)
             checkpoint.position.kind = POSITION_FINISHED;
         checkpoint.progress = progress.data;
         store_put_checkpoint(batch, &checkpoint);
@@ -69,8 +69,8 @@ static void leave_if_done(struct subscriber *subscriber)
 void shard_finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
-    if (!shard->ended || shard->stopping || subscriber->lagging || subscriber->finishing ||
-        subscriber->leaving || !subscription_drained(subscriber->subscription))
+    if ((!shard->ended && !subscriber->last) || shard->stopping || subscriber->lagging ||
+        subscriber->finishing || subscriber->leaving || !subscription_drained(subscriber->subscription))
         return;
     struct store_batch *batch = store_batch_new();
     put_checkpoint(subscriber, batch, true, true);
@@ -202,6 +202,7 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct sh
     struct subscriber *subscriber = mem_zero(sizeof *subscriber);
     subscriber->shard = shard;
     subscriber->handler = mem_string(script_name(script));
+    subscriber->last = start->last;
     list_append(&shard->subscribers, &subscriber->link);
     shard->subscriber_count++;
     subscriber->subscription = subscription_new(

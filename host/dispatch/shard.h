@@ -55,6 +55,7 @@ struct shard_start {
     struct position position;
     const char *progress; /* what was kept with the position, or "" */
     const char *cursor;   /* one at hand for the position, or NULL */
+    bool last;            /* it was finished, and nothing follows it: only to close a window that is open */
 };
 
 /* The script must stay. */

@@ -85,6 +85,9 @@ void subscription_cut(struct subscription *subscription);
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms);
 void subscription_ended(struct subscription *subscription);
 
+/* Nothing follows this shard: close the window that is open, before its time. */
+void subscription_close_window(struct subscription *subscription);
+
 /* Start nothing any more; what runs, finishes. What waits is kept in the progress. */
 void subscription_stop(struct subscription *subscription);
 

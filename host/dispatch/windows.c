@@ -230,6 +230,21 @@ void window_take_state(struct subscription *subscription, char **state)
     *state = NULL;
 }
 
+void subscription_close_window(struct subscription *subscription)
+{
+    struct window *window = &subscription->window;
+    if (!window->open || window->closing || subscription->stopping)
+        return;
+    if (script_kind(subscription->options.script) == SCRIPT_WINDOWS) {
+        begin_closing(subscription);
+    } else {
+        log_warn(subscription->options.log, subscription->subject,
+                 "it has no on_window any more: the state of the window of %lld is dropped",
+                 (long long)window->start_ms / 1000);
+        closed(subscription);
+    }
+}
+
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
 {
     const struct window *window = &subscription->window;

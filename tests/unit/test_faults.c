@@ -609,6 +609,39 @@ static void an_old_stream_is_finished_before_the_new_one_is_followed(void **stat
     finish(&f);
 }
 
+static void a_window_is_closed_when_its_stream_has_ended(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f, "",
+         "local dynamodb = require 'tidemill.dynamodb'\n"
+         "return { stream = 's', tumbling_window = '1d', on_window = function(state, records, final)\n"
+         "  state = state or { n = 0 }\n"
+         "  state.n = state.n + #records\n"
+         "  if final then dynamodb.put('Sink', { id = 'count', version = state.n }) end\n"
+         "  return state\n"
+         "end }\n");
+    fake_add_shard(f.fake, "old", NULL);
+    for (int i = 1; i <= 5; i++)
+        fake_put(f.fake, "old", "a", i);
+    start_host(&f);
+    pass_time(&f, 5 * SECOND);
+    stop_host(&f);
+    assert_int_equal(fake_sink_count(f.fake), 0);
+    fake_new_stream(f.fake);
+    fake_add_shard(f.fake, "new", NULL);
+    fake_put(f.fake, "new", "a", 6);
+    start_host(&f);
+    wait_for_sink(&f, 1);
+    pass_time(&f, MINUTE);
+    assert_string_equal(fake_sink(f.fake), "count:5"); /* once; that of the new stream is still open */
+    stop_host(&f);
+    start_host(&f);
+    pass_time(&f, MINUTE);
+    assert_int_equal(fake_sink_count(f.fake), 1);
+    finish(&f);
+}
+
 static void an_old_stream_that_is_gone_is_left_with_a_gap(void **state)
 {
     struct fixture f;
@@ -689,6 +722,7 @@ int main(void)
         cmocka_unit_test(an_idle_shard_is_polled_at_poll_max_and_a_busy_one_at_once),
         cmocka_unit_test(different_items_overlap_up_to_concurrency),
         cmocka_unit_test(an_old_stream_is_finished_before_the_new_one_is_followed),
+        cmocka_unit_test(a_window_is_closed_when_its_stream_has_ended),
         cmocka_unit_test(an_old_stream_that_is_gone_is_left_with_a_gap),
         cmocka_unit_test(latest_applies_once_and_never_to_children_or_after_a_restart),
     };
