@@ -159,12 +159,14 @@ static int64_t sum_dead(const struct store_snapshot *snapshot, size_t *i)
     return sum;
 }
 
-static void print_json(const struct store_snapshot *snapshot, const struct config *config, int64_t now_ms)
+static void print_json(const struct store_snapshot *snapshot, const struct config *config, bool running,
+                       int64_t now_ms)
 {
     struct buf out = BUF_INIT;
     buf_add_char(&out, '{');
     add_member(&out, "group", config->host.group);
     add_member(&out, "state", config->host.state);
+    buf_printf(&out, ",\"running\":%s", running ? "true" : "false");
     buf_add_literal(&out, ",\"checkpoints\":[");
     for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
         struct row row = row_of(snapshot, &snapshot->checkpoints[i], now_ms);
@@ -258,7 +260,7 @@ static void print_events(const struct store_snapshot *snapshot, const struct col
     }
 }
 
-static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
+static void print_text(const struct store_snapshot *snapshot, bool running, int64_t now_ms)
 {
     struct colours colours = colours_of(stdout);
     if (!snapshot->checkpoint_count)
@@ -287,6 +289,9 @@ static void print_text(const struct store_snapshot *snapshot, int64_t now_ms)
                count == 1 ? "" : "s", colours.plain);
     }
     print_events(snapshot, &colours);
+    if (!running)
+        printf("%s\nno host is running on this state: all is as the last one left it%s\n", colours.yellow,
+               colours.plain);
 }
 
 static int run(int argc, char **argv)
@@ -308,9 +313,9 @@ static int run(int argc, char **argv)
     if (!snapshot)
         cmd_complain("%s", err.text);
     else if (json[0])
-        print_json(snapshot, config, now_ms);
+        print_json(snapshot, config, cmd_host_runs(config), now_ms);
     else
-        print_text(snapshot, now_ms);
+        print_text(snapshot, cmd_host_runs(config), now_ms);
     int status = snapshot ? EXIT_DONE : EXIT_FAILED;
     store_snapshot_free(snapshot);
     cmd_state_close(&state);

@@ -132,17 +132,55 @@ static const char *place_of(const struct position *position)
     return position->kind == POSITION_AFTER ? position->sequence : "";
 }
 
+static bool may_go_back(const struct sim *sim, const char *handler)
+{
+    for (int h = 0; h < sim->handler_count; h++)
+        if (strcmp(sim->handlers[h].name, handler) == 0)
+            return sim->handlers[h].sought;
+    return false;
+}
+
 static void check_monotonic(struct sim *sim, const struct store_checkpoint *checkpoint)
 {
     char key[200];
     snprintf(key, sizeof key, "%s %s", checkpoint->handler, checkpoint->shard);
     const char *place = place_of(&checkpoint->position);
     char *before = map_get(&sim->positions, key);
-    if (before && sequence_compare(place, before) < 0)
+    if (before && sequence_compare(place, before) < 0 && !may_go_back(sim, checkpoint->handler))
         sim_violated(sim, "the checkpoint of handler %s in %s went back from %s to %s", checkpoint->handler,
                      checkpoint->shard, before, place);
     map_set(&sim->positions, key, mem_string(place));
     free(before);
+}
+
+/* Has the host still to carry it out? */
+static bool seek_is_open(struct sim *sim, const struct sim_handler *handler)
+{
+    struct err err;
+    bool open = false;
+    struct reactor *reactor = reactor_new(&sim->world.clock);
+    struct store *store = open_store(sim, reactor, true);
+    struct store_snapshot *snapshot =
+        store ? store_load_now(store, reactor, &(struct store_query){.what = STORE_REQUESTS}, &err) : NULL;
+    for (size_t i = 0; snapshot && i < snapshot->request_count; i++)
+        open = open || strcmp(snapshot->requests[i].handler, handler->name) == 0;
+    store_snapshot_free(snapshot);
+    store_free(store);
+    reactor_free(reactor);
+    return open;
+}
+
+/* It was carried out: the handler stands somewhere else now. */
+static void forget_positions(struct sim *sim, struct sim_handler *handler)
+{
+    const char *key;
+    size_t at = 0;
+    handler->sought = false;
+    while (map_next(&sim->positions, &at, &key))
+        if (strncmp(key, handler->name, strlen(handler->name)) == 0) {
+            free(map_remove(&sim->positions, key));
+            at = 0;
+        }
 }
 
 void check_store(struct sim *sim)
@@ -161,6 +199,9 @@ void check_store(struct sim *sim)
                     check_settled(sim, &view, h, row->shard);
         }
     }
+    for (int h = 0; view.all && h < sim->handler_count; h++)
+        if (sim->handlers[h].sought && !seek_is_open(sim, &sim->handlers[h]))
+            forget_positions(sim, &sim->handlers[h]);
     view_fini(&view);
 }
 
@@ -188,7 +229,7 @@ static void check_record(struct sim *sim, const struct view *view, const struct 
         sim_violated(sim, "handler %s has %d dead letters of record %d", handler->name, letters, record);
     if (fate->state == FATE_GIVEN_UP && !letters)
         sim_violated(sim, "handler %s gave record %d up, and there is no dead letter", handler->name, record);
-    if (fate->state == FATE_HANDLED && letters && !(fate->redriven && sim->crashes))
+    if (fate->state == FATE_HANDLED && letters && !(fate->redriven && sim->crashes) && !handler->seeks)
         sim_violated(sim, "handler %s handled record %d, and there is a dead letter", handler->name, record);
     if (fate->state >= FATE_HANDLED)
         return;
@@ -235,10 +276,30 @@ void check_end(struct sim *sim)
                 continue;
             for (int i = 0; i < sim->write_count; i++)
                 check_record(sim, &view, handler, i);
-            if (handler->kind == KIND_WINDOW)
+            if (handler->kind == KIND_WINDOW && !handler->seeks)
                 check_windows(sim, handler, 10 * SECOND_MS);
         }
     view_fini(&view);
+}
+
+void check_seek(struct sim *sim, int handler)
+{
+    struct err err;
+    struct reactor *reactor = reactor_new(&sim->world.clock);
+    struct store *store = open_store(sim, reactor, false);
+    if (store) {
+        struct store_batch *batch = store_batch_new();
+        store_put_request(batch, &(struct store_request){.id = clock_wall_ms(&sim->world.clock) * 8 + handler,
+                                                         .kind = "seek",
+                                                         .handler = sim->handlers[handler].name,
+                                                         .shard = "",
+                                                         .argument = "trim_horizon"});
+        store_commit_now(store, reactor, batch, &err);
+        sim->handlers[handler].seeks++;
+        sim->handlers[handler].sought = true;
+    }
+    store_free(store);
+    reactor_free(reactor);
 }
 
 /* A handler without a durable place in the shard cannot know that something was there. */

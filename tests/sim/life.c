@@ -326,6 +326,15 @@ static void change_scripts(struct sim *sim)
     }
 }
 
+static void seek(struct sim *sim)
+{
+    int at = sim_below(sim, sim->handler_count);
+    if (!sim->handlers[at].present || sim->write_count == sim->trimmed_below)
+        return;
+    sim_trace(sim, "%s is sought to the oldest record", sim->handlers[at].name);
+    check_seek(sim, at);
+}
+
 static void something(struct sim *sim)
 {
     int dice = sim_below(sim, 100);
@@ -345,6 +354,8 @@ static void something(struct sim *sim)
         change_scripts(sim);
     else if (dice < 83)
         check_redrive_all(sim);
+    else if (dice < 84)
+        seek(sim);
     else if (dice < 90)
         sim->faults = sim_chance(sim, 500) ? 0 : sim_below(sim, 300);
     else

@@ -16,10 +16,16 @@ static struct fate *fate_of(struct sim *sim, int handler, int record)
     return &sim->handlers[handler].fates[record];
 }
 
-static void enter(struct sim *sim, struct fate *fate, enum fate_state state)
+static int epoch_of(const struct sim *sim, int handler)
+{
+    return sim->crashes + sim->handlers[handler].seeks;
+}
+
+static void enter(struct sim *sim, int handler, struct fate *fate, enum fate_state state)
 {
     fate->state = state;
-    fate->crashes = sim->crashes;
+    /* What happens between the wish to seek and the seek may be repeated, too. */
+    fate->epoch = sim->handlers[handler].sought ? -1 : epoch_of(sim, handler);
     fate->since_ms = sim->world.now_ms;
 }
 
@@ -107,10 +113,11 @@ static void check_attempt(struct sim *sim, const struct sim_call *call, const st
     const struct sim_handler *handler = &sim->handlers[call->handler];
     int attempt = call->attempts[at], last = fate->attempt;
     /* One that a crash cut short is made again. */
-    if (attempt < 1 || (attempt > handler->retries + 1 && attempt > last && fate->crashes == sim->crashes))
+    if (attempt < 1 ||
+        (attempt > handler->retries + 1 && attempt > last && fate->epoch == epoch_of(sim, call->handler)))
         sim_violated(sim, "handler %s gets record %d in attempt %d of %d", handler->name, call->records[at],
                      attempt, handler->retries + 1);
-    if (fate->state != FATE_FAILED || fate->crashes != sim->crashes)
+    if (fate->state != FATE_FAILED || fate->epoch != epoch_of(sim, call->handler))
         return;
     if (attempt != last + 1 && !(handler->kind >= KIND_BATCH && attempt == last))
         sim_violated(sim, "handler %s gets record %d in attempt %d after attempt %d", handler->name,
@@ -120,7 +127,8 @@ static void check_attempt(struct sim *sim, const struct sim_call *call, const st
 static void check_redriven(struct sim *sim, const struct sim_call *call, int at)
 {
     const struct fate *fate = fate_of(sim, call->handler, call->records[at]);
-    if (fate->state != FATE_GIVEN_UP && fate->crashes == sim->crashes)
+    if (fate->state != FATE_GIVEN_UP && !sim->handlers[call->handler].seeks &&
+        fate->epoch == epoch_of(sim, call->handler))
         sim_violated(sim, "handler %s gets record %d redriven, which is no dead letter",
                      name_of(sim, call->handler), call->records[at]);
 }
@@ -128,7 +136,7 @@ static void check_redriven(struct sim *sim, const struct sim_call *call, int at)
 static void check_turn(struct sim *sim, const struct sim_call *call, int at)
 {
     const struct fate *fate = fate_of(sim, call->handler, call->records[at]);
-    if (is_settled(fate->state) && fate->crashes == sim->crashes)
+    if (is_settled(fate->state) && fate->epoch == epoch_of(sim, call->handler))
         sim_violated(sim, "handler %s gets record %d again, which was settled", name_of(sim, call->handler),
                      call->records[at]);
     repeat_from(sim, call->handler, call->records[at]);
@@ -166,7 +174,7 @@ void model_begin(struct sim *sim, struct sim_call *call)
         struct fate *fate = fate_of(sim, call->handler, call->records[i]);
         if (call->redriven[i])
             continue;
-        enter(sim, fate, FATE_RUNNING);
+        enter(sim, call->handler, fate, FATE_RUNNING);
         fate->attempt = call->attempts[i];
     }
 }
@@ -230,7 +238,7 @@ void model_end(struct sim *sim, struct sim_call *call)
         struct fate *fate = fate_of(sim, call->handler, call->records[i]);
         bool well = call->well && !call->failed[i] && !behind_failed(sim, call, i);
         if (!call->redriven[i] || well)
-            enter(sim, fate, well ? FATE_HANDLED : FATE_FAILED);
+            enter(sim, call->handler, fate, well ? FATE_HANDLED : FATE_FAILED);
         fate->permanent = call->permanent;
         fate->redriven = call->redriven[i];
     }
@@ -258,5 +266,5 @@ void model_given_up(struct sim *sim, const struct observed *observed)
     if (!fate->permanent && fate->attempt <= its->retries)
         sim_violated(sim, "handler %s gave record %d up after attempt %d of %d", its->name, record,
                      fate->attempt, its->retries + 1);
-    enter(sim, fate, its->discard ? FATE_DISCARDED : FATE_GIVEN_UP);
+    enter(sim, handler, fate, its->discard ? FATE_DISCARDED : FATE_GIVEN_UP);
 }

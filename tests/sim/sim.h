@@ -44,7 +44,7 @@ enum fate_state {
 struct fate {
     enum fate_state state;
     int attempt; /* of the last call */
-    int crashes; /* of the host, when the state was entered */
+    int epoch;   /* crashes of the host and seeks of the handler, when the state was entered */
     int64_t since_ms;
     bool permanent; /* the last failure was */
     bool redriven;  /* that is how it was handled in the end */
@@ -69,6 +69,8 @@ struct sim_handler {
     bool discard, slow, present, joined;
     int serial;         /* of its script */
     struct fate *fates; /* of each write */
+    int seeks;          /* that were asked for: each allows repetitions, as a crash does */
+    bool sought;        /* the last of them may not have been carried out yet */
     struct closed_window *windows;
 };
 
@@ -172,6 +174,9 @@ void check_trim(struct sim *sim);
 
 /* Ask for all dead letters to be redriven. */
 void check_redrive_all(struct sim *sim);
+
+/* Ask the host to move the handler to the oldest record. */
+void check_seek(struct sim *sim, int handler);
 
 /* ---- life.c ---- */
 
