@@ -317,6 +317,7 @@ void check_trim(struct sim *sim)
         for (int h = 0; h < sim->handler_count; h++)
             for (int i = sim->trimmed_below; i < sim->write_count; i++)
                 sim->handlers[h].fates[i].excused =
+                    sim->handlers[h].sought ||
                     !has_place(find_checkpoint(&view, sim->handlers[h].name, sim->writes[i].shard));
     view_fini(&view);
 }

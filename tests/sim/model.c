@@ -239,6 +239,8 @@ void model_end(struct sim *sim, struct sim_call *call)
         bool well = call->well && !call->failed[i] && !behind_failed(sim, call, i);
         if (!call->redriven[i] || well)
             enter(sim, call->handler, fate, well ? FATE_HANDLED : FATE_FAILED);
+        if (call->redriven[i] && sim->handlers[call->handler].seeks)
+            fate->epoch = -1; /* its own turn may still come again */
         fate->permanent = call->permanent;
         fate->redriven = call->redriven[i];
     }
