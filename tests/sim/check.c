@@ -297,6 +297,8 @@ void check_seek(struct sim *sim, int handler)
         store_commit_now(store, reactor, batch, &err);
         sim->handlers[handler].seeks++;
         sim->handlers[handler].sought = true;
+        for (int i = 0; i < sim->trimmed_below; i++)
+            sim->handlers[handler].fates[i].excused = true; /* what is not there any more is not asked for */
     }
     store_free(store);
     reactor_free(reactor);
