@@ -88,8 +88,10 @@ static void join(struct subscriber *subscriber)
     subscriber->lagging = false;
     log_info(shard->options.log, shard->subject, "shard %s: handler %s has caught up", shard->id,
              subscriber->handler);
-    if (shard->ended)
+    if (shard->ended) {
+        gap_check_end(subscriber);
         shard_finish_if_done(subscriber);
+    }
 }
 
 /* ---- the shared feed ---- */
@@ -426,8 +428,10 @@ void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
         if (!shard->ended && !reader_at_tip(shared->reader) && !same_position(&shared->read, position) &&
             !near(&shared->read, position))
             overtake(subscriber, start);
-        else if (shard->ended)
+        if (shard->ended) {
+            gap_check_end(subscriber);
             shard_finish_if_done(subscriber);
+        }
     } else if (near(&shared->read, position) && !shared->pages) {
         start_feed(shared, position, NULL);
     } else {

@@ -94,6 +94,9 @@ void gap_begin(struct feed *feed, const char *from, const char *to);
 void gap_check(struct feed *feed, struct subscriber *subscriber, const struct position *before,
                const char *next);
 
+/* The shared feed has come to the shard's end, and the subscriber with it. */
+void gap_check_end(struct subscriber *subscriber);
+
 /* The feed came to the end of what is written, and so has everybody whom it feeds. Returns the furthest of
  * them. */
 struct position gap_check_tip(struct feed *feed);

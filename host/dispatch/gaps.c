@@ -54,6 +54,11 @@ void gap_begin(struct feed *feed, const char *from, const char *to)
             tell_gap(feed, subscriber, to);
 }
 
+void gap_check_end(struct subscriber *subscriber)
+{
+    tell_gap(&subscriber->shard->shared, subscriber, "");
+}
+
 void gap_missed(struct subscriber *subscriber, const char *to)
 {
     struct shard *shard = subscriber->shard;

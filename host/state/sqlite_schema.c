@@ -69,7 +69,8 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_REQUEST] = "INSERT INTO requests (id, grp, kind, handler, shard, argument, created_ms)"
                     " VALUES (?7, ?1, ?2, ?3, ?4, ?5, ?6)",
     [ANSWER_REQUEST] = "UPDATE requests SET answered = ?3, answer = ?4 WHERE grp = ?1 AND id = ?2",
-    [TRIM_REQUESTS] = "DELETE FROM requests WHERE grp = ?1 AND id <= (SELECT max(id) FROM requests) - ?2",
+    [TRIM_REQUESTS] = "DELETE FROM requests WHERE grp = ?1 AND answered <> 0 AND id NOT IN"
+                      " (SELECT id FROM requests WHERE grp = ?1 ORDER BY id DESC LIMIT ?2)",
     [PUT_SUBSCRIPTION] =
         "INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [PUT_EVENT] = "INSERT INTO events VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

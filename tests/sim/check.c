@@ -176,6 +176,7 @@ static void forget_positions(struct sim *sim, struct sim_handler *handler)
     const char *key;
     size_t at = 0;
     handler->sought = false;
+    sim_trace(sim, "%s has been sought", handler->name);
     while (map_next(&sim->positions, &at, &key))
         if (strncmp(key, handler->name, strlen(handler->name)) == 0) {
             free(map_remove(&sim->positions, key));

@@ -263,7 +263,7 @@ void model_given_up(struct sim *sim, const struct observed *observed)
     const struct sim_handler *its = &sim->handlers[handler];
     if (its->discard != (observed->outcome == OUTCOME_DISCARDED))
         sim_violated(sim, "handler %s: record %d did not go where on_failure says", its->name, record);
-    if (fate->state == FATE_GIVEN_UP)
+    if (fate->state == FATE_GIVEN_UP || fate->redriven)
         return; /* it was redriven in vain */
     if (!fate->permanent && fate->attempt <= its->retries)
         sim_violated(sim, "handler %s gave record %d up after attempt %d of %d", its->name, record,

@@ -47,7 +47,7 @@ struct fate {
     int epoch;   /* crashes of the host and seeks of the handler, when the state was entered */
     int64_t since_ms;
     bool permanent; /* the last failure was */
-    bool redriven;  /* that is how it was handled in the end */
+    bool redriven;  /* its last call was out of the dead letters */
     bool excused;   /* trimmed before anything of its shard was durable: nobody can know */
 };
 
