@@ -12,6 +12,7 @@ end
 
 return {
   stream = "orders",
+  tables = { { config.counts_table, "UpdateItem" }, { config.once_table, "PutItem" } },
 
   on_record = function(record)
     local before, after = group_of(record.old), group_of(record.new)

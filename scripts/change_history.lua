@@ -39,6 +39,7 @@ end
 
 return {
   stream = "orders",
+  tables = { { config.history_table, "PutItem" } },
 
   on_record = function(record)
     local changes = changes_of(record)

@@ -105,6 +105,11 @@ end
 
 return {
   stream = "jobs",
+  tables = {
+    { "record.table", "Query", "UpdateItem" },
+    { config.slots_table, "UpdateItem" },
+    { config.once_table, "GetItem", "PutItem", "UpdateItem", "DeleteItem" },
+  },
 
   on_insert = function(record)
     if record.new.status == "pending" then

@@ -8,6 +8,7 @@ local log = require "tidemill.log"
 return {
   stream = "products",
   filter = { eventName = { "MODIFY" } },
+  tables = { { config.replenishment_table, "PutItem" } },
 
   on_modify = function(record)
     local old, new = record.old, record.new

@@ -34,9 +34,12 @@ struct script {
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count;
     size_t memory_bytes, memory_max;
-    int64_t cpu_left_ms;   /* what the running code may use; 0: no limit */
-    int64_t cpu_base_ms;   /* thread's time when the hook first saw it run; -1: not yet */
-    bool cpu_exhausted;    /* it did: no pcall may catch what ends it */
+    int64_t cpu_left_ms; /* what the running code may use; 0: no limit */
+    int64_t cpu_base_ms; /* thread's time when the hook first saw it run; -1: not yet */
+    bool cpu_exhausted;  /* it did: no pcall may catch what ends it */
+    struct script_table *tables;
+    size_t table_count, table_capacity;
+    bool declares_tables, uses_dynamodb;
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
 
@@ -132,6 +135,10 @@ bool outcome_read(struct invocation *invocation, struct script_outcome *outcome)
 
 /* outcome.c: push the arguments of on_batch and on_window; may raise. */
 int outcome_push_arguments(lua_State *L, struct invocation *invocation);
+
+/* tables.c: the list on top of the stack, its `tables`. False and `err`. */
+bool tables_read(struct script *script, lua_State *L, struct err *err);
+void tables_free(struct script *script);
 
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);

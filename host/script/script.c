@@ -81,6 +81,13 @@ static void read_filter(struct loading *loading, lua_State *L)
     buf_fini(&text);
 }
 
+static void read_tables(struct loading *loading, lua_State *L)
+{
+    struct err err;
+    if (!tables_read(loading->script, L, &err))
+        complain(loading, err.text);
+}
+
 static void read_setting(struct loading *loading, lua_State *L, const char *name)
 {
     struct err err;
@@ -103,7 +110,7 @@ static void unknown_member(struct loading *loading, const char *name)
         "stream",          "filter",    "on_insert",   "on_modify",   "on_remove",  "on_record",
         "on_batch",        "on_window", "ordering",    "concurrency", "batch_size", "batch_window",
         "tumbling_window", "retries",   "backoff",     "max_age",     "on_failure", "timeout",
-        "cpu_limit",       "memory",    "allow_hosts", NULL};
+        "cpu_limit",       "memory",    "allow_hosts", "tables",      NULL};
     const char *meant = nearest_name(name, known);
     char *sentence = mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
                                 meant ? " (did you mean " : "", meant ? meant : "",
@@ -125,6 +132,8 @@ static void read_table(struct loading *loading, lua_State *L)
             read_function(loading, L, name);
         else if (strcmp(name, "filter") == 0)
             read_filter(loading, L);
+        else if (strcmp(name, "tables") == 0)
+            read_tables(loading, L);
         else if (handler_settings_knows(name))
             read_setting(loading, L, name);
         else
@@ -222,6 +231,7 @@ static void check_stream(struct loading *loading)
     const struct config *config = script->options.config;
     const struct config_stream *stream =
         config && script->settings.stream ? config_stream(config, script->settings.stream) : NULL;
+    script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
     script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
     if (!script->settings.stream)
         complain(loading,
@@ -326,6 +336,7 @@ static void script_free(struct script *script)
         free(invocation);
     }
     filter_free(script->filter);
+    tables_free(script);
     handler_settings_fini(&script->settings);
     config_release(script->options.config);
     free(script->lib);
@@ -342,6 +353,11 @@ const char *script_name(const struct script *script)
 const struct config *script_config(const struct script *script)
 {
     return script->options.config;
+}
+
+bool script_uses_dynamodb(const struct script *script)
+{
+    return script->uses_dynamodb;
 }
 
 const char *script_version(const struct script *script)

@@ -67,6 +67,20 @@ struct script_source {
 bool script_wants(const struct script *script, const struct record *record,
                   const struct script_source *source);
 
+/* A DynamoDB table, or TABLE/index/INDEX, that the script says it uses. */
+#define SCRIPT_ACTIONS_MAX 16
+struct script_table {
+    const char *name;                        /* NULL: the setting it comes from is missing */
+    const char *actions[SCRIPT_ACTIONS_MAX]; /* "PutItem" */
+    size_t action_count;
+};
+
+/* Valid as long as the script. `declared`: it has said so, even if it is none. */
+const struct script_table *script_tables(const struct script *script, size_t *count, bool *declared);
+
+/* Does its text name tidemill.dynamodb? */
+bool script_uses_dynamodb(const struct script *script);
+
 /* What is allowed and probably not meant: a filter that matches no record; writing to the very table whose
  * stream the handler reads, without a filter. */
 void script_review(const struct script *script, struct problems *warnings);

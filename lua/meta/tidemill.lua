@@ -47,6 +47,7 @@ function Record:changed(attribute) end
 ---@field timeout? string
 ---@field cpu_limit? string
 ---@field memory? string
+---@field tables? (string|nil)[][] what it does with which DynamoDB tables, for tidemill policy: { { "Orders", "PutItem" } }
 
 ---@class tidemill.Window
 ---@field start integer seconds since 1970

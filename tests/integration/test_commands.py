@@ -1,5 +1,6 @@
 """The command line, the INI's mistakes, the log."""
 import json
+import pathlib
 import os
 import pty
 import subprocess
@@ -192,6 +193,52 @@ end }""")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line.split("returned ")[1]) for line in done.stdout.splitlines() if "returned" in line]
     assert lines == [{"n": 2, "final": False}, {"n": 2, "final": True}, {"n": 1, "final": False}, {"n": 1, "final": True}]
+
+
+def statements(deployment, *arguments):
+    done = deployment.run("policy", *arguments)
+    assert done.returncode == 0, done.stderr
+    policy = json.loads(done.stdout)
+    assert policy["Version"] == "2012-10-17" and all(each["Effect"] == "Allow" for each in policy["Statement"])
+    return {each["Resource"]: each["Action"] for each in policy["Statement"]}, done.stderr
+
+
+READ = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+
+
+def test_policy_is_what_a_careful_person_would_write(deployment):
+    stock = pathlib.Path(__file__).parents[2] / "examples" / "stock_replenishment" / "tidemill.ini"
+    granted, warnings = statements(deployment, "-c", stock)
+    assert granted == {
+        "arn:aws:dynamodb:eu-west-1:*:table/Products/stream/*": READ,
+        "arn:aws:dynamodb:eu-west-1:*:table/Products": ["dynamodb:DescribeTable"],
+        "arn:aws:dynamodb:eu-west-1:*:table/Replenishment": ["dynamodb:PutItem"],
+        "*": ["dynamodb:ListStreams"],  # which stream follows one that is disabled; the action knows no resources
+    } and not warnings
+
+
+def test_policy_takes_streams_and_tables_together(deployment):
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/Jobs/stream/2026-01-01T00:00:00.000"
+    deployment.configure(f"[stream jobs]\narn = {arn}\n[stream unread]\ntable = Unread\n[handler a]\norders = Orders")
+    deployment.script("a", """
+local dynamodb, config = require "tidemill.dynamodb", require "tidemill.config"
+return { stream = "jobs", on_record = function() end, tables = {
+  { config.orders, "UpdateItem", "GetItem" }, { "record.table", "Query" }, { config.missing, "Scan" },
+  { "Jobs/index/by_state", "Query" } } }""")
+    deployment.script("b", 'return { stream = "jobs", tables = { { "Orders", "GetItem", "PutItem" } }, on_record = function() end }')
+    deployment.script("c", 'local d = require "tidemill.dynamodb"\nreturn { stream = "jobs", on_record = function() end }')
+    granted, warnings = statements(deployment)
+    table = "arn:aws:dynamodb:eu-west-1:*:table/"
+    assert granted == {arn: READ, table + "Jobs": ["dynamodb:Query"], table + "Jobs/index/by_state": ["dynamodb:Query"],
+                       table + "Orders": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]}
+    assert "handler a: one of its tables has no name" in warnings and "handler c uses tidemill.dynamodb" in warnings
+    assert "handler b" not in warnings
+    for tables, message in (("'Orders'", "a list of lists expected"), ("{ 'Orders' }", "a list of lists expected"),
+                            ("{ { 'Orders' } }", "an action such as"), ("{ { 'Orders', 'PutItm' } }", "did you mean PutItem?"),
+                            ("{ { 'Orders', 'TransactWriteItems' } }", "name what the transaction does")):
+        deployment.script("b", f'return {{ stream = "jobs", on_record = function() end, tables = {tables} }}')
+        done = deployment.run("policy")
+        assert done.returncode == 2 and "b.lua: tables: " in done.stderr and message in done.stderr, done.stderr
 
 
 def test_check_says_what_a_handler_may_have(deployment):

@@ -1,0 +1,244 @@
+/* policy.c: tidemill policy: the least IAM policy that a deployment needs.
+ *
+ * Actions and their resources are those of AWS's Service Authorization Reference for Amazon DynamoDB. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "core/generation.h"
+#include "net/reactor.h"
+#include "script/directory.h"
+#include "script/script.h"
+
+/* One table or stream, and what is done with it. */
+struct grant {
+    char *resource; /* behind "table/", or a whole ARN, or "*" */
+    const char *actions[SCRIPT_ACTIONS_MAX];
+    size_t count;
+};
+
+struct policy {
+    const struct config *config;
+    const char *region, *partition;
+    struct grant *grants;
+    size_t count, capacity;
+};
+
+/* ---- collecting ---- */
+
+static void grant(struct policy *policy, const char *resource, const char *action)
+{
+    struct grant *found = NULL;
+    for (size_t i = 0; i < policy->count && !found; i++)
+        if (strcmp(policy->grants[i].resource, resource) == 0)
+            found = &policy->grants[i];
+    if (!found) {
+        mem_grow(&policy->grants, &policy->capacity, policy->count, sizeof *policy->grants);
+        found = &policy->grants[policy->count++];
+        *found = (struct grant){.resource = mem_string(resource)};
+    }
+    for (size_t i = 0; i < found->count; i++)
+        if (strcmp(found->actions[i], action) == 0)
+            return;
+    if (found->count < SCRIPT_ACTIONS_MAX)
+        found->actions[found->count++] = action;
+}
+
+/* A table's latest stream is looked up, and after it is disabled the one that follows; a stream that is named
+ * is only read. */
+static void grant_stream(struct policy *policy, const struct config_stream *stream)
+{
+    char *resource = stream->arn ? mem_string(stream->arn) : mem_printf("%s/stream/*", stream->table);
+    grant(policy, resource, "DescribeStream");
+    grant(policy, resource, "GetRecords");
+    grant(policy, resource, "GetShardIterator");
+    if (stream->table) {
+        grant(policy, stream->table, "DescribeTable");
+        grant(policy, "*", "ListStreams");
+    }
+    free(resource);
+}
+
+/* "record.table" is the table that the handler's stream belongs to. Owned; NULL when it cannot be told. */
+static char *table_named(const struct policy *policy, const struct script *script, const char *name)
+{
+    if (!name || strcmp(name, "record.table") != 0)
+        return mem_string(name);
+    const struct config_stream *stream = config_stream(policy->config, script_settings(script)->stream);
+    return stream->table ? mem_string(stream->table) : table_of_arn(stream->arn, NULL);
+}
+
+static void grant_tables(struct policy *policy, const struct script *script)
+{
+    size_t count;
+    bool declared;
+    const struct script_table *tables = script_tables(script, &count, &declared);
+    if (!declared && script_uses_dynamodb(script))
+        cmd_complain("warning: handler %s uses tidemill.dynamodb and does not say which tables: add "
+                     "tables = { { \"Orders\", \"PutItem\" } } to what it returns",
+                     script_name(script));
+    for (size_t i = 0; i < count; i++) {
+        char *name = table_named(policy, script, tables[i].name);
+        if (!name)
+            cmd_complain("warning: handler %s: one of its tables has no name: a setting is missing",
+                         script_name(script));
+        for (size_t j = 0; name && j < tables[i].action_count; j++)
+            grant(policy, name, tables[i].actions[j]);
+        free(name);
+    }
+}
+
+static bool is_read(const struct config_stream *stream, struct script **scripts)
+{
+    for (size_t i = 0; scripts[i]; i++) {
+        const char *name = script_settings(scripts[i])->stream;
+        if (name && strcmp(name, stream->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- writing ---- */
+
+static int by_resource(const void *a, const void *b)
+{
+    return strcmp(((const struct grant *)a)->resource, ((const struct grant *)b)->resource);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void write_resource(const struct policy *policy, const char *resource, struct buf *out)
+{
+    struct buf arn = BUF_INIT;
+    if (strcmp(resource, "*") == 0 || strncmp(resource, "arn:", 4) == 0)
+        buf_add_text(&arn, resource);
+    else
+        buf_printf(&arn, "arn:%s:dynamodb:%s:*:table/%s", policy->partition, policy->region, resource);
+    json_write_string(out, arn.data, arn.size);
+    buf_fini(&arn);
+}
+
+static void print_policy(struct policy *policy)
+{
+    struct buf out = BUF_INIT;
+    if (policy->count)
+        qsort(policy->grants, policy->count, sizeof *policy->grants, by_resource);
+    buf_add_text(&out, "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [");
+    for (size_t i = 0; i < policy->count; i++) {
+        struct grant *grant = &policy->grants[i];
+        qsort(grant->actions, grant->count, sizeof *grant->actions, by_name);
+        buf_printf(&out, "%s\n    {\n      \"Effect\": \"Allow\",\n      \"Action\": [", i ? "," : "");
+        for (size_t j = 0; j < grant->count; j++)
+            buf_printf(&out, "%s\"dynamodb:%s\"", j ? ", " : "", grant->actions[j]);
+        buf_add_text(&out, "],\n      \"Resource\": ");
+        write_resource(policy, grant->resource, &out);
+        buf_add_text(&out, "\n    }");
+    }
+    buf_add_text(&out, policy->count ? "\n  ]\n}" : "]\n}");
+    puts(out.data);
+    buf_fini(&out);
+}
+
+/* ---- the command ---- */
+
+/* Ends with NULL; what is wrong becomes lines of `problems`. */
+static struct script **load_scripts(const struct config *config, struct reactor *reactor, struct log *log,
+                                    struct problems *problems)
+{
+    struct err err;
+    char **paths = script_paths(config->host.scripts, &err);
+    size_t count = 0, loaded = 0;
+    if (!paths)
+        problems_add(problems, "%s", err.text);
+    while (paths && paths[count])
+        count++;
+    struct script **scripts = mem_zero((count + 1) * sizeof *scripts);
+    for (size_t i = 0; i < count; i++) {
+        struct script *script = script_load(
+            &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
+            problems);
+        if (script)
+            scripts[loaded++] = script;
+    }
+    script_paths_free(paths);
+    return scripts;
+}
+
+static void find_region(struct policy *policy)
+{
+    const char *region = policy->config->aws.region;
+    region = region ? region : getenv("AWS_REGION");
+    region = region ? region : getenv("AWS_DEFAULT_REGION");
+    policy->region = region && *region ? region : "*";
+    policy->partition = strncmp(policy->region, "cn-", 3) == 0       ? "aws-cn"
+                        : strncmp(policy->region, "us-gov-", 7) == 0 ? "aws-us-gov"
+                                                                     : "aws";
+}
+
+static void collect(struct policy *policy, struct script **scripts)
+{
+    find_region(policy);
+    for (size_t i = 0; i < policy->config->stream_count; i++)
+        if (is_read(&policy->config->streams[i], scripts))
+            grant_stream(policy, &policy->config->streams[i]);
+    for (size_t i = 0; scripts[i]; i++)
+        grant_tables(policy, scripts[i]);
+}
+
+static int run(int argc, char **argv)
+{
+    static const char *const flags[] = {NULL};
+    const char *path = NULL;
+    if (!cmd_options(argc, argv, &path, flags, NULL))
+        return EXIT_USAGE;
+    struct config *config = cmd_load_config(path);
+    if (!config)
+        return EXIT_USAGE;
+    struct clock clock = clock_system();
+    struct log *log = log_new(2, LOG_AUTO, LOG_WARN, &clock);
+    struct reactor *reactor = reactor_new(&clock);
+    struct problems problems = PROBLEMS_INIT;
+    struct policy policy = {.config = config};
+    struct script **scripts = load_scripts(config, reactor, log, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        cmd_complain("%s", problems.lines[i]);
+    if (!problems.count) {
+        collect(&policy, scripts);
+        print_policy(&policy);
+    }
+    int status = problems.count ? EXIT_USAGE : EXIT_DONE;
+    for (size_t i = 0; scripts[i]; i++)
+        script_release(scripts[i]);
+    for (size_t i = 0; i < policy.count; i++)
+        free(policy.grants[i].resource);
+    free(policy.grants);
+    free(scripts);
+    problems_fini(&problems);
+    reactor_free(reactor);
+    log_free(log);
+    config_release(config);
+    return status;
+}
+
+const struct command cmd_policy = {
+    .name = "policy",
+    .arguments = "[-c FILE]",
+    .summary = "the least IAM policy this deployment needs",
+    .help =
+        "Prints it as JSON: reading the streams that handlers take, and what the handlers say they do:\n\n"
+        "  return { tables = { { config.orders_table, \"PutItem\" }, { \"Jobs/index/by_state\", \"Query\" } "
+        "}, ... }\n\n"
+        "Actions are IAM's: GetItem PutItem UpdateItem DeleteItem Query Scan BatchGetItem BatchWriteItem\n"
+        "ConditionCheckItem; a transaction needs those of its parts. \"record.table\" is the stream's own. "
+        "The account stands as *: put yours in "
+        "its\n"
+        "place. Nothing is called or read from AWS.\n",
+    .run = run,
+};

@@ -1,0 +1,97 @@
+/* tables.c: the DynamoDB tables that a handler says it uses, for tidemill policy.
+ *
+ *   tables = { { config.orders_table, "PutItem", "UpdateItem" }, { "record.table", "Query" } } */
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "script/internal.h"
+
+/* IAM's actions on items. A transaction needs those of its parts. */
+static const char *const actions[] = {
+    "GetItem", "PutItem",      "UpdateItem",     "DeleteItem",         "Query",
+    "Scan",    "BatchGetItem", "BatchWriteItem", "ConditionCheckItem", NULL};
+
+static const char *action_named(const char *text)
+{
+    for (size_t i = 0; text && actions[i]; i++)
+        if (strcmp(actions[i], text) == 0)
+            return actions[i];
+    return NULL;
+}
+
+/* The action at `index` of the table on top; false after saying what is wrong with it. */
+static bool read_action(lua_State *L, lua_Integer index, struct script_table *table, struct err *err)
+{
+    lua_rawgeti(L, -1, index);
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    const char *action = action_named(text), *meant = text ? nearest_name(text, actions) : NULL;
+    if (action && table->action_count < SCRIPT_ACTIONS_MAX)
+        table->actions[table->action_count++] = action;
+    else if (text && strncmp(text, "Transact", 8) == 0)
+        err_set(
+            err, ERR_CONFIG,
+            "tables: name what the transaction does: PutItem, UpdateItem, DeleteItem, ConditionCheckItem");
+    else
+        err_set(err, ERR_CONFIG, "tables: %s is not an action on items%s%s%s",
+                text ? text : luaL_typename(L, -1), meant ? " (did you mean " : "", meant ? meant : "",
+                meant ? "?)" : "");
+    lua_pop(L, 1);
+    return action != NULL;
+}
+
+static bool read_one(struct script *script, lua_State *L, struct err *err)
+{
+    struct script_table table = {0};
+    if (!lua_istable(L, -1))
+        return err_set(err, ERR_CONFIG, "tables: a list of lists expected: { { \"Orders\", \"PutItem\" } }");
+    lua_Integer count = 1;
+    lua_pushnil(L);
+    while (lua_next(L, -2)) { /* not its length: the name may be a setting that is not there */
+        lua_Integer at = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        count = at > count ? at : count;
+        lua_pop(L, 1);
+    }
+    if (count < 2 || count > SCRIPT_ACTIONS_MAX + 1)
+        return err_set(err, ERR_CONFIG,
+                       "tables: an action such as \"PutItem\" expected behind the table's name");
+    for (lua_Integer i = 2; i <= count; i++)
+        if (!read_action(L, i, &table, err))
+            return false;
+    lua_rawgeti(L, -1, 1);
+    table.name = lua_type(L, -1) == LUA_TSTRING ? mem_string(lua_tostring(L, -1)) : NULL;
+    lua_pop(L, 1);
+    mem_grow(&script->tables, &script->table_capacity, script->table_count, sizeof *script->tables);
+    script->tables[script->table_count++] = table;
+    return true;
+}
+
+bool tables_read(struct script *script, lua_State *L, struct err *err)
+{
+    if (!lua_istable(L, -1))
+        return err_set(err, ERR_CONFIG, "tables: a list of lists expected: { { \"Orders\", \"PutItem\" } }");
+    lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+    bool ok = true;
+    script->declares_tables = true;
+    for (lua_Integer i = 1; i <= count && ok; i++) {
+        lua_rawgeti(L, -1, i);
+        ok = read_one(script, L, err);
+        lua_pop(L, 1);
+    }
+    return ok;
+}
+
+void tables_free(struct script *script)
+{
+    for (size_t i = 0; i < script->table_count; i++)
+        free((char *)script->tables[i].name);
+    free(script->tables);
+}
+
+const struct script_table *script_tables(const struct script *script, size_t *count, bool *declared)
+{
+    *count = script->table_count;
+    *declared = script->declares_tables;
+    return script->tables;
+}
