@@ -46,6 +46,7 @@ static const char script[] =
     "---@type tidemill.Handler\n"
     "return {\n"
     "  stream = \"orders\",\n"
+    "  tables = { { config.events_table, \"PutItem\" } }, -- for tidemill policy\n"
     "\n"
     "  on_insert = function(record)\n"
     "    log.info(\"a new order\", { keys = record.keys })\n"
