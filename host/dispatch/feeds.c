@@ -9,6 +9,7 @@
 /* Checkpoints so close together begin on one feed: reading a little again is cheaper than a second reader. */
 #define NEAR_MS (60 * 1000)
 
+#define PARTS_MAX 8 /* of the window; with more handlers than that, it may be exceeded twice */
 #define PAGES_PER_TURN 20
 #define PATIENCE_MS 1000
 
@@ -55,11 +56,11 @@ static size_t count_active(struct shard *shard, bool lagging)
     return count;
 }
 
-/* A subscriber alone may fill the window; one of several only half of it. */
+/* A subscriber may hold its part of the window: whatever the others are stuck with, there is room for it. */
 static size_t bytes_max(const struct shard *shard)
 {
-    size_t window = (size_t)shard->options.stream->window_bytes;
-    return shard->subscriber_count > 1 ? window / 2 : window;
+    size_t count = shard->subscriber_count < PARTS_MAX ? shard->subscriber_count : PARTS_MAX;
+    return (size_t)shard->options.stream->window_bytes / (count ? count : 1);
 }
 
 static bool is_full(struct subscriber *subscriber)
@@ -120,7 +121,8 @@ static void bound_shared(struct shard *shard)
         subscription_cut(subscriber->subscription);
         lag(subscriber);
     }
-    if ((active && slow == active) || shard->shared.live_bytes > (size_t)shard->options.stream->window_bytes)
+    if ((active && slow == active) ||
+        shard->shared.live_bytes > 2 * (size_t)shard->options.stream->window_bytes)
         reader_pause(shard->shared.reader);
     else if (!shard->ended)
         reader_resume(shard->shared.reader);
