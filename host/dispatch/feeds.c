@@ -10,7 +10,7 @@
 #define NEAR_MS (60 * 1000)
 
 #define PARTS_MAX 8 /* of the window; with more handlers than that, it may be exceeded twice */
-#define PAGES_PER_TURN 20
+#define PAGES_PER_TURN 40
 #define PATIENCE_MS 1000
 
 /* ---- positions ---- */

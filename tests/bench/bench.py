@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import time
 BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
 TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
-PAGES, RECORDS_PER_PAGE, ROUNDS = 200, 1000, 3
+PAGES, RECORDS_PER_PAGE, ROUNDS, LAGGARD_ROUNDS = 200, 1000, 3, 7
 
 HANDLER = """
 local log = require "tidemill.log"
@@ -171,13 +172,14 @@ def rate_beside(**others):
 
 
 def laggards():
-    alone = newcomer = stuck = 0
-    for round in range(ROUNDS):
-        progress(f"laggards, round {round + 1} of {ROUNDS}")
-        alone = max(alone, rate_beside())
-        newcomer = max(newcomer, rate_beside(newcomer=NEWCOMER))
-        stuck = max(stuck, rate_beside(stuck=STUCK))
-    return alone, newcomer, stuck
+    """Medians of the shares that are left of the rate alone, each measured beside it."""
+    newcomer, stuck = [], []
+    for round in range(LAGGARD_ROUNDS):
+        progress(f"laggards, round {round + 1} of {LAGGARD_ROUNDS}")
+        alone = rate_beside()
+        newcomer.append(rate_beside(newcomer=NEWCOMER) / alone)
+        stuck.append(rate_beside(stuck=STUCK) / alone)
+    return statistics.median(newcomer), statistics.median(stuck)
 
 
 def idle(shards):
@@ -195,7 +197,7 @@ def start_up():
 
 def main():
     host, floor, boto3, peak, page_bytes = throughput()
-    alone, newcomer, stuck = laggards()
+    newcomer, stuck = laggards()
     one, _ = idle(1)
     many, _ = idle(200)
     start = start_up()
@@ -209,8 +211,8 @@ def main():
         ("share of the floor", f"{host / floor:.2f}", "at least 0.4"),
         ("boto3 with TypeDeserializer", f"{boto3:,.0f} records/s", ""),
         ("times boto3", f"{host / boto3:.0f}", "at least 20"),
-        ("beside one that catches up", f"{newcomer / alone:.2f} of alone", "at least 0.9"),
-        ("beside one that is stuck", f"{stuck / alone:.2f} of alone", "at least 0.9"),
+        ("beside one that catches up", f"{newcomer:.2f} of alone", "at least 0.9"),
+        ("beside one that is stuck", f"{stuck:.2f} of alone", "at least 0.9"),
         ("peak memory under load", f"{peak:.1f} MiB", ""),
         ("memory, 1 idle shard", f"{one:.1f} MiB", "at most 24"),
         ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),
