@@ -169,15 +169,6 @@ static bool on_control(void *user, const char *operation, const char *body, size
 
 /* ---- what the handlers do ---- */
 
-static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
-{
-    (void)user;
-    (void)handler;
-    (void)verb;
-    (void)what;
-    (void)size;
-}
-
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
@@ -286,7 +277,7 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
     t->hooks = (struct testing_hooks){on_settle, on_advance, on_dead_letter, on_control, t};
-    t->observer = (struct observer){on_called, on_attempted, t};
+    t->observer = (struct observer){.attempted = on_attempted, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
     if (!make_directory(t, err) || !load_config(t, path, deployment, err) || !link_scripts(t, path, err))

@@ -148,18 +148,14 @@ static void hand_over(struct shard *shard)
     join(best);
 }
 
-static void free_page_of(struct feed *feed, struct page *page)
+static void on_page_freed(void *user, struct page *page)
 {
+    struct feed *feed = user;
     struct shard *shard = feed->shard;
     size_t window = (size_t)shard->options.stream->window_bytes;
     feed->live_bytes -= page->bytes;
     if (shard->shared.reader && !shard->stopping && feed->live_bytes <= window)
         serve_later(shard);
-}
-
-static void on_page_freed(void *user, struct page *page)
-{
-    free_page_of(user, page);
 }
 
 static void take_page(struct feed *feed, struct page *page)

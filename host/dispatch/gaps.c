@@ -16,6 +16,13 @@ void gap_put(struct subscriber *subscriber, struct store_batch *batch, const cha
                            });
 }
 
+static void put_one(struct subscriber *subscriber, const char *from, const char *to)
+{
+    struct store_batch *batch = store_batch_new();
+    gap_put(subscriber, batch, from, to);
+    store_commit(subscriber->shard->options.store, batch, NULL, NULL);
+}
+
 /* Will it go on where the feed is? Also a laggard that is about to join. */
 static bool depends_on(const struct subscriber *subscriber, const struct feed *feed)
 {
@@ -34,10 +41,8 @@ static void tell_gap(struct feed *feed, struct subscriber *subscriber, const cha
     if (!feed->gap || subscriber->gap_told == feed->gap ||
         (fed->kind == POSITION_AFTER && *to && sequence_compare(fed->sequence, to) >= 0))
         return;
-    struct store_batch *batch = store_batch_new();
     subscriber->gap_told = feed->gap;
-    gap_put(subscriber, batch, feed->gap_from, to);
-    store_commit(feed->shard->options.store, batch, NULL, NULL);
+    put_one(subscriber, feed->gap_from, to);
 }
 
 void gap_begin(struct feed *feed, const char *from, const char *to)
@@ -62,12 +67,10 @@ void gap_check_end(struct subscriber *subscriber)
 void gap_missed(struct subscriber *subscriber, const char *to)
 {
     struct shard *shard = subscriber->shard;
-    struct store_batch *batch = store_batch_new();
     log_error(shard->options.log, shard->subject,
               "shard %s: records were trimmed before handler %s settled them: lost before %s", shard->id,
               subscriber->handler, *to ? to : "its end");
-    gap_put(subscriber, batch, "", to);
-    store_commit(shard->options.store, batch, NULL, NULL);
+    put_one(subscriber, "", to);
 }
 
 void gap_check(struct feed *feed, struct subscriber *subscriber, const struct position *before,
@@ -79,12 +82,10 @@ void gap_check(struct feed *feed, struct subscriber *subscriber, const struct po
     if (fed->kind != POSITION_AFTER || position_reaches(fed, before) ||
         (next && sequence_compare(next, fed->sequence) <= 0))
         return;
-    struct store_batch *batch = store_batch_new();
     log_error(shard->options.log, shard->subject,
               "shard %s: records were trimmed before handler %s was given them: lost between %s and %s",
               shard->id, subscriber->handler, fed->sequence, next ? next : "its end");
-    gap_put(subscriber, batch, fed->sequence, next ? next : "");
-    store_commit(shard->options.store, batch, NULL, NULL);
+    put_one(subscriber, fed->sequence, next ? next : "");
 }
 
 struct position gap_check_tip(struct feed *feed)

@@ -229,7 +229,7 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
 {
     struct invocation *invocation = begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
-    if (observer)
+    if (observer && observer->called)
         observer->called(observer->user, script_of(L)->name, request->operation, body->data, body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
@@ -250,7 +250,7 @@ int script_wait_http(lua_State *L, const struct transport_request *request, lua_
 {
     struct invocation *invocation = begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
-    if (observer)
+    if (observer && observer->called)
         observer->called(observer->user, script_of(L)->name, request->method, request->url,
                          strlen(request->url));
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);

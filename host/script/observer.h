@@ -17,7 +17,7 @@ struct observed {
 };
 
 struct observer {
-    /* A handler makes a call: "PutItem", and its body; or "POST", and the URL. */
+    /* A handler makes a call: "PutItem", and its body; or "POST", and the URL. NULL: not of interest. */
     void (*called)(void *user, const char *handler, const char *verb, const char *what, size_t size);
     void (*attempted)(void *user, const struct observed *observed);
     void *user;

@@ -176,15 +176,6 @@ static void write_deployment(struct sim *sim)
 
 /* ---- the host ---- */
 
-static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
-{
-    (void)user;
-    (void)handler;
-    (void)verb;
-    (void)what;
-    (void)size;
-}
-
 static void on_attempted(void *user, const struct observed *observed)
 {
     if (observed->outcome == OUTCOME_DEAD || observed->outcome == OUTCOME_DISCARDED)
@@ -473,7 +464,7 @@ void life_run(uint64_t seed, bool loud, char *violation)
     setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
     make_directory(sim);
     service_init(sim);
-    sim->observer = (struct observer){on_called, on_attempted, sim};
+    sim->observer = (struct observer){.attempted = on_attempted, .user = sim};
     sim->log =
         log_new(loud ? STDERR_FILENO : nowhere, LOG_TEXT, loud ? LOG_DEBUG : LOG_ERROR, &sim->world.clock);
     write_deployment(sim);
