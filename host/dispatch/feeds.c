@@ -194,6 +194,7 @@ static void on_shared_closed(void *user)
     struct shard *shard = user;
     struct subscriber *subscriber;
     log_info(shard->options.log, shard->subject, "shard %s is closed and read to its end", shard->id);
+    gap_check_tip(&shard->shared); /* as the extra feed does */
     shard->ended = true;
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (!subscriber->lagging && subscriber_is_active(subscriber))
