@@ -10,7 +10,7 @@ BUILD   ?= build
 WERROR  ?=
 SANITIZE ?=
 
-PACKAGES := lua5.4 libcurl openssl inih sqlite3 libmicrohttpd
+PACKAGES := lua5.4 libcurl openssl inih sqlite3 libmicrohttpd expat zlib libzstd
 CPPFLAGS += -D_GNU_SOURCE -Ihost -I$(BUILD)/gen
 OPTIMIZE ?= -O2 -g
 CFLAGS   ?=

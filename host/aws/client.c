@@ -10,6 +10,7 @@
 #include "aws/profile.h"
 #include "aws/retry.h"
 #include "aws/sigv4.h"
+#include "aws/xml.h"
 #include "base/arena.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -17,22 +18,36 @@
 
 #define ATTEMPTS_DEFAULT 3
 #define CONNECT_TIMEOUT_MS 3100
+#define HEADERS_MAX 12
 /* A signature may be off by five minutes; below this our clock is left alone. */
 #define SKEW_IGNORED_MS 60000
-#define SERVICE_COUNT 2
 
 #ifndef TIDEMILL_VERSION
 #define TIDEMILL_VERSION "dev"
 #endif
 
+#define JSON_1_0 "Content-Type: application/x-amz-json-1.0"
+#define JSON_1_1 "Content-Type: application/x-amz-json-1.1"
+#define QUERY "Content-Type: application/x-www-form-urlencoded; charset=utf-8"
+
+/* From the services' API models: where they are, what they sign as, how they are asked. */
 static const struct {
     const char *host;     /* before ".<region>.amazonaws.com" */
-    const char *target;   /* X-Amz-Target's prefix */
     const char *variable; /* AWS_ENDPOINT_URL_... */
-} services[SERVICE_COUNT] = {
-    [AWS_DYNAMODB] = {"dynamodb", "DynamoDB_20120810", "AWS_ENDPOINT_URL_DYNAMODB"},
-    [AWS_DYNAMODB_STREAMS] = {"streams.dynamodb", "DynamoDBStreams_20120810",
-                              "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"},
+    const char *signing;
+    const char *content_type; /* NULL: each request has its own */
+    const char *target;       /* X-Amz-Target's prefix; NULL: none */
+} services[AWS_SERVICE_COUNT] = {
+    [AWS_DYNAMODB] = {"dynamodb", "AWS_ENDPOINT_URL_DYNAMODB", "dynamodb", JSON_1_0, "DynamoDB_20120810"},
+    [AWS_DYNAMODB_STREAMS] = {"streams.dynamodb", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "dynamodb", JSON_1_0,
+                              "DynamoDBStreams_20120810"},
+    [AWS_EVENTS] = {"events", "AWS_ENDPOINT_URL_EVENTBRIDGE", "events", JSON_1_1, "AWSEvents"},
+    [AWS_SQS] = {"sqs", "AWS_ENDPOINT_URL_SQS", "sqs", JSON_1_0, "AmazonSQS"},
+    [AWS_SNS] = {"sns", "AWS_ENDPOINT_URL_SNS", "sns", QUERY, NULL},
+    [AWS_KINESIS] = {"kinesis", "AWS_ENDPOINT_URL_KINESIS", "kinesis", JSON_1_1, "Kinesis_20131202"},
+    [AWS_FIREHOSE] = {"firehose", "AWS_ENDPOINT_URL_FIREHOSE", "firehose", JSON_1_1, "Firehose_20150804"},
+    [AWS_LAMBDA] = {"lambda", "AWS_ENDPOINT_URL_LAMBDA", "lambda", NULL, NULL},
+    [AWS_S3] = {"s3", "AWS_ENDPOINT_URL_S3", "s3", NULL, NULL},
 };
 
 struct aws_client {
@@ -41,10 +56,11 @@ struct aws_client {
     struct log *log;
     struct credentials *credentials;
     struct retry_budget budget;
-    struct sigv4_cache signing;
+    struct sigv4_cache signing[AWS_SERVICE_COUNT];
     int64_t call_timeout_ms;
     char *region;
-    char *endpoints[SERVICE_COUNT];
+    char *endpoints[AWS_SERVICE_COUNT]; /* NULL: neither one of its own nor a region */
+    bool buckets_in_host;               /* S3's own endpoint */
     int64_t date_ahead_ms; /* of the last Date header over our clock */
     int64_t skew_ms;       /* what signatures add: date_ahead_ms when it is large */
     uint64_t random;
@@ -53,6 +69,7 @@ struct aws_client {
 struct aws_call {
     struct aws_client *client;
     struct aws_request request;
+    char *url;
     aws_done_fn *done;
     void *user;
     struct task start;
@@ -94,11 +111,21 @@ static char *with_slash(const char *url)
 
 static bool find_endpoints(struct aws_client *client, const struct config_aws *config, struct err *err)
 {
-    const char *own[SERVICE_COUNT] = {config->endpoint_dynamodb, config->endpoint_streams};
-    for (int i = 0; i < SERVICE_COUNT; i++) {
+    const char *own[AWS_SERVICE_COUNT] = {
+        [AWS_DYNAMODB] = config->endpoint_dynamodb, [AWS_DYNAMODB_STREAMS] = config->endpoint_streams,
+        [AWS_EVENTS] = config->endpoint_events,     [AWS_SQS] = config->endpoint_sqs,
+        [AWS_SNS] = config->endpoint_sns,           [AWS_KINESIS] = config->endpoint_kinesis,
+        [AWS_FIREHOSE] = config->endpoint_firehose, [AWS_LAMBDA] = config->endpoint_lambda,
+        [AWS_S3] = config->endpoint_s3,
+    };
+    for (int i = 0; i < AWS_SERVICE_COUNT; i++) {
         const char *set = set_endpoint(config, own[i], services[i].variable);
+        if (!set && !client->region && i > AWS_DYNAMODB_STREAMS)
+            continue; /* not everybody calls it */
         if (!set && !client->region)
             return err_set(err, ERR_CONFIG, "no AWS region: set region in [aws], or AWS_REGION");
+        if (i == AWS_S3)
+            client->buckets_in_host = !set;
         const char *suffix =
             client->region && strncmp(client->region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
         client->endpoints[i] =
@@ -144,10 +171,10 @@ void aws_client_free(struct aws_client *client)
     if (!client)
         return;
     credentials_free(client->credentials);
-    for (int i = 0; i < SERVICE_COUNT; i++)
+    for (int i = 0; i < AWS_SERVICE_COUNT; i++)
         free(client->endpoints[i]);
     free(client->region);
-    explicit_bzero(&client->signing, sizeof client->signing);
+    explicit_bzero(client->signing, sizeof client->signing);
     free(client);
 }
 
@@ -193,6 +220,9 @@ static void call_free(struct aws_call *call)
     task_cancel(&call->start);
     credentials_cancel(&call->wait);
     buf_fini(&call->request.body);
+    free(call->request.bucket);
+    free(call->request.path);
+    free(call->url);
     free(call);
 }
 
@@ -213,18 +243,36 @@ static void finish(struct aws_call *call, struct transport_response *response, c
     done(user, response, err);
 }
 
-/* The service's error: "__type" is "com.amazonaws.dynamodb.v20120810#Code", or only the code. */
+/* "__type" is "com.amazonaws.dynamodb.v20120810#Code", or only the code. */
+static void read_json_error(struct arena *arena, const struct buf *body, const char **code,
+                            const char **message)
+{
+    const struct json *root = json_parse(arena, body->data, body->size, NULL);
+    *code = json_string(arena, json_get(root, "__type"));
+    *message = json_string(arena, json_get(root, "message"));
+    if (!*message)
+        *message = json_string(arena, json_get(root, "Message"));
+}
+
+static void read_xml_error(struct arena *arena, const struct buf *body, const char **code,
+                           const char **message)
+{
+    const struct xml *root = xml_parse(arena, body->data, body->size, NULL);
+    *code = xml_text(root, "Code");
+    *message = xml_text(root, "Message");
+}
+
+/* The service's error. */
 static void read_error(const struct aws_call *call, const struct transport_response *response,
                        struct err *err)
 {
     struct arena arena = ARENA_INIT;
-    const struct json *root =
-        response->body.size ? json_parse(&arena, response->body.data, response->body.size, NULL) : NULL;
-    const char *code = json_string(&arena, json_get(root, "__type"));
-    const char *message = json_string(&arena, json_get(root, "message"));
+    const char *code = NULL, *message = NULL;
     char header[128];
-    if (!message)
-        message = json_string(&arena, json_get(root, "Message"));
+    if (response->body.size && response->body.data[0] == '<')
+        read_xml_error(&arena, &response->body, &code, &message);
+    else if (response->body.size)
+        read_json_error(&arena, &response->body, &code, &message);
     if (!code && transport_header(response, "x-amzn-errortype", header, sizeof header)) {
         header[strcspn(header, ":")] = '\0';
         code = header;
@@ -236,7 +284,7 @@ static void read_error(const struct aws_call *call, const struct transport_respo
                 message ? message : "no message");
     else
         err_set(err, ERR_SERVICE, "%s: HTTP status %d from %s", call->request.operation, response->status,
-                call->client->endpoints[call->request.service]);
+                call->url);
     err->http_status = response->status;
     snprintf(err->service, sizeof err->service, "%s", code ? code : "");
     arena_fini(&arena);
@@ -301,7 +349,7 @@ static void on_response(void *user, struct transport_response *response, const s
     call->sent = NULL;
     if (response)
         learn_clock(client, response);
-    if (response && response->status == 200) {
+    if (response && response->status >= 200 && response->status < 300) {
         retry_budget_give(&client->budget, call->tokens);
         finish(call, response, NULL);
         return;
@@ -318,6 +366,30 @@ static void on_response(void *user, struct transport_response *response, const s
         repeat_or_finish(call, response, &problem);
 }
 
+/* What stands in the request before it is signed; how many there are. */
+static size_t add_headers(const struct aws_call *call, const char **headers, char *target, size_t target_size,
+                          char *digest)
+{
+    const struct aws_request *request = &call->request;
+    size_t count = 1;
+    if (services[request->service].content_type)
+        headers[count++] = services[request->service].content_type;
+    if (services[request->service].target) {
+        snprintf(target, target_size, "X-Amz-Target: %s.%s", services[request->service].target,
+                 request->operation);
+        headers[count++] = target;
+    }
+    for (size_t i = 0; i < sizeof request->headers / sizeof *request->headers && request->headers[i]; i++)
+        headers[count++] = request->headers[i];
+    if (request->service == AWS_S3) { /* which wants to see what is signed of the body */
+        memcpy(digest, "X-Amz-Content-SHA256: ", sizeof "X-Amz-Content-SHA256: ");
+        sha256_hex(request->body.data ? request->body.data : "", request->body.size,
+                   digest + strlen(digest));
+        headers[count++] = digest;
+    }
+    return count;
+}
+
 static void on_credentials(void *user, const struct sigv4_identity *identity, const struct err *err)
 {
     struct aws_call *call = user;
@@ -326,32 +398,30 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
         finish(call, NULL, err);
         return;
     }
-    const char *headers[7] = {"Content-Type: application/x-amz-json-1.0", NULL,
-                              "User-Agent: tidemill/" TIDEMILL_VERSION};
-    char target[128];
-    snprintf(target, sizeof target, "X-Amz-Target: %s.%s", services[call->request.service].target,
-             call->request.operation);
-    headers[1] = target;
+    const char *headers[HEADERS_MAX] = {"User-Agent: tidemill/" TIDEMILL_VERSION};
+    char target[128], digest[65 + sizeof "X-Amz-Content-SHA256: "];
+    size_t count = add_headers(call, headers, target, sizeof target, digest);
     struct sigv4_headers added;
     struct sigv4_request to_sign = {
-        .method = "POST",
-        .url = client->endpoints[call->request.service],
+        .method = call->request.method,
+        .url = call->url,
         .headers = headers,
         .body = call->request.body.data,
         .body_size = call->request.body.size,
         .region = client->region,
-        .service = "dynamodb", /* Streams too signs as dynamodb */
+        .service = services[call->request.service].signing,
+        .plain_path = call->request.service == AWS_S3,
         .wall_ms = wall_ms(client) + client->skew_ms,
     };
-    sigv4_sign(identity, &to_sign, &client->signing, &added);
-    headers[3] = added.date;
-    headers[4] = added.authorization.data;
-    headers[5] = added.token.size ? added.token.data : NULL;
+    sigv4_sign(identity, &to_sign, &client->signing[call->request.service], &added);
+    headers[count++] = added.date;
+    headers[count++] = added.authorization.data;
+    headers[count++] = added.token.size ? added.token.data : NULL;
     int attempts_left = call->attempts_max - call->attempt + 1;
     int64_t left = left_ms(call);
     struct transport_request request = {
-        .method = "POST",
-        .url = client->endpoints[call->request.service],
+        .method = call->request.method,
+        .url = call->url,
         .headers = headers,
         .body = call->request.body.data,
         .body_size = call->request.body.size,
@@ -366,6 +436,13 @@ static void begin_attempt(void *user)
 {
     struct aws_call *call = user;
     call->attempt++;
+    if (!call->url) {
+        struct err err = {0};
+        err_set(&err, ERR_CONFIG, "%s: no AWS region: set region in [aws], or AWS_REGION",
+                call->request.operation);
+        finish(call, NULL, &err);
+        return;
+    }
     if (left_ms(call) <= 0) {
         struct err err = {0};
         err_set(&err, ERR_TIMEOUT, "%s: no success within call_timeout", call->request.operation);
@@ -375,6 +452,21 @@ static void begin_attempt(void *user)
     credentials_get(call->client->credentials, &call->wait, on_credentials, call);
 }
 
+/* A bucket stands in the host's name at S3 itself, and in the path elsewhere, or where its dots would not go
+ * with the certificate. */
+static char *url_of(const struct aws_client *client, const struct aws_request *request)
+{
+    const char *endpoint = client->endpoints[request->service], *bucket = request->bucket;
+    const char *path = request->path ? request->path : "";
+    if (!endpoint)
+        return NULL;
+    if (!bucket)
+        return mem_printf("%s%s", endpoint, path);
+    if (!client->buckets_in_host || strchr(bucket, '.'))
+        return mem_printf("%s%s/%s", endpoint, bucket, path);
+    return mem_printf("https://%s.%s%s", bucket, endpoint + strlen("https://"), path);
+}
+
 struct aws_call *aws_send(struct aws_client *client, struct aws_request *request, aws_done_fn *done,
                           void *user)
 {
@@ -382,10 +474,15 @@ struct aws_call *aws_send(struct aws_client *client, struct aws_request *request
     call->client = client;
     call->request = *request;
     request->body = BUF_INIT;
+    request->bucket = request->path = NULL;
+    if (!call->request.method)
+        call->request.method = "POST";
+    call->url = url_of(client, &call->request);
     call->done = done;
     call->user = user;
     call->attempts_max = request->attempts ? request->attempts : ATTEMPTS_DEFAULT;
-    call->deadline_ms = clock_monotonic_ms(reactor_clock(client->reactor)) + client->call_timeout_ms;
+    call->deadline_ms = clock_monotonic_ms(reactor_clock(client->reactor)) +
+                        (request->timeout_ms ? request->timeout_ms : client->call_timeout_ms);
     list_init(&call->wait.link);
     timer_init(&call->pause, begin_attempt, call);
     task_init(&call->start, begin_attempt, call);

@@ -1,4 +1,4 @@
-/* client.h: calls to AWS services that speak JSON over POST: signed, repeated, bounded in time.
+/* client.h: calls to AWS services: signed, repeated, bounded in time.
  *
  * One client belongs to one reactor and is shared by all that call from it: they share its connections,
  * its credentials, its retry budget and what it learned about the clock. */
@@ -18,7 +18,18 @@
 struct aws_client;
 struct aws_call;
 
-enum aws_service { AWS_DYNAMODB, AWS_DYNAMODB_STREAMS };
+enum aws_service {
+    AWS_DYNAMODB,
+    AWS_DYNAMODB_STREAMS,
+    AWS_EVENTS,
+    AWS_SQS,
+    AWS_SNS,
+    AWS_KINESIS,
+    AWS_FIREHOSE,
+    AWS_LAMBDA,
+    AWS_S3,
+    AWS_SERVICE_COUNT
+};
 
 /* The region comes from the INI, AWS_REGION, AWS_DEFAULT_REGION or the profile; NULL and `err` when none
  * names one and the endpoints need it. `config` must stay. */
@@ -35,11 +46,16 @@ int64_t aws_client_earliest_now_ms(const struct aws_client *client);
 struct aws_request {
     enum aws_service service;
     const char *operation; /* "PutItem"; must stay */
-    struct buf body;       /* JSON; taken */
+    struct buf body;       /* taken */
     int attempts;          /* 0: three, as in the SDKs */
+    int64_t timeout_ms;    /* of all attempts together; 0: the client's */
+    const char *method;    /* NULL: POST; must stay, as these do */
+    const char *headers[3];
+    char *bucket; /* of S3; taken */
+    char *path;   /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */
 };
 
-/* On success `response` holds the 200 answer and `err` is NULL. When the service answered with an error,
+/* On success `response` holds the answer, whose status is 2xx, and `err` is NULL. When the service answered with an error,
  * `err` has its code and `response` the answer. Without any answer `response` is NULL. The receiver may
  * take response->body. */
 typedef void aws_done_fn(void *user, struct transport_response *response, const struct err *err);

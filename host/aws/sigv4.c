@@ -259,7 +259,10 @@ void sigv4_sign(const struct sigv4_identity *identity, const struct sigv4_reques
     struct url url = split_url(request->url);
     struct buf canonical = BUF_INIT, names = BUF_INIT, to_sign = BUF_INIT;
     buf_printf(&canonical, "%s\n", request->method);
-    add_path(&canonical, url.path);
+    if (request->plain_path)
+        buf_add(&canonical, url.path.size ? url.path.start : "/", url.path.size ? url.path.size : 1);
+    else
+        add_path(&canonical, url.path);
     buf_add_char(&canonical, '\n');
     add_query(&canonical, url.query);
     buf_add_char(&canonical, '\n');

@@ -23,6 +23,7 @@ struct sigv4_request {
     size_t body_size;
     const char *region;
     const char *service;
+    bool plain_path; /* S3: the path is signed as it stands */
     int64_t wall_ms; /* the service's idea of now */
 };
 

@@ -1,10 +1,10 @@
-/* sts.c: the answers hold a handful of elements with distinct names and no attributes, so they are found by
- * name; entities are undone. */
+/* sts.c: see sts.h. */
 #include "aws/sts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/xml.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -51,52 +51,35 @@ char *sts_web_identity_body(const char *role_arn, const char *session_name, cons
     return buf_take(&out);
 }
 
-/* The text of the first <name>, entities undone; to be freed, NULL where there is none. */
-static char *element(const char *xml, const char *name)
+static bool read_error(int status, const struct xml *xml, struct err *err)
 {
-    static const struct {
-        const char *entity;
-        char byte;
-    } entities[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''}};
-    char *open = mem_printf("<%s>", name), *close = mem_printf("</%s>", name);
-    const char *from = strstr(xml, open), *to = from ? strstr(from, close) : NULL;
-    struct buf out = BUF_INIT;
-    for (const char *at = from ? from + strlen(open) : NULL; to && at < to;) {
-        size_t i = 0, count = sizeof entities / sizeof *entities;
-        while (i < count && strncmp(at, entities[i].entity, strlen(entities[i].entity)) != 0)
-            i++;
-        buf_add_char(&out, i < count ? entities[i].byte : *at);
-        at += i < count ? strlen(entities[i].entity) : 1;
-    }
-    free(open);
-    free(close);
-    return to ? buf_take(&out) : NULL;
-}
-
-static bool read_error(int status, const char *xml, struct err *err)
-{
-    char *code = element(xml, "Code"), *message = element(xml, "Message");
+    const char *code = xml_text(xml, "Code"), *message = xml_text(xml, "Message");
     err_set(err, ERR_SERVICE, "STS: %s: %s", code ? code : "HTTP error", message ? message : "no message");
     err->http_status = status;
     strncpy(err->service, code ? code : "", sizeof err->service - 1);
-    free(code);
-    free(message);
     return false;
 }
 
-bool sts_read(int status, const char *xml, struct aws_keys *keys, struct err *err)
+static bool read_keys(int status, const struct xml *xml, struct aws_keys *keys, struct err *err)
 {
-    *keys = (struct aws_keys){0};
     if (status != 200)
         return read_error(status, xml, err);
-    char *expiration = element(xml, "Expiration");
-    keys->access_key = element(xml, "AccessKeyId");
-    keys->secret_key = element(xml, "SecretAccessKey");
-    keys->session_token = element(xml, "SessionToken");
+    const char *expiration = xml_text(xml, "Expiration");
+    keys->access_key = mem_string(xml_text(xml, "AccessKeyId"));
+    keys->secret_key = mem_string(xml_text(xml, "SecretAccessKey"));
+    keys->session_token = mem_string(xml_text(xml, "SessionToken"));
     keys->expires_ms = expiration ? clock_from_iso8601(expiration) : -1;
-    free(expiration);
     if (keys->access_key && keys->secret_key && keys->session_token && keys->expires_ms > 0)
         return true;
     aws_keys_fini(keys);
     return err_set(err, ERR_PARSE, "STS: the answer holds no credentials");
+}
+
+bool sts_read(int status, const char *text, struct aws_keys *keys, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    *keys = (struct aws_keys){0};
+    bool ok = read_keys(status, xml_parse(&arena, text, strlen(text), NULL), keys, err);
+    arena_fini(&arena);
+    return ok;
 }

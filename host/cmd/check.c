@@ -43,7 +43,7 @@ static size_t check_scripts(const struct config *config, struct problems *proble
         sound += script != NULL;
         if (script)
             script_review(script, warnings);
-        script_release(script);
+        handler_release(script ? script_handler(script) : NULL);
     }
     if (paths)
         check_sections(config, paths, problems);

@@ -9,7 +9,10 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "core/generation.h"
+#include "core/handlers.h"
 #include "core/host.h"
+#include "deliver/emitter_dry.h"
+#include "deliver/outbox.h"
 #include "net/transport_dry.h"
 #include "script/script.h"
 #include "state/store_sqlite.h"
@@ -30,10 +33,11 @@ struct invoking {
     struct transport *transport;
     struct aws_client *aws;
     struct store *store;
-    struct script *script;
+    struct emitter *emitter;
+    struct handler *handler;
     bool done;
-    enum script_result result;
-    struct script_outcome outcome;
+    enum handler_result result;
+    struct handler_outcome outcome;
 };
 
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
@@ -71,6 +75,12 @@ static void tell_request(void *user, const struct transport_request *request)
     else
         printf("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
                request->body ? request->body : "");
+}
+
+static void tell_message(void *user, const char *target, const struct message *message)
+{
+    (void)user;
+    printf("  would emit to %s %.*s\n", target, (int)message->payload_size, message->payload);
 }
 
 /* Nothing is sent, so any key and any region do. */
@@ -112,30 +122,54 @@ static bool set_up(struct invoking *invoking, struct err *err)
         invoking->transport = world.transport_new(world.user, invoking->reactor, invoking->config);
     }
     invoking->aws = aws_client_new(invoking->reactor, invoking->transport, aws, invoking->log, err);
-    return invoking->aws && open_store(invoking, err);
+    if (!invoking->aws || !open_store(invoking, err))
+        return false;
+    if (invoking->arguments.dry_run) {
+        invoking->emitter = emitter_dry_new(invoking->reactor, tell_message, NULL);
+        return true;
+    }
+    invoking->emitter = outbox_new(&(struct outbox_options){
+        .config = invoking->config,
+        .reactor = invoking->reactor,
+        .aws = invoking->aws,
+        .transport = invoking->transport,
+        .log = invoking->log,
+    });
+    outbox_flush(invoking->emitter);
+    return true;
 }
 
-static bool load_script(struct invoking *invoking)
+/* A script's path, or a route's name. */
+static char *place_of(const struct invoking *invoking)
+{
+    const char *named = invoking->arguments.script;
+    return config_route(invoking->config, named) ? handler_place_of_route(named) : mem_string(named);
+}
+
+static bool load_handler(struct invoking *invoking)
 {
     struct problems problems = PROBLEMS_INIT;
-    invoking->script = script_load(
+    char *place = place_of(invoking);
+    invoking->handler = handler_load(
         &(struct script_options){
-            .path = invoking->arguments.script,
+            .path = place,
             .config = *invoking->config->path ? invoking->config : NULL,
             .reactor = invoking->reactor,
             .aws = invoking->aws,
             .transport = invoking->transport,
             .store = invoking->store,
+            .emitter = invoking->emitter,
             .log = invoking->log,
         },
         &problems);
+    free(place);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
     problems_fini(&problems);
-    return invoking->script != NULL;
+    return invoking->handler != NULL;
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct invoking *invoking = user;
     invoking->done = true;
@@ -149,33 +183,33 @@ static void tell_returned(const char *what)
     printf("  %sreturned%s%s%s\n", colour, plain, *what ? " " : "", what);
 }
 
-/* True when the handler returned; the outcome stays in `invoking` until script_outcome_fini. */
-static bool call_handler(struct invoking *invoking, const struct script_call *call)
+/* True when the handler returned; the outcome stays in `invoking` until handler_outcome_fini. */
+static bool call_handler(struct invoking *invoking, const struct handler_call *call)
 {
     struct invocation *invocation;
     invoking->done = false;
-    invoking->outcome = (struct script_outcome){0};
-    invoking->result = script_run(invoking->script, call, on_done, invoking, &invocation, &invoking->outcome);
-    while (invoking->result == SCRIPT_WAITING && !invoking->done)
+    invoking->outcome = (struct handler_outcome){0};
+    invoking->result = handler_run(invoking->handler, call, on_done, invoking, &invocation, &invoking->outcome);
+    while (invoking->result == HANDLER_WAITING && !invoking->done)
         reactor_turn(invoking->reactor, 10);
-    const struct script_error *error = &invoking->outcome.error;
-    if (invoking->result != SCRIPT_RETURNED)
+    const struct handler_error *error = &invoking->outcome.error;
+    if (invoking->result != HANDLER_RETURNED)
         cmd_complain("%s%s\n%s", error->text,
                      error->permanent ? " (permanent: no other attempt would be made)" : "",
                      error->traceback);
-    return invoking->result == SCRIPT_RETURNED;
+    return invoking->result == HANDLER_RETURNED;
 }
 
 /* The records that the handler wants, each printed; where they come from is the first one's ARN. */
 static size_t choose_inputs(const struct invoking *invoking, const struct page *page,
-                            const struct script_source *source, struct script_input *inputs)
+                            const struct handler_source *source, struct handler_input *inputs)
 {
     size_t count = 0;
     for (size_t i = 0; i < page->count; i++) {
         const struct record *record = &page->records[i];
         printf("%s %s\n", record_event_name(record->event), record->sequence);
-        if (script_wants(invoking->script, record, source))
-            inputs[count++] = (struct script_input){.record = record, .attempt = 1};
+        if (handler_wants(invoking->handler, record, source))
+            inputs[count++] = (struct handler_input){.record = record, .attempt = 1};
         else
             printf("  left out by the handler's functions or its filter\n");
     }
@@ -185,50 +219,52 @@ static size_t choose_inputs(const struct invoking *invoking, const struct page *
 /* Each of these returns how many records failed. */
 
 static size_t run_record(struct invoking *invoking, const struct record *record,
-                         const struct script_source *source)
+                         const struct handler_source *source)
 {
-    struct script_input input = {.record = record, .attempt = 1};
+    struct handler_input input = {.record = record, .attempt = 1};
     printf("%s %s\n", record_event_name(record->event), record->sequence);
-    if (!script_wants(invoking->script, record, source)) {
+    if (!handler_wants(invoking->handler, record, source)) {
         printf("  left out by the handler's functions or its filter\n");
         return 0;
     }
-    bool ok = call_handler(invoking, &(struct script_call){.inputs = &input, .count = 1, .source = source});
+    bool ok = call_handler(invoking, &(struct handler_call){.inputs = &input, .count = 1, .source = source});
     if (ok)
         tell_returned("");
-    script_outcome_fini(&invoking->outcome);
+    handler_outcome_fini(&invoking->outcome);
     fflush(stdout);
     return !ok;
 }
 
-static size_t run_batch(struct invoking *invoking, const struct script_input *inputs, size_t count,
-                        const struct script_source *source)
+static size_t run_batch(struct invoking *invoking, const struct handler_input *inputs, size_t count,
+                        const struct handler_source *source)
 {
     size_t failed = 0;
     if (!count)
         return 0;
     bool ok =
-        call_handler(invoking, &(struct script_call){.inputs = inputs, .count = count, .source = source});
-    for (size_t i = 0; ok && i < count && invoking->outcome.failed; i++)
-        if (invoking->outcome.failed[i]) {
-            cmd_complain("on_batch gave back %s", inputs[i].record->sequence);
+        call_handler(invoking, &(struct handler_call){.inputs = inputs, .count = count, .source = source});
+    for (size_t i = 0; ok && i < count && invoking->outcome.verdicts; i++)
+        if (invoking->outcome.verdicts[i] != VERDICT_HANDLED) {
+            cmd_complain("%s %s", inputs[i].record->sequence,
+                         invoking->outcome.verdicts[i] == VERDICT_FAILED ? "was given back as failed"
+                                                                         : "would come again, behind it");
             failed++;
         }
     if (ok)
         tell_returned("");
-    script_outcome_fini(&invoking->outcome);
+    handler_outcome_fini(&invoking->outcome);
     return ok ? failed : count;
 }
 
 /* The records of one window, and its end, as if nothing else fell into it. */
-static size_t run_window(struct invoking *invoking, const struct script_input *inputs, size_t count,
-                         const struct script_source *source, int64_t start_ms)
+static size_t run_window(struct invoking *invoking, const struct handler_input *inputs, size_t count,
+                         const struct handler_source *source, int64_t start_ms)
 {
-    struct script_window window = {
+    struct handler_window window = {
         .start_ms = start_ms,
-        .end_ms = start_ms + script_settings(invoking->script)->tumbling_window_ms,
+        .end_ms = start_ms + handler_settings_of(invoking->handler)->tumbling_window_ms,
     };
-    struct script_call call = {.inputs = inputs, .count = count, .source = source, .window = &window};
+    struct handler_call call = {.inputs = inputs, .count = count, .source = source, .window = &window};
     char *state = NULL;
     bool ok = true;
     for (int step = 0; ok && step < 2; step++) {
@@ -240,7 +276,7 @@ static size_t run_window(struct invoking *invoking, const struct script_input *i
             tell_returned(invoking->outcome.state ? invoking->outcome.state : "nothing");
         char *next = invoking->outcome.state;
         invoking->outcome.state = NULL;
-        script_outcome_fini(&invoking->outcome);
+        handler_outcome_fini(&invoking->outcome);
         free(state);
         state = next;
     }
@@ -248,10 +284,10 @@ static size_t run_window(struct invoking *invoking, const struct script_input *i
     return ok ? 0 : count;
 }
 
-static size_t run_windows(struct invoking *invoking, const struct script_input *inputs, size_t count,
-                          const struct script_source *source)
+static size_t run_windows(struct invoking *invoking, const struct handler_input *inputs, size_t count,
+                          const struct handler_source *source)
 {
-    int64_t length_ms = script_settings(invoking->script)->tumbling_window_ms;
+    int64_t length_ms = handler_settings_of(invoking->handler)->tumbling_window_ms;
     size_t failed = 0;
     for (size_t i = 0, end; i < count; i = end) {
         int64_t window = inputs[i].record->time_ms / length_ms;
@@ -267,20 +303,20 @@ static size_t run_page(struct invoking *invoking, const struct page *page)
     size_t failed = 0;
     char *arn = page->count ? json_string_dup(json_get(page->records[0].json, "eventSourceARN")) : NULL;
     char *table = table_of_arn(arn ? arn : "", NULL);
-    struct script_source source = {
-        .stream = script_settings(invoking->script)->stream,
+    struct handler_source source = {
+        .stream = handler_settings_of(invoking->handler)->stream,
         .stream_arn = arn ? arn : "",
         .table = table,
         .shard = "shardId-invoke",
     };
-    enum script_kind kind = script_kind(invoking->script);
-    if (kind == SCRIPT_RECORDS) {
+    enum handler_kind kind = handler_kind(invoking->handler);
+    if (kind == HANDLER_RECORDS) {
         for (size_t i = 0; i < page->count; i++)
             failed += run_record(invoking, &page->records[i], &source);
     } else {
-        struct script_input *inputs = mem_alloc((page->count + 1) * sizeof *inputs);
+        struct handler_input *inputs = mem_alloc((page->count + 1) * sizeof *inputs);
         size_t count = choose_inputs(invoking, page, &source, inputs);
-        failed = kind == SCRIPT_BATCHES ? run_batch(invoking, inputs, count, &source)
+        failed = kind == HANDLER_BATCHES ? run_batch(invoking, inputs, count, &source)
                                         : run_windows(invoking, inputs, count, &source);
         free(inputs);
     }
@@ -317,7 +353,9 @@ static bool run_event(struct invoking *invoking)
 static void tear_down(struct invoking *invoking)
 {
     store_free(invoking->store);
-    script_release(invoking->script);
+    handler_release(invoking->handler);
+    if (invoking->emitter)
+        invoking->emitter->release(invoking->emitter);
     aws_client_free(invoking->aws);
     transport_free(invoking->transport);
     reactor_free(invoking->reactor);
@@ -340,7 +378,7 @@ static int run(int argc, char **argv)
     int status = EXIT_USAGE;
     if (!set_up(&invoking, &err))
         cmd_complain("%s", err.text);
-    else if (load_script(&invoking))
+    else if (load_handler(&invoking))
         status = run_event(&invoking) ? EXIT_DONE : EXIT_FAILED;
     tear_down(&invoking);
     return status;
@@ -348,7 +386,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_invoke = {
     .name = "invoke",
-    .arguments = "SCRIPT EVENT.json [-c FILE] [--dry-run]",
+    .arguments = "SCRIPT|ROUTE EVENT.json [-c FILE] [--dry-run]",
     .summary = "run one handler on one event",
     .help =
         "EVENT.json is what a Lambda function would get: {\"Records\": [...]}. Each record is handled once, "

@@ -68,7 +68,7 @@ static char *table_named(const struct policy *policy, const struct script *scrip
 {
     if (!name || strcmp(name, "record.table") != 0)
         return mem_string(name);
-    const struct config_stream *stream = config_stream(policy->config, script_settings(script)->stream);
+    const struct config_stream *stream = config_stream(policy->config, handler_settings_of(script_handler((struct script *)script))->stream);
     return stream->table ? mem_string(stream->table) : table_of_arn(stream->arn, NULL);
 }
 
@@ -80,12 +80,12 @@ static void grant_tables(struct policy *policy, const struct script *script)
     if (!declared && script_uses_dynamodb(script))
         cmd_complain("warning: handler %s uses tidemill.dynamodb and does not say which tables: add "
                      "tables = { { \"Orders\", \"PutItem\" } } to what it returns",
-                     script_name(script));
+                     handler_name(script_handler((struct script *)script)));
     for (size_t i = 0; i < count; i++) {
         char *name = table_named(policy, script, tables[i].name);
         if (!name)
             cmd_complain("warning: handler %s: one of its tables has no name: a setting is missing",
-                         script_name(script));
+                         handler_name(script_handler((struct script *)script)));
         for (size_t j = 0; name && j < tables[i].action_count; j++)
             grant(policy, name, tables[i].actions[j]);
         free(name);
@@ -95,7 +95,7 @@ static void grant_tables(struct policy *policy, const struct script *script)
 static bool is_read(const struct config_stream *stream, struct script **scripts)
 {
     for (size_t i = 0; scripts[i]; i++) {
-        const char *name = script_settings(scripts[i])->stream;
+        const char *name = handler_settings_of(script_handler(scripts[i]))->stream;
         if (name && strcmp(name, stream->name) == 0)
             return true;
     }
@@ -215,7 +215,7 @@ static int run(int argc, char **argv)
     }
     int status = problems.count ? EXIT_USAGE : EXIT_DONE;
     for (size_t i = 0; scripts[i]; i++)
-        script_release(scripts[i]);
+        handler_release(script_handler(scripts[i]));
     for (size_t i = 0; i < policy.count; i++)
         free(policy.grants[i].resource);
     free(policy.grants);

@@ -176,7 +176,7 @@ static void run_file(struct testing *testing, const char *path)
         run_tests(testing, path, script);
     else
         tell_failure(testing, path, "(file)", problems.lines[0]);
-    script_release(script);
+    handler_release(script_handler(script));
     problems_fini(&problems);
     log_free(log);
     reactor_free(reactor);

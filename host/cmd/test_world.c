@@ -323,7 +323,7 @@ static char *read_log(struct test_world *t)
 
 static void unmake(struct test_world *t)
 {
-    script_release(t->script);
+    handler_release(script_handler(t->script));
     t->script = NULL;
     host_free(t->host);
     t->world.reactor = NULL; /* was the host's own */
@@ -346,16 +346,16 @@ static void unmake(struct test_world *t)
 
 /* ---- running it ---- */
 
-static void end(struct test_world *t, enum script_result result, struct script_outcome *outcome)
+static void end(struct test_world *t, enum handler_result result, struct handler_outcome *outcome)
 {
     t->ended = true;
-    if (result == SCRIPT_RAISED) {
+    if (result == HANDLER_RAISED) {
         fail(t, outcome->error.text);
     }
-    script_outcome_fini(outcome);
+    handler_outcome_fini(outcome);
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     end(user, result, outcome);
 }
@@ -432,9 +432,9 @@ static void advance(struct test_world *t)
 static void run(struct test_world *t, size_t index)
 {
     struct invocation *invocation = NULL;
-    struct script_outcome outcome = {0};
-    enum script_result result = testing_run(t->script, index, on_done, t, &invocation, &outcome);
-    if (result != SCRIPT_WAITING)
+    struct handler_outcome outcome = {0};
+    enum handler_result result = testing_run(t->script, index, on_done, t, &invocation, &outcome);
+    if (result != HANDLER_WAITING)
         end(t, result, &outcome);
     while (!t->ended && !overdue(t)) {
         if (t->settling)
@@ -445,7 +445,7 @@ static void run(struct test_world *t, size_t index)
             reactor_turn(t->world.reactor, 1000);
     }
     if (!t->ended)
-        script_cancel(invocation);
+        handler_cancel(script_handler(t->script), invocation);
 }
 
 void test_world_run(const char *path, const char *deployment, size_t index, struct test_outcome *outcome)

@@ -49,6 +49,17 @@ const struct config *config_hold(const struct config *config)
     return config;
 }
 
+static void free_section(struct config_handler *section)
+{
+    for (size_t i = 0; i < section->pair_count; i++) {
+        free(section->pairs[i].name);
+        mem_free_secret(section->pairs[i].value);
+        free(section->pairs[i].shown);
+    }
+    free(section->pairs);
+    free(section->name);
+}
+
 void config_release(const struct config *held)
 {
     struct config *config = (struct config *)held;
@@ -60,16 +71,8 @@ void config_release(const struct config *held)
         free_texts(conf_stream_settings, &config->streams[i]);
         free(config->streams[i].name);
     }
-    for (size_t i = 0; i < config->handler_count; i++) {
-        struct config_handler *handler = &config->handlers[i];
-        for (size_t j = 0; j < handler->pair_count; j++) {
-            free(handler->pairs[j].name);
-            mem_free_secret(handler->pairs[j].value);
-            free(handler->pairs[j].shown);
-        }
-        free(handler->pairs);
-        free(handler->name);
-    }
+    for (size_t i = 0; i < config->handler_count; i++)
+        free_section(&config->handlers[i]);
     for (size_t i = 0; i < config->table_count; i++) {
         struct config_table *table = &config->tables[i];
         free_texts(conf_table_settings, table);
@@ -81,6 +84,22 @@ void config_release(const struct config *held)
         free(table->indexes);
         free(table->name);
     }
+    for (size_t i = 0; i < config->target_count; i++) {
+        struct config_target *target = &config->targets[i];
+        mem_free_secret(target->secret);
+        mem_free_secret(target->authorization);
+        target->secret = target->authorization = NULL;
+        free_texts(conf_target_settings, target);
+        free(target->name);
+    }
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct config_route *route = &config->routes[i];
+        free_texts(conf_route_settings, route);
+        handler_settings_fini(&route->settings);
+        free_section(&route->section);
+    }
+    free(config->targets);
+    free(config->routes);
     free(config->tables);
     free(config->streams);
     free(config->handlers);
@@ -101,6 +120,22 @@ const struct config_handler *config_handler(const struct config *config, const c
     for (size_t i = 0; i < config->handler_count; i++)
         if (strcmp(config->handlers[i].name, name) == 0)
             return &config->handlers[i];
+    return NULL;
+}
+
+const struct config_target *config_target(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->target_count; i++)
+        if (strcmp(config->targets[i].name, name) == 0)
+            return &config->targets[i];
+    return NULL;
+}
+
+const struct config_route *config_route(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->route_count; i++)
+        if (strcmp(config->routes[i].name, name) == 0)
+            return &config->routes[i];
     return NULL;
 }
 
@@ -126,9 +161,8 @@ static const struct config_pair *find_pair(const struct config_handler *handler,
     return NULL;
 }
 
-bool config_same_handler(const struct config *a, const struct config *b, const char *name)
+static bool same_section(const struct config_handler *in_a, const struct config_handler *in_b)
 {
-    const struct config_handler *in_a = config_handler(a, name), *in_b = config_handler(b, name);
     size_t count_a = in_a ? in_a->pair_count : 0, count_b = in_b ? in_b->pair_count : 0;
     bool same = count_a == count_b;
     for (size_t i = 0; same && i < count_a; i++) {
@@ -136,6 +170,29 @@ bool config_same_handler(const struct config *a, const struct config *b, const c
         same = pair && strcmp(pair->value, in_a->pairs[i].value) == 0;
     }
     return same;
+}
+
+bool config_same_handler(const struct config *a, const struct config *b, const char *name)
+{
+    return same_section(config_handler(a, name), config_handler(b, name));
+}
+
+bool config_same_route(const struct config *a, const struct config *b, const char *name)
+{
+    const struct config_route *in_a = config_route(a, name), *in_b = config_route(b, name);
+    return in_a && in_b ? same_section(&in_a->section, &in_b->section) : !in_a && !in_b;
+}
+
+bool config_same_targets(const struct config *a, const struct config *b)
+{
+    if ((a ? a->target_count : 0) != (b ? b->target_count : 0))
+        return false;
+    for (size_t i = 0; a && i < a->target_count; i++) {
+        const struct config_target *other = config_target(b, a->targets[i].name);
+        if (!other || !settings_same(conf_target_settings, &a->targets[i], other))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the settings of a handler ---- */
@@ -172,11 +229,7 @@ bool handler_settings_knows(const char *name)
 bool handler_settings_set(struct handler_settings *settings, const char *name, const char *text,
                           const char *shown, struct err *err)
 {
-    if (!setting_store(setting_find(conf_handler_settings, name), settings, text, shown, err))
-        return false;
-    if (strcmp(name, "on_failure") == 0 && strcmp(text, "dead") != 0 && strcmp(text, "discard") != 0)
-        return err_set(err, ERR_CONFIG, "on_failure: \"%s\" is neither dead nor discard", shown);
-    return true;
+    return setting_store(setting_find(conf_handler_settings, name), settings, text, shown, err);
 }
 
 void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
@@ -187,7 +240,24 @@ void handler_settings_overlay(struct handler_settings *settings, const struct co
         struct err err;
         if (handler_settings_knows(pair->name) &&
             !handler_settings_set(settings, pair->name, pair->value, pair->shown, &err))
-            problems_add(problems, "%s:%d: [handler %s] %s", config->path, pair->line, handler->name,
-                         err.text);
+            problems_add(problems, "%s:%d: [%s %s] %s", config->path, pair->line, handler->kind,
+                         handler->name, err.text);
     }
+}
+
+int config_key_line(const struct config_handler *section, const char *name)
+{
+    const struct config_pair *pair = find_pair(section, name);
+    return pair ? pair->line : section->line;
+}
+
+void handler_settings_check(const struct handler_settings *settings, const struct config *config,
+                            const char *where, struct problems *problems)
+{
+    const char *to = settings->on_failure;
+    if (strcmp(to, "dead") == 0 || strcmp(to, "discard") == 0 || (config && config_target(config, to)))
+        return;
+    problems_add(problems,
+                 "%s on_failure: \"%s\" is neither dead, nor discard, nor the name of a [target ...]", where,
+                 to);
 }

@@ -36,6 +36,8 @@ struct config_aws {
     char *endpoint_dynamodb;
     char *endpoint_streams;
     char *endpoint_sts;
+    char *endpoint_events, *endpoint_sqs, *endpoint_sns, *endpoint_kinesis, *endpoint_firehose,
+        *endpoint_lambda, *endpoint_s3;
     char *ca_bundle;
     int64_t connections; /* open at once to all hosts, per reactor */
     int64_t call_timeout_ms;
@@ -80,9 +82,65 @@ struct config_pair {
 };
 
 struct config_handler {
+    const char *kind; /* "handler"; of a route's section "route" */
     char *name;
     struct config_pair *pairs; /* every key of the section, settings and the script's own */
     size_t pair_count, pair_capacity;
+    int line;
+};
+
+/* In the order of their names in conf/tables.c. */
+enum target_type {
+    TARGET_EVENTBRIDGE,
+    TARGET_SQS,
+    TARGET_SNS,
+    TARGET_KINESIS,
+    TARGET_FIREHOSE,
+    TARGET_LAMBDA,
+    TARGET_S3,
+    TARGET_HTTP,
+    TARGET_FILE,
+    TARGET_STDOUT,
+    TARGET_TYPE_COUNT
+};
+
+enum compression { COMPRESSION_GZIP, COMPRESSION_ZSTD, COMPRESSION_NONE };
+
+/* Where messages go. What a type does not have is NULL. */
+struct config_target {
+    char *name;
+    int type; /* enum target_type; -1: not given */
+    char *bus, *source, *detail_type;
+    char *queue;           /* a URL */
+    char *topic, *subject; /* an ARN */
+    char *stream;
+    char *delivery_stream;
+    char *function;
+    char *bucket, *prefix;
+    char *path; /* a directory */
+    char *url, *secret, *authorization, *content_type;
+    int compression; /* enum compression */
+    char *spill;     /* a target for what is too large for this one */
+    /* 0 or -1: what is usual for the type (deliver/target.h) */
+    int64_t batch_count, batch_bytes, linger_ms, in_flight;
+    int64_t retries; /* -1: for ever */
+    int64_t backoff_ms[2];
+    int64_t timeout_ms;
+    int line;
+};
+
+enum route_image { IMAGE_RECORD, IMAGE_NEW, IMAGE_OLD, IMAGE_BOTH, IMAGE_KEYS };
+
+/* A fan-out without a script. */
+struct config_route {
+    char *name;
+    struct config_handler section; /* every key as it was written */
+    char *target, *pattern;
+    char *input_path, *input_paths, *input_template;
+    char *detail_type, *source, *subject;
+    int image; /* enum route_image */
+    int unmarshalled;
+    struct handler_settings settings;
     int line;
 };
 
@@ -119,6 +177,10 @@ struct config {
     size_t stream_count, stream_capacity;
     struct config_handler *handlers;
     size_t handler_count, handler_capacity;
+    struct config_target *targets;
+    size_t target_count, target_capacity;
+    struct config_route *routes;
+    size_t route_count, route_capacity;
     struct config_table *tables;
     size_t table_count, table_capacity;
 };
@@ -136,12 +198,16 @@ void config_release(const struct config *config);
 
 const struct config_stream *config_stream(const struct config *config, const char *name);
 const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
+const struct config_target *config_target(const struct config *config, const char *name);   /* or NULL */
+const struct config_route *config_route(const struct config *config, const char *name);     /* or NULL */
 
 /* Do two configurations say the same of [host] and [aws], of a stream, of a handler? A section that neither
  * has is the same in both. Filled-in values count, not how they are written. */
 bool config_same_process(const struct config *a, const struct config *b);
 bool config_same_stream(const struct config *a, const struct config *b, const char *name);
 bool config_same_handler(const struct config *a, const struct config *b, const char *name);
+bool config_same_route(const struct config *a, const struct config *b, const char *name);
+bool config_same_targets(const struct config *a, const struct config *b); /* NULL: no targets */
 
 /* False and `err`; what was read is the caller's to free with config_key_fini either way. */
 bool config_key_parse(const char *text, struct config_key *key, struct err *err);
@@ -160,5 +226,15 @@ bool handler_settings_set(struct handler_settings *settings, const char *name, c
 /* Overlay the INI's section onto settings that hold the script's; problems name the INI's lines. */
 void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
                               const struct config_handler *handler, struct problems *problems);
+
+/* What can only be said of settings as a whole; problems begin with `where`. `config` may be NULL. */
+void handler_settings_check(const struct handler_settings *settings, const struct config *config,
+                            const char *where, struct problems *problems);
+
+/* The line of a key in a section, or of the section where it does not stand in it. */
+int config_key_line(const struct config_handler *section, const char *name);
+
+/* "eventbridge" ... */
+const char *target_type_name(int type);
 
 #endif

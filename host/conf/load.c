@@ -23,7 +23,7 @@ struct load {
     } seen;
     const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
     size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE } in;
+    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE } in;
 };
 
 static void complain(struct load *load, const char *section, int line, const char *sentence)
@@ -123,7 +123,7 @@ static void open_handler(struct load *load, const char *name, int line)
 {
     struct config *config = load->config;
     mem_grow(&config->handlers, &config->handler_capacity, config->handler_count, sizeof *config->handlers);
-    config->handlers[config->handler_count] = (struct config_handler){.name = mem_string(name), .line = line};
+    config->handlers[config->handler_count] = (struct config_handler){"handler", .name = mem_string(name), .line = line};
     load->in = IN_HANDLER;
     load->table = NULL;
     load->current = config->handler_count++;
@@ -138,6 +138,30 @@ static void open_table(struct load *load, const char *name, int line)
     load->in = IN_TABLE;
     load->table = conf_table_settings;
     load->current = config->table_count++;
+}
+
+static void open_target(struct load *load, const char *name, int line)
+{
+    struct config *config = load->config;
+    mem_grow(&config->targets, &config->target_capacity, config->target_count, sizeof *config->targets);
+    conf_target_init(&config->targets[config->target_count]);
+    config->targets[config->target_count].name = mem_string(name);
+    config->targets[config->target_count].line = line;
+    load->in = IN_TARGET;
+    load->table = conf_target_settings;
+    load->current = config->target_count++;
+}
+
+static void open_route(struct load *load, const char *name, int line)
+{
+    struct config *config = load->config;
+    mem_grow(&config->routes, &config->route_capacity, config->route_count, sizeof *config->routes);
+    struct config_route *route = &config->routes[config->route_count];
+    *route = (struct config_route){.section = {"route", .name = mem_string(name), .line = line}, .line = line};
+    route->name = route->section.name;
+    load->in = IN_ROUTE;
+    load->table = NULL;
+    load->current = config->route_count++;
 }
 
 /* "index NAME" and "local_index NAME" of a table. False: it is none of these. */
@@ -158,7 +182,7 @@ static bool add_index(struct load *load, const char *name, const char *value, st
 
 static void open_section(struct load *load, const char *section, int line)
 {
-    static const char *const known[] = {"host", "aws", "stream", "handler", "table", NULL};
+    static const char *const known[] = {"host", "aws", "stream", "handler", "table", "target", "route", NULL};
     load->in = IN_NOTHING;
     load->table = NULL;
     int before = seen_before(load, section, "", line);
@@ -181,11 +205,14 @@ static void open_section(struct load *load, const char *section, int line)
         open_handler(load, name, line);
     } else if (strncmp(section, "table ", 6) == 0 && *name) {
         open_table(load, name, line);
+    } else if (strncmp(section, "target ", 7) == 0 && *name) {
+        open_target(load, name, line);
+    } else if (strncmp(section, "route ", 6) == 0 && *name) {
+        open_route(load, name, line);
     } else if (strcmp(section, "table") == 0 || strcmp(section, "stream") == 0 ||
-               strcmp(section, "handler") == 0) {
+               strcmp(section, "handler") == 0 || strcmp(section, "target") == 0 ||
+               strcmp(section, "route") == 0) {
         complain(load, section, line, "needs a name behind it, such as [stream products]");
-    } else if (strncmp(section, "target", 6) == 0 || strncmp(section, "route", 5) == 0) {
-        complain(load, section, line, "this version has no targets and routes yet");
     } else {
         char *word = mem_copy(section, space ? (size_t)(space - section) : strlen(section));
         const char *meant = nearest_name(word, known);
@@ -206,6 +233,8 @@ static void *section_object(struct load *load)
         return &load->config->streams[load->current];
     case IN_TABLE:
         return &load->config->tables[load->current];
+    case IN_TARGET:
+        return &load->config->targets[load->current];
     default:
         return NULL;
     }
@@ -245,8 +274,10 @@ static void on_entry(void *user, const char *section, const char *name, const ch
         problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name, err.text);
         return;
     }
-    if (load->in == IN_HANDLER) {
-        struct config_handler *handler = &load->config->handlers[load->current];
+    if (load->in == IN_HANDLER || load->in == IN_ROUTE) {
+        struct config_handler *handler = load->in == IN_HANDLER
+                                             ? &load->config->handlers[load->current]
+                                             : &load->config->routes[load->current].section;
         mem_grow(&handler->pairs, &handler->pair_capacity, handler->pair_count, sizeof *handler->pairs);
         handler->pairs[handler->pair_count++] =
             (struct config_pair){mem_string(name), filled, mem_string(value), line};
@@ -310,6 +341,11 @@ static void check_handlers(struct config *config, struct problems *problems)
         struct handler_settings settings;
         handler_settings_init(&settings);
         handler_settings_overlay(&settings, config, &config->handlers[i], problems);
+        char *where = mem_printf("%s:%d: [handler %s]", config->path,
+                                 config_key_line(&config->handlers[i], "on_failure"),
+                                 config->handlers[i].name);
+        handler_settings_check(&settings, config, where, problems);
+        free(where);
         if (settings.stream && !config_stream(config, settings.stream))
             problems_add(problems, "%s:%d: [handler %s] stream: there is no [stream %s]", config->path,
                          config->handlers[i].line, config->handlers[i].name, settings.stream);
@@ -352,7 +388,9 @@ struct config *config_load(const char *path, struct problems *problems)
     free(load.seen.keys);
     free(load.seen.lines);
     check_streams(config, problems);
+    conf_check_targets(config, problems);
     check_handlers(config, problems);
+    conf_check_routes(config, problems);
     for (size_t i = 0; i < config->table_count; i++)
         check_table(config, &config->tables[i], problems);
     resolve_paths(config, problems);

@@ -31,6 +31,13 @@ const struct setting conf_aws_settings[] = {
     {"endpoint_dynamodb", SETTING_TEXT, offsetof(struct config_aws, endpoint_dynamodb), 0, 0, NULL},
     {"endpoint_streams", SETTING_TEXT, offsetof(struct config_aws, endpoint_streams), 0, 0, NULL},
     {"endpoint_sts", SETTING_TEXT, offsetof(struct config_aws, endpoint_sts), 0, 0, NULL},
+    {"endpoint_events", SETTING_TEXT, offsetof(struct config_aws, endpoint_events), 0, 0, NULL},
+    {"endpoint_sqs", SETTING_TEXT, offsetof(struct config_aws, endpoint_sqs), 0, 0, NULL},
+    {"endpoint_sns", SETTING_TEXT, offsetof(struct config_aws, endpoint_sns), 0, 0, NULL},
+    {"endpoint_kinesis", SETTING_TEXT, offsetof(struct config_aws, endpoint_kinesis), 0, 0, NULL},
+    {"endpoint_firehose", SETTING_TEXT, offsetof(struct config_aws, endpoint_firehose), 0, 0, NULL},
+    {"endpoint_lambda", SETTING_TEXT, offsetof(struct config_aws, endpoint_lambda), 0, 0, NULL},
+    {"endpoint_s3", SETTING_TEXT, offsetof(struct config_aws, endpoint_s3), 0, 0, NULL},
     {"ca_bundle", SETTING_TEXT, offsetof(struct config_aws, ca_bundle), 0, 0, NULL},
     {"connections", SETTING_INTEGER, offsetof(struct config_aws, connections), 1, 4096, NULL},
     {"call_timeout", SETTING_DURATION, offsetof(struct config_aws, call_timeout_ms), 100, HOUR_MS, NULL},
@@ -77,5 +84,56 @@ const struct setting conf_handler_settings[] = {
     {"cpu_limit", SETTING_DURATION, offsetof(struct handler_settings, cpu_limit_ms), 1, HOUR_MS, NULL},
     {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
     {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+const char *const conf_target_types[] = {"eventbridge", "sqs", "sns",  "kinesis", "firehose", "lambda",
+                                         "s3",          "http", "file", "stdout",  NULL};
+static const char *const compressions[] = {"gzip", "zstd", "none", NULL};
+
+const struct setting conf_target_settings[] = {
+    {"type", SETTING_CHOICE, offsetof(struct config_target, type), 0, 0, conf_target_types},
+    {"bus", SETTING_TEXT, offsetof(struct config_target, bus), 0, 0, NULL},
+    {"source", SETTING_TEXT, offsetof(struct config_target, source), 0, 0, NULL},
+    {"detail_type", SETTING_TEXT, offsetof(struct config_target, detail_type), 0, 0, NULL},
+    {"queue", SETTING_TEXT, offsetof(struct config_target, queue), 0, 0, NULL},
+    {"topic", SETTING_TEXT, offsetof(struct config_target, topic), 0, 0, NULL},
+    {"subject", SETTING_TEXT, offsetof(struct config_target, subject), 0, 0, NULL},
+    {"stream", SETTING_TEXT, offsetof(struct config_target, stream), 0, 0, NULL},
+    {"delivery_stream", SETTING_TEXT, offsetof(struct config_target, delivery_stream), 0, 0, NULL},
+    {"function", SETTING_TEXT, offsetof(struct config_target, function), 0, 0, NULL},
+    {"bucket", SETTING_TEXT, offsetof(struct config_target, bucket), 0, 0, NULL},
+    {"prefix", SETTING_TEXT, offsetof(struct config_target, prefix), 0, 0, NULL},
+    {"path", SETTING_TEXT, offsetof(struct config_target, path), 0, 0, NULL},
+    {"url", SETTING_TEXT, offsetof(struct config_target, url), 0, 0, NULL},
+    {"secret", SETTING_TEXT, offsetof(struct config_target, secret), 0, 0, NULL},
+    {"authorization", SETTING_TEXT, offsetof(struct config_target, authorization), 0, 0, NULL},
+    {"content_type", SETTING_TEXT, offsetof(struct config_target, content_type), 0, 0, NULL},
+    {"spill", SETTING_TEXT, offsetof(struct config_target, spill), 0, 0, NULL},
+    {"compression", SETTING_CHOICE, offsetof(struct config_target, compression), 0, 0, compressions},
+    {"batch_count", SETTING_INTEGER, offsetof(struct config_target, batch_count), 1, 1000000, NULL},
+    {"batch_bytes", SETTING_SIZE, offsetof(struct config_target, batch_bytes), 1, GIB, NULL},
+    {"linger", SETTING_DURATION, offsetof(struct config_target, linger_ms), 0, HOUR_MS, NULL},
+    {"in_flight", SETTING_INTEGER, offsetof(struct config_target, in_flight), 1, 1000, NULL},
+    {"retries", SETTING_INTEGER, offsetof(struct config_target, retries), -1, 10000, NULL},
+    {"backoff", SETTING_RANGE, offsetof(struct config_target, backoff_ms), 0, 0, NULL},
+    {"timeout", SETTING_DURATION, offsetof(struct config_target, timeout_ms), 1, HOUR_MS, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const char *const images[] = {"record", "new", "old", "both", "keys", NULL};
+static const char *const answers[] = {"no", "yes", NULL};
+
+const struct setting conf_route_settings[] = {
+    {"target", SETTING_TEXT, offsetof(struct config_route, target), 0, 0, NULL},
+    {"pattern", SETTING_TEXT, offsetof(struct config_route, pattern), 0, 0, NULL},
+    {"input_path", SETTING_TEXT, offsetof(struct config_route, input_path), 0, 0, NULL},
+    {"input_paths", SETTING_TEXT, offsetof(struct config_route, input_paths), 0, 0, NULL},
+    {"input_template", SETTING_TEXT, offsetof(struct config_route, input_template), 0, 0, NULL},
+    {"detail_type", SETTING_TEXT, offsetof(struct config_route, detail_type), 0, 0, NULL},
+    {"source", SETTING_TEXT, offsetof(struct config_route, source), 0, 0, NULL},
+    {"subject", SETTING_TEXT, offsetof(struct config_route, subject), 0, 0, NULL},
+    {"image", SETTING_CHOICE, offsetof(struct config_route, image), 0, 0, images},
+    {"unmarshalled", SETTING_CHOICE, offsetof(struct config_route, unmarshalled), 0, 0, answers},
     {NULL, 0, 0, 0, 0, NULL},
 };

@@ -12,6 +12,7 @@
 #include "core/reloader.h"
 #include "core/streams.h"
 #include "net/transport_curl.h"
+#include "core/handlers.h"
 #include "script/directory.h"
 #include "script/script.h"
 #include "state/store_sqlite.h"
@@ -25,8 +26,8 @@ struct host {
     struct streams *streams;
     struct store_snapshot *snapshot;
     struct started {
-        const struct script *script; /* the first worker's; only good until the host runs */
-        char *path;
+        const struct handler *handler; /* the first worker's; only good until the host runs */
+        char *place;
     } * started;
     size_t started_count, started_capacity;
     struct reloader *reloader;
@@ -137,34 +138,35 @@ static void log_problems(struct host *host, const struct problems *problems)
 }
 
 /* For each worker its own copy; the first tells what is wrong and what the settings are. */
-static void add_script(struct host *host, const char *path)
+static void add_handler(struct host *host, const char *place)
 {
     struct problems problems = PROBLEMS_INIT;
-    const struct script *script = worker_add_script(host->workers[0], path, &problems);
-    bool ok = script != NULL;
+    const struct handler *handler = worker_add_handler(host->workers[0], place, &problems);
+    bool ok = handler != NULL;
     for (size_t i = 1; ok && i < host->worker_count; i++)
-        ok = worker_add_script(host->workers[i], path, &problems) != NULL;
+        ok = worker_add_handler(host->workers[i], place, &problems) != NULL;
     if (!ok) {
         log_problems(host, &problems);
-        log_error(host->options.log, NULL, "%s: left out until it is mended", path);
+        log_error(host->options.log, NULL, "%s: left out until it is mended", place);
         problems_fini(&problems);
         return;
     }
     mem_grow(&host->started, &host->started_capacity, host->started_count, sizeof *host->started);
-    host->started[host->started_count++] = (struct started){script, mem_string(path)};
-    log_info(host->options.log, NULL, "handler %s (version %s) on stream %s", script_name(script),
-             script_version(script), script_settings(script)->stream);
+    host->started[host->started_count++] = (struct started){handler, mem_string(place)};
+    log_info(host->options.log, NULL, "%s %s (version %s) on stream %s",
+             handler_place_is_route(place) ? "route" : "handler", handler_name(handler),
+             handler_version(handler), handler_settings_of(handler)->stream);
     problems_fini(&problems);
 }
 
-static bool add_scripts(struct host *host, struct err *err)
+static bool add_handlers(struct host *host, struct err *err)
 {
-    char **paths = script_paths(host->options.config->host.scripts, err);
-    if (!paths)
+    char **places = handler_places(host->options.config, true, err);
+    if (!places)
         return false;
-    for (size_t i = 0; paths[i]; i++)
-        add_script(host, paths[i]);
-    script_paths_free(paths);
+    for (size_t i = 0; places[i]; i++)
+        add_handler(host, places[i]);
+    script_paths_free(places);
     if (!host->started_count)
         log_warn(host->options.log, NULL, "%s: no handler runs yet; one that is put there will",
                  host->options.config->host.scripts);
@@ -185,8 +187,8 @@ static void make_streams(struct host *host)
         .snapshot = host->snapshot,
     });
     for (size_t i = 0; i < host->started_count; i++) {
-        const struct script *script = host->started[i].script;
-        streams_add_handler(host->streams, script_settings(script)->stream, script_name(script));
+        const struct handler *handler = host->started[i].handler;
+        streams_add_handler(host->streams, handler_settings_of(handler)->stream, handler_name(handler));
     }
 }
 
@@ -202,7 +204,7 @@ static void make_reloader(struct host *host)
         .streams = host->streams,
     });
     for (size_t i = 0; i < host->started_count; i++)
-        reloader_running(host->reloader, host->started[i].path, host->started[i].script);
+        reloader_running(host->reloader, host->started[i].place, host->started[i].handler);
 }
 
 static bool load_snapshot(struct host *host, struct err *err)
@@ -228,7 +230,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     host->options = *options;
     config_hold(options->config);
     host->lock = store_sqlite_lock(options->config->host.state + strlen("sqlite:"), err);
-    if (!host->lock || !make_workers(host, err) || !add_scripts(host, err) || !load_snapshot(host, err)) {
+    if (!host->lock || !make_workers(host, err) || !add_handlers(host, err) || !load_snapshot(host, err)) {
         host_free(host);
         return NULL;
     }
@@ -252,7 +254,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->worker_count; i++)
         worker_free(host->workers[i]);
     for (size_t i = 0; i < host->started_count; i++)
-        free(host->started[i].path);
+        free(host->started[i].place);
     store_snapshot_free(host->snapshot);
     store_sqlite_unlock(host->lock);
     free(host->started);

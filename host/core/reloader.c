@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "core/handlers.h"
 #include "script/directory.h"
 
 #define SETTLE_MS 50 /* an editor's several steps are one change */
@@ -20,15 +21,15 @@
 #define FILE_BYTES_MAX (4u << 20)
 #define DEPTH_MAX 8
 
-struct handler {
-    char *name, *path, *stream;
+struct running {
+    char *name, *place, *stream;
     size_t leaving;            /* workers that have not let go of it yet; 0: it runs */
     struct store_batch *batch; /* to be written when they have; or NULL */
 };
 
 struct reloader {
     struct reloader_options options;
-    struct map handlers; /* name -> struct handler */
+    struct map handlers; /* name -> struct running */
     uint64_t seen;       /* hash of everything as of the last look */
     struct timer look;
     int inotify_fd;
@@ -90,31 +91,31 @@ static uint64_t hash_tree(struct reloader *reloader, const char *path, int depth
 
 /* ---- new, changed, removed ---- */
 
-static void put_version(struct reloader *reloader, const struct script *script);
+static void put_version(struct reloader *reloader, const struct handler *handler);
 
-static void handler_free(struct handler *handler)
+static void running_free(struct running *running)
 {
-    free(handler->name);
-    free(handler->path);
-    free(handler->stream);
-    store_batch_free(handler->batch);
-    free(handler);
+    free(running->name);
+    free(running->place);
+    free(running->stream);
+    store_batch_free(running->batch);
+    free(running);
 }
 
-static struct handler *keep(struct reloader *reloader, const char *path, const struct script *script)
+static struct running *keep(struct reloader *reloader, const char *place, const struct handler *handler)
 {
-    struct handler *handler = mem_zero(sizeof *handler);
-    handler->name = mem_string(script_name(script));
-    handler->path = mem_string(path);
-    handler->stream = mem_string(script_settings(script)->stream);
-    map_set(&reloader->handlers, handler->name, handler);
-    put_version(reloader, script);
-    return handler;
+    struct running *running = mem_zero(sizeof *running);
+    running->name = mem_string(handler_name(handler));
+    running->place = mem_string(place);
+    running->stream = mem_string(handler_settings_of(handler)->stream);
+    map_set(&reloader->handlers, running->name, running);
+    put_version(reloader, handler);
+    return running;
 }
 
-void reloader_running(struct reloader *reloader, const char *path, const struct script *script)
+void reloader_running(struct reloader *reloader, const char *place, const struct handler *handler)
 {
-    keep(reloader, path, script);
+    keep(reloader, place, handler);
 }
 
 static void joining_free(struct joining *joining)
@@ -146,56 +147,56 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
     }
 }
 
-static void start_handler(struct reloader *reloader, const char *path, const struct script *probe)
+static void start_handler(struct reloader *reloader, const char *place, const struct handler *probe)
 {
     struct joining *joining = mem_zero(sizeof *joining);
-    struct handler *handler = keep(reloader, path, probe);
-    log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", handler->name,
-             script_version(probe), handler->stream);
+    struct running *running = keep(reloader, place, probe);
+    log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", running->name,
+             handler_version(probe), running->stream);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
-        worker_load_script(reloader->options.workers[i], path);
+        worker_load_handler(reloader->options.workers[i], place);
     joining->reloader = reloader;
-    joining->name = mem_string(handler->name);
-    joining->stream = mem_string(handler->stream);
+    joining->name = mem_string(running->name);
+    joining->stream = mem_string(running->stream);
     list_append(&reloader->joining, &joining->link);
     store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, reloader);
 }
 
-static void stop_handler(struct reloader *reloader, struct handler *handler)
+static void stop_handler(struct reloader *reloader, struct running *running)
 {
     struct joining *joining;
-    handler->leaving = reloader->options.worker_count;
+    running->leaving = reloader->options.worker_count;
     list_each(joining, &reloader->joining, struct joining, link)
-        if (strcmp(joining->name, handler->name) == 0)
+        if (strcmp(joining->name, running->name) == 0)
             joining_free(joining);
-    streams_remove_handler(reloader->options.streams, handler->name);
+    streams_remove_handler(reloader->options.streams, running->name);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
-        worker_remove_handler(reloader->options.workers[i], handler->name);
+        worker_remove_handler(reloader->options.workers[i], running->name);
 }
 
-static void replace_script(struct reloader *reloader, struct handler *handler, const struct script *old,
-                           const struct script *probe)
+static void replace_handler(struct reloader *reloader, struct running *running, const struct handler *old,
+                           const struct handler *probe)
 {
-    if (strcmp(script_settings(probe)->stream, handler->stream) != 0) {
-        log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", handler->name,
-                 handler->stream, script_settings(probe)->stream);
-        stop_handler(reloader, handler); /* once it has left, the next look finds it new */
+    if (strcmp(handler_settings_of(probe)->stream, running->stream) != 0) {
+        log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", running->name,
+                 running->stream, handler_settings_of(probe)->stream);
+        stop_handler(reloader, running); /* once it has left, the next look finds it new */
         return;
     }
-    log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s", handler->name,
-             script_version(probe), script_version(old));
+    log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s", running->name,
+             handler_version(probe), handler_version(old));
     for (size_t i = 0; i < reloader->options.worker_count; i++)
-        worker_load_script(reloader->options.workers[i], handler->path);
+        worker_load_handler(reloader->options.workers[i], running->place);
     put_version(reloader, probe);
 }
 
 /* Compile without running it for anybody: whatever is wrong shows here. */
-static struct script *probe_script(struct reloader *reloader, const struct config *config, const char *path,
+static struct handler *probe_handler(struct reloader *reloader, const struct config *config, const char *place,
                                    struct problems *problems)
 {
-    return script_load(
+    return handler_load(
         &(struct script_options){
-            .path = path,
+            .path = place,
             .config = config,
             .reactor = reloader->options.reactor,
             .log = reloader->options.log,
@@ -203,79 +204,82 @@ static struct script *probe_script(struct reloader *reloader, const struct confi
         problems);
 }
 
-static struct script *probe_and_tell(struct reloader *reloader, const char *path, const char *version)
+static struct handler *probe_and_tell(struct reloader *reloader, const char *place, const char *version)
 {
     struct problems problems = PROBLEMS_INIT;
-    struct script *probe = probe_script(reloader, reloader->options.config, path, &problems);
+    struct handler *probe = probe_handler(reloader, reloader->options.config, place, &problems);
     for (size_t i = 0; i < problems.count; i++)
         log_error(reloader->options.log, NULL, "%s", problems.lines[i]);
     if (!probe && version)
-        log_error(reloader->options.log, NULL, "%s: not loaded; version %s stays in force", path, version);
+        log_error(reloader->options.log, NULL, "%s: not loaded; version %s stays in force", place, version);
     else if (!probe)
-        log_error(reloader->options.log, NULL, "%s: left out until it is mended", path);
+        log_error(reloader->options.log, NULL, "%s: left out until it is mended", place);
     problems_fini(&problems);
     return probe;
 }
 
-/* Its files, or what the configuration says of it. */
-static bool changed(struct reloader *reloader, const struct script *script)
+static void look_at_running(struct reloader *reloader, struct running *running)
 {
-    return !config_same_handler(script_config(script), reloader->options.config, script_name(script)) ||
-           script_stale(script);
-}
-
-static void look_at_running(struct reloader *reloader, struct handler *handler)
-{
-    const struct script *old = worker_script(reloader->options.workers[0], handler->name);
-    if (handler->leaving || !old)
+    const struct handler *old = worker_handler(reloader->options.workers[0], running->name);
+    if (running->leaving || !old)
         return;
-    if (streams_retired(reloader->options.streams, handler->stream)) {
-        stop_handler(reloader, handler); /* once all have left the stream, it is found new */
+    if (streams_retired(reloader->options.streams, running->stream)) {
+        stop_handler(reloader, running); /* once all have left the stream, it is found new */
         return;
     }
-    if (!changed(reloader, old))
+    if (!handler_stale(old, reloader->options.config))
         return;
-    struct script *probe = probe_and_tell(reloader, handler->path, script_version(old));
+    struct handler *probe = probe_and_tell(reloader, running->place, handler_version(old));
     if (probe)
-        replace_script(reloader, handler, old, probe);
-    script_release(probe);
+        replace_handler(reloader, running, old, probe);
+    handler_release(probe);
 }
 
-static void look_at(struct reloader *reloader, const char *path)
+static void look_at(struct reloader *reloader, const char *place)
 {
-    char *name = script_name_of(path);
-    struct handler *handler = map_get(&reloader->handlers, name);
+    char *name = handler_place_name(place);
+    struct running *running = map_get(&reloader->handlers, name);
     free(name);
-    if (handler) {
-        look_at_running(reloader, handler);
+    if (running) {
+        look_at_running(reloader, running);
         return;
     }
-    struct script *probe = probe_and_tell(reloader, path, NULL);
-    if (probe && !streams_retired(reloader->options.streams, script_settings(probe)->stream))
-        start_handler(reloader, path, probe);
-    script_release(probe);
+    struct handler *probe = probe_and_tell(reloader, place, NULL);
+    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
+        start_handler(reloader, place, probe);
+    handler_release(probe);
 }
 
-static void stop_removed(struct reloader *reloader, char **paths)
+static void stop_removed(struct reloader *reloader, char **places)
 {
     size_t at = 0;
-    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));) {
+    for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));) {
         size_t i = 0;
-        while (paths[i] && strcmp(paths[i], handler->path) != 0)
+        while (places[i] && strcmp(places[i], running->place) != 0)
             i++;
-        if (paths[i] || handler->leaving)
+        if (places[i] || running->leaving)
             continue;
         log_info(reloader->options.log, NULL, "handler %s was removed; it stops, its checkpoint is kept",
-                 handler->name);
-        stop_handler(reloader, handler);
+                 running->name);
+        stop_handler(reloader, running);
     }
+}
+
+/* The directory may be absent where only routes run. */
+static bool scripts_run(const struct reloader *reloader)
+{
+    size_t at = 0;
+    for (const struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        if (!handler_place_is_route(running->place))
+            return true;
+    return false;
 }
 
 static bool has_handler(struct reloader *reloader, const char *stream)
 {
     size_t at = 0;
-    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
-        if (strcmp(handler->stream, stream) == 0)
+    for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        if (strcmp(running->stream, stream) == 0)
             return true;
     return false;
 }
@@ -316,16 +320,16 @@ static void look(void *user)
     if (seen == reloader->seen)
         return;
     reloader->seen = seen;
-    char **paths = script_paths(directory, &err);
-    if (!paths) { /* in the middle of an exchange, or gone for good: nothing is stopped for that */
+    char **places = handler_places(reloader->options.config, !scripts_run(reloader), &err);
+    if (!places) { /* in the middle of an exchange, or gone for good: nothing is stopped for that */
         log_warn(reloader->options.log, NULL, "%s", err.text);
         return;
     }
-    for (size_t i = 0; paths[i]; i++)
-        look_at(reloader, paths[i]);
-    stop_removed(reloader, paths);
+    for (size_t i = 0; places[i]; i++)
+        look_at(reloader, places[i]);
+    stop_removed(reloader, places);
     tell_what_is_not_there(reloader);
-    script_paths_free(paths);
+    script_paths_free(places);
 }
 
 static void look_now(struct reloader *reloader)
@@ -337,31 +341,31 @@ static void look_now(struct reloader *reloader)
 
 void reloader_left(struct reloader *reloader, const char *handler_name)
 {
-    struct handler *handler = map_get(&reloader->handlers, handler_name);
-    if (!handler || !handler->leaving || --handler->leaving)
+    struct running *running = map_get(&reloader->handlers, handler_name);
+    if (!running || !running->leaving || --running->leaving)
         return;
     log_info(reloader->options.log, NULL, "handler %s has stopped", handler_name);
     map_remove(&reloader->handlers, handler_name);
-    if (handler->batch)
-        store_commit(reloader->options.store, handler->batch, NULL, NULL);
-    handler->batch = NULL;
-    handler_free(handler);
+    if (running->batch)
+        store_commit(reloader->options.store, running->batch, NULL, NULL);
+    running->batch = NULL;
+    running_free(running);
     look_now(reloader); /* it may be back, or on another stream */
 }
 
 bool reloader_restart(struct reloader *reloader, const char *handler_name, struct store_batch *batch)
 {
-    struct handler *handler = map_get(&reloader->handlers, handler_name);
-    if (handler && (handler->leaving || reloader->stopped)) {
+    struct running *running = map_get(&reloader->handlers, handler_name);
+    if (running && (running->leaving || reloader->stopped)) {
         store_batch_free(batch);
         return false;
     }
-    if (!handler) {
+    if (!running) {
         store_commit(reloader->options.store, batch, NULL, NULL);
         return true;
     }
-    handler->batch = batch;
-    stop_handler(reloader, handler);
+    running->batch = batch;
+    stop_handler(reloader, running);
     return true;
 }
 
@@ -370,9 +374,9 @@ bool reloader_restart(struct reloader *reloader, const char *handler_name, struc
 bool reloader_accepts(struct reloader *reloader, const struct config *config, struct problems *problems)
 {
     size_t at = 0, before = problems->count;
-    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
-        if (!handler->leaving && access(handler->path, F_OK) == 0)
-            script_release(probe_script(reloader, config, handler->path, problems));
+    for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        if (!running->leaving && handler_place_exists(running->place, config))
+            handler_release(probe_handler(reloader, config, running->place, problems));
     return problems->count == before;
 }
 
@@ -390,12 +394,12 @@ void reloader_set_config(struct reloader *reloader, const struct config *config)
 
 /* ---- life ---- */
 
-static void put_version(struct reloader *reloader, const struct script *script)
+static void put_version(struct reloader *reloader, const struct handler *handler)
 {
     struct store_batch *batch = store_batch_new();
     store_put_handler(batch, &(struct store_handler){
-                                 .handler = script_name(script),
-                                 .version = script_version(script),
+                                 .handler = handler_name(handler),
+                                 .version = handler_version(handler),
                                  .loaded_ms = clock_wall_ms(reactor_clock(reloader->options.reactor)),
                              });
     store_commit(reloader->options.store, batch, NULL, NULL);
@@ -446,8 +450,8 @@ void reloader_free(struct reloader *reloader)
         close(reloader->inotify_fd);
     list_each(joining, &reloader->joining, struct joining, link)
         joining_free(joining);
-    for (struct handler *handler; (handler = map_next(&reloader->handlers, &at, NULL));)
-        handler_free(handler);
+    for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        running_free(running);
     map_fini(&reloader->handlers);
     store_snapshot_free(reloader->snapshot);
     config_release(reloader->options.config);

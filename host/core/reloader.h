@@ -26,7 +26,7 @@ struct reloader *reloader_new(const struct reloader_options *options);
 void reloader_free(struct reloader *reloader);
 
 /* A handler that runs already. */
-void reloader_running(struct reloader *reloader, const char *path, const struct script *script);
+void reloader_running(struct reloader *reloader, const char *place, const struct handler *handler);
 
 /* Would every handler that runs compile under this configuration? What would not becomes lines of
  * `problems`. */

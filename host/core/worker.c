@@ -6,8 +6,9 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "core/handlers.h"
+#include "deliver/outbox.h"
 #include "dispatch/shard.h"
-#include "script/script.h"
 #include "state/store_sqlite.h"
 #include "stream/source_dynamodb.h"
 
@@ -22,7 +23,8 @@ struct worker {
     struct aws_client *client;
     struct source *source;
     struct store *store;
-    struct map scripts; /* handler -> struct script */
+    struct emitter *outbox;
+    struct map handlers; /* name -> struct handler */
     struct map shards;  /* "arn\nshard" -> struct shard */
     struct map leaving; /* removed handler -> size_t, owned: shards it has not left yet */
     struct timer flush;
@@ -134,7 +136,7 @@ static void on_missing(void *user, struct shard *shard)
 static void forget_handler(struct worker *worker, const char *handler)
 {
     free(map_remove(&worker->leaving, handler));
-    script_release(map_remove(&worker->scripts, handler));
+    handler_release(map_remove(&worker->handlers, handler));
     send_report(worker, REPORT_LEFT, NULL, handler);
 }
 
@@ -235,6 +237,7 @@ static void do_stop(void *user)
     if (worker->phase != RUNNING)
         return;
     worker->phase = STOPPING;
+    outbox_flush(worker->outbox);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
     finish_if_stopped(worker);
@@ -355,10 +358,10 @@ static void do_assign(void *user)
     struct order *order = user;
     struct worker *worker = order->worker;
     const struct assignment *assignment = &order->assignment;
-    struct script *script = map_get(&worker->scripts, assignment->handler);
-    if (worker->phase == RUNNING && script) {
+    struct handler *handler = map_get(&worker->handlers, assignment->handler);
+    if (worker->phase == RUNNING && handler) {
         struct shard *shard = take_shard(order);
-        shard_subscribe(shard, script,
+        shard_subscribe(shard, handler,
                         &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
                                               assignment->last});
         if (assignment->closed)
@@ -399,64 +402,65 @@ static void do_redrive(void *user)
     order_free(order);
 }
 
-static struct script *load_script(struct worker *worker, const char *path, struct problems *problems)
+static struct handler *load(struct worker *worker, const char *place, struct problems *problems)
 {
-    return script_load(
+    return handler_load(
         &(struct script_options){
-            .path = path,
+            .path = place,
             .config = worker->config,
             .reactor = worker->reactor,
             .aws = worker->client,
             .transport = worker->transport,
             .store = worker->store,
+            .emitter = worker->outbox,
             .log = worker->options.log,
             .observer = worker->options.observer,
         },
         problems);
 }
 
-struct script_order {
+struct text_order {
     struct worker *worker;
-    char *text; /* a path, or a handler's name */
+    char *text; /* a place, or a handler's name */
 };
 
-static void script_order_free(void *user)
+static void text_order_free(void *user)
 {
-    struct script_order *order = user;
+    struct text_order *order = user;
     free(order->text);
     free(order);
 }
 
-static void post_script_order(struct worker *worker, reactor_fn *fn, const char *text)
+static void post_text_order(struct worker *worker, reactor_fn *fn, const char *text)
 {
-    struct script_order *order = mem_zero(sizeof *order);
-    *order = (struct script_order){worker, mem_string(text)};
-    reactor_post_owned(worker->reactor, fn, script_order_free, order);
+    struct text_order *order = mem_zero(sizeof *order);
+    *order = (struct text_order){worker, mem_string(text)};
+    reactor_post_owned(worker->reactor, fn, text_order_free, order);
 }
 
-static void do_load_script(void *user)
+static void do_load_handler(void *user)
 {
-    struct script_order *order = user;
+    struct text_order *order = user;
     struct worker *worker = order->worker;
     struct problems problems = PROBLEMS_INIT;
-    struct script *script = worker->phase == RUNNING ? load_script(worker, order->text, &problems) : NULL;
+    struct handler *handler = worker->phase == RUNNING ? load(worker, order->text, &problems) : NULL;
     size_t at = 0;
     for (size_t i = 0; i < problems.count; i++)
         log_error(worker->options.log, NULL, "%s", problems.lines[i]);
-    if (script) {
-        struct script *old = map_get(&worker->scripts, script_name(script));
-        map_set(&worker->scripts, script_name(script), script);
+    if (handler) {
+        struct handler *old = map_get(&worker->handlers, handler_name(handler));
+        map_set(&worker->handlers, handler_name(handler), handler);
         for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
-            shard_replace_script(shard, script);
-        script_release(old);
+            shard_replace_handler(shard, handler);
+        handler_release(old);
     }
     problems_fini(&problems);
-    script_order_free(order);
+    text_order_free(order);
 }
 
 static void do_remove_handler(void *user)
 {
-    struct script_order *order = user;
+    struct text_order *order = user;
     struct worker *worker = order->worker;
     size_t at = 0, *shards = mem_zero(sizeof *shards);
     map_set(&worker->leaving, order->text, shards);
@@ -465,7 +469,7 @@ static void do_remove_handler(void *user)
         *shards += shard_unsubscribe(shard, order->text);
     if (--*shards == 0)
         forget_handler(worker, order->text);
-    script_order_free(order);
+    text_order_free(order);
 }
 
 struct config_order {
@@ -480,12 +484,30 @@ static void config_order_free(void *user)
     free(order);
 }
 
+static struct emitter *make_outbox(struct worker *worker)
+{
+    return outbox_new(&(struct outbox_options){
+        .config = worker->config,
+        .reactor = worker->reactor,
+        .aws = worker->client,
+        .transport = worker->transport,
+        .log = worker->options.log,
+    });
+}
+
 static void do_set_config(void *user)
 {
     struct config_order *order = user;
-    config_release(order->worker->config);
-    order->worker->config = order->config;
+    struct worker *worker = order->worker;
+    bool same = config_same_targets(worker->config, order->config);
+    config_release(worker->config);
+    worker->config = order->config;
     free(order);
+    if (same)
+        return;
+    /* Handlers of the versions before keep the targets that they were loaded with. */
+    worker->outbox->release(worker->outbox);
+    worker->outbox = make_outbox(worker);
 }
 
 void worker_set_config(struct worker *worker, const struct config *config)
@@ -495,14 +517,14 @@ void worker_set_config(struct worker *worker, const struct config *config)
     reactor_post_owned(worker->reactor, do_set_config, config_order_free, order);
 }
 
-void worker_load_script(struct worker *worker, const char *path)
+void worker_load_handler(struct worker *worker, const char *place)
 {
-    post_script_order(worker, do_load_script, path);
+    post_text_order(worker, do_load_handler, place);
 }
 
 void worker_remove_handler(struct worker *worker, const char *handler)
 {
-    post_script_order(worker, do_remove_handler, handler);
+    post_text_order(worker, do_remove_handler, handler);
 }
 
 void worker_assign(struct worker *worker, const struct assignment *assignment)
@@ -561,6 +583,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
         return NULL;
     }
     worker->source = source_dynamodb_new(worker->client);
+    worker->outbox = make_outbox(worker);
     timer_init(&worker->flush, flush, worker);
     timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
     return worker;
@@ -583,13 +606,15 @@ void worker_free(struct worker *worker)
         shard_free(shard);
     map_fini(&worker->shards);
     at = 0;
-    for (struct script *script; (script = map_next(&worker->scripts, &at, NULL));)
-        script_release(script);
-    map_fini(&worker->scripts);
+    for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
+        handler_release(handler);
+    map_fini(&worker->handlers);
     at = 0;
     for (size_t *shards; (shards = map_next(&worker->leaving, &at, NULL));)
         free(shards);
     map_fini(&worker->leaving);
+    if (worker->outbox)
+        worker->outbox->release(worker->outbox);
     source_free(worker->source);
     aws_client_free(worker->client);
     transport_free(worker->transport);
@@ -604,17 +629,17 @@ void worker_set_reports(struct worker *worker, const struct worker_reports *repo
     worker->reports = *reports;
 }
 
-const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems)
+const struct handler *worker_add_handler(struct worker *worker, const char *place, struct problems *problems)
 {
-    struct script *script = load_script(worker, path, problems);
-    if (script)
-        map_set(&worker->scripts, script_name(script), script);
-    return script;
+    struct handler *handler = load(worker, place, problems);
+    if (handler)
+        map_set(&worker->handlers, handler_name(handler), handler);
+    return handler;
 }
 
-const struct script *worker_script(const struct worker *worker, const char *handler)
+const struct handler *worker_handler(const struct worker *worker, const char *name)
 {
-    return map_get(&worker->scripts, handler);
+    return map_get(&worker->handlers, name);
 }
 
 struct reactor *worker_reactor(struct worker *worker)

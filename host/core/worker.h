@@ -56,12 +56,12 @@ void worker_free(struct worker *worker);
 /* Where reports go; before the first shard is given. */
 void worker_set_reports(struct worker *worker, const struct worker_reports *reports);
 
-/* Compile the handler's script for this worker. NULL, with lines in `problems`, when it is wrong. Before
- * worker_run. */
-const struct script *worker_add_script(struct worker *worker, const char *path, struct problems *problems);
+/* Load what stands at the place (core/handlers.h) for this worker. NULL, with lines in `problems`, when it is
+ * wrong. Before worker_run. */
+const struct handler *worker_add_handler(struct worker *worker, const char *place, struct problems *problems);
 
 /* The version in force; only from the worker's own thread, or before it runs. NULL: none. */
-const struct script *worker_script(const struct worker *worker, const char *handler);
+const struct handler *worker_handler(const struct worker *worker, const char *name);
 
 struct reactor *worker_reactor(struct worker *worker);
 struct source *worker_source(struct worker *worker);
@@ -98,13 +98,13 @@ void worker_shard_vanished(struct worker *worker, const char *stream_arn, const 
 void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
                     int64_t letter, const char *record);
 
-/* Scripts that are loaded from now on belong to this configuration, which says the same of [host] and [aws]
+/* What is loaded from now on belongs to this configuration, which says the same of [host] and [aws]
  * as the one before. */
 void worker_set_config(struct worker *worker, const struct config *config);
 
-/* Load the script and let it take the place of the version in force, if there is one. The caller has made
- * sure that it compiles; what fails nevertheless is logged, and the old version stays. */
-void worker_load_script(struct worker *worker, const char *path);
+/* Load what stands at the place and let it take over from the version in force, if there is one. The caller
+ * has made sure that it is sound; what fails nevertheless is logged, and the old version stays. */
+void worker_load_handler(struct worker *worker, const char *place);
 
 /* Stop the handler on all shards; its checkpoints are kept. */
 void worker_remove_handler(struct worker *worker, const char *handler);

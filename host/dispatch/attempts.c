@@ -61,25 +61,30 @@ int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts)
     return delay - (int64_t)(subscription->random % (uint64_t)(delay / 2 + 1));
 }
 
-/* Was that the last attempt the handler's settings allow? */
-static bool is_last(const struct attempt *attempt, const struct script_error *error)
+/* Was that the last attempt the handler's settings allow? Then why, in the words of Lambda's failure records
+ * where it has one; else NULL. */
+static const char *last_because(const struct attempt *attempt, const struct handler_error *error)
 {
     const struct subscription *subscription = attempt->subscription;
     const struct handler_settings *settings = &subscription->settings;
     const struct entry *entry = attempt->entry;
     int64_t born_ms = entry->block->redrive ? entry->block->redriven_ms : entry->record->time_ms;
     int64_t age_ms = subscription_wall_ms(subscription) - born_ms;
-    return error->permanent || (settings->retries >= 0 && (int64_t)entry->attempts > settings->retries) ||
-           (settings->max_age_ms >= 0 && age_ms > settings->max_age_ms);
+    if (error->permanent)
+        return "PermanentError";
+    if (settings->retries >= 0 && (int64_t)entry->attempts > settings->retries)
+        return "RetryAttemptsExhausted";
+    return settings->max_age_ms >= 0 && age_ms > settings->max_age_ms ? "RecordAgeExceeded" : NULL;
 }
 
-void attempt_failed(struct attempt *attempt, struct script_error *error)
+void attempt_failed(struct attempt *attempt, struct handler_error *error)
 {
     struct subscription *subscription = attempt->subscription;
     const struct entry *entry = attempt->entry;
     subscription->watermark.changed = true; /* the number of attempts */
-    if (is_last(attempt, error)) {
-        failure_give_up(attempt, error);
+    const char *condition = last_because(attempt, error);
+    if (condition) {
+        failure_give_up(attempt, error, condition);
     } else if (subscription->stopping) {
         attempt_abandon(attempt);
     } else {
@@ -91,10 +96,17 @@ void attempt_failed(struct attempt *attempt, struct script_error *error)
         subscription->stats.retried++;
         timer_set(subscription->options.reactor, &attempt->backoff, delay);
     }
-    script_error_fini(error);
+    handler_error_fini(error);
 }
 
-static void on_handled(struct attempt *attempt, struct script_outcome *outcome)
+struct handler_error attempt_given_back(const struct subscription *subscription)
+{
+    return (struct handler_error){.text = mem_printf("%s: on_batch gave the record back as failed",
+                                                     handler_name(subscription->options.handler)),
+                                  .traceback = mem_string("")};
+}
+
+static void on_handled(struct attempt *attempt, struct handler_outcome *outcome)
 {
     struct subscription *subscription = attempt->subscription;
     subscription_observe(subscription, attempt->entry, OUTCOME_HANDLED, NULL);
@@ -104,24 +116,22 @@ static void on_handled(struct attempt *attempt, struct script_outcome *outcome)
     attempt_settle(attempt, true);
 }
 
-static void on_ended(struct attempt *attempt, enum script_result result, struct script_outcome *outcome)
+static void on_ended(struct attempt *attempt, enum handler_result result, struct handler_outcome *outcome)
 {
     struct subscription *subscription = attempt->subscription;
-    if (result == SCRIPT_RETURNED && outcome->failed) {
-        outcome->error.text = mem_printf("%s: on_batch gave the record back as failed",
-                                         script_name(subscription->options.script));
-        outcome->error.traceback = mem_string("");
-        result = SCRIPT_RAISED;
+    if (result == HANDLER_RETURNED && outcome->verdicts && outcome->verdicts[0] != VERDICT_HANDLED) {
+        outcome->error = attempt_given_back(subscription);
+        result = HANDLER_RAISED;
     }
-    if (result == SCRIPT_RETURNED)
+    if (result == HANDLER_RETURNED)
         on_handled(attempt, outcome);
     else
         attempt_failed(attempt, &outcome->error);
-    script_outcome_fini(outcome);
+    handler_outcome_fini(outcome);
     failure_flush(subscription);
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct attempt *attempt = user;
     struct subscription *subscription = attempt->subscription;
@@ -135,7 +145,7 @@ void attempt_run(struct attempt *attempt)
 {
     struct subscription *subscription = attempt->subscription;
     struct entry *entry = attempt->entry;
-    struct script_outcome outcome;
+    struct handler_outcome outcome;
     if (subscription_unwanted(subscription, entry)) {
         subscription->stats.left_out++;
         attempt_settle(attempt, true);
@@ -144,15 +154,17 @@ void attempt_run(struct attempt *attempt)
     }
     if (entry->attempts++)
         subscription->watermark.changed = true;
-    attempt->input = (struct script_input){entry->record, entry->attempts, entry->block->redrive != 0};
-    attempt->call = (struct script_call){&attempt->input, 1, &subscription->options.source, NULL};
-    if (script_kind(subscription->options.script) == SCRIPT_WINDOWS) {
+    attempt->input = (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
+                                            subscription->options.replayed};
+    attempt->call = (struct handler_call){&attempt->input, 1, &subscription->options.source, NULL};
+    if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS) {
         window_accepts(subscription, entry->record->time_ms);
         window_fill_call(subscription, &attempt->window, &attempt->call);
     }
-    enum script_result result = script_run(subscription->options.script, &attempt->call, on_done, attempt,
+    attempt->handler = subscription->options.handler;
+    enum handler_result result = handler_run(attempt->handler, &attempt->call, on_done, attempt,
                                            &attempt->invocation, &outcome);
-    if (result == SCRIPT_WAITING)
+    if (result == HANDLER_WAITING)
         subscription->running++;
     else
         on_ended(attempt, result, &outcome);
@@ -181,10 +193,13 @@ void attempts_abandon(struct subscription *subscription)
     struct attempt *attempt;
     list_each(attempt, &subscription->attempts, struct attempt, link) {
         if (attempt->invocation) {
-            script_cancel(attempt->invocation);
+            handler_cancel(attempt->handler, attempt->invocation);
             subscription->running--;
         }
-        if (attempt->invocation || timer_is_set(&attempt->backoff))
+        bool failing = attempt->failing != NULL;
+        destination_cancel(attempt->failing);
+        attempt->failing = NULL;
+        if (failing || attempt->invocation || timer_is_set(&attempt->backoff))
             attempt_abandon(attempt);
         /* else its dead letter is on its way to the store, which will answer */
     }

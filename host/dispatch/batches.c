@@ -26,9 +26,10 @@ struct batch {
     size_t range_count;
     /* what runs */
     struct range chosen;
-    struct script_input *inputs;
-    struct script_call call;
-    struct script_window window;
+    struct handler_input *inputs;
+    struct handler_call call;
+    struct handler_window window;
+    struct handler *handler; /* of the invocation */
     struct invocation *invocation;
 };
 
@@ -50,7 +51,7 @@ static int by_order(const void *a, const void *b)
 
 static bool belongs(const struct subscription *subscription, const struct entry *entry)
 {
-    return script_kind(subscription->options.script) != SCRIPT_WINDOWS ||
+    return handler_kind(subscription->options.handler) != HANDLER_WINDOWS ||
            window_holds(subscription, entry->record->time_ms);
 }
 
@@ -103,10 +104,8 @@ static void put_back(struct subscription *subscription, struct entry *entry)
     subscription_put_back(subscription, entry);
 }
 
-static void fail(struct entry *entry, struct subscription *subscription, char *text, char *traceback,
-                 bool permanent)
+static void fail(struct entry *entry, struct subscription *subscription, struct handler_error error)
 {
-    struct script_error error = {.permanent = permanent, .text = text, .traceback = traceback};
     attempt_failed(attempt_new(subscription, entry), &error);
 }
 
@@ -117,20 +116,18 @@ static void succeed(struct entry *entry, struct subscription *subscription)
     subscription_settle_well(subscription, entry);
 }
 
-static void on_returned(struct batch *batch, struct script_outcome *outcome)
+static void on_returned(struct batch *batch, struct handler_outcome *outcome)
 {
     struct subscription *subscription = batch->subscription;
     if (batch->call.window)
         window_take_state(subscription, &outcome->state);
     for (size_t i = 0; i < batch->call.count; i++) {
         struct entry *entry = batch->entries[batch->chosen.from + i];
-        if (!lanes_is_head(&entry->lane)) /* behind one that failed */
+        enum handler_verdict verdict = outcome->verdicts ? outcome->verdicts[i] : VERDICT_HANDLED;
+        if (!lanes_is_head(&entry->lane) || verdict == VERDICT_UNTOUCHED) /* behind one that failed */
             put_back(subscription, entry);
-        else if (outcome->failed && outcome->failed[i])
-            fail(entry, subscription,
-                 mem_printf("%s: on_batch gave the record back as failed",
-                            script_name(subscription->options.script)),
-                 mem_string(""), false);
+        else if (verdict == VERDICT_FAILED)
+            fail(entry, subscription, attempt_given_back(subscription));
         else
             succeed(entry, subscription);
     }
@@ -145,7 +142,7 @@ static void bisect(struct batch *batch)
     batch->ranges[batch->range_count++] = (struct range){range.from, middle};
 }
 
-static void on_raised(struct batch *batch, struct script_outcome *outcome)
+static void on_raised(struct batch *batch, struct handler_outcome *outcome)
 {
     struct subscription *subscription = batch->subscription;
     if (batch->call.count > 1) {
@@ -154,18 +151,17 @@ static void on_raised(struct batch *batch, struct script_outcome *outcome)
         bisect(batch);
         return;
     }
-    fail(batch->entries[batch->chosen.from], subscription, outcome->error.text, outcome->error.traceback,
-         outcome->error.permanent);
-    outcome->error = (struct script_error){0};
+    fail(batch->entries[batch->chosen.from], subscription, outcome->error);
+    outcome->error = (struct handler_error){0};
 }
 
-static void on_ended(struct batch *batch, enum script_result result, struct script_outcome *outcome)
+static void on_ended(struct batch *batch, enum handler_result result, struct handler_outcome *outcome)
 {
-    if (result == SCRIPT_RETURNED)
+    if (result == HANDLER_RETURNED)
         on_returned(batch, outcome);
     else
         on_raised(batch, outcome);
-    script_outcome_fini(outcome);
+    handler_outcome_fini(outcome);
     failure_flush(batch->subscription);
 }
 
@@ -194,31 +190,33 @@ static void choose(struct batch *batch, struct range range)
             continue;
         }
         batch->inputs[batch->chosen.to - range.from] =
-            (struct script_input){entry->record, entry->attempts, entry->block->redrive != 0};
+            (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
+                                   batch->subscription->options.replayed};
         batch->entries[batch->chosen.to++] = entry;
     }
     batch->call.count = batch->chosen.to - batch->chosen.from;
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome);
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome);
 
 /* Range after range, until one waits or all are done. */
 static void run(struct batch *batch)
 {
     struct subscription *subscription = batch->subscription;
     while (batch->range_count) {
-        struct script_outcome outcome;
+        struct handler_outcome outcome;
         choose(batch, batch->ranges[--batch->range_count]);
         if (!batch->call.count)
             continue;
         batch->call.inputs = batch->inputs;
         batch->call.source = &subscription->options.source;
         batch->call.window = NULL;
-        if (script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+        if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
             window_fill_call(subscription, &batch->window, &batch->call);
-        enum script_result result = script_run(subscription->options.script, &batch->call, on_done, batch,
+        batch->handler = subscription->options.handler;
+        enum handler_result result = handler_run(batch->handler, &batch->call, on_done, batch,
                                                &batch->invocation, &outcome);
-        if (result == SCRIPT_WAITING) {
+        if (result == HANDLER_WAITING) {
             subscription->running++;
             return;
         }
@@ -238,7 +236,7 @@ static void put_all_back(struct batch *batch)
     batch_free(batch);
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct batch *batch = user;
     struct subscription *subscription = batch->subscription;
@@ -293,7 +291,7 @@ static bool drop_unwanted(struct subscription *subscription)
 
 void batches_work(struct subscription *subscription)
 {
-    bool windows = script_kind(subscription->options.script) == SCRIPT_WINDOWS;
+    bool windows = handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
     while (drop_unwanted(subscription))
         continue;
     while (subscription->running < batches_max(subscription)) {
@@ -305,6 +303,8 @@ void batches_work(struct subscription *subscription)
         run(batch_new(subscription));
         subscription->fill_over = false;
     }
+    if (subscription->running && subscription->running >= batches_max(subscription))
+        handler_hurry(subscription->options.handler);
     if (!waiting(subscription)) {
         timer_stop(subscription->options.reactor, &subscription->fill);
         subscription->fill_over = false;
@@ -315,7 +315,7 @@ void batches_abandon(struct subscription *subscription)
 {
     struct batch *batch;
     list_each(batch, &subscription->batches, struct batch, link) {
-        script_cancel(batch->invocation);
+        handler_cancel(batch->handler, batch->invocation);
         subscription->running--;
         for (size_t i = 0; i < batch->call.count; i++)
             subscription_put_back(subscription, batch->entries[batch->chosen.from + i]);

@@ -29,12 +29,12 @@ static void on_dead_letter_kept(void *user, const struct err *err)
 
 /* What both kinds of letters say of the subscription and the error. */
 static struct store_dead_letter letter_of(const struct subscription *subscription,
-                                          const struct script_error *error)
+                                          const struct handler_error *error)
 {
-    const struct script_source *source = &subscription->options.source;
+    const struct handler_source *source = &subscription->options.source;
     return (struct store_dead_letter){
-        .handler = script_name(subscription->options.script),
-        .version = script_version(subscription->options.script),
+        .handler = handler_name(subscription->options.handler),
+        .version = handler_version(subscription->options.handler),
         .stream_arn = source->stream_arn,
         .table = source->table,
         .shard = source->shard,
@@ -48,17 +48,17 @@ static struct store_dead_letter letter_of(const struct subscription *subscriptio
  * state of a window. */
 static void put_checkpoint(struct subscription *subscription, struct store_batch *batch)
 {
-    const struct script_source *source = &subscription->options.source;
+    const struct handler_source *source = &subscription->options.source;
     struct buf progress = BUF_INIT;
     struct store_checkpoint checkpoint = {
-        script_name(subscription->options.script), source->stream_arn, source->shard, {0}, ""};
+        handler_name(subscription->options.handler), source->stream_arn, source->shard, {0}, ""};
     subscription_checkpoint(subscription, false, &checkpoint.position, &progress);
     checkpoint.progress = progress.data;
     store_put_checkpoint(batch, &checkpoint);
     buf_fini(&progress);
 }
 
-static void keep_dead_letter(struct attempt *attempt, const struct script_error *error)
+static void keep_dead_letter(struct attempt *attempt, const struct handler_error *error)
 {
     struct subscription *subscription = attempt->subscription;
     const struct record *record = attempt->entry->record;
@@ -77,7 +77,7 @@ static void keep_dead_letter(struct attempt *attempt, const struct script_error 
     struct store_batch *batch = store_batch_new();
     store_put_dead_letter(batch, &letter);
     attempt->entry->state = ENTRY_KEPT;
-    if (!letter.id)
+    if (!letter.id && !subscription->options.replayed)
         put_checkpoint(subscription, batch);
     store_commit(subscription->options.store, batch, on_dead_letter_kept, attempt);
     buf_fini(&json);
@@ -85,20 +85,53 @@ static void keep_dead_letter(struct attempt *attempt, const struct script_error 
     free(id);
 }
 
-void failure_give_up(struct attempt *attempt, const struct script_error *error)
+/* The target has it, or the dead letters keep it. */
+static void on_forwarded(struct attempt *attempt, const struct err *err)
+{
+    struct subscription *subscription = attempt->subscription;
+    const char *target = subscription->settings.on_failure;
+    attempt->failing = NULL;
+    if (!err) {
+        subscription->stats.forwarded++;
+        attempt_settle(attempt, true);
+        failure_flush(subscription);
+        return;
+    }
+    log_error(subscription->options.log, subscription->subject,
+              "%s (record %s; on_failure = %s did not take it, kept as a dead letter)", err->text,
+              attempt->entry->record->sequence, target);
+    struct handler_error error = {.text = mem_printf("on_failure = %s: %s", target, err->text),
+                                  .traceback = mem_string("")};
+    keep_dead_letter(attempt, &error);
+    handler_error_fini(&error);
+}
+
+void failure_give_up(struct attempt *attempt, const struct handler_error *error, const char *condition)
 {
     struct subscription *subscription = attempt->subscription;
     const struct entry *entry = attempt->entry;
-    bool discard = strcmp(subscription->settings.on_failure, "discard") == 0;
-    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %u; %s)", error->text,
-              entry->record->sequence, entry->attempts, discard ? "discarded" : "kept as a dead letter");
-    subscription_observe(subscription, entry, discard ? OUTCOME_DISCARDED : OUTCOME_DEAD, error->text);
-    if (!discard) {
+    const char *to = subscription->settings.on_failure;
+    bool discard = strcmp(to, "discard") == 0, keep = strcmp(to, "dead") == 0;
+    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %u; %s%s)",
+              error->text, entry->record->sequence, entry->attempts,
+              discard ? "discarded"
+              : keep  ? "kept as a dead letter"
+                      : "goes to ",
+              discard || keep ? "" : to);
+    subscription_observe(subscription, entry,
+                         discard ? OUTCOME_DISCARDED
+                         : keep  ? OUTCOME_DEAD
+                                 : OUTCOME_FORWARDED,
+                         error->text);
+    if (discard) {
+        subscription->stats.discarded++;
+        attempt_settle(attempt, true);
+    } else if (keep) {
         keep_dead_letter(attempt, error);
-        return;
+    } else {
+        attempt->entry->state = ENTRY_KEPT;
+        attempt->failing = destination_send(attempt, error, condition, on_forwarded);
     }
-    subscription->stats.discarded++;
-    attempt_settle(attempt, true);
 }
 
 void failure_forget_letter(struct subscription *subscription, struct block *block)
@@ -133,7 +166,7 @@ void failure_flush(struct subscription *subscription)
     *forgetting = (struct forgetting){subscription, subscription->forgotten, subscription->forgotten_count};
     for (size_t i = 0; i < forgetting->count; i++)
         store_forget_dead_letter(batch, forgetting->blocks[i]->redrive);
-    if (script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+    if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
         put_checkpoint(subscription, batch);
     subscription->forgotten = NULL;
     subscription->forgotten_count = subscription->forgotten_capacity = 0;
@@ -142,7 +175,7 @@ void failure_flush(struct subscription *subscription)
 
 /* Such a letter has the window instead of a record, and cannot be redriven: its records are counted in the
  * state that is kept here. */
-void failure_keep_window(struct subscription *subscription, const struct script_error *error,
+void failure_keep_window(struct subscription *subscription, const struct handler_error *error,
                          store_done_fn *done)
 {
     const struct window *window = &subscription->window;

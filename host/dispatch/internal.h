@@ -11,10 +11,12 @@ struct attempt {
     struct list link;
     struct subscription *subscription;
     struct entry *entry;
-    struct script_input input;
-    struct script_call call;
-    struct script_window window;
+    struct handler_input input;
+    struct handler_call call;
+    struct handler_window window;
+    struct handler *handler;       /* of the invocation */
     struct invocation *invocation; /* while it runs */
+    struct failing *failing;       /* on its way to the target that on_failure names */
     struct timer backoff;
 };
 
@@ -30,8 +32,9 @@ struct window {
     /* its last call */
     bool closing;
     int64_t attempts;
-    struct script_window arguments;
-    struct script_call call;
+    struct handler_window arguments;
+    struct handler_call call;
+    struct handler *handler; /* of the invocation */
     struct invocation *invocation;
     struct timer backoff;
 };
@@ -60,6 +63,7 @@ struct subscription {
     bool stopping, working, full;
     size_t bytes_max; /* when it was last asked whether it is full */
     uint64_t random;
+    uint64_t lone; /* lanes of single records given out */
     struct subscription_stats stats;
 };
 
@@ -97,7 +101,10 @@ struct attempt *attempt_new(struct subscription *subscription, struct entry *ent
 void attempt_run(struct attempt *attempt);
 
 /* An attempt that was made has failed: another one after a while, or on_failure. Takes the error's texts. */
-void attempt_failed(struct attempt *attempt, struct script_error *error);
+void attempt_failed(struct attempt *attempt, struct handler_error *error);
+
+/* What is said of a record that on_batch returned. */
+struct handler_error attempt_given_back(const struct subscription *subscription);
 
 void attempt_settle(struct attempt *attempt,
                     bool well);                /* well: a dead letter that it came from is forgotten */
@@ -132,24 +139,33 @@ bool window_accepts(struct subscription *subscription, int64_t time_ms);
 bool window_holds(const struct subscription *subscription, int64_t time_ms);
 
 /* The arguments of a call within the open window; `arguments` must stay. */
-void window_fill_call(const struct subscription *subscription, struct script_window *arguments,
-                      struct script_call *call);
+void window_fill_call(const struct subscription *subscription, struct handler_window *arguments,
+                      struct handler_call *call);
 
 /* on_window returned for records: its state, which is taken. */
 void window_take_state(struct subscription *subscription, char **state);
 
 /* ---- failure.c ---- */
 
-/* Put the record where on_failure says; then it is settled. */
-void failure_give_up(struct attempt *attempt, const struct script_error *error);
+/* Put the record where on_failure says; then it is settled. `condition`: why there is no other attempt. */
+void failure_give_up(struct attempt *attempt, const struct handler_error *error, const char *condition);
 
 /* Keep the window's last call as a dead letter; `done` when it is durable. */
-void failure_keep_window(struct subscription *subscription, const struct script_error *error,
+void failure_keep_window(struct subscription *subscription, const struct handler_error *error,
                          store_done_fn *done);
 
 /* The record out of the dead letters is settled: forget the letter with the next flush, which comes at the
  * end of each call of the handler. */
 void failure_forget_letter(struct subscription *subscription, struct block *block);
 void failure_flush(struct subscription *subscription);
+
+/* ---- destination.c ---- */
+
+/* Send the record and what happened to it to the target that on_failure names, in the shape of Lambda's
+ * failure records. `done` gets NULL when the target has it. */
+typedef void destination_fn(struct attempt *attempt, const struct err *err);
+struct failing *destination_send(struct attempt *attempt, const struct handler_error *error,
+                                 const char *condition, destination_fn *done);
+void destination_cancel(struct failing *failing); /* NULL is allowed */
 
 #endif

@@ -70,8 +70,12 @@ void shard_finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
     if ((!shard->ended && !subscriber->last) || shard->stopping || subscriber->lagging ||
-        subscriber->finishing || subscriber->leaving || !subscription_drained(subscriber->subscription))
+        subscriber->finishing || subscriber->leaving)
         return;
+    if (!subscription_drained(subscriber->subscription)) {
+        subscription_hurry(subscriber->subscription); /* children wait for it */
+        return;
+    }
     struct store_batch *batch = store_batch_new();
     put_checkpoint(subscriber, batch, true, true);
     subscriber->finishing = true;
@@ -197,11 +201,11 @@ size_t shard_subscription_count(const struct shard *shard)
     return shard->subscriber_count;
 }
 
-void shard_subscribe(struct shard *shard, struct script *script, const struct shard_start *start)
+void shard_subscribe(struct shard *shard, struct handler *handler, const struct shard_start *start)
 {
     struct subscriber *subscriber = mem_zero(sizeof *subscriber);
     subscriber->shard = shard;
-    subscriber->handler = mem_string(script_name(script));
+    subscriber->handler = mem_string(handler_name(handler));
     subscriber->last = start->last;
     list_append(&shard->subscribers, &subscriber->link);
     shard->subscriber_count++;
@@ -211,7 +215,7 @@ void shard_subscribe(struct shard *shard, struct script *script, const struct sh
             .store = shard->options.store,
             .log = shard->options.log,
             .observer = shard->options.observer,
-            .script = script,
+            .handler = handler,
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },
         &start->position, start->progress,
@@ -230,11 +234,11 @@ static struct subscriber *find_subscriber(struct shard *shard, const char *handl
     return NULL;
 }
 
-void shard_replace_script(struct shard *shard, struct script *script)
+void shard_replace_handler(struct shard *shard, struct handler *handler)
 {
-    struct subscriber *subscriber = find_subscriber(shard, script_name(script));
+    struct subscriber *subscriber = find_subscriber(shard, handler_name(handler));
     if (subscriber)
-        subscription_replace_script(subscriber->subscription, script);
+        subscription_replace_handler(subscriber->subscription, handler);
 }
 
 bool shard_unsubscribe(struct shard *shard, const char *handler)

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "conf/config.h"
 #include "net/reactor.h"
-#include "script/script.h"
+#include "script/handler.h"
+#include "script/observer.h"
 #include "state/store.h"
 #include "stream/source.h"
 
@@ -59,10 +60,10 @@ struct shard_start {
 };
 
 /* The script must stay. */
-void shard_subscribe(struct shard *shard, struct script *script, const struct shard_start *start);
+void shard_subscribe(struct shard *shard, struct handler *handler, const struct shard_start *start);
 
-/* Another version of a handler's script, if the handler is on this shard. */
-void shard_replace_script(struct shard *shard, struct script *script);
+/* Another version of a handler, if the handler is on this shard. */
+void shard_replace_handler(struct shard *shard, struct handler *handler);
 
 /* The handler is to stop: what was started finishes. False when it is not on this shard. */
 bool shard_unsubscribe(struct shard *shard, const char *handler);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
 
@@ -25,7 +26,7 @@ int64_t subscription_wall_ms(const struct subscription *subscription)
 bool subscription_serial(const struct subscription *subscription)
 {
     return subscription->settings.ordering == ORDERING_SHARD ||
-           script_kind(subscription->options.script) == SCRIPT_WINDOWS;
+           handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
 }
 
 void subscription_observe(const struct subscription *subscription, const struct entry *entry,
@@ -35,7 +36,7 @@ void subscription_observe(const struct subscription *subscription, const struct 
     if (!options->observer)
         return;
     options->observer->attempted(options->observer->user,
-                                 &(struct observed){.handler = script_name(options->script),
+                                 &(struct observed){.handler = handler_name(options->handler),
                                                     .stream_arn = options->source.stream_arn,
                                                     .table = options->source.table,
                                                     .record = entry->record,
@@ -62,7 +63,7 @@ void subscription_start_entry(struct subscription *subscription, struct entry *e
     entry->state = ENTRY_STARTED;
     entry->block->touched = true;
     subscription->started++;
-    if (script_kind(subscription->options.script) != SCRIPT_RECORDS)
+    if (handler_kind(subscription->options.handler) != HANDLER_RECORDS)
         entry->attempts++; /* else attempt_run counts */
 }
 
@@ -95,7 +96,7 @@ void subscription_settle_well(struct subscription *subscription, struct entry *e
 bool subscription_unwanted(const struct subscription *subscription, const struct entry *entry)
 {
     return (entry->block->redrive || entry_order(entry) < subscription->asked_below) &&
-           !script_wants(subscription->options.script, entry->record, &subscription->options.source);
+           !handler_wants(subscription->options.handler, entry->record, &subscription->options.source);
 }
 
 /* ---- the queue ---- */
@@ -105,18 +106,21 @@ static void work_records(struct subscription *subscription)
     struct clock *clock = reactor_clock(subscription->options.reactor);
     int64_t end_ms = clock_monotonic_ms(clock) + SLICE_MS_MAX;
     size_t concurrency = subscription_serial(subscription) ? 1 : (size_t)subscription->settings.concurrency;
+    if (subscription->options.handler->pipelined)
+        concurrency = SIZE_MAX; /* the window is its bound */
     while (subscription->running < concurrency) {
         struct lane_entry *next = lanes_next(&subscription->lanes);
         if (!next)
-            break;
+            return;
         struct entry *entry = list_entry(next, struct entry, lane);
         subscription_start_entry(subscription, entry);
         attempt_run(attempt_new(subscription, entry));
         if (clock_monotonic_ms(clock) >= end_ms) {
             task_defer(subscription->options.reactor, &subscription->work);
-            break;
+            return;
         }
     }
+    handler_hurry(subscription->options.handler);
 }
 
 static bool over(const struct subscription *subscription);
@@ -135,7 +139,7 @@ static void work(void *user)
     subscription->working = true;
     if (subscription->stopping)
         ;
-    else if (script_kind(subscription->options.script) == SCRIPT_RECORDS)
+    else if (handler_kind(subscription->options.handler) == HANDLER_RECORDS)
         work_records(subscription);
     else
         batches_work(subscription);
@@ -172,8 +176,12 @@ static size_t first_unseen(const struct subscription *subscription, const struct
 
 static void into_lane(struct subscription *subscription, struct entry *entry)
 {
+    bool serial = subscription_serial(subscription);
+    /* One that keeps the order itself has a lane for each record. */
     lanes_add(&subscription->lanes, &entry->lane,
-              subscription_serial(subscription) ? 0 : entry->record->item);
+              serial                                      ? 0
+              : subscription->options.handler->pipelined ? hash_mix(++subscription->lone)
+                                                          : entry->record->item);
 }
 
 static void queue(struct subscription *subscription, struct entry *entry)
@@ -197,7 +205,7 @@ static void queue_block(struct subscription *subscription, struct block *block)
             block->touched = true;
             leave_out(entry);
         } else if (too_old(subscription, entry->record) ||
-                   !script_wants(subscription->options.script, entry->record,
+                   !handler_wants(subscription->options.handler, entry->record,
                                  &subscription->options.source)) {
             subscription->stats.left_out++;
             leave_out(entry);
@@ -228,6 +236,11 @@ void subscription_ended(struct subscription *subscription)
 {
     if (!subscription->stopping && watermark_misses(&subscription->watermark, NULL))
         subscription->events.missed(subscription->user, "");
+}
+
+void subscription_hurry(struct subscription *subscription)
+{
+    handler_hurry(subscription->options.handler);
 }
 
 bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter)
@@ -285,6 +298,8 @@ bool subscription_full(struct subscription *subscription, size_t bytes_max)
     if (subscription->watermark.held_bytes > bytes_max && subscription->started <= OPEN_MAX)
         watermark_compact(&subscription->watermark, busy, subscription);
     subscription->full = over(subscription);
+    if (subscription->full)
+        handler_hurry(subscription->options.handler);
     return subscription->full;
 }
 
@@ -313,10 +328,10 @@ struct subscription *subscription_new(const struct subscription_options *options
 {
     struct subscription *subscription = mem_zero(sizeof *subscription);
     subscription->options = *options;
-    subscription->settings = *script_settings(script_hold(options->script));
+    subscription->settings = *handler_settings_of(handler_hold(options->handler));
     subscription->events = *events;
     subscription->user = user;
-    subscription->subject = mem_printf("handler %s", script_name(options->script));
+    subscription->subject = mem_printf("handler %s", handler_name(options->handler));
     subscription->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
     watermark_init(&subscription->watermark, start, progress);
     window_read(subscription, progress);
@@ -339,7 +354,7 @@ void subscription_free(struct subscription *subscription)
         subscription_end_redrive(subscription, subscription->redrives);
     watermark_fini(&subscription->watermark);
     window_fini(subscription);
-    script_release(subscription->options.script);
+    handler_release(subscription->options.handler);
     lanes_fini(&subscription->lanes);
     free(subscription->forgotten);
     free(subscription->spare);
@@ -349,7 +364,7 @@ void subscription_free(struct subscription *subscription)
 
 const char *subscription_handler(const struct subscription *subscription)
 {
-    return script_name(subscription->options.script);
+    return handler_name(subscription->options.handler);
 }
 
 void subscription_stop(struct subscription *subscription)
@@ -359,15 +374,16 @@ void subscription_stop(struct subscription *subscription)
     attempts_stop(subscription);
     if (!subscription->window.invocation)
         window_abandon(subscription);
+    handler_hurry(subscription->options.handler);
     subscription_keep_working(subscription);
 }
 
-void subscription_replace_script(struct subscription *subscription, struct script *script)
+void subscription_replace_handler(struct subscription *subscription, struct handler *handler)
 {
-    script_hold(script);
-    script_release(subscription->options.script);
-    subscription->options.script = script;
-    subscription->settings = *script_settings(script);
+    handler_hold(handler);
+    handler_release(subscription->options.handler);
+    subscription->options.handler = handler;
+    subscription->settings = *handler_settings_of(handler);
     subscription->asked_below = subscription->watermark.fed_count;
     subscription_keep_working(subscription); /* there may be more concurrency */
 }

@@ -11,7 +11,8 @@
 
 #include "base/log.h"
 #include "net/reactor.h"
-#include "script/script.h"
+#include "script/handler.h"
+#include "script/observer.h"
 #include "state/position.h"
 #include "state/store.h"
 #include "stream/page.h"
@@ -25,9 +26,10 @@ struct subscription_options {
     struct reactor *reactor;
     struct store *store; /* for dead letters */
     struct log *log;
-    struct script *script;
+    struct handler *handler;
     const struct observer *observer; /* or NULL; must stay */
-    struct script_source source;     /* the texts must stay */
+    bool replayed; /* the records are out of an archive: there is no checkpoint to write */
+    struct handler_source source;     /* the texts must stay */
 };
 
 /* From the reactor and from inside calls of the subscription. */
@@ -49,6 +51,7 @@ struct subscription_stats {
     int64_t retried;  /* attempts that failed and were followed by another */
     int64_t dead;
     int64_t discarded;
+    int64_t forwarded; /* to the target that on_failure names */
     int64_t in_flight; /* now: records that a handler works on */
     int64_t retrying;  /* now: records that wait for another attempt */
     int64_t waiting;   /* now: records that wait for their turn */
@@ -85,6 +88,9 @@ void subscription_cut(struct subscription *subscription);
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms);
 void subscription_ended(struct subscription *subscription);
 
+/* No record will follow: what the handler emitted need not wait for company. */
+void subscription_hurry(struct subscription *subscription);
+
 /* Nothing follows this shard: close the window that is open, before its time. */
 void subscription_close_window(struct subscription *subscription);
 
@@ -93,7 +99,7 @@ void subscription_stop(struct subscription *subscription);
 
 /* From now on records go to this version. Those that run finish on the old one; what waits, for its turn or
  * for another attempt, belongs to the new one, and is left out where its filter says so. */
-void subscription_replace_script(struct subscription *subscription, struct script *script);
+void subscription_replace_handler(struct subscription *subscription, struct handler *handler);
 
 /* Give up what still runs. */
 void subscription_abandon(struct subscription *subscription);

@@ -103,7 +103,7 @@ static void on_window_kept(void *user, const struct err *err)
     subscription_report_if_drained(subscription);
 }
 
-static void on_failed(struct subscription *subscription, struct script_error *error)
+static void on_failed(struct subscription *subscription, struct handler_error *error)
 {
     struct window *window = &subscription->window;
     const struct handler_settings *settings = &subscription->settings;
@@ -126,17 +126,17 @@ static void on_failed(struct subscription *subscription, struct script_error *er
     }
 }
 
-static void on_ended(struct subscription *subscription, enum script_result result,
-                     struct script_outcome *outcome)
+static void on_ended(struct subscription *subscription, enum handler_result result,
+                     struct handler_outcome *outcome)
 {
-    if (result == SCRIPT_RETURNED)
+    if (result == HANDLER_RETURNED)
         closed(subscription);
     else
         on_failed(subscription, &outcome->error);
-    script_outcome_fini(outcome);
+    handler_outcome_fini(outcome);
 }
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct subscription *subscription = user;
     subscription->window.invocation = NULL;
@@ -149,15 +149,16 @@ static void call_last(void *user)
 {
     struct subscription *subscription = user;
     struct window *window = &subscription->window;
-    struct script_outcome outcome;
+    struct handler_outcome outcome;
     window->attempts++;
     window_fill_call(subscription, &window->arguments, &window->call);
     window->call.count = 0;
     window->call.source = &subscription->options.source;
     window->arguments.final = true;
-    enum script_result result = script_run(subscription->options.script, &window->call, on_done, subscription,
+    window->handler = subscription->options.handler;
+    enum handler_result result = handler_run(window->handler, &window->call, on_done, subscription,
                                            &window->invocation, &outcome);
-    if (result == SCRIPT_WAITING)
+    if (result == HANDLER_WAITING)
         subscription->running++;
     else
         on_ended(subscription, result, &outcome);
@@ -182,7 +183,7 @@ void window_abandon(struct subscription *subscription)
     struct window *window = &subscription->window;
     timer_stop(subscription->options.reactor, &window->backoff);
     if (window->invocation) {
-        script_cancel(window->invocation);
+        handler_cancel(window->handler, window->invocation);
         window->invocation = NULL;
         subscription->running--;
     }
@@ -214,11 +215,11 @@ bool window_accepts(struct subscription *subscription, int64_t time_ms)
     return true;
 }
 
-void window_fill_call(const struct subscription *subscription, struct script_window *arguments,
-                      struct script_call *call)
+void window_fill_call(const struct subscription *subscription, struct handler_window *arguments,
+                      struct handler_call *call)
 {
     const struct window *window = &subscription->window;
-    *arguments = (struct script_window){window->start_ms, window->end_ms, window->state, false};
+    *arguments = (struct handler_window){window->start_ms, window->end_ms, window->state, false};
     call->window = arguments;
 }
 
@@ -235,7 +236,7 @@ void subscription_close_window(struct subscription *subscription)
     struct window *window = &subscription->window;
     if (!window->open || window->closing || subscription->stopping)
         return;
-    if (script_kind(subscription->options.script) == SCRIPT_WINDOWS) {
+    if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS) {
         begin_closing(subscription);
     } else {
         log_warn(subscription->options.log, subscription->subject,
@@ -250,6 +251,6 @@ void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
     const struct window *window = &subscription->window;
     subscription_ended(subscription);
     if (window->open && !window->closing && !subscription->stopping && !subscription->unsettled &&
-        time_ms >= window->end_ms + LATE_MS && script_kind(subscription->options.script) == SCRIPT_WINDOWS)
+        time_ms >= window->end_ms + LATE_MS && handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
         begin_closing(subscription);
 }

@@ -12,7 +12,7 @@ static void write_line(lua_State *L, enum log_level level, const char *message, 
 {
     struct script *script = script_of(L);
     struct buf *subject = script_buf(L);
-    buf_printf(subject, "handler %s", script->name);
+    buf_printf(subject, "handler %s", script->handler.name);
     log_write_fields(script->options.log, level, subject->data, message, fields);
 }
 

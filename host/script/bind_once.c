@@ -91,7 +91,7 @@ static int raw_claim(lua_State *L)
     struct store *store = check_store(L);
     int64_t now = now_ms(L);
     drop_stored(L);
-    store_claim(store, script_of(L)->name, key, now, now + (int64_t)(seconds * 1000), on_claimed,
+    store_claim(store, script_of(L)->handler.name, key, now, now + (int64_t)(seconds * 1000), on_claimed,
                 script_ticket(L));
     return lua_yieldk(L, 0, 0, after_store);
 }
@@ -102,7 +102,7 @@ static int put_marker(lua_State *L, const char *key, const char *result, int64_t
     drop_stored(L);
     struct ticket *ticket = script_ticket(L);
     struct store_batch *batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){script_of(L)->name, key, result, expires_ms});
+    store_put_marker(batch, &(struct store_marker){script_of(L)->handler.name, key, result, expires_ms});
     store_commit(store, batch, on_kept, ticket);
     return lua_yieldk(L, 0, 0, after_store);
 }

@@ -24,8 +24,8 @@ static int matcher_call(lua_State *L)
     struct filter **filter = luaL_checkudata(L, 1, matcher_name);
     struct err err;
     luaL_checkany(L, 2);
-    const struct script_source *source;
-    const struct script_input *input = record_test(L, 2, &source);
+    const struct handler_source *source;
+    const struct handler_input *input = record_test(L, 2, &source);
     if (input) {
         lua_pushboolean(L, filter_match_record(*filter, input->record->json, source->stream_arn));
         return 1;

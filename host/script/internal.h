@@ -17,14 +17,12 @@ struct script_file {
 };
 
 struct script {
+    struct handler handler; /* the first: one is the other */
     lua_State *L;
-    size_t references;
     struct script_file *files;
     size_t file_count, file_capacity;
     struct script_options options;
-    char *name, *path, *lib;
-    char version[17];
-    struct handler_settings settings;
+    char *path, *lib;
     const struct config_handler *section; /* of the INI, or NULL */
     struct filter *filter;                /* NULL: all */
     bool has[FUNCTION_COUNT];
@@ -48,7 +46,7 @@ struct invocation {
     struct script *script;
     lua_State *co; /* NULL: to be made */
     int co_reference;
-    const struct script_call *call; /* NULL: a function without a record */
+    const struct handler_call *call; /* NULL: a function without a record */
     int results;                    /* of the function that returned, on the coroutine's stack */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;         /* a yield that the host understands */
@@ -59,12 +57,21 @@ struct invocation {
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;
     int64_t cpu_left_ms;
+    struct emitted *emitted; /* what it has emitted, in order; owned */
+    size_t emitted_count, emitted_capacity, emitted_bytes;
+    size_t emissions;               /* not accepted yet, after the function has returned */
+    struct handler_outcome outcome; /* what comes when they are */
     struct timer limit; /* the whole invocation, waiting included */
-    script_done_fn *done;
+    handler_done_fn *done;
     void *user;
 };
 
 struct script *script_of(lua_State *L);
+
+static inline struct script *script_of_handler(struct handler *handler)
+{
+    return list_entry(handler, struct script, handler);
+}
 
 /* state.c */
 void state_open(struct script *script);
@@ -105,8 +112,27 @@ struct invocation *script_ticket_take(struct ticket *ticket);
 void script_go_on(struct invocation *invocation);
 
 /* Call the function on top of the state's stack, without a record. */
-enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
-                                    struct invocation **running, struct script_outcome *outcome);
+enum handler_result invocation_start(struct script *script, handler_done_fn *done, void *user,
+                                    struct invocation **running, struct handler_outcome *outcome);
+
+/* As handler_ops say. */
+enum handler_result invocation_run(struct handler *handler, const struct handler_call *call,
+                                   handler_done_fn *done, void *user, struct invocation **running,
+                                   struct handler_outcome *outcome);
+void invocation_cancel(struct handler *handler, struct invocation *invocation);
+
+/* It waited, and has ended. */
+void invocation_finish(struct invocation *invocation, enum handler_result result,
+                       struct handler_outcome *outcome);
+
+/* emissions.c: what an invocation emits is collected until it returns, then sent. */
+
+/* Takes the message. Raises where nothing can be emitted, and when it is too much. */
+void emissions_add(lua_State *L, const char *target, struct message *message);
+
+/* The function has returned: send. True when that is to be waited for; `outcome` is then taken. */
+bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome);
+void emissions_drop(struct invocation *invocation);
 
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);
@@ -124,14 +150,14 @@ void record_push(lua_State *L, struct invocation *invocation, size_t index);
 
 /* What the record object at `index` shows; NULL when it is something else. Raises when the record was handed
  * back. `source` may be NULL. */
-const struct script_input *record_test(lua_State *L, int index, const struct script_source **source);
+const struct handler_input *record_test(lua_State *L, int index, const struct handler_source **source);
 
 /* The place among the invocation's records of the object at `index`; -1 when it is none of them. Raises
  * nothing. */
 int64_t record_place(lua_State *L, int index, const struct invocation *invocation);
 
 /* outcome.c: what a handler returned, off its coroutine's stack. False and an error in `outcome`. */
-bool outcome_read(struct invocation *invocation, struct script_outcome *outcome);
+bool outcome_read(struct invocation *invocation, struct handler_outcome *outcome);
 
 /* outcome.c: push the arguments of on_batch and on_window; may raise. */
 int outcome_push_arguments(lua_State *L, struct invocation *invocation);
@@ -153,6 +179,7 @@ int bind_once(lua_State *L);
 int bind_http(lua_State *L);
 int bind_time(lua_State *L);
 int bind_crypto(lua_State *L);
+int bind_emit(lua_State *L);
 int bind_test(lua_State *L);
 
 /* bind_log.c: print */

@@ -45,13 +45,14 @@ static void put_idle(struct invocation *invocation)
         lua_settop(invocation->co, 0);
     invocation->next_idle = script->idle;
     script->idle = invocation;
-    script_release(script);
+    emissions_drop(invocation);
+    handler_release(&script->handler);
 }
 
 /* What describing an error needs; runs protected, since an error object may raise itself. */
 struct description {
     lua_State *co;
-    struct script_error *error;
+    struct handler_error *error;
 };
 
 static int describe_protected(lua_State *L)
@@ -74,7 +75,7 @@ static int describe_protected(lua_State *L)
 }
 
 /* The error object is on top of the coroutine, whose stack still stands. */
-static void describe(struct invocation *invocation, struct script_error *error)
+static void describe(struct invocation *invocation, struct handler_error *error)
 {
     struct script *script = invocation->script;
     lua_State *L = script->L;
@@ -82,7 +83,7 @@ static void describe(struct invocation *invocation, struct script_error *error)
     char line[512];
     size_t memory_max = script->memory_max;
     int top = lua_gettop(L);
-    *error = (struct script_error){.text = mem_string("an error without a description")};
+    *error = (struct handler_error){.text = mem_string("an error without a description")};
     state_find_line(invocation->co, line, sizeof line);
     script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
     bool exhausted = script->cpu_exhausted;
@@ -103,21 +104,6 @@ static void describe(struct invocation *invocation, struct script_error *error)
     }
 }
 
-void script_error_fini(struct script_error *error)
-{
-    free(error->text);
-    free(error->traceback);
-    *error = (struct script_error){0};
-}
-
-void script_outcome_fini(struct script_outcome *outcome)
-{
-    script_error_fini(&outcome->error);
-    free(outcome->failed);
-    free(outcome->state);
-    *outcome = (struct script_outcome){0};
-}
-
 /* Make the coroutine fit for use again. That runs the __close of what it holds, which is the script's code
  * too. */
 static void reset(struct invocation *invocation)
@@ -131,8 +117,8 @@ static void reset(struct invocation *invocation)
 }
 
 /* Run the coroutine until it ends or waits. */
-static enum script_result advance(struct invocation *invocation, int arguments,
-                                  struct script_outcome *outcome)
+static enum handler_result advance(struct invocation *invocation, int arguments,
+                                  struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     script->current = invocation;
@@ -142,22 +128,24 @@ static enum script_result advance(struct invocation *invocation, int arguments,
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
     invocation->cpu_left_ms -= state_end_slice(script);
+    if (status == LUA_OK && !outcome_read(invocation, outcome))
+        return HANDLER_RAISED;
     if (status == LUA_OK)
-        return outcome_read(invocation, outcome) ? SCRIPT_RETURNED : SCRIPT_RAISED;
+        return emissions_send(invocation, outcome) ? HANDLER_WAITING : HANDLER_RETURNED;
     if (status == LUA_YIELD && invocation->waiting)
-        return SCRIPT_WAITING;
+        return HANDLER_WAITING;
     if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
         lua_settop(invocation->co, 0);
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
     }
     describe(invocation, &outcome->error);
     reset(invocation);
-    return SCRIPT_RAISED;
+    return HANDLER_RAISED;
 }
 
-static void finish(struct invocation *invocation, enum script_result result, struct script_outcome *outcome)
+void invocation_finish(struct invocation *invocation, enum handler_result result, struct handler_outcome *outcome)
 {
-    script_done_fn *done = invocation->done;
+    handler_done_fn *done = invocation->done;
     void *user = invocation->user;
     put_idle(invocation);
     done(user, result, outcome);
@@ -165,10 +153,10 @@ static void finish(struct invocation *invocation, enum script_result result, str
 
 void script_go_on(struct invocation *invocation)
 {
-    struct script_outcome outcome = {0};
-    enum script_result result = advance(invocation, 0, &outcome);
-    if (result != SCRIPT_WAITING)
-        finish(invocation, result, &outcome);
+    struct handler_outcome outcome = {0};
+    enum handler_result result = advance(invocation, 0, &outcome);
+    if (result != HANDLER_WAITING)
+        invocation_finish(invocation, result, &outcome);
 }
 
 static void on_answer(void *user, struct transport_response *response, const struct err *err)
@@ -195,14 +183,14 @@ static void stop_waiting(struct invocation *invocation)
 static void on_limit(void *user)
 {
     struct invocation *invocation = user;
-    struct script_outcome outcome = {0};
+    struct handler_outcome outcome = {0};
     char line[512];
     stop_waiting(invocation);
     state_find_line(invocation->co, line, sizeof line);
     outcome.error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
     outcome.error.traceback = mem_string("");
     reset(invocation);
-    finish(invocation, SCRIPT_RAISED, &outcome);
+    invocation_finish(invocation, HANDLER_RAISED, &outcome);
 }
 
 /* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
@@ -219,7 +207,7 @@ static struct invocation *begin_wait(lua_State *L)
         luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
     if (!timer_is_set(&invocation->limit)) {
         timer_init(&invocation->limit, on_limit, invocation);
-        timer_set(script->options.reactor, &invocation->limit, script->settings.timeout_ms);
+        timer_set(script->options.reactor, &invocation->limit, script->handler.settings.timeout_ms);
     }
     invocation->waiting = true;
     return invocation;
@@ -230,7 +218,7 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
     struct invocation *invocation = begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
     if (observer && observer->called)
-        observer->called(observer->user, script_of(L)->name, request->operation, body->data, body->size);
+        observer->called(observer->user, script_of(L)->handler.name, request->operation, body->data, body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
     invocation->aws = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
@@ -251,7 +239,7 @@ int script_wait_http(lua_State *L, const struct transport_request *request, lua_
     struct invocation *invocation = begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
     if (observer && observer->called)
-        observer->called(observer->user, script_of(L)->name, request->method, request->url,
+        observer->called(observer->user, script_of(L)->handler.name, request->method, request->url,
                          strlen(request->url));
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
     return lua_yieldk(L, 0, 0, after);
@@ -267,7 +255,8 @@ struct ticket *script_ticket(lua_State *L)
 {
     struct invocation *invocation = begin_wait(L);
     struct ticket *ticket = mem_alloc(sizeof *ticket);
-    *ticket = (struct ticket){script_hold(script_of(L)), invocation, invocation->serial};
+    handler_hold(&script_of(L)->handler);
+    *ticket = (struct ticket){script_of(L), invocation, invocation->serial};
     return ticket;
 }
 
@@ -277,7 +266,7 @@ struct invocation *script_ticket_take(struct ticket *ticket)
     bool waits = invocation->serial == ticket->serial;
     struct script *script = ticket->script;
     free(ticket);
-    script_release(script); /* one that waits holds the script, too */
+    handler_release(&script->handler); /* one that waits holds the script, too */
     return waits ? invocation : NULL;
 }
 
@@ -312,7 +301,7 @@ static int prepare_protected(lua_State *L)
         L, LUA_REGISTRYINDEX,
         script->functions[script_function_for(
             script, invocation->call->count ? invocation->call->inputs->record->event : RECORD_INSERT)]);
-    if (script_kind(script) == SCRIPT_RECORDS)
+    if (script->handler.kind == HANDLER_RECORDS)
         record_push(L, invocation, 0);
     else
         arguments = outcome_push_arguments(L, invocation);
@@ -322,11 +311,11 @@ static int prepare_protected(lua_State *L)
 }
 
 /* With its coroutine, and the function and its arguments on that: how many; -1 and the error. */
-static int prepare(struct invocation *invocation, struct script_outcome *outcome)
+static int prepare(struct invocation *invocation, struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     lua_State *L = script->L;
-    invocation->cpu_left_ms = script->settings.cpu_limit_ms;
+    invocation->cpu_left_ms = script->handler.settings.cpu_limit_ms;
     lua_pushcfunction(L, prepare_protected);
     lua_pushlightuserdata(L, invocation);
     bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
@@ -334,7 +323,7 @@ static int prepare(struct invocation *invocation, struct script_outcome *outcome
     const char *text = ok ? NULL : lua_tostring(L, -1);
     if (!ok)
         outcome->error =
-            (struct script_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
+            (struct handler_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
                                   .traceback = mem_string("")};
     if (ok) {
         lua_pop(L, 1);
@@ -345,45 +334,49 @@ static int prepare(struct invocation *invocation, struct script_outcome *outcome
     return arguments;
 }
 
-static enum script_result begin(struct invocation *invocation, int arguments, struct invocation **running,
-                                struct script_outcome *outcome)
+static enum handler_result begin(struct invocation *invocation, int arguments, struct invocation **running,
+                                struct handler_outcome *outcome)
 {
-    enum script_result result = advance(invocation, arguments, outcome);
-    if (result == SCRIPT_WAITING)
+    enum handler_result result = advance(invocation, arguments, outcome);
+    if (result == HANDLER_WAITING)
         *running = invocation;
     else
         put_idle(invocation);
     return result;
 }
 
-enum script_result invocation_start(struct script *script, script_done_fn *done, void *user,
-                                    struct invocation **running, struct script_outcome *outcome)
+enum handler_result invocation_start(struct script *script, handler_done_fn *done, void *user,
+                                    struct invocation **running, struct handler_outcome *outcome)
 {
-    struct invocation *invocation = take_idle(script_hold(script));
+    handler_hold(&script->handler);
+    struct invocation *invocation = take_idle(script);
     invocation->call = NULL;
     invocation->done = done;
     invocation->user = user;
     if (prepare(invocation, outcome) < 0)
-        return SCRIPT_RAISED;
+        return HANDLER_RAISED;
     lua_xmove(script->L, invocation->co, 1);
     return begin(invocation, 0, running, outcome);
 }
 
-enum script_result script_run(struct script *script, const struct script_call *call, script_done_fn *done,
-                              void *user, struct invocation **running, struct script_outcome *outcome)
+enum handler_result invocation_run(struct handler *handler, const struct handler_call *call,
+                                   handler_done_fn *done, void *user, struct invocation **running,
+                                   struct handler_outcome *outcome)
 {
-    struct invocation *invocation = take_idle(script_hold(script));
+    struct script *script = script_of_handler(handler);
+    handler_hold(handler);
+    struct invocation *invocation = take_idle(script);
     assert(!script->current);
-    *outcome = (struct script_outcome){0};
     invocation->call = call;
     invocation->done = done;
     invocation->user = user;
     int arguments = prepare(invocation, outcome);
-    return arguments < 0 ? SCRIPT_RAISED : begin(invocation, arguments, running, outcome);
+    return arguments < 0 ? HANDLER_RAISED : begin(invocation, arguments, running, outcome);
 }
 
-void script_cancel(struct invocation *invocation)
+void invocation_cancel(struct handler *handler, struct invocation *invocation)
 {
+    (void)handler;
     stop_waiting(invocation);
     reset(invocation);
     put_idle(invocation);

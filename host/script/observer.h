@@ -6,7 +6,7 @@
 
 #include "stream/page.h"
 
-enum outcome { OUTCOME_HANDLED, OUTCOME_RETRIED, OUTCOME_DEAD, OUTCOME_DISCARDED };
+enum outcome { OUTCOME_HANDLED, OUTCOME_RETRIED, OUTCOME_DEAD, OUTCOME_FORWARDED, OUTCOME_DISCARDED };
 
 struct observed {
     const char *handler, *stream_arn, *table;

@@ -7,13 +7,6 @@
 #include "script/internal.h"
 #include "value/lua_value.h"
 
-enum script_kind script_kind(const struct script *script)
-{
-    if (script->has[ON_BATCH])
-        return SCRIPT_BATCHES;
-    return script->has[ON_WINDOW] ? SCRIPT_WINDOWS : SCRIPT_RECORDS;
-}
-
 /* ---- arguments ---- */
 
 static void push_records(lua_State *L, struct invocation *invocation)
@@ -41,7 +34,7 @@ static void push_state(lua_State *L, const char *state)
     lua_remove(L, -2);
 }
 
-static void push_window(lua_State *L, const struct script_call *call)
+static void push_window(lua_State *L, const struct handler_call *call)
 {
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, call->window->start_ms / 1000);
@@ -56,7 +49,7 @@ static void push_window(lua_State *L, const struct script_call *call)
 
 int outcome_push_arguments(lua_State *L, struct invocation *invocation)
 {
-    const struct script_call *call = invocation->call;
+    const struct handler_call *call = invocation->call;
     if (!call->window) {
         push_records(L, invocation);
         return 1;
@@ -73,13 +66,13 @@ int outcome_push_arguments(lua_State *L, struct invocation *invocation)
 
 struct reading {
     struct invocation *invocation;
-    struct script_outcome *outcome;
+    struct handler_outcome *outcome;
 };
 
 /* The array of records that failed is on top. */
 static void read_failed(lua_State *L, struct reading *reading)
 {
-    const struct script_call *call = reading->invocation->call;
+    const struct handler_call *call = reading->invocation->call;
     if (lua_isnoneornil(L, -1))
         return;
     if (!lua_istable(L, -1))
@@ -94,9 +87,9 @@ static void read_failed(lua_State *L, struct reading *reading)
         lua_pop(L, 1);
         if (place < 0)
             luaL_error(L, "on_batch returned an array whose element %d is no record of the batch", (int)i);
-        if (!reading->outcome->failed)
-            reading->outcome->failed = mem_zero(call->count * sizeof *reading->outcome->failed);
-        reading->outcome->failed[place] = true;
+        if (!reading->outcome->verdicts)
+            reading->outcome->verdicts = mem_zero(call->count * sizeof *reading->outcome->verdicts);
+        reading->outcome->verdicts[place] = VERDICT_FAILED;
     }
 }
 
@@ -126,25 +119,25 @@ static int read_protected(lua_State *L)
     } else {
         lua_pushnil(L);
     }
-    if (script_kind(invocation->script) == SCRIPT_BATCHES)
+    if (invocation->script->handler.kind == HANDLER_BATCHES)
         read_failed(L, reading);
     else
         read_state(L, reading);
     return 0;
 }
 
-bool outcome_read(struct invocation *invocation, struct script_outcome *outcome)
+bool outcome_read(struct invocation *invocation, struct handler_outcome *outcome)
 {
     struct reading reading = {invocation, outcome};
     lua_State *L = invocation->script->L;
-    if (!invocation->call || script_kind(invocation->script) == SCRIPT_RECORDS)
+    if (!invocation->call || invocation->script->handler.kind == HANDLER_RECORDS)
         return true;
     lua_pushcfunction(L, read_protected);
     lua_pushlightuserdata(L, &reading);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)
         return true;
     const char *text = lua_tostring(L, -1);
-    script_outcome_fini(outcome);
+    handler_outcome_fini(outcome);
     outcome->error.text = mem_printf("%s: %s", invocation->script->path, text ? text : "out of memory");
     outcome->error.traceback = mem_string("");
     lua_pop(L, 1);

@@ -56,7 +56,7 @@ static struct record_object *to_record(lua_State *L, int index)
     return is ? object : NULL;
 }
 
-const struct script_input *record_test(lua_State *L, int index, const struct script_source **source)
+const struct handler_input *record_test(lua_State *L, int index, const struct handler_source **source)
 {
     struct record_object *object = to_record(L, index);
     if (!object)
@@ -75,9 +75,9 @@ int64_t record_place(lua_State *L, int index, const struct invocation *invocatio
     return ours ? (int64_t)object->index : -1;
 }
 
-static const struct script_input *check(lua_State *L, int index, const struct script_source **source)
+static const struct handler_input *check(lua_State *L, int index, const struct handler_source **source)
 {
-    const struct script_input *input = record_test(L, index, source);
+    const struct handler_input *input = record_test(L, index, source);
     if (!input)
         luaL_typeerror(L, index, "record");
     return input;
@@ -92,7 +92,7 @@ static void push_image(lua_State *L, const struct json *image)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
 }
 
-static void push_raw(lua_State *L, const struct record *record, const struct script_source *source)
+static void push_raw(lua_State *L, const struct record *record, const struct handler_source *source)
 {
     struct buf *text = script_buf(L);
     struct arena *arena = script_arena(L);
@@ -107,7 +107,7 @@ static void push_raw(lua_State *L, const struct record *record, const struct scr
 }
 
 /* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
-static int push_decoded(lua_State *L, const struct record *record, const struct script_source *source,
+static int push_decoded(lua_State *L, const struct record *record, const struct handler_source *source,
                         enum field field)
 {
     if (lua_getiuservalue(L, 1, field) != LUA_TNIL)
@@ -202,8 +202,8 @@ static int record_changed(lua_State *L)
 
 static int record_index(lua_State *L)
 {
-    const struct script_source *source;
-    const struct script_input *input = check(L, 1, &source);
+    const struct handler_source *source;
+    const struct handler_input *input = check(L, 1, &source);
     const struct record *record = input->record;
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
@@ -271,7 +271,7 @@ static int record_newindex(lua_State *L)
 
 static int record_tostring(lua_State *L)
 {
-    const struct script_source *source;
+    const struct handler_source *source;
     const struct record *record = check(L, 1, &source)->record;
     lua_pushfstring(L, "record %s %s of %s", record_event_name(record->event), record->sequence,
                     source->shard);

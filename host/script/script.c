@@ -98,7 +98,7 @@ static void read_setting(struct loading *loading, lua_State *L, const char *name
     if (!text) {
         err_set(&err, ERR_CONFIG, "%s: a string or a number expected", name);
         complain(loading, err.text);
-    } else if (!handler_settings_set(&loading->script->settings, name, text, text, &err)) {
+    } else if (!handler_settings_set(&loading->script->handler.settings, name, text, text, &err)) {
         complain(loading, err.text);
     }
     lua_pop(L, 1);
@@ -143,6 +143,9 @@ static void read_table(struct loading *loading, lua_State *L)
     bool single =
         script->has[ON_INSERT] || script->has[ON_MODIFY] || script->has[ON_REMOVE] || script->has[ON_RECORD];
     int kinds = single + script->has[ON_BATCH] + script->has[ON_WINDOW];
+    script->handler.kind = script->has[ON_BATCH]    ? HANDLER_BATCHES
+                           : script->has[ON_WINDOW] ? HANDLER_WINDOWS
+                                                    : HANDLER_RECORDS;
     if (!kinds)
         complain(
             loading,
@@ -159,11 +162,11 @@ static void check_kind(struct loading *loading)
 {
     const struct script *script = loading->script;
     bool window = script->has[ON_WINDOW];
-    if (window && !script->settings.tumbling_window_ms)
+    if (window && !script->handler.settings.tumbling_window_ms)
         complain(
             loading,
             "on_window needs tumbling_window, the length of its windows (try tumbling_window = \"60s\")");
-    if (!window && script->settings.tumbling_window_ms)
+    if (!window && script->handler.settings.tumbling_window_ms)
         complain(loading, "tumbling_window is set, but the handler has no on_window");
 }
 
@@ -225,20 +228,31 @@ static bool names_table(const struct loading *loading, const char *table)
     return found && strstr(loading->text, "tidemill.dynamodb");
 }
 
+/* What the INI says of it was looked at with the INI. */
+static void check_failure(struct loading *loading)
+{
+    const struct script *script = loading->script;
+    if (script->section && config_key_line(script->section, "on_failure") != script->section->line)
+        return;
+    char *where = mem_printf("%s:", script->path);
+    handler_settings_check(&script->handler.settings, script->handler.config, where, loading->problems);
+    free(where);
+}
+
 static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
-    const struct config *config = script->options.config;
+    const struct config *config = script->handler.config;
     const struct config_stream *stream =
-        config && script->settings.stream ? config_stream(config, script->settings.stream) : NULL;
+        config && script->handler.settings.stream ? config_stream(config, script->handler.settings.stream) : NULL;
     script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
     script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
-    if (!script->settings.stream)
+    if (!script->handler.settings.stream)
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
     else if (config && !stream) {
-        char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->settings.stream,
-                                    script->settings.stream, config->path);
+        char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->handler.settings.stream,
+                                    script->handler.settings.stream, config->path);
         complain(loading, sentence);
         free(sentence);
     }
@@ -255,11 +269,11 @@ static void set_version(struct script *script)
     uint64_t hash = 0;
     for (size_t i = 0; i < script->file_count; i++)
         hash = hash_mix(hash ^ script->files[i].hash);
-    snprintf(script->version, sizeof script->version, "%012llx",
+    snprintf(script->handler.version, sizeof script->handler.version, "%012llx",
              (unsigned long long)hash & 0xffffffffffffull);
 }
 
-bool script_stale(const struct script *script)
+static bool files_changed(const struct script *script)
 {
     for (size_t i = 0; i < script->file_count; i++) {
         size_t size = 0;
@@ -272,21 +286,32 @@ bool script_stale(const struct script *script)
     return false;
 }
 
-static void script_free(struct script *script);
+/* It may emit to any target. */
+static bool stale(const struct handler *handler, const struct config *config)
+{
+    return !config_same_handler(handler->config, config, handler->name) ||
+           !config_same_targets(handler->config, config) ||
+           files_changed(script_of_handler((struct handler *)handler));
+}
+
+static bool wants(const struct handler *handler, const struct record *record,
+                  const struct handler_source *source);
+static void script_free(struct handler *handler);
+
+static const struct handler_ops ops = {wants, invocation_run, invocation_cancel, stale, script_free};
 
 struct script *script_load(const struct script_options *options, struct problems *problems)
 {
     struct script *script = mem_zero(sizeof *script);
-    script->references = 1;
     struct err err;
     size_t before = problems->count, size = 0;
     script->options = *options;
-    config_hold(options->config);
     script->path = mem_string(options->path);
-    script->name = script_name_of(options->path);
+    char *name = script_name_of(options->path);
+    handler_init(&script->handler, &ops, name, options->config, options->emitter);
+    free(name);
     script->lib = path_beside(options->path, "lib");
-    script->section = options->config ? config_handler(options->config, script->name) : NULL;
-    handler_settings_init(&script->settings);
+    script->section = options->config ? config_handler(options->config, script->handler.name) : NULL;
     char *text = file_read(options->path, SCRIPT_BYTES_MAX, &size, &err);
     if (!text) {
         problems_add(problems, "%s", err.text);
@@ -296,36 +321,26 @@ struct script *script_load(const struct script_options *options, struct problems
         state_open(script);
         run_file(&loading);
         if (options->testing) {
-            script->settings.timeout_ms = INT64_MAX / 4; /* of virtual time */
+            script->handler.settings.timeout_ms = INT64_MAX / 4; /* of virtual time */
         } else if (problems->count == before) {
-            handler_settings_overlay(&script->settings, options->config, script->section, problems);
+            handler_settings_overlay(&script->handler.settings, options->config, script->section, problems);
+            check_failure(&loading);
             check_kind(&loading);
             check_stream(&loading);
         }
-        script->memory_max = (size_t)script->settings.memory_bytes;
+        script->memory_max = (size_t)script->handler.settings.memory_bytes;
         set_version(script);
         free(text);
     }
     if (problems->count == before)
         return script;
-    script_free(script);
+    handler_release(&script->handler);
     return NULL;
 }
 
-struct script *script_hold(struct script *script)
+static void script_free(struct handler *handler)
 {
-    script->references++;
-    return script;
-}
-
-void script_release(struct script *script)
-{
-    if (script && --script->references == 0)
-        script_free(script);
-}
-
-static void script_free(struct script *script)
-{
+    struct script *script = script_of_handler(handler);
     for (size_t i = 0; i < script->file_count; i++)
         free(script->files[i].path);
     free(script->files);
@@ -333,26 +348,20 @@ static void script_free(struct script *script)
         lua_close(script->L);
     for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {
         next = invocation->next_of_all;
+        free(invocation->emitted);
         free(invocation);
     }
     filter_free(script->filter);
     tables_free(script);
-    handler_settings_fini(&script->settings);
-    config_release(script->options.config);
+    handler_fini(handler);
     free(script->lib);
-    free(script->name);
     free(script->path);
     free(script);
 }
 
-const char *script_name(const struct script *script)
+struct handler *script_handler(struct script *script)
 {
-    return script->name;
-}
-
-const struct config *script_config(const struct script *script)
-{
-    return script->options.config;
+    return &script->handler;
 }
 
 bool script_uses_dynamodb(const struct script *script)
@@ -360,27 +369,18 @@ bool script_uses_dynamodb(const struct script *script)
     return script->uses_dynamodb;
 }
 
-const char *script_version(const struct script *script)
-{
-    return script->version;
-}
-
-const struct handler_settings *script_settings(const struct script *script)
-{
-    return &script->settings;
-}
-
 enum handler_function script_function_for(const struct script *script, enum record_event event)
 {
     enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
-    if (script_kind(script) != SCRIPT_RECORDS)
+    if (script->handler.kind != HANDLER_RECORDS)
         return script->has[ON_BATCH] ? ON_BATCH : ON_WINDOW;
     return script->has[own] ? own : ON_RECORD;
 }
 
-bool script_wants(const struct script *script, const struct record *record,
-                  const struct script_source *source)
+static bool wants(const struct handler *handler, const struct record *record,
+                  const struct handler_source *source)
 {
+    const struct script *script = script_of_handler((struct handler *)handler);
     return script->has[script_function_for(script, record->event)] &&
            (!script->filter || filter_match_record(script->filter, record->json, source->stream_arn));
 }

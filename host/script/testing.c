@@ -67,8 +67,8 @@ static int push_body(lua_State *L)
     return 1;
 }
 
-enum script_result testing_run(struct script *script, size_t index, script_done_fn *done, void *user,
-                               struct invocation **invocation, struct script_outcome *outcome)
+enum handler_result testing_run(struct script *script, size_t index, handler_done_fn *done, void *user,
+                               struct invocation **invocation, struct handler_outcome *outcome)
 {
     lua_State *L = script->L;
     lua_settop(L, 0);

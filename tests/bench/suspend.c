@@ -24,10 +24,10 @@ static const char answer[] =
 
 static size_t ended;
 
-static void on_done(void *user, enum script_result result, struct script_outcome *outcome)
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     (void)user;
-    if (result == SCRIPT_RAISED) {
+    if (result == HANDLER_RAISED) {
         fprintf(stderr, "%s\n", outcome->error.text);
         exit(1);
     }
@@ -36,15 +36,15 @@ static void on_done(void *user, enum script_result result, struct script_outcome
 
 static double run(struct reactor *reactor, struct script *script, const struct record *record)
 {
-    struct script_source source = {"s", "arn", "t", "shard"};
-    struct script_input input = {.record = record, .attempt = 1};
-    struct script_call call = {.inputs = &input, .count = 1, .source = &source};
-    struct script_outcome outcome;
+    struct handler_source source = {"s", "arn", "t", "shard"};
+    struct handler_input input = {.record = record, .attempt = 1};
+    struct handler_call call = {.inputs = &input, .count = 1, .source = &source};
+    struct handler_outcome outcome;
     struct timespec begun, now;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     for (int i = 0; i < INVOCATIONS; i++) {
         struct invocation *invocation;
-        if (script_run(script, &call, on_done, NULL, &invocation, &outcome) != SCRIPT_WAITING)
+        if (handler_run(script, &call, on_done, NULL, &invocation, &outcome) != HANDLER_WAITING)
             exit(1);
     }
     while (ended < INVOCATIONS)
@@ -79,7 +79,7 @@ int main(void)
     }
     printf("%.0f\n", run(reactor, script, &page->records[0]) / INVOCATIONS / ROUNDS);
     page_release(page);
-    script_release(script);
+    handler_release(script);
     aws_client_free(client);
     log_free(log);
     reactor_free(reactor);

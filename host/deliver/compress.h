@@ -1,0 +1,26 @@
+/* compress.h: bytes to gzip or zstd and back, as they come. */
+#ifndef TIDEMILL_DELIVER_COMPRESS_H
+#define TIDEMILL_DELIVER_COMPRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "conf/config.h"
+
+struct compressor;
+
+/* The same bytes give the same output: there is no time in it. */
+struct compressor *compressor_new(enum compression compression);
+void compressor_free(struct compressor *compressor);
+void compressor_add(struct compressor *compressor, const void *bytes, size_t size, struct buf *out);
+void compressor_end(struct compressor *compressor, struct buf *out);
+
+/* ".gz", ".zst" or "" */
+const char *compression_suffix(enum compression compression);
+
+/* By the first bytes: what is neither gzip nor zstd is plain. `out` may grow to `size_max`. */
+bool decompress(const void *bytes, size_t size, size_t size_max, struct buf *out, struct err *err);
+
+#endif

@@ -1,0 +1,18 @@
+/* json_batch.h: what the services with JSON requests have in common. */
+#ifndef TIDEMILL_DELIVER_JSON_BATCH_H
+#define TIDEMILL_DELIVER_JSON_BATCH_H
+
+#include "deliver/target.h"
+
+/* "name":"text" */
+void json_batch_add(struct buf *out, const char *name, const char *text, size_t size);
+
+/* The answer lists a result for each entry, in their order: `error_code` and `error_message` are the members
+ * of those that failed. */
+void json_batch_read(struct request *request, struct transport_response *response, const char *list,
+                     const char *error_code, const char *error_message);
+
+/* An entry failed with this code. `sender`: it always will. */
+void entry_failed(struct emission *emission, const char *service, const char *message, bool sender);
+
+#endif

@@ -1,0 +1,217 @@
+/* outbox.c: names to targets, and the life of an emission. */
+#include "deliver/outbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "deliver/target.h"
+
+struct outbox {
+    struct emitter emitter; /* the first: one is the other */
+    size_t references;
+    struct outbox_options options;
+    struct target **targets; /* as in the configuration */
+    size_t count;
+};
+
+static struct outbox *outbox_of(const struct emitter *emitter)
+{
+    return list_entry(emitter, struct outbox, emitter);
+}
+
+/* ---- emissions ---- */
+
+void emission_free(struct emission *emission)
+{
+    timer_stop(emission->target->outbox->reactor, &emission->pause);
+    list_remove(&emission->link);
+    message_fini(&emission->message);
+    buf_fini(&emission->answer);
+    free(emission->err);
+    free(emission->lane);
+    free(emission);
+}
+
+void emission_finish(struct emission *emission, const struct err *err)
+{
+    struct target *target = emission->target;
+    emitted_fn *done = emission->done;
+    void *user = emission->user;
+    struct err copy = err ? *err : (struct err){0};
+    struct buf answer = emission->answer;
+    emission->answer = BUF_INIT;
+    target->stats.waiting--;
+    if (err) {
+        target->stats.failed++;
+    } else if (done) {
+        target->stats.accepted++;
+        target->stats.bytes += (int64_t)emission->message.payload_size;
+    }
+    emission_free(emission);
+    if (done)
+        done(user, answer.data ? &answer : NULL, err ? &copy : NULL);
+    buf_fini(&answer);
+}
+
+void emission_set_err(struct emission *emission, const struct err *err)
+{
+    if (!emission->err)
+        emission->err = mem_alloc(sizeof *emission->err);
+    *emission->err = *err;
+}
+
+int64_t target_backoff_ms(struct target *target, int attempts)
+{
+    int64_t delay = target->config->backoff_ms[0], most = target->config->backoff_ms[1];
+    for (int i = 1; i < attempts && delay < most; i++)
+        delay = delay ? delay * 2 : 1;
+    delay = delay < most ? delay : most;
+    target->random = hash_mix(target->random + 1);
+    return delay - (int64_t)(target->random % (uint64_t)(delay / 2 + 1));
+}
+
+/* ---- the emitter ---- */
+
+static struct target *find(const struct emitter *emitter, const char *name)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++)
+        if (strcmp(outbox->targets[i]->config->name, name) == 0)
+            return outbox->targets[i];
+    return NULL;
+}
+
+static bool known(const struct emitter *emitter, const char *name, struct err *err)
+{
+    const char *names[64];
+    const struct outbox *outbox = outbox_of(emitter);
+    size_t count = outbox->count < 63 ? outbox->count : 63;
+    if (find(emitter, name))
+        return true;
+    for (size_t i = 0; i < count; i++)
+        names[i] = outbox->targets[i]->config->name;
+    names[count] = NULL;
+    const char *meant = nearest_name(name, names);
+    return err_set(err, ERR_CONFIG, "there is no [target %s]%s%s%s", name, meant ? " (did you mean " : "",
+                   meant ? meant : "", meant ? "?)" : "");
+}
+
+static struct emission *send(const struct emitter *emitter, const char *name, struct message *message,
+                             emitted_fn *done, void *user)
+{
+    struct target *target = find(emitter, name);
+    struct emission *emission = mem_zero(sizeof *emission);
+    emission->target = target;
+    emission->message = *message;
+    *message = (struct message){0};
+    emission->done = done;
+    emission->user = user;
+    list_init(&emission->link);
+    timer_init(&emission->pause, NULL, NULL);
+    target->stats.waiting++;
+    target->ops->add(emission);
+    return emission;
+}
+
+static void cancel(const struct emitter *emitter, struct emission *emission)
+{
+    (void)emitter;
+    emission->done = NULL;
+    emission->target->ops->cancel(emission);
+}
+
+static char *locate(const struct emitter *emitter, const char *name, const char *object)
+{
+    const struct target *target = find(emitter, name);
+    return target ? lake_locate(target->config, object) : NULL;
+}
+
+static void hurry(const struct emitter *emitter, const char *handler)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++)
+        if (outbox->targets[i]->stats.waiting)
+            outbox->targets[i]->ops->hurry(outbox->targets[i], handler);
+}
+
+static void hold(const struct emitter *emitter)
+{
+    outbox_of(emitter)->references++;
+}
+
+static void release(const struct emitter *emitter)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    if (--outbox->references)
+        return;
+    for (size_t i = 0; i < outbox->count; i++) {
+        free(outbox->targets[i]->subject);
+        outbox->targets[i]->ops->free(outbox->targets[i]);
+    }
+    free(outbox->targets);
+    config_release(outbox->options.config);
+    free(outbox);
+}
+
+/* ---- life ---- */
+
+static struct target *target_new(const struct config_target *config)
+{
+    static const struct batch_kind *const kinds[TARGET_TYPE_COUNT] = {
+        [TARGET_EVENTBRIDGE] = &kind_eventbridge, [TARGET_SQS] = &kind_sqs,
+        [TARGET_SNS] = &kind_sns,                 [TARGET_KINESIS] = &kind_kinesis,
+        [TARGET_FIREHOSE] = &kind_firehose,       [TARGET_LAMBDA] = &kind_lambda,
+        [TARGET_HTTP] = &kind_http,               [TARGET_STDOUT] = &kind_stdout,
+    };
+    return kinds[config->type] ? batcher_new(kinds[config->type]) : lake_new(config);
+}
+
+struct emitter *outbox_new(const struct outbox_options *options)
+{
+    struct outbox *outbox = mem_zero(sizeof *outbox);
+    outbox->emitter = (struct emitter){
+        .hold = hold,
+        .release = release,
+        .known = known,
+        .send = send,
+        .cancel = cancel,
+        .locate = locate,
+        .hurry = hurry,
+    };
+    outbox->references = 1;
+    outbox->options = *options;
+    config_hold(options->config);
+    outbox->count = options->config->target_count;
+    outbox->targets = mem_zero((outbox->count + 1) * sizeof *outbox->targets);
+    for (size_t i = 0; i < outbox->count; i++) {
+        const struct config_target *config = &options->config->targets[i];
+        struct target *target = target_new(config);
+        target->config = config;
+        target->outbox = &outbox->options;
+        target->emitter = &outbox->emitter;
+        target->subject = mem_printf("target %s", config->name);
+        target->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
+        outbox->targets[i] = target;
+    }
+    return &outbox->emitter;
+}
+
+void outbox_flush(struct emitter *emitter)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++) {
+        outbox->targets[i]->flushing = true;
+        outbox->targets[i]->ops->hurry(outbox->targets[i], NULL);
+    }
+}
+
+const struct target_stats *outbox_stats(const struct emitter *emitter, size_t index, const char **name)
+{
+    const struct outbox *outbox = outbox_of(emitter);
+    if (index >= outbox->count)
+        return NULL;
+    *name = outbox->targets[index]->config->name;
+    return &outbox->targets[index]->stats;
+}

@@ -1,0 +1,38 @@
+/* outbox.h: the targets of one configuration on one reactor, behind the emitter seam. */
+#ifndef TIDEMILL_DELIVER_OUTBOX_H
+#define TIDEMILL_DELIVER_OUTBOX_H
+
+#include "aws/client.h"
+#include "base/log.h"
+#include "conf/config.h"
+#include "net/reactor.h"
+#include "net/transport.h"
+#include "script/emitter.h"
+
+struct outbox_options {
+    const struct config *config; /* held */
+    struct reactor *reactor;
+    struct aws_client *aws;
+    struct transport *transport;
+    struct log *log;
+};
+
+/* Counted by reference through the emitter's hold and release; the caller has the first. */
+struct emitter *outbox_new(const struct outbox_options *options);
+
+/* The host stops: from now on nothing waits for company. */
+void outbox_flush(struct emitter *emitter);
+
+/* What a target has done since it was made. */
+struct target_stats {
+    int64_t accepted, bytes; /* messages, and their payloads */
+    int64_t requests;        /* that carried them and others */
+    int64_t retried;         /* messages sent again */
+    int64_t failed;          /* messages given up */
+    int64_t waiting;         /* now */
+};
+
+/* Of the `index`th target; NULL: there are no more. */
+const struct target_stats *outbox_stats(const struct emitter *emitter, size_t index, const char **name);
+
+#endif

@@ -1,0 +1,97 @@
+/* sqs.c: SendMessageBatch, over the JSON protocol.
+ * https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "deliver/json_batch.h"
+#include "stream/item_key.h"
+
+static bool is_fifo(const struct target *target)
+{
+    size_t size = strlen(target->config->queue);
+    return size > 5 && strcmp(target->config->queue + size - 5, ".fifo") == 0;
+}
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    (void)target;
+    if (!message->payload_size)
+        err_set(err, ERR_CONFIG, "SQS takes no empty message");
+    return message->payload_size;
+}
+
+static void add_safe(struct buf *out, const char *name, const char *text)
+{
+    char *safe = item_key_safe(text);
+    buf_add_char(out, ',');
+    json_batch_add(out, name, safe, strlen(safe));
+    free(safe);
+}
+
+static void send(struct request *request)
+{
+    const struct target *target = request->target;
+    struct aws_request aws = {.service = AWS_SQS, .operation = "SendMessageBatch"};
+    buf_add_char(&aws.body, '{');
+    json_batch_add(&aws.body, "QueueUrl", target->config->queue, strlen(target->config->queue));
+    buf_add_literal(&aws.body, ",\"Entries\":[");
+    for (size_t i = 0; i < request->count; i++) {
+        const struct message *message = &request->entries[i]->message;
+        buf_printf(&aws.body, "%s{\"Id\":\"%zu\",", i ? "," : "", i);
+        json_batch_add(&aws.body, "MessageBody", message->payload, message->payload_size);
+        if (is_fifo(target)) {
+            add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
+            add_safe(&aws.body, "MessageDeduplicationId", message->id);
+        }
+        buf_add_char(&aws.body, '}');
+    }
+    buf_add_literal(&aws.body, "]}");
+    request_send_aws(request, &aws);
+}
+
+/* Ids are the entries' places. */
+static struct emission *entry_of(struct request *request, struct arena *arena, const struct json *result,
+                                 bool *named)
+{
+    const char *id = json_string(arena, json_get(result, "Id"));
+    size_t place = id ? strtoul(id, NULL, 10) : SIZE_MAX;
+    if (place >= request->count)
+        return NULL;
+    named[place] = true;
+    return request->entries[place];
+}
+
+static void read(struct request *request, struct transport_response *response)
+{
+    struct arena arena = ARENA_INIT;
+    bool *named = mem_zero(request->count);
+    const struct json *root = json_parse(&arena, response->body.data, response->body.size, NULL);
+    json_each(done, json_get(root, "Successful"))
+        entry_of(request, &arena, done, named);
+    json_each(failed, json_get(root, "Failed")) {
+        struct emission *emission = entry_of(request, &arena, failed, named);
+        const char *code = json_string(&arena, json_get(failed, "Code"));
+        const struct json *sender = json_get(failed, "SenderFault");
+        if (emission)
+            entry_failed(emission, code ? code : "Failed",
+                         json_string(&arena, json_get(failed, "Message")),
+                         sender && sender->type == JSON_TRUE);
+    }
+    request_unnamed(request, named);
+    free(named);
+    arena_fini(&arena);
+}
+
+const struct batch_kind kind_sqs = {
+    .count_max = 10,
+    .bytes_max = 256 << 10,
+    .bytes_most = 1 << 20,
+    .linger_ms = 20,
+    .in_flight = 16,
+    .measure = measure,
+    .send = send,
+    .read = read,
+};

@@ -1,0 +1,100 @@
+/* target.h: what outbox.c and the targets share. */
+#ifndef TIDEMILL_DELIVER_TARGET_H
+#define TIDEMILL_DELIVER_TARGET_H
+
+#include "base/list.h"
+#include "deliver/outbox.h"
+
+struct target;
+
+/* A message under way. */
+struct emission {
+    struct list link;
+    struct target *target;
+    struct message message;
+    emitted_fn *done; /* NULL: nobody wants to know any more */
+    void *user;
+    size_t bytes;        /* as the service counts them */
+    int attempts;        /* that were made */
+    struct err *err;     /* of the last one; owned; NULL: none */
+    struct buf answer;   /* of targets that say something */
+    int64_t due_ms;      /* it need not wait for company longer than this (monotonic) */
+    int64_t retry_after_ms; /* the target asked for so much patience; 0: it did not */
+    bool alone;          /* in a request of its own: with others it was refused */
+    enum { EMISSION_WAITING, EMISSION_BEHIND, EMISSION_SENT, EMISSION_PAUSED, EMISSION_OVER } state;
+    struct timer pause;
+    char *lane;              /* its key with the handler; NULL: no order to keep */
+    struct emission *behind; /* the next one of the lane */
+};
+
+struct target_ops {
+    void (*add)(struct emission *);
+    void (*cancel)(struct emission *); /* its `done` is gone already */
+    void (*hurry)(struct target *, const char *handler); /* NULL: any handler */
+    void (*free)(struct target *);
+};
+
+struct target {
+    const struct target_ops *ops;
+    const struct config_target *config;
+    const struct outbox_options *outbox;
+    struct emitter *emitter; /* to be held while completions run */
+    char *subject;           /* for the log: "target bus" */
+    struct target_stats stats;
+    bool flushing;
+    uint64_t random;
+};
+
+/* Frees the emission, then tells; `err` NULL: accepted. */
+void emission_finish(struct emission *emission, const struct err *err);
+void emission_free(struct emission *emission);
+
+/* The last attempt went wrong like this. */
+void emission_set_err(struct emission *emission, const struct err *err);
+
+/* Milliseconds before attempt number `attempts` + 1, by the target's `backoff`. */
+int64_t target_backoff_ms(struct target *target, int attempts);
+
+/* ---- what batcher.c gathers, each service in its file ---- */
+
+struct request {
+    struct list link;
+    struct target *target;
+    struct emission **entries;
+    size_t count;
+    struct aws_call *aws; /* one of the two */
+    struct transport_call *http;
+    struct buf body; /* of stdout */
+    bool refused;    /* as a whole, not entry by entry */
+};
+
+struct batch_kind {
+    size_t count_max;      /* entries in a request */
+    size_t bytes_max;      /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
+    size_t bytes_most;     /* ... which may say so much */
+    int64_t linger_ms, in_flight; /* usual */
+    /* The bytes that the message counts for, or 0 and `err` where the service would never take it. */
+    size_t (*measure)(const struct target *, const struct message *, struct err *err);
+    /* Send it: with request_send_aws, or otherwise, and call request_answered in the end. */
+    void (*send)(struct request *);
+    /* Read a 2xx answer: emission_set_err for each entry that was not accepted. */
+    void (*read)(struct request *, struct transport_response *);
+};
+
+extern const struct batch_kind kind_eventbridge, kind_sqs, kind_sns, kind_kinesis, kind_firehose, kind_lambda,
+    kind_http, kind_stdout;
+
+struct target *batcher_new(const struct batch_kind *kind);
+
+void request_send_aws(struct request *request, struct aws_request *aws);
+void request_answered(struct request *request, struct transport_response *response, const struct err *err);
+
+/* Each entry that the service does not name has failed; `named` was zeroed. */
+void request_unnamed(struct request *request, const bool *named);
+
+/* ---- lake.c: the s3 and file targets ---- */
+
+struct target *lake_new(const struct config_target *config);
+char *lake_locate(const struct config_target *config, const char *object);
+
+#endif

@@ -1,0 +1,82 @@
+/* bind_emit.c: tidemill.emit, which is a function.
+ *
+ *   emit(target, payload, {key=, source=, detail_type=, subject=})
+ *   The payload is a string, or anything that has a form in JSON. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/problems.h"
+#include "script/internal.h"
+#include "value/lua_value.h"
+
+/* The texts of the options, on the stack until they are copied: what raises must not lose memory. */
+struct options {
+    const char *key, *source, *detail_type, *subject;
+};
+
+static void read_options(lua_State *L, int index, struct options *options)
+{
+    static const char *const names[] = {"key", "source", "detail_type", "subject", NULL};
+    const char **fields[] = {&options->key, &options->source, &options->detail_type, &options->subject};
+    if (lua_isnoneornil(L, index))
+        return;
+    luaL_checktype(L, index, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        size_t i = 0;
+        while (names[i] && strcmp(names[i], name) != 0)
+            i++;
+        if (!names[i]) {
+            const char *meant = nearest_name(name, names);
+            luaL_error(L, "emit: there is no option \"%s\"%s%s%s", name, meant ? " (did you mean " : "",
+                       meant ? meant : "", meant ? "?)" : "");
+            return;
+        }
+        if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER) {
+            luaL_error(L, "emit: %s: a string expected, got %s", name, luaL_typename(L, -1));
+            return;
+        }
+        lua_pushvalue(L, -1);
+        *fields[i] = lua_tostring(L, -1);
+        lua_insert(L, -3); /* below the loop's key and value, where it stays alive */
+        lua_pop(L, 1);
+    }
+}
+
+static int emit(lua_State *L)
+{
+    struct options options = {0};
+    struct err err;
+    const char *target = luaL_checkstring(L, 1);
+    luaL_checkany(L, 2);
+    lua_settop(L, 3);
+    luaL_checkstack(L, 16, NULL);
+    read_options(L, 3, &options);
+    struct buf *payload = script_buf(L);
+    size_t size = 0;
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, 2, &size);
+        buf_add(payload, text, size);
+    } else if (!value_write_json(L, 2, payload, &err)) {
+        return luaL_error(L, "emit: %s", err.text);
+    }
+    struct message message = {
+        .payload_size = payload->size,
+        .key = mem_string(options.key),
+        .source = mem_string(options.source),
+        .detail_type = mem_string(options.detail_type),
+        .subject = mem_string(options.subject),
+    };
+    message.payload = buf_take(payload);
+    emissions_add(L, target, &message);
+    return 0;
+}
+
+int bind_emit(lua_State *L)
+{
+    lua_pushcfunction(L, emit);
+    return 1;
+}

@@ -1,0 +1,147 @@
+/* emissions.c: what an invocation emits. It is collected while the function runs and sent when it has
+ * returned: a function that raises has emitted nothing. The invocation ends when all of it was accepted. */
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "script/internal.h"
+#include "stream/item_key.h"
+
+#define EMITTED_MAX 10000
+#define EMITTED_BYTES_MAX (64u << 20)
+
+struct emitted {
+    struct invocation *invocation;
+    char *target;
+    struct message message;
+    struct emission *emission; /* on its way */
+};
+
+/* The record that an invocation is for; the first of several. */
+static const struct handler_input *first_input(const struct invocation *invocation)
+{
+    return invocation->call && invocation->call->count ? &invocation->call->inputs[0] : NULL;
+}
+
+/* The same whenever the handler emits the same thing for the same records again. */
+static char *identity(const struct invocation *invocation)
+{
+    const struct handler_call *call = invocation->call;
+    const struct script *script = invocation->script;
+    if (!call->count)
+        return mem_printf("%s/%s/%lld/%zu", script->handler.name, call->source->shard,
+                          (long long)call->window->start_ms, invocation->emitted_count);
+    const char *first = call->inputs[0].record->sequence,
+               *last = call->inputs[call->count - 1].record->sequence;
+    return call->count == 1 ? mem_printf("%s/%s/%s/%zu", script->handler.name, call->source->shard, first,
+                                         invocation->emitted_count)
+                            : mem_printf("%s/%s/%s-%s/%zu", script->handler.name, call->source->shard, first,
+                                         last, invocation->emitted_count);
+}
+
+/* Where it comes from, and what follows from that where the script has not said otherwise. */
+static void describe(const struct invocation *invocation, struct message *message)
+{
+    const struct handler_input *input = first_input(invocation);
+    const struct handler_source *source = invocation->call->source;
+    message->handler = mem_string(invocation->script->handler.name);
+    message->stream_arn = mem_string(source->stream_arn);
+    message->table = mem_string(source->table);
+    message->shard = mem_string(source->shard);
+    message->id = identity(invocation);
+    if (!input)
+        return;
+    message->sequence = mem_string(input->record->sequence);
+    message->time_ms = input->record->time_ms;
+    message->revision = mem_string(input->replayed ? "replayed" : input->redriven ? "redriven" : NULL);
+    if (!message->key && invocation->call->count == 1)
+        message->key = item_key_text(input->record->keys);
+}
+
+void emissions_add(lua_State *L, const char *target, struct message *message)
+{
+    struct script *script = script_of(L);
+    struct invocation *invocation = script->current;
+    struct err err;
+    bool ok = false;
+    if (!invocation || !invocation->call || !script->handler.emitter)
+        err_set(&err, ERR_SCRIPT, "emit can be called only while a record is handled");
+    else if (!script->handler.emitter->known(script->handler.emitter, target, &err))
+        ;
+    else if (invocation->emitted_count == EMITTED_MAX)
+        err_set(&err, ERR_LIMIT, "more than %d messages emitted in one call of the handler", EMITTED_MAX);
+    else if (invocation->emitted_bytes + message->payload_size > EMITTED_BYTES_MAX)
+        err_set(&err, ERR_LIMIT, "more than %u bytes emitted in one call of the handler", EMITTED_BYTES_MAX);
+    else
+        ok = true;
+    if (!ok) {
+        message_fini(message);
+        luaL_error(L, "emit: %s", err.text);
+        return;
+    }
+    describe(invocation, message);
+    mem_grow(&invocation->emitted, &invocation->emitted_capacity, invocation->emitted_count,
+             sizeof *invocation->emitted);
+    invocation->emitted_bytes += message->payload_size;
+    invocation->emitted[invocation->emitted_count++] =
+        (struct emitted){.invocation = invocation, .target = mem_string(target), .message = *message};
+    *message = (struct message){0};
+}
+
+static void end(struct invocation *invocation)
+{
+    struct handler_outcome outcome = invocation->outcome;
+    invocation->outcome = (struct handler_outcome){0};
+    invocation_finish(invocation, outcome.error.text ? HANDLER_RAISED : HANDLER_RETURNED, &outcome);
+}
+
+/* The others are waited for even when one was refused: a repetition must not overtake them. */
+static void on_emitted(void *user, const struct buf *answer, const struct err *err)
+{
+    struct emitted *emitted = user;
+    struct invocation *invocation = emitted->invocation;
+    struct handler_error *error = &invocation->outcome.error;
+    (void)answer;
+    emitted->emission = NULL;
+    if (err && !error->text) {
+        error->text = mem_printf("%s: emit to %s: %s", invocation->script->path, emitted->target, err->text);
+        error->traceback = mem_string("");
+        error->permanent = err->code == ERR_LIMIT || err->code == ERR_CONFIG;
+    }
+    if (--invocation->emissions == 0)
+        end(invocation);
+}
+
+bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome)
+{
+    struct script *script = invocation->script;
+    const struct emitter *emitter = script->handler.emitter;
+    if (!invocation->emitted_count)
+        return false;
+    /* From here on the targets' own bounds in time hold. */
+    timer_stop(script->options.reactor, &invocation->limit);
+    invocation->outcome = *outcome;
+    *outcome = (struct handler_outcome){0};
+    invocation->emissions = invocation->emitted_count;
+    for (size_t i = 0; i < invocation->emitted_count; i++) {
+        struct emitted *emitted = &invocation->emitted[i];
+        emitted->emission =
+            emitter->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);
+    }
+    return true;
+}
+
+void emissions_drop(struct invocation *invocation)
+{
+    const struct emitter *emitter = invocation->script->handler.emitter;
+    for (size_t i = 0; i < invocation->emitted_count; i++) {
+        struct emitted *emitted = &invocation->emitted[i];
+        if (emitted->emission)
+            emitter->cancel(emitter, emitted->emission);
+        free(emitted->target);
+        message_fini(&emitted->message);
+    }
+    invocation->emitted_count = invocation->emitted_bytes = invocation->emissions = 0;
+    handler_outcome_fini(&invocation->outcome);
+}

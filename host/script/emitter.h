@@ -1,0 +1,54 @@
+/* emitter.h: what a handler emits, and where it goes: the seam to the targets (deliver/outbox.h). */
+#ifndef TIDEMILL_SCRIPT_EMITTER_H
+#define TIDEMILL_SCRIPT_EMITTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* One thing for a target. A value: zero it; message_fini frees the texts. */
+struct message {
+    char *payload;
+    size_t payload_size;
+    /* What the sender says; NULL: the target's own setting, or nothing. */
+    char *key;     /* messages of one key are accepted in order; of the item, unless set */
+    char *source;  /* EventBridge */
+    char *detail_type;
+    char *subject; /* SNS */
+    char *object;  /* s3, file: a name of its own instead of a place among the events */
+    /* Where it comes from. */
+    char *handler, *stream_arn, *table, *shard, *sequence;
+    char *id;        /* the same whenever the same record emits the same thing again */
+    char *revision;  /* NULL; "redriven" or "replayed": not in its place in the stream */
+    int64_t time_ms; /* of the record */
+};
+
+void message_fini(struct message *message);
+
+/* `err` is NULL when the target has accepted it; ERR_LIMIT: it never will, as it is too large; ERR_CONFIG: nor
+ * any other. `answer`: what the target said, of those that say something (lambda), else NULL. */
+typedef void emitted_fn(void *user, const struct buf *answer, const struct err *err);
+
+struct emission;
+
+struct emitter {
+    void (*hold)(const struct emitter *);
+    void (*release)(const struct emitter *);
+    /* Is there such a target? False and `err`. */
+    bool (*known)(const struct emitter *, const char *target, struct err *err);
+    /* Takes the message's texts. `done` never comes from inside this call. */
+    struct emission *(*send)(const struct emitter *, const char *target, struct message *message,
+                             emitted_fn *done, void *user);
+    /* `done` will not come; the target may get it or not. */
+    void (*cancel)(const struct emitter *, struct emission *);
+    /* Where an object of that name would be: "s3://bucket/...", "file:///...". To be freed; NULL: the target
+     * keeps no objects. */
+    char *(*locate)(const struct emitter *, const char *target, const char *object);
+    /* What this handler has waiting need not wait for company. */
+    void (*hurry)(const struct emitter *, const char *handler);
+};
+
+#endif

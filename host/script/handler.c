@@ -1,0 +1,70 @@
+/* handler.c: what all kinds of handlers share. */
+#include "script/handler.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void handler_error_fini(struct handler_error *error)
+{
+    free(error->text);
+    free(error->traceback);
+    *error = (struct handler_error){0};
+}
+
+void handler_outcome_fini(struct handler_outcome *outcome)
+{
+    handler_error_fini(&outcome->error);
+    free(outcome->verdicts);
+    free(outcome->state);
+    *outcome = (struct handler_outcome){0};
+}
+
+void handler_init(struct handler *handler, const struct handler_ops *ops, const char *name,
+                  const struct config *config, const struct emitter *emitter)
+{
+    *handler = (struct handler){.ops = ops, .references = 1, .name = mem_string(name)};
+    handler->config = config_hold(config);
+    handler->emitter = emitter;
+    if (emitter)
+        emitter->hold(emitter);
+    handler_settings_init(&handler->settings);
+}
+
+void handler_fini(struct handler *handler)
+{
+    handler_settings_fini(&handler->settings);
+    config_release(handler->config);
+    if (handler->emitter)
+        handler->emitter->release(handler->emitter);
+    free(handler->name);
+}
+
+struct handler *handler_hold(struct handler *handler)
+{
+    handler->references++;
+    return handler;
+}
+
+void handler_release(struct handler *handler)
+{
+    if (handler && --handler->references == 0)
+        handler->ops->free(handler);
+}
+
+void handler_hurry(struct handler *handler)
+{
+    if (handler->emitter)
+        handler->emitter->hurry(handler->emitter, handler->name);
+}
+
+void message_fini(struct message *message)
+{
+    char **texts[] = {&message->payload, &message->key,     &message->source,     &message->detail_type,
+                      &message->subject, &message->object,  &message->handler,    &message->stream_arn,
+                      &message->table,   &message->shard,   &message->sequence,   &message->id,
+                      &message->revision};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(*texts[i]);
+    *message = (struct message){0};
+}
