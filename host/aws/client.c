@@ -61,8 +61,8 @@ struct aws_client {
     char *region;
     char *endpoints[AWS_SERVICE_COUNT]; /* NULL: neither one of its own nor a region */
     bool buckets_in_host;               /* S3's own endpoint */
-    int64_t date_ahead_ms; /* of the last Date header over our clock */
-    int64_t skew_ms;       /* what signatures add: date_ahead_ms when it is large */
+    int64_t date_ahead_ms;              /* of the last Date header over our clock */
+    int64_t skew_ms;                    /* what signatures add: date_ahead_ms when it is large */
     uint64_t random;
 };
 
@@ -112,10 +112,14 @@ static char *with_slash(const char *url)
 static bool find_endpoints(struct aws_client *client, const struct config_aws *config, struct err *err)
 {
     const char *own[AWS_SERVICE_COUNT] = {
-        [AWS_DYNAMODB] = config->endpoint_dynamodb, [AWS_DYNAMODB_STREAMS] = config->endpoint_streams,
-        [AWS_EVENTS] = config->endpoint_events,     [AWS_SQS] = config->endpoint_sqs,
-        [AWS_SNS] = config->endpoint_sns,           [AWS_KINESIS] = config->endpoint_kinesis,
-        [AWS_FIREHOSE] = config->endpoint_firehose, [AWS_LAMBDA] = config->endpoint_lambda,
+        [AWS_DYNAMODB] = config->endpoint_dynamodb,
+        [AWS_DYNAMODB_STREAMS] = config->endpoint_streams,
+        [AWS_EVENTS] = config->endpoint_events,
+        [AWS_SQS] = config->endpoint_sqs,
+        [AWS_SNS] = config->endpoint_sns,
+        [AWS_KINESIS] = config->endpoint_kinesis,
+        [AWS_FIREHOSE] = config->endpoint_firehose,
+        [AWS_LAMBDA] = config->endpoint_lambda,
         [AWS_S3] = config->endpoint_s3,
     };
     for (int i = 0; i < AWS_SERVICE_COUNT; i++) {
@@ -383,8 +387,7 @@ static size_t add_headers(const struct aws_call *call, const char **headers, cha
         headers[count++] = request->headers[i];
     if (request->service == AWS_S3) { /* which wants to see what is signed of the body */
         memcpy(digest, "X-Amz-Content-SHA256: ", sizeof "X-Amz-Content-SHA256: ");
-        sha256_hex(request->body.data ? request->body.data : "", request->body.size,
-                   digest + strlen(digest));
+        sha256_hex(request->body.data ? request->body.data : "", request->body.size, digest + strlen(digest));
         headers[count++] = digest;
     }
     return count;

@@ -55,9 +55,9 @@ struct aws_request {
     char *path;   /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */
 };
 
-/* On success `response` holds the answer, whose status is 2xx, and `err` is NULL. When the service answered with an error,
- * `err` has its code and `response` the answer. Without any answer `response` is NULL. The receiver may
- * take response->body. */
+/* On success `response` holds the answer, whose status is 2xx, and `err` is NULL. When the service answered
+ * with an error, `err` has its code and `response` the answer. Without any answer `response` is NULL. The
+ * receiver may take response->body. */
 typedef void aws_done_fn(void *user, struct transport_response *response, const struct err *err);
 
 /* `done` never comes from inside this call. */

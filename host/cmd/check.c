@@ -6,18 +6,20 @@
 
 #include "cmd/cmd.h"
 #include "net/reactor.h"
+#include "core/handlers.h"
+#include "deliver/route.h"
 #include "script/directory.h"
 #include "script/script.h"
 
-static void check_sections(const struct config *config, char **paths, struct problems *problems)
+static void check_sections(const struct config *config, char **places, struct problems *problems)
 {
     for (size_t i = 0; i < config->handler_count; i++) {
         const struct config_handler *handler = &config->handlers[i];
         bool found = false;
-        for (size_t j = 0; paths[j]; j++) {
-            const char *name = strrchr(paths[j], '/') + 1;
-            found = found || (strlen(name) == strlen(handler->name) + 4 &&
-                              strncmp(name, handler->name, strlen(handler->name)) == 0);
+        for (size_t j = 0; places[j]; j++) {
+            char *name = handler_place_name(places[j]);
+            found = found || (!handler_place_is_route(places[j]) && strcmp(name, handler->name) == 0);
+            free(name);
         }
         if (!found)
             problems_add(problems, "%s:%d: [handler %s]: there is no %s/%s.lua", config->path, handler->line,
@@ -25,29 +27,50 @@ static void check_sections(const struct config *config, char **paths, struct pro
     }
 }
 
-/* Compiles every script as `run` would. Returns how many are sound. */
+static bool check_script(const struct script_options *options, struct problems *problems,
+                         struct problems *warnings)
+{
+    struct script *script = script_load(options, problems);
+    if (script) {
+        script_review(script, warnings);
+        handler_release(script_handler(script));
+    }
+    return script != NULL;
+}
+
+static bool check_route(const struct script_options *options, struct problems *problems,
+                        struct problems *warnings)
+{
+    struct handler *route = handler_load(options, problems);
+    if (route) {
+        route_review(route, warnings);
+        handler_release(route);
+    }
+    return route != NULL;
+}
+
+/* Loads every script and route as `run` would. Returns how many are sound. */
 static size_t check_scripts(const struct config *config, struct problems *problems, struct problems *warnings)
 {
     struct err err;
     struct clock clock = clock_system();
     struct log *log = log_new(STDERR_FILENO, LOG_AUTO, LOG_INFO, &clock);
     struct reactor *reactor = reactor_new(&clock);
-    char **paths = script_paths(config->host.scripts, &err);
+    char **places = handler_places(config, true, &err);
     size_t sound = 0;
-    if (!paths)
+    bool ini_sound = !problems->count; /* else a route may lack what it needs */
+    if (!places)
         problems_add(problems, "%s", err.text);
-    for (size_t i = 0; paths && paths[i]; i++) {
-        struct script *script = script_load(
-            &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
-            problems);
-        sound += script != NULL;
-        if (script)
-            script_review(script, warnings);
-        handler_release(script ? script_handler(script) : NULL);
+    for (size_t i = 0; places && places[i]; i++) {
+        struct script_options options = {.path = places[i], .config = config, .reactor = reactor, .log = log};
+        if (!handler_place_is_route(places[i]))
+            sound += check_script(&options, problems, warnings);
+        else if (ini_sound)
+            sound += check_route(&options, problems, warnings);
     }
-    if (paths)
-        check_sections(config, paths, problems);
-    script_paths_free(paths);
+    if (places)
+        check_sections(config, places, problems);
+    script_paths_free(places);
     reactor_free(reactor);
     log_free(log);
     return sound;

@@ -189,7 +189,8 @@ static bool call_handler(struct invoking *invoking, const struct handler_call *c
     struct invocation *invocation;
     invoking->done = false;
     invoking->outcome = (struct handler_outcome){0};
-    invoking->result = handler_run(invoking->handler, call, on_done, invoking, &invocation, &invoking->outcome);
+    invoking->result =
+        handler_run(invoking->handler, call, on_done, invoking, &invocation, &invoking->outcome);
     while (invoking->result == HANDLER_WAITING && !invoking->done)
         reactor_turn(invoking->reactor, 10);
     const struct handler_error *error = &invoking->outcome.error;
@@ -317,7 +318,7 @@ static size_t run_page(struct invoking *invoking, const struct page *page)
         struct handler_input *inputs = mem_alloc((page->count + 1) * sizeof *inputs);
         size_t count = choose_inputs(invoking, page, &source, inputs);
         failed = kind == HANDLER_BATCHES ? run_batch(invoking, inputs, count, &source)
-                                        : run_windows(invoking, inputs, count, &source);
+                                         : run_windows(invoking, inputs, count, &source);
         free(inputs);
     }
     fflush(stdout);

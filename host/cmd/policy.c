@@ -68,7 +68,8 @@ static char *table_named(const struct policy *policy, const struct script *scrip
 {
     if (!name || strcmp(name, "record.table") != 0)
         return mem_string(name);
-    const struct config_stream *stream = config_stream(policy->config, handler_settings_of(script_handler((struct script *)script))->stream);
+    const struct config_stream *stream =
+        config_stream(policy->config, handler_settings_of(script_handler((struct script *)script))->stream);
     return stream->table ? mem_string(stream->table) : table_of_arn(stream->arn, NULL);
 }
 

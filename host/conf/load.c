@@ -123,7 +123,8 @@ static void open_handler(struct load *load, const char *name, int line)
 {
     struct config *config = load->config;
     mem_grow(&config->handlers, &config->handler_capacity, config->handler_count, sizeof *config->handlers);
-    config->handlers[config->handler_count] = (struct config_handler){"handler", .name = mem_string(name), .line = line};
+    config->handlers[config->handler_count] =
+        (struct config_handler){"handler", .name = mem_string(name), .line = line};
     load->in = IN_HANDLER;
     load->table = NULL;
     load->current = config->handler_count++;
@@ -157,7 +158,8 @@ static void open_route(struct load *load, const char *name, int line)
     struct config *config = load->config;
     mem_grow(&config->routes, &config->route_capacity, config->route_count, sizeof *config->routes);
     struct config_route *route = &config->routes[config->route_count];
-    *route = (struct config_route){.section = {"route", .name = mem_string(name), .line = line}, .line = line};
+    *route =
+        (struct config_route){.section = {"route", .name = mem_string(name), .line = line}, .line = line};
     route->name = route->section.name;
     load->in = IN_ROUTE;
     load->table = NULL;
@@ -341,9 +343,9 @@ static void check_handlers(struct config *config, struct problems *problems)
         struct handler_settings settings;
         handler_settings_init(&settings);
         handler_settings_overlay(&settings, config, &config->handlers[i], problems);
-        char *where = mem_printf("%s:%d: [handler %s]", config->path,
-                                 config_key_line(&config->handlers[i], "on_failure"),
-                                 config->handlers[i].name);
+        char *where =
+            mem_printf("%s:%d: [handler %s]", config->path,
+                       config_key_line(&config->handlers[i], "on_failure"), config->handlers[i].name);
         handler_settings_check(&settings, config, where, problems);
         free(where);
         if (settings.stream && !config_stream(config, settings.stream))

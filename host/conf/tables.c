@@ -87,7 +87,7 @@ const struct setting conf_handler_settings[] = {
     {NULL, 0, 0, 0, 0, NULL},
 };
 
-const char *const conf_target_types[] = {"eventbridge", "sqs", "sns",  "kinesis", "firehose", "lambda",
+const char *const conf_target_types[] = {"eventbridge", "sqs",  "sns",  "kinesis", "firehose", "lambda",
                                          "s3",          "http", "file", "stdout",  NULL};
 static const char *const compressions[] = {"gzip", "zstd", "none", NULL};
 

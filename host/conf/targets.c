@@ -122,7 +122,7 @@ void conf_check_targets(struct config *config, struct problems *problems)
 /* Settings of a handler that only a script has. */
 static bool for_scripts_only(const char *name)
 {
-    static const char *const names[] = {"cpu_limit",    "memory", "allow_hosts", "tumbling_window", "timeout"};
+    static const char *const names[] = {"cpu_limit", "memory", "allow_hosts", "tumbling_window", "timeout"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)
             return true;
@@ -195,8 +195,9 @@ static void check_route(const struct config *config, struct config_route *route,
     else
         check_lake(config, route, problems);
     if (config_handler(config, route->name))
-        problems_add(problems, "%s there is a [handler %s] too: a handler and a route need names of their own",
-                     where, route->name);
+        problems_add(problems,
+                     "%s there is a [handler %s] too: a handler and a route need names of their own", where,
+                     route->name);
     if (route->image != IMAGE_RECORD && (route->input_path || route->input_template))
         problems_add(problems, "%s image goes with neither input_path nor input_template", where);
     if (route->input_path && route->input_template)

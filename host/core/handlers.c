@@ -64,12 +64,13 @@ static struct handler *load_route(const struct script_options *options, struct p
     char *script = mem_printf("%s/%s.lua", config->host.scripts, name);
     struct handler *route = NULL;
     if (access(script, F_OK) == 0)
-        problems_add(problems, "%s:%d: [route %s] there is a script %s too: a handler and a route need names of "
-                               "their own",
+        problems_add(problems,
+                     "%s:%d: [route %s] there is a script %s too: a handler and a route need names of "
+                     "their own",
                      config->path, config_route(config, name)->line, name, script);
     else
-        route = route_load(&(struct route_options){name, config, options->reactor, options->emitter},
-                           problems);
+        route =
+            route_load(&(struct route_options){name, config, options->reactor, options->emitter}, problems);
     free(script);
     free(name);
     return route;

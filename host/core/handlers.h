@@ -20,8 +20,8 @@ char *handler_place_name(const char *place);
 /* Is it still there, under this configuration? */
 bool handler_place_exists(const char *place, const struct config *config);
 
-/* What stands there; `options->path` is the place. One reference. NULL when anything is wrong; each thing is a
- * line of `problems`. */
+/* What stands there; `options->path` is the place. One reference. NULL when anything is wrong; each thing is
+ * a line of `problems`. */
 struct handler *handler_load(const struct script_options *options, struct problems *problems);
 
 #endif

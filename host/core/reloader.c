@@ -175,7 +175,7 @@ static void stop_handler(struct reloader *reloader, struct running *running)
 }
 
 static void replace_handler(struct reloader *reloader, struct running *running, const struct handler *old,
-                           const struct handler *probe)
+                            const struct handler *probe)
 {
     if (strcmp(handler_settings_of(probe)->stream, running->stream) != 0) {
         log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", running->name,
@@ -191,8 +191,8 @@ static void replace_handler(struct reloader *reloader, struct running *running, 
 }
 
 /* Compile without running it for anybody: whatever is wrong shows here. */
-static struct handler *probe_handler(struct reloader *reloader, const struct config *config, const char *place,
-                                   struct problems *problems)
+static struct handler *probe_handler(struct reloader *reloader, const struct config *config,
+                                     const char *place, struct problems *problems)
 {
     return handler_load(
         &(struct script_options){
@@ -316,7 +316,7 @@ static void look(void *user)
         reloader->seen = 0;           /* those who waited for it may start */
     watch_directory(reloader, above); /* the directory may be a link that is exchanged */
     free(above);
-    uint64_t seen = hash_tree(reloader, directory, 0);
+    uint64_t seen = hash_mix(hash_tree(reloader, directory, 0) + 1); /* never 0, even where nothing is */
     if (seen == reloader->seen)
         return;
     reloader->seen = seen;

@@ -12,7 +12,9 @@
 #include "state/store_sqlite.h"
 #include "stream/source_dynamodb.h"
 
+/* What status shows is written with every fifth checkpoint, and at least so often. */
 #define STATISTICS_EVERY_MS 5000
+#define STATISTICS_EVERY_CHECKPOINTS 5
 
 struct worker {
     struct worker_options options;
@@ -25,8 +27,8 @@ struct worker {
     struct store *store;
     struct emitter *outbox;
     struct map handlers; /* name -> struct handler */
-    struct map shards;  /* "arn\nshard" -> struct shard */
-    struct map leaving; /* removed handler -> size_t, owned: shards it has not left yet */
+    struct map shards;   /* "arn\nshard" -> struct shard */
+    struct map leaving;  /* removed handler -> size_t, owned: shards it has not left yet */
     struct timer flush;
     bool flushing; /* a batch is on its way */
     int64_t statistics_ms;
@@ -190,7 +192,9 @@ static void flush(void *user)
     timer_set(worker->reactor, &worker->flush, worker->options.config->host.checkpoint_interval_ms);
     if (worker->flushing)
         return; /* the store still works on the last one; what moved meanwhile goes with the next */
-    bool statistics = now - worker->statistics_ms >= STATISTICS_EVERY_MS;
+    int64_t every_ms = STATISTICS_EVERY_CHECKPOINTS * worker->options.config->host.checkpoint_interval_ms;
+    bool statistics =
+        now - worker->statistics_ms >= (every_ms < STATISTICS_EVERY_MS ? every_ms : STATISTICS_EVERY_MS);
     if (statistics)
         worker->statistics_ms = now;
     struct store_batch *batch = collect(worker, statistics);

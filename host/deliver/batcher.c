@@ -186,8 +186,7 @@ static void settle(struct batcher *batcher, const struct request *request, struc
     } else if (retry_kind(err) != RETRY_NEVER && (retries < 0 || emission->attempts <= retries)) {
         int64_t delay = target_backoff_ms(target, emission->attempts);
         delay = delay > emission->retry_after_ms ? delay : emission->retry_after_ms;
-        log_debug(target->outbox->log, target->subject, "%s; attempt %d in %lld ms", err->text,
-                  emission->attempts + 1, (long long)delay);
+        target_tell_retry(target, err, emission->attempts, delay);
         target->stats.retried++;
         set_aside(batcher, emission, EMISSION_PAUSED);
         timer_init(&emission->pause, on_pause, emission);
@@ -222,9 +221,6 @@ void request_answered(struct request *request, struct transport_response *respon
     }
     if (!err)
         batcher->kind->read(request, response);
-    else
-        log_debug(batcher->target.outbox->log, batcher->target.subject, "%s (%zu messages)", err->text,
-                  request->count);
     batcher->in_flight--;
     for (size_t i = 0; i < request->count; i++)
         settle(batcher, request, request->entries[i]);
@@ -281,8 +277,8 @@ static void send_one(struct batcher *batcher)
     struct emission *emission;
     size_t bytes = 0, most = count_max(batcher);
     request->target = &batcher->target;
-    request->entries = mem_alloc((batcher->waiting_count < most ? batcher->waiting_count : most) *
-                                 sizeof *request->entries);
+    request->entries =
+        mem_alloc((batcher->waiting_count < most ? batcher->waiting_count : most) * sizeof *request->entries);
     list_each(emission, &batcher->waiting, struct emission, link) {
         if (request->count == most ||
             (request->count && (bytes + emission->bytes > bytes_max(batcher) || emission->alone)))

@@ -119,7 +119,8 @@ static bool gunzip(const void *bytes, size_t size, size_t size_max, struct buf *
         state = inflate(&gzip, Z_NO_FLUSH);
         out->size += STEP_BYTES - gzip.avail_out;
         if (state != Z_OK && state != Z_STREAM_END)
-            ok = err_set(err, ERR_PARSE, "damaged gzip data%s%s", gzip.msg ? ": " : "", gzip.msg ? gzip.msg : "");
+            ok = err_set(err, ERR_PARSE, "damaged gzip data%s%s", gzip.msg ? ": " : "",
+                         gzip.msg ? gzip.msg : "");
         else if (out->size > size_max)
             ok = too_large(size_max, err);
         else if (state == Z_OK && !gzip.avail_in && gzip.avail_out)

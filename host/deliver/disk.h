@@ -14,8 +14,8 @@ struct disk *disk_new(struct reactor *reactor);
 void disk_free(struct disk *disk);
 
 /* Make `path` hold the bytes (taken), durably, and its directories with it. Nobody ever sees a part of it: it
- * is written under another name, which begins with a dot, and renamed. `done` comes from the reactor; `err` is
- * NULL when it is done. */
+ * is written under another name, which begins with a dot, and renamed. `done` comes from the reactor; `err`
+ * is NULL when it is done. */
 typedef void disk_fn(void *user, const struct err *err);
 void disk_write(struct disk *disk, const char *path, struct buf *bytes, disk_fn *done, void *user);
 

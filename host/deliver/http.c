@@ -33,7 +33,8 @@ static char *signature(const char *secret, int64_t wall_ms, const struct message
     char hex[65];
     buf_printf(&text, "%lld.", (long long)(wall_ms / 1000));
     buf_add(&text, message->payload, message->payload_size);
-    HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.data, text.size, digest, NULL);
+    HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.data, text.size, digest,
+         NULL);
     for (size_t i = 0; i < sizeof digest; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     buf_fini(&text);
@@ -90,7 +91,8 @@ static void send(struct request *request)
     char *type = mem_printf("Content-Type: %s", config->content_type ? config->content_type : CONTENT_TYPE);
     char *idempotency = mem_printf("Idempotency-Key: %s", key);
     char *signed_ = config->secret ? signature(config->secret, wall_ms, message) : NULL;
-    char *authorization = config->authorization ? mem_printf("Authorization: %s", config->authorization) : NULL;
+    char *authorization =
+        config->authorization ? mem_printf("Authorization: %s", config->authorization) : NULL;
     const char *headers[8] = {type, idempotency};
     size_t count = 2;
     if (signed_)

@@ -161,9 +161,9 @@ static struct file *open_file(struct lake *lake, const struct message *message)
 {
     const struct config_target *config = lake->target.config;
     char *partition = partition_of(message);
-    char *place = mem_printf("%s\n%s\n%s\n%s", partition, message->handler,
-                             message->shard ? message->shard : "",
-                             message->revision ? message->revision : "");
+    char *place =
+        mem_printf("%s\n%s\n%s\n%s", partition, message->handler, message->shard ? message->shard : "",
+                   message->revision ? message->revision : "");
     struct file *file = map_get(&lake->open, place);
     if (!file) {
         file = file_new(lake, message);
@@ -172,7 +172,7 @@ static struct file *open_file(struct lake *lake, const struct message *message)
         file->compressor = compressor_new((enum compression)config->compression);
         map_set(&lake->open, place, file);
         timer_set(reactor_of(lake), &file->timer,
-                  lake->target.flushing     ? 0
+                  lake->target.flushing    ? 0
                   : config->linger_ms >= 0 ? config->linger_ms
                                            : LINGER_MS);
     }
@@ -211,8 +211,8 @@ static void finish(struct file *file, const struct err *err)
     list_init(&emissions);
     emitter->hold(emitter); /* a completion may be the end of the last handler */
     if (!err)
-        log_debug(target->outbox->log, target->subject, "%s: %zu messages, %zu bytes", file->path, file->count,
-                  file->raw_bytes);
+        log_debug(target->outbox->log, target->subject, "%s: %zu messages, %zu bytes", file->path,
+                  file->count, file->raw_bytes);
     while (!list_empty(&file->emissions)) {
         struct emission *emission = list_entry(file->emissions.next, struct emission, link);
         list_remove(&emission->link);
@@ -242,8 +242,7 @@ static void on_sent(struct file *file, const struct err *err)
         return;
     }
     int64_t delay = target_backoff_ms(target, file->attempts);
-    log_debug(target->outbox->log, target->subject, "%s: %s; attempt %d in %lld ms", file->path, err->text,
-              file->attempts + 1, (long long)delay);
+    target_tell_retry(target, err, file->attempts, delay);
     target->stats.retried += (int64_t)file->count;
     file->state = FILE_PAUSED;
     timer_set(reactor_of(file->lake), &file->timer, delay);

@@ -61,8 +61,8 @@ static void read(struct request *request, struct transport_response *response)
         return;
     }
     struct arena arena = ARENA_INIT;
-    const struct json *root = json_parse(&arena, response->body.data ? response->body.data : "",
-                                         response->body.size, NULL);
+    const struct json *root =
+        json_parse(&arena, response->body.data ? response->body.data : "", response->body.size, NULL);
     const char *type = json_string(&arena, json_get(root, "errorType"));
     const char *text = json_string(&arena, json_get(root, "errorMessage"));
     struct err err;

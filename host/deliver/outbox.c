@@ -72,6 +72,20 @@ int64_t target_backoff_ms(struct target *target, int attempts)
     return delay - (int64_t)(target->random % (uint64_t)(delay / 2 + 1));
 }
 
+#define TELL_EVERY_MS 10000
+
+void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms)
+{
+    int64_t now_ms = reactor_now_ms(target->outbox->reactor);
+    log_debug(target->outbox->log, target->subject, "%s; attempt %d in %lld ms", err->text, attempts + 1,
+              (long long)delay_ms);
+    if (target->told_ms && now_ms - target->told_ms < TELL_EVERY_MS)
+        return;
+    target->told_ms = now_ms;
+    log_warn(target->outbox->log, target->subject, "%s; trying again (%lld messages wait)", err->text,
+             (long long)target->stats.waiting);
+}
+
 /* ---- the emitter ---- */
 
 static struct target *find(const struct emitter *emitter, const char *name)
@@ -160,10 +174,14 @@ static void release(const struct emitter *emitter)
 static struct target *target_new(const struct config_target *config)
 {
     static const struct batch_kind *const kinds[TARGET_TYPE_COUNT] = {
-        [TARGET_EVENTBRIDGE] = &kind_eventbridge, [TARGET_SQS] = &kind_sqs,
-        [TARGET_SNS] = &kind_sns,                 [TARGET_KINESIS] = &kind_kinesis,
-        [TARGET_FIREHOSE] = &kind_firehose,       [TARGET_LAMBDA] = &kind_lambda,
-        [TARGET_HTTP] = &kind_http,               [TARGET_STDOUT] = &kind_stdout,
+        [TARGET_EVENTBRIDGE] = &kind_eventbridge,
+        [TARGET_SQS] = &kind_sqs,
+        [TARGET_SNS] = &kind_sns,
+        [TARGET_KINESIS] = &kind_kinesis,
+        [TARGET_FIREHOSE] = &kind_firehose,
+        [TARGET_LAMBDA] = &kind_lambda,
+        [TARGET_HTTP] = &kind_http,
+        [TARGET_STDOUT] = &kind_stdout,
     };
     return kinds[config->type] ? batcher_new(kinds[config->type]) : lake_new(config);
 }

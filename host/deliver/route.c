@@ -76,10 +76,9 @@ static struct message message_for(const struct route *route, const struct handle
         .payload_size = payload.size,
         .key = single ? item_key_text(first->record->keys) : NULL,
         .source = mem_string(config->source),
-        .detail_type = mem_string(config->detail_type ? config->detail_type
-                                  : route->target->detail_type
-                                      ? NULL
-                                      : record_event_name(first->record->event)),
+        .detail_type = mem_string(config->detail_type          ? config->detail_type
+                                  : route->target->detail_type ? NULL
+                                                               : record_event_name(first->record->event)),
         .subject = mem_string(config->subject),
         .handler = mem_string(route->handler.name),
         .stream_arn = mem_string(source->stream_arn),
@@ -87,7 +86,9 @@ static struct message message_for(const struct route *route, const struct handle
         .shard = mem_string(source->shard),
         .sequence = mem_string(first->record->sequence),
         .id = mem_printf("%s/%s/%s", route->handler.name, source->shard, first->record->sequence),
-        .revision = mem_string(first->replayed ? "replayed" : first->redriven ? "redriven" : NULL),
+        .revision = mem_string(first->replayed   ? "replayed"
+                               : first->redriven ? "redriven"
+                                                 : NULL),
         .time_ms = first->record->time_ms,
     };
     message.payload = buf_take(&payload);
@@ -257,8 +258,8 @@ struct handler *route_load(const struct route_options *options, struct problems 
 void route_review(const struct handler *handler, struct problems *warnings)
 {
     const struct route *route = route_of(handler);
-    char *label = mem_printf("%s:%d: [route %s] pattern", handler->config->path, route->config->line,
-                             handler->name);
+    char *label =
+        mem_printf("%s:%d: [route %s] pattern", handler->config->path, route->config->line, handler->name);
     if (route->filter)
         filter_review(route->filter, label, warnings);
     free(label);

@@ -76,8 +76,7 @@ static void read(struct request *request, struct transport_response *response)
         const char *code = json_string(&arena, json_get(failed, "Code"));
         const struct json *sender = json_get(failed, "SenderFault");
         if (emission)
-            entry_failed(emission, code ? code : "Failed",
-                         json_string(&arena, json_get(failed, "Message")),
+            entry_failed(emission, code ? code : "Failed", json_string(&arena, json_get(failed, "Message")),
                          sender && sender->type == JSON_TRUE);
     }
     request_unnamed(request, named);

@@ -14,13 +14,13 @@ struct emission {
     struct message message;
     emitted_fn *done; /* NULL: nobody wants to know any more */
     void *user;
-    size_t bytes;        /* as the service counts them */
-    int attempts;        /* that were made */
-    struct err *err;     /* of the last one; owned; NULL: none */
-    struct buf answer;   /* of targets that say something */
-    int64_t due_ms;      /* it need not wait for company longer than this (monotonic) */
+    size_t bytes;           /* as the service counts them */
+    int attempts;           /* that were made */
+    struct err *err;        /* of the last one; owned; NULL: none */
+    struct buf answer;      /* of targets that say something */
+    int64_t due_ms;         /* it need not wait for company longer than this (monotonic) */
     int64_t retry_after_ms; /* the target asked for so much patience; 0: it did not */
-    bool alone;          /* in a request of its own: with others it was refused */
+    bool alone;             /* in a request of its own: with others it was refused */
     enum { EMISSION_WAITING, EMISSION_BEHIND, EMISSION_SENT, EMISSION_PAUSED, EMISSION_OVER } state;
     struct timer pause;
     char *lane;              /* its key with the handler; NULL: no order to keep */
@@ -29,7 +29,7 @@ struct emission {
 
 struct target_ops {
     void (*add)(struct emission *);
-    void (*cancel)(struct emission *); /* its `done` is gone already */
+    void (*cancel)(struct emission *);                   /* its `done` is gone already */
     void (*hurry)(struct target *, const char *handler); /* NULL: any handler */
     void (*free)(struct target *);
 };
@@ -42,6 +42,7 @@ struct target {
     char *subject;           /* for the log: "target bus" */
     struct target_stats stats;
     bool flushing;
+    int64_t told_ms; /* when the operator last heard of trouble; 0: never */
     uint64_t random;
 };
 
@@ -54,6 +55,9 @@ void emission_set_err(struct emission *emission, const struct err *err);
 
 /* Milliseconds before attempt number `attempts` + 1, by the target's `backoff`. */
 int64_t target_backoff_ms(struct target *target, int attempts);
+
+/* What went wrong will be tried again: the log hears of each time, and the operator now and then. */
+void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms);
 
 /* ---- what batcher.c gathers, each service in its file ---- */
 
@@ -69,9 +73,9 @@ struct request {
 };
 
 struct batch_kind {
-    size_t count_max;      /* entries in a request */
-    size_t bytes_max;      /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
-    size_t bytes_most;     /* ... which may say so much */
+    size_t count_max;  /* entries in a request */
+    size_t bytes_max;  /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
+    size_t bytes_most; /* ... which may say so much */
     int64_t linger_ms, in_flight; /* usual */
     /* The bytes that the message counts for, or 0 and `err` where the service would never take it. */
     size_t (*measure)(const struct target *, const struct message *, struct err *err);

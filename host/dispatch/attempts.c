@@ -162,8 +162,8 @@ void attempt_run(struct attempt *attempt)
         window_fill_call(subscription, &attempt->window, &attempt->call);
     }
     attempt->handler = subscription->options.handler;
-    enum handler_result result = handler_run(attempt->handler, &attempt->call, on_done, attempt,
-                                           &attempt->invocation, &outcome);
+    enum handler_result result =
+        handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
     if (result == HANDLER_WAITING)
         subscription->running++;
     else

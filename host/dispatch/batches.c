@@ -214,8 +214,8 @@ static void run(struct batch *batch)
         if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
             window_fill_call(subscription, &batch->window, &batch->call);
         batch->handler = subscription->options.handler;
-        enum handler_result result = handler_run(batch->handler, &batch->call, on_done, batch,
-                                               &batch->invocation, &outcome);
+        enum handler_result result =
+            handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, &outcome);
         if (result == HANDLER_WAITING) {
             subscription->running++;
             return;

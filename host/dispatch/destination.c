@@ -169,8 +169,7 @@ static void send_spill(struct failing *failing)
     message.payload_size = failing->payload.size;
     message.payload = mem_copy(failing->payload.data, failing->payload.size);
     failing->spilling = true;
-    failing->emission =
-        failing->emitter->send(failing->emitter, failing->spill, &message, on_sent, failing);
+    failing->emission = failing->emitter->send(failing->emitter, failing->spill, &message, on_sent, failing);
 }
 
 static void on_sent(void *user, const struct buf *answer, const struct err *err)

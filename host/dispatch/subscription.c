@@ -179,9 +179,9 @@ static void into_lane(struct subscription *subscription, struct entry *entry)
     bool serial = subscription_serial(subscription);
     /* One that keeps the order itself has a lane for each record. */
     lanes_add(&subscription->lanes, &entry->lane,
-              serial                                      ? 0
+              serial                                     ? 0
               : subscription->options.handler->pipelined ? hash_mix(++subscription->lone)
-                                                          : entry->record->item);
+                                                         : entry->record->item);
 }
 
 static void queue(struct subscription *subscription, struct entry *entry)
@@ -206,7 +206,7 @@ static void queue_block(struct subscription *subscription, struct block *block)
             leave_out(entry);
         } else if (too_old(subscription, entry->record) ||
                    !handler_wants(subscription->options.handler, entry->record,
-                                 &subscription->options.source)) {
+                                  &subscription->options.source)) {
             subscription->stats.left_out++;
             leave_out(entry);
         } else {

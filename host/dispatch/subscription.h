@@ -28,8 +28,8 @@ struct subscription_options {
     struct log *log;
     struct handler *handler;
     const struct observer *observer; /* or NULL; must stay */
-    bool replayed; /* the records are out of an archive: there is no checkpoint to write */
-    struct handler_source source;     /* the texts must stay */
+    bool replayed;                   /* the records are out of an archive: there is no checkpoint to write */
+    struct handler_source source;    /* the texts must stay */
 };
 
 /* From the reactor and from inside calls of the subscription. */

@@ -156,8 +156,8 @@ static void call_last(void *user)
     window->call.source = &subscription->options.source;
     window->arguments.final = true;
     window->handler = subscription->options.handler;
-    enum handler_result result = handler_run(window->handler, &window->call, on_done, subscription,
-                                           &window->invocation, &outcome);
+    enum handler_result result =
+        handler_run(window->handler, &window->call, on_done, subscription, &window->invocation, &outcome);
     if (result == HANDLER_WAITING)
         subscription->running++;
     else

@@ -98,7 +98,8 @@ static void check_host(lua_State *L, const char *url)
         luaL_error(L, "http: %s", err.text);
         return;
     }
-    if (script->handler.settings.allow_hosts && !url_host_listed(host, script->handler.settings.allow_hosts)) {
+    if (script->handler.settings.allow_hosts &&
+        !url_host_listed(host, script->handler.settings.allow_hosts)) {
         lua_pushstring(L, host);
         free(host);
         luaL_error(L, "http: %s is not in allow_hosts", lua_tostring(L, -1));

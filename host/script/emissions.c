@@ -126,8 +126,7 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     invocation->emissions = invocation->emitted_count;
     for (size_t i = 0; i < invocation->emitted_count; i++) {
         struct emitted *emitted = &invocation->emitted[i];
-        emitted->emission =
-            emitter->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);
+        emitted->emission = emitter->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);
     }
     return true;
 }

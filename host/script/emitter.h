@@ -14,8 +14,8 @@ struct message {
     char *payload;
     size_t payload_size;
     /* What the sender says; NULL: the target's own setting, or nothing. */
-    char *key;     /* messages of one key are accepted in order; of the item, unless set */
-    char *source;  /* EventBridge */
+    char *key;    /* messages of one key are accepted in order; of the item, unless set */
+    char *source; /* EventBridge */
     char *detail_type;
     char *subject; /* SNS */
     char *object;  /* s3, file: a name of its own instead of a place among the events */
@@ -28,8 +28,8 @@ struct message {
 
 void message_fini(struct message *message);
 
-/* `err` is NULL when the target has accepted it; ERR_LIMIT: it never will, as it is too large; ERR_CONFIG: nor
- * any other. `answer`: what the target said, of those that say something (lambda), else NULL. */
+/* `err` is NULL when the target has accepted it; ERR_LIMIT: it never will, as it is too large; ERR_CONFIG:
+ * nor any other. `answer`: what the target said, of those that say something (lambda), else NULL. */
 typedef void emitted_fn(void *user, const struct buf *answer, const struct err *err);
 
 struct emission;

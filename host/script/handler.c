@@ -60,9 +60,9 @@ void handler_hurry(struct handler *handler)
 
 void message_fini(struct message *message)
 {
-    char **texts[] = {&message->payload, &message->key,     &message->source,     &message->detail_type,
-                      &message->subject, &message->object,  &message->handler,    &message->stream_arn,
-                      &message->table,   &message->shard,   &message->sequence,   &message->id,
+    char **texts[] = {&message->payload, &message->key,    &message->source,   &message->detail_type,
+                      &message->subject, &message->object, &message->handler,  &message->stream_arn,
+                      &message->table,   &message->shard,  &message->sequence, &message->id,
                       &message->revision};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(*texts[i]);

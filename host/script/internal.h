@@ -47,7 +47,7 @@ struct invocation {
     lua_State *co; /* NULL: to be made */
     int co_reference;
     const struct handler_call *call; /* NULL: a function without a record */
-    int results;                    /* of the function that returned, on the coroutine's stack */
+    int results;                     /* of the function that returned, on the coroutine's stack */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;         /* a yield that the host understands */
     struct aws_call *aws; /* what it waits for: one of these three */
@@ -61,7 +61,7 @@ struct invocation {
     size_t emitted_count, emitted_capacity, emitted_bytes;
     size_t emissions;               /* not accepted yet, after the function has returned */
     struct handler_outcome outcome; /* what comes when they are */
-    struct timer limit; /* the whole invocation, waiting included */
+    struct timer limit;             /* the whole invocation, waiting included */
     handler_done_fn *done;
     void *user;
 };
@@ -113,7 +113,7 @@ void script_go_on(struct invocation *invocation);
 
 /* Call the function on top of the state's stack, without a record. */
 enum handler_result invocation_start(struct script *script, handler_done_fn *done, void *user,
-                                    struct invocation **running, struct handler_outcome *outcome);
+                                     struct invocation **running, struct handler_outcome *outcome);
 
 /* As handler_ops say. */
 enum handler_result invocation_run(struct handler *handler, const struct handler_call *call,

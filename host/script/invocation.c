@@ -118,7 +118,7 @@ static void reset(struct invocation *invocation)
 
 /* Run the coroutine until it ends or waits. */
 static enum handler_result advance(struct invocation *invocation, int arguments,
-                                  struct handler_outcome *outcome)
+                                   struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     script->current = invocation;
@@ -143,7 +143,8 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     return HANDLER_RAISED;
 }
 
-void invocation_finish(struct invocation *invocation, enum handler_result result, struct handler_outcome *outcome)
+void invocation_finish(struct invocation *invocation, enum handler_result result,
+                       struct handler_outcome *outcome)
 {
     handler_done_fn *done = invocation->done;
     void *user = invocation->user;
@@ -218,7 +219,8 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
     struct invocation *invocation = begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
     if (observer && observer->called)
-        observer->called(observer->user, script_of(L)->handler.name, request->operation, body->data, body->size);
+        observer->called(observer->user, script_of(L)->handler.name, request->operation, body->data,
+                         body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
     invocation->aws = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
@@ -324,7 +326,7 @@ static int prepare(struct invocation *invocation, struct handler_outcome *outcom
     if (!ok)
         outcome->error =
             (struct handler_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
-                                  .traceback = mem_string("")};
+                                   .traceback = mem_string("")};
     if (ok) {
         lua_pop(L, 1);
     } else {
@@ -335,7 +337,7 @@ static int prepare(struct invocation *invocation, struct handler_outcome *outcom
 }
 
 static enum handler_result begin(struct invocation *invocation, int arguments, struct invocation **running,
-                                struct handler_outcome *outcome)
+                                 struct handler_outcome *outcome)
 {
     enum handler_result result = advance(invocation, arguments, outcome);
     if (result == HANDLER_WAITING)
@@ -346,7 +348,7 @@ static enum handler_result begin(struct invocation *invocation, int arguments, s
 }
 
 enum handler_result invocation_start(struct script *script, handler_done_fn *done, void *user,
-                                    struct invocation **running, struct handler_outcome *outcome)
+                                     struct invocation **running, struct handler_outcome *outcome)
 {
     handler_hold(&script->handler);
     struct invocation *invocation = take_idle(script);

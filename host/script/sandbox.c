@@ -18,7 +18,7 @@ static const struct {
 } bindings[] = {
     {"dynamodb", bind_dynamodb}, {"json", bind_json},       {"log", bind_log},   {"config", bind_config},
     {"once", bind_once},         {"pattern", bind_pattern}, {"http", bind_http}, {"time", bind_time},
-    {"crypto", bind_crypto}, {"emit", bind_emit},     {"test", bind_test},
+    {"crypto", bind_crypto},     {"emit", bind_emit},       {"test", bind_test},
 };
 
 /* load(chunk [, name [, mode [, env]]]): text only. */

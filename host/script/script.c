@@ -243,16 +243,18 @@ static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
     const struct config *config = script->handler.config;
-    const struct config_stream *stream =
-        config && script->handler.settings.stream ? config_stream(config, script->handler.settings.stream) : NULL;
+    const struct config_stream *stream = config && script->handler.settings.stream
+                                             ? config_stream(config, script->handler.settings.stream)
+                                             : NULL;
     script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
     script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
     if (!script->handler.settings.stream)
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
     else if (config && !stream) {
-        char *sentence = mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->handler.settings.stream,
-                                    script->handler.settings.stream, config->path);
+        char *sentence =
+            mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->handler.settings.stream,
+                       script->handler.settings.stream, config->path);
         complain(loading, sentence);
         free(sentence);
     }

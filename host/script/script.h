@@ -24,9 +24,9 @@ struct script_options {
     const char *path;            /* scripts/stock.lua; the handler's name is its last part without .lua */
     const struct config *config; /* its [handler] section, if any; held, may be NULL */
     struct reactor *reactor;
-    struct aws_client *aws;      /* NULL for a script that is only checked */
-    struct transport *transport; /* for tidemill.http; NULL like `aws` */
-    struct store *store;         /* for tidemill.once; NULL like `aws` */
+    struct aws_client *aws;        /* NULL for a script that is only checked */
+    struct transport *transport;   /* for tidemill.http; NULL like `aws` */
+    struct store *store;           /* for tidemill.once; NULL like `aws` */
     const struct emitter *emitter; /* for tidemill.emit; NULL like `aws`; must stay */
     struct log *log;
     const struct observer *observer;     /* or NULL; must stay */

@@ -108,7 +108,8 @@ struct arena *script_arena(lua_State *L)
 static int on_panic(lua_State *L)
 {
     const char *text = lua_tostring(L, -1);
-    log_error(script_of(L)->options.log, script_of(L)->handler.name, "Lua: %s", text ? text : "unprotected error");
+    log_error(script_of(L)->options.log, script_of(L)->handler.name, "Lua: %s",
+              text ? text : "unprotected error");
     return 0; /* Lua aborts: a bug of ours, every entrance is protected */
 }
 

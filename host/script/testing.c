@@ -68,7 +68,7 @@ static int push_body(lua_State *L)
 }
 
 enum handler_result testing_run(struct script *script, size_t index, handler_done_fn *done, void *user,
-                               struct invocation **invocation, struct handler_outcome *outcome)
+                                struct invocation **invocation, struct handler_outcome *outcome)
 {
     lua_State *L = script->L;
     lua_settop(L, 0);

@@ -28,7 +28,7 @@ const char *testing_name(struct script *script, size_t index); /* until the next
 const char *testing_deployment(struct script *script);
 
 enum handler_result testing_run(struct script *script, size_t index, handler_done_fn *done, void *user,
-                               struct invocation **invocation, struct handler_outcome *outcome);
+                                struct invocation **invocation, struct handler_outcome *outcome);
 
 /* `timed_out`: what was waited for did not come. */
 void testing_resume(struct ticket *ticket, bool timed_out);

@@ -35,7 +35,30 @@ def free_port():
         return sock.getsockname()[1]
 
 
-class DynamoDBLocal:
+class Tables:
+    """What both have: tables, made with `client`."""
+
+    def table(self, name, key="id", sort=None, stream=True):
+        keys = [dict(AttributeName=key, KeyType="HASH")]
+        attributes = [dict(AttributeName=key, AttributeType="S")]
+        if sort:
+            keys.append(dict(AttributeName=sort, KeyType="RANGE"))
+            attributes.append(dict(AttributeName=sort, AttributeType="S"))
+        options = {}
+        if stream:
+            options["StreamSpecification"] = dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES")
+        self.client.create_table(TableName=name, KeySchema=keys, AttributeDefinitions=attributes,
+                                 BillingMode="PAY_PER_REQUEST", **options)
+        return name
+
+    def enable_stream(self, name, enabled):
+        specification = dict(StreamEnabled=enabled)
+        if enabled:
+            specification["StreamViewType"] = "NEW_AND_OLD_IMAGES"
+        self.client.update_table(TableName=name, StreamSpecification=specification)
+
+
+class DynamoDBLocal(Tables):
     def __init__(self):
         tool = ROOT / "tests" / "tools" / "dynamodb-local.sh"
         self.home = subprocess.run([tool], check=True, capture_output=True, text=True).stdout.strip()
@@ -66,27 +89,8 @@ class DynamoDBLocal:
         self.process.kill()
         self.process.wait()
 
-    def table(self, name, key="id", sort=None, stream=True):
-        keys = [dict(AttributeName=key, KeyType="HASH")]
-        attributes = [dict(AttributeName=key, AttributeType="S")]
-        if sort:
-            keys.append(dict(AttributeName=sort, KeyType="RANGE"))
-            attributes.append(dict(AttributeName=sort, AttributeType="S"))
-        options = {}
-        if stream:
-            options["StreamSpecification"] = dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES")
-        self.client.create_table(TableName=name, KeySchema=keys, AttributeDefinitions=attributes,
-                                 BillingMode="PAY_PER_REQUEST", **options)
-        return name
 
-    def enable_stream(self, name, enabled):
-        specification = dict(StreamEnabled=enabled)
-        if enabled:
-            specification["StreamViewType"] = "NEW_AND_OLD_IMAGES"
-        self.client.update_table(TableName=name, StreamSpecification=specification)
-
-
-class Local:
+class Local(Tables):
     """The embedded DynamoDB, as a process of its own."""
 
     def __init__(self, directory, *options):
@@ -97,6 +101,7 @@ class Local:
         assert "http://127.0.0.1:" in line, line + self.log_path.read_text()
         self.port = int(line.split("http://127.0.0.1:")[1].split(",")[0])
         self.url = f"http://127.0.0.1:{self.port}"
+        self.client, self.streams = self.clients()
 
     def clients(self, **more):
         options = dict(endpoint_url=self.url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="secret",
@@ -121,8 +126,10 @@ class Host:
     def __init__(self, deployment):
         self.log_path = deployment.directory / f"log-{deployment.runs}.jsonl"
         self.log_file = open(self.log_path, "wb")
+        self.output_path = deployment.directory / f"output-{deployment.runs}.txt"
+        self.output = open(self.output_path, "wb")
         self.process = subprocess.Popen([BINARY, "run", "-c", deployment.ini], stderr=self.log_file,
-                                        cwd=deployment.directory, env=deployment.environment)
+                                        stdout=self.output, cwd=deployment.directory, env=deployment.environment)
         deployment.runs += 1
 
     def lines(self):
@@ -168,6 +175,7 @@ class Deployment:
         self.ini = directory / "tidemill.ini"
         self.runs = 0
         self.hosts = []
+        self.aws = ""  # more lines of [aws]
         (directory / "scripts").mkdir()
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="secret")
@@ -180,7 +188,8 @@ class Deployment:
                         checkpoint_interval="50ms", log_level="debug")
         settings.update(host)
         lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
-        self.ini.write_text(f"[host]\n{lines}\n[aws]\nregion = eu-west-1\nendpoint = {self.dynamodb.url}\n{text}\n")
+        self.ini.write_text(f"[host]\n{lines}\n[aws]\nregion = eu-west-1\nendpoint = {self.dynamodb.url}\n"
+                            f"{self.aws}\n{text}\n")
 
     def stream(self, table, more="", **host):
         self.configure(f"[stream s]\ntable = {table}\npoll_min = 20ms\npoll_max = 100ms\ndiscovery = 500ms\n{more}",
@@ -226,6 +235,16 @@ def local(tmp_path_factory):
 @pytest.fixture
 def deployment(tmp_path, dynamodb):
     made = Deployment(tmp_path, dynamodb)
+    yield made
+    for host in made.hosts:
+        if host.process.poll() is None:
+            host.kill()
+
+
+@pytest.fixture
+def beside_local(tmp_path, local):
+    """A deployment on the embedded DynamoDB."""
+    made = Deployment(tmp_path, local)
     yield made
     for host in made.hosts:
         if host.process.poll() is None:
