@@ -246,9 +246,10 @@ static size_t run_batch(struct invoking *invoking, const struct handler_input *i
         call_handler(invoking, &(struct handler_call){.inputs = inputs, .count = count, .source = source});
     for (size_t i = 0; ok && i < count && invoking->outcome.verdicts; i++)
         if (invoking->outcome.verdicts[i] != VERDICT_HANDLED) {
-            cmd_complain("%s %s", inputs[i].record->sequence,
-                         invoking->outcome.verdicts[i] == VERDICT_FAILED ? "was given back as failed"
-                                                                         : "would come again, behind it");
+            cmd_complain("%s %s",
+                         invoking->outcome.verdicts[i] == VERDICT_FAILED ? "the handler gave back"
+                                                                         : "behind it would come again",
+                         inputs[i].record->sequence);
             failed++;
         }
     if (ok)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/compress.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/problems.h"
@@ -103,8 +104,6 @@ enum target_type {
     TARGET_STDOUT,
     TARGET_TYPE_COUNT
 };
-
-enum compression { COMPRESSION_GZIP, COMPRESSION_ZSTD, COMPRESSION_NONE };
 
 /* Where messages go. What a type does not have is NULL. */
 struct config_target {

@@ -2,7 +2,7 @@
  *
  * A file holds what one handler sent of one shard within one hour, under
  *     prefix/table=T/year=Y/month=M/day=D/hour=H/SHARD-SEQUENCE.jsonl.gz
- * where SEQUENCE is that of its first event. What is read again after a crash begins where it began before,
+ * where SEQUENCE is that of its oldest event. What is read again after a crash begins where it began before,
  * so it gets the same name and takes the place of what was there: of one handler and shard only one file is
  * written at a time, and the next one only when that is durable. */
 #include <stdlib.h>
@@ -10,11 +10,13 @@
 #include <time.h>
 
 #include "aws/retry.h"
+#include "aws/s3.h"
+#include "base/compress.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "deliver/compress.h"
 #include "deliver/disk.h"
 #include "deliver/target.h"
+#include "state/position.h"
 
 #define BYTES_MAX (16u << 20) /* of lines, before they are compressed */
 #define LINGER_MS 60000
@@ -38,7 +40,8 @@ struct file {
     struct lake *lake;
     char *handler, *series; /* one of a series after the other */
     char *place;            /* its partition and what else keeps it apart; NULL: no more to come */
-    char *path;             /* as it will be named */
+    char *prefix, *sequence, *revision; /* what its name is made of */
+    char *path;                         /* once it is sealed */
     struct compressor *compressor;
     struct buf bytes; /* compressed */
     size_t raw_bytes;
@@ -102,22 +105,29 @@ static char *partition_of(const struct message *message)
     return mem_printf("table=%s/%s", message->table ? message->table : "unknown", hour);
 }
 
+/* ---- files ---- */
+
 /* What a handler emits stands beside what a route sends; so does what is not in its place in the stream. */
-static char *path_of(const struct lake *lake, const char *partition, const struct message *message)
+static void set_path(struct file *file)
 {
-    const struct config_target *config = lake->target.config;
-    bool route = lake->target.outbox->config && config_route(lake->target.outbox->config, message->handler);
-    char *name = mem_printf("%s/%s-%s%s%s%s%s.jsonl%s", partition, message->shard ? message->shard : "none",
-                            message->sequence ? message->sequence : "0", route ? "" : "-",
-                            route ? "" : message->handler, message->revision ? "-" : "",
-                            message->revision ? message->revision : "",
-                            compression_suffix((enum compression)config->compression));
-    char *path = under_root(config, name);
+    const struct target *target = &file->lake->target;
+    bool route = config_route(target->outbox->config, file->handler) != NULL;
+    char *name = mem_printf("%s-%s%s%s%s%s.jsonl%s", file->prefix, file->sequence ? file->sequence : "0",
+                            route ? "" : "-", route ? "" : file->handler, file->revision ? "-" : "",
+                            file->revision ? file->revision : "",
+                            compression_suffix((enum compression)target->config->compression));
+    file->path = under_root(target->config, name);
     free(name);
-    return path;
 }
 
-/* ---- files ---- */
+/* A file has the name of the oldest event in it. */
+static void note_sequence(struct file *file, const char *sequence)
+{
+    if (!sequence || (file->sequence && sequence_compare(file->sequence, sequence) <= 0))
+        return;
+    free(file->sequence);
+    file->sequence = mem_string(sequence);
+}
 
 static void file_seal(struct file *file)
 {
@@ -128,6 +138,8 @@ static void file_seal(struct file *file)
         map_remove(&file->lake->open, file->place);
     if (file->compressor)
         compressor_end(file->compressor, &file->bytes);
+    if (!file->path)
+        set_path(file);
     compressor_free(file->compressor);
     file->compressor = NULL;
     file->state = FILE_SEALED;
@@ -168,7 +180,8 @@ static struct file *open_file(struct lake *lake, const struct message *message)
     if (!file) {
         file = file_new(lake, message);
         file->place = mem_string(place);
-        file->path = path_of(lake, partition, message);
+        file->prefix = mem_printf("%s/%s", partition, message->shard ? message->shard : "none");
+        file->revision = mem_string(message->revision);
         file->compressor = compressor_new((enum compression)config->compression);
         map_set(&lake->open, place, file);
         timer_set(reactor_of(lake), &file->timer,
@@ -196,6 +209,9 @@ static void file_free(struct file *file)
     free(file->handler);
     free(file->series);
     free(file->place);
+    free(file->prefix);
+    free(file->sequence);
+    free(file->revision);
     free(file->path);
     free(file);
 }
@@ -264,20 +280,6 @@ static void on_written(void *user, const struct err *err)
     on_sent(file, err);
 }
 
-/* Each byte but the unreserved ones and '/'. To be freed. */
-static char *encoded_path(const char *path)
-{
-    struct buf out = BUF_INIT;
-    for (; *path; path++) {
-        unsigned char c = (unsigned char)*path;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~/", c))
-            buf_add_char(&out, (char)c);
-        else
-            buf_printf(&out, "%%%02X", c);
-    }
-    return buf_take(&out);
-}
-
 static void upload(struct file *file, struct buf *copy)
 {
     static const char *const types[] = {"Content-Type: application/gzip", "Content-Type: application/zstd",
@@ -291,7 +293,7 @@ static void upload(struct file *file, struct buf *copy)
         .attempts = 1,
         .timeout_ms = config->timeout_ms ? config->timeout_ms : UPLOAD_TIMEOUT_MS,
         .bucket = mem_string(config->bucket),
-        .path = encoded_path(file->path),
+        .path = s3_path(file->path),
         .body = *copy,
     };
     *copy = BUF_INIT;
@@ -396,6 +398,7 @@ static void add(struct emission *emission)
     struct file *file = open_file(lake, message);
     compressor_add(file->compressor, message->payload, message->payload_size, &file->bytes);
     compressor_add(file->compressor, "\n", 1, &file->bytes);
+    note_sequence(file, message->sequence);
     file->raw_bytes += message->payload_size + 1;
     file->count++;
     list_append(&file->emissions, &emission->link);

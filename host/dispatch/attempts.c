@@ -74,7 +74,9 @@ static const char *last_because(const struct attempt *attempt, const struct hand
         return "PermanentError";
     if (settings->retries >= 0 && (int64_t)entry->attempts > settings->retries)
         return "RetryAttemptsExhausted";
-    return settings->max_age_ms >= 0 && age_ms > settings->max_age_ms ? "RecordAgeExceeded" : NULL;
+    return !subscription->options.replayed && settings->max_age_ms >= 0 && age_ms > settings->max_age_ms
+               ? "RecordAgeExceeded"
+               : NULL;
 }
 
 void attempt_failed(struct attempt *attempt, struct handler_error *error)

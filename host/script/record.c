@@ -32,13 +32,14 @@ enum field {
     FIELD_EXPIRED,
     FIELD_ATTEMPT,
     FIELD_REDRIVEN,
+    FIELD_REPLAYED,
     FIELD_AGE,
     FIELD_CHANGED,
 };
 
 static const char *const field_names[] = {
-    "",       "new",   "old",  "keys", "raw",     "id",      "event",    "sequence", "time",   "table",
-    "stream", "shard", "size", "view", "expired", "attempt", "redriven", "age",      "changed"};
+    "",       "new",   "old",  "keys", "raw",     "id",      "event",    "sequence", "time", "table",
+    "stream", "shard", "size", "view", "expired", "attempt", "redriven", "replayed", "age",  "changed"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
@@ -250,6 +251,9 @@ static int record_index(lua_State *L)
         return 1;
     case FIELD_REDRIVEN:
         lua_pushboolean(L, input->redriven);
+        return 1;
+    case FIELD_REPLAYED:
+        lua_pushboolean(L, input->replayed);
         return 1;
     case FIELD_AGE:
         lua_pushinteger(L, (clock_wall_ms(reactor_clock(script_of(L)->options.reactor)) - record->time_ms) /

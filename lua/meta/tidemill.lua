@@ -16,6 +16,7 @@
 ---@field view string
 ---@field expired boolean removed by time to live
 ---@field attempt integer from 1, across restarts
+---@field replayed boolean out of an archive, by `tidemill replay`
 ---@field redriven boolean out of the dead letters: newer records of its item may have been handled
 ---@field age number seconds since it was written
 ---@field raw table the record as DynamoDB JSON, in the shape Lambda hands over

@@ -183,7 +183,7 @@ return { stream = "s", on_batch = function(records)
   return { records[2] }
 end }""")
     done = deployment.run("invoke", "scripts/batch.lua", "event.json", "--dry-run")
-    assert done.returncode == 1 and "on_batch gave back 1" in done.stderr and "3 records, 1 failed" in done.stdout
+    assert done.returncode == 1 and "the handler gave back 1" in done.stderr and "3 records, 1 failed" in done.stdout
     deployment.script("window", """
 return { stream = "s", tumbling_window = "60s", on_window = function(state, records, final, window)
   state = state or { n = 0 }

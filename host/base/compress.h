@@ -1,13 +1,14 @@
 /* compress.h: bytes to gzip or zstd and back, as they come. */
-#ifndef TIDEMILL_DELIVER_COMPRESS_H
-#define TIDEMILL_DELIVER_COMPRESS_H
+#ifndef TIDEMILL_BASE_COMPRESS_H
+#define TIDEMILL_BASE_COMPRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "conf/config.h"
+
+enum compression { COMPRESSION_GZIP, COMPRESSION_ZSTD, COMPRESSION_NONE };
 
 struct compressor;
 

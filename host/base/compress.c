@@ -1,5 +1,5 @@
 /* compress.c: zlib and libzstd behind two verbs. */
-#include "deliver/compress.h"
+#include "base/compress.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,71 @@
+/* s3.c: see s3.h. */
+#include "aws/s3.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "aws/xml.h"
+#include "base/mem.h"
+
+static void add_encoded(struct buf *out, const char *text, const char *kept)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr(kept, c))
+            buf_add_char(out, (char)c);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+char *s3_path(const char *key)
+{
+    struct buf out = BUF_INIT;
+    add_encoded(&out, key, "-_.~/");
+    return buf_take(&out);
+}
+
+struct aws_request s3_list(const char *bucket, const char *prefix, const char *token)
+{
+    struct buf path = BUF_INIT;
+    buf_add_literal(&path, "?");
+    if (token) {
+        buf_add_literal(&path, "continuation-token=");
+        add_encoded(&path, token, "-_.~");
+        buf_add_char(&path, '&');
+    }
+    buf_add_literal(&path, "list-type=2&prefix=");
+    add_encoded(&path, prefix, "-_.~");
+    return (struct aws_request){.service = AWS_S3,
+                                .operation = "ListObjectsV2",
+                                .method = "GET",
+                                .bucket = mem_string(bucket),
+                                .path = buf_take(&path)};
+}
+
+struct aws_request s3_get(const char *bucket, const char *key)
+{
+    return (struct aws_request){.service = AWS_S3,
+                                .operation = "GetObject",
+                                .method = "GET",
+                                .bucket = mem_string(bucket),
+                                .path = s3_path(key)};
+}
+
+char *s3_read_list(const struct buf *body, s3_object_fn *each, void *user, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    char *next = NULL;
+    err->code = ERR_NONE;
+    const struct xml *root = xml_parse(&arena, body->data ? body->data : "", body->size, err);
+    for (const struct xml *item = root ? root->child : NULL; item; item = item->next) {
+        const char *key = strcmp(item->name, "Contents") == 0 ? xml_text(item, "Key") : NULL;
+        const char *size = xml_text(item, "Size");
+        if (key)
+            each(user, key, size ? strtoll(size, NULL, 10) : 0);
+        if (strcmp(item->name, "NextContinuationToken") == 0)
+            next = mem_string(item->text);
+    }
+    arena_fini(&arena);
+    return next;
+}

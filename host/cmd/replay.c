@@ -1,0 +1,353 @@
+/* replay.c: tidemill replay: archived events through a handler or a route once more. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "core/handlers.h"
+#include "core/host.h"
+#include "core/replay.h"
+#include "deliver/outbox.h"
+#include "script/directory.h"
+#include "state/store_sqlite.h"
+
+#define KEYS_MAX 16
+
+struct arguments {
+    const char *config_path, *from, *handler, *pattern;
+    const char *keys[KEYS_MAX + 1];
+    size_t key_count;
+    int64_t after_ms, before_ms, rate;
+    bool restart;
+};
+
+struct replaying {
+    struct arguments arguments;
+    struct config *config;
+    struct clock clock;
+    struct log *log;
+    struct reactor *reactor;
+    struct transport *transport;
+    struct aws_client *aws;
+    struct store *store;
+    struct emitter *outbox;
+    struct archive *archive;
+    struct filter *filter;
+    struct handler *handler;
+    struct replay *replay;
+};
+
+/* ---- arguments ---- */
+
+static bool read_time(const char *name, const char *text, int64_t *ms)
+{
+    char *whole = text && strlen(text) == 10 ? mem_printf("%sT00:00:00Z", text) : mem_string(text);
+    *ms = whole ? clock_from_iso8601(whole) : -1;
+    free(whole);
+    if (*ms >= 0)
+        return true;
+    cmd_complain("replay: %s needs a time: 2026-01-31 or 2026-01-31T12:00:00Z", name);
+    return false;
+}
+
+static bool read_rate(const char *text, int64_t *rate)
+{
+    char *end = NULL;
+    *rate = text ? strtoll(text, &end, 10) : 0;
+    if (*rate > 0 && !*end)
+        return true;
+    cmd_complain("replay: --rate needs a number of events a second");
+    return false;
+}
+
+static bool read_key(const char *text, struct arguments *arguments)
+{
+    if (!text || !strchr(text, '=') || arguments->key_count == KEYS_MAX) {
+        cmd_complain("replay: --key needs NAME=VALUE, an attribute of the items' key");
+        return false;
+    }
+    arguments->keys[arguments->key_count++] = text;
+    return true;
+}
+
+/* An option with a value. */
+static bool read_option(const char *name, const char *value, struct arguments *arguments)
+{
+    const char **text = strcmp(name, "-c") == 0          ? &arguments->config_path
+                        : strcmp(name, "--from") == 0    ? &arguments->from
+                        : strcmp(name, "--handler") == 0 ? &arguments->handler
+                        : strcmp(name, "--pattern") == 0 ? &arguments->pattern
+                                                         : NULL;
+    if (text && value) {
+        *text = value;
+        return true;
+    }
+    if (strcmp(name, "--after") == 0)
+        return read_time(name, value, &arguments->after_ms);
+    if (strcmp(name, "--before") == 0)
+        return read_time(name, value, &arguments->before_ms);
+    if (strcmp(name, "--rate") == 0)
+        return read_rate(value, &arguments->rate);
+    if (strcmp(name, "--key") == 0)
+        return read_key(value, arguments);
+    cmd_complain("replay: %s %s (see tidemill help replay)",
+                 text ? "a value is missing behind" : "unexpected argument", name);
+    return false;
+}
+
+static bool read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--restart") == 0)
+            arguments->restart = true;
+        else if (!read_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, arguments))
+            return false;
+        else
+            i++;
+    }
+    if (!arguments->from)
+        cmd_complain("replay: --from PATH or --from s3://BUCKET/PREFIX is needed");
+    return arguments->from != NULL;
+}
+
+/* ---- setting up ---- */
+
+/* The handler that was named, or the only one there is. To be freed; NULL and `err`. */
+static char *find_place(const struct replaying *replaying, struct err *err)
+{
+    const char *wanted = replaying->arguments.handler;
+    struct buf names = BUF_INIT;
+    char **places = handler_places(replaying->config, true, err), *found = NULL;
+    size_t count = 0;
+    for (size_t i = 0; places && places[i]; i++) {
+        char *name = handler_place_name(places[i]);
+        buf_printf(&names, "%s%s", count++ ? ", " : "", name);
+        if (!found && (!wanted || strcmp(name, wanted) == 0))
+            found = mem_string(places[i]);
+        free(name);
+    }
+    if (found && !wanted && count > 1) {
+        free(found);
+        found = NULL;
+    }
+    if (places && !found && wanted)
+        err_set(err, ERR_CONFIG, "there is no handler or route %s; there are: %s", wanted,
+                names.data ? names.data : "none");
+    else if (places && !found)
+        err_set(err, ERR_CONFIG, "--handler is needed, one of: %s", names.data ? names.data : "none");
+    if (places)
+        script_paths_free(places);
+    buf_fini(&names);
+    return found;
+}
+
+static bool load_handler(struct replaying *replaying, struct err *err)
+{
+    struct problems problems = PROBLEMS_INIT;
+    char *place = find_place(replaying, err);
+    if (!place)
+        return false;
+    replaying->handler = handler_load(
+        &(struct script_options){
+            .path = place,
+            .config = replaying->config,
+            .reactor = replaying->reactor,
+            .aws = replaying->aws,
+            .transport = replaying->transport,
+            .store = replaying->store,
+            .emitter = replaying->outbox,
+            .log = replaying->log,
+        },
+        &problems);
+    if (!replaying->handler)
+        err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
+    else if (handler_kind(replaying->handler) == HANDLER_WINDOWS)
+        err_set(err, ERR_CONFIG, "%s has on_window: its windows cannot be made out of an archive", place);
+    bool ok = replaying->handler && handler_kind(replaying->handler) != HANDLER_WINDOWS;
+    problems_fini(&problems);
+    free(place);
+    return ok;
+}
+
+/* What makes it the same replay, whatever its rate. */
+static char *mark_of(const struct arguments *arguments)
+{
+    struct buf mark = BUF_INIT;
+    buf_printf(&mark, "%s\n%s\n%lld\n%lld", arguments->from, arguments->pattern ? arguments->pattern : "",
+               (long long)arguments->after_ms, (long long)arguments->before_ms);
+    for (size_t i = 0; i < arguments->key_count; i++)
+        buf_printf(&mark, "\n%s", arguments->keys[i]);
+    return buf_take(&mark);
+}
+
+static bool open_world(struct replaying *replaying, struct err *err)
+{
+    const struct config *config = replaying->config;
+    replaying->clock = clock_system();
+    replaying->log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format,
+                             (enum log_level)config->host.log_level, &replaying->clock);
+    replaying->reactor = reactor_new(&replaying->clock);
+    struct worker_world world = host_world_system(&replaying->clock);
+    replaying->transport = world.transport_new(world.user, replaying->reactor, config);
+    replaying->aws =
+        aws_client_new(replaying->reactor, replaying->transport, &config->aws, replaying->log, err);
+    if (!replaying->aws)
+        return false;
+    replaying->store = store_sqlite_new(replaying->reactor,
+                                        &(struct store_sqlite_options){
+                                            .path = config->host.state + strlen("sqlite:"),
+                                            .group = config->host.group,
+                                            .log = replaying->log,
+                                        },
+                                        err);
+    if (!replaying->store)
+        return false;
+    replaying->outbox = outbox_new(&(struct outbox_options){config, replaying->reactor, replaying->aws,
+                                                            replaying->transport, replaying->log});
+    outbox_flush(replaying->outbox); /* a page is waited for: nothing is gained by waiting for company */
+    return true;
+}
+
+static bool set_up(struct replaying *replaying, struct err *err)
+{
+    const struct arguments *arguments = &replaying->arguments;
+    if (!open_world(replaying, err) || !load_handler(replaying, err))
+        return false;
+    const char *pattern = arguments->pattern;
+    if (pattern && !(replaying->filter = filter_compile(pattern, strlen(pattern), err)))
+        return err->code = ERR_CONFIG, err_prefix(err, "--pattern");
+    replaying->archive = archive_open(arguments->from, replaying->reactor, replaying->aws, err);
+    if (!replaying->archive)
+        return false;
+    char *mark = mark_of(arguments);
+    replaying->replay = replay_new(&(struct replay_options){
+        .reactor = replaying->reactor,
+        .store = replaying->store,
+        .log = replaying->log,
+        .archive = replaying->archive,
+        .handler = replaying->handler,
+        .mark = mark,
+        .filter = replaying->filter,
+        .keys = arguments->keys,
+        .after_ms = arguments->after_ms,
+        .before_ms = arguments->before_ms,
+        .rate = arguments->rate,
+        .restart = arguments->restart,
+    });
+    free(mark);
+    return true;
+}
+
+static void tear_down(struct replaying *replaying)
+{
+    store_free(replaying->store);
+    replay_free(replaying->replay);
+    archive_free(replaying->archive);
+    handler_release(replaying->handler);
+    filter_free(replaying->filter);
+    if (replaying->outbox)
+        replaying->outbox->release(replaying->outbox);
+    aws_client_free(replaying->aws);
+    transport_free(replaying->transport);
+    reactor_free(replaying->reactor);
+    log_free(replaying->log);
+    config_release(replaying->config);
+}
+
+/* ---- running ---- */
+
+/* The first signal lets the page that runs finish; the second one ends the process, and the page comes again.
+ */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = 1;
+    signal(number, SIG_DFL);
+}
+
+static void show(const struct replaying *replaying, int64_t started_ms)
+{
+    const struct replay_progress *progress = replay_progress(replaying->replay);
+    int64_t ms = clock_monotonic_ms((struct clock *)&replaying->clock) - started_ms;
+    int64_t rate = ms > 0 ? progress->events * 1000 / ms : 0;
+    int64_t left_s = progress->bytes > 0 && ms > 0
+                         ? (int64_t)((double)(progress->bytes_all - progress->bytes) /
+                                     (double)progress->bytes * (double)ms / 1000)
+                         : 0;
+    char *what = mem_printf("KiB: %lld events, %lld/s, %lldm%02llds left", (long long)progress->events,
+                            (long long)rate, (long long)left_s / 60, (long long)left_s % 60);
+    cmd_progress((size_t)progress->bytes / 1024, (size_t)progress->bytes_all / 1024, what);
+    free(what);
+}
+
+static bool run_replay(struct replaying *replaying, struct err *err)
+{
+    int64_t started_ms = clock_monotonic_ms(&replaying->clock);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    while (!interrupted && replay_step(replaying->replay, err)) {
+        show(replaying, started_ms);
+        if (interrupted)
+            replay_stop(replaying->replay);
+    }
+    cmd_progress_end();
+    const struct replay_progress *progress = replay_progress(replaying->replay);
+    /* Not on the standard output, where a route's events may go. */
+    fprintf(stderr, "%lld events replayed through %s, %lld left out, %lld failed",
+            (long long)progress->events, handler_name(replaying->handler), (long long)progress->left_out,
+            (long long)progress->failed);
+    if (progress->resumed)
+        fprintf(stderr, "; %lld were replayed before", (long long)progress->resumed);
+    fputs(interrupted ? "; stopped: the same command goes on from here\n" : "\n", stderr);
+    return !err->code && !interrupted && !progress->failed;
+}
+
+static int run(int argc, char **argv)
+{
+    struct replaying replaying = {0};
+    struct err err = {0};
+    int status = EXIT_USAGE;
+    if (!read_arguments(argc, argv, &replaying.arguments))
+        return EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);
+    replaying.config = cmd_load_config(replaying.arguments.config_path);
+    if (!replaying.config)
+        return EXIT_USAGE;
+    if (!set_up(&replaying, &err)) {
+        cmd_complain("replay: %s", err.text);
+        status = err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+    } else {
+        status = run_replay(&replaying, &err) ? EXIT_DONE : EXIT_FAILED;
+        if (err.code)
+            cmd_complain("replay: %s", err.text);
+    }
+    tear_down(&replaying);
+    return status;
+}
+
+const struct command cmd_replay = {
+    .name = "replay",
+    .arguments = "[-c FILE] --from PATH|s3://... [...]",
+    .summary = "archived events through a handler once more",
+    .help =
+        "  tidemill replay [-c FILE] --from PATH|s3://BUCKET/PREFIX [--handler NAME]\n"
+        "      [--after TIME] [--before TIME] [--pattern JSON] [--key NAME=VALUE]... [--rate N] "
+        "[--restart]\n\n"
+        "Reads what targets of type s3 and file have written, and hands the events to a handler or a\n"
+        "route, in order, with record.replayed set. Beside a running host or without one.\n\n"
+        "  --handler      needed where there are several\n"
+        "  --after, --before\n"
+        "                 2026-01-31 or 2026-01-31T12:00:00Z: events of that time and later, or earlier\n"
+        "  --pattern      an event pattern, as in a filter\n"
+        "  --key          only items whose key has this attribute with this value\n"
+        "  --rate         at most so many events a second\n"
+        "  --restart      from the beginning, though a part was done before\n\n"
+        "Interrupted, or ended by an error, the same command goes on where it was. What fails goes where\n"
+        "on_failure says, after the handler's retries; max_age does not count here.\n",
+    .run = run,
+};

@@ -1,0 +1,457 @@
+/* replay.c: see replay.h. */
+#include "core/replay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "core/generation.h"
+#include "dispatch/subscription.h"
+#include "filter/filter.h"
+
+#define PAGE_RECORDS_MAX 1000
+#define MARK_HANDLER "@replay"
+#define MARK_DAYS 30
+#define CLAIM_MS 60000
+
+/* An archived event on its way. */
+struct line {
+    const char *text;
+    size_t size;
+    char sequence[SEQUENCE_SIZE];
+};
+
+struct replay {
+    struct replay_options options;
+    struct replay_progress progress;
+    struct observer observer;
+    char *mark; /* its key in the state */
+    /* The files that are open: they overlap. */
+    size_t file, file_end; /* [file, file_end) of the archive */
+    struct buf *texts;
+    size_t text_count;
+    struct line *lines;
+    size_t line_count, line_capacity;
+    size_t at;   /* the next line */
+    size_t skip; /* lines of the first files that runs before have done */
+    struct subscription *subscription;
+    bool drained, stopped, begun;
+    int64_t started_ms;
+};
+
+/* ---- the mark ---- */
+
+struct claiming {
+    bool done;
+    char *result;
+    struct err err;
+};
+
+static void on_claimed(void *user, enum claim claim, const char *result, int64_t expires_ms,
+                       const struct err *err)
+{
+    struct claiming *claiming = user;
+    (void)expires_ms;
+    claiming->done = true;
+    if (err)
+        claiming->err = *err;
+    else if (claim == CLAIM_BUSY)
+        err_set(&claiming->err, ERR_BUSY, "the same replay is under way");
+    else if (claim == CLAIM_DONE)
+        claiming->result = mem_string(result);
+}
+
+static int64_t wall_ms(const struct replay *replay)
+{
+    return clock_wall_ms(reactor_clock(replay->options.reactor));
+}
+
+/* "FILE LINES EVENTS", the file by its path; NULL: all is done. */
+static bool put_mark(struct replay *replay, const char *text, struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    store_put_marker(batch, &(struct store_marker){
+                                .handler = MARK_HANDLER,
+                                .key = replay->mark,
+                                .result = text,
+                                .expires_ms = wall_ms(replay) + MARK_DAYS * (int64_t)86400000,
+                            });
+    return store_commit_now(replay->options.store, replay->options.reactor, batch, err);
+}
+
+static bool keep_place(struct replay *replay, struct err *err)
+{
+    size_t file = replay->file, at = replay->at;
+    if (at == replay->line_count) {
+        file = replay->file_end;
+        at = 0;
+    }
+    if (file == archive_count(replay->options.archive))
+        return put_mark(replay, NULL, err);
+    char *text =
+        mem_printf("%zu %lld %s", at, (long long)(replay->progress.resumed + replay->progress.events),
+                   archive_file(replay->options.archive, file)->path);
+    bool ok = put_mark(replay, text, err);
+    free(text);
+    return ok;
+}
+
+static void read_mark(struct replay *replay, const char *text)
+{
+    char *end;
+    size_t skip = strtoull(text, &end, 10);
+    long long events = strtoll(end, &end, 10);
+    const char *path = *end ? end + 1 : "";
+    for (size_t i = 0; i < archive_count(replay->options.archive); i++) {
+        if (archive_compare(archive_file(replay->options.archive, i)->path, path) < 0) {
+            replay->progress.bytes += archive_file(replay->options.archive, i)->bytes;
+            continue;
+        }
+        replay->file_end = i;
+        replay->skip = strcmp(archive_file(replay->options.archive, i)->path, path) == 0 ? skip : 0;
+        break;
+    }
+    replay->progress.resumed = events;
+}
+
+static bool begin(struct replay *replay, struct err *err)
+{
+    struct claiming claiming = {0};
+    replay->begun = true;
+    if (replay->options.restart && !put_mark(replay, NULL, err))
+        return false;
+    store_claim(replay->options.store, MARK_HANDLER, replay->mark, wall_ms(replay),
+                wall_ms(replay) + CLAIM_MS, on_claimed, &claiming);
+    while (!claiming.done)
+        reactor_turn(replay->options.reactor, 5);
+    if (claiming.err.code) {
+        *err = claiming.err;
+        return false;
+    }
+    if (claiming.result)
+        read_mark(replay, claiming.result);
+    free(claiming.result);
+    replay->started_ms = reactor_now_ms(replay->options.reactor);
+    return true;
+}
+
+/* ---- files ---- */
+
+static void close_files(struct replay *replay)
+{
+    for (size_t i = 0; i < replay->text_count; i++) {
+        buf_fini(&replay->texts[i]);
+        replay->progress.bytes += archive_file(replay->options.archive, replay->file + i)->bytes;
+    }
+    free(replay->texts);
+    replay->texts = NULL;
+    replay->text_count = replay->line_count = replay->at = 0;
+}
+
+static bool add_line(struct replay *replay, const char *text, size_t size, const char *path, size_t number,
+                     struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct err inner;
+    const struct json *event = json_parse(&arena, text, size, &inner);
+    const struct json *sequence = json_get(json_get(event, "dynamodb"), "SequenceNumber");
+    bool ok = sequence && sequence->type == JSON_STRING && sequence->size < SEQUENCE_SIZE;
+    if (!event)
+        err_set(err, ERR_PARSE, "%s:%zu: %s", path, number, inner.text);
+    else if (!ok)
+        err_set(err, ERR_PARSE, "%s:%zu: this is no archived event: it has no dynamodb.SequenceNumber", path,
+                number);
+    if (ok) {
+        mem_grow(&replay->lines, &replay->line_capacity, replay->line_count, sizeof *replay->lines);
+        struct line *line = &replay->lines[replay->line_count++];
+        *line = (struct line){.text = text, .size = size};
+        memcpy(line->sequence, sequence->text, sequence->size);
+    }
+    arena_fini(&arena);
+    return ok;
+}
+
+static bool open_file(struct replay *replay, size_t index, struct err *err)
+{
+    const char *path = archive_file(replay->options.archive, index)->path;
+    replay->texts = mem_resize(replay->texts, (replay->text_count + 1) * sizeof *replay->texts);
+    struct buf *text = &replay->texts[replay->text_count++];
+    *text = BUF_INIT;
+    if (!archive_read(replay->options.archive, index, text, err))
+        return false;
+    const char *at = text->data, *end = at + text->size;
+    for (size_t number = 1; at < end; number++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        stop = stop ? stop : end;
+        if (stop > at && !add_line(replay, at, (size_t)(stop - at), path, number, err))
+            return false;
+        at = stop + 1;
+    }
+    return true;
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    return sequence_compare(((const struct line *)a)->sequence, ((const struct line *)b)->sequence);
+}
+
+/* What was written twice comes once. */
+static void sort_lines(struct replay *replay)
+{
+    size_t kept = 0;
+    if (replay->line_count)
+        qsort(replay->lines, replay->line_count, sizeof *replay->lines, by_sequence);
+    for (size_t i = 0; i < replay->line_count; i++)
+        if (!kept || by_sequence(&replay->lines[kept - 1], &replay->lines[i]) != 0)
+            replay->lines[kept++] = replay->lines[i];
+    replay->line_count = kept;
+}
+
+static const char *last_sequence(const struct replay *replay)
+{
+    const char *last = "0";
+    for (size_t i = 0; i < replay->line_count; i++)
+        if (sequence_compare(replay->lines[i].sequence, last) > 0)
+            last = replay->lines[i].sequence;
+    return last;
+}
+
+/* Does the file begin before the end of those that are open? Some of its events then belong among theirs:
+ * they failed at first, and were written later. */
+static bool overlaps(const struct replay *replay, size_t index)
+{
+    const struct archive_file *first = archive_file(replay->options.archive, replay->file),
+                              *next = archive_file(replay->options.archive, index);
+    return *next->sequence && strcmp(next->shard, first->shard) == 0 &&
+           sequence_compare(next->sequence, last_sequence(replay)) <= 0;
+}
+
+/* ".../year=Y/month=M/day=D/hour=H/": false when all of that hour is outside of what is asked for. */
+static bool in_time(const struct replay *replay, const char *path)
+{
+    int year, month, day, hour;
+    const char *at = strstr(path, "year=");
+    char iso[CLOCK_ISO_SIZE];
+    if (!at || sscanf(at, "year=%4d/month=%2d/day=%2d/hour=%2d", &year, &month, &day, &hour) != 4)
+        return true;
+    snprintf(iso, sizeof iso, "%04d-%02d-%02dT%02d:00:00Z", year, month, day, hour);
+    int64_t start_ms = clock_from_iso8601(iso);
+    return start_ms < 0 || ((!replay->options.before_ms || start_ms < replay->options.before_ms) &&
+                            (!replay->options.after_ms || start_ms + 3600000 > replay->options.after_ms));
+}
+
+/* The next files with something in them; false when there are none, or with `err`. */
+static bool open_files(struct replay *replay, struct err *err)
+{
+    struct archive *archive = replay->options.archive;
+    close_files(replay);
+    replay->file = replay->file_end;
+    while (replay->file < archive_count(archive) &&
+           !in_time(replay, archive_file(archive, replay->file)->path))
+        replay->progress.bytes += archive_file(archive, replay->file++)->bytes;
+    replay->file_end = replay->file;
+    if (replay->file == archive_count(archive))
+        return false;
+    do {
+        if (!open_file(replay, replay->file_end++, err))
+            return false;
+    } while (replay->file_end < archive_count(archive) && overlaps(replay, replay->file_end));
+    sort_lines(replay);
+    replay->at = replay->skip < replay->line_count ? replay->skip : replay->line_count;
+    replay->skip = 0;
+    return true;
+}
+
+/* ---- pages ---- */
+
+static bool key_is(const struct json *keys, const char *wanted)
+{
+    const char *equals = strchr(wanted, '=');
+    json_each(attribute, keys) {
+        if (attribute->key_size == (size_t)(equals - wanted) &&
+            memcmp(attribute->key, wanted, attribute->key_size) == 0)
+            return json_string_is(attribute->child, equals + 1);
+    }
+    return false;
+}
+
+static bool is_wanted(const struct replay *replay, const struct json *event)
+{
+    const struct replay_options *options = &replay->options;
+    const struct json *change = json_get(event, "dynamodb");
+    int64_t time_ms = (int64_t)(json_double(json_get(change, "ApproximateCreationDateTime"), 0) * 1000);
+    char *arn = json_string_dup(json_get(event, "eventSourceARN"));
+    bool wanted = (!options->after_ms || time_ms >= options->after_ms) &&
+                  (!options->before_ms || time_ms < options->before_ms) &&
+                  (!options->filter || filter_match_record(options->filter, event, arn ? arn : ""));
+    for (size_t i = 0; wanted && options->keys[i]; i++)
+        wanted = key_is(json_get(change, "Keys"), options->keys[i]);
+    free(arn);
+    return wanted;
+}
+
+/* Lines from `at` on that are wanted, as a page; NULL and `err`, or NULL when there are none. */
+static struct page *next_page(struct replay *replay, size_t count_max, struct err *err)
+{
+    struct buf body = BUF_INIT;
+    size_t count = 0;
+    buf_add_literal(&body, "{\"Records\":[");
+    for (; replay->at < replay->line_count && count < count_max; replay->at++) {
+        const struct line *line = &replay->lines[replay->at];
+        struct arena arena = ARENA_INIT;
+        bool wanted = is_wanted(replay, json_parse(&arena, line->text, line->size, NULL));
+        arena_fini(&arena);
+        if (!wanted) {
+            replay->progress.left_out++;
+            continue;
+        }
+        if (count++)
+            buf_add_char(&body, ',');
+        buf_add(&body, line->text, line->size);
+    }
+    buf_add_literal(&body, "]}");
+    struct page *page = count ? page_read(&body, err) : NULL;
+    if (count && !page)
+        err_prefix(err, "%s", archive_file(replay->options.archive, replay->file)->path);
+    buf_fini(&body);
+    return page;
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
+static void on_drained(void *user)
+{
+    struct replay *replay = user;
+    replay->drained = true;
+    reactor_post(replay->options.reactor, nothing, NULL); /* so that this turn does not wait any longer */
+}
+
+static void on_room(void *user)
+{
+    (void)user;
+}
+
+static void on_missed(void *user, const char *to)
+{
+    (void)user;
+    (void)to;
+}
+
+static void on_redriven(void *user, int64_t letter)
+{
+    (void)user;
+    (void)letter;
+}
+
+/* All of the page through the handler, and wait for it. */
+static void run_page(struct replay *replay, struct page *page)
+{
+    static const struct subscription_events events = {on_drained, on_room, on_missed, on_redriven};
+    const struct handler_settings *settings = handler_settings_of(replay->options.handler);
+    const struct archive_file *file = archive_file(replay->options.archive, replay->file);
+    char *arn = json_string_dup(json_get(page->records[0].json, "eventSourceARN"));
+    char *table = table_of_arn(arn ? arn : "", NULL);
+    struct subscription_options options = {
+        .reactor = replay->options.reactor,
+        .store = replay->options.store,
+        .log = replay->options.log,
+        .handler = replay->options.handler,
+        .observer = &replay->observer,
+        .replayed = true,
+        .source = {settings->stream, arn ? arn : "", table ? table : "", file->shard},
+    };
+    struct position start = {.kind = POSITION_TRIM_HORIZON};
+    replay->drained = false;
+    replay->subscription = subscription_new(&options, &start, "", &events, replay);
+    subscription_feed(replay->subscription, page);
+    while (!replay->drained)
+        reactor_turn(replay->options.reactor, 1000);
+    subscription_free(replay->subscription);
+    replay->subscription = NULL;
+    free(table);
+    free(arn);
+}
+
+/* Not faster than it was asked for. */
+static void keep_rate(struct replay *replay)
+{
+    if (!replay->options.rate)
+        return;
+    int64_t due_ms = replay->started_ms + replay->progress.events * 1000 / replay->options.rate;
+    for (int64_t left; !replay->stopped && (left = due_ms - reactor_now_ms(replay->options.reactor)) > 0;)
+        reactor_turn(replay->options.reactor, left < 200 ? left : 200);
+}
+
+bool replay_step(struct replay *replay, struct err *err)
+{
+    err->code = ERR_NONE;
+    if (!replay->begun && !begin(replay, err))
+        return false;
+    if (replay->at == replay->line_count && !open_files(replay, err)) {
+        if (!err->code)
+            put_mark(replay, NULL, err); /* the end: another time it begins anew */
+        return false;
+    }
+    size_t most = PAGE_RECORDS_MAX;
+    int64_t rate = replay->options.rate;
+    if (rate && rate < 10 * PAGE_RECORDS_MAX) /* a slow replay goes in small steps, so that it is even */
+        most = rate >= 10 ? (size_t)rate / 10 : 1;
+    struct page *page = next_page(replay, most, err);
+    if (err->code)
+        return false;
+    if (page) {
+        replay->progress.events += (int64_t)page->count;
+        run_page(replay, page);
+        page_release(page);
+    }
+    if (!keep_place(replay, err))
+        return false;
+    keep_rate(replay);
+    return !replay->stopped;
+}
+
+void replay_stop(struct replay *replay)
+{
+    replay->stopped = true;
+}
+
+/* ---- life ---- */
+
+static void on_attempted(void *user, const struct observed *observed)
+{
+    struct replay *replay = user;
+    replay->progress.failed += observed->outcome == OUTCOME_DEAD || observed->outcome == OUTCOME_FORWARDED ||
+                               observed->outcome == OUTCOME_DISCARDED;
+}
+
+struct replay *replay_new(const struct replay_options *options)
+{
+    struct replay *replay = mem_zero(sizeof *replay);
+    replay->options = *options;
+    replay->observer = (struct observer){NULL, on_attempted, replay};
+    replay->mark = mem_printf("%s %016llx", handler_name(options->handler),
+                              (unsigned long long)hash_bytes(options->mark, strlen(options->mark), 1));
+    for (size_t i = 0; i < archive_count(options->archive); i++)
+        replay->progress.bytes_all += archive_file(options->archive, i)->bytes;
+    return replay;
+}
+
+void replay_free(struct replay *replay)
+{
+    if (!replay)
+        return;
+    close_files(replay);
+    free(replay->lines);
+    free(replay->mark);
+    free(replay);
+}
+
+const struct replay_progress *replay_progress(const struct replay *replay)
+{
+    return &replay->progress;
+}
