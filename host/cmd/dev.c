@@ -58,6 +58,38 @@ static void set_text(char **field, const char *text)
     *field = mem_string(text);
 }
 
+/* Has the service an endpoint of its own here? */
+static bool has_endpoint(const struct config_aws *aws, int type)
+{
+    switch (type) {
+    case TARGET_EVENTBRIDGE:
+        return aws->endpoint_events;
+    case TARGET_SQS:
+        return aws->endpoint_sqs;
+    case TARGET_SNS:
+        return aws->endpoint_sns;
+    case TARGET_KINESIS:
+        return aws->endpoint_kinesis;
+    case TARGET_FIREHOSE:
+        return aws->endpoint_firehose;
+    case TARGET_LAMBDA:
+        return aws->endpoint_lambda;
+    case TARGET_S3:
+        return aws->endpoint_s3;
+    default:
+        return true;
+    }
+}
+
+/* Nothing leaves the machine that was not told to: what is for AWS is printed, unless the INI has an endpoint
+ * for the service. */
+static void print_targets(struct config *config)
+{
+    for (size_t i = 0; i < config->target_count; i++)
+        if (!has_endpoint(&config->aws, config->targets[i].type))
+            config->targets[i].type = TARGET_STDOUT;
+}
+
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     struct dev *dev = user;
@@ -66,6 +98,7 @@ static struct config *load(void *user, const char *path, struct problems *proble
     set_text(&config->aws.endpoint_dynamodb, NULL);
     set_text(&config->aws.endpoint_streams, NULL);
     set_text(&config->aws.profile, NULL);
+    print_targets(config);
     if (!config->aws.region)
         config->aws.region = mem_string("us-east-1");
     free(config->host.state);
@@ -198,7 +231,8 @@ const struct command cmd_dev = {
         "puts their seed items, runs the handlers on them, and shows each record and what became of it.\n"
         "No account, no network, no credentials. Scripts are reloaded when they change.\n"
         "\n"
-        "-c FILE     the INI; its endpoint, credentials and state are left aside\n"
+        "-c FILE     the INI; its endpoint, credentials and state are left aside, and what is\n"
+        "            for an AWS service without an endpoint_... of its own is printed instead\n"
         "--port N    where the DynamoDB listens (8000); 0 takes a free port\n"
         "--data DIR  keep tables and checkpoints in DIR; without it, nothing is kept\n"
         "\n"

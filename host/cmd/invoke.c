@@ -125,7 +125,7 @@ static bool set_up(struct invoking *invoking, struct err *err)
     if (!invoking->aws || !open_store(invoking, err))
         return false;
     if (invoking->arguments.dry_run) {
-        invoking->emitter = emitter_dry_new(invoking->reactor, tell_message, NULL);
+        invoking->emitter = emitter_dry_new(invoking->reactor, NULL, tell_message, NULL);
         return true;
     }
     invoking->emitter = outbox_new(&(struct outbox_options){
@@ -135,7 +135,7 @@ static bool set_up(struct invoking *invoking, struct err *err)
         .transport = invoking->transport,
         .log = invoking->log,
     });
-    outbox_flush(invoking->emitter);
+    invoking->emitter->flush(invoking->emitter);
     return true;
 }
 

@@ -1,6 +1,6 @@
 /* policy.c: tidemill policy: the least IAM policy that a deployment needs.
  *
- * Actions and their resources are those of AWS's Service Authorization Reference for Amazon DynamoDB. */
+ * Actions and their resources are those of AWS's Service Authorization Reference. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +10,15 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "core/generation.h"
+#include "core/handlers.h"
 #include "net/reactor.h"
 #include "script/directory.h"
 #include "script/script.h"
 
-/* One table or stream, and what is done with it. */
+/* One resource, and what is done with it. */
 struct grant {
-    char *resource; /* behind "table/", or a whole ARN, or "*" */
+    const char *service; /* "dynamodb" */
+    char *resource;      /* a table's name, or a whole ARN, or "*" */
     const char *actions[SCRIPT_ACTIONS_MAX];
     size_t count;
 };
@@ -30,22 +32,102 @@ struct policy {
 
 /* ---- collecting ---- */
 
-static void grant(struct policy *policy, const char *resource, const char *action)
+static void grant_of(struct policy *policy, const char *service, const char *resource, const char *action)
 {
     struct grant *found = NULL;
     for (size_t i = 0; i < policy->count && !found; i++)
-        if (strcmp(policy->grants[i].resource, resource) == 0)
+        if (strcmp(policy->grants[i].resource, resource) == 0 &&
+            strcmp(policy->grants[i].service, service) == 0)
             found = &policy->grants[i];
     if (!found) {
         mem_grow(&policy->grants, &policy->capacity, policy->count, sizeof *policy->grants);
         found = &policy->grants[policy->count++];
-        *found = (struct grant){.resource = mem_string(resource)};
+        *found = (struct grant){.service = service, .resource = mem_string(resource)};
     }
     for (size_t i = 0; i < found->count; i++)
         if (strcmp(found->actions[i], action) == 0)
             return;
     if (found->count < SCRIPT_ACTIONS_MAX)
         found->actions[found->count++] = action;
+}
+
+static void grant(struct policy *policy, const char *resource, const char *action)
+{
+    grant_of(policy, "dynamodb", resource, action);
+}
+
+/* "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME" */
+static char *queue_arn(const struct policy *policy, const char *url)
+{
+    const char *host = strstr(url, "://") + 3, *region = strncmp(host, "sqs.", 4) == 0 ? host + 4 : NULL;
+    const char *path = strchr(host, '/'), *name = path ? strchr(path + 1, '/') : NULL;
+    size_t size = region ? strcspn(region, "./") : 0;
+    return mem_printf("arn:%s:sqs:%.*s:%.*s:%s", policy->partition,
+                      region ? (int)size : (int)strlen(policy->region), region ? region : policy->region,
+                      name ? (int)(name - path - 1) : 1, name ? path + 1 : "*", name ? name + 1 : "*");
+}
+
+/* What a target is in a policy: an ARN is taken as it stands, a name gets one. */
+static char *arn_of(const struct policy *policy, const char *format, const char *name)
+{
+    struct buf arn = BUF_INIT;
+    if (strncmp(name, "arn:", 4) == 0)
+        return mem_string(name);
+    buf_printf(&arn, "arn:%s:", policy->partition);
+    buf_printf(&arn, format, policy->region);
+    buf_add_text(&arn, name);
+    return buf_take(&arn);
+}
+
+static void grant_aws(struct policy *policy, const struct config_target *target)
+{
+    char *arn = NULL;
+    switch (target->type) {
+    case TARGET_EVENTBRIDGE:
+        arn = arn_of(policy, "events:%s:*:event-bus/", target->bus ? target->bus : "default");
+        grant_of(policy, "events", arn, "PutEvents");
+        break;
+    case TARGET_SQS:
+        arn = queue_arn(policy, target->queue);
+        grant_of(policy, "sqs", arn, "SendMessage");
+        break;
+    case TARGET_SNS:
+        grant_of(policy, "sns", target->topic, "Publish");
+        break;
+    case TARGET_KINESIS:
+        arn = arn_of(policy, "kinesis:%s:*:stream/", target->stream);
+        grant_of(policy, "kinesis", arn, "PutRecords");
+        break;
+    case TARGET_FIREHOSE:
+        arn = arn_of(policy, "firehose:%s:*:deliverystream/", target->delivery_stream);
+        grant_of(policy, "firehose", arn, "PutRecordBatch");
+        break;
+    case TARGET_LAMBDA:
+        arn = arn_of(policy, "lambda:%s:*:function:", target->function);
+        grant_of(policy, "lambda", arn, "InvokeFunction");
+        break;
+    case TARGET_S3: {
+        const char *prefix = target->prefix ? target->prefix : "";
+        size_t size = strlen(prefix);
+        arn = mem_printf("arn:%s:s3:::%s/%s%s*", policy->partition, target->bucket, prefix,
+                         size && prefix[size - 1] != '/' ? "/" : "");
+        grant_of(policy, "s3", arn, "PutObject");
+        break;
+    }
+    default:
+        break;
+    }
+    free(arn);
+}
+
+static void grant_target(struct policy *policy, const char *name)
+{
+    const struct config_target *target = config_target(policy->config, name);
+    if (!target) /* dead, discard */
+        return;
+    grant_aws(policy, target);
+    if (target->spill)
+        grant_target(policy, target->spill);
 }
 
 /* A table's latest stream is looked up, and after it is disabled the one that follows; a stream that is named
@@ -93,8 +175,23 @@ static void grant_tables(struct policy *policy, const struct script *script)
     }
 }
 
-static bool is_read(const struct config_stream *stream, struct script **scripts)
+static void grant_targets(struct policy *policy, struct script *script)
 {
+    const char *const *targets = script_targets(script);
+    if (!targets && script_uses_emit(script))
+        cmd_complain("warning: handler %s uses tidemill.emit and does not say where it emits to: add "
+                     "targets = { \"bus\" } to what it returns",
+                     handler_name(script_handler(script)));
+    for (size_t i = 0; targets && targets[i]; i++)
+        grant_target(policy, targets[i]);
+    grant_target(policy, handler_settings_of(script_handler(script))->on_failure);
+}
+
+static bool is_read(const struct policy *policy, const struct config_stream *stream, struct script **scripts)
+{
+    for (size_t i = 0; i < policy->config->route_count; i++)
+        if (strcmp(policy->config->routes[i].settings.stream, stream->name) == 0)
+            return true;
     for (size_t i = 0; scripts[i]; i++) {
         const char *name = handler_settings_of(script_handler(scripts[i]))->stream;
         if (name && strcmp(name, stream->name) == 0)
@@ -107,7 +204,9 @@ static bool is_read(const struct config_stream *stream, struct script **scripts)
 
 static int by_resource(const void *a, const void *b)
 {
-    return strcmp(((const struct grant *)a)->resource, ((const struct grant *)b)->resource);
+    const struct grant *x = a, *y = b;
+    int order = strcmp(x->service, y->service);
+    return order ? order : strcmp(x->resource, y->resource);
 }
 
 static int by_name(const void *a, const void *b)
@@ -137,7 +236,7 @@ static void print_policy(struct policy *policy)
         qsort(grant->actions, grant->count, sizeof *grant->actions, by_name);
         buf_printf(&out, "%s\n    {\n      \"Effect\": \"Allow\",\n      \"Action\": [", i ? "," : "");
         for (size_t j = 0; j < grant->count; j++)
-            buf_printf(&out, "%s\"dynamodb:%s\"", j ? ", " : "", grant->actions[j]);
+            buf_printf(&out, "%s\"%s:%s\"", j ? ", " : "", grant->service, grant->actions[j]);
         buf_add_text(&out, "],\n      \"Resource\": ");
         write_resource(policy, grant->resource, &out);
         buf_add_text(&out, "\n    }");
@@ -154,7 +253,7 @@ static struct script **load_scripts(const struct config *config, struct reactor 
                                     struct problems *problems)
 {
     struct err err;
-    char **paths = script_paths(config->host.scripts, &err);
+    char **paths = handler_places(config, true, &err);
     size_t count = 0, loaded = 0;
     if (!paths)
         problems_add(problems, "%s", err.text);
@@ -162,6 +261,8 @@ static struct script **load_scripts(const struct config *config, struct reactor 
         count++;
     struct script **scripts = mem_zero((count + 1) * sizeof *scripts);
     for (size_t i = 0; i < count; i++) {
+        if (handler_place_is_route(paths[i]))
+            continue;
         struct script *script = script_load(
             &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
             problems);
@@ -187,10 +288,16 @@ static void collect(struct policy *policy, struct script **scripts)
 {
     find_region(policy);
     for (size_t i = 0; i < policy->config->stream_count; i++)
-        if (is_read(&policy->config->streams[i], scripts))
+        if (is_read(policy, &policy->config->streams[i], scripts))
             grant_stream(policy, &policy->config->streams[i]);
-    for (size_t i = 0; scripts[i]; i++)
+    for (size_t i = 0; scripts[i]; i++) {
         grant_tables(policy, scripts[i]);
+        grant_targets(policy, scripts[i]);
+    }
+    for (size_t i = 0; i < policy->config->route_count; i++) {
+        grant_target(policy, policy->config->routes[i].target);
+        grant_target(policy, policy->config->routes[i].settings.on_failure);
+    }
 }
 
 static int run(int argc, char **argv)
@@ -233,9 +340,11 @@ const struct command cmd_policy = {
     .arguments = "[-c FILE]",
     .summary = "the least IAM policy this deployment needs",
     .help =
-        "Prints it as JSON: reading the streams that handlers take, and what the handlers say they do:\n\n"
+        "Prints it as JSON: reading the streams that handlers and routes take, sending to the targets of\n"
+        "routes and of on_failure, and what the handlers say they do:\n\n"
         "  return { tables = { { config.orders_table, \"PutItem\" }, { \"Jobs/index/by_state\", \"Query\" } "
-        "}, ... }\n\n"
+        "},\n"
+        "           targets = { \"bus\" }, ... }\n\n"
         "Actions are IAM's: GetItem PutItem UpdateItem DeleteItem Query Scan BatchGetItem BatchWriteItem\n"
         "ConditionCheckItem; a transaction needs those of its parts. \"record.table\" is the stream's own. "
         "The account stands as *: put yours in "

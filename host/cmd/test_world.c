@@ -16,6 +16,7 @@
 #include "cmd/dev.h"
 #include "core/host.h"
 #include "core/world.h"
+#include "deliver/emitter_dry.h"
 #include "local/engine.h"
 #include "script/testing.h"
 
@@ -24,10 +25,16 @@
 #define SETTLE_MS_MAX (7 * 24 * 3600 * 1000LL) /* of virtual time: longer than any record is retried */
 #define REAL_MS_MAX 60000
 #define DEAD_MAX 1000
+#define SENT_MAX 100000
 #define LOG_BYTES_MAX (1u << 20)
 
 struct dead {
     char *handler, *error;
+};
+
+struct sent {
+    char *target;
+    struct message message;
 };
 
 /* How far a shard was read. */
@@ -50,6 +57,8 @@ struct test_world {
     struct observer observer;
     struct dead *dead;
     size_t dead_count, dead_capacity;
+    struct sent *sent; /* what was emitted */
+    size_t sent_count, sent_capacity;
     struct read_shard *read;
     size_t read_count, read_capacity;
     struct ticket *settling, *advancing;
@@ -155,6 +164,35 @@ static bool on_dead_letter(void *user, size_t index, const char **handler, const
     return true;
 }
 
+static const struct message *on_emitted(void *user, size_t index, const char **target)
+{
+    struct test_world *t = user;
+    if (index >= t->sent_count)
+        return NULL;
+    *target = t->sent[index].target;
+    return &t->sent[index].message;
+}
+
+static void tell_message(void *user, const char *target, const struct message *message)
+{
+    struct test_world *t = user;
+    if (t->sent_count == SENT_MAX)
+        return;
+    mem_grow(&t->sent, &t->sent_capacity, t->sent_count, sizeof *t->sent);
+    struct message copy = *message;
+    char **texts[] = {&copy.key, &copy.source, &copy.detail_type, &copy.subject, &copy.handler, &copy.id};
+    copy.payload = mem_copy(message->payload, message->payload_size);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        *texts[i] = mem_string(*texts[i]);
+    copy.object = copy.stream_arn = copy.table = copy.shard = copy.sequence = copy.revision = NULL;
+    t->sent[t->sent_count++] = (struct sent){mem_string(target), copy};
+}
+
+static struct emitter *make_emitter(void *user, struct reactor *reactor, const struct config *config)
+{
+    return emitter_dry_new(reactor, config, tell_message, user);
+}
+
 static bool on_control(void *user, const char *operation, const char *body, size_t size, struct err *err)
 {
     struct test_world *t = user;
@@ -172,7 +210,8 @@ static bool on_control(void *user, const char *operation, const char *body, size
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
-    if ((observed->outcome != OUTCOME_DEAD && observed->outcome != OUTCOME_DISCARDED) ||
+    if ((observed->outcome != OUTCOME_DEAD && observed->outcome != OUTCOME_DISCARDED &&
+         observed->outcome != OUTCOME_FORWARDED) ||
         t->dead_count == DEAD_MAX)
         return;
     mem_grow(&t->dead, &t->dead_capacity, t->dead_count, sizeof *t->dead);
@@ -276,7 +315,7 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks = (struct testing_hooks){on_settle, on_advance, on_dead_letter, on_control, t};
+    t->hooks = (struct testing_hooks){on_settle, on_advance, on_dead_letter, on_emitted, on_control, t};
     t->observer = (struct observer){.attempted = on_attempted, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
@@ -285,10 +324,10 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->engine = engine_new(&(struct engine_options){.clock = &t->world.clock}, err);
     if (!t->engine || !dev_make_tables(t->engine, t->config, err))
         return false;
-    t->host = host_new(
-        &(struct host_options){
-            .config = t->config, .log = t->log, .world = world_of_host(&t->world), .observer = &t->observer},
-        err);
+    struct worker_world world = world_of_host(&t->world);
+    world.emitter_new = make_emitter;
+    world.emitter_user = t;
+    t->host = host_new(&(struct host_options){t->config, t->log, world, &t->observer}, err);
     return t->host && load_script(t, path, err);
 }
 
@@ -340,6 +379,11 @@ static void unmake(struct test_world *t)
         free(t->dead[i].handler);
         free(t->dead[i].error);
     }
+    for (size_t i = 0; i < t->sent_count; i++) {
+        free(t->sent[i].target);
+        message_fini(&t->sent[i].message);
+    }
+    free(t->sent);
     free(t->dead);
     free(t->read);
 }

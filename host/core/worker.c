@@ -241,7 +241,7 @@ static void do_stop(void *user)
     if (worker->phase != RUNNING)
         return;
     worker->phase = STOPPING;
-    outbox_flush(worker->outbox);
+    worker->outbox->flush(worker->outbox);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
     finish_if_stopped(worker);
@@ -490,6 +490,9 @@ static void config_order_free(void *user)
 
 static struct emitter *make_outbox(struct worker *worker)
 {
+    const struct worker_world *world = &worker->options.world;
+    if (world->emitter_new)
+        return world->emitter_new(world->emitter_user, worker->reactor, worker->config);
     return outbox_new(&(struct outbox_options){
         .config = worker->config,
         .reactor = worker->reactor,

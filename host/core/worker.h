@@ -31,11 +31,14 @@ struct worker_reports {
     void *user;
 };
 
-/* The two seams: how a worker's reactor reaches the outside, and what time it is. */
+/* The seams: how a worker's reactor reaches the outside, and what time it is. */
 struct worker_world {
     struct clock *clock;
     struct transport *(*transport_new)(void *user, struct reactor *reactor, const struct config *config);
     void *user;
+    /* NULL: targets are what they are. */
+    struct emitter *(*emitter_new)(void *user, struct reactor *reactor, const struct config *config);
+    void *emitter_user;
 };
 
 struct worker_options {

@@ -9,6 +9,7 @@ struct dry {
     struct emitter emitter; /* the first: one is the other */
     size_t references;
     struct reactor *reactor;
+    const struct config *config;
     emitter_dry_fn *tell;
     void *user;
 };
@@ -31,16 +32,18 @@ static void hold(const struct emitter *emitter)
 
 static void release(const struct emitter *emitter)
 {
-    if (--dry_of(emitter)->references == 0)
-        free(dry_of(emitter));
+    struct dry *dry = dry_of(emitter);
+    if (--dry->references)
+        return;
+    config_release(dry->config);
+    free(dry);
 }
 
 static bool known(const struct emitter *emitter, const char *target, struct err *err)
 {
-    (void)emitter;
-    (void)target;
-    (void)err;
-    return true;
+    const struct config *config = dry_of(emitter)->config;
+    return !config || config_target(config, target) ||
+           err_set(err, ERR_CONFIG, "there is no [target %s]", target);
 }
 
 static void accept(void *user)
@@ -83,7 +86,13 @@ static void hurry(const struct emitter *emitter, const char *handler)
     (void)handler;
 }
 
-struct emitter *emitter_dry_new(struct reactor *reactor, emitter_dry_fn *tell, void *user)
+static void flush(const struct emitter *emitter)
+{
+    (void)emitter;
+}
+
+struct emitter *emitter_dry_new(struct reactor *reactor, const struct config *config, emitter_dry_fn *tell,
+                                void *user)
 {
     struct dry *dry = mem_zero(sizeof *dry);
     dry->emitter = (struct emitter){
@@ -94,9 +103,11 @@ struct emitter *emitter_dry_new(struct reactor *reactor, emitter_dry_fn *tell, v
         .cancel = cancel,
         .locate = locate,
         .hurry = hurry,
+        .flush = flush,
     };
     dry->references = 1;
     dry->reactor = reactor;
+    dry->config = config_hold(config);
     dry->tell = tell;
     dry->user = user;
     return &dry->emitter;

@@ -150,6 +150,15 @@ static void hurry(const struct emitter *emitter, const char *handler)
             outbox->targets[i]->ops->hurry(outbox->targets[i], handler);
 }
 
+static void flush(const struct emitter *emitter)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++) {
+        outbox->targets[i]->flushing = true;
+        outbox->targets[i]->ops->hurry(outbox->targets[i], NULL);
+    }
+}
+
 static void hold(const struct emitter *emitter)
 {
     outbox_of(emitter)->references++;
@@ -197,6 +206,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
         .cancel = cancel,
         .locate = locate,
         .hurry = hurry,
+        .flush = flush,
     };
     outbox->references = 1;
     outbox->options = *options;
@@ -214,15 +224,6 @@ struct emitter *outbox_new(const struct outbox_options *options)
         outbox->targets[i] = target;
     }
     return &outbox->emitter;
-}
-
-void outbox_flush(struct emitter *emitter)
-{
-    struct outbox *outbox = outbox_of(emitter);
-    for (size_t i = 0; i < outbox->count; i++) {
-        outbox->targets[i]->flushing = true;
-        outbox->targets[i]->ops->hurry(outbox->targets[i], NULL);
-    }
 }
 
 const struct target_stats *outbox_stats(const struct emitter *emitter, size_t index, const char **name)

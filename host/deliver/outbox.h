@@ -20,9 +20,6 @@ struct outbox_options {
 /* Counted by reference through the emitter's hold and release; the caller has the first. */
 struct emitter *outbox_new(const struct outbox_options *options);
 
-/* The host stops: from now on nothing waits for company. */
-void outbox_flush(struct emitter *emitter);
-
 /* What a target has done since it was made. */
 struct target_stats {
     int64_t accepted, bytes; /* messages, and their payloads */

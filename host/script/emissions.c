@@ -59,6 +59,15 @@ static void describe(const struct invocation *invocation, struct message *messag
         message->key = item_key_text(input->record->keys);
 }
 
+/* A script that says where it emits to emits nowhere else. */
+static bool is_declared(const struct script *script, const char *target)
+{
+    for (size_t i = 0; script->targets && script->targets[i]; i++)
+        if (strcmp(script->targets[i], target) == 0)
+            return true;
+    return !script->targets;
+}
+
 void emissions_add(lua_State *L, const char *target, struct message *message)
 {
     struct script *script = script_of(L);
@@ -69,6 +78,8 @@ void emissions_add(lua_State *L, const char *target, struct message *message)
         err_set(&err, ERR_SCRIPT, "emit can be called only while a record is handled");
     else if (!script->handler.emitter->known(script->handler.emitter, target, &err))
         ;
+    else if (!is_declared(script, target))
+        err_set(&err, ERR_CONFIG, "the handler's targets do not name \"%s\"", target);
     else if (invocation->emitted_count == EMITTED_MAX)
         err_set(&err, ERR_LIMIT, "more than %d messages emitted in one call of the handler", EMITTED_MAX);
     else if (invocation->emitted_bytes + message->payload_size > EMITTED_BYTES_MAX)

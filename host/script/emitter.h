@@ -49,6 +49,8 @@ struct emitter {
     char *(*locate)(const struct emitter *, const char *target, const char *object);
     /* What this handler has waiting need not wait for company. */
     void (*hurry)(const struct emitter *, const char *handler);
+    /* The host stops: from now on nothing waits for company. */
+    void (*flush)(const struct emitter *);
 };
 
 #endif

@@ -37,7 +37,8 @@ struct script {
     bool cpu_exhausted;  /* it did: no pcall may catch what ends it */
     struct script_table *tables;
     size_t table_count, table_capacity;
-    bool declares_tables, uses_dynamodb;
+    char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
+    bool declares_tables, uses_dynamodb, uses_emit;
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
 
@@ -162,8 +163,9 @@ bool outcome_read(struct invocation *invocation, struct handler_outcome *outcome
 /* outcome.c: push the arguments of on_batch and on_window; may raise. */
 int outcome_push_arguments(lua_State *L, struct invocation *invocation);
 
-/* tables.c: the list on top of the stack, its `tables`. False and `err`. */
+/* tables.c: the list on top of the stack, its `tables` or `targets`. False and `err`. */
 bool tables_read(struct script *script, lua_State *L, struct err *err);
+bool targets_read(struct script *script, lua_State *L, struct err *err);
 void tables_free(struct script *script);
 
 /* library.c: the text of a module of the runtime library, or NULL. */

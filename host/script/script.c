@@ -81,10 +81,11 @@ static void read_filter(struct loading *loading, lua_State *L)
     buf_fini(&text);
 }
 
-static void read_tables(struct loading *loading, lua_State *L)
+static void read_list(struct loading *loading, lua_State *L,
+                      bool (*read)(struct script *, lua_State *, struct err *))
 {
     struct err err;
-    if (!tables_read(loading->script, L, &err))
+    if (!read(loading->script, L, &err))
         complain(loading, err.text);
 }
 
@@ -110,7 +111,7 @@ static void unknown_member(struct loading *loading, const char *name)
         "stream",          "filter",    "on_insert",   "on_modify",   "on_remove",  "on_record",
         "on_batch",        "on_window", "ordering",    "concurrency", "batch_size", "batch_window",
         "tumbling_window", "retries",   "backoff",     "max_age",     "on_failure", "timeout",
-        "cpu_limit",       "memory",    "allow_hosts", "tables",      NULL};
+        "cpu_limit",       "memory",    "allow_hosts", "tables",      "targets",    NULL};
     const char *meant = nearest_name(name, known);
     char *sentence = mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
                                 meant ? " (did you mean " : "", meant ? meant : "",
@@ -133,7 +134,9 @@ static void read_table(struct loading *loading, lua_State *L)
         else if (strcmp(name, "filter") == 0)
             read_filter(loading, L);
         else if (strcmp(name, "tables") == 0)
-            read_tables(loading, L);
+            read_list(loading, L, tables_read);
+        else if (strcmp(name, "targets") == 0)
+            read_list(loading, L, targets_read);
         else if (handler_settings_knows(name))
             read_setting(loading, L, name);
         else
@@ -239,6 +242,20 @@ static void check_failure(struct loading *loading)
     free(where);
 }
 
+static void check_targets(struct loading *loading)
+{
+    const struct script *script = loading->script;
+    const struct config *config = script->handler.config;
+    for (size_t i = 0; config && script->targets && script->targets[i]; i++) {
+        if (config_target(config, script->targets[i]))
+            continue;
+        char *sentence =
+            mem_printf("targets: there is no [target %s] in %s", script->targets[i], config->path);
+        complain(loading, sentence);
+        free(sentence);
+    }
+}
+
 static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
@@ -247,6 +264,7 @@ static void check_stream(struct loading *loading)
                                              ? config_stream(config, script->handler.settings.stream)
                                              : NULL;
     script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
+    script->uses_emit = strstr(loading->text, "tidemill.emit") != NULL;
     script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
     if (!script->handler.settings.stream)
         complain(loading,
@@ -327,6 +345,7 @@ struct script *script_load(const struct script_options *options, struct problems
         } else if (problems->count == before) {
             handler_settings_overlay(&script->handler.settings, options->config, script->section, problems);
             check_failure(&loading);
+            check_targets(&loading);
             check_kind(&loading);
             check_stream(&loading);
         }
@@ -369,6 +388,11 @@ struct handler *script_handler(struct script *script)
 bool script_uses_dynamodb(const struct script *script)
 {
     return script->uses_dynamodb;
+}
+
+bool script_uses_emit(const struct script *script)
+{
+    return script->uses_emit;
 }
 
 enum handler_function script_function_for(const struct script *script, enum record_event event)

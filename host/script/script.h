@@ -51,8 +51,12 @@ struct script_table {
 /* Valid as long as the script. `declared`: it has said so, even if it is none. */
 const struct script_table *script_tables(const struct script *script, size_t *count, bool *declared);
 
-/* Does its text name tidemill.dynamodb? */
+/* The targets that it says it emits to, ending with NULL; NULL: it has not said. */
+const char *const *script_targets(const struct script *script);
+
+/* Does its text name tidemill.dynamodb, tidemill.emit? */
 bool script_uses_dynamodb(const struct script *script);
+bool script_uses_emit(const struct script *script);
 
 /* What is allowed and probably not meant: a filter that matches no record; writing to the very table whose
  * stream the handler reads, without a filter. */

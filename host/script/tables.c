@@ -1,6 +1,7 @@
-/* tables.c: the DynamoDB tables that a handler says it uses, for tidemill policy.
+/* tables.c: the DynamoDB tables and the targets that a handler says it uses, for tidemill policy.
  *
- *   tables = { { config.orders_table, "PutItem", "UpdateItem" }, { "record.table", "Query" } } */
+ *   tables  = { { config.orders_table, "PutItem", "UpdateItem" }, { "record.table", "Query" } }
+ *   targets = { "bus" } */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,11 +83,36 @@ bool tables_read(struct script *script, lua_State *L, struct err *err)
     return ok;
 }
 
+bool targets_read(struct script *script, lua_State *L, struct err *err)
+{
+    if (!lua_istable(L, -1))
+        return err_set(err, ERR_CONFIG, "targets: a list of names expected: { \"bus\" }");
+    size_t count = (size_t)lua_rawlen(L, -1);
+    script->targets = mem_zero((count + 1) * sizeof *script->targets);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            script->targets[i] = mem_string(lua_tostring(L, -1));
+        lua_pop(L, 1);
+        if (!script->targets[i])
+            return err_set(err, ERR_CONFIG, "targets: a list of names expected: { \"bus\" }");
+    }
+    return true;
+}
+
+const char *const *script_targets(const struct script *script)
+{
+    return (const char *const *)script->targets;
+}
+
 void tables_free(struct script *script)
 {
     for (size_t i = 0; i < script->table_count; i++)
         free((char *)script->tables[i].name);
     free(script->tables);
+    for (size_t i = 0; script->targets && script->targets[i]; i++)
+        free(script->targets[i]);
+    free(script->targets);
 }
 
 const struct script_table *script_tables(const struct script *script, size_t *count, bool *declared)

@@ -202,6 +202,35 @@ static int raw_dead_letter(lua_State *L)
     return 2;
 }
 
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static int raw_emitted(lua_State *L)
+{
+    const char *target;
+    lua_Integer index = luaL_checkinteger(L, 1);
+    const struct message *message =
+        index < 1 ? NULL : hooks_of(L)->emitted(hooks_of(L)->user, (size_t)index - 1, &target);
+    if (!message)
+        return 0;
+    lua_newtable(L);
+    set_text(L, "target", target);
+    set_text(L, "handler", message->handler);
+    set_text(L, "key", message->key);
+    set_text(L, "source", message->source);
+    set_text(L, "detail_type", message->detail_type);
+    set_text(L, "subject", message->subject);
+    set_text(L, "id", message->id);
+    lua_pushlstring(L, message->payload, message->payload_size);
+    lua_setfield(L, -2, "payload");
+    return 1;
+}
+
 static int raw_control(lua_State *L)
 {
     struct err err;
@@ -215,9 +244,13 @@ static int raw_control(lua_State *L)
 
 int bind_test(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"register", raw_register}, {"settle", raw_settle},
-                                     {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
-                                     {"control", raw_control},   {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"register", raw_register},
+                                     {"settle", raw_settle},
+                                     {"advance", raw_advance},
+                                     {"dead_letter", raw_dead_letter},
+                                     {"control", raw_control},
+                                     {"emitted", raw_emitted},
+                                     {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
     luaL_newlib(L, verbs);

@@ -15,6 +15,8 @@ struct testing_hooks {
     void (*advance)(void *user, int64_t ms, struct ticket *ticket); /* let time pass */
     /* The `index`th record that was given up, or false. */
     bool (*dead_letter)(void *user, size_t index, const char **handler, const char **error);
+    /* The `index`th message that was emitted, or NULL. */
+    const struct message *(*emitted)(void *user, size_t index, const char **target);
     /* Faults and splits of the embedded DynamoDB: its control operations. False and `err`. */
     bool (*control)(void *user, const char *operation, const char *body, size_t size, struct err *err);
     void *user;

@@ -87,6 +87,36 @@ function test.dead_letters()
   end
 end
 
+---@class tidemill.test.Message
+---@field target string
+---@field handler string that emitted it, or the route
+---@field payload string
+---@field key? string
+---@field source? string
+---@field detail_type? string
+---@field subject? string
+---@field json fun(self): any the payload, decoded
+
+--- What was emitted so far, by handlers and routes, the oldest first; nothing is sent anywhere.
+---@param target? string only what goes to this one
+---@return tidemill.test.Message[]
+function test.emitted(target)
+  local list, index = {}, 0
+  while true do
+    index = index + 1
+    local message = raw.emitted(index)
+    if not message then
+      return list
+    end
+    if not target or message.target == target then
+      function message:json()
+        return json.decode(self.payload)
+      end
+      list[#list + 1] = message
+    end
+  end
+end
+
 --- Faults of the embedded DynamoDB from here on: shares of calls between 0 and 1. `test.faults {}` ends them.
 ---@param faults {throttle?: number, error?: number, drop?: number, operations?: string[]}
 function test.faults(faults)

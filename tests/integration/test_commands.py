@@ -241,6 +241,61 @@ return { stream = "jobs", on_record = function() end, tables = {
         assert done.returncode == 2 and "b.lua: tables: " in done.stderr and message in done.stderr, done.stderr
 
 
+def test_policy_knows_the_targets_that_are_used(deployment):
+    deployment.configure("""[stream s]
+table = T
+[target bus]
+type = eventbridge
+bus = orders
+[target queue]
+type = sqs
+queue = https://sqs.eu-west-3.amazonaws.com/123456789012/jobs.fifo
+spill = lake
+[target lake]
+type = s3
+bucket = my-bucket
+prefix = raw
+[target k]
+type = kinesis
+stream = arn:aws:kinesis:eu-west-1:1:stream/k
+[target f]
+type = lambda
+function = fn
+[target hose]
+type = firehose
+delivery_stream = d
+[target topic]
+type = sns
+topic = arn:aws:sns:eu-west-1:1:news
+[target unused]
+type = s3
+bucket = another
+[route r]
+stream = s
+target = bus
+on_failure = queue
+[handler h]
+on_failure = f""")
+    deployment.script("h", 'return { stream = "s", targets = { "k", "hose", "topic" }, tables = {}, on_record = function() end }')
+    deployment.script("i", 'local emit = require "tidemill.emit"\nreturn { stream = "s", on_record = function() end }')
+    granted, warnings = statements(deployment)
+    for resource in [resource for resource in granted if ":dynamodb:" in resource or resource == "*"]:
+        del granted[resource]
+    assert granted == {
+        "arn:aws:events:eu-west-1:*:event-bus/orders": ["events:PutEvents"],
+        "arn:aws:sqs:eu-west-3:123456789012:jobs.fifo": ["sqs:SendMessage"],
+        "arn:aws:s3:::my-bucket/raw/*": ["s3:PutObject"],
+        "arn:aws:kinesis:eu-west-1:1:stream/k": ["kinesis:PutRecords"],
+        "arn:aws:lambda:eu-west-1:*:function:fn": ["lambda:InvokeFunction"],
+        "arn:aws:firehose:eu-west-1:*:deliverystream/d": ["firehose:PutRecordBatch"],
+        "arn:aws:sns:eu-west-1:1:news": ["sns:Publish"],
+    }
+    assert "handler i uses tidemill.emit and does not say where it emits to" in warnings and "handler h" not in warnings
+    deployment.script("h", 'return { stream = "s", targets = { "kk" }, on_record = function() end }')
+    done = deployment.run("policy")
+    assert done.returncode == 2 and "h.lua: targets: there is no [target kk]" in done.stderr, done.stderr
+
+
 def test_check_says_what_a_handler_may_have(deployment):
     deployment.configure("[stream s]\ntable = T")
     for text, message in (

@@ -1,0 +1,1 @@
+../../../scripts/ttl_timer.lua

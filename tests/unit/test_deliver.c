@@ -1,0 +1,255 @@
+/* test_deliver.c: what is made of records on their way to targets, and what targets answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "aws/s3.h"
+#include "aws/xml.h"
+#include "base/compress.h"
+#include "base/mem.h"
+#include "deliver/transform.h"
+#include "stream/archive.h"
+#include "stream/item_key.h"
+
+#define RECORD                                                                                               \
+    "{\"eventID\":\"e1\",\"eventName\":\"MODIFY\",\"dynamodb\":{\"ApproximateCreationDateTime\":1767225600," \
+    "\"Keys\":{\"id\":{\"S\":\"a\\\"b\"}},"                                                                  \
+    "\"NewImage\":{\"id\":{\"S\":\"a\\\"b\"},\"n\":{\"N\":\"12345678901234567890.123456789\"},"              \
+    "\"tags\":{\"SS\":[\"x\",\"y\"]},\"counts\":{\"NS\":[\"1\",\"2.50\"]},\"raw\":{\"B\":\"AQI=\"},"         \
+    "\"none\":{\"NULL\":true},\"yes\":{\"BOOL\":true},"                                                      \
+    "\"list\":{\"L\":[{\"N\":\"1\"},{\"M\":{\"deep\":{\"S\":\"d\"}}},{\"L\":[]}]},\"map\":{\"M\":{}}},"      \
+    "\"SequenceNumber\":\"100\",\"StreamViewType\":\"NEW_IMAGE\"}}"
+#define ARN "arn:aws:dynamodb:eu-west-1:1:table/T/stream/1"
+
+static struct page *page_of(const char *record)
+{
+    struct buf body = BUF_INIT;
+    struct err err;
+    buf_printf(&body, "{\"Records\":[%s]}", record);
+    struct page *page = page_read(&body, &err);
+    assert_non_null(page);
+    return page;
+}
+
+static void check_transform(const struct config_route *route, const char *expected)
+{
+    struct err err = {0};
+    struct page *page = page_of(RECORD);
+    struct transform *transform = transform_new(route, &err);
+    struct buf out = BUF_INIT;
+    if (!transform)
+        fail_msg("%s", err.text);
+    assert_true(transform_applies(transform, &page->records[0]));
+    transform_apply(transform, &page->records[0], ARN, &out);
+    assert_string_equal(out.data, expected);
+    buf_fini(&out);
+    transform_free(transform);
+    page_release(page);
+}
+
+static void images_marshalled_and_not(void **state)
+{
+    (void)state;
+    check_transform(&(struct config_route){.image = IMAGE_KEYS}, "{\"id\":{\"S\":\"a\\\"b\"}}");
+    check_transform(&(struct config_route){.image = IMAGE_KEYS, .unmarshalled = 1}, "{\"id\":\"a\\\"b\"}");
+    check_transform(&(struct config_route){.image = IMAGE_NEW, .unmarshalled = 1},
+                    "{\"id\":\"a\\\"b\",\"n\":12345678901234567890.123456789,\"tags\":[\"x\",\"y\"],"
+                    "\"counts\":[1,2.50],\"raw\":\"AQI=\",\"none\":null,\"yes\":true,"
+                    "\"list\":[1,{\"deep\":\"d\"},[]],\"map\":{}}");
+    check_transform(&(struct config_route){.image = IMAGE_BOTH, .unmarshalled = 1},
+                    "{\"event\":\"MODIFY\",\"keys\":{\"id\":\"a\\\"b\"},\"old\":null,\"new\":"
+                    "{\"id\":\"a\\\"b\",\"n\":12345678901234567890.123456789,\"tags\":[\"x\",\"y\"],"
+                    "\"counts\":[1,2.50],\"raw\":\"AQI=\",\"none\":null,\"yes\":true,"
+                    "\"list\":[1,{\"deep\":\"d\"},[]],\"map\":{}}}");
+}
+
+static void a_record_without_the_image_is_left_out(void **state)
+{
+    struct err err;
+    struct page *page = page_of(RECORD);
+    struct transform *transform = transform_new(&(struct config_route){.image = IMAGE_OLD}, &err);
+    (void)state;
+    assert_false(transform_applies(transform, &page->records[0]));
+    transform_free(transform);
+    page_release(page);
+}
+
+#define PATHS                                                                                             \
+    "{\"id\":\"$.dynamodb.Keys.id.S\",\"new\":\"$.dynamodb.NewImage.list\",\"arn\":\"$.eventSourceARN\"," \
+    "\"deep\":\"$.dynamodb.NewImage['list'].L[1].M.deep.S\",\"gone\":\"$.dynamodb.OldImage.id\"}"
+
+static void paths_and_templates(void **state)
+{
+    static const struct {
+        const char *template, *expected;
+    } rows[] = {
+        {"{\"id\":<id>}", "{\"id\":\"a\\\"b\"}"},
+        {"\"<id> <deep>\"", "\"a\\\"b d\""},
+        {"{\"a\":<gone>,\"b\":\"<gone>\"}", "{\"a\":null,\"b\":\"\"}"},
+        {"[<new>,\"<new>\"]", "[{\"L\":[{\"N\":\"1\"},{\"M\":{\"deep\":{\"S\":\"d\"}}},{\"L\":[]}]},"
+                              "\"{\\\"L\\\":[{\\\"N\\\":\\\"1\\\"},{\\\"M\\\":{\\\"deep\\\":{\\\"S\\\":"
+                              "\\\"d\\\"}}},{\\\"L\\\":[]}]}\"]"},
+        {"{\"quoted \\\" <id>\":\"<not a name>\"}", "{\"quoted \\\" a\\\"b\":\"<not a name>\"}"},
+        {"<arn>", "\"" ARN "\""},
+        {"{\"x\":1}", "{\"x\":1}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_transform(
+            &(struct config_route){.input_paths = PATHS, .input_template = (char *)rows[i].template},
+            rows[i].expected);
+    check_transform(&(struct config_route){.input_path = "$.dynamodb.NewImage.n"},
+                    "{\"N\":\"12345678901234567890.123456789\"}");
+    check_transform(&(struct config_route){.input_path = "$.dynamodb.NewImage.nothing.at[3].all"}, "null");
+    check_transform(&(struct config_route){.input_path = "$.eventID"}, "\"e1\"");
+}
+
+static void mistakes_in_transforms_are_named(void **state)
+{
+    static const struct {
+        const char *path, *paths, *template, *says;
+    } rows[] = {
+        {"dynamodb", NULL, NULL, "input_path: \"dynamodb\" is no path"},
+        {"$.", NULL, NULL, "input_path: \"$.\" is no path"},
+        {"$.a[x]", NULL, NULL, "is no path"},
+        {"$['a", NULL, NULL, "is no path"},
+        {"$a", NULL, NULL, "is no path"},
+        {NULL, "[]", "{}", "input_paths: an object of names and paths expected"},
+        {NULL, "{\"a\":1}", "{}", "input_paths: \"a\": a name of letters and digits and a path expected"},
+        {NULL, "{\"a b\":\"$.x\"}", "{}", "input_paths: \"a b\""},
+        {NULL, "{\"a\":\"x\"}", "{}", "input_paths: \"x\" is no path"},
+        {NULL, "{", "{}", "input_paths: "},
+        {NULL, "{\"order\":\"$.x\"}", "{\"a\":<ordr>}", "input_paths has no \"ordr\" (did you mean order?)"},
+        {NULL, "{\"a\":\"$.x\"}", "{\"a\":<a>", "input_template: filled in, it is not JSON"},
+        {NULL, "{\"a\":\"$.x\"}", "hello <a>", "input_template: filled in, it is not JSON"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = {0};
+        struct config_route route = {.input_path = (char *)rows[i].path,
+                                     .input_paths = (char *)rows[i].paths,
+                                     .input_template = (char *)rows[i].template};
+        assert_null(transform_new(&route, &err));
+        if (!strstr(err.text, rows[i].says))
+            fail_msg("row %zu: %s", i, err.text);
+    }
+}
+
+static void keys_are_one_text_within_bounds(void **state)
+{
+    static const struct {
+        const char *keys, *text;
+    } rows[] = {
+        {"{\"id\":{\"S\":\"abc\"}}", "abc"},
+        {"{\"id\":{\"N\":\"5\"},\"a\":{\"S\":\"x\"}}", "x|5"},
+        {"{\"a\":{\"S\":\"x\"},\"id\":{\"N\":\"5\"}}", "x|5"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena arena = ARENA_INIT;
+        char *text = item_key_text(json_parse(&arena, rows[i].keys, strlen(rows[i].keys), NULL));
+        assert_string_equal(text, rows[i].text);
+        free(text);
+        arena_fini(&arena);
+    }
+    char *blank = item_key_safe("with blanks"), *umlaut = item_key_safe("\xc3\xa4"),
+         *empty = item_key_safe("");
+    assert_int_equal(strlen(blank), 64);
+    assert_int_equal(strlen(umlaut), 64);
+    assert_int_equal(strlen(empty), 64);
+    free(blank);
+    free(umlaut);
+    free(empty);
+}
+
+static void compressed_bytes_come_back(void **state)
+{
+    (void)state;
+    for (int kind = COMPRESSION_GZIP; kind <= COMPRESSION_NONE; kind++) {
+        struct buf packed = BUF_INIT, out = BUF_INIT, original = BUF_INIT;
+        struct err err = {0};
+        struct compressor *compressor = compressor_new((enum compression)kind);
+        for (int i = 0; i < 50000; i++) {
+            size_t before = original.size;
+            buf_printf(&original, "line %d of %d\n", i, i * 7919 % 1000);
+            compressor_add(compressor, original.data + before, original.size - before, &packed);
+        }
+        compressor_end(compressor, &packed);
+        compressor_free(compressor);
+        assert_true(decompress(packed.data, packed.size, original.size, &out, &err));
+        assert_int_equal(out.size, original.size);
+        assert_memory_equal(out.data, original.data, out.size);
+        buf_clear(&out);
+        assert_false(decompress(packed.data, packed.size, original.size - 1, &out, &err));
+        assert_int_equal(err.code, ERR_LIMIT);
+        buf_clear(&out);
+        assert_true(kind == COMPRESSION_NONE ||
+                    !decompress(packed.data, packed.size - 5, original.size, &out, &err));
+        buf_fini(&packed);
+        buf_fini(&original);
+        buf_fini(&out);
+    }
+}
+
+static void keep_name(void *user, const char *key, int64_t bytes)
+{
+    buf_printf(user, "%s:%lld ", key, (long long)bytes);
+}
+
+static void s3s_listing_is_read(void **state)
+{
+    struct buf body = BUF_INIT, found = BUF_INIT;
+    struct err err = {0};
+    (void)state;
+    buf_add_text(&body,
+                 "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+                 "<Name>b</Name><Contents><Key>a &amp; b</Key><Size>5</Size></Contents>"
+                 "<Contents><Key>c</Key><Size>70000000000</Size></Contents>"
+                 "<NextContinuationToken>t&lt;1</NextContinuationToken></ListBucketResult>");
+    char *token = s3_read_list(&body, keep_name, &found, &err);
+    assert_string_equal(token, "t<1");
+    assert_string_equal(found.data, "a & b:5 c:70000000000 ");
+    free(token);
+    body.size -= 3;
+    assert_null(s3_read_list(&body, keep_name, &found, &err));
+    assert_int_equal(err.code, ERR_PARSE);
+    buf_fini(&body);
+    buf_fini(&found);
+}
+
+static void archives_are_in_the_order_of_their_events(void **state)
+{
+    static const char *const ordered[] = {"t/hour=09/s-1-a-99.jsonl",
+                                          "t/hour=09/s-1-a-100.jsonl",
+                                          "t/hour=09/s-1-a-100200300400500600700800.jsonl",
+                                          "t/hour=09/s-1-b-5.jsonl",
+                                          "t/hour=09/s-2-a-1.jsonl",
+                                          "t/hour=10/s-1-a-1.jsonl",
+                                          "t/hour=10/s-1-a-1.jsonl.gz"};
+    (void)state;
+    for (size_t i = 0; i + 1 < sizeof ordered / sizeof *ordered; i++) {
+        assert_true(archive_compare(ordered[i], ordered[i + 1]) < 0);
+        assert_true(archive_compare(ordered[i + 1], ordered[i]) > 0);
+        assert_int_equal(archive_compare(ordered[i], ordered[i]), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(images_marshalled_and_not),
+        cmocka_unit_test(a_record_without_the_image_is_left_out),
+        cmocka_unit_test(paths_and_templates),
+        cmocka_unit_test(mistakes_in_transforms_are_named),
+        cmocka_unit_test(keys_are_one_text_within_bounds),
+        cmocka_unit_test(compressed_bytes_come_back),
+        cmocka_unit_test(s3s_listing_is_read),
+        cmocka_unit_test(archives_are_in_the_order_of_their_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
