@@ -14,6 +14,7 @@ struct outbox {
     struct outbox_options options;
     struct target **targets; /* as in the configuration */
     size_t count;
+    struct timer report;
 };
 
 static struct outbox *outbox_of(const struct emitter *emitter)
@@ -84,6 +85,36 @@ void target_tell_retry(struct target *target, const struct err *err, int attempt
     target->told_ms = now_ms;
     log_warn(target->outbox->log, target->subject, "%s; trying again (%lld messages wait)", err->text,
              (long long)target->stats.waiting);
+}
+
+/* ---- the report ---- */
+
+#define REPORT_EVERY_MS 60000
+
+/* What has happened since the last one. */
+static void report_target(struct target *target)
+{
+    const struct target_stats *now = &target->stats, *then = &target->reported;
+    int64_t accepted = now->accepted - then->accepted, requests = now->requests - then->requests;
+    int64_t failed = now->failed - then->failed;
+    if (!accepted && !failed && !requests)
+        return;
+    log_info(
+        target->outbox->log, target->subject,
+        "%lld messages (%lld KiB) accepted in %lld requests, %.1f in each; %lld were sent again, %lld given "
+        "up, %lld wait",
+        (long long)accepted, (long long)(now->bytes - then->bytes) / 1024, (long long)requests,
+        requests ? (double)accepted / (double)requests : 0.0, (long long)(now->retried - then->retried),
+        (long long)failed, (long long)now->waiting);
+    target->reported = *now;
+}
+
+static void report(void *user)
+{
+    struct outbox *outbox = user;
+    timer_set(outbox->options.reactor, &outbox->report, REPORT_EVERY_MS);
+    for (size_t i = 0; i < outbox->count; i++)
+        report_target(outbox->targets[i]);
 }
 
 /* ---- the emitter ---- */
@@ -169,7 +200,9 @@ static void release(const struct emitter *emitter)
     struct outbox *outbox = outbox_of(emitter);
     if (--outbox->references)
         return;
+    timer_stop(outbox->options.reactor, &outbox->report);
     for (size_t i = 0; i < outbox->count; i++) {
+        report_target(outbox->targets[i]);
         free(outbox->targets[i]->subject);
         outbox->targets[i]->ops->free(outbox->targets[i]);
     }
@@ -223,14 +256,8 @@ struct emitter *outbox_new(const struct outbox_options *options)
         target->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
         outbox->targets[i] = target;
     }
+    timer_init(&outbox->report, report, outbox);
+    if (outbox->count)
+        timer_set(options->reactor, &outbox->report, REPORT_EVERY_MS);
     return &outbox->emitter;
-}
-
-const struct target_stats *outbox_stats(const struct emitter *emitter, size_t index, const char **name)
-{
-    const struct outbox *outbox = outbox_of(emitter);
-    if (index >= outbox->count)
-        return NULL;
-    *name = outbox->targets[index]->config->name;
-    return &outbox->targets[index]->stats;
 }

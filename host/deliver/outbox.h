@@ -20,7 +20,7 @@ struct outbox_options {
 /* Counted by reference through the emitter's hold and release; the caller has the first. */
 struct emitter *outbox_new(const struct outbox_options *options);
 
-/* What a target has done since it was made. */
+/* What a target has done since it was made; the log tells of it once a minute, and in the end. */
 struct target_stats {
     int64_t accepted, bytes; /* messages, and their payloads */
     int64_t requests;        /* that carried them and others */
@@ -28,8 +28,5 @@ struct target_stats {
     int64_t failed;          /* messages given up */
     int64_t waiting;         /* now */
 };
-
-/* Of the `index`th target; NULL: there are no more. */
-const struct target_stats *outbox_stats(const struct emitter *emitter, size_t index, const char **name);
 
 #endif

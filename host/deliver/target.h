@@ -40,7 +40,7 @@ struct target {
     const struct outbox_options *outbox;
     struct emitter *emitter; /* to be held while completions run */
     char *subject;           /* for the log: "target bus" */
-    struct target_stats stats;
+    struct target_stats stats, reported;
     bool flushing;
     int64_t told_ms; /* when the operator last heard of trouble; 0: never */
     uint64_t random;

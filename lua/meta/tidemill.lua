@@ -44,10 +44,11 @@ function Record:changed(attribute) end
 ---@field retries? integer
 ---@field backoff? string such as "200ms..60s"
 ---@field max_age? string
----@field on_failure? "dead"|"discard"
+---@field on_failure? string "dead", "discard", or the name of a [target]
 ---@field timeout? string
 ---@field cpu_limit? string
 ---@field memory? string
+---@field targets? string[] where it emits to; then it may emit nowhere else
 ---@field tables? (string|nil)[][] what it does with which DynamoDB tables, for tidemill policy: { { "Orders", "PutItem" } }
 
 ---@class tidemill.Window

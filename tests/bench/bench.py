@@ -11,7 +11,7 @@ import time
 BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
 TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
-PAGES, RECORDS_PER_PAGE, ROUNDS, LAGGARD_ROUNDS = 200, 1000, 3, 7
+PAGES, RECORDS_PER_PAGE, ROUNDS, LAGGARD_ROUNDS, ROUTE_PAGES = 200, 1000, 3, 7, 100
 
 HANDLER = """
 local log = require "tidemill.log"
@@ -51,9 +51,17 @@ class Server:
         return int(self.process.stdout.readline().split()[1]) / 1e6
 
     def calls(self):
+        return self.ask()[0]
+
+    def ask(self):
+        """GetRecords calls, and messages delivered."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline().split()[1])
+        while True:
+            words = self.process.stdout.readline().split()
+            if words[0] == "calls":
+                return int(words[1]), int(words[2])
+            self.begun = int(words[1]) / 1e6
 
     def __enter__(self):
         return self
@@ -67,6 +75,7 @@ class Deployment:
     """A directory with the handler h, which logs when it has seen `total` records, and others beside it."""
 
     def __init__(self, **others):
+        self.more = ""  # in place of h's section
         self.directory = tempfile.TemporaryDirectory()
         self.root = pathlib.Path(self.directory.name)
         (self.root / "scripts").mkdir()
@@ -77,7 +86,8 @@ class Deployment:
         (self.root / "tidemill.ini").write_text(
             f"[host]\nthreads = 1\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
             f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
-            f"[stream s]\ntable = Products\n[handler h]\ntotal = {total}\n")
+            f"[stream s]\ntable = Products\n"
+            + (self.more or f"[handler h]\ntotal = {total}\n"))
 
     def __enter__(self):
         return self
@@ -182,6 +192,31 @@ def laggards():
     return statistics.median(newcomer), statistics.median(stuck)
 
 
+ROUTES = {
+    "events": "[target t]\ntype = eventbridge\n",
+    "s3": "[target t]\ntype = s3\nbucket = lake\nlinger = 500ms\n",
+}
+
+
+def route_rate(kind):
+    """Records/s from the first GetRecords until all of them are delivered, and of a boto3 consumer that does the same."""
+    total = ROUTE_PAGES * RECORDS_PER_PAGE
+    best = 0
+    for round in range(ROUNDS):
+        progress(f"route to {kind}, round {round + 1} of {ROUNDS}")
+        with Server(1, ROUTE_PAGES) as server, Deployment() as deployment:
+            (deployment.root / "scripts" / "h.lua").unlink()
+            deployment.more = f"{ROUTES[kind]}[route r]\nstream = s\ntarget = t\n"
+            with Host(server, 1, deployment):
+                while server.ask()[1] < total:
+                    time.sleep(0.005)
+                best = max(best, total / (time.time() - server.begun))
+    progress("boto3")
+    with Server(1, 10) as server:
+        boto3 = float(output(sys.executable, HERE / "consumer.py", server.url, 5, kind))
+    return best, boto3
+
+
 def idle(shards):
     progress(f"memory with {shards} idle shards")
     with Server(shards, 0) as server, Host(server) as host:
@@ -198,6 +233,7 @@ def start_up():
 def main():
     host, floor, boto3, peak, page_bytes = throughput()
     newcomer, stuck = laggards()
+    routes = {kind: route_rate(kind) for kind in ROUTES}
     one, _ = idle(1)
     many, _ = idle(200)
     start = start_up()
@@ -213,6 +249,10 @@ def main():
         ("times boto3", f"{host / boto3:.0f}", "at least 20"),
         ("beside one that catches up", f"{newcomer:.2f} of alone", "at least 0.9"),
         ("beside one that is stuck", f"{stuck:.2f} of alone", "at least 0.9"),
+        ("route to EventBridge", f"{routes['events'][0]:,.0f} records/s", ""),
+        ("times boto3", f"{routes['events'][0] / routes['events'][1]:.0f}", ""),
+        ("route to S3, gzip", f"{routes['s3'][0]:,.0f} records/s", ""),
+        ("times boto3", f"{routes['s3'][0] / routes['s3'][1]:.0f}", ""),
         ("peak memory under load", f"{peak:.1f} MiB", ""),
         ("memory, 1 idle shard", f"{one:.1f} MiB", "at most 24"),
         ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),

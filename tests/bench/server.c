@@ -3,8 +3,10 @@
  *   server SHARDS PAGES    each shard has PAGES pages of 1,000 records and is closed behind them;
  *                          with 0 pages shards are open and idle
  *
+ * It is EventBridge and S3 as well: PutEvents and PUT are accepted, events and lines counted.
+ *
  * Prints its port, and when the first GetRecords came (microseconds since 1970). A line on stdin is answered
- * with the number of GetRecords calls so far. */
+ * with the number of GetRecords calls so far, and of what was delivered. */
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +17,7 @@
 #include <sys/time.h>
 
 #include "base/buf.h"
+#include "base/compress.h"
 
 #define RECORDS_PER_PAGE 1000
 #define FIRST_SEQUENCE 100000000000ll
@@ -22,7 +25,7 @@
 
 static struct buf *pages;
 static int page_count, shard_count;
-static atomic_llong get_records_calls;
+static atomic_llong get_records_calls, delivered;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void add_image(struct buf *out, int number, int stock)
@@ -115,6 +118,28 @@ static struct buf answer(const char *operation, const char *request, bool *borro
     return out;
 }
 
+static struct buf accept_events(const char *request)
+{
+    struct buf out = BUF_INIT;
+    int count = 0;
+    buf_add_text(&out, "{\"FailedEntryCount\":0,\"Entries\":[");
+    for (const char *at = request; (at = strstr(at, "\"DetailType\":")); at++, count++)
+        buf_printf(&out, "%s{\"EventId\":\"%08d-0000-0000-0000-000000000000\"}", count ? "," : "", count);
+    buf_add_text(&out, "]}");
+    atomic_fetch_add(&delivered, count);
+    return out;
+}
+
+static void accept_object(const struct buf *object)
+{
+    struct buf lines = BUF_INIT;
+    if (decompress(object->data, object->size, 1 << 30, &lines, NULL))
+        for (const char *at = lines.data; (at = memchr(at, '\n', (size_t)(lines.data + lines.size - at)));
+             at++)
+            atomic_fetch_add(&delivered, 1);
+    buf_fini(&lines);
+}
+
 struct request {
     struct buf body;
 };
@@ -124,7 +149,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
                               void **context)
 {
     struct request *request = *context;
-    (void)user, (void)url, (void)method, (void)version;
+    (void)user, (void)url, (void)version;
     if (!request) {
         *context = calloc(1, sizeof *request);
         return MHD_YES;
@@ -136,8 +161,15 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     }
     const char *target = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Amz-Target");
     const char *dot = target ? strchr(target, '.') : NULL;
-    bool borrowed;
-    struct buf body = answer(dot ? dot + 1 : "", request->body.data ? request->body.data : "", &borrowed);
+    const char *text = request->body.data ? request->body.data : "";
+    bool borrowed = false;
+    struct buf body = BUF_INIT;
+    if (strcmp(method, "PUT") == 0)
+        accept_object(&request->body);
+    else if (dot && strcmp(dot, ".PutEvents") == 0)
+        body = accept_events(text);
+    else
+        body = answer(dot ? dot + 1 : "", text, &borrowed);
     struct MHD_Response *response = MHD_create_response_from_buffer(
         body.size, body.data, borrowed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
     MHD_add_response_header(response, "Content-Type", "application/x-amz-json-1.0");
@@ -173,7 +205,8 @@ int main(int argc, char **argv)
         if (c != '\n')
             continue;
         pthread_mutex_lock(&print_lock);
-        printf("calls %lld\n", atomic_load(&get_records_calls));
+        printf("calls %lld %lld\n", (long long)atomic_load(&get_records_calls),
+               (long long)atomic_load(&delivered));
         fflush(stdout);
         pthread_mutex_unlock(&print_lock);
     }

@@ -114,6 +114,10 @@ def test_eventbridge_with_a_fifth_of_everything_failing(beside_local, local, nam
     assert max(sizes) > 5, sizes  # messages travel together
     wait_until(beside_local.settled, "everything is settled")
     assert host.stop() == 0
+    reports = [re.match(r"(\d+) messages \(\d+ KiB\) accepted in (\d+) requests, [\d.]+ in each; (\d+) were sent again, 0 given "
+                        r"up, 0 wait", message) for message in host.messages()]
+    reports = [list(map(int, report.groups())) for report in reports if report]
+    assert sum(accepted for accepted, _, _ in reports) == 200 and sum(again for _, _, again in reports) > 20, reports
 
 
 def test_an_entry_that_the_service_will_never_take_fails_alone(beside_local, local, name, service):

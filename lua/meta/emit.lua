@@ -1,0 +1,16 @@
+---@meta tidemill.emit
+--- `require "tidemill.emit"` is a function. Nothing here runs.
+
+---@class tidemill.EmitOptions
+---@field key? string messages of one key are accepted in order: SQS and SNS FIFO's group, Kinesis' partition key; the item's
+---@field source? string EventBridge's Source
+---@field detail_type? string EventBridge's DetailType
+---@field subject? string SNS' Subject
+
+--- Collected while the handler runs, sent when it has returned; the record is
+--- settled when everything was accepted. Raises when there is no such target.
+---@param target string the name of a [target] section
+---@param payload string|table a table is sent as JSON
+---@param options? tidemill.EmitOptions
+local function emit(target, payload, options) end
+return emit
