@@ -72,7 +72,11 @@ static const char script_head[] =
     "  if order.sleep > 0 then time.sleep(order.sleep / 1000) end\n"
     "  if order.fail == 1 then error('told to fail') end\n"
     "  if order.fail == 2 then error(tidemill.permanent('told to fail for good')) end\n"
-    "  call('done', { call = order.call })\n"
+    "  if EMITS then\n" /* then the end of the call is that it was accepted */
+    "    require('tidemill.emit')('sink', { call = order.call })\n"
+    "  else\n"
+    "    call('done', { call = order.call })\n"
+    "  end\n"
     "  return order\n"
     "end\n";
 
@@ -107,8 +111,9 @@ static void write_text(const struct sim *sim, const char *name, const char *text
 static void write_script(struct sim *sim, struct sim_handler *handler, bool broken)
 {
     char *name = mem_printf("scripts/%s.lua", handler->name);
-    char *text = mem_printf("-- %d\nlocal NAME = '%s'\n%s%s%s", handler->serial++, handler->name, script_head,
-                            script_tails[handler->kind], broken ? "end end\n" : "");
+    char *text = mem_printf("-- %d\nlocal NAME, EMITS = '%s', %s\n%s%s%s", handler->serial++, handler->name,
+                            handler->emits ? "true" : "false", script_head, script_tails[handler->kind],
+                            broken ? "end end\n" : "");
     write_text(sim, name, text);
     free(name);
     free(text);
@@ -139,6 +144,7 @@ static void choose_handlers(struct sim *sim, struct buf *ini)
         handler->retries = sim_below(sim, 6);
         handler->discard = sim_chance(sim, 150);
         handler->slow = sim_chance(sim, 200);
+        handler->emits = sim_chance(sim, 400);
         buf_printf(ini,
                    "[handler h%d]\nstream = s\nretries = %d\non_failure = %s\nbackoff = %dms..%ds\n"
                    "concurrency = %d\nbatch_size = %d\nbatch_window = %dms\n",
@@ -157,7 +163,9 @@ static void write_deployment(struct sim *sim)
         "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
         "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n"
         "[stream s]\ntable = Table\nstart = trim_horizon\nbatch_size = %d\npoll_min = %dms\npoll_max = %ds\n"
-        "discovery = %ds\n",
+        "discovery = %ds\n"
+        "[target sink]\ntype = http\nurl = http://sink.sim/done\nretries = 0\ntimeout = 5s\nin_flight = "
+        "1000\n",
         1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
     choose_handlers(sim, &ini);
     write_text(sim, "tidemill.ini", ini.data);

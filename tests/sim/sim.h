@@ -66,7 +66,7 @@ struct sim_handler {
     char name[8];
     enum sim_kind kind;
     int retries;
-    bool discard, slow, present, joined;
+    bool discard, slow, emits, present, joined;
     int serial;         /* of its script */
     struct fate *fates; /* of each write */
     int seeks;          /* that were asked for: each allows repetitions, as a crash does */
