@@ -12,6 +12,7 @@
 #include "core/reloader.h"
 #include "core/streams.h"
 #include "net/transport_curl.h"
+#include "core/forwarder.h"
 #include "core/handlers.h"
 #include "script/directory.h"
 #include "script/script.h"
@@ -32,6 +33,7 @@ struct host {
     size_t started_count, started_capacity;
     struct reloader *reloader;
     struct orders *orders;
+    struct forwarder *forwarder;
     struct timer limit; /* on stopping */
     size_t workers_stopped;
     bool stopping, abandoned;
@@ -239,6 +241,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     make_reloader(host);
     host->orders = orders_new(worker_reactor(host->workers[0]), worker_store(host->workers[0]), host->streams,
                               host->reloader, host->options.log);
+    host->forwarder = forwarder_new(host->workers[0], host->options.log);
     return host;
 }
 
@@ -249,6 +252,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
     orders_free(host->orders);
+    forwarder_free(host->forwarder);
     streams_free(host->streams);
     reloader_free(host->reloader);
     for (size_t i = 0; i < host->worker_count; i++)
@@ -326,6 +330,7 @@ void host_stop(struct host *host)
     host->stopping = true;
     reloader_stop(host->reloader);
     orders_stop(host->orders);
+    forwarder_stop(host->forwarder);
     log_info(host->options.log, NULL, "stopping");
     timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
     for (size_t i = 0; i < host->worker_count; i++)

@@ -22,6 +22,7 @@ static void attempt_free(struct attempt *attempt)
 {
     struct subscription *subscription = attempt->subscription;
     timer_stop(subscription->options.reactor, &attempt->backoff);
+    handler_error_fini(&attempt->given_up);
     list_remove(&attempt->link);
     if (subscription->spare)
         free(attempt);
@@ -199,7 +200,7 @@ void attempts_abandon(struct subscription *subscription)
             subscription->running--;
         }
         bool failing = attempt->failing != NULL;
-        destination_cancel(attempt->failing);
+        failing_cancel(attempt->failing);
         attempt->failing = NULL;
         if (failing || attempt->invocation || timer_is_set(&attempt->backoff))
             attempt_abandon(attempt);

@@ -86,13 +86,15 @@ static void keep_dead_letter(struct attempt *attempt, const struct handler_error
 }
 
 /* The target has it, or the dead letters keep it. */
-static void on_forwarded(struct attempt *attempt, const struct err *err)
+static void on_forwarded(void *user, const struct err *err)
 {
+    struct attempt *attempt = user;
     struct subscription *subscription = attempt->subscription;
     const char *target = subscription->settings.on_failure;
     attempt->failing = NULL;
     if (!err) {
         subscription->stats.forwarded++;
+        handler_error_fini(&attempt->given_up);
         attempt_settle(attempt, true);
         failure_flush(subscription);
         return;
@@ -100,13 +102,53 @@ static void on_forwarded(struct attempt *attempt, const struct err *err)
     log_error(subscription->options.log, subscription->subject,
               "%s (record %s; on_failure = %s did not take it, kept as a dead letter)", err->text,
               attempt->entry->record->sequence, target);
-    struct handler_error error = {.text = mem_printf("on_failure = %s: %s", target, err->text),
-                                  .traceback = mem_string("")};
+    struct handler_error error = attempt->given_up;
+    attempt->given_up = (struct handler_error){0};
+    char *text = mem_printf("%s (on_failure = %s: %s)", error.text, target, err->text);
+    free(error.text);
+    error.text = text;
     keep_dead_letter(attempt, &error);
     handler_error_fini(&error);
 }
 
-void failure_give_up(struct attempt *attempt, const struct handler_error *error, const char *condition)
+/* Takes the error's texts. */
+static void forward(struct attempt *attempt, struct handler_error *error, const char *condition)
+{
+    const struct subscription *subscription = attempt->subscription;
+    const struct record *record = attempt->entry->record;
+    const struct handler *handler = subscription->options.handler;
+    const struct handler_source *source = &subscription->options.source;
+    struct buf json = BUF_INIT, keys = BUF_INIT;
+    char *id = json_string_dup(json_get(record->json, "eventID"));
+    record_write_json(&json, record, source->stream_arn);
+    json_write_value(&keys, record->keys);
+    struct failing_facts facts = {
+        .handler = handler_name(handler),
+        .version = handler_version(handler),
+        .condition = condition,
+        .error = error->text,
+        .attempts = attempt->entry->attempts,
+        .now_ms = subscription_wall_ms(subscription),
+        .record_time_ms = record->time_ms,
+        .stream_arn = source->stream_arn,
+        .table = source->table,
+        .shard = source->shard,
+        .sequence = record->sequence,
+        .event_id = id,
+        .keys = keys.data,
+        .record = json.data,
+    };
+    attempt->entry->state = ENTRY_KEPT;
+    attempt->given_up = *error;
+    *error = (struct handler_error){0};
+    attempt->failing = failing_send(handler->emitter, handler->config, subscription->settings.on_failure,
+                                    &facts, on_forwarded, attempt);
+    buf_fini(&json);
+    buf_fini(&keys);
+    free(id);
+}
+
+void failure_give_up(struct attempt *attempt, struct handler_error *error, const char *condition)
 {
     struct subscription *subscription = attempt->subscription;
     const struct entry *entry = attempt->entry;
@@ -129,8 +171,7 @@ void failure_give_up(struct attempt *attempt, const struct handler_error *error,
     } else if (keep) {
         keep_dead_letter(attempt, error);
     } else {
-        attempt->entry->state = ENTRY_KEPT;
-        attempt->failing = destination_send(attempt, error, condition, on_forwarded);
+        forward(attempt, error, condition);
     }
 }
 

@@ -3,6 +3,7 @@
 #define TIDEMILL_DISPATCH_INTERNAL_H
 
 #include "base/list.h"
+#include "deliver/failing.h"
 #include "dispatch/subscription.h"
 #include "dispatch/watermark.h"
 
@@ -16,7 +17,8 @@ struct attempt {
     struct handler_window window;
     struct handler *handler;       /* of the invocation */
     struct invocation *invocation; /* while it runs */
-    struct failing *failing;       /* on its way to the target that on_failure names */
+    struct failing *failing;       /* on its way to the target that on_failure names ... */
+    struct handler_error given_up; /* ... because of this */
     struct timer backoff;
 };
 
@@ -147,8 +149,9 @@ void window_take_state(struct subscription *subscription, char **state);
 
 /* ---- failure.c ---- */
 
-/* Put the record where on_failure says; then it is settled. `condition`: why there is no other attempt. */
-void failure_give_up(struct attempt *attempt, const struct handler_error *error, const char *condition);
+/* Put the record where on_failure says; then it is settled. May take the error's texts. `condition`: why
+ * there is no other attempt. */
+void failure_give_up(struct attempt *attempt, struct handler_error *error, const char *condition);
 
 /* Keep the window's last call as a dead letter; `done` when it is durable. */
 void failure_keep_window(struct subscription *subscription, const struct handler_error *error,
@@ -158,14 +161,5 @@ void failure_keep_window(struct subscription *subscription, const struct handler
  * end of each call of the handler. */
 void failure_forget_letter(struct subscription *subscription, struct block *block);
 void failure_flush(struct subscription *subscription);
-
-/* ---- destination.c ---- */
-
-/* Send the record and what happened to it to the target that on_failure names, in the shape of Lambda's
- * failure records. `done` gets NULL when the target has it. */
-typedef void destination_fn(struct attempt *attempt, const struct err *err);
-struct failing *destination_send(struct attempt *attempt, const struct handler_error *error,
-                                 const char *condition, destination_fn *done);
-void destination_cancel(struct failing *failing); /* NULL is allowed */
 
 #endif

@@ -497,8 +497,16 @@ def test_what_the_destination_refuses_is_a_dead_letter(beside_local, local, name
     host = beside_local.start()
     wait_until(beside_local.settled, "everything is settled")
     letters = json.loads(beside_local.run("dead", "list", "--json").stdout)
-    assert len(letters) == 1 and "no failures please" in json.dumps(letters), letters
+    assert len(letters) == 1 and "no good (on_failure = failures: the function failed: RuntimeError: no failures please)" \
+        in json.dumps(letters), letters
     assert host.stop() == 0
+    # It is there until the destination takes it.
+    taken = []
+    lambda_.function = taken.append
+    host = beside_local.start()
+    wait_until(lambda: taken and json.loads(beside_local.run("dead", "list", "--json").stdout) == [], "it is taken")
+    assert of_record(failure_record(taken[0], table, 2)) == ("bad", 1)
+    assert host.stop() == 0 and len(taken) == 1
 
 
 def test_failures_in_a_lake_are_objects_of_their_own(beside_local, local, name, service, emulators):
