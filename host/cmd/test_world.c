@@ -15,6 +15,7 @@
 #include "cmd/cmd.h"
 #include "cmd/dev.h"
 #include "core/host.h"
+#include "core/replay.h"
 #include "core/world.h"
 #include "deliver/emitter_dry.h"
 #include "local/engine.h"
@@ -61,7 +62,9 @@ struct test_world {
     size_t sent_count, sent_capacity;
     struct read_shard *read;
     size_t read_count, read_capacity;
-    struct ticket *settling, *advancing;
+    const char *path; /* of the test's file */
+    struct ticket *settling, *advancing, *replaying;
+    char *replay_path, *replay_handler;
     int64_t advance_ms;
     bool ended;
     struct test_outcome *outcome;
@@ -152,6 +155,14 @@ static void on_advance(void *user, int64_t ms, struct ticket *ticket)
     struct test_world *t = user;
     t->advancing = ticket;
     t->advance_ms = ms;
+}
+
+static void on_replay(void *user, const char *path, const char *handler, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->replaying = ticket;
+    t->replay_path = path_beside(t->path, path);
+    t->replay_handler = mem_string(handler);
 }
 
 static bool on_dead_letter(void *user, size_t index, const char **handler, const char **error)
@@ -315,7 +326,8 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks = (struct testing_hooks){on_settle, on_advance, on_dead_letter, on_emitted, on_control, t};
+    t->hooks =
+        (struct testing_hooks){on_settle, on_advance, on_replay, on_dead_letter, on_emitted, on_control, t};
     t->observer = (struct observer){.attempted = on_attempted, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
@@ -458,7 +470,46 @@ static void settle(struct test_world *t)
         world_turn(&t->world, never, NULL, LOOK_MS);
         settled = settled && is_settled(t);
     }
-    testing_resume(ticket, !settled);
+    testing_resume(ticket, settled ? NULL : "timed out");
+}
+
+static bool replay_events(struct test_world *t, struct err *err)
+{
+    static const char *const no_keys[] = {NULL};
+    const struct handler *handler = host_handler(t->host, t->replay_handler);
+    if (!handler)
+        return err_set(err, ERR_CONFIG, "there is no handler %s", t->replay_handler);
+    struct archive *archive = archive_open(t->replay_path, host_reactor(t->host), NULL, err);
+    if (!archive)
+        return false;
+    struct replay *replay = replay_new(&(struct replay_options){
+        .reactor = host_reactor(t->host),
+        .store = host_store(t->host),
+        .log = t->log,
+        .archive = archive,
+        .handler = (struct handler *)handler,
+        .mark = t->replay_path,
+        .keys = no_keys,
+        .restart = true,
+        .observer = &t->observer,
+    });
+    while (replay_step(replay, err) && !overdue(t))
+        continue;
+    replay_free(replay);
+    archive_free(archive);
+    return !err->code;
+}
+
+static void replay(struct test_world *t)
+{
+    struct ticket *ticket = t->replaying;
+    struct err err = {0};
+    t->replaying = NULL;
+    bool ok = replay_events(t, &err);
+    free(t->replay_path);
+    free(t->replay_handler);
+    t->replay_path = t->replay_handler = NULL;
+    testing_resume(ticket, ok ? NULL : err.text);
 }
 
 static void advance(struct test_world *t)
@@ -470,7 +521,7 @@ static void advance(struct test_world *t)
         world_turn(&t->world, never, NULL, left < step ? left : step);
         engine_housekeeping(t->engine);
     }
-    testing_resume(ticket, false);
+    testing_resume(ticket, NULL);
 }
 
 static void run(struct test_world *t, size_t index)
@@ -485,6 +536,8 @@ static void run(struct test_world *t, size_t index)
             settle(t);
         else if (t->advancing)
             advance(t);
+        else if (t->replaying)
+            replay(t);
         else
             reactor_turn(t->world.reactor, 1000);
     }
@@ -494,7 +547,7 @@ static void run(struct test_world *t, size_t index)
 
 void test_world_run(const char *path, const char *deployment, size_t index, struct test_outcome *outcome)
 {
-    struct test_world t = {.outcome = outcome, .started_ms = real_ms()};
+    struct test_world t = {.path = path, .outcome = outcome, .started_ms = real_ms()};
     struct err err;
     *outcome = (struct test_outcome){.passed = true};
     if (make(&t, path, deployment, &err))

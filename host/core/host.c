@@ -288,6 +288,16 @@ struct transport *host_transport(struct host *host)
     return worker_transport(host->workers[0]);
 }
 
+struct store *host_store(struct host *host)
+{
+    return worker_store(host->workers[0]);
+}
+
+const struct handler *host_handler(struct host *host, const char *name)
+{
+    return worker_handler(host->workers[0], name);
+}
+
 /* ---- running ---- */
 
 static void *run_worker(void *worker)

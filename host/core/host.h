@@ -46,6 +46,10 @@ bool host_drained(const struct host *host);
 /* The first worker's; for what runs beside its handlers. */
 struct aws_client *host_client(struct host *host);
 struct transport *host_transport(struct host *host);
+struct store *host_store(struct host *host);
+
+/* The version in force on the first worker, whose thread this is; NULL: none. */
+const struct handler *host_handler(struct host *host, const char *name);
 
 /* On the host's reactor. The second call gives up what still runs. */
 void host_stop(struct host *host);

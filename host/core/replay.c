@@ -425,6 +425,9 @@ void replay_stop(struct replay *replay)
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct replay *replay = user;
+    const struct observer *other = replay->options.observer;
+    if (other && other->attempted)
+        other->attempted(other->user, observed);
     replay->progress.failed += observed->outcome == OUTCOME_DEAD || observed->outcome == OUTCOME_FORWARDED ||
                                observed->outcome == OUTCOME_DISCARDED;
 }

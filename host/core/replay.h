@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "filter/filter.h"
 #include "script/handler.h"
+#include "script/observer.h"
 #include "state/store.h"
 #include "stream/archive.h"
 
@@ -19,13 +20,14 @@ struct replay_options {
     struct store *store;
     struct log *log;
     struct archive *archive;
-    struct handler *handler;     /* not one with windows: they would be cut with the pages */
-    const char *mark;            /* what is replayed, as one text: the same replay goes on */
-    const struct filter *filter; /* NULL: all */
-    const char *const *keys;     /* "NAME=VALUE" that an item's key must have, ends with NULL */
-    int64_t after_ms, before_ms; /* of the events' time; 0: whenever */
-    int64_t rate;                /* events a second; 0: as fast as it goes */
-    bool restart;                /* from the beginning, whatever was done before */
+    struct handler *handler;         /* not one with windows: they would be cut with the pages */
+    const char *mark;                /* what is replayed, as one text: the same replay goes on */
+    const struct filter *filter;     /* NULL: all */
+    const char *const *keys;         /* "NAME=VALUE" that an item's key must have, ends with NULL */
+    int64_t after_ms, before_ms;     /* of the events' time; 0: whenever */
+    int64_t rate;                    /* events a second; 0: as fast as it goes */
+    bool restart;                    /* from the beginning, whatever was done before */
+    const struct observer *observer; /* of what the handler does; or NULL; must stay */
 };
 
 struct replay_progress {

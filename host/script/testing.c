@@ -78,12 +78,12 @@ enum handler_result testing_run(struct script *script, size_t index, handler_don
     return invocation_start(script, done, user, invocation, outcome);
 }
 
-void testing_resume(struct ticket *ticket, bool timed_out)
+void testing_resume(struct ticket *ticket, const char *problem)
 {
     struct invocation *invocation = script_ticket_take(ticket);
     if (!invocation)
         return;
-    invocation->stored = timed_out ? mem_string("timed out") : NULL;
+    invocation->stored = mem_string(problem);
     script_go_on(invocation);
 }
 
@@ -168,11 +168,11 @@ static int after_waiting(lua_State *L, int status, lua_KContext context)
     struct invocation *invocation = script_of(L)->current;
     (void)status;
     (void)context;
-    bool timed_out = invocation->stored != NULL;
+    lua_pushboolean(L, !invocation->stored);
+    lua_pushstring(L, invocation->stored); /* nil when there is none */
     free(invocation->stored);
     invocation->stored = NULL;
-    lua_pushboolean(L, !timed_out);
-    return 1;
+    return 2;
 }
 
 static int raw_settle(lua_State *L)
@@ -188,6 +188,14 @@ static int raw_advance(lua_State *L)
     luaL_argcheck(L, ms >= 0 && ms < 1e13, 1, "a time expected");
     struct ticket *ticket = script_ticket(L);
     hooks_of(L)->advance(hooks_of(L)->user, (int64_t)ms, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
+static int raw_replay(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *handler = luaL_checkstring(L, 2);
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->replay(hooks_of(L)->user, path, handler, ticket);
     return lua_yieldk(L, 0, 0, after_waiting);
 }
 
@@ -244,13 +252,10 @@ static int raw_control(lua_State *L)
 
 int bind_test(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"register", raw_register},
-                                     {"settle", raw_settle},
-                                     {"advance", raw_advance},
-                                     {"dead_letter", raw_dead_letter},
-                                     {"control", raw_control},
-                                     {"emitted", raw_emitted},
-                                     {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"register", raw_register}, {"settle", raw_settle},
+                                     {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
+                                     {"control", raw_control},   {"emitted", raw_emitted},
+                                     {"replay", raw_replay},     {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
     luaL_newlib(L, verbs);

@@ -13,6 +13,8 @@ struct ticket;
 struct testing_hooks {
     void (*settle)(void *user, struct ticket *ticket);              /* wait until all handlers are done */
     void (*advance)(void *user, int64_t ms, struct ticket *ticket); /* let time pass */
+    /* Archived events through the handler; `path` as seen from the test. */
+    void (*replay)(void *user, const char *path, const char *handler, struct ticket *ticket);
     /* The `index`th record that was given up, or false. */
     bool (*dead_letter)(void *user, size_t index, const char **handler, const char **error);
     /* The `index`th message that was emitted, or NULL. */
@@ -32,8 +34,8 @@ const char *testing_deployment(struct script *script);
 enum handler_result testing_run(struct script *script, size_t index, handler_done_fn *done, void *user,
                                 struct invocation **invocation, struct handler_outcome *outcome);
 
-/* `timed_out`: what was waited for did not come. */
-void testing_resume(struct ticket *ticket, bool timed_out);
+/* `problem`: what was waited for did not come, or why it cannot; NULL: it did. */
+void testing_resume(struct ticket *ticket, const char *problem);
 
 /* Ask the test what an HTTP service answers. Status 0: the connection breaks; false: no test has said how. */
 bool testing_answer(struct script *script, const struct transport_request *request, int *status,

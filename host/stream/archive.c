@@ -177,8 +177,9 @@ struct archive *archive_open(const char *from, struct reactor *reactor, struct a
         const char *bucket = from + 5;
         size_t size = strcspn(bucket, "/");
         archive->bucket = mem_copy(bucket, size);
-        ok = size ? list(archive, bucket[size] ? bucket + size + 1 : "", err)
-                  : err_set(err, ERR_CONFIG, "%s: s3://BUCKET/PREFIX expected", from);
+        ok = size && aws ? list(archive, bucket[size] ? bucket + size + 1 : "", err)
+                         : err_set(err, ERR_CONFIG, "%s: s3://BUCKET/PREFIX expected%s", from,
+                                   aws ? "" : ", and not here");
     } else {
         ok = walk(archive, from, 0, err);
     }

@@ -20,7 +20,7 @@ struct archive;
 
 /* A file, a directory with all below it, or s3://BUCKET/PREFIX. Files of other kinds than .jsonl, .jsonl.gz
  * and .jsonl.zst are left out, as are those whose names begin with a dot. In the order of their events: runs
- * of digits in the paths count as numbers. NULL and `err`. */
+ * of digits in the paths count as numbers. `aws` may be NULL: nothing in S3 then. NULL and `err`. */
 struct archive *archive_open(const char *from, struct reactor *reactor, struct aws_client *aws,
                              struct err *err);
 void archive_free(struct archive *archive);

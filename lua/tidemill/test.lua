@@ -87,6 +87,17 @@ function test.dead_letters()
   end
 end
 
+--- Archived events (a file or directory of *.jsonl, *.jsonl.gz or *.jsonl.zst, beside the test) through a handler, in
+--- order and once, with record.replayed set; returns when they are settled.
+---@param path string
+---@param handler string or a route
+function test.replay(path, handler)
+  local done, problem = raw.replay(path, handler)
+  if not done then
+    error(problem, 2)
+  end
+end
+
 ---@class tidemill.test.Message
 ---@field target string
 ---@field handler string that emitted it, or the route

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import ROOT, wait_until
 from services import EventBridge, Emulators, Faults, Firehose, Lambda, Proxy, Receiver
 
 FAULTS = dict(refuse=0.1, cut=0.05, lose=0.05, entries=0.2)
@@ -136,6 +136,22 @@ def test_an_entry_that_the_service_will_never_take_fails_alone(beside_local, loc
     wait_until(lambda: len(bus.events) == 5, "the good ones are there")
     host.wait_for("what begins with \"aws.\" is for AWS itself")
     wait_until(lambda: beside_local.status()["dead_letters"], "the bad one is a dead letter")
+    assert host.stop() == 0
+
+
+def test_eventbridge_requests_stay_within_the_size_that_is_allowed(beside_local, local, name, service):
+    table = local.table(name())
+    bus = service(EventBridge)  # which refuses larger ones
+    configure(beside_local, table, "[target bus]\ntype = eventbridge\nlinger = 100ms\n"
+              "[route r]\nstream = s\ntarget = bus\nimage = new\nunmarshalled = yes\n", events=bus.url)
+    for number in range(12):
+        put(local, table, f"i{number}", 1, text={"S": "ä" * 45000})
+    put(local, table, "huge", 1, text={"S": "x" * 263000})
+    host = beside_local.start()
+    wait_until(lambda: len(bus.events) == 12, "twelve events")
+    assert {len(json.loads(request.body)["Entries"]) for request in bus.requests} <= {1, 2}
+    wait_until(lambda: beside_local.status()["dead_letters"], "the one that is too large is a dead letter")
+    assert any("the message has 2631" in error and "262144 are allowed" in error for error in host.errors()), host.errors()
     assert host.stop() == 0
 
 
@@ -432,6 +448,26 @@ def test_a_full_disk_is_waited_for(beside_local, local, name):
     wait_until(beside_local.settled, "everything is settled")
     assert host.stop() == 0 and len(lake_events(
         {str(path): path.read_bytes() for path in (beside_local.directory / "lake").rglob("*.gz")})) == 5
+
+
+def test_what_time_to_live_deletes_is_archived_and_nothing_else(beside_local, local, name):
+    table = local.table(name())
+    local.client.update_time_to_live(TableName=table, TimeToLiveSpecification=dict(Enabled=True, AttributeName="expires"))
+    example = (ROOT / "examples" / "ttl_archive" / "tidemill.ini").read_text()
+    pattern, = re.findall(r"(?m)^pattern.*$", example)
+    configure(beside_local, table, "[target archive]\ntype = file\npath = archive\nlinger = 50ms\n"
+              f"[route expired]\nstream = s\ntarget = archive\n{pattern}\n")
+    host = beside_local.start()
+    put(local, table, "by hand", 1, expires={"N": str(int(time.time()) + 3600)})
+    put(local, table, "expired", 2, expires={"N": str(int(time.time()) - 60)})
+    local.client.delete_item(TableName=table, Key={"id": {"S": "by hand"}})
+    archive = beside_local.directory / "archive"
+    files = wait_until(lambda: list(archive.rglob("*.gz")), "it is archived")
+    event, = [json.loads(line) for path in files for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    assert event["dynamodb"]["OldImage"]["id"]["S"] == "expired"
+    assert event["userIdentity"] == {"principalId": "dynamodb.amazonaws.com", "type": "Service"}
+    wait_until(beside_local.settled, "everything is settled")
+    assert host.stop() == 0
 
 
 # ---- failure destinations ----

@@ -173,3 +173,93 @@ def test_the_module_is_for_tests_only(run, tmp_path):
     (tmp_path / "tidemill.ini").write_text("[stream s]\ntable = T\n")
     done = subprocess.run([BINARY, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "for *_test.lua files" in done.stderr
+
+
+EMITTING = """
+local emit = require "tidemill.emit"
+return { stream = "s", targets = { "bus" }, retries = 0, on_insert = function(record)
+  if record.new.id == "bad" then error("no good") end
+  emit("bus", { id = record.new.id, replayed = record.replayed, n = record.new.n }, { detail_type = "seen", key = "k" })
+end }
+"""
+WITH_TARGETS = """
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[stream s]
+table = Things
+[target bus]
+type = eventbridge
+[target other]
+type = stdout
+[handler h]
+[route r]
+stream = s
+target = other
+image = keys
+unmarshalled = yes
+pattern = {"eventName": ["REMOVE"]}
+]]
+"""
+
+
+def test_what_handlers_and_routes_emit_is_seen_and_goes_nowhere(run, tmp_path):
+    (tmp_path / "h.lua").write_text(EMITTING)
+    done = run(WITH_TARGETS + """
+test("emitted", function()
+  dynamodb.put("Things", { id = "a" })
+  dynamodb.delete("Things", { id = "a" })
+  test.settle()
+  local all, one = test.emitted(), test.emitted("bus")[1]
+  test.equal(#all, 2)
+  test.equal({ one.handler, one.detail_type, one.key, one:json().id }, { "h", "seen", "k", "a" })
+  test.equal(test.emitted("other")[1].payload, '{"id":"a"}')
+  test.equal(test.emitted("other")[1].handler, "r")
+end)
+test("a handler emits nowhere but where it says", function()
+  test.equal(#test.emitted(), 0)
+end)""")
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "h.lua").write_text(EMITTING.replace('"bus", {', '"other", {'))
+    done = run(WITH_TARGETS + """
+test("it is an error", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+  test.contains(test.dead_letters()[1].error, [[the handler's targets do not name "other"]])
+end)""")
+    assert done.returncode == 0, done.stdout
+
+
+def test_archived_events_are_fixtures(run, tmp_path):
+    import gzip
+    import json
+    (tmp_path / "h.lua").write_text(EMITTING)
+    (tmp_path / "archive").mkdir()
+    events = [{"eventID": f"e{n}", "eventName": "INSERT", "eventSource": "aws:dynamodb",
+               "eventSourceARN": "arn:aws:dynamodb:eu-west-1:1:table/Things/stream/2026-01-01T00:00:00.000",
+               "dynamodb": {"ApproximateCreationDateTime": 1767225600 + n, "Keys": {"id": {"S": item}},
+                            "NewImage": {"id": {"S": item}, "n": {"N": str(n)}}, "SequenceNumber": str(100 + n)}}
+              for n, item in enumerate(["a", "b", "bad", "a"])]
+    (tmp_path / "archive" / "shardId-1-a-100.jsonl.gz").write_bytes(
+        gzip.compress("\n".join(map(json.dumps, events)).encode()))
+    done = run(WITH_TARGETS + """
+test("replayed", function()
+  test.replay("archive", "h")
+  local seen = {}
+  for i, message in ipairs(test.emitted("bus")) do
+    local event = message:json()
+    assert(event.replayed)
+    seen[i] = event.id .. event.n
+  end
+  test.equal(seen, { "a0", "b1", "a3" })
+  test.contains(test.dead_letters()[1].error, "no good")
+end)
+test("what is not there", function()
+  local ok, problem = pcall(test.replay, "nowhere", "h")
+  assert(not ok)
+  test.contains(problem, "nowhere: No such file")
+  test.contains(select(2, pcall(test.replay, "archive", "nobody")), "there is no handler nobody")
+  test.contains(select(2, pcall(test.replay, "s3://b/x", "h")), "not here")
+end)""")
+    assert done.returncode == 0, done.stdout + done.stderr
