@@ -41,6 +41,7 @@ struct file {
     char *handler, *series; /* one of a series after the other */
     char *place;            /* its partition and what else keeps it apart; NULL: no more to come */
     char *prefix, *sequence, *revision; /* what its name is made of */
+    bool routed;                        /* this, too */
     char *path;                         /* once it is sealed */
     struct compressor *compressor;
     struct buf bytes; /* compressed */
@@ -111,10 +112,9 @@ static char *partition_of(const struct message *message)
 static void set_path(struct file *file)
 {
     const struct target *target = &file->lake->target;
-    bool route = config_route(target->outbox->config, file->handler) != NULL;
     char *name = mem_printf("%s-%s%s%s%s%s.jsonl%s", file->prefix, file->sequence ? file->sequence : "0",
-                            route ? "" : "-", route ? "" : file->handler, file->revision ? "-" : "",
-                            file->revision ? file->revision : "",
+                            file->routed ? "" : "-", file->routed ? "" : file->handler,
+                            file->revision ? "-" : "", file->revision ? file->revision : "",
                             compression_suffix((enum compression)target->config->compression));
     file->path = under_root(target->config, name);
     free(name);
@@ -182,6 +182,7 @@ static struct file *open_file(struct lake *lake, const struct message *message)
         file->place = mem_string(place);
         file->prefix = mem_printf("%s/%s", partition, message->shard ? message->shard : "none");
         file->revision = mem_string(message->revision);
+        file->routed = message->routed;
         file->compressor = compressor_new((enum compression)config->compression);
         map_set(&lake->open, place, file);
         timer_set(reactor_of(lake), &file->timer,

@@ -90,6 +90,7 @@ static struct message message_for(const struct route *route, const struct handle
                                : first->redriven ? "redriven"
                                                  : NULL),
         .time_ms = first->record->time_ms,
+        .routed = true,
     };
     message.payload = buf_take(&payload);
     return message;

@@ -24,6 +24,7 @@ struct message {
     char *id;        /* the same whenever the same record emits the same thing again */
     char *revision;  /* NULL; "redriven" or "replayed": not in its place in the stream */
     int64_t time_ms; /* of the record */
+    bool routed;     /* by a route, not by a script */
 };
 
 void message_fini(struct message *message);

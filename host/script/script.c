@@ -382,7 +382,7 @@ static void script_free(struct handler *handler)
 
 struct handler *script_handler(struct script *script)
 {
-    return &script->handler;
+    return script ? &script->handler : NULL;
 }
 
 bool script_uses_dynamodb(const struct script *script)

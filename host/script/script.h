@@ -37,7 +37,8 @@ struct script_options {
  * and line. */
 struct script *script_load(const struct script_options *options, struct problems *problems);
 
-/* The script as what the rest of the host knows; it holds the reference that script_load gave. */
+/* The script as what the rest of the host knows; it holds the reference that script_load gave. NULL of
+ * NULL. */
 struct handler *script_handler(struct script *script);
 
 /* A DynamoDB table, or TABLE/index/INDEX, that the script says it uses. */

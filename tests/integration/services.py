@@ -92,6 +92,7 @@ class Service:
         self.faults = Faults()
         self.requests = []  # Request, of all that were signed well
         self.problems = []  # what should never be sent
+        self.refusals = 0
         self.lock = threading.Lock()
         service = self
 
@@ -110,6 +111,7 @@ class Service:
                         self.close_connection = True
                         return
                     if service.faults.happens(service.faults.refuse):
+                        service.refusals += 1
                         raise Refused(*service.refusal())
                     with service.lock:
                         service.requests.append(request)

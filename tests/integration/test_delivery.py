@@ -230,13 +230,20 @@ def test_kinesis_keeps_the_order_of_each_key_under_partial_failure(beside_local,
     kinesis = service(Proxy, "kinesis", emulators.kinesis_port, **FAULTS)
     configure(beside_local, table, f"[target k]\ntype = kinesis\nstream = {stream}\n{FAST}"
               "[route r]\nstream = s\ntarget = k\n", kinesis=kinesis.url)
+    # Of one record, three messages with one key among many others.
+    beside_local.script("h", """return { stream = "s", on_record = function(record)
+        for place = 1, 3 do require("tidemill.emit")("k", { record.new.id, record.new.version, place }) end end }""")
     write(local, table, 20, 10)
     host = beside_local.start()
     wait_until(beside_local.settled, "everything is settled")
     records = emulators.records(stream)
-    pairs = [of_record(json.loads(data)) for _, data in records]
+    events = [(key, json.loads(data)) for key, data in records]
+    pairs = [of_record(event) for _, event in events if isinstance(event, dict)]
     assert set(pairs) == expected() and order_holds(pairs)
-    assert all(key == pair[0] for (key, _), pair in zip(records, pairs))
+    assert all(key == of_record(event)[0] for key, event in events if isinstance(event, dict))
+    emitted = [tuple(event) for _, event in events if isinstance(event, list)]
+    assert set(emitted) == {(*pair, place) for pair in expected() for place in (1, 2, 3)}
+    assert order_holds([(item, version * 10 + place) for item, version, place in emitted])
     assert host.stop() == 0
 
 
@@ -389,6 +396,13 @@ def test_the_lake_in_s3_misses_nothing_after_kills(beside_local, local, name, se
     s3 = service(Proxy, "s3", emulators.port, refuse=0.1, cut=0.05, lose=0.1)
     configure(beside_local, table, f"[target lake]\ntype = s3\nbucket = {bucket}\nprefix = raw/events\nlinger = 100ms\n"
               f"batch_count = 30\n{FAST}[route archive]\nstream = s\ntarget = lake\n", s3=s3.url)
+    host = beside_local.start()
+    # What was sent and not accepted is not settled, whatever is written down meanwhile.
+    s3.faults.refuse = 1
+    put(local, table, "i0", 1)
+    wait_until(lambda: s3.refusals > 10, "it is refused again and again, through several checkpoints")
+    host.kill()
+    s3.faults.refuse = 0.1
     host = beside_local.start()
     for version in range(1, 11):
         for item in range(20):
