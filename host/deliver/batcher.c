@@ -239,6 +239,12 @@ void request_unnamed(struct request *request, const bool *named)
             emission_set_err(request->entries[i], &err);
 }
 
+int64_t request_timeout_ms(const struct request *request)
+{
+    int64_t set = request->target->config->timeout_ms;
+    return set ? set : batcher_of(request->target)->kind->timeout_ms;
+}
+
 static void on_aws(void *user, struct transport_response *response, const struct err *err)
 {
     request_answered(user, err ? NULL : response, err);
@@ -248,7 +254,7 @@ void request_send_aws(struct request *request, struct aws_request *aws)
 {
     struct target *target = request->target;
     aws->attempts = 1; /* repeating is our business: entry by entry */
-    aws->timeout_ms = target->config->timeout_ms;
+    aws->timeout_ms = request_timeout_ms(request);
     request->aws = aws_send(target->outbox->aws, aws, on_aws, request);
 }
 

@@ -105,7 +105,7 @@ static void send(struct request *request)
         .headers = headers,
         .body = message->payload,
         .body_size = message->payload_size,
-        .timeout_ms = config->timeout_ms ? config->timeout_ms : TIMEOUT_MS,
+        .timeout_ms = request_timeout_ms(request),
         .response_max = ANSWER_BYTES_MAX,
         .http2 = true,
     };
@@ -123,6 +123,7 @@ const struct batch_kind kind_http = {
     .bytes_most = BODY_BYTES_MAX,
     .linger_ms = 0,
     .in_flight = 16,
+    .timeout_ms = TIMEOUT_MS,
     .measure = measure,
     .send = send,
     .read = read,

@@ -9,6 +9,8 @@
 #include "deliver/json_batch.h"
 
 #define PAYLOAD_MAX (6u << 20)
+#define TIMEOUT_MS \
+    (15 * 60 * 1000 + 5000) /* a function may take so long: giving up earlier would run it twice */
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
@@ -78,6 +80,7 @@ const struct batch_kind kind_lambda = {
     .bytes_most = PAYLOAD_MAX,
     .linger_ms = 0,
     .in_flight = 16,
+    .timeout_ms = TIMEOUT_MS,
     .measure = measure,
     .send = send,
     .read = read,

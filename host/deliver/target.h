@@ -77,6 +77,7 @@ struct batch_kind {
     size_t bytes_max;  /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
     size_t bytes_most; /* ... which may say so much */
     int64_t linger_ms, in_flight; /* usual */
+    int64_t timeout_ms;           /* likewise; 0: as long as any call to AWS */
     /* The bytes that the message counts for, or 0 and `err` where the service would never take it. */
     size_t (*measure)(const struct target *, const struct message *, struct err *err);
     /* Send it: with request_send_aws, or otherwise, and call request_answered in the end. */
@@ -90,6 +91,7 @@ extern const struct batch_kind kind_eventbridge, kind_sqs, kind_sns, kind_kinesi
 
 struct target *batcher_new(const struct batch_kind *kind);
 
+int64_t request_timeout_ms(const struct request *request);
 void request_send_aws(struct request *request, struct aws_request *aws);
 void request_answered(struct request *request, struct transport_response *response, const struct err *err);
 
