@@ -1,6 +1,7 @@
 /* bind_emit.c: tidemill.emit, which is a function.
  *
- *   emit(target, payload, {key=, source=, detail_type=, subject=})
+ *   emit(target, payload, {key=, source=, detail_type=, subject=, record=})
+ *   `record`: which one of a batch it is for.
  *   The payload is a string, or anything that has a form in JSON. */
 #include <lauxlib.h>
 #include <lua.h>
@@ -14,11 +15,21 @@
 /* The texts of the options, on the stack until they are copied: what raises must not lose memory. */
 struct options {
     const char *key, *source, *detail_type, *subject;
+    int64_t place; /* of `record` in the batch; -1: not said */
 };
+
+/* On top of the stack. */
+static void read_record(lua_State *L, struct options *options)
+{
+    const struct invocation *invocation = script_of(L)->current;
+    options->place = invocation && invocation->call ? record_place(L, -1, invocation) : -1;
+    if (options->place < 0)
+        luaL_error(L, "emit: record: one of the records that this call is for expected");
+}
 
 static void read_options(lua_State *L, int index, struct options *options)
 {
-    static const char *const names[] = {"key", "source", "detail_type", "subject", NULL};
+    static const char *const names[] = {"key", "source", "detail_type", "subject", "record", NULL};
     const char **fields[] = {&options->key, &options->source, &options->detail_type, &options->subject};
     if (lua_isnoneornil(L, index))
         return;
@@ -27,6 +38,11 @@ static void read_options(lua_State *L, int index, struct options *options)
     while (lua_next(L, index)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         size_t i = 0;
+        if (strcmp(name, "record") == 0) {
+            read_record(L, options);
+            lua_pop(L, 1);
+            continue;
+        }
         while (names[i] && strcmp(names[i], name) != 0)
             i++;
         if (!names[i]) {
@@ -48,7 +64,7 @@ static void read_options(lua_State *L, int index, struct options *options)
 
 static int emit(lua_State *L)
 {
-    struct options options = {0};
+    struct options options = {.place = -1};
     struct err err;
     const char *target = luaL_checkstring(L, 1);
     luaL_checkany(L, 2);
@@ -71,7 +87,7 @@ static int emit(lua_State *L)
         .subject = mem_string(options.subject),
     };
     message.payload = buf_take(payload);
-    emissions_add(L, target, &message);
+    emissions_add(L, target, &message, options.place);
     return 0;
 }
 

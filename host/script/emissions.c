@@ -18,44 +18,38 @@ struct emitted {
     struct emission *emission; /* on its way */
 };
 
-/* The record that an invocation is for; the first of several. */
-static const struct handler_input *first_input(const struct invocation *invocation)
-{
-    return invocation->call && invocation->call->count ? &invocation->call->inputs[0] : NULL;
-}
-
 /* The same whenever the handler emits the same thing for the same records again. */
-static char *identity(const struct invocation *invocation)
+static char *identity(const struct invocation *invocation, int64_t place)
 {
     const struct handler_call *call = invocation->call;
-    const struct script *script = invocation->script;
+    const char *name = invocation->script->handler.name, *shard = call->source->shard;
+    size_t number = invocation->emitted_count;
     if (!call->count)
-        return mem_printf("%s/%s/%lld/%zu", script->handler.name, call->source->shard,
-                          (long long)call->window->start_ms, invocation->emitted_count);
-    const char *first = call->inputs[0].record->sequence,
+        return mem_printf("%s/%s/%lld/%zu", name, shard, (long long)call->window->start_ms, number);
+    const char *first = call->inputs[place < 0 ? 0 : place].record->sequence,
                *last = call->inputs[call->count - 1].record->sequence;
-    return call->count == 1 ? mem_printf("%s/%s/%s/%zu", script->handler.name, call->source->shard, first,
-                                         invocation->emitted_count)
-                            : mem_printf("%s/%s/%s-%s/%zu", script->handler.name, call->source->shard, first,
-                                         last, invocation->emitted_count);
+    return place >= 0 || call->count == 1 ? mem_printf("%s/%s/%s/%zu", name, shard, first, number)
+                                          : mem_printf("%s/%s/%s-%s/%zu", name, shard, first, last, number);
 }
 
-/* Where it comes from, and what follows from that where the script has not said otherwise. */
-static void describe(const struct invocation *invocation, struct message *message)
+/* Where it comes from, and what follows from that where the script has not said otherwise. Of a batch as a
+ * whole that is its first record, but no key. */
+static void describe(const struct invocation *invocation, int64_t place, struct message *message)
 {
-    const struct handler_input *input = first_input(invocation);
-    const struct handler_source *source = invocation->call->source;
+    const struct handler_call *call = invocation->call;
+    const struct handler_input *input = call->count ? &call->inputs[place < 0 ? 0 : place] : NULL;
+    const struct handler_source *source = call->source;
     message->handler = mem_string(invocation->script->handler.name);
     message->stream_arn = mem_string(source->stream_arn);
     message->table = mem_string(source->table);
     message->shard = mem_string(source->shard);
-    message->id = identity(invocation);
+    message->id = identity(invocation, place);
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
     message->time_ms = input->record->time_ms;
     message->revision = mem_string(input->replayed ? "replayed" : input->redriven ? "redriven" : NULL);
-    if (!message->key && invocation->call->count == 1)
+    if (!message->key && (place >= 0 || call->count == 1))
         message->key = item_key_text(input->record->keys);
 }
 
@@ -68,7 +62,7 @@ static bool is_declared(const struct script *script, const char *target)
     return !script->targets;
 }
 
-void emissions_add(lua_State *L, const char *target, struct message *message)
+void emissions_add(lua_State *L, const char *target, struct message *message, int64_t place)
 {
     struct script *script = script_of(L);
     struct invocation *invocation = script->current;
@@ -91,7 +85,7 @@ void emissions_add(lua_State *L, const char *target, struct message *message)
         luaL_error(L, "emit: %s", err.text);
         return;
     }
-    describe(invocation, message);
+    describe(invocation, place, message);
     mem_grow(&invocation->emitted, &invocation->emitted_capacity, invocation->emitted_count,
              sizeof *invocation->emitted);
     invocation->emitted_bytes += message->payload_size;

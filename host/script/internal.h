@@ -128,8 +128,9 @@ void invocation_finish(struct invocation *invocation, enum handler_result result
 
 /* emissions.c: what an invocation emits is collected until it returns, then sent. */
 
-/* Takes the message. Raises where nothing can be emitted, and when it is too much. */
-void emissions_add(lua_State *L, const char *target, struct message *message);
+/* Takes the message. `place`: the record that it is for, -1: the call as a whole. Raises where nothing can be
+ * emitted, and when it is too much. */
+void emissions_add(lua_State *L, const char *target, struct message *message, int64_t place);
 
 /* The function has returned: send. True when that is to be waited for; `outcome` is then taken. */
 bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome);

@@ -6,6 +6,7 @@
 ---@field source? string EventBridge's Source
 ---@field detail_type? string EventBridge's DetailType
 ---@field subject? string SNS' Subject
+---@field record? tidemill.Record in on_batch and on_window: which of the records it is for (its key, time and id)
 
 --- Collected while the handler runs, sent when it has returned; the record is
 --- settled when everything was accepted. Raises when there is no such target.

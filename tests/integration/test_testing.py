@@ -231,6 +231,25 @@ end)""")
     assert done.returncode == 0, done.stdout
 
 
+def test_a_batch_emits_for_single_records(run, tmp_path):
+    (tmp_path / "h.lua").write_text("""
+local emit = require "tidemill.emit"
+return { stream = "s", batch_window = "1s", on_batch = function(records)
+  for _, record in ipairs(records) do emit("bus", {}, { record = record }) end
+  emit("bus", {}, { key = "all" })
+  assert(not pcall(emit, "bus", {}, { record = {} }))
+end }""")
+    done = run(WITH_TARGETS + """
+test("emitted", function()
+  for _, id in ipairs { "a", "b" } do dynamodb.put("Things", { id = id }) end
+  test.settle()
+  local sent = test.emitted("bus")
+  test.equal({ sent[1].key, sent[2].key, sent[3].key, #sent }, { "a", "b", "all", 3 })
+  assert(sent[1].id ~= sent[2].id)
+end)""")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_archived_events_are_fixtures(run, tmp_path):
     import gzip
     import json
