@@ -86,8 +86,10 @@ static bool has_endpoint(const struct config_aws *aws, int type)
 static void print_targets(struct config *config)
 {
     for (size_t i = 0; i < config->target_count; i++)
-        if (!has_endpoint(&config->aws, config->targets[i].type))
+        if (!has_endpoint(&config->aws, config->targets[i].type)) {
             config->targets[i].type = TARGET_STDOUT;
+            config->targets[i].shown = true;
+        }
 }
 
 static struct config *load(void *user, const char *path, struct problems *problems)

@@ -125,6 +125,7 @@ struct config_target {
     int64_t retries; /* -1: for ever */
     int64_t backoff_ms[2];
     int64_t timeout_ms;
+    bool shown; /* by dev: its messages are printed with its name, in place of a service */
     int line;
 };
 

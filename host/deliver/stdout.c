@@ -31,6 +31,8 @@ static void send(struct request *request)
     struct err err = {0};
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
+        if (request->target->config->shown)
+            buf_printf(&request->body, "         -> %s  ", request->target->config->name);
         buf_add(&request->body, message->payload, message->payload_size);
         buf_add_char(&request->body, '\n');
     }
