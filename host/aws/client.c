@@ -59,10 +59,10 @@ struct aws_client {
     struct sigv4_cache signing[AWS_SERVICE_COUNT];
     int64_t call_timeout_ms;
     char *region;
-    char *endpoints[AWS_SERVICE_COUNT]; /* NULL: neither one of its own nor a region */
-    bool buckets_in_host;               /* S3's own endpoint */
-    int64_t date_ahead_ms;              /* of the last Date header over our clock */
-    int64_t skew_ms;                    /* what signatures add: date_ahead_ms when it is large */
+    char *endpoints[AWS_SERVICE_COUNT];   /* NULL: neither one of its own nor a region */
+    bool own_endpoint[AWS_SERVICE_COUNT]; /* set by hand */
+    int64_t date_ahead_ms;                /* of the last Date header over our clock */
+    int64_t skew_ms;                      /* what signatures add: date_ahead_ms when it is large */
     uint64_t random;
 };
 
@@ -109,6 +109,12 @@ static char *with_slash(const char *url)
     return mem_printf("%s%s", url, size && url[size - 1] == '/' ? "" : "/");
 }
 
+static char *public_endpoint(enum aws_service service, const char *region)
+{
+    return mem_printf("https://%s.%s.%s/", services[service].host, region,
+                      strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com");
+}
+
 static bool find_endpoints(struct aws_client *client, const struct config_aws *config, struct err *err)
 {
     const char *own[AWS_SERVICE_COUNT] = {
@@ -128,12 +134,8 @@ static bool find_endpoints(struct aws_client *client, const struct config_aws *c
             continue; /* not everybody calls it */
         if (!set && !client->region)
             return err_set(err, ERR_CONFIG, "no AWS region: set region in [aws], or AWS_REGION");
-        if (i == AWS_S3)
-            client->buckets_in_host = !set;
-        const char *suffix =
-            client->region && strncmp(client->region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com";
-        client->endpoints[i] =
-            set ? with_slash(set) : mem_printf("https://%s.%s.%s/", services[i].host, client->region, suffix);
+        client->own_endpoint[i] = set != NULL;
+        client->endpoints[i] = set ? with_slash(set) : public_endpoint((enum aws_service)i, client->region);
     }
     if (!client->region)
         client->region =
@@ -411,7 +413,7 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
         .headers = headers,
         .body = call->request.body.data,
         .body_size = call->request.body.size,
-        .region = client->region,
+        .region = call->request.region ? call->request.region : client->region,
         .service = services[call->request.service].signing,
         .plain_path = call->request.service == AWS_S3,
         .wall_ms = wall_ms(client) + client->skew_ms,
@@ -459,15 +461,17 @@ static void begin_attempt(void *user)
  * with the certificate. */
 static char *url_of(const struct aws_client *client, const struct aws_request *request)
 {
-    const char *endpoint = client->endpoints[request->service], *bucket = request->bucket;
-    const char *path = request->path ? request->path : "";
-    if (!endpoint)
-        return NULL;
-    if (!bucket)
-        return mem_printf("%s%s", endpoint, path);
-    if (!client->buckets_in_host || strchr(bucket, '.'))
-        return mem_printf("%s%s/%s", endpoint, bucket, path);
-    return mem_printf("https://%s.%s%s", bucket, endpoint + strlen("https://"), path);
+    bool own = client->own_endpoint[request->service];
+    char *endpoint = request->region && !own ? public_endpoint(request->service, request->region)
+                                             : mem_string(client->endpoints[request->service]);
+    const char *bucket = request->bucket, *path = request->path ? request->path : "";
+    char *url = !endpoint ? NULL
+                : !bucket ? mem_printf("%s%s", endpoint, path)
+                : own || strchr(bucket, '.')
+                    ? mem_printf("%s%s/%s", endpoint, bucket, path)
+                    : mem_printf("https://%s.%s%s", bucket, endpoint + strlen("https://"), path);
+    free(endpoint);
+    return url;
 }
 
 struct aws_call *aws_send(struct aws_client *client, struct aws_request *request, aws_done_fn *done,

@@ -49,7 +49,8 @@ struct aws_request {
     struct buf body;       /* taken */
     int attempts;          /* 0: three, as in the SDKs */
     int64_t timeout_ms;    /* of all attempts together; 0: the client's */
-    const char *method;    /* NULL: POST; must stay, as these do */
+    const char *region;    /* NULL: the client's; must stay, as these do */
+    const char *method;    /* NULL: POST */
     const char *headers[3];
     char *bucket; /* of S3; taken */
     char *path;   /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */

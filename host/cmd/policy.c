@@ -68,13 +68,14 @@ static char *queue_arn(const struct policy *policy, const char *url)
 }
 
 /* What a target is in a policy: an ARN is taken as it stands, a name gets one. */
-static char *arn_of(const struct policy *policy, const char *format, const char *name)
+static char *arn_of(const struct policy *policy, const struct config_target *target, const char *format,
+                    const char *name)
 {
     struct buf arn = BUF_INIT;
     if (strncmp(name, "arn:", 4) == 0)
         return mem_string(name);
     buf_printf(&arn, "arn:%s:", policy->partition);
-    buf_printf(&arn, format, policy->region);
+    buf_printf(&arn, format, target->region ? target->region : policy->region);
     buf_add_text(&arn, name);
     return buf_take(&arn);
 }
@@ -84,7 +85,7 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
     char *arn = NULL;
     switch (target->type) {
     case TARGET_EVENTBRIDGE:
-        arn = arn_of(policy, "events:%s:*:event-bus/", target->bus ? target->bus : "default");
+        arn = arn_of(policy, target, "events:%s:*:event-bus/", target->bus ? target->bus : "default");
         grant_of(policy, "events", arn, "PutEvents");
         break;
     case TARGET_SQS:
@@ -95,15 +96,15 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
         grant_of(policy, "sns", target->topic, "Publish");
         break;
     case TARGET_KINESIS:
-        arn = arn_of(policy, "kinesis:%s:*:stream/", target->stream);
+        arn = arn_of(policy, target, "kinesis:%s:*:stream/", target->stream);
         grant_of(policy, "kinesis", arn, "PutRecords");
         break;
     case TARGET_FIREHOSE:
-        arn = arn_of(policy, "firehose:%s:*:deliverystream/", target->delivery_stream);
+        arn = arn_of(policy, target, "firehose:%s:*:deliverystream/", target->delivery_stream);
         grant_of(policy, "firehose", arn, "PutRecordBatch");
         break;
     case TARGET_LAMBDA:
-        arn = arn_of(policy, "lambda:%s:*:function:", target->function);
+        arn = arn_of(policy, target, "lambda:%s:*:function:", target->function);
         grant_of(policy, "lambda", arn, "InvokeFunction");
         break;
     case TARGET_S3: {

@@ -108,7 +108,8 @@ enum target_type {
 /* Where messages go. What a type does not have is NULL. */
 struct config_target {
     char *name;
-    int type; /* enum target_type; -1: not given */
+    int type;     /* enum target_type; -1: not given */
+    char *region; /* NULL: that of [aws] */
     char *bus, *source, *detail_type;
     char *queue;           /* a URL */
     char *topic, *subject; /* an ARN */

@@ -93,6 +93,7 @@ static const char *const compressions[] = {"gzip", "zstd", "none", NULL};
 
 const struct setting conf_target_settings[] = {
     {"type", SETTING_CHOICE, offsetof(struct config_target, type), 0, 0, conf_target_types},
+    {"region", SETTING_TEXT, offsetof(struct config_target, region), 0, 0, NULL},
     {"bus", SETTING_TEXT, offsetof(struct config_target, bus), 0, 0, NULL},
     {"source", SETTING_TEXT, offsetof(struct config_target, source), 0, 0, NULL},
     {"detail_type", SETTING_TEXT, offsetof(struct config_target, detail_type), 0, 0, NULL},

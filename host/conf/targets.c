@@ -10,6 +10,7 @@
 #define BIT(type) (1u << (type))
 #define LAKES (BIT(TARGET_S3) | BIT(TARGET_FILE))
 #define ALL (BIT(TARGET_TYPE_COUNT) - 1)
+#define AWS (ALL & ~(BIT(TARGET_HTTP) | BIT(TARGET_FILE) | BIT(TARGET_STDOUT)))
 
 /* Which types a key is for; it is needed by those of `needed`. What is not listed is for all. */
 static const struct {
@@ -17,6 +18,7 @@ static const struct {
     size_t offset;
     unsigned types, needed;
 } uses[] = {
+    {"region", offsetof(struct config_target, region), AWS, 0},
     {"bus", offsetof(struct config_target, bus), BIT(TARGET_EVENTBRIDGE), 0},
     {"source", offsetof(struct config_target, source), BIT(TARGET_EVENTBRIDGE), 0},
     {"detail_type", offsetof(struct config_target, detail_type), BIT(TARGET_EVENTBRIDGE), 0},

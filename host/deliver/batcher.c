@@ -253,6 +253,7 @@ static void on_aws(void *user, struct transport_response *response, const struct
 void request_send_aws(struct request *request, struct aws_request *aws)
 {
     struct target *target = request->target;
+    aws->region = target->config->region;
     aws->attempts = 1; /* repeating is our business: entry by entry */
     aws->timeout_ms = request_timeout_ms(request);
     request->aws = aws_send(target->outbox->aws, aws, on_aws, request);

@@ -289,6 +289,7 @@ static void upload(struct file *file, struct buf *copy)
     struct aws_request aws = {
         .service = AWS_S3,
         .operation = "PutObject",
+        .region = config->region,
         .method = "PUT",
         .headers = {file->place ? types[config->compression] : "Content-Type: application/json"},
         .attempts = 1,

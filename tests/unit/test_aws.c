@@ -692,6 +692,65 @@ static void backoff_is_jittered_doubles_and_is_capped(void **state)
     }
 }
 
+static void ignore(void *user, struct transport_response *response, const struct err *err)
+{
+    int *answers = user;
+    assert_non_null(response);
+    assert_null(err);
+    ++*answers;
+}
+
+static bool four_answers(void *user)
+{
+    return *(int *)user == 4;
+}
+
+static void each_service_has_its_place(void **state)
+{
+    static const struct step steps[] = {
+        {.url_part = "https://events.eu-west-1.amazonaws.com/",
+         .header = "X-Amz-Target: AWSEvents.PutEvents",
+         .status = 200,
+         .body = "{}"},
+        {.url_part = "https://events.eu-central-1.amazonaws.com/", .status = 200, .body = "{}"},
+        {.url_part = "https://bucket.s3.eu-west-1.amazonaws.com/a/b%3Dc",
+         .header = "X-Amz-Content-SHA256: "
+                   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+         .status = 204},
+        {.url_part = "https://s3.cn-north-1.amazonaws.com.cn/with.dots/a", .status = 200},
+    };
+    struct fixture f;
+    struct err err;
+    int answers = 0;
+    (void)state;
+    make(&f, steps, 4);
+    setenv("AWS_ACCESS_KEY_ID", "AKID", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+    struct config_aws config = {.region = (char *)"eu-west-1", .call_timeout_ms = 30000};
+    struct aws_client *client = aws_client_new(f.world.reactor, &f.world.transport, &config, f.log, &err);
+    assert_non_null(client);
+    struct aws_request requests[] = {
+        {.service = AWS_EVENTS, .operation = "PutEvents"},
+        {.service = AWS_EVENTS, .operation = "PutEvents", .region = "eu-central-1"},
+        {.service = AWS_S3,
+         .operation = "PutObject",
+         .method = "PUT",
+         .bucket = mem_string("bucket"),
+         .path = mem_string("a/b%3Dc")},
+        {.service = AWS_S3,
+         .operation = "GetObject",
+         .method = "GET",
+         .region = "cn-north-1",
+         .bucket = mem_string("with.dots"),
+         .path = mem_string("a")},
+    };
+    for (int i = 0; i < 4; i++)
+        aws_send(client, &requests[i], ignore, &answers);
+    assert_true(world_turn(&f.world, four_answers, &answers, 10000));
+    aws_client_free(client);
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +773,7 @@ int main(void)
         cmocka_unit_test(refused_credentials_are_fetched_anew_once),
         cmocka_unit_test(cancelled_calls_do_not_come_back),
         cmocka_unit_test(a_missing_region_is_said_clearly),
+        cmocka_unit_test(each_service_has_its_place),
         cmocka_unit_test(backoff_is_jittered_doubles_and_is_capped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
