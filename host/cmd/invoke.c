@@ -135,7 +135,7 @@ static bool set_up(struct invoking *invoking, struct err *err)
         .transport = invoking->transport,
         .log = invoking->log,
     });
-    invoking->emitter->flush(invoking->emitter);
+    invoking->emitter->flush(invoking->emitter, false);
     return true;
 }
 

@@ -208,8 +208,8 @@ static bool open_world(struct replaying *replaying, struct err *err)
         return false;
     replaying->outbox = outbox_new(&(struct outbox_options){config, replaying->reactor, replaying->aws,
                                                             replaying->transport, replaying->log});
-    replaying->outbox->flush(
-        replaying->outbox); /* a page is waited for: nothing is gained by waiting for company */
+    replaying->outbox->flush(replaying->outbox,
+                             false); /* a page is waited for: nothing is gained by waiting for company */
     return true;
 }
 

@@ -39,6 +39,34 @@ static const struct store_subscription *find_subscription(const struct store_sna
     return NULL;
 }
 
+static bool has_checkpoint(const struct store_snapshot *snapshot, const struct store_subscription *row)
+{
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *checkpoint = &snapshot->checkpoints[i];
+        if (find_subscription(snapshot, checkpoint) == row)
+            return true;
+    }
+    return false;
+}
+
+/* Those who have settled nothing yet have no checkpoint: they stand at the beginning. */
+static void add_beginners(struct store_snapshot *snapshot)
+{
+    size_t count = snapshot->checkpoint_count;
+    struct store_checkpoint *all =
+        arena_alloc(&snapshot->arena, (count + snapshot->subscription_count + 1) * sizeof *all);
+    if (count)
+        memcpy(all, snapshot->checkpoints, count * sizeof *all);
+    for (size_t i = 0; i < snapshot->subscription_count; i++) {
+        const struct store_subscription *row = &snapshot->subscriptions[i];
+        if (!has_checkpoint(snapshot, row))
+            all[count++] = (struct store_checkpoint){
+                row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
+    }
+    snapshot->checkpoints = all;
+    snapshot->checkpoint_count = count;
+}
+
 /* A checkpoint with what else is known about it. */
 struct row {
     const struct store_checkpoint *checkpoint;
@@ -310,6 +338,8 @@ static int run(int argc, char **argv)
     if (cmd_state_open(&state, config, true, &err))
         snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, &err);
     int64_t now_ms = clock_wall_ms(&state.clock);
+    if (snapshot)
+        add_beginners(snapshot);
     if (!snapshot)
         cmd_complain("%s", err.text);
     else if (json[0])

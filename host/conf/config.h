@@ -123,7 +123,7 @@ struct config_target {
     char *spill;     /* a target for what is too large for this one */
     /* 0 or -1: what is usual for the type (deliver/target.h) */
     int64_t batch_count, batch_bytes, linger_ms, in_flight;
-    int64_t retries; /* -1: for ever */
+    int64_t retries; /* -1: as long as the record's max_age allows */
     int64_t backoff_ms[2];
     int64_t timeout_ms;
     bool shown; /* by dev: its messages are printed with its name, in place of a service */

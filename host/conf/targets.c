@@ -49,7 +49,7 @@ void conf_target_init(struct config_target *target)
     *target = (struct config_target){
         .type = -1,
         .linger_ms = -1,
-        .retries = 5,
+        .retries = -1,
         .backoff_ms = {100, 20 * SECOND_MS},
     };
 }

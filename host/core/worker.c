@@ -148,7 +148,7 @@ static void do_stop(void *user)
     if (worker->phase != RUNNING)
         return;
     worker->phase = STOPPING;
-    worker->outbox->flush(worker->outbox);
+    worker->outbox->flush(worker->outbox, true);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
     finish_if_stopped(worker);

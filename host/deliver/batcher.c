@@ -176,14 +176,14 @@ static void settle(struct batcher *batcher, const struct request *request, struc
 {
     struct target *target = &batcher->target;
     struct err *err = emission->err;
-    int64_t retries = target->config->retries;
     if (!emission->done || !err) {
         finish(batcher, emission, NULL);
     } else if (perhaps_others_fault(request, err) && retry_kind(err) == RETRY_NEVER) {
         emission->alone = true;
         emission->due_ms = 0;
         enqueue(batcher, emission, true);
-    } else if (retry_kind(err) != RETRY_NEVER && (retries < 0 || emission->attempts <= retries)) {
+    } else if (retry_kind(err) != RETRY_NEVER &&
+               target_may_retry(target, emission->attempts, emission->message.give_up_ms)) {
         int64_t delay = target_backoff_ms(target, emission->attempts);
         delay = delay > emission->retry_after_ms ? delay : emission->retry_after_ms;
         target_tell_retry(target, err, emission->attempts, delay);
@@ -193,6 +193,7 @@ static void settle(struct batcher *batcher, const struct request *request, struc
         timer_set(target->outbox->reactor, &emission->pause, delay);
     } else {
         struct err copy = *err;
+        target_give_up(target, &copy);
         finish(batcher, emission, &copy);
     }
 }
@@ -365,10 +366,26 @@ static void cancel(struct emission *emission)
     emission_free(emission);
 }
 
+/* The host stops: what waits for another attempt will be made again. */
+static void give_up_paused(struct batcher *batcher)
+{
+    struct emission *emission;
+    list_each(emission, &batcher->other, struct emission, link) {
+        if (emission->state != EMISSION_PAUSED)
+            continue;
+        timer_stop(batcher->target.outbox->reactor, &emission->pause);
+        emission->state = EMISSION_OVER;
+        target_give_up(&batcher->target, emission->err);
+        wake(batcher);
+    }
+}
+
 static void hurry(struct target *target, const char *handler)
 {
     struct batcher *batcher = batcher_of(target);
     (void)handler; /* what others have waiting may go with it */
+    if (target->stopping)
+        give_up_paused(batcher);
     if (!batcher->waiting_count || batcher->hurried)
         return;
     batcher->hurried = true;

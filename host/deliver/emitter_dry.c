@@ -86,9 +86,10 @@ static void hurry(const struct emitter *emitter, const char *handler)
     (void)handler;
 }
 
-static void flush(const struct emitter *emitter)
+static void flush(const struct emitter *emitter, bool stopping)
 {
     (void)emitter;
+    (void)stopping;
 }
 
 struct emitter *emitter_dry_new(struct reactor *reactor, const struct config *config, emitter_dry_fn *tell,

@@ -11,6 +11,9 @@
 #include "base/mem.h"
 #include "stream/item_key.h"
 
+/* The dead letters wait with more patience. */
+#define PATIENCE_MS 60000
+
 struct failing {
     const struct emitter *emitter; /* held */
     char *target, *spill;          /* spill NULL: there is none */
@@ -68,7 +71,7 @@ static void add_seconds(struct buf *out, const char *name, int64_t time_ms)
 static void write_head(struct buf *out, const struct failing_facts *facts)
 {
     char now[CLOCK_ISO_SIZE];
-    clock_iso8601(facts->now_ms, now);
+    clock_iso8601(facts->failed_ms, now);
     buf_add_literal(out, "{\"requestContext\":{");
     add_text(out, "requestId", facts->event_id && *facts->event_id ? facts->event_id : facts->sequence);
     buf_add_char(out, ',');
@@ -122,6 +125,7 @@ static struct message message_of(const struct failing_facts *facts)
         .sequence = mem_string(facts->sequence),
         .id = mem_printf("%s/%s/%s/failure", facts->handler, facts->shard, facts->sequence),
         .time_ms = facts->record_time_ms,
+        .give_up_ms = facts->now_ms + PATIENCE_MS,
     };
 }
 
@@ -143,6 +147,7 @@ static void send(struct failing *failing, const char *target, const char *suffix
         .sequence = mem_string(all->sequence),
         .id = mem_string(all->id),
         .time_ms = all->time_ms,
+        .give_up_ms = all->give_up_ms,
         .payload_size = payload->size,
     };
     message.payload = buf_take(payload);

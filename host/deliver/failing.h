@@ -18,7 +18,7 @@ struct failing_facts {
     const char *condition; /* "RetryAttemptsExhausted" ... */
     const char *error;
     int64_t attempts;
-    int64_t now_ms, record_time_ms;
+    int64_t failed_ms, now_ms, record_time_ms;
     const char *stream_arn, *table, *shard, *sequence, *event_id;
     const char *keys;   /* JSON */
     const char *record; /* JSON, as Lambda shows it */

@@ -50,6 +50,9 @@ struct file {
     struct list emissions;
     enum { FILE_OPEN, FILE_SEALED, FILE_SENT, FILE_PAUSED } state;
     int attempts;
+    int64_t give_up_ms; /* the latest of its messages'; 0: one of them never */
+    bool never;
+    struct err *err;    /* of the last attempt; owned */
     struct timer timer; /* of linger, or before another attempt */
     struct aws_call *aws;
     bool writing; /* by the disk */
@@ -127,6 +130,14 @@ static void note_sequence(struct file *file, const char *sequence)
         return;
     free(file->sequence);
     file->sequence = mem_string(sequence);
+}
+
+static void note_patience(struct file *file, const struct message *message)
+{
+    file->never = file->never || !message->give_up_ms;
+    file->give_up_ms = file->never                              ? 0
+                       : message->give_up_ms > file->give_up_ms ? message->give_up_ms
+                                                                : file->give_up_ms;
 }
 
 static void file_seal(struct file *file)
@@ -207,6 +218,7 @@ static void file_free(struct file *file)
     list_remove(&file->link);
     compressor_free(file->compressor);
     buf_fini(&file->bytes);
+    free(file->err);
     free(file->handler);
     free(file->series);
     free(file->place);
@@ -242,22 +254,39 @@ static void finish(struct file *file, const struct err *err)
     emitter->release(emitter);
 }
 
+/* A full disk, too, is nobody's fault when the host stops. */
+static void give_up(struct file *file, const struct err *err)
+{
+    const struct target *target = &file->lake->target;
+    struct err copy = *err;
+    if (target->stopping && copy.code == ERR_IO)
+        copy.code = ERR_CANCELLED;
+    target_give_up(target, &copy);
+    finish(file, &copy);
+}
+
 static bool may_repeat(const struct file *file, const struct err *err)
 {
-    int64_t retries = file->lake->target.config->retries;
     /* A disk that is full may have room again. */
     return (err->code == ERR_IO || retry_kind(err) != RETRY_NEVER) &&
-           (retries < 0 || file->attempts <= retries);
+           target_may_retry(&file->lake->target, file->attempts, file->give_up_ms);
 }
 
 static void on_sent(struct file *file, const struct err *err)
 {
     struct target *target = &file->lake->target;
     file->lake->in_flight--;
-    if (!err || !may_repeat(file, err)) {
-        finish(file, err);
+    if (!err) {
+        finish(file, NULL);
         return;
     }
+    if (!may_repeat(file, err)) {
+        give_up(file, err);
+        return;
+    }
+    if (!file->err)
+        file->err = mem_alloc(sizeof *file->err);
+    *file->err = *err;
     int64_t delay = target_backoff_ms(target, file->attempts);
     target_tell_retry(target, err, file->attempts, delay);
     target->stats.retried += (int64_t)file->count;
@@ -334,9 +363,8 @@ static bool must_wait(const struct file *file)
     return false;
 }
 
-static void work(void *user)
+static void work(struct lake *lake)
 {
-    struct lake *lake = user;
     struct file *file;
     int64_t most = lake->target.config->in_flight;
     list_each(file, &lake->files, struct file, link) {
@@ -345,6 +373,31 @@ static void work(void *user)
         if (file->state == FILE_SEALED && !must_wait(file))
             send(file);
     }
+}
+
+/* The host stops: what waits for another attempt will be made again. */
+static bool give_up_paused(struct lake *lake)
+{
+    struct file *file;
+    list_each(file, &lake->files, struct file, link) {
+        if (file->state != FILE_PAUSED)
+            continue;
+        struct err err = *file->err;
+        give_up(file, &err); /* after which the list may be another */
+        return true;
+    }
+    return false;
+}
+
+static void on_work(void *user)
+{
+    struct lake *lake = user;
+    const struct emitter *emitter = lake->target.emitter;
+    emitter->hold(emitter);
+    while (lake->target.stopping && give_up_paused(lake))
+        continue;
+    work(lake);
+    emitter->release(emitter);
 }
 
 /* ---- the target ---- */
@@ -376,6 +429,7 @@ static void add_object(struct lake *lake, struct emission *emission)
     file->path = under_root(lake->target.config, emission->message.object);
     buf_add(&file->bytes, emission->message.payload, emission->message.payload_size);
     file->count = 1;
+    note_patience(file, &emission->message);
     list_append(&file->emissions, &emission->link);
     file_seal(file);
 }
@@ -401,6 +455,7 @@ static void add(struct emission *emission)
     compressor_add(file->compressor, message->payload, message->payload_size, &file->bytes);
     compressor_add(file->compressor, "\n", 1, &file->bytes);
     note_sequence(file, message->sequence);
+    note_patience(file, message);
     file->raw_bytes += message->payload_size + 1;
     file->count++;
     list_append(&file->emissions, &emission->link);
@@ -423,6 +478,8 @@ static void hurry(struct target *target, const char *handler)
     list_each(file, &lake->files, struct file, link)
         if (!handler || strcmp(file->handler, handler) == 0)
             file_seal(file);
+    if (target->stopping)
+        wake(lake); /* what waits for another attempt is given up */
 }
 
 static void lake_free(struct target *target)
@@ -448,6 +505,6 @@ struct target *lake_new(const struct config_target *config)
     lake->target.ops = &ops;
     list_init(&lake->files);
     list_init(&lake->refused);
-    task_init(&lake->work, work, lake);
+    task_init(&lake->work, on_work, lake);
     return &lake->target;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/retry.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "deliver/target.h"
@@ -71,6 +72,20 @@ int64_t target_backoff_ms(struct target *target, int attempts)
     delay = delay < most ? delay : most;
     target->random = hash_mix(target->random + 1);
     return delay - (int64_t)(target->random % (uint64_t)(delay / 2 + 1));
+}
+
+void target_give_up(const struct target *target, struct err *err)
+{
+    if (target->stopping && retry_kind(err) != RETRY_NEVER)
+        err->code = ERR_CANCELLED;
+}
+
+bool target_may_retry(const struct target *target, int attempts, int64_t give_up_ms)
+{
+    int64_t retries = target->config->retries;
+    /* When the host stops nobody waits for better times: the record comes again. */
+    return !target->stopping && (retries < 0 || attempts <= retries) &&
+           (!give_up_ms || clock_wall_ms(reactor_clock(target->outbox->reactor)) < give_up_ms);
 }
 
 #define TELL_EVERY_MS 10000
@@ -181,11 +196,12 @@ static void hurry(const struct emitter *emitter, const char *handler)
             outbox->targets[i]->ops->hurry(outbox->targets[i], handler);
 }
 
-static void flush(const struct emitter *emitter)
+static void flush(const struct emitter *emitter, bool stopping)
 {
     struct outbox *outbox = outbox_of(emitter);
     for (size_t i = 0; i < outbox->count; i++) {
         outbox->targets[i]->flushing = true;
+        outbox->targets[i]->stopping = stopping;
         outbox->targets[i]->ops->hurry(outbox->targets[i], NULL);
     }
 }

@@ -91,6 +91,8 @@ static struct message message_for(const struct route *route, const struct handle
                                                  : NULL),
         .time_ms = first->record->time_ms,
         .routed = true,
+        .give_up_ms =
+            handler_give_up_ms(&route->handler, first, clock_wall_ms(reactor_clock(route->reactor))),
     };
     message.payload = buf_take(&payload);
     return message;
@@ -157,6 +159,7 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
         outcome.error = (struct handler_error){
             /* A part of it may be taken where the whole is not. */
             .permanent = (err->code == ERR_LIMIT || err->code == ERR_CONFIG) && call.call->count == 1,
+            .interrupted = err->code == ERR_CANCELLED,
             .text = mem_printf("%s: %s", route->config->target, err->text),
             .traceback = mem_string(""),
         };

@@ -41,7 +41,7 @@ struct target {
     struct emitter *emitter; /* to be held while completions run */
     char *subject;           /* for the log: "target bus" */
     struct target_stats stats, reported;
-    bool flushing;
+    bool flushing, stopping;
     int64_t told_ms; /* when the operator last heard of trouble; 0: never */
     uint64_t random;
 };
@@ -55,6 +55,12 @@ void emission_set_err(struct emission *emission, const struct err *err);
 
 /* Milliseconds before attempt number `attempts` + 1, by the target's `backoff`. */
 int64_t target_backoff_ms(struct target *target, int attempts);
+
+/* May a message that was sent so often, and met an error that passes, be sent again? */
+bool target_may_retry(const struct target *target, int attempts, int64_t give_up_ms);
+
+/* It is not, although the error may pass: when the host stops that is nobody's fault. */
+void target_give_up(const struct target *target, struct err *err);
 
 /* What went wrong will be tried again: the log hears of each time, and the operator now and then. */
 void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms);

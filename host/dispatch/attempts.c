@@ -85,6 +85,12 @@ void attempt_failed(struct attempt *attempt, struct handler_error *error)
     struct subscription *subscription = attempt->subscription;
     const struct entry *entry = attempt->entry;
     subscription->watermark.changed = true; /* the number of attempts */
+    if (error->interrupted && subscription->stopping) {
+        attempt->entry->attempts--;
+        attempt_abandon(attempt);
+        handler_error_fini(error);
+        return;
+    }
     const char *condition = last_because(attempt, error);
     if (condition) {
         failure_give_up(attempt, error, condition);

@@ -128,6 +128,7 @@ static void forward(struct attempt *attempt, struct handler_error *error, const 
         .condition = condition,
         .error = error->text,
         .attempts = attempt->entry->attempts,
+        .failed_ms = subscription_wall_ms(subscription),
         .now_ms = subscription_wall_ms(subscription),
         .record_time_ms = record->time_ms,
         .stream_arn = source->stream_arn,

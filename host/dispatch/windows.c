@@ -107,7 +107,9 @@ static void on_failed(struct subscription *subscription, struct handler_error *e
 {
     struct window *window = &subscription->window;
     const struct handler_settings *settings = &subscription->settings;
-    if (error->permanent || (settings->retries >= 0 && window->attempts > settings->retries)) {
+    if (error->interrupted && subscription->stopping) {
+        window->closing = false; /* made again when the host is back */
+    } else if (error->permanent || (settings->retries >= 0 && window->attempts > settings->retries)) {
         if (strcmp(settings->on_failure, "discard") != 0) {
             failure_keep_window(subscription, error, on_window_kept);
             return;

@@ -44,6 +44,9 @@ static void describe(const struct invocation *invocation, int64_t place, struct 
     message->table = mem_string(source->table);
     message->shard = mem_string(source->shard);
     message->id = identity(invocation, place);
+    message->give_up_ms =
+        handler_give_up_ms(&invocation->script->handler, input,
+                           clock_wall_ms(reactor_clock(invocation->script->options.reactor)));
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
@@ -113,6 +116,7 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
         error->text = mem_printf("%s: emit to %s: %s", invocation->script->path, emitted->target, err->text);
         error->traceback = mem_string("");
         error->permanent = err->code == ERR_LIMIT || err->code == ERR_CONFIG;
+        error->interrupted = err->code == ERR_CANCELLED;
     }
     if (--invocation->emissions == 0)
         end(invocation);

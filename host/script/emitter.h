@@ -21,16 +21,18 @@ struct message {
     char *object;  /* s3, file: a name of its own instead of a place among the events */
     /* Where it comes from. */
     char *handler, *stream_arn, *table, *shard, *sequence;
-    char *id;        /* the same whenever the same record emits the same thing again */
-    char *revision;  /* NULL; "redriven" or "replayed": not in its place in the stream */
-    int64_t time_ms; /* of the record */
-    bool routed;     /* by a route, not by a script */
+    char *id;           /* the same whenever the same record emits the same thing again */
+    char *revision;     /* NULL; "redriven" or "replayed": not in its place in the stream */
+    int64_t time_ms;    /* of the record */
+    int64_t give_up_ms; /* wall clock: what passes is waited for until then; 0: for ever */
+    bool routed;        /* by a route, not by a script */
 };
 
 void message_fini(struct message *message);
 
 /* `err` is NULL when the target has accepted it; ERR_LIMIT: it never will, as it is too large; ERR_CONFIG:
- * nor any other. `answer`: what the target said, of those that say something (lambda), else NULL. */
+ * nor any other; ERR_CANCELLED: nobody waits for it any longer, since the host stops. `answer`: what the
+ * target said, of those that say something (lambda), else NULL. */
 typedef void emitted_fn(void *user, const struct buf *answer, const struct err *err);
 
 struct emission;
@@ -50,8 +52,8 @@ struct emitter {
     char *(*locate)(const struct emitter *, const char *target, const char *object);
     /* What this handler has waiting need not wait for company. */
     void (*hurry)(const struct emitter *, const char *handler);
-    /* The host stops: from now on nothing waits for company. */
-    void (*flush)(const struct emitter *);
+    /* From now on nothing waits for company. `stopping`: nor for better times; the host stops. */
+    void (*flush)(const struct emitter *, bool stopping);
 };
 
 #endif

@@ -52,6 +52,13 @@ void handler_release(struct handler *handler)
         handler->ops->free(handler);
 }
 
+int64_t handler_give_up_ms(const struct handler *handler, const struct handler_input *input, int64_t now_ms)
+{
+    bool late = !input || input->redriven || input->replayed;
+    int64_t max_age_ms = handler->settings.max_age_ms;
+    return max_age_ms < 0 ? 0 : (late ? now_ms : input->record->time_ms) + max_age_ms;
+}
+
 void handler_hurry(struct handler *handler)
 {
     if (handler->emitter)

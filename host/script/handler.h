@@ -55,9 +55,10 @@ enum handler_result {
 
 /* Of HANDLER_RAISED. */
 struct handler_error {
-    bool permanent;  /* tidemill.permanent: another attempt is pointless */
-    char *text;      /* with the script's file and line; owned */
-    char *traceback; /* owned */
+    bool permanent;   /* tidemill.permanent: another attempt is pointless */
+    bool interrupted; /* the host stops: that was no attempt */
+    char *text;       /* with the script's file and line; owned */
+    char *traceback;  /* owned */
 };
 
 /* What came of one record of a batch. */
@@ -153,6 +154,10 @@ static inline bool handler_stale(const struct handler *handler, const struct con
 {
     return handler->ops->stale(handler, config);
 }
+
+/* Until when (wall clock, as `now_ms`) a target may try to take what comes of the record: max_age. 0: for
+ * ever. */
+int64_t handler_give_up_ms(const struct handler *handler, const struct handler_input *input, int64_t now_ms);
 
 /* No record can follow before what runs has ended: what it emitted need not wait for company. */
 void handler_hurry(struct handler *handler);

@@ -422,8 +422,9 @@ def test_the_lake_in_s3_misses_nothing_after_kills(beside_local, local, name, se
     beside_local.stream(table, "[target lake]\ntype = s3\n" f"bucket = {bucket}\nprefix = raw/events\n{FAST}"
                         "[route archive]\nstream = s\ntarget = lake\n")
     host = beside_local.start()
-    wait_until(lambda: beside_local.settled() is False, "it has begun")
-    assert host.stop() == 0  # which writes what is open
+    wait_until(lambda: beside_local.status() and any(row["in_flight"] == 200 for row in beside_local.status()["checkpoints"]),
+               "all of it waits in open files")
+    assert host.stop() == 0  # which writes them
     again = emulators.objects(bucket)
     assert set(again) <= before and check_lake(again, table)
 
@@ -580,6 +581,33 @@ def test_a_target_that_is_gone_spends_attempts_and_then_letters(beside_local, lo
     write(local, table, 3, 1)
     host = beside_local.start()
     wait_until(lambda: len(json.loads(beside_local.run("dead", "list", "--json").stdout or "[]")) == 3, "three dead letters")
+    assert host.stop() == 0
+
+
+def test_an_outage_costs_time_and_nothing_else(beside_local, local, name, service):
+    table = local.table(name())
+    bus, receiver = service(EventBridge, refuse=1), service(Receiver)
+    receiver.answer = lambda request: (503, {})
+    configure(beside_local, table, "[target bus]\ntype = eventbridge\nbackoff = 5ms..20ms\n"
+              f"[target hook]\ntype = http\nurl = {receiver.url}\nbackoff = 5ms..20ms\n[target disk]\ntype = file\npath = x\n"
+              "backoff = 5ms..20ms\nlinger = 0\n"
+              "[route r]\nstream = s\ntarget = bus\nretries = 0\n[route h]\nstream = s\ntarget = hook\nretries = 0\n"
+              "[route d]\nstream = s\ntarget = disk\nretries = 0\n", events=bus.url)
+    (beside_local.directory / "x").write_text("in the way")
+    write(local, table, 10, 2)
+    host = beside_local.start()
+    wait_until(lambda: bus.refusals > 20 and len(receiver.requests) > 20, "many attempts")
+    host.wait_for("trying again (")
+    # It stops cleanly although nothing can be delivered; what was under way comes again.
+    assert host.stop() == 0 and not any("shutdown_timeout" in message for message in host.messages())
+    assert not beside_local.status()["dead_letters"], beside_local.status()["dead_letters"]
+    host = beside_local.start()
+    bus.faults.refuse = 0
+    receiver.answer = lambda request: (200, {})
+    (beside_local.directory / "x").unlink()
+    wait_until(beside_local.settled, "everything is settled")
+    assert not beside_local.status()["dead_letters"], beside_local.status()["dead_letters"]
+    assert {of_record(json.loads(event["Detail"])) for event in bus.events} == expected(10, 2)
     assert host.stop() == 0
 
 
