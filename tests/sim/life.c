@@ -222,9 +222,11 @@ static void stop_host(struct sim *sim)
 {
     sim_trace(sim, "the host is stopped");
     host_stop(sim->host);
+    sim->stopping = true;
     if (!host_run(sim->host))
         sim_violated(sim, "the host does not stop in time");
     end_host(sim, false);
+    sim->stopping = false;
 }
 
 static void pass(struct sim *sim, int64_t ms)

@@ -119,7 +119,7 @@ static void check_attempt(struct sim *sim, const struct sim_call *call, const st
                      attempt, handler->retries + 1);
     if (fate->state != FATE_FAILED || fate->epoch != epoch_of(sim, call->handler))
         return;
-    if (attempt != last + 1 && !(handler->kind >= KIND_BATCH && attempt == last))
+    if (attempt != last + 1 && !((handler->kind >= KIND_BATCH || fate->interrupted) && attempt == last))
         sim_violated(sim, "handler %s gets record %d in attempt %d after attempt %d", handler->name,
                      call->records[at], attempt, last);
 }
@@ -242,6 +242,7 @@ void model_end(struct sim *sim, struct sim_call *call)
         if (call->redriven[i] && sim->handlers[call->handler].seeks)
             fate->epoch = -1; /* its own turn may still come again */
         fate->permanent = call->permanent;
+        fate->interrupted = !well && sim->stopping && sim->handlers[call->handler].emits;
         fate->redriven = call->redriven[i];
     }
 }

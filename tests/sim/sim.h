@@ -46,9 +46,11 @@ struct fate {
     int attempt; /* of the last call */
     int epoch;   /* crashes of the host and seeks of the handler, when the state was entered */
     int64_t since_ms;
-    bool permanent; /* the last failure was */
-    bool redriven;  /* its last call was out of the dead letters */
-    bool excused;   /* trimmed before anything of its shard was durable: nobody can know */
+    bool permanent;   /* the last failure was */
+    bool redriven;    /* its last call was out of the dead letters */
+    bool interrupted; /* what its last call emitted was not accepted while the host stopped: that was no
+                         attempt */
+    bool excused;     /* trimmed before anything of its shard was durable: nobody can know */
 };
 
 enum sim_kind { KIND_ITEM, KIND_SHARD, KIND_BATCH, KIND_WINDOW };
@@ -109,6 +111,7 @@ struct sim {
     int call_count, crashes;
     int faults;    /* requests of a thousand that go wrong */
     bool branched; /* a shard had two children */
+    bool stopping;
     int open_shards;
     bool calm;                 /* nothing goes wrong but what always does */
     int poisoned;              /* records of a thousand that no attempt can handle */
