@@ -345,9 +345,10 @@ void json_write_string(struct buf *out, const char *text, size_t size)
             continue;
         buf_add(out, from, (size_t)(at - from));
         from = at + 1;
-        if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else if (c == '\n')
+        if (c == '"' || c == '\\') {
+            buf_add_char(out, '\\');
+            from = at; /* itself with what follows */
+        } else if (c == '\n')
             buf_add_literal(out, "\\n");
         else
             buf_printf(out, "\\u%04x", c);

@@ -30,13 +30,21 @@ static size_t table_arn_size(const struct message *message)
     return stream && strncmp(arn, "arn:", 4) == 0 ? (size_t)(stream - arn) : 0;
 }
 
-static size_t measure(const struct target *target, const struct message *message, struct err *err)
+/* What a route makes is JSON in any case. */
+static bool is_object(const struct message *message)
 {
     struct arena arena = ARENA_INIT;
+    if (message->routed)
+        return message->payload_size && message->payload[0] == '{';
     const struct json *detail = json_parse(&arena, message->payload, message->payload_size, NULL);
     bool object = detail && detail->type == JSON_OBJECT;
     arena_fini(&arena);
-    if (!object) {
+    return object;
+}
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    if (!is_object(message)) {
         err_set(err, ERR_CONFIG, "EventBridge takes only a JSON object as an event's detail");
         return 0;
     }
