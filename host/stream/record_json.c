@@ -23,6 +23,16 @@ static void write_identity(struct buf *out, const struct json *identity)
     buf_add_char(out, '}');
 }
 
+/* As it came, where that is one line: nothing has to be taken apart and put together again. */
+static void write_member(struct buf *out, const struct json *value)
+{
+    bool whole = value->type == JSON_OBJECT && !memchr(value->text, '\n', value->size);
+    if (whole)
+        buf_add(out, value->text, value->size);
+    else
+        json_write_value(out, value);
+}
+
 void record_write_json(struct buf *out, const struct record *record, const char *stream_arn)
 {
     buf_add_char(out, '{');
@@ -34,7 +44,7 @@ void record_write_json(struct buf *out, const struct record *record, const char 
         if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
             write_identity(out, member);
         else
-            json_write_value(out, member);
+            write_member(out, member);
         buf_add_char(out, ',');
     }
     buf_add_literal(out, "\"eventSourceARN\":");
