@@ -388,14 +388,15 @@ static int run(int argc, char **argv)
 
 const struct command cmd_invoke = {
     .name = "invoke",
-    .arguments = "SCRIPT|ROUTE EVENT.json [-c FILE] [--dry-run]",
+    .arguments = "SCRIPT|ROUTE EVENT.json [...]",
     .summary = "run one handler on one event",
     .help =
+        "  tidemill invoke SCRIPT|ROUTE EVENT.json [-c FILE] [--dry-run]\n\n"
         "EVENT.json is what a Lambda function would get: {\"Records\": [...]}. Each record is handled once, "
         "in\n"
-        "order; on_batch gets them together, and on_window those of each window. Without an INI the handler "
-        "has no settings of its own. --dry-run prints every call to the\n"
-        "outside instead of making it; each is answered as a success without content.\n"
-        "Exit status 1 when a record failed.\n",
+        "order; on_batch gets them together, and on_window those of each window. A route is named as in the\n"
+        "INI. Without an INI the handler has no settings of its own, and there are no targets. --dry-run\n"
+        "prints every call to the outside, and what would be emitted, instead of doing it; each call is\n"
+        "answered as a success without content. Exit status 1 when a record failed.\n",
     .run = run,
 };

@@ -163,17 +163,20 @@ class JsonStub(Service):
     """A service with JSON requests, whose shape is that of botocore's model."""
 
     model = None
-    limit = None
-    entry_list = None
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = session.get_service_model(self.model)
 
     def parse(self, request):
         target = request.headers["x-amz-target"]
         prefix, operation = target.split(".")
-        service = session.get_service_model(self.model)
+        service = self.shapes
         assert prefix == service.metadata["targetPrefix"], target
         assert request.headers["content-type"] == f"application/x-amz-json-{service.metadata['jsonVersion']}"
         body = json.loads(request.body)
-        report = botocore.validate.ParamValidator().validate(body, service.operation_model(operation).input_shape)
+        with self.lock:  # botocore makes the parts of a model when they are first asked for, for one thread
+            report = botocore.validate.ParamValidator().validate(body, service.operation_model(operation).input_shape)
         if report.has_errors():
             raise Refused(400, "ValidationException", report.generate_report())
         return operation, body

@@ -7,10 +7,11 @@ import hmac
 import json
 import re
 import subprocess
+import threading
 import time
 
 import pytest
-from conftest import ROOT, wait_until
+from conftest import PATIENCE_S, ROOT, wait_until
 from services import EventBridge, Emulators, Faults, Firehose, Lambda, Proxy, Receiver
 
 FAULTS = dict(refuse=0.1, cut=0.05, lose=0.05, entries=0.2)
@@ -153,6 +154,29 @@ def test_eventbridge_requests_stay_within_the_size_that_is_allowed(beside_local,
     wait_until(lambda: beside_local.status()["dead_letters"], "the one that is too large is a dead letter")
     assert any("the message has 2631" in error and "262144 are allowed" in error for error in host.errors()), host.errors()
     assert host.stop() == 0
+
+
+def test_requests_are_as_large_and_as_many_at_once_as_the_ini_says(beside_local, local, name, service):
+    table = local.table(name())
+    bus, receiver = service(EventBridge), service(Receiver)
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+    inside, most = [], []
+
+    def answer(request):
+        inside.append(request)
+        most.append(len(inside))
+        both.wait()  # the second one comes while the first is there
+        inside.remove(request)
+        return 200, {}
+    receiver.answer = answer
+    configure(beside_local, table, "[target bus]\ntype = eventbridge\nbatch_count = 3\nlinger = 1h\n"
+              f"[target hook]\ntype = http\nurl = {receiver.url}\nin_flight = 2\n"
+              "[route r]\nstream = s\ntarget = bus\n[route h]\nstream = s\ntarget = hook\n", events=bus.url)
+    write(local, table, 10, 1)
+    host = beside_local.start()
+    wait_until(lambda: len(bus.events) == 9 and len(receiver.requests) == 10, "three full requests; all at the hook")
+    assert {len(json.loads(request.body)["Entries"]) for request in bus.requests} == {3} and max(most) == 2
+    assert host.stop() == 0 and len(bus.events) == 10  # the last one need not wait an hour
 
 
 # ---- SQS, SNS ----
