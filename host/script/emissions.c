@@ -47,10 +47,10 @@ static void describe(const struct invocation *invocation, int64_t place, struct 
     message->give_up_ms =
         handler_give_up_ms(&invocation->script->handler, input,
                            clock_wall_ms(reactor_clock(invocation->script->options.reactor)));
+    message->time_ms = input ? input->record->time_ms : call->window->start_ms;
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
-    message->time_ms = input->record->time_ms;
     message->revision = mem_string(input->replayed ? "replayed" : input->redriven ? "redriven" : NULL);
     if (!message->key && (place >= 0 || call->count == 1))
         message->key = item_key_text(input->record->keys);

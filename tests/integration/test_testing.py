@@ -250,6 +250,26 @@ end)""")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_window_emits_what_it_counted(run, tmp_path):
+    (tmp_path / "h.lua").write_text("""
+local emit = require "tidemill.emit"
+return { stream = "s", tumbling_window = "10s", on_window = function(state, records, final, window)
+  if final then emit("bus", { count = state, start = window.start }, { key = window.shard }) end
+  return (state or 0) + #records
+end }""")
+    done = run(WITH_TARGETS + """
+test("emitted", function()
+  for _, id in ipairs { "a", "b", "c" } do dynamodb.put("Things", { id = id }) end
+  test.advance(60)
+  test.settle()
+  local sent = test.emitted("bus")
+  test.equal(#sent, 1)
+  test.equal(sent[1]:json().count, 3)
+  test.equal(sent[1].id, "h/" .. sent[1].key .. "/" .. sent[1]:json().start .. "000/0")
+end)""")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_archived_events_are_fixtures(run, tmp_path):
     import gzip
     import json
