@@ -48,8 +48,5 @@ bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct
 
 bool cmd_host_runs(const struct config *config)
 {
-    struct err err = {0};
-    struct store_lock *lock = store_sqlite_lock(cmd_state_path(config), &err);
-    store_sqlite_unlock(lock);
-    return err.code == ERR_BUSY;
+    return store_sqlite_in_use(cmd_state_path(config));
 }

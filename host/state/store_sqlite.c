@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -253,15 +252,36 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
     return NULL;
 }
 
+/* Two names of one file are one lock. To be freed. */
+static char *lock_name(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *name = mem_printf("%s.lock", real ? real : path);
+    free(real);
+    return name;
+}
+
+bool store_sqlite_in_use(const char *path)
+{
+    char *name = lock_name(path);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    if (fd >= 0)
+        close(fd);
+    free(name);
+    return locked;
+}
+
 struct store_lock *store_sqlite_lock(const char *path, struct err *err)
 {
-    char *real = realpath(path, NULL); /* two names of one file are one lock */
-    char *name = mem_printf("%s.lock", real ? real : path);
+    char *name = lock_name(path);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     char pid[32] = "";
     if (fd < 0) {
         err_set(err, ERR_IO, "%s: cannot open: %s", name, strerror(errno));
-    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    } else if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
         ssize_t size = read(fd, pid, sizeof pid - 1);
         pid[size > 0 ? size : 0] = '\0';
         pid[strcspn(pid, "\n")] = '\0';
@@ -276,7 +296,6 @@ struct store_lock *store_sqlite_lock(const char *path, struct err *err)
         fd = -1;
     }
     free(name);
-    free(real);
     if (fd < 0)
         return NULL;
     struct store_lock *lock = mem_alloc(sizeof *lock);

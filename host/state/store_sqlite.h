@@ -10,6 +10,9 @@ struct store_lock;
 struct store_lock *store_sqlite_lock(const char *path, struct err *err); /* ERR_BUSY: another host has it */
 void store_sqlite_unlock(struct store_lock *lock);
 
+/* Has somebody the lock? Does not take it, not even for a moment: a host may be about to. */
+bool store_sqlite_in_use(const char *path);
+
 struct store_sqlite_options {
     const char *path;
     const char *group;

@@ -1,6 +1,7 @@
 """The command line, the INI's mistakes, the log."""
 import json
 import pathlib
+import threading
 import os
 import pty
 import subprocess
@@ -336,3 +337,25 @@ def test_init_writes_a_deployment_that_works_and_never_overwrites(deployment):
     again = deployment.run("init", "new")
     assert again.returncode == 1 and "is there already; nothing was written" in again.stderr
     assert (root / "tidemill.ini").read_text() == "mine"
+
+
+def test_asking_for_the_status_never_keeps_a_host_from_starting(beside_local):
+    beside_local.script("h", 'return { stream = "s", on_record = function() end }')
+    beside_local.stream("NoSuchTable")
+    over = threading.Event()
+
+    def ask():
+        while not over.is_set():
+            beside_local.run("status")
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    try:
+        for _ in range(15):
+            host = beside_local.start()
+            host.wait_for("credentials")
+            assert host.stop() == 0
+    finally:
+        over.set()
+        for asker in askers:
+            asker.join()
