@@ -8,14 +8,9 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/outside.h"
 #include "core/generation.h"
 #include "core/handlers.h"
-#include "core/host.h"
-#include "deliver/emitter_dry.h"
-#include "deliver/outbox.h"
-#include "net/transport_dry.h"
-#include "script/script.h"
-#include "state/store_sqlite.h"
 
 #define EVENT_BYTES_MAX (64u << 20)
 
@@ -27,13 +22,7 @@ struct arguments {
 struct invoking {
     struct arguments arguments;
     struct config *config;
-    struct clock clock;
-    struct log *log;
-    struct reactor *reactor;
-    struct transport *transport;
-    struct aws_client *aws;
-    struct store *store;
-    struct emitter *emitter;
+    struct cmd_outside outside;
     struct handler *handler;
     bool done;
     enum handler_result result;
@@ -83,60 +72,17 @@ static void tell_message(void *user, const char *target, const struct message *m
     printf("  would emit to %s %.*s\n", target, (int)message->payload_size, message->payload);
 }
 
-/* Nothing is sent, so any key and any region do. */
-static void pretend_credentials(void)
-{
-    setenv("AWS_ACCESS_KEY_ID", "dry-run", 0);
-    setenv("AWS_SECRET_ACCESS_KEY", "dry-run", 0);
-    setenv("AWS_REGION", "us-east-1", 0);
-}
-
 /* What `once` did is remembered with the running host's, but a dry run leaves nothing behind. */
-static bool open_store(struct invoking *invoking, struct err *err)
-{
-    const struct config *config = invoking->config;
-    bool keep = *config->path && !invoking->arguments.dry_run;
-    invoking->store = store_sqlite_new(invoking->reactor,
-                                       &(struct store_sqlite_options){
-                                           .path = keep ? config->host.state + strlen("sqlite:") : ":memory:",
-                                           .group = config->host.group,
-                                           .log = invoking->log,
-                                       },
-                                       err);
-    return invoking->store != NULL;
-}
-
 static bool set_up(struct invoking *invoking, struct err *err)
 {
-    const struct config_aws *aws = &invoking->config->aws;
-    invoking->clock = clock_system();
-    invoking->log = log_new(STDERR_FILENO, (enum log_format)invoking->config->host.log_format, LOG_INFO,
-                            &invoking->clock);
-    log_set_level(invoking->log, LOG_INFO);
-    invoking->reactor = reactor_new(&invoking->clock);
-    if (invoking->arguments.dry_run) {
-        pretend_credentials();
-        invoking->transport = transport_dry_new(invoking->reactor, tell_request, NULL);
-    } else {
-        struct worker_world world = host_world_system(&invoking->clock);
-        invoking->transport = world.transport_new(world.user, invoking->reactor, invoking->config);
-    }
-    invoking->aws = aws_client_new(invoking->reactor, invoking->transport, aws, invoking->log, err);
-    if (!invoking->aws || !open_store(invoking, err))
-        return false;
-    if (invoking->arguments.dry_run) {
-        invoking->emitter = emitter_dry_new(invoking->reactor, NULL, tell_message, NULL);
-        return true;
-    }
-    invoking->emitter = outbox_new(&(struct outbox_options){
-        .config = invoking->config,
-        .reactor = invoking->reactor,
-        .aws = invoking->aws,
-        .transport = invoking->transport,
-        .log = invoking->log,
-    });
-    invoking->emitter->flush(invoking->emitter, false);
-    return true;
+    bool dry = invoking->arguments.dry_run;
+    struct cmd_outside_options options = {
+        .log_level = LOG_INFO,
+        .keeps = *invoking->config->path && !dry,
+        .tell_call = dry ? tell_request : NULL,
+        .tell_emission = dry ? tell_message : NULL,
+    };
+    return cmd_outside_open(&invoking->outside, invoking->config, &options, err);
 }
 
 /* A script's path, or a route's name. */
@@ -150,18 +96,8 @@ static bool load_handler(struct invoking *invoking)
 {
     struct problems problems = PROBLEMS_INIT;
     char *place = place_of(invoking);
-    invoking->handler = handler_load(
-        &(struct script_options){
-            .path = place,
-            .config = *invoking->config->path ? invoking->config : NULL,
-            .reactor = invoking->reactor,
-            .aws = invoking->aws,
-            .transport = invoking->transport,
-            .store = invoking->store,
-            .emitter = invoking->emitter,
-            .log = invoking->log,
-        },
-        &problems);
+    invoking->handler = cmd_outside_load(&invoking->outside, place,
+                                         *invoking->config->path ? invoking->config : NULL, &problems);
     free(place);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
@@ -192,7 +128,7 @@ static bool call_handler(struct invoking *invoking, const struct handler_call *c
     invoking->result =
         handler_run(invoking->handler, call, on_done, invoking, &invocation, &invoking->outcome);
     while (invoking->result == HANDLER_WAITING && !invoking->done)
-        reactor_turn(invoking->reactor, 10);
+        reactor_turn(invoking->outside.reactor, 10);
     const struct handler_error *error = &invoking->outcome.error;
     if (invoking->result != HANDLER_RETURNED)
         cmd_complain("%s%s\n%s", error->text,
@@ -354,14 +290,9 @@ static bool run_event(struct invoking *invoking)
 
 static void tear_down(struct invoking *invoking)
 {
-    store_free(invoking->store);
+    cmd_outside_close_store(&invoking->outside);
     handler_release(invoking->handler);
-    if (invoking->emitter)
-        invoking->emitter->release(invoking->emitter);
-    aws_client_free(invoking->aws);
-    transport_free(invoking->transport);
-    reactor_free(invoking->reactor);
-    log_free(invoking->log);
+    cmd_outside_close(&invoking->outside);
     config_release(invoking->config);
 }
 

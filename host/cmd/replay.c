@@ -8,12 +8,10 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/outside.h"
 #include "core/handlers.h"
-#include "core/host.h"
 #include "core/replay.h"
-#include "deliver/outbox.h"
 #include "script/directory.h"
-#include "state/store_sqlite.h"
 
 #define KEYS_MAX 16
 
@@ -28,13 +26,7 @@ struct arguments {
 struct replaying {
     struct arguments arguments;
     struct config *config;
-    struct clock clock;
-    struct log *log;
-    struct reactor *reactor;
-    struct transport *transport;
-    struct aws_client *aws;
-    struct store *store;
-    struct emitter *outbox;
+    struct cmd_outside outside;
     struct archive *archive;
     struct filter *filter;
     struct handler *handler;
@@ -151,18 +143,7 @@ static bool load_handler(struct replaying *replaying, struct err *err)
     char *place = find_place(replaying, err);
     if (!place)
         return false;
-    replaying->handler = handler_load(
-        &(struct script_options){
-            .path = place,
-            .config = replaying->config,
-            .reactor = replaying->reactor,
-            .aws = replaying->aws,
-            .transport = replaying->transport,
-            .store = replaying->store,
-            .emitter = replaying->outbox,
-            .log = replaying->log,
-        },
-        &problems);
+    replaying->handler = cmd_outside_load(&replaying->outside, place, replaying->config, &problems);
     if (!replaying->handler)
         err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
     else if (handler_kind(replaying->handler) == HANDLER_WINDOWS)
@@ -184,51 +165,28 @@ static char *mark_of(const struct arguments *arguments)
     return buf_take(&mark);
 }
 
-static bool open_world(struct replaying *replaying, struct err *err)
-{
-    const struct config *config = replaying->config;
-    replaying->clock = clock_system();
-    replaying->log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format,
-                             (enum log_level)config->host.log_level, &replaying->clock);
-    replaying->reactor = reactor_new(&replaying->clock);
-    struct worker_world world = host_world_system(&replaying->clock);
-    replaying->transport = world.transport_new(world.user, replaying->reactor, config);
-    replaying->aws =
-        aws_client_new(replaying->reactor, replaying->transport, &config->aws, replaying->log, err);
-    if (!replaying->aws)
-        return false;
-    replaying->store = store_sqlite_new(replaying->reactor,
-                                        &(struct store_sqlite_options){
-                                            .path = config->host.state + strlen("sqlite:"),
-                                            .group = config->host.group,
-                                            .log = replaying->log,
-                                        },
-                                        err);
-    if (!replaying->store)
-        return false;
-    replaying->outbox = outbox_new(&(struct outbox_options){config, replaying->reactor, replaying->aws,
-                                                            replaying->transport, replaying->log});
-    replaying->outbox->flush(replaying->outbox,
-                             false); /* a page is waited for: nothing is gained by waiting for company */
-    return true;
-}
-
 static bool set_up(struct replaying *replaying, struct err *err)
 {
     const struct arguments *arguments = &replaying->arguments;
-    if (!open_world(replaying, err) || !load_handler(replaying, err))
+    struct cmd_outside_options options = {
+        .log_level = (enum log_level)replaying->config->host.log_level,
+        .keeps = true,
+    };
+    if (!cmd_outside_open(&replaying->outside, replaying->config, &options, err) ||
+        !load_handler(replaying, err))
         return false;
     const char *pattern = arguments->pattern;
     if (pattern && !(replaying->filter = filter_compile(pattern, strlen(pattern), err)))
         return err->code = ERR_CONFIG, err_prefix(err, "--pattern");
-    replaying->archive = archive_open(arguments->from, replaying->reactor, replaying->aws, err);
+    replaying->archive =
+        archive_open(arguments->from, replaying->outside.reactor, replaying->outside.aws, err);
     if (!replaying->archive)
         return false;
     char *mark = mark_of(arguments);
     replaying->replay = replay_new(&(struct replay_options){
-        .reactor = replaying->reactor,
-        .store = replaying->store,
-        .log = replaying->log,
+        .reactor = replaying->outside.reactor,
+        .store = replaying->outside.store,
+        .log = replaying->outside.log,
         .archive = replaying->archive,
         .handler = replaying->handler,
         .mark = mark,
@@ -245,17 +203,12 @@ static bool set_up(struct replaying *replaying, struct err *err)
 
 static void tear_down(struct replaying *replaying)
 {
-    store_free(replaying->store);
+    cmd_outside_close_store(&replaying->outside);
     replay_free(replaying->replay);
     archive_free(replaying->archive);
     handler_release(replaying->handler);
     filter_free(replaying->filter);
-    if (replaying->outbox)
-        replaying->outbox->release(replaying->outbox);
-    aws_client_free(replaying->aws);
-    transport_free(replaying->transport);
-    reactor_free(replaying->reactor);
-    log_free(replaying->log);
+    cmd_outside_close(&replaying->outside);
     config_release(replaying->config);
 }
 
@@ -274,7 +227,7 @@ static void on_signal(int number)
 static void show(const struct replaying *replaying, int64_t started_ms)
 {
     const struct replay_progress *progress = replay_progress(replaying->replay);
-    int64_t ms = clock_monotonic_ms((struct clock *)&replaying->clock) - started_ms;
+    int64_t ms = clock_monotonic_ms((struct clock *)&replaying->outside.clock) - started_ms;
     int64_t rate = ms > 0 ? progress->events * 1000 / ms : 0;
     int64_t left_s = progress->bytes > 0 && ms > 0
                          ? (int64_t)((double)(progress->bytes_all - progress->bytes) /
@@ -288,7 +241,7 @@ static void show(const struct replaying *replaying, int64_t started_ms)
 
 static bool run_replay(struct replaying *replaying, struct err *err)
 {
-    int64_t started_ms = clock_monotonic_ms(&replaying->clock);
+    int64_t started_ms = clock_monotonic_ms(&replaying->outside.clock);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     while (!interrupted && replay_step(replaying->replay, err)) {
