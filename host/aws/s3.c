@@ -6,22 +6,12 @@
 
 #include "aws/xml.h"
 #include "base/mem.h"
-
-static void add_encoded(struct buf *out, const char *text, const char *kept)
-{
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr(kept, c))
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
+#include "net/url.h"
 
 char *s3_path(const char *key)
 {
     struct buf out = BUF_INIT;
-    add_encoded(&out, key, "-_.~/");
+    url_encode(&out, key, strlen(key), URL_UNRESERVED "/");
     return buf_take(&out);
 }
 
@@ -31,11 +21,11 @@ struct aws_request s3_list(const char *bucket, const char *prefix, const char *t
     buf_add_literal(&path, "?");
     if (token) {
         buf_add_literal(&path, "continuation-token=");
-        add_encoded(&path, token, "-_.~");
+        url_encode(&path, token, strlen(token), URL_UNRESERVED);
         buf_add_char(&path, '&');
     }
     buf_add_literal(&path, "list-type=2&prefix=");
-    add_encoded(&path, prefix, "-_.~");
+    url_encode(&path, prefix, strlen(prefix), URL_UNRESERVED);
     return (struct aws_request){.service = AWS_S3,
                                 .operation = "ListObjectsV2",
                                 .method = "GET",

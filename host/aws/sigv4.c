@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "net/url.h"
 
 #define HEADERS_MAX 64
 
@@ -66,21 +67,8 @@ static struct url split_url(const char *text)
     return url;
 }
 
-/* RFC 3986's unreserved bytes and '/' stay; the rest, '%' included, is encoded: the path on the wire is
- * encoded once, in the canonical request twice (every service but S3). */
-static void add_encoded(struct buf *out, const char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            (c && strchr("-_.~/", c)))
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
-
-/* Resolve "." and ".." and drop empty segments, then encode. */
+/* Resolve "." and ".." and drop empty segments, then encode, '%' included: the path on the wire is encoded
+ * once, in the canonical request twice (every service but S3). */
 static void add_path(struct buf *out, struct text path)
 {
     struct text *segments = NULL;
@@ -99,7 +87,7 @@ static void add_path(struct buf *out, struct text path)
     }
     for (size_t i = 0; i < count; i++) {
         buf_add_char(out, '/');
-        add_encoded(out, segments[i].start, segments[i].size);
+        url_encode(out, segments[i].start, segments[i].size, URL_UNRESERVED "/");
     }
     if (!count || (path.size && end[-1] == '/'))
         buf_add_char(out, '/');

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/url.h"
 
 void aws_keys_fini(struct aws_keys *keys)
 {
@@ -20,13 +21,7 @@ void aws_keys_fini(struct aws_keys *keys)
 static void add_field(struct buf *out, const char *name, const char *value)
 {
     buf_printf(out, "&%s=", name);
-    for (; *value; value++) {
-        unsigned char c = (unsigned char)*value;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~", c))
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
+    url_encode(out, value, strlen(value), URL_UNRESERVED);
 }
 
 char *sts_assume_role_body(const struct credential_role *role)

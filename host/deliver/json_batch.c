@@ -45,3 +45,9 @@ void json_batch_read(struct request *request, struct transport_response *respons
     free(named);
     arena_fini(&arena);
 }
+
+bool name_is_fifo(const char *name)
+{
+    size_t size = strlen(name);
+    return size > 5 && strcmp(name + size - 5, ".fifo") == 0;
+}

@@ -1,4 +1,4 @@
-/* json_batch.h: what the services with JSON requests have in common. */
+/* json_batch.h: what the services have in common. */
 #ifndef TIDEMILL_DELIVER_JSON_BATCH_H
 #define TIDEMILL_DELIVER_JSON_BATCH_H
 
@@ -14,5 +14,8 @@ void json_batch_read(struct request *request, struct transport_response *respons
 
 /* An entry failed with this code. `sender`: it always will. */
 void entry_failed(struct emission *emission, const char *service, const char *message, bool sender);
+
+/* Does a queue's URL or a topic's ARN end with ".fifo"? */
+bool name_is_fifo(const char *name);
 
 #endif

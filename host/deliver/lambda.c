@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "deliver/json_batch.h"
+#include "net/url.h"
 
 #define PAYLOAD_MAX (6u << 20)
 #define TIMEOUT_MS \
@@ -27,13 +28,7 @@ static char *path_of(const char *function)
 {
     struct buf path = BUF_INIT;
     buf_add_literal(&path, "2015-03-31/functions/");
-    for (; *function; function++) {
-        unsigned char c = (unsigned char)*function;
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~", c))
-            buf_add_char(&path, (char)c);
-        else
-            buf_printf(&path, "%%%02X", c);
-    }
+    url_encode(&path, function, strlen(function), URL_UNRESERVED);
     buf_add_literal(&path, "/invocations");
     return buf_take(&path);
 }

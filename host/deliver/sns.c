@@ -7,15 +7,10 @@
 #include "aws/xml.h"
 #include "base/mem.h"
 #include "deliver/json_batch.h"
+#include "net/url.h"
 #include "stream/item_key.h"
 
 #define ENTRY "PublishBatchRequestEntries.member.%zu."
-
-static bool is_fifo(const struct target *target)
-{
-    size_t size = strlen(target->config->topic);
-    return size > 5 && strcmp(target->config->topic + size - 5, ".fifo") == 0;
-}
 
 static const char *subject_of(const struct target *target, const struct message *message)
 {
@@ -32,22 +27,10 @@ static size_t measure(const struct target *target, const struct message *message
     return message->payload_size + (subject ? strlen(subject) : 0);
 }
 
-static void add_encoded(struct buf *out, const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-            (c && strchr("-_.~", c)))
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
-
 static void add_member(struct buf *out, size_t place, const char *name, const char *text, size_t size)
 {
     buf_printf(out, "&" ENTRY "%s=", place + 1, name);
-    add_encoded(out, text, size);
+    url_encode(out, text, size, URL_UNRESERVED);
 }
 
 static void add_safe(struct buf *out, size_t place, const char *name, const char *text)
@@ -67,7 +50,7 @@ static void add_entry(struct buf *out, const struct target *target, const struct
     add_member(out, place, "Message", message->payload, message->payload_size);
     if (subject)
         add_member(out, place, "Subject", subject, strlen(subject));
-    if (is_fifo(target)) {
+    if (name_is_fifo(target->config->topic)) {
         add_safe(out, place, "MessageGroupId", message->key ? message->key : message->handler);
         add_safe(out, place, "MessageDeduplicationId", message->id);
     }
@@ -78,7 +61,7 @@ static void send(struct request *request)
     const struct target *target = request->target;
     struct aws_request aws = {.service = AWS_SNS, .operation = "PublishBatch"};
     buf_add_literal(&aws.body, "Action=PublishBatch&Version=2010-03-31&TopicArn=");
-    add_encoded(&aws.body, target->config->topic, strlen(target->config->topic));
+    url_encode(&aws.body, target->config->topic, strlen(target->config->topic), URL_UNRESERVED);
     for (size_t i = 0; i < request->count; i++)
         add_entry(&aws.body, target, &request->entries[i]->message, i);
     request_send_aws(request, &aws);

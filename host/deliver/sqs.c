@@ -9,12 +9,6 @@
 #include "deliver/json_batch.h"
 #include "stream/item_key.h"
 
-static bool is_fifo(const struct target *target)
-{
-    size_t size = strlen(target->config->queue);
-    return size > 5 && strcmp(target->config->queue + size - 5, ".fifo") == 0;
-}
-
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     (void)target;
@@ -42,7 +36,7 @@ static void send(struct request *request)
         const struct message *message = &request->entries[i]->message;
         buf_printf(&aws.body, "%s{\"Id\":\"%zu\",", i ? "," : "", i);
         json_batch_add(&aws.body, "MessageBody", message->payload, message->payload_size);
-        if (is_fifo(target)) {
+        if (name_is_fifo(target->config->queue)) {
             add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
             add_safe(&aws.body, "MessageDeduplicationId", message->id);
         }

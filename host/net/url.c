@@ -54,3 +54,16 @@ bool url_host_listed(const char *host, const char *list)
     }
     return false;
 }
+
+void url_encode(struct buf *out, const char *text, size_t size, const char *kept)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            (c && strchr(kept, c)))
+            buf_add_char(out, (char)c);
+        else
+            buf_add(out, (char[]){'%', hex[c >> 4], hex[c & 15]}, 3);
+    }
+}

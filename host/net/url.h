@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 /* The host of an http or https URL, lower-case, to be freed. NULL and `err` for anything else, and for one
@@ -12,5 +13,10 @@ char *url_host(const char *url, struct err *err);
 
 /* Is `host` in the list, separated by spaces or commas? "*.example.com" stands for all names under it. */
 bool url_host_listed(const char *host, const char *list);
+
+/* Percent-encode what is neither a letter nor a digit nor in `kept`. RFC 3986's unreserved ones are "-_.~".
+ */
+#define URL_UNRESERVED "-_.~"
+void url_encode(struct buf *out, const char *text, size_t size, const char *kept);
 
 #endif
