@@ -44,7 +44,8 @@ static double run(struct reactor *reactor, struct script *script, const struct r
     clock_gettime(CLOCK_MONOTONIC, &begun);
     for (int i = 0; i < INVOCATIONS; i++) {
         struct invocation *invocation;
-        if (handler_run(script, &call, on_done, NULL, &invocation, &outcome) != HANDLER_WAITING)
+        if (handler_run(script_handler(script), &call, on_done, NULL, &invocation, &outcome) !=
+            HANDLER_WAITING)
             exit(1);
     }
     while (ended < INVOCATIONS)
@@ -79,7 +80,7 @@ int main(void)
     }
     printf("%.0f\n", run(reactor, script, &page->records[0]) / INVOCATIONS / ROUNDS);
     page_release(page);
-    handler_release(script);
+    handler_release(script_handler(script));
     aws_client_free(client);
     log_free(log);
     reactor_free(reactor);
