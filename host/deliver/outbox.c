@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "aws/retry.h"
-#include "base/hash.h"
+#include "base/backoff.h"
 #include "base/mem.h"
 #include "deliver/target.h"
 
@@ -66,12 +66,7 @@ void emission_set_err(struct emission *emission, const struct err *err)
 
 int64_t target_backoff_ms(struct target *target, int attempts)
 {
-    int64_t delay = target->config->backoff_ms[0], most = target->config->backoff_ms[1];
-    for (int i = 1; i < attempts && delay < most; i++)
-        delay = delay ? delay * 2 : 1;
-    delay = delay < most ? delay : most;
-    target->random = hash_mix(target->random + 1);
-    return delay - (int64_t)(target->random % (uint64_t)(delay / 2 + 1));
+    return backoff_ms(target->config->backoff_ms, attempts, &target->random);
 }
 
 void target_give_up(const struct target *target, struct err *err)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "base/backoff.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
 
@@ -54,12 +54,7 @@ void attempt_abandon(struct attempt *attempt)
 
 int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts)
 {
-    int64_t delay = subscription->settings.backoff_ms[0], most = subscription->settings.backoff_ms[1];
-    for (int64_t i = 1; i < attempts && delay < most; i++)
-        delay = delay ? delay * 2 : 1;
-    delay = delay < most ? delay : most;
-    subscription->random = hash_mix(subscription->random + 1);
-    return delay - (int64_t)(subscription->random % (uint64_t)(delay / 2 + 1));
+    return backoff_ms(subscription->settings.backoff_ms, attempts, &subscription->random);
 }
 
 /* Was that the last attempt the handler's settings allow? Then why, in the words of Lambda's failure records

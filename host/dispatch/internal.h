@@ -114,8 +114,7 @@ void attempt_abandon(struct attempt *attempt); /* it waits for its turn again */
 void attempts_abandon(struct subscription *subscription); /* all of them, those that run too */
 void attempts_stop(struct subscription *subscription);    /* those that wait for another attempt */
 
-/* Doubles from backoff[0] up to backoff[1]; between half and all of that, so that items that failed together
- * do not come back together. */
+/* By the handler's `backoff`. */
 int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts);
 
 /* ---- batches.c ---- */
