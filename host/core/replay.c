@@ -21,6 +21,7 @@ struct line {
     const char *text;
     size_t size;
     char sequence[SEQUENCE_SIZE];
+    bool wanted;
 };
 
 struct replay {
@@ -139,6 +140,32 @@ static bool begin(struct replay *replay, struct err *err)
 
 /* ---- files ---- */
 
+static bool key_is(const struct json *keys, const char *wanted)
+{
+    const char *equals = strchr(wanted, '=');
+    json_each(attribute, keys) {
+        if (attribute->key_size == (size_t)(equals - wanted) &&
+            memcmp(attribute->key, wanted, attribute->key_size) == 0)
+            return json_string_is(attribute->child, equals + 1);
+    }
+    return false;
+}
+
+static bool is_wanted(const struct replay *replay, const struct json *event)
+{
+    const struct replay_options *options = &replay->options;
+    const struct json *change = json_get(event, "dynamodb");
+    int64_t time_ms = (int64_t)(json_double(json_get(change, "ApproximateCreationDateTime"), 0) * 1000);
+    char *arn = json_string_dup(json_get(event, "eventSourceARN"));
+    bool wanted = (!options->after_ms || time_ms >= options->after_ms) &&
+                  (!options->before_ms || time_ms < options->before_ms) &&
+                  (!options->filter || filter_match_record(options->filter, event, arn ? arn : ""));
+    for (size_t i = 0; wanted && options->keys[i]; i++)
+        wanted = key_is(json_get(change, "Keys"), options->keys[i]);
+    free(arn);
+    return wanted;
+}
+
 static void close_files(struct replay *replay)
 {
     for (size_t i = 0; i < replay->text_count; i++) {
@@ -166,7 +193,7 @@ static bool add_line(struct replay *replay, const char *text, size_t size, const
     if (ok) {
         mem_grow(&replay->lines, &replay->line_capacity, replay->line_count, sizeof *replay->lines);
         struct line *line = &replay->lines[replay->line_count++];
-        *line = (struct line){.text = text, .size = size};
+        *line = (struct line){.text = text, .size = size, .wanted = is_wanted(replay, event)};
         memcpy(line->sequence, sequence->text, sequence->size);
     }
     arena_fini(&arena);
@@ -266,32 +293,6 @@ static bool open_files(struct replay *replay, struct err *err)
 
 /* ---- pages ---- */
 
-static bool key_is(const struct json *keys, const char *wanted)
-{
-    const char *equals = strchr(wanted, '=');
-    json_each(attribute, keys) {
-        if (attribute->key_size == (size_t)(equals - wanted) &&
-            memcmp(attribute->key, wanted, attribute->key_size) == 0)
-            return json_string_is(attribute->child, equals + 1);
-    }
-    return false;
-}
-
-static bool is_wanted(const struct replay *replay, const struct json *event)
-{
-    const struct replay_options *options = &replay->options;
-    const struct json *change = json_get(event, "dynamodb");
-    int64_t time_ms = (int64_t)(json_double(json_get(change, "ApproximateCreationDateTime"), 0) * 1000);
-    char *arn = json_string_dup(json_get(event, "eventSourceARN"));
-    bool wanted = (!options->after_ms || time_ms >= options->after_ms) &&
-                  (!options->before_ms || time_ms < options->before_ms) &&
-                  (!options->filter || filter_match_record(options->filter, event, arn ? arn : ""));
-    for (size_t i = 0; wanted && options->keys[i]; i++)
-        wanted = key_is(json_get(change, "Keys"), options->keys[i]);
-    free(arn);
-    return wanted;
-}
-
 /* Lines from `at` on that are wanted, as a page; NULL and `err`, or NULL when there are none. */
 static struct page *next_page(struct replay *replay, size_t count_max, struct err *err)
 {
@@ -300,10 +301,7 @@ static struct page *next_page(struct replay *replay, size_t count_max, struct er
     buf_add_literal(&body, "{\"Records\":[");
     for (; replay->at < replay->line_count && count < count_max; replay->at++) {
         const struct line *line = &replay->lines[replay->at];
-        struct arena arena = ARENA_INIT;
-        bool wanted = is_wanted(replay, json_parse(&arena, line->text, line->size, NULL));
-        arena_fini(&arena);
-        if (!wanted) {
+        if (!line->wanted) {
             replay->progress.left_out++;
             continue;
         }
