@@ -190,13 +190,7 @@ static void tell_message(void *user, const char *target, const struct message *m
     if (t->sent_count == SENT_MAX)
         return;
     mem_grow(&t->sent, &t->sent_capacity, t->sent_count, sizeof *t->sent);
-    struct message copy = *message;
-    char **texts[] = {&copy.key, &copy.source, &copy.detail_type, &copy.subject, &copy.handler, &copy.id};
-    copy.payload = mem_copy(message->payload, message->payload_size);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        *texts[i] = mem_string(*texts[i]);
-    copy.object = copy.stream_arn = copy.table = copy.shard = copy.sequence = copy.revision = NULL;
-    t->sent[t->sent_count++] = (struct sent){mem_string(target), copy};
+    t->sent[t->sent_count++] = (struct sent){mem_string(target), message_copy(message)};
 }
 
 static struct emitter *make_emitter(void *user, struct reactor *reactor, const struct config *config)

@@ -85,7 +85,6 @@ static void dequeue(struct batcher *batcher, struct emission *emission)
     batcher->waiting_count--;
     batcher->waiting_bytes -= emission->bytes;
     list_remove(&emission->link);
-    list_init(&emission->link);
 }
 
 /* Not in the queue. */

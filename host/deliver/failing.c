@@ -135,21 +135,9 @@ static void on_sent(void *user, const struct buf *answer, const struct err *err)
 
 static void send(struct failing *failing, const char *target, const char *suffix, struct buf *payload)
 {
-    const struct message *all = &failing->message;
-    struct message message = {
-        .object = mem_printf("%s%s.json", failing->object, suffix),
-        .key = mem_string(all->key),
-        .detail_type = mem_string(all->detail_type),
-        .handler = mem_string(all->handler),
-        .stream_arn = mem_string(all->stream_arn),
-        .table = mem_string(all->table),
-        .shard = mem_string(all->shard),
-        .sequence = mem_string(all->sequence),
-        .id = mem_string(all->id),
-        .time_ms = all->time_ms,
-        .give_up_ms = all->give_up_ms,
-        .payload_size = payload->size,
-    };
+    struct message message = message_copy(&failing->message);
+    message.object = mem_printf("%s%s.json", failing->object, suffix);
+    message.payload_size = payload->size;
     message.payload = buf_take(payload);
     failing->emission = failing->emitter->send(failing->emitter, target, &message, on_sent, failing);
 }

@@ -51,3 +51,12 @@ bool name_is_fifo(const char *name)
     size_t size = strlen(name);
     return size > 5 && strcmp(name + size - 5, ".fifo") == 0;
 }
+
+struct emission *entry_named(struct request *request, const char *id, bool *named)
+{
+    size_t place = id ? strtoul(id, NULL, 10) : SIZE_MAX;
+    if (place >= request->count)
+        return NULL;
+    named[place] = true;
+    return request->entries[place];
+}

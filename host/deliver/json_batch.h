@@ -15,6 +15,9 @@ void json_batch_read(struct request *request, struct transport_response *respons
 /* An entry failed with this code. `sender`: it always will. */
 void entry_failed(struct emission *emission, const char *service, const char *message, bool sender);
 
+/* Where ids are the entries' places: the entry that a result names, which is `named` then. NULL: none. */
+struct emission *entry_named(struct request *request, const char *id, bool *named);
+
 /* Does a queue's URL or a topic's ARN end with ".fifo"? */
 bool name_is_fifo(const char *name);
 

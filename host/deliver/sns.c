@@ -67,16 +67,6 @@ static void send(struct request *request)
     request_send_aws(request, &aws);
 }
 
-static struct emission *entry_of(struct request *request, const struct xml *result, bool *named)
-{
-    const char *id = xml_text(result, "Id");
-    size_t place = id ? strtoul(id, NULL, 10) : SIZE_MAX;
-    if (place >= request->count)
-        return NULL;
-    named[place] = true;
-    return request->entries[place];
-}
-
 static void read(struct request *request, struct transport_response *response)
 {
     struct arena arena = ARENA_INIT;
@@ -84,9 +74,9 @@ static void read(struct request *request, struct transport_response *response)
     const struct xml *root = xml_parse(&arena, response->body.data, response->body.size, NULL);
     const struct xml *done = xml_find(root, "Successful"), *failed = xml_find(root, "Failed");
     for (const struct xml *member = done ? done->child : NULL; member; member = member->next)
-        entry_of(request, member, named);
+        entry_named(request, xml_text(member, "Id"), named);
     for (const struct xml *member = failed ? failed->child : NULL; member; member = member->next) {
-        struct emission *emission = entry_of(request, member, named);
+        struct emission *emission = entry_named(request, xml_text(member, "Id"), named);
         const char *code = xml_text(member, "Code"), *sender = xml_text(member, "SenderFault");
         if (emission)
             entry_failed(emission, code ? code : "Failed", xml_text(member, "Message"),

@@ -46,27 +46,15 @@ static void send(struct request *request)
     request_send_aws(request, &aws);
 }
 
-/* Ids are the entries' places. */
-static struct emission *entry_of(struct request *request, struct arena *arena, const struct json *result,
-                                 bool *named)
-{
-    const char *id = json_string(arena, json_get(result, "Id"));
-    size_t place = id ? strtoul(id, NULL, 10) : SIZE_MAX;
-    if (place >= request->count)
-        return NULL;
-    named[place] = true;
-    return request->entries[place];
-}
-
 static void read(struct request *request, struct transport_response *response)
 {
     struct arena arena = ARENA_INIT;
     bool *named = mem_zero(request->count);
     const struct json *root = json_parse(&arena, response->body.data, response->body.size, NULL);
     json_each(done, json_get(root, "Successful"))
-        entry_of(request, &arena, done, named);
+        entry_named(request, json_string(&arena, json_get(done, "Id")), named);
     json_each(failed, json_get(root, "Failed")) {
-        struct emission *emission = entry_of(request, &arena, failed, named);
+        struct emission *emission = entry_named(request, json_string(&arena, json_get(failed, "Id")), named);
         const char *code = json_string(&arena, json_get(failed, "Code"));
         const struct json *sender = json_get(failed, "SenderFault");
         if (emission)

@@ -94,7 +94,6 @@ static void on_forwarded(void *user, const struct err *err)
     attempt->failing = NULL;
     if (!err) {
         subscription->stats.forwarded++;
-        handler_error_fini(&attempt->given_up);
         attempt_settle(attempt, true);
         failure_flush(subscription);
         return;

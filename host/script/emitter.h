@@ -29,6 +29,7 @@ struct message {
 };
 
 void message_fini(struct message *message);
+struct message message_copy(const struct message *message);
 
 /* `err` is NULL when the target has accepted it; ERR_LIMIT: it never will, as it is too large; ERR_CONFIG:
  * nor any other; ERR_CANCELLED: nobody waits for it any longer, since the host stops. `answer`: what the

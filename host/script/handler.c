@@ -2,6 +2,7 @@
 #include "script/handler.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -65,13 +66,36 @@ void handler_hurry(struct handler *handler)
         handler->emitter->hurry(handler->emitter, handler->name);
 }
 
+#define MESSAGE_TEXTS 12
+
+/* All of them but the payload, which may hold U+0000. */
+static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
+{
+    char **all[MESSAGE_TEXTS] = {&message->key,        &message->source, &message->detail_type,
+                                 &message->subject,    &message->object, &message->handler,
+                                 &message->stream_arn, &message->table,  &message->shard,
+                                 &message->sequence,   &message->id,     &message->revision};
+    memcpy(texts, all, sizeof all);
+}
+
 void message_fini(struct message *message)
 {
-    char **texts[] = {&message->payload, &message->key,    &message->source,   &message->detail_type,
-                      &message->subject, &message->object, &message->handler,  &message->stream_arn,
-                      &message->table,   &message->shard,  &message->sequence, &message->id,
-                      &message->revision};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    char **texts[MESSAGE_TEXTS];
+    message_texts(message, texts);
+    for (size_t i = 0; i < MESSAGE_TEXTS; i++)
         free(*texts[i]);
+    free(message->payload);
     *message = (struct message){0};
+}
+
+struct message message_copy(const struct message *message)
+{
+    struct message copy = *message;
+    char **texts[MESSAGE_TEXTS];
+    message_texts(&copy, texts);
+    for (size_t i = 0; i < MESSAGE_TEXTS; i++)
+        *texts[i] = mem_string(*texts[i]);
+    if (message->payload)
+        copy.payload = mem_copy(message->payload, message->payload_size);
+    return copy;
 }
