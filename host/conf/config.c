@@ -221,6 +221,15 @@ void handler_settings_fini(struct handler_settings *settings)
     settings->stream = settings->on_failure = NULL;
 }
 
+void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from)
+{
+    handler_settings_fini(settings);
+    *settings = *from;
+    settings->stream = mem_string(from->stream);
+    settings->on_failure = mem_string(from->on_failure);
+    settings->allow_hosts = mem_string(from->allow_hosts);
+}
+
 bool handler_settings_knows(const char *name)
 {
     return setting_find(conf_handler_settings, name) != NULL;

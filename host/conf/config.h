@@ -217,6 +217,9 @@ void config_key_fini(struct config_key *key);
 void handler_settings_init(struct handler_settings *settings);
 void handler_settings_fini(struct handler_settings *settings);
 
+/* Into settings that were initialised. */
+void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from);
+
 /* Is `name` one of the settings (and not the script's own key)? */
 bool handler_settings_knows(const char *name);
 

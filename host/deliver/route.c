@@ -242,8 +242,7 @@ struct handler *route_load(const struct route_options *options, struct problems 
     route->reactor = options->reactor;
     route->config = config_route(options->config, options->name);
     route->target = config_target(options->config, route->config->target);
-    handler_settings_overlay(&route->handler.settings, options->config, &route->config->section, problems);
-    route->handler.settings.concurrency = route->config->settings.concurrency;
+    handler_settings_copy(&route->handler.settings, &route->config->settings);
     const char *pattern = route->config->pattern;
     bool ok = !pattern || (route->filter = filter_compile(pattern, strlen(pattern), &err)) ||
               err_prefix(&err, "pattern");

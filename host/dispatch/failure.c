@@ -58,20 +58,39 @@ static void put_checkpoint(struct subscription *subscription, struct store_batch
     buf_fini(&progress);
 }
 
+/* What is told of a record, wherever it goes. */
+struct told {
+    struct buf record, keys; /* JSON */
+    char *id;
+};
+
+static struct told tell(const struct attempt *attempt)
+{
+    const struct record *record = attempt->entry->record;
+    struct told told = {.id = json_string_dup(json_get(record->json, "eventID"))};
+    record_write_json(&told.record, record, attempt->subscription->options.source.stream_arn);
+    json_write_value(&told.keys, record->keys);
+    return told;
+}
+
+static void told_fini(struct told *told)
+{
+    buf_fini(&told->record);
+    buf_fini(&told->keys);
+    free(told->id);
+}
+
 static void keep_dead_letter(struct attempt *attempt, const struct handler_error *error)
 {
     struct subscription *subscription = attempt->subscription;
     const struct record *record = attempt->entry->record;
-    struct buf json = BUF_INIT, keys = BUF_INIT;
-    char *id = json_string_dup(json_get(record->json, "eventID"));
+    struct told told = tell(attempt);
     struct store_dead_letter letter = letter_of(subscription, error);
-    record_write_json(&json, record, subscription->options.source.stream_arn);
-    json_write_value(&keys, record->keys);
     letter.id = attempt->entry->block->redrive;
     letter.sequence = record->sequence;
-    letter.event_id = id;
-    letter.keys = keys.data;
-    letter.record = json.data;
+    letter.event_id = told.id;
+    letter.keys = told.keys.data;
+    letter.record = told.record.data;
     letter.attempts = attempt->entry->attempts;
     letter.record_time_ms = record->time_ms;
     struct store_batch *batch = store_batch_new();
@@ -80,9 +99,7 @@ static void keep_dead_letter(struct attempt *attempt, const struct handler_error
     if (!letter.id && !subscription->options.replayed)
         put_checkpoint(subscription, batch);
     store_commit(subscription->options.store, batch, on_dead_letter_kept, attempt);
-    buf_fini(&json);
-    buf_fini(&keys);
-    free(id);
+    told_fini(&told);
 }
 
 /* The target has it, or the dead letters keep it. */
@@ -117,35 +134,31 @@ static void forward(struct attempt *attempt, struct handler_error *error, const 
     const struct record *record = attempt->entry->record;
     const struct handler *handler = subscription->options.handler;
     const struct handler_source *source = &subscription->options.source;
-    struct buf json = BUF_INIT, keys = BUF_INIT;
-    char *id = json_string_dup(json_get(record->json, "eventID"));
-    record_write_json(&json, record, source->stream_arn);
-    json_write_value(&keys, record->keys);
+    struct told told = tell(attempt);
+    int64_t now_ms = subscription_wall_ms(subscription);
     struct failing_facts facts = {
         .handler = handler_name(handler),
         .version = handler_version(handler),
         .condition = condition,
         .error = error->text,
         .attempts = attempt->entry->attempts,
-        .failed_ms = subscription_wall_ms(subscription),
-        .now_ms = subscription_wall_ms(subscription),
+        .failed_ms = now_ms,
+        .now_ms = now_ms,
         .record_time_ms = record->time_ms,
         .stream_arn = source->stream_arn,
         .table = source->table,
         .shard = source->shard,
         .sequence = record->sequence,
-        .event_id = id,
-        .keys = keys.data,
-        .record = json.data,
+        .event_id = told.id,
+        .keys = told.keys.data,
+        .record = told.record.data,
     };
     attempt->entry->state = ENTRY_KEPT;
     attempt->given_up = *error;
     *error = (struct handler_error){0};
     attempt->failing = failing_send(handler->emitter, handler->config, subscription->settings.on_failure,
                                     &facts, on_forwarded, attempt);
-    buf_fini(&json);
-    buf_fini(&keys);
-    free(id);
+    told_fini(&told);
 }
 
 void failure_give_up(struct attempt *attempt, struct handler_error *error, const char *condition)
