@@ -1,7 +1,9 @@
 /* main.c: the command table. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/descriptors.h"
 #include "cmd/cmd.h"
 
 static const struct command *const commands[] = {&cmd_run,    &cmd_dev,  &cmd_check, &cmd_invoke,
@@ -60,6 +62,8 @@ int main(int argc, char **argv)
     const struct command *command = find(first);
     if (!command)
         return EXIT_USAGE;
+    descriptors_raise();
+    signal(SIGPIPE, SIG_IGN); /* a pipe that nobody reads is an error like others */
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0)
             return help(first);

@@ -79,8 +79,10 @@ struct aws_call {
     int64_t deadline_ms; /* monotonic */
     int attempt;         /* from 1 */
     int attempts_max;
+    uint64_t signed_with; /* the number of the credentials */
+    bool uncounted;       /* what comes next is no attempt: we only know better who we are */
     int tokens;     /* of the budget, for the last repetition */
-    bool refreshed; /* credentials were fetched anew for this call */
+    bool refreshed; /* other credentials were used for this call */
     bool reclocked; /* the clock was corrected for this call */
 };
 
@@ -308,8 +310,7 @@ static bool corrected(struct aws_call *call, const struct err *err, int64_t skew
         return false;
     if (!call->refreshed && retry_code_is_one_of(err->service, credentials)) {
         call->refreshed = true;
-        credentials_refused(call->client->credentials);
-        return true;
+        return credentials_refused(call->client->credentials, call->signed_with);
     }
     if (!call->reclocked && retry_code_is_one_of(err->service, clock) &&
         llabs(call->client->skew_ms - skew_before_ms) > SKEW_IGNORED_MS) {
@@ -353,9 +354,12 @@ static void on_response(void *user, struct transport_response *response, const s
     int64_t skew_before_ms = client->skew_ms;
     struct err problem = {0};
     call->sent = NULL;
+    /* Waiting for a turn is nobody's time but ours. */
+    call->deadline_ms += response ? response->queued_ms : err->queued_ms;
     if (response)
         learn_clock(client, response);
     if (response && response->status >= 200 && response->status < 300) {
+        credentials_accepted(client->credentials, call->signed_with);
         retry_budget_give(&client->budget, call->tokens);
         finish(call, response, NULL);
         return;
@@ -366,7 +370,8 @@ static void on_response(void *user, struct transport_response *response, const s
         problem = *err;
         err_prefix(&problem, "%s", call->request.operation);
     }
-    if (corrected(call, &problem, skew_before_ms))
+    call->uncounted = corrected(call, &problem, skew_before_ms);
+    if (call->uncounted)
         timer_set(client->reactor, &call->pause, 0);
     else
         repeat_or_finish(call, response, &problem);
@@ -395,10 +400,20 @@ static size_t add_headers(const struct aws_call *call, const char **headers, cha
     return count;
 }
 
+/* The time for this attempt: what is left, in equal parts. */
+static int64_t attempt_ms(const struct aws_call *call)
+{
+    int attempts_left = call->attempts_max - call->attempt + 1;
+    int64_t left = left_ms(call);
+    attempts_left = attempts_left > 1 ? attempts_left : 1;
+    return left > attempts_left ? left / attempts_left : 1;
+}
+
 static void on_credentials(void *user, const struct sigv4_identity *identity, const struct err *err)
 {
     struct aws_call *call = user;
     struct aws_client *client = call->client;
+    call->signed_with = credentials_number(client->credentials);
     if (!identity) {
         finish(call, NULL, err);
         return;
@@ -422,16 +437,17 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
     headers[count++] = added.date;
     headers[count++] = added.authorization.data;
     headers[count++] = added.token.size ? added.token.data : NULL;
-    int attempts_left = call->attempts_max - call->attempt + 1;
-    int64_t left = left_ms(call);
     struct transport_request request = {
         .method = call->request.method,
         .url = call->url,
         .headers = headers,
         .body = call->request.body.data,
         .body_size = call->request.body.size,
-        .timeout_ms = left > attempts_left ? left / attempts_left : 1,
+        .timeout_ms = attempt_ms(call),
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .own = call->request.own,
+        .idempotent = true, /* as far as any call is that the SDKs repeat, and so do we */
+        .status_decides = call->request.status_decides,
     };
     call->sent = transport_send(client->transport, &request, on_response, call);
     sigv4_headers_fini(&added);
@@ -440,7 +456,8 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
 static void begin_attempt(void *user)
 {
     struct aws_call *call = user;
-    call->attempt++;
+    call->attempt += !call->uncounted;
+    call->uncounted = false;
     if (!call->url) {
         struct err err = {0};
         err_set(&err, ERR_CONFIG, "%s: no AWS region: set region in [aws], or AWS_REGION",

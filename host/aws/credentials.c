@@ -12,6 +12,10 @@
 #define RETRY_MS 15000            /* after a background fetch that failed */
 #define DELAY_MS_MAX (24 * 3600 * 1000)
 
+/* Whoever fetches keys that are refused again, or cannot fetch any, waits longer each time. */
+#define PAUSE_MS_MIN 1000
+#define PAUSE_MS_MAX 60000
+
 struct credentials {
     struct reactor *reactor;
     struct transport *transport;
@@ -24,6 +28,10 @@ struct credentials {
     struct timer refresh;
     struct list waiting;
     char *told; /* the description last logged */
+    uint64_t number;    /* of the keys at hand: grows with each fetch */
+    int64_t pause_ms;   /* after the last fetch that was of no use; 0: it was */
+    int64_t not_before; /* monotonic: no fetch until then */
+    struct err failure; /* of the last fetch, while not_before holds */
 };
 
 static int64_t wall_ms(const struct credentials *credentials)
@@ -35,6 +43,20 @@ static bool usable(const struct credentials *credentials)
 {
     return credentials->have && !credentials->refused &&
            (!credentials->keys.expires_ms || wall_ms(credentials) < credentials->keys.expires_ms - MARGIN_MS);
+}
+
+static int64_t now_ms(const struct credentials *credentials)
+{
+    return clock_monotonic_ms(reactor_clock(credentials->reactor));
+}
+
+/* The last fetch was of no use. */
+static void pause_fetching(struct credentials *credentials)
+{
+    credentials->pause_ms = credentials->pause_ms ? credentials->pause_ms * 2 : PAUSE_MS_MIN;
+    if (credentials->pause_ms > PAUSE_MS_MAX)
+        credentials->pause_ms = PAUSE_MS_MAX;
+    credentials->not_before = now_ms(credentials) + credentials->pause_ms;
 }
 
 static void answer_all(struct credentials *credentials, const struct err *err)
@@ -75,11 +97,15 @@ static void on_fetched(void *user, struct aws_keys *keys, const struct err *err)
         credentials->keys = *keys;
         credentials->have = true;
         credentials->refused = false;
+        credentials->number++;
+        credentials->failure.code = ERR_NONE;
         plan_refresh(credentials);
         answer_all(credentials, NULL);
         return;
     }
     bool waited_for = !list_empty(&credentials->waiting);
+    credentials->failure = *err;
+    pause_fetching(credentials);
     if (usable(credentials)) {
         log_warn(credentials->log, "aws", "refreshing the credentials failed, the old ones still hold: %s",
                  err->text);
@@ -101,6 +127,8 @@ static void fetch_now(void *user)
     profiles_free(profiles);
     if (!planned) {
         credential_plan_fini(&plan);
+        credentials->failure = err;
+        pause_fetching(credentials);
         answer_all(credentials, &err);
         return;
     }
@@ -152,6 +180,11 @@ void credentials_get(struct credentials *credentials, struct credentials_wait *w
         fn(user, &identity, NULL);
         return;
     }
+    if (credentials->failure.code && now_ms(credentials) < credentials->not_before && !credentials->fetch) {
+        struct err err = credentials->failure;
+        fn(user, NULL, &err);
+        return;
+    }
     wait->fn = fn;
     wait->user = user;
     list_append(&credentials->waiting, &wait->link);
@@ -163,9 +196,29 @@ void credentials_cancel(struct credentials_wait *wait)
     list_remove(&wait->link);
 }
 
-void credentials_refused(struct credentials *credentials)
+uint64_t credentials_number(const struct credentials *credentials)
 {
+    return credentials->number;
+}
+
+bool credentials_refused(struct credentials *credentials, uint64_t number)
+{
+    if (number != credentials->number)
+        return true; /* there are others by now */
+    if (credentials->refused)
+        return true; /* and they are being fetched */
+    if (now_ms(credentials) < credentials->not_before)
+        return false;
+    pause_fetching(credentials); /* should the next ones be refused as well */
+    log_warn(credentials->log, "aws", "the service refuses the credentials; they are fetched anew");
     credentials->refused = true;
+    return true;
+}
+
+void credentials_accepted(struct credentials *credentials, uint64_t number)
+{
+    if (number == credentials->number && !credentials->refused)
+        credentials->pause_ms = credentials->not_before = 0;
 }
 
 void credentials_set_skew(struct credentials *credentials, int64_t skew_ms)

@@ -45,7 +45,13 @@ void credentials_cancel(struct credentials_wait *wait);
 /* How far the services' clock is ahead of ours: a call that assumes a role is signed with it. */
 void credentials_set_skew(struct credentials *credentials, int64_t skew_ms);
 
-/* The service refused them as expired or unknown: fetch anew before the next use. */
-void credentials_refused(struct credentials *credentials);
+/* Which keys credentials_get last gave: a number that grows whenever they are fetched. */
+uint64_t credentials_number(const struct credentials *credentials);
+
+/* The service refused those of that number as expired or unknown. True: the next use has others, which are
+ * fetched if need be. False: they have only just been fetched, and were refused like those before; the next
+ * fetch comes after a pause that grows. */
+bool credentials_refused(struct credentials *credentials, uint64_t number);
+void credentials_accepted(struct credentials *credentials, uint64_t number);
 
 #endif

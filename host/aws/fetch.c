@@ -67,6 +67,7 @@ static void attempt(void *user)
         .body_size = fetch->body ? strlen(fetch->body) : 0,
         .timeout_ms = fetch->timeout_ms,
         .response_max = RESPONSE_BYTES_MAX,
+        .own = true,
         .direct = fetch->direct,
     };
     fetch->call = transport_send(fetch->transport, &request, on_done, fetch);

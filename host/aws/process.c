@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -93,10 +94,27 @@ static void on_end(void *user)
     finish(process, &err);
 }
 
+static void *reap(void *user)
+{
+    pid_t pid = *(pid_t *)user;
+    free(user);
+    waitpid(pid, NULL, 0);
+    return NULL;
+}
+
+/* One that hangs in the kernel does not end at once: nobody waits for it here. */
 static void kill_it(struct process *process)
 {
     kill(process->pid, SIGKILL);
-    waitpid(process->pid, NULL, 0);
+    if (waitpid(process->pid, NULL, WNOHANG) == process->pid)
+        return;
+    pid_t *pid = mem_alloc(sizeof *pid);
+    pthread_t thread;
+    *pid = process->pid;
+    if (pthread_create(&thread, NULL, reap, pid) == 0)
+        pthread_detach(thread);
+    else
+        free(pid);
 }
 
 static void on_limit(void *user)
@@ -123,7 +141,9 @@ static bool spawn(struct process *process, const char *command, struct err *err)
     posix_spawnattr_init(&attributes);
     sigemptyset(&none); /* the host blocks signals; its children should not */
     posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    sigaddset(&none, SIGPIPE); /* which the host ignores */
+    posix_spawnattr_setsigdefault(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     int failed = posix_spawn(&process->pid, "/bin/sh", &actions, &attributes, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);

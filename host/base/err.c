@@ -10,6 +10,7 @@ bool err_setv(struct err *err, enum err_code code, const char *format, va_list a
         return false;
     err->code = code;
     err->http_status = 0;
+    err->queued_ms = 0;
     err->service[0] = '\0';
     vsnprintf(err->text, sizeof err->text, format, args);
     return false;

@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum err_code {
     ERR_NONE = 0,
@@ -20,11 +21,13 @@ enum err_code {
     ERR_BUSY,      /* somebody else holds it */
     ERR_CANCELLED, /* we gave up on purpose */
     ERR_LIMIT,     /* a named bound was passed */
+    ERR_RESOURCES, /* this machine has no more to give (descriptors); nobody was asked anything */
 };
 
 struct err {
     enum err_code code;
     int http_status;  /* of ERR_SERVICE, else 0 */
+    int64_t queued_ms; /* how long a call waited for its turn before it failed, else 0 */
     char service[64]; /* the service's own error code, such as "ThrottlingException", else "" */
     char text[1024];  /* one sentence, no newline at its end */
 };

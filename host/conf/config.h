@@ -15,6 +15,7 @@
 #include "base/problems.h"
 
 enum start_position { START_TRIM_HORIZON, START_LATEST };
+enum gap_policy { GAP_CONTINUE, GAP_STOP };
 enum ordering { ORDERING_ITEM, ORDERING_SHARD };
 
 struct config_host {
@@ -40,7 +41,7 @@ struct config_aws {
     char *endpoint_events, *endpoint_sqs, *endpoint_sns, *endpoint_kinesis, *endpoint_firehose,
         *endpoint_lambda, *endpoint_s3;
     char *ca_bundle;
-    int64_t connections; /* open at once to all hosts, per reactor */
+    int64_t connections; /* calls at once to one endpoint, per reactor */
     int64_t call_timeout_ms;
 };
 
@@ -48,7 +49,8 @@ struct config_stream {
     char *name;
     char *table;
     char *arn;
-    int start; /* enum start_position */
+    int start;  /* enum start_position */
+    int on_gap; /* enum gap_policy */
     int64_t batch_size;
     int64_t poll_min_ms;
     int64_t poll_max_ms;

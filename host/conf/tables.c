@@ -6,6 +6,7 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
 static const char *const starts[] = {"trim_horizon", "latest", NULL};
+static const char *const gap_policies[] = {"continue", "stop", NULL};
 static const char *const orderings[] = {"item", "shard", NULL};
 
 const struct setting conf_host_settings[] = {
@@ -48,6 +49,7 @@ const struct setting conf_stream_settings[] = {
     {"table", SETTING_TEXT, offsetof(struct config_stream, table), 0, 0, NULL},
     {"arn", SETTING_TEXT, offsetof(struct config_stream, arn), 0, 0, NULL},
     {"start", SETTING_CHOICE, offsetof(struct config_stream, start), 0, 0, starts},
+    {"on_gap", SETTING_CHOICE, offsetof(struct config_stream, on_gap), 0, 0, gap_policies},
     {"batch_size", SETTING_INTEGER, offsetof(struct config_stream, batch_size), 1, 1000, NULL},
     {"poll_min", SETTING_DURATION, offsetof(struct config_stream, poll_min_ms), 1, HOUR_MS, NULL},
     {"poll_max", SETTING_DURATION, offsetof(struct config_stream, poll_max_ms), 1, HOUR_MS, NULL},

@@ -29,8 +29,7 @@ static void give(struct follower *follower, const char *shard, bool last)
     const struct known *known = map_get(&follower->positions, shard);
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
-    struct worker *worker =
-        generation_worker(generation, shard, supervisor->options.workers, supervisor->options.worker_count);
+    struct worker *worker = generation_worker(generation, shard, supervisor->options.loads);
     struct assignment assignment = {
         .config = supervisor->options.config,
         .stream = supervisor->options.stream,
@@ -50,24 +49,27 @@ static void give(struct follower *follower, const char *shard, bool last)
     free(cursor);
 }
 
+/* A child's window, on its way to the store. */
 struct inheritance {
-    struct stream_supervisor *supervisor;
-    struct generation *generation;
-    char *handler, *shard;
+    struct list link; /* in the follower's; alone when that has gone */
+    struct follower *follower;
+    char *shard;
 };
+
+static void inheritance_free(struct inheritance *inheritance)
+{
+    list_remove(&inheritance->link);
+    free(inheritance->shard);
+    free(inheritance);
+}
 
 static void on_inherited(void *user, const struct err *err)
 {
     struct inheritance *inheritance = user;
-    struct follower *follower;
-    list_each(follower, &inheritance->supervisor->followers, struct follower, link)
-        if (!err && !follower->removed && follower->generation == inheritance->generation &&
-            strcmp(follower->handler, inheritance->handler) == 0 &&
-            map_get(&follower->active, inheritance->shard))
-            give(follower, inheritance->shard, false);
-    free(inheritance->handler);
-    free(inheritance->shard);
-    free(inheritance);
+    struct follower *follower = inheritance->follower;
+    if (follower && !err && !follower->removed && map_get(&follower->active, inheritance->shard))
+        give(follower, inheritance->shard, false);
+    inheritance_free(inheritance);
 }
 
 /* The parent was finished with a window open, which goes on in this child: both rows change in one write,
@@ -90,8 +92,9 @@ static bool inherit(struct follower *follower, const char *shard, const char *pa
     follower_set_position(follower, parent, &finished, "");
     follower_set_position(follower, shard, &begin, progress.data);
     struct inheritance *inheritance = mem_alloc(sizeof *inheritance);
-    *inheritance = (struct inheritance){supervisor, follower->generation, mem_string(follower->handler),
-                                        mem_string(shard)};
+    *inheritance = (struct inheritance){.follower = follower, .shard = mem_string(shard)};
+    list_init(&inheritance->link);
+    list_append(&follower->inheritances, &inheritance->link);
     store_commit(supervisor->options.store, batch, on_inherited, inheritance);
     buf_fini(&progress);
     return true;
@@ -278,32 +281,94 @@ void follower_begin(struct follower *follower)
 
 /* ---- dead letters ---- */
 
-/* Where the items of a shard are now: the shard itself while the handler reads it, else one of its
- * descendants. NULL: the handler is between two of them. */
-static const char *find_descendant(struct follower *follower, const char *shard, size_t depth)
+struct search {
+    struct follower *follower;
+    void (*add)(void *user, const char *shard);
+    void *user;
+};
+
+/* Is each branch below the shard read now? Then each of the shards that are is given to `add`. */
+static bool search_below(struct search *search, const char *shard, size_t depth, bool add)
 {
+    const struct follower *follower = search->follower;
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    const char *found = NULL;
-    if (map_get(&follower->active, shard))
-        return shard;
-    for (size_t i = 0; i < lineage_count(lineage) && !found && depth; i++) {
-        const struct shard_info *info = lineage_at(lineage, i);
-        if (info->parent && strcmp(info->parent, shard) == 0)
-            found = find_descendant(follower, info->id, depth - 1);
+    bool any = false, all = true;
+    if (map_get(&follower->active, shard)) {
+        if (add)
+            search->add(search->user, shard);
+        return true;
     }
-    return found;
+    for (size_t i = 0; i < lineage_count(lineage) && depth; i++) {
+        const struct shard_info *info = lineage_at(lineage, i);
+        if (!info->parent || strcmp(info->parent, shard) != 0)
+            continue;
+        any = true;
+        all = search_below(search, info->id, depth - 1, add) && all;
+    }
+    return any && all;
 }
 
-/* For a record of a shard that is not known any more, any will do. */
-const char *follower_place(struct follower *follower, const char *shard)
+/* The items of a shard that is not known any more may be in any. */
+void follower_places(struct follower *follower, const char *shard,
+                     void (*add)(void *user, const char *shard), void *user)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    const char *any = NULL;
+    struct search search = {follower, add, user};
+    const char *active;
     size_t at = 0;
-    if (lineage_knows(lineage, shard))
-        return find_descendant(follower, shard, lineage_count(lineage));
-    map_next(&follower->active, &at, &any);
-    return any;
+    if (lineage_knows(lineage, shard)) {
+        if (search_below(&search, shard, lineage_count(lineage), false))
+            search_below(&search, shard, lineage_count(lineage), true);
+        return;
+    }
+    while (map_next(&follower->active, &at, &active))
+        add(user, active);
+}
+
+/* ---- gaps ---- */
+
+void follower_halt(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    char *subject = mem_printf("handler %s", follower->handler);
+    char *text = mem_printf("it stands still at a gap in stream %s (on_gap = stop); to go on: tidemill dead "
+                            "drop --gaps --handler %s",
+                            supervisor->options.stream->name, follower->handler);
+    if (!follower->halted)
+        log_error(supervisor->options.log, subject, "%s", text);
+    follower->halted = true;
+    troubles_tell(supervisor->options.troubles, subject, "gap", text);
+    free(text);
+    free(subject);
+}
+
+void follower_lose(struct follower *follower, const char *shard, const struct known *known,
+                   const char *why, struct store_batch *batch)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct generation *generation = follower->generation;
+    bool after = known->position.kind == POSITION_AFTER;
+    char from[SEQUENCE_SIZE] = "", *own = mem_string(shard);
+    if (after)
+        sequence_copy(from, known->position.sequence);
+    const char *to = lineage_next_starting(discovery_lineage(generation->discovery), from);
+    log_error(supervisor->options.log, supervisor->subject,
+              "handler %s, shard %s: %s: lost between %s and %s", follower->handler, own, why, after ? from : "its start", to ? to : "its end");
+    store_put_event(batch, &(struct store_event){
+                               .kind = "gap",
+                               .handler = follower->handler,
+                               .stream_arn = generation->stream_arn,
+                               .shard = own,
+                               .from_sequence = from,
+                               .to_sequence = to,
+                               .text = why,
+                               .time_ms = clock_wall_ms(reactor_clock(supervisor->options.reactor)),
+                           });
+    store_forget_checkpoints(batch, follower->handler, generation->stream_arn, own);
+    free(map_remove(&follower->positions, own));
+    free(own);
+    if (supervisor->options.stream->on_gap == GAP_STOP)
+        follower_halt(follower);
 }
 
 /* ---- life ---- */
@@ -319,8 +384,18 @@ void follower_clear_owned(struct map *map)
 void follower_free(struct follower *follower)
 {
     struct cursor_call *call;
+    struct inheritance *inheritance;
     list_each(call, &follower->cursor_calls, struct cursor_call, link)
         cursor_call_free(call);
+    list_each(inheritance, &follower->inheritances, struct inheritance, link) {
+        inheritance->follower = NULL; /* the store comes back to it */
+        list_remove(&inheritance->link);
+    }
+    if (follower->halted) {
+        char *subject = mem_printf("handler %s", follower->handler);
+        troubles_end(follower->supervisor->options.troubles, subject, "gap");
+        free(subject);
+    }
     list_remove(&follower->link);
     progress_fini(&follower->progress);
     follower_clear_owned(&follower->positions);

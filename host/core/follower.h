@@ -32,10 +32,12 @@ struct follower {
     struct map active;      /* shards given to a worker */
     int64_t listing_needed; /* the listing that must have ended before the generation can be over */
     bool told_disabled;
+    bool halted; /* at a gap, by on_gap = stop: it goes on when the gap's event is dropped */
     /* while it joins at LATEST */
     int64_t since_ms;
     size_t cursors_wanted;
     struct list cursor_calls;
+    struct list inheritances; /* of windows, on their way to the store */
 };
 
 struct cursor_call {
@@ -85,9 +87,17 @@ bool follower_close_windows(struct follower *follower);
 void follower_set_position(struct follower *follower, const char *shard, const struct position *position,
                            const char *progress);
 
-/* The shard where records of the items of that one are read now; NULL while the handler is between two of
- * them. */
-const char *follower_place(struct follower *follower, const char *shard);
+/* The shards where records of the items of that one are read now: one, or several when nobody knows in which of
+ * them an item is. None while the handler is between two of them. */
+void follower_places(struct follower *follower, const char *shard,
+                     void (*add)(void *user, const char *shard), void *user);
+
+/* It is given no further shard until the gap is dropped, and says so. */
+void follower_halt(struct follower *follower);
+
+/* What followed the handler's position in this shard can be read no more: tell, and forget the position. */
+void follower_lose(struct follower *follower, const char *shard, const struct known *known,
+                   const char *why, struct store_batch *batch);
 
 /* Values are freed, too. */
 void follower_clear_owned(struct map *map);

@@ -4,119 +4,185 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "deliver/failing.h"
 #include "script/handler.h"
 
 #define FIRST_MS 1000
 #define EVERY_MS 30000
-#define LETTERS_MAX 200 /* in one round */
+#define LETTERS_MAX 20    /* that are read at once */
+#define REFUSALS_MAX 3    /* in a row: the others would hardly fare better now */
+
+/* The letters of one handler, one after the other: what its target refuses holds back nobody else's. */
+struct lane {
+    struct forwarder *forwarder;
+    char *handler;
+    struct timer timer;
+    struct store_snapshot *snapshot; /* of the page that is worked on */
+    bool loading;
+    size_t next;
+    int64_t after;   /* the letter behind which the next page begins */
+    size_t forwarded;
+    int refusals;    /* in a row */
+    struct failing *failing;
+};
 
 struct forwarder {
     struct worker *worker;
     struct log *log;
-    struct timer timer;
-    struct store_snapshot *snapshot; /* of the round that runs */
-    size_t next;                     /* the letter that is on its way, or to be sent */
-    size_t forwarded;
-    struct failing *failing;
+    struct timer look; /* for handlers that are new */
+    struct map lanes;
     bool stopped;
 };
 
-static void end_round(struct forwarder *forwarder)
+static struct reactor *reactor_of(const struct lane *lane)
 {
-    if (forwarder->forwarded)
-        log_info(forwarder->log, NULL, "%zu dead letters were taken by the targets of on_failure",
-                 forwarder->forwarded);
-    store_snapshot_free(forwarder->snapshot);
-    forwarder->snapshot = NULL;
-    forwarder->forwarded = 0;
-    if (!forwarder->stopped)
-        timer_set(worker_reactor(forwarder->worker), &forwarder->timer, EVERY_MS);
+    return worker_reactor(lane->forwarder->worker);
 }
 
-static void send_next(struct forwarder *forwarder);
+static void rest(struct lane *lane)
+{
+    if (lane->forwarded)
+        log_info(lane->forwarder->log, NULL, "handler %s: %zu dead letters were taken by the target of on_failure",
+                 lane->handler, lane->forwarded);
+    store_snapshot_free(lane->snapshot);
+    lane->snapshot = NULL;
+    lane->forwarded = 0;
+    lane->refusals = 0;
+    if (!lane->forwarder->stopped)
+        timer_set(reactor_of(lane), &lane->timer, EVERY_MS);
+}
+
+static void send_next(struct lane *lane);
+
+static bool is_its_own_fault(const struct err *err)
+{
+    return err->code == ERR_LIMIT || err->code == ERR_CONFIG;
+}
 
 static void on_sent(void *user, const struct err *err)
 {
-    struct forwarder *forwarder = user;
-    forwarder->failing = NULL;
-    if (err) { /* the others would hardly fare better */
-        log_debug(forwarder->log, NULL, "a dead letter is not taken yet: %s", err->text);
-        end_round(forwarder);
-        return;
+    struct lane *lane = user;
+    const struct store_dead_letter *letter = &lane->snapshot->letters[lane->next++];
+    lane->failing = NULL;
+    lane->after = letter->id;
+    if (!err) {
+        struct store_batch *batch = store_batch_new();
+        store_forget_dead_letter(batch, letter->id);
+        store_commit(worker_store(lane->forwarder->worker), batch, NULL, NULL);
+        lane->forwarded++;
+        lane->refusals = 0;
+    } else {
+        log_debug(lane->forwarder->log, NULL, "dead letter %lld is not taken yet: %s", (long long)letter->id,
+                  err->text);
+        lane->refusals += !is_its_own_fault(err);
     }
-    struct store_batch *batch = store_batch_new();
-    store_forget_dead_letter(batch, forwarder->snapshot->letters[forwarder->next].id);
-    store_commit(worker_store(forwarder->worker), batch, NULL, NULL);
-    forwarder->forwarded++;
-    forwarder->next++;
-    send_next(forwarder);
+    if (lane->refusals >= REFUSALS_MAX)
+        rest(lane); /* and goes on behind the letter that was tried last */
+    else
+        send_next(lane);
 }
 
-/* The handler's settings may have changed since; one that is about to be redriven is left alone. */
-static bool may_forward(const struct handler *handler, const struct store_dead_letter *letter)
-{
-    return handler && handler->emitter && !letter->redrive_ms && strstr(letter->error, "(on_failure = ") &&
-           config_target(handler->config, handler_settings_of(handler)->on_failure);
-}
-
-static void send_letter(struct forwarder *forwarder, const struct handler *handler,
+static void send_letter(struct lane *lane, const struct handler *handler,
                         const struct store_dead_letter *letter)
 {
+    char *sequence = mem_copy(letter->sequence, strcspn(letter->sequence, "/"));
     struct failing_facts facts = {
         .handler = letter->handler,
         .version = letter->version,
-        .condition = "RetryAttemptsExhausted",
+        .condition = *letter->condition ? letter->condition : "RetryAttemptsExhausted",
         .error = letter->error,
         .attempts = letter->attempts,
         .failed_ms = letter->failed_ms,
-        .now_ms = clock_wall_ms(reactor_clock(worker_reactor(forwarder->worker))),
+        .now_ms = clock_wall_ms(reactor_clock(reactor_of(lane))),
         .record_time_ms = letter->record_time_ms,
         .stream_arn = letter->stream_arn,
         .table = letter->table,
         .shard = letter->shard,
-        .sequence = letter->sequence,
+        .sequence = sequence,
+        .unit = letter->sequence,
         .event_id = letter->event_id,
         .keys = letter->keys,
         .record = letter->record,
     };
-    forwarder->failing = failing_send(handler->emitter, handler->config,
-                                      handler_settings_of(handler)->on_failure, &facts, on_sent, forwarder);
+    lane->failing = failing_send(handler->emitter, handler->config, handler_settings_of(handler)->on_failure,
+                                 &facts, on_sent, lane);
+    free(sequence);
 }
 
-static void send_next(struct forwarder *forwarder)
+static void load(struct lane *lane);
+
+/* The handler's settings may have changed since, or it is gone: then the letters wait. */
+static void send_next(struct lane *lane)
 {
-    const struct store_snapshot *snapshot = forwarder->snapshot;
-    for (; forwarder->next < snapshot->letter_count && !forwarder->stopped; forwarder->next++) {
-        const struct store_dead_letter *letter = &snapshot->letters[forwarder->next];
-        const struct handler *handler = worker_handler(forwarder->worker, letter->handler);
-        if (!may_forward(handler, letter))
-            continue;
-        send_letter(forwarder, handler, letter);
+    const struct handler *handler = worker_handler(lane->forwarder->worker, lane->handler);
+    bool may = !lane->forwarder->stopped && handler && handler->emitter &&
+               config_target(handler->config, handler_settings_of(handler)->on_failure);
+    if (may && lane->next < lane->snapshot->letter_count) {
+        send_letter(lane, handler, &lane->snapshot->letters[lane->next]);
         return;
     }
-    end_round(forwarder);
+    bool more = may && lane->snapshot->letter_count == LETTERS_MAX;
+    if (!more)
+        lane->after = 0; /* the next round begins at the first again */
+    if (more)
+        load(lane);
+    else
+        rest(lane);
 }
 
 static void on_letters(void *user, struct store_snapshot *snapshot, const struct err *err)
 {
-    struct forwarder *forwarder = user;
+    struct lane *lane = user;
     (void)err;
-    forwarder->snapshot = snapshot;
-    forwarder->next = 0;
-    if (snapshot && !forwarder->stopped)
-        send_next(forwarder);
+    lane->loading = false;
+    store_snapshot_free(lane->snapshot);
+    lane->snapshot = snapshot;
+    lane->next = 0;
+    if (snapshot && !lane->forwarder->stopped)
+        send_next(lane);
     else
-        end_round(forwarder);
+        rest(lane);
+}
+
+static void load(struct lane *lane)
+{
+    lane->loading = true;
+    store_load(worker_store(lane->forwarder->worker),
+               &(struct store_query){.what = STORE_REFUSED,
+                                     .handler = lane->handler,
+                                     .after_id = lane->after,
+                                     .limit = LETTERS_MAX},
+               on_letters, lane);
 }
 
 static void begin_round(void *user)
 {
+    struct lane *lane = user;
+    if (!lane->loading && !lane->failing && !lane->snapshot)
+        load(lane);
+}
+
+static void look_at(void *user, const struct handler *handler)
+{
     struct forwarder *forwarder = user;
-    store_load(worker_store(forwarder->worker),
-               &(struct store_query){.what = STORE_LETTERS, .error = "(on_failure = ", .limit = LETTERS_MAX},
-               on_letters, forwarder);
+    if (map_get(&forwarder->lanes, handler_name(handler)) || !handler->config ||
+        !config_target(handler->config, handler_settings_of(handler)->on_failure))
+        return;
+    struct lane *lane = mem_zero(sizeof *lane);
+    lane->forwarder = forwarder;
+    lane->handler = mem_string(handler_name(handler));
+    timer_init(&lane->timer, begin_round, lane);
+    timer_set(worker_reactor(forwarder->worker), &lane->timer, 0);
+    map_set(&forwarder->lanes, lane->handler, lane);
+}
+
+static void look(void *user)
+{
+    struct forwarder *forwarder = user;
+    timer_set(worker_reactor(forwarder->worker), &forwarder->look, EVERY_MS);
+    worker_each_handler(forwarder->worker, look_at, forwarder);
 }
 
 struct forwarder *forwarder_new(struct worker *worker, struct log *log)
@@ -124,23 +190,32 @@ struct forwarder *forwarder_new(struct worker *worker, struct log *log)
     struct forwarder *forwarder = mem_zero(sizeof *forwarder);
     forwarder->worker = worker;
     forwarder->log = log;
-    timer_init(&forwarder->timer, begin_round, forwarder);
-    timer_set(worker_reactor(worker), &forwarder->timer, FIRST_MS);
+    timer_init(&forwarder->look, look, forwarder);
+    timer_set(worker_reactor(worker), &forwarder->look, FIRST_MS);
     return forwarder;
 }
 
 void forwarder_stop(struct forwarder *forwarder)
 {
+    size_t at = 0;
     forwarder->stopped = true;
-    timer_stop(worker_reactor(forwarder->worker), &forwarder->timer);
+    timer_stop(worker_reactor(forwarder->worker), &forwarder->look);
+    for (struct lane *lane; (lane = map_next(&forwarder->lanes, &at, NULL));)
+        timer_stop(worker_reactor(forwarder->worker), &lane->timer);
 }
 
 void forwarder_free(struct forwarder *forwarder)
 {
+    size_t at = 0;
     if (!forwarder)
         return;
-    timer_stop(worker_reactor(forwarder->worker), &forwarder->timer);
-    failing_cancel(forwarder->failing);
-    store_snapshot_free(forwarder->snapshot);
+    forwarder_stop(forwarder);
+    for (struct lane *lane; (lane = map_next(&forwarder->lanes, &at, NULL));) {
+        failing_cancel(lane->failing);
+        store_snapshot_free(lane->snapshot);
+        free(lane->handler);
+        free(lane);
+    }
+    map_fini(&forwarder->lanes);
     free(forwarder);
 }

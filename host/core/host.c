@@ -3,10 +3,13 @@
 #include "core/host.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/mem.h"
 #include "core/orders.h"
 #include "core/reloader.h"
@@ -35,9 +38,36 @@ struct host {
     struct orders *orders;
     struct forwarder *forwarder;
     struct timer limit; /* on stopping */
+    struct loads loads;
+    char instance[17]; /* of this run: what it owns in the state is marked with it */
     size_t workers_stopped;
     bool stopping, abandoned;
+    int64_t stopping_ms;
 };
+
+static size_t thread_count(const struct config *config);
+
+/* Descriptors that a reactor needs besides its calls: state, scripts, files of the lake, epoll and pipes, and
+ * the host's own calls. */
+#define DESCRIPTORS_KEPT 32
+
+/* Calls at once to all endpoints, as this process' limit on descriptors allows. */
+static int64_t descriptors_each(const struct config *config)
+{
+    int64_t each = descriptors_limit() / (int64_t)thread_count(config) - DESCRIPTORS_KEPT;
+    return each > 4 ? each : 4;
+}
+
+static void warn_of_descriptors(struct log *log, const struct config *config)
+{
+    if (descriptors_each(config) < config->aws.connections)
+        log_warn(log, NULL,
+                 "this process may have %lld files and sockets open: %lld calls at once in each of %zu "
+                 "reactors, not the %lld that connections in [aws] asks for; raise the limit (ulimit -n, "
+                 "LimitNOFILE=)",
+                 (long long)descriptors_limit(), (long long)descriptors_each(config), thread_count(config),
+                 (long long)config->aws.connections);
+}
 
 static struct transport *curl_new(void *user, struct reactor *reactor, const struct config *config)
 {
@@ -45,6 +75,7 @@ static struct transport *curl_new(void *user, struct reactor *reactor, const str
     return transport_curl_new(
         reactor, &(struct transport_curl_options){
                      .connections = (long)config->aws.connections,
+                     .descriptors = (long)descriptors_each(config),
                      .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE"),
                  });
 }
@@ -53,6 +84,8 @@ struct worker_world host_world_system(struct clock *clock)
 {
     return (struct worker_world){.clock = clock, .transport_new = curl_new};
 }
+
+#define SAME_STOP_MS 2000
 
 /* ---- reports of workers: on the first worker's reactor ---- */
 
@@ -69,10 +102,29 @@ static void on_finished(void *user, const char *stream_arn, const char *shard, c
     streams_finished(host->streams, stream_arn, shard, handler, progress);
 }
 
-static void on_redriven(void *user, int64_t letter)
+static void on_redriven(void *user, const char *stream_arn, const char *shard, int64_t letter)
 {
     struct host *host = user;
-    orders_redriven(host->orders, letter);
+    orders_redriven(host->orders, stream_arn, shard, letter);
+}
+
+static void on_held(void *user, const char *stream_arn, const char *shard, int64_t letter)
+{
+    struct host *host = user;
+    orders_held(host->orders, stream_arn, shard, letter);
+}
+
+static void on_loaded(void *user, struct worker *worker, const char *place, bool ok)
+{
+    struct host *host = user;
+    reloader_loaded(host->reloader, worker, place, ok);
+}
+
+/* It leaves its shards, comes back, and stands still until the gap is dropped. */
+static void on_halted(void *user, const char *handler)
+{
+    struct host *host = user;
+    reloader_restart(host->reloader, handler, NULL);
 }
 
 static void on_missing(void *user, const char *stream_arn, const char *shard)
@@ -93,6 +145,7 @@ static void on_stopped(void *user, struct worker *worker)
     (void)worker;
     if (++host->workers_stopped < host->worker_count)
         return;
+    timer_stop(host_reactor(host), &host->limit);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_end(host->workers[i]);
 }
@@ -107,13 +160,30 @@ static size_t thread_count(const struct config *config)
     return cores > 0 ? (size_t)cores : 1;
 }
 
+/* It worked on this state before, and so does not any more: we have the lock. */
+static bool known_dead(const void *user, const char *owner)
+{
+    const struct host *host = user;
+    const char *instance = strncmp(owner, "host:", 5) == 0 ? owner + 5 : "";
+    size_t size = strcspn(instance, "/");
+    if (!size || strncmp(instance, host->instance, size) == 0)
+        return false;
+    for (size_t i = 0; host->snapshot && i < host->snapshot->host_count; i++)
+        if (strncmp(host->snapshot->hosts[i].instance, instance, size) == 0 &&
+            !host->snapshot->hosts[i].instance[size])
+            return true;
+    return false;
+}
+
 static bool make_workers(struct host *host, struct err *err)
 {
     size_t count = thread_count(host->options.config);
-    struct worker_options options = {host->options.config, host->options.log, host->options.world,
-                                     host->options.observer};
+    struct worker_options options = {host->options.config,   host->options.log, host->options.world,
+                                     host->options.observer, host->instance,    0,
+                                     known_dead,             host};
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
+        options.place = host->worker_count;
         host->workers[host->worker_count] = worker_new(&options, err);
         if (!host->workers[host->worker_count])
             return false;
@@ -125,6 +195,9 @@ static bool make_workers(struct host *host, struct err *err)
         .missing = on_missing,
         .left = on_left,
         .redriven = on_redriven,
+        .held = on_held,
+        .loaded = on_loaded,
+        .halted = on_halted,
         .stopped = on_stopped,
         .user = host,
     };
@@ -177,6 +250,8 @@ static bool add_handlers(struct host *host, struct err *err)
 
 static void make_streams(struct host *host)
 {
+    host->loads = (struct loads){host->workers, mem_zero(host->worker_count * sizeof(size_t)),
+                                 host->worker_count};
     host->streams = streams_new(&(struct stream_supervisor_options){
         .config = host->options.config,
         .reactor = worker_reactor(host->workers[0]),
@@ -184,8 +259,8 @@ static void make_streams(struct host *host)
         .store = worker_store(host->workers[0]),
         .client = worker_client(host->workers[0]),
         .log = host->options.log,
-        .workers = host->workers,
-        .worker_count = host->worker_count,
+        .loads = &host->loads,
+        .troubles = worker_troubles(host->workers[0]),
         .snapshot = host->snapshot,
     });
     for (size_t i = 0; i < host->started_count; i++) {
@@ -209,6 +284,18 @@ static void make_reloader(struct host *host)
         reloader_running(host->reloader, host->started[i].place, host->started[i].handler);
 }
 
+/* What another host left in progress is nobody's. */
+static bool begin_host(struct host *host, struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    int64_t now_ms = clock_wall_ms(reactor_clock(worker_reactor(host->workers[0])));
+    store_begin_host(batch, &(struct store_host){.instance = host->instance,
+                                                 .version = TIDEMILL_VERSION,
+                                                 .started_ms = now_ms,
+                                                 .beat_ms = now_ms});
+    return store_commit_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), batch, err);
+}
+
 static bool load_snapshot(struct host *host, struct err *err)
 {
     host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
@@ -216,23 +303,49 @@ static bool load_snapshot(struct host *host, struct err *err)
     return host->snapshot != NULL;
 }
 
+/* How long the last positions may take to be written when the time to stop is over. */
+#define LAST_WRITE_MS 2000
+
+static void on_last_limit(void *user)
+{
+    struct host *host = user;
+    log_error(host->options.log, NULL,
+              "the state could not be written before the end; what was done since it last could be is repeated "
+              "by the next host");
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_end(host->workers[i]);
+}
+
 static void on_limit(void *user)
 {
     struct host *host = user;
     host->abandoned = true;
+    timer_init(&host->limit, on_last_limit, host);
+    timer_set(host_reactor(host), &host->limit, LAST_WRITE_MS);
     log_warn(host->options.log, NULL,
              "shutdown_timeout passed; what still runs is given up and will be repeated");
     for (size_t i = 0; i < host->worker_count; i++)
         worker_abandon(host->workers[i]);
 }
 
+static void make_instance(struct host *host)
+{
+    uint64_t number;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        number = (uint64_t)clock_wall_ms(host->options.world.clock) ^ (uint64_t)getpid() << 40;
+    snprintf(host->instance, sizeof host->instance, "%016llx", (unsigned long long)number);
+}
+
 struct host *host_new(const struct host_options *options, struct err *err)
 {
     struct host *host = mem_zero(sizeof *host);
+    warn_of_descriptors(options->log, options->config);
     host->options = *options;
     config_hold(options->config);
+    make_instance(host);
     host->lock = store_sqlite_lock(options->config->host.state + strlen("sqlite:"), err);
-    if (!host->lock || !make_workers(host, err) || !add_handlers(host, err) || !load_snapshot(host, err)) {
+    if (!host->lock || !make_workers(host, err) || !begin_host(host, err) || !load_snapshot(host, err) ||
+        !add_handlers(host, err)) {
         host_free(host);
         return NULL;
     }
@@ -261,6 +374,7 @@ void host_free(struct host *host)
         free(host->started[i].place);
     store_snapshot_free(host->snapshot);
     store_sqlite_unlock(host->lock);
+    free(host->loads.counts);
     free(host->started);
     free(host->workers);
     free(host->threads);
@@ -332,12 +446,17 @@ enum host_reload host_reload(struct host *host, const struct config *config, str
 
 void host_stop(struct host *host)
 {
+    int64_t now_ms = reactor_now_ms(host_reactor(host));
     if (host->stopping) {
+        /* Signals of one stop come to the process and to its group, and may come twice. */
+        if (now_ms - host->stopping_ms < SAME_STOP_MS || host->abandoned)
+            return;
         timer_stop(host_reactor(host), &host->limit);
         on_limit(host);
         return;
     }
     host->stopping = true;
+    host->stopping_ms = now_ms;
     reloader_stop(host->reloader);
     orders_stop(host->orders);
     forwarder_stop(host->forwarder);

@@ -16,7 +16,8 @@ struct orders *orders_new(struct reactor *reactor, struct store *store, struct s
 void orders_free(struct orders *orders);
 void orders_stop(struct orders *orders);
 
-/* A worker is done with a letter. */
-void orders_redriven(struct orders *orders, int64_t letter);
+/* A worker is done with a letter in that shard; it holds the letter's item there. */
+void orders_redriven(struct orders *orders, const char *stream_arn, const char *shard, int64_t letter);
+void orders_held(struct orders *orders, const char *stream_arn, const char *shard, int64_t letter);
 
 #endif

@@ -18,6 +18,8 @@
 
 #define SETTLE_MS 50 /* an editor's several steps are one change */
 #define LOOK_EVERY_MS 2000
+#define LOAD_AGAIN_MS_MIN 2000
+#define LOAD_AGAIN_MS_MAX 60000
 #define FILE_BYTES_MAX (4u << 20)
 #define DEPTH_MAX 8
 
@@ -25,6 +27,8 @@ struct running {
     char *name, *place, *stream;
     size_t leaving;            /* workers that have not let go of it yet; 0: it runs */
     struct store_batch *batch; /* to be written when they have; or NULL */
+    bool *failed;              /* by worker: it could not load what the probe could */
+    int64_t pause_ms, due_ms;  /* before it is tried again; monotonic */
 };
 
 struct reloader {
@@ -38,6 +42,7 @@ struct reloader {
     bool told;                       /* what the configuration names and is not there */
     struct store_snapshot *snapshot; /* given to the supervisors */
     struct list joining;             /* new handlers until the snapshot is there */
+    struct timer load_again; /* the store could not be read */
 };
 
 struct joining {
@@ -98,6 +103,7 @@ static void running_free(struct running *running)
     free(running->name);
     free(running->place);
     free(running->stream);
+    free(running->failed);
     store_batch_free(running->batch);
     free(running);
 }
@@ -108,6 +114,7 @@ static struct running *keep(struct reloader *reloader, const char *place, const 
     running->name = mem_string(handler_name(handler));
     running->place = mem_string(place);
     running->stream = mem_string(handler_settings_of(handler)->stream);
+    running->failed = mem_zero(reloader->options.worker_count * sizeof *running->failed);
     map_set(&reloader->handlers, running->name, running);
     put_version(reloader, handler);
     return running;
@@ -133,8 +140,10 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
     struct reloader *reloader = user;
     struct joining *joining;
     if (!snapshot) {
-        if (err->code != ERR_CANCELLED)
-            log_error(reloader->options.log, NULL, "%s; new handlers wait", err->text);
+        if (err->code != ERR_CANCELLED && !reloader->stopped) {
+            log_error(reloader->options.log, NULL, "%s; new handlers wait, trying again", err->text);
+            timer_set(reloader->options.reactor, &reloader->load_again, LOOK_EVERY_MS);
+        }
         return;
     }
     streams_set_snapshot(reloader->options.streams, snapshot);
@@ -145,6 +154,13 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
             streams_add_handler(reloader->options.streams, joining->stream, joining->name);
         joining_free(joining);
     }
+}
+
+/* Each join looks for itself: what was written before it was asked for must be in the answer. */
+static void load_snapshot(void *user)
+{
+    struct reloader *reloader = user;
+    store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, reloader);
 }
 
 static void start_handler(struct reloader *reloader, const char *place, const struct handler *probe)
@@ -159,7 +175,7 @@ static void start_handler(struct reloader *reloader, const char *place, const st
     joining->name = mem_string(running->name);
     joining->stream = mem_string(running->stream);
     list_append(&reloader->joining, &joining->link);
-    store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, reloader);
+    load_snapshot(reloader);
 }
 
 static void stop_handler(struct reloader *reloader, struct running *running)
@@ -174,6 +190,12 @@ static void stop_handler(struct reloader *reloader, struct running *running)
         worker_remove_handler(reloader->options.workers[i], running->name);
 }
 
+/* What orders a handler's records is not changed under them: it stops with what runs, and starts anew. */
+static bool orders_alike(const struct handler *a, const struct handler *b)
+{
+    return a->kind == b->kind && a->pipelined == b->pipelined && a->settings.ordering == b->settings.ordering;
+}
+
 static void replace_handler(struct reloader *reloader, struct running *running, const struct handler *old,
                             const struct handler *probe)
 {
@@ -185,6 +207,12 @@ static void replace_handler(struct reloader *reloader, struct running *running, 
     }
     log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s", running->name,
              handler_version(probe), handler_version(old));
+    if (!orders_alike(old, probe)) {
+        stop_handler(reloader, running); /* likewise */
+        return;
+    }
+    running->pause_ms = 0;
+    memset(running->failed, 0, reloader->options.worker_count * sizeof *running->failed);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
         worker_load_handler(reloader->options.workers[i], running->place);
     put_version(reloader, probe);
@@ -204,6 +232,18 @@ static struct handler *probe_handler(struct reloader *reloader, const struct con
         problems);
 }
 
+/* For status; NULL: it is well. */
+static void tell_load(struct reloader *reloader, const char *name, const char *text)
+{
+    char *subject = mem_printf("handler %s", name);
+    struct troubles *troubles = worker_troubles(reloader->options.workers[0]);
+    if (text)
+        troubles_tell(troubles, subject, "loading", text);
+    else
+        troubles_end(troubles, subject, "loading");
+    free(subject);
+}
+
 static struct handler *probe_and_tell(struct reloader *reloader, const char *place, const char *version)
 {
     struct problems problems = PROBLEMS_INIT;
@@ -214,8 +254,49 @@ static struct handler *probe_and_tell(struct reloader *reloader, const char *pla
         log_error(reloader->options.log, NULL, "%s: not loaded; version %s stays in force", place, version);
     else if (!probe)
         log_error(reloader->options.log, NULL, "%s: left out until it is mended", place);
+    char *name = handler_place_name(place);
+    tell_load(reloader, name, probe ? NULL : problems.count ? problems.lines[0] : "it could not be loaded");
+    free(name);
     problems_fini(&problems);
     return probe;
+}
+
+/* A worker that could not load it is asked again, after a while that grows. */
+static void load_failed_again(struct reloader *reloader, struct running *running)
+{
+    int64_t now_ms = reactor_now_ms(reloader->options.reactor);
+    if (running->leaving || !running->pause_ms || now_ms < running->due_ms)
+        return;
+    running->due_ms = now_ms + running->pause_ms;
+    for (size_t i = 0; i < reloader->options.worker_count; i++)
+        if (running->failed[i])
+            worker_load_handler(reloader->options.workers[i], running->place);
+}
+
+void reloader_loaded(struct reloader *reloader, struct worker *worker, const char *place, bool ok)
+{
+    char *name = handler_place_name(place);
+    struct running *running = map_get(&reloader->handlers, name);
+    bool failed = false;
+    for (size_t i = 0; running && i < reloader->options.worker_count; i++) {
+        if (reloader->options.workers[i] == worker)
+            running->failed[i] = !ok;
+        failed = failed || running->failed[i];
+    }
+    if (running && !ok) {
+        running->pause_ms = running->pause_ms ? running->pause_ms * 2 : LOAD_AGAIN_MS_MIN;
+        if (running->pause_ms > LOAD_AGAIN_MS_MAX)
+            running->pause_ms = LOAD_AGAIN_MS_MAX;
+        running->due_ms = reactor_now_ms(reloader->options.reactor) + running->pause_ms;
+        log_error(reloader->options.log, NULL,
+                  "handler %s could not be loaded although it had just been tried; again in %lld s", name,
+                  (long long)running->pause_ms / 1000);
+        tell_load(reloader, name, "it could not be loaded (see the log); it is tried again");
+    } else if (running && !failed) {
+        running->pause_ms = 0;
+        tell_load(reloader, name, NULL);
+    }
+    free(name);
 }
 
 static void look_at_running(struct reloader *reloader, struct running *running)
@@ -312,6 +393,9 @@ static void look(void *user)
         return;
     }
     timer_set(reloader->options.reactor, &reloader->look, LOOK_EVERY_MS);
+    size_t at = 0;
+    for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        load_failed_again(reloader, running);
     if (streams_sweep(reloader->options.streams))
         reloader->seen = 0;           /* those who waited for it may start */
     watch_directory(reloader, above); /* the directory may be a link that is exchanged */
@@ -361,7 +445,8 @@ bool reloader_restart(struct reloader *reloader, const char *handler_name, struc
         return false;
     }
     if (!running) {
-        store_commit(reloader->options.store, batch, NULL, NULL);
+        if (batch)
+            store_commit(reloader->options.store, batch, NULL, NULL);
         return true;
     }
     running->batch = batch;
@@ -428,6 +513,7 @@ struct reloader *reloader_new(const struct reloader_options *options)
         log_warn(options->log, NULL, "inotify is not to be had; scripts are looked at every %d s",
                  LOOK_EVERY_MS / 1000);
     timer_init(&reloader->look, look, reloader);
+    timer_init(&reloader->load_again, load_snapshot, reloader);
     timer_set(options->reactor, &reloader->look, 0);
     return reloader;
 }
@@ -436,6 +522,7 @@ void reloader_stop(struct reloader *reloader)
 {
     reloader->stopped = true;
     timer_stop(reloader->options.reactor, &reloader->look);
+    timer_stop(reloader->options.reactor, &reloader->load_again);
 }
 
 void reloader_free(struct reloader *reloader)
@@ -445,6 +532,7 @@ void reloader_free(struct reloader *reloader)
     if (!reloader)
         return;
     timer_stop(reloader->options.reactor, &reloader->look);
+    timer_stop(reloader->options.reactor, &reloader->load_again);
     watch_free(reloader->watch);
     if (reloader->inotify_fd >= 0)
         close(reloader->inotify_fd);

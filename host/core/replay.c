@@ -123,8 +123,12 @@ static bool begin(struct replay *replay, struct err *err)
     replay->begun = true;
     if (replay->options.restart && !put_mark(replay, NULL, err))
         return false;
-    store_claim(replay->options.store, MARK_HANDLER, replay->mark, wall_ms(replay),
-                wall_ms(replay) + CLAIM_MS, on_claimed, &claiming);
+    char owner[STORE_OWNER_SIZE];
+    store_process_owner(owner);
+    store_claim(replay->options.store,
+                &(struct store_claim){MARK_HANDLER, replay->mark, owner, wall_ms(replay),
+                                      wall_ms(replay) + CLAIM_MS},
+                on_claimed, &claiming);
     while (!claiming.done)
         reactor_turn(replay->options.reactor, 5);
     if (claiming.err.code) {
@@ -349,7 +353,7 @@ static void on_redriven(void *user, int64_t letter)
 /* All of the page through the handler, and wait for it. */
 static void run_page(struct replay *replay, struct page *page)
 {
-    static const struct subscription_events events = {on_drained, on_room, on_missed, on_redriven};
+    static const struct subscription_events events = {on_drained, on_room, on_missed, on_redriven, on_redriven};
     const struct handler_settings *settings = handler_settings_of(replay->options.handler);
     const struct archive_file *file = archive_file(replay->options.archive, replay->file);
     char *arn = json_string_dup(json_get(page->records[0].json, "eventSourceARN"));

@@ -8,6 +8,7 @@
 #ifndef TIDEMILL_CORE_STREAM_SUPERVISOR_H
 #define TIDEMILL_CORE_STREAM_SUPERVISOR_H
 
+#include "core/generation.h"
 #include "core/worker.h"
 
 struct stream_supervisor;
@@ -20,8 +21,8 @@ struct stream_supervisor_options {
     struct store *store;
     struct aws_client *client;
     struct log *log;
-    struct worker **workers; /* must stay */
-    size_t worker_count;
+    struct loads *loads;         /* of the workers; must stay */
+    struct troubles *troubles; /* or NULL */
     const struct store_snapshot *snapshot; /* what the store knew at the start; must stay */
 };
 
@@ -45,8 +46,12 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
 /* Give it no further shard; what the workers do is the caller's business. Nothing when it is not here. */
 void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler);
 
-/* Send the record through its handler again, if that reads a shard now. False otherwise. */
-bool stream_supervisor_redrive(struct stream_supervisor *supervisor, const struct store_dead_letter *letter);
+/* Where the records of the letter's item are read now: a shard, or several of which nobody knows which one has
+ * the item. Each is given to `add` (the texts must be copied). False: the handler is not here. True without
+ * any: it is between two shards; ask again. */
+typedef void redrive_place_fn(void *user, struct worker *worker, const char *stream_arn, const char *shard);
+bool stream_supervisor_places(struct stream_supervisor *supervisor, const struct store_dead_letter *letter,
+                              redrive_place_fn *add, void *user);
 
 /* Reports of workers; ignored when they are about another stream. */
 void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn,

@@ -142,11 +142,12 @@ void streams_closed(struct streams *streams, const char *stream_arn, const char 
         stream_supervisor_closed(stream->supervisor, stream_arn, shard);
 }
 
-bool streams_redrive(struct streams *streams, const struct store_dead_letter *letter)
+bool streams_places(struct streams *streams, const struct store_dead_letter *letter, redrive_place_fn *add,
+                    void *user)
 {
     struct stream *stream;
     list_each(stream, &streams->all, struct stream, link)
-        if (stream_supervisor_redrive(stream->supervisor, letter))
+        if (stream_supervisor_places(stream->supervisor, letter, add, user))
             return true;
     return false;
 }

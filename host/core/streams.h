@@ -27,7 +27,8 @@ void streams_add_handler(struct streams *streams, const char *stream, const char
 void streams_remove_handler(struct streams *streams, const char *handler);
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot);
 
-bool streams_redrive(struct streams *streams, const struct store_dead_letter *letter);
+bool streams_places(struct streams *streams, const struct store_dead_letter *letter, redrive_place_fn *add,
+                    void *user);
 
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard);
 void streams_finished(struct streams *streams, const char *stream_arn, const char *shard, const char *handler,

@@ -1,6 +1,7 @@
 /* worker.c: a worker's life: its parts, its checkpoints, its end. */
 #include "core/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,9 +31,20 @@ static void on_redriven(void *user, struct shard *shard, int64_t letter)
     worker_report(user, REPORT_REDRIVEN, shard, NULL, NULL, letter);
 }
 
+static void on_held(void *user, struct shard *shard, int64_t letter)
+{
+    worker_report(user, REPORT_HELD, shard, NULL, NULL, letter);
+}
+
 static void on_missing(void *user, struct shard *shard)
 {
     worker_report(user, REPORT_MISSING, shard, NULL, NULL, 0);
+}
+
+static void on_halted(void *user, struct shard *shard, const char *handler)
+{
+    (void)shard;
+    worker_report(user, REPORT_HALTED, NULL, handler, NULL, 0);
 }
 
 void worker_forget_handler(struct worker *worker, const char *handler)
@@ -53,11 +65,18 @@ static void on_left(void *user, struct shard *shard, const char *handler)
 
 /* ---- checkpoints ---- */
 
+static void tell_checkpoint(struct worker *worker, bool durable)
+{
+    if (worker->outbox && worker->outbox->checkpoint)
+        worker->outbox->checkpoint(worker->outbox, durable);
+}
+
 static void on_flushed(void *user, const struct err *err)
 {
     struct worker *worker = user;
-    (void)err;
     worker->flushing = false;
+    if (!err)
+        tell_checkpoint(worker, true);
 }
 
 /* Shards whose handlers have all finished. */
@@ -76,12 +95,51 @@ static void sweep_shards(struct worker *worker)
     free(idle);
 }
 
+/* The first worker says that the host is alive, and what kept a reactor longest lately. */
+static void put_beat(struct worker *worker, struct store_batch *batch)
+{
+    if (worker->options.place != 0 || !worker->options.instance)
+        return;
+    store_put_host(batch, &(struct store_host){
+                              .instance = worker->options.instance,
+                              .version = TIDEMILL_VERSION,
+                              .started_ms = worker->started_ms,
+                              .beat_ms = clock_wall_ms(reactor_clock(worker->reactor)),
+                              .stopped_ms = worker->phase == STOPPED
+                                                ? clock_wall_ms(reactor_clock(worker->reactor))
+                                                : 0,
+                              .longest_step_ms = worker->longest_ms,
+                              .longest_step = worker->longest,
+                          });
+}
+
+/* Suspended, or set: whoever reads times should know. */
+#define JUMP_MS 60000
+
+static void look_at_clocks(struct worker *worker)
+{
+    struct clock *clock = reactor_clock(worker->reactor);
+    int64_t offset_ms = clock_wall_ms(clock) - clock_monotonic_ms(clock);
+    int64_t jump_ms = offset_ms - worker->wall_offset_ms;
+    if (llabs(jump_ms) < JUMP_MS)
+        return;
+    worker->wall_offset_ms = offset_ms;
+    if (worker->options.place == 0)
+        log_warn(worker->options.log, NULL,
+                 "this machine's clock was set %s by %lld s; the age of records is reckoned with the new time",
+                 jump_ms > 0 ? "forward" : "back", (long long)llabs(jump_ms) / 1000);
+}
+
 static struct store_batch *collect(struct worker *worker, bool statistics)
 {
     struct store_batch *batch = store_batch_new();
     size_t at = 0;
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_collect(shard, batch, statistics);
+    if (statistics) {
+        troubles_collect(worker->troubles, batch);
+        put_beat(worker, batch);
+    }
     return batch;
 }
 
@@ -90,6 +148,7 @@ static void flush(void *user)
     struct worker *worker = user;
     int64_t now = reactor_now_ms(worker->reactor);
     timer_set(worker->reactor, &worker->flush, worker->options.config->host.checkpoint_interval_ms);
+    look_at_clocks(worker);
     if (worker->flushing)
         return; /* the store still works on the last one; what moved meanwhile goes with the next */
     int64_t every_ms = STATISTICS_EVERY_CHECKPOINTS * worker->options.config->host.checkpoint_interval_ms;
@@ -97,10 +156,12 @@ static void flush(void *user)
         now - worker->statistics_ms >= (every_ms < STATISTICS_EVERY_MS ? every_ms : STATISTICS_EVERY_MS);
     if (statistics)
         worker->statistics_ms = now;
+    tell_checkpoint(worker, false);
     struct store_batch *batch = collect(worker, statistics);
     sweep_shards(worker);
     if (store_batch_empty(batch)) {
         store_batch_free(batch);
+        tell_checkpoint(worker, true); /* it was durable before */
         return;
     }
     worker->flushing = true;
@@ -111,7 +172,8 @@ static void flush(void *user)
 
 static void on_last_flush(void *user, const struct err *err)
 {
-    (void)err;
+    if (!err)
+        tell_checkpoint(user, true);
     worker_report(user, REPORT_STOPPED, NULL, NULL, NULL, 0);
 }
 
@@ -125,6 +187,7 @@ static void finish_if_stopped(struct worker *worker)
             return;
     worker->phase = STOPPED;
     timer_stop(worker->reactor, &worker->flush);
+    tell_checkpoint(worker, false);
     store_commit(worker->store, collect(worker, true), on_last_flush, worker);
 }
 
@@ -139,6 +202,8 @@ const struct shard_events worker_shard_events = {.closed = on_closed,
                                                  .missing = on_missing,
                                                  .left = on_left,
                                                  .redriven = on_redriven,
+                                                 .held = on_held,
+                                                 .halted = on_halted,
                                                  .stopped = on_stopped};
 
 static void do_stop(void *user)
@@ -182,8 +247,26 @@ static struct store *open_store(struct worker *worker, struct err *err)
         .path = host->state + strlen("sqlite:"),
         .group = host->group,
         .log = worker->options.log,
+        .threaded = !worker->options.world.one_thread,
     };
     return store_sqlite_new(worker->reactor, &options, err);
+}
+
+#define STEP_MS_TOLD 100
+#define STEPS_TOLD_EVERY_MS 10000
+
+static void on_long_step(void *user, int64_t ms, const char *what)
+{
+    struct worker *worker = user;
+    if (ms > worker->longest_ms) {
+        worker->longest_ms = ms;
+        snprintf(worker->longest, sizeof worker->longest, "%s", what);
+    }
+    if (ms < STEP_MS_TOLD || reactor_now_ms(worker->reactor) < worker->step_told_ms)
+        return;
+    worker->step_told_ms = reactor_now_ms(worker->reactor) + STEPS_TOLD_EVERY_MS;
+    log_warn(worker->options.log, NULL, "one step took %lld ms (%s); all else on its thread waited",
+             (long long)ms, what);
 }
 
 struct worker *worker_new(const struct worker_options *options, struct err *err)
@@ -193,6 +276,12 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     config_hold(options->config);
     worker->config = config_hold(options->config);
     worker->reactor = reactor_new(options->world.clock);
+    worker->troubles = troubles_new(options->world.clock, options->place);
+    worker->owner = options->instance ? mem_printf("host:%s", options->instance) : NULL;
+    worker->started_ms = clock_wall_ms(options->world.clock);
+    worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
+    list_init(&worker->early);
+    reactor_watch_steps(worker->reactor, on_long_step, worker);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
     worker->client =
         aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
@@ -232,12 +321,15 @@ void worker_free(struct worker *worker)
     for (size_t *shards; (shards = map_next(&worker->leaving, &at, NULL));)
         free(shards);
     map_fini(&worker->leaving);
+    worker_drop_early(worker, NULL);
     if (worker->outbox)
         worker->outbox->release(worker->outbox);
     source_free(worker->source);
     aws_client_free(worker->client);
     transport_free(worker->transport);
     reactor_free(worker->reactor);
+    troubles_free(worker->troubles);
+    free(worker->owner);
     config_release(worker->config);
     config_release(worker->options.config);
     free(worker);
@@ -261,6 +353,13 @@ const struct handler *worker_handler(const struct worker *worker, const char *na
     return map_get(&worker->handlers, name);
 }
 
+void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler), void *user)
+{
+    size_t at = 0;
+    for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
+        fn(user, handler);
+}
+
 struct reactor *worker_reactor(struct worker *worker)
 {
     return worker->reactor;
@@ -279,6 +378,11 @@ struct store *worker_store(struct worker *worker)
 struct aws_client *worker_client(struct worker *worker)
 {
     return worker->client;
+}
+
+struct troubles *worker_troubles(struct worker *worker)
+{
+    return worker->troubles;
 }
 
 struct transport *worker_transport(struct worker *worker)

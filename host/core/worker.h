@@ -13,6 +13,7 @@
 #include "net/transport.h"
 #include "script/script.h"
 #include "state/store.h"
+#include "state/troubles.h"
 #include "stream/source.h"
 
 struct worker;
@@ -25,8 +26,14 @@ struct worker_reports {
                      const char *progress);
     void (*missing)(void *user, const char *stream_arn, const char *shard);
     void (*left)(void *user, const char *handler); /* after worker_remove_handler, from each worker */
-    /* After worker_redrive: the letter is settled, or could not be; it is not worked on any more. */
-    void (*redriven)(void *user, int64_t letter);
+    /* After worker_redrive: the letter is settled there, or could not be; it is not worked on any more. */
+    void (*redriven)(void *user, const char *stream_arn, const char *shard, int64_t letter);
+    /* One that is to be held there has its turn. */
+    void (*held)(void *user, const char *stream_arn, const char *shard, int64_t letter);
+    /* After worker_load_handler, from each worker. */
+    void (*loaded)(void *user, struct worker *worker, const char *place, bool ok);
+    /* The handler came to a gap, and on_gap = stop. */
+    void (*halted)(void *user, const char *handler);
     void (*stopped)(void *user, struct worker *worker);
     void *user;
 };
@@ -36,6 +43,7 @@ struct worker_world {
     struct clock *clock;
     struct transport *(*transport_new)(void *user, struct reactor *reactor, const struct config *config);
     void *user;
+    bool one_thread; /* a simulation: the store works on the reactor's thread */
     /* NULL: targets are what they are. */
     struct emitter *(*emitter_new)(void *user, struct reactor *reactor, const struct config *config);
     void *emitter_user;
@@ -46,6 +54,11 @@ struct worker_options {
     struct log *log;
     struct worker_world world;
     const struct observer *observer; /* of what handlers do; or NULL; must stay */
+    const char *instance;            /* of the host: what it owns is marked with it; must stay */
+    size_t place;                    /* among the workers */
+    /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */
+    bool (*known_dead)(const void *user, const char *owner);
+    const void *known_user;
 };
 
 /* NULL and `err` when the store or the AWS client cannot be made. */
@@ -65,6 +78,9 @@ const struct handler *worker_add_handler(struct worker *worker, const char *plac
 
 /* The version in force; only from the worker's own thread, or before it runs. NULL: none. */
 const struct handler *worker_handler(const struct worker *worker, const char *name);
+
+/* Each of them. */
+void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler), void *user);
 
 struct reactor *worker_reactor(struct worker *worker);
 struct source *worker_source(struct worker *worker);
@@ -99,7 +115,14 @@ void worker_shard_vanished(struct worker *worker, const char *stream_arn, const 
 
 /* Give the handler on that shard a record out of the dead letters. */
 void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
-                    int64_t letter, const char *record);
+                    int64_t letter, const char *record, bool hold);
+
+/* One that is held: see subscription_release. */
+void worker_release(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, bool run);
+
+/* What does not work in this worker; on its own thread only. */
+struct troubles *worker_troubles(struct worker *worker);
 
 /* What is loaded from now on belongs to this configuration, which says the same of [host] and [aws]
  * as the one before. */

@@ -19,6 +19,14 @@ struct worker {
     struct map handlers; /* name -> struct handler */
     struct map shards;   /* "arn\nshard" -> struct shard */
     struct map leaving;  /* removed handler -> size_t, owned: shards it has not left yet */
+    struct list early;   /* orders for handlers that could not be loaded yet */
+    struct troubles *troubles;
+    char *owner; /* of what its scripts claim */
+    int64_t wall_offset_ms; /* of the wall clock over the other one, when last looked at */
+    int64_t started_ms;     /* wall clock */
+    int64_t step_told_ms;   /* monotonic: the log hears of long steps no sooner */
+    int64_t longest_ms;     /* of all steps, and what it was */
+    char longest[64];
     struct timer flush;
     bool flushing; /* a batch is on its way */
     int64_t statistics_ms;
@@ -33,12 +41,18 @@ enum worker_report {
     REPORT_MISSING,
     REPORT_LEFT,
     REPORT_REDRIVEN,
+    REPORT_HELD,
+    REPORT_LOADED,
+    REPORT_HALTED,
     REPORT_STOPPED
 };
 
 /* What is not said is NULL, or 0. */
 void worker_report(struct worker *worker, enum worker_report kind, const struct shard *shard,
                    const char *handler, const char *progress, int64_t letter);
+
+/* A redrive that this worker cannot do, where the shard is not here. */
+void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
 
 /* ---- worker.c ---- */
 
@@ -51,6 +65,11 @@ void worker_forget_handler(struct worker *worker, const char *handler);
 
 /* What stands at the place, with the configuration in force; one reference. */
 struct handler *worker_load(struct worker *worker, const char *place, struct problems *problems);
+
+/* Those that came before their handler: of one that is here now they are carried out, of one that was removed
+ * dropped (`handler`; NULL: of all). */
+void worker_run_early(struct worker *worker, const char *handler);
+void worker_drop_early(struct worker *worker, const char *handler);
 
 /* The targets of the configuration in force. */
 struct emitter *worker_make_outbox(struct worker *worker);

@@ -8,16 +8,19 @@
 #include "deliver/outbox.h"
 
 struct order {
+    struct list link; /* of one that is early */
     struct worker *worker;
     struct assignment assignment; /* owned texts */
     int64_t letter;               /* of a redrive */
     char *record;                 /* likewise */
+    bool hold, run;               /* of a redrive, of a release */
 };
 
 static struct order *order_new(struct worker *worker, const struct assignment *assignment)
 {
     struct order *order = mem_zero(sizeof *order);
     order->worker = worker;
+    list_init(&order->link);
     order->assignment = *assignment;
     config_hold(assignment->config);
     order->assignment.stream_arn = mem_string(assignment->stream_arn);
@@ -32,6 +35,7 @@ static struct order *order_new(struct worker *worker, const struct assignment *a
 static void order_free(void *user)
 {
     struct order *order = user;
+    list_remove(&order->link);
     free((char *)order->assignment.stream_arn);
     free((char *)order->assignment.table);
     free((char *)order->assignment.shard);
@@ -65,6 +69,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .store = worker->store,
             .log = worker->options.log,
             .observer = worker->options.observer,
+            .troubles = worker->troubles,
             .config = assignment->config,
             .stream = assignment->stream,
             .stream_arn = assignment->stream_arn,
@@ -90,21 +95,49 @@ static struct shard *take_shard(struct order *order)
     return make_shard(order->worker, &order->assignment);
 }
 
+static void carry_out(struct order *order, struct handler *handler)
+{
+    const struct assignment *assignment = &order->assignment;
+    struct shard *shard = take_shard(order);
+    shard_subscribe(
+        shard, handler,
+        &(struct shard_start){assignment->position, assignment->progress, assignment->cursor, assignment->last});
+    if (assignment->closed)
+        shard_closed(shard);
+}
+
 static void do_assign(void *user)
 {
     struct order *order = user;
     struct worker *worker = order->worker;
-    const struct assignment *assignment = &order->assignment;
-    struct handler *handler = map_get(&worker->handlers, assignment->handler);
-    if (worker->phase == RUNNING && handler) {
-        struct shard *shard = take_shard(order);
-        shard_subscribe(shard, handler,
-                        &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
-                                              assignment->last});
-        if (assignment->closed)
-            shard_closed(shard);
+    struct handler *handler = map_get(&worker->handlers, order->assignment.handler);
+    if (worker->phase == RUNNING && !handler) { /* it could not be loaded, and will be tried again */
+        list_append(&worker->early, &order->link);
+        return;
     }
+    if (worker->phase == RUNNING)
+        carry_out(order, handler);
     order_free(order);
+}
+
+void worker_run_early(struct worker *worker, const char *name)
+{
+    struct order *order;
+    struct handler *handler = map_get(&worker->handlers, name);
+    list_each(order, &worker->early, struct order, link) {
+        if (!handler || strcmp(order->assignment.handler, name) != 0)
+            continue;
+        carry_out(order, handler);
+        order_free(order);
+    }
+}
+
+void worker_drop_early(struct worker *worker, const char *name)
+{
+    struct order *order;
+    list_each(order, &worker->early, struct order, link)
+        if (!name || strcmp(order->assignment.handler, name) == 0)
+            order_free(order);
 }
 
 static void do_closed(void *user)
@@ -131,9 +164,18 @@ static void do_redrive(void *user)
     struct worker *worker = order->worker;
     struct shard *shard = find_shard(order);
     if (worker->phase != RUNNING || !shard ||
-        !shard_redrive(shard, order->assignment.handler, order->letter, order->record)) {
-        worker_report(worker, REPORT_REDRIVEN, NULL, NULL, NULL, order->letter);
-    }
+        !shard_redrive(shard, order->assignment.handler, order->letter, order->record, order->hold))
+        worker_report_redriven(worker, order->assignment.stream_arn, order->assignment.shard, order->letter);
+    order_free(order);
+}
+
+static void do_release(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (!shard || !shard_release(shard, order->assignment.handler, order->letter, order->run))
+        worker_report_redriven(order->worker, order->assignment.stream_arn, order->assignment.shard,
+                               order->letter);
     order_free(order);
 }
 
@@ -150,6 +192,9 @@ struct handler *worker_load(struct worker *worker, const char *place, struct pro
             .emitter = worker->outbox,
             .log = worker->options.log,
             .observer = worker->options.observer,
+            .owner = worker->owner,
+            .known_dead = worker->options.known_dead,
+            .known_user = worker->options.known_user,
         },
         problems);
 }
@@ -182,12 +227,17 @@ static void do_load_handler(void *user)
     size_t at = 0;
     for (size_t i = 0; i < problems.count; i++)
         log_error(worker->options.log, NULL, "%s", problems.lines[i]);
+    if (worker->phase == RUNNING)
+        worker_report(worker, REPORT_LOADED, NULL, order->text, NULL, handler != NULL);
     if (handler) {
         struct handler *old = map_get(&worker->handlers, handler_name(handler));
         map_set(&worker->handlers, handler_name(handler), handler);
+        if (handler->emitter && handler->emitter->give_back)
+            handler->emitter->give_back(handler->emitter, handler_name(handler), false);
         for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
             shard_replace_handler(shard, handler);
         handler_release(old);
+        worker_run_early(worker, handler_name(handler));
     }
     problems_fini(&problems);
     text_order_free(order);
@@ -198,6 +248,10 @@ static void do_remove_handler(void *user)
     struct text_order *order = user;
     struct worker *worker = order->worker;
     size_t at = 0, *shards = mem_zero(sizeof *shards);
+    const struct handler *handler = map_get(&worker->handlers, order->text);
+    worker_drop_early(worker, order->text);
+    if (handler && handler->emitter && handler->emitter->give_back)
+        handler->emitter->give_back(handler->emitter, order->text, true);
     map_set(&worker->leaving, order->text, shards);
     *shards = 1; /* so that it does not end while we count */
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
@@ -230,6 +284,8 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .aws = worker->client,
         .transport = worker->transport,
         .log = worker->options.log,
+        .troubles = worker->troubles,
+        .store = worker->store,
     });
 }
 
@@ -243,9 +299,12 @@ static void do_set_config(void *user)
     free(order);
     if (same)
         return;
-    /* Handlers of the versions before keep the targets that they were loaded with. */
-    worker->outbox->release(worker->outbox);
+    /* Handlers of the versions before keep the targets that they were loaded with, until those have sent what
+     * they can send at once and given back the rest: it goes where the new ones say. */
+    struct emitter *former = worker->outbox;
     worker->outbox = worker_make_outbox(worker);
+    former->flush(former, true);
+    former->release(former);
 }
 
 void worker_set_config(struct worker *worker, const struct config *config)
@@ -271,13 +330,24 @@ void worker_assign(struct worker *worker, const struct assignment *assignment)
 }
 
 void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
-                    int64_t letter, const char *record)
+                    int64_t letter, const char *record, bool hold)
 {
     struct assignment assignment = {.stream_arn = stream_arn, .shard = shard, .handler = handler};
     struct order *order = order_new(worker, &assignment);
     order->letter = letter;
     order->record = mem_string(record);
+    order->hold = hold;
     reactor_post_owned(worker->reactor, do_redrive, order_free, order);
+}
+
+void worker_release(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, bool run)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard, .handler = handler};
+    struct order *order = order_new(worker, &assignment);
+    order->letter = letter;
+    order->run = run;
+    reactor_post_owned(worker->reactor, do_release, order_free, order);
 }
 
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard)

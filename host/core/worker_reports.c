@@ -40,7 +40,16 @@ static void deliver_report(void *user)
         reports->left(reports->user, report->handler);
         break;
     case REPORT_REDRIVEN:
-        reports->redriven(reports->user, report->letter);
+        reports->redriven(reports->user, report->stream_arn, report->shard, report->letter);
+        break;
+    case REPORT_HELD:
+        reports->held(reports->user, report->stream_arn, report->shard, report->letter);
+        break;
+    case REPORT_LOADED: /* the place, in `handler`; whether it was, in `letter` */
+        reports->loaded(reports->user, report->worker, report->handler, report->letter != 0);
+        break;
+    case REPORT_HALTED:
+        reports->halted(reports->user, report->handler);
         break;
     case REPORT_STOPPED:
         reports->stopped(reports->user, report->worker);
@@ -59,6 +68,15 @@ static struct report *report_new(struct worker *worker, enum worker_report kind,
     report->shard = mem_string(shard ? shard_id(shard) : NULL);
     report->handler = mem_string(handler);
     return report;
+}
+
+void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter)
+{
+    struct report *report = report_new(worker, REPORT_REDRIVEN, NULL, NULL);
+    report->stream_arn = mem_string(stream_arn);
+    report->shard = mem_string(shard);
+    report->letter = letter;
+    reactor_post_owned(worker->reports.reactor, deliver_report, report_free, report);
 }
 
 void worker_report(struct worker *worker, enum worker_report kind, const struct shard *shard,

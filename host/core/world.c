@@ -100,7 +100,7 @@ static void free_transport(struct transport *transport)
 static void deliver(struct world *world, struct transport_call *call)
 {
     struct err err;
-    struct transport_response response = {call->answer.status, call->answer.headers, call->answer.body};
+    struct transport_response response = {.status = call->answer.status, .headers = call->answer.headers, .body = call->answer.body};
     bool late = call->answer.lost || world->now_ms >= call->timeout_at_ms;
     transport_done_fn *done = call->done;
     void *user = call->user;
@@ -185,7 +185,8 @@ static struct transport *give_transport(void *user, struct reactor *reactor, con
 
 struct worker_world world_of_host(struct world *world)
 {
-    return (struct worker_world){.clock = &world->clock, .transport_new = give_transport, .user = world};
+    return (struct worker_world){
+        .clock = &world->clock, .transport_new = give_transport, .user = world, .one_thread = true};
 }
 
 bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms)

@@ -106,8 +106,7 @@ static void give_up(struct batcher *batcher, struct emission *emission, const st
 
 static bool of_one_record(const struct emission *a, const struct emission *b)
 {
-    return a->message.sequence && b->message.sequence &&
-           strcmp(a->message.sequence, b->message.sequence) == 0;
+    return a->message.record && b->message.record && strcmp(a->message.record, b->message.record) == 0;
 }
 
 /* True when the emission is the first of its lane. */
@@ -131,13 +130,14 @@ static void leave_lane(struct batcher *batcher, struct emission *emission, const
     emission->behind = NULL;
     if (!emission->lane)
         return;
+    while (next && !next->done) { /* cancelled meanwhile */
+        struct emission *after = next->behind;
+        next->behind = NULL;
+        emission_finish(next, NULL);
+        next = after;
+    }
     if (!next) {
         map_remove(&batcher->lanes, emission->lane);
-        return;
-    }
-    if (!next->done) { /* cancelled meanwhile */
-        leave_lane(batcher, next, NULL);
-        emission_finish(next, NULL);
         return;
     }
     if (err && of_one_record(emission, next)) {
@@ -182,7 +182,10 @@ static void settle(struct batcher *batcher, const struct request *request, struc
         emission->due_ms = 0;
         enqueue(batcher, emission, true);
     } else if (retry_kind(err) != RETRY_NEVER &&
-               target_may_retry(target, emission->attempts, emission->message.give_up_ms)) {
+               target_may_retry(target, &(struct patience){emission->message.handler, emission->attempts,
+                                                           emission->message.give_up_ms,
+                                                           emission->message.patience_ms,
+                                                           emission->born_ms})) {
         int64_t delay = target_backoff_ms(target, emission->attempts);
         delay = delay > emission->retry_after_ms ? delay : emission->retry_after_ms;
         target_tell_retry(target, err, emission->attempts, delay);
@@ -192,7 +195,7 @@ static void settle(struct batcher *batcher, const struct request *request, struc
         timer_set(target->outbox->reactor, &emission->pause, delay);
     } else {
         struct err copy = *err;
-        target_give_up(target, &copy);
+        target_give_up(target, emission->message.handler, &copy);
         finish(batcher, emission, &copy);
     }
 }
@@ -299,6 +302,7 @@ static void send_one(struct batcher *batcher)
         if (emission->alone)
             break;
     }
+    request->fd = -1;
     batcher->in_flight++;
     batcher->target.stats.requests++;
     list_append(&batcher->requests, &request->link);
@@ -340,9 +344,10 @@ static void add(struct emission *emission)
     struct batcher *batcher = batcher_of(emission->target);
     struct err err = {0};
     emission->bytes = batcher->kind->measure(&batcher->target, &emission->message, &err);
-    if (!err.code && emission->bytes > bytes_max(batcher))
+    if (!err.code && emission->bytes > batcher->kind->bytes_most)
         err_set(&err, ERR_LIMIT, "the message has %zu bytes; %zu are allowed", emission->bytes,
-                bytes_max(batcher));
+                batcher->kind->bytes_most);
+    emission->alone = emission->bytes > bytes_max(batcher); /* the service decides */
     emission->due_ms = now_ms(batcher) + linger_ms(batcher);
     if (err.code)
         give_up(batcher, emission, &err);
@@ -365,18 +370,25 @@ static void cancel(struct emission *emission)
     emission_free(emission);
 }
 
-/* The host stops: what waits for another attempt will be made again. */
-static void give_up_paused(struct batcher *batcher)
+/* The host stops, or the handler leaves: what waits for another attempt will be made again. */
+static void give_up_paused(struct batcher *batcher, const char *handler)
 {
     struct emission *emission;
     list_each(emission, &batcher->other, struct emission, link) {
-        if (emission->state != EMISSION_PAUSED)
+        if (emission->state != EMISSION_PAUSED ||
+            (handler && strcmp(emission->message.handler, handler) != 0))
             continue;
         timer_stop(batcher->target.outbox->reactor, &emission->pause);
         emission->state = EMISSION_OVER;
-        target_give_up(&batcher->target, emission->err);
+        target_give_up(&batcher->target, emission->message.handler, emission->err);
         wake(batcher);
     }
+}
+
+static void give_back(struct target *target, const char *handler)
+{
+    give_up_paused(batcher_of(target), handler);
+    target->ops->hurry(target, handler);
 }
 
 static void hurry(struct target *target, const char *handler)
@@ -384,7 +396,7 @@ static void hurry(struct target *target, const char *handler)
     struct batcher *batcher = batcher_of(target);
     (void)handler; /* what others have waiting may go with it */
     if (target->stopping)
-        give_up_paused(batcher);
+        give_up_paused(batcher, NULL);
     if (!batcher->waiting_count || batcher->hurried)
         return;
     batcher->hurried = true;
@@ -406,6 +418,8 @@ static void batcher_free(struct target *target)
         aws_cancel(request->aws);
         if (request->http)
             transport_cancel(target->outbox->transport, request->http);
+        if (batcher->kind->cancel)
+            batcher->kind->cancel(request);
         for (size_t i = 0; i < request->count; i++)
             emission_free(request->entries[i]);
         request_free(request);
@@ -420,7 +434,7 @@ static void batcher_free(struct target *target)
 
 struct target *batcher_new(const struct batch_kind *kind)
 {
-    static const struct target_ops ops = {add, cancel, hurry, batcher_free};
+    static const struct target_ops ops = {add, cancel, hurry, give_back, NULL, batcher_free};
     struct batcher *batcher = mem_zero(sizeof *batcher);
     batcher->target.ops = &ops;
     batcher->kind = kind;

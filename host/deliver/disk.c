@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/list.h"
@@ -20,8 +21,10 @@ struct disk {
     pthread_cond_t changed;
     struct list jobs;    /* to be written */
     struct list waiting; /* on the reactor: all that have not been told of */
-    bool ending;
+    bool ending, ended;
 };
+
+#define END_SECONDS_MAX 5
 
 struct job {
     struct list link;       /* in `jobs`: under the lock */
@@ -32,6 +35,7 @@ struct job {
     struct err err;
     disk_fn *done;
     void *user;
+    bool look; /* only whether it is there */
 };
 
 static void job_free(void *user)
@@ -119,6 +123,12 @@ static bool write_file(const struct job *job, struct err *err)
     return ok;
 }
 
+static void look_for(struct job *job)
+{
+    if (access(job->path, F_OK) != 0)
+        failed(&job->err, job->path);
+}
+
 static void on_written(void *user)
 {
     struct job *job = user;
@@ -148,10 +158,15 @@ static void *run(void *user)
         struct job *job = list_entry(disk->jobs.next, struct job, link);
         list_remove(&job->link);
         pthread_mutex_unlock(&disk->lock);
-        write_file(job, &job->err);
+        if (job->look)
+            look_for(job);
+        else
+            write_file(job, &job->err);
         reactor_post_owned(disk->reactor, on_written, on_dropped, job);
         pthread_mutex_lock(&disk->lock);
     }
+    disk->ended = true;
+    pthread_cond_broadcast(&disk->changed);
     pthread_mutex_unlock(&disk->lock);
     return NULL;
 }
@@ -182,10 +197,20 @@ void disk_free(struct disk *disk)
     struct job *job;
     if (!disk)
         return;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_SECONDS_MAX;
     pthread_mutex_lock(&disk->lock);
     disk->ending = true;
     pthread_cond_signal(&disk->changed);
+    while (!disk->ended && pthread_cond_timedwait(&disk->changed, &disk->lock, &until) == 0)
+        ;
+    bool ended = disk->ended;
     pthread_mutex_unlock(&disk->lock);
+    if (!ended) { /* it hangs in the file system, and still uses all of this */
+        pthread_detach(disk->thread);
+        return;
+    }
     pthread_join(disk->thread, NULL);
     list_each(job, &disk->jobs, struct job, link) {
         list_remove(&job->of_reactor);
@@ -201,15 +226,27 @@ void disk_free(struct disk *disk)
     free(disk);
 }
 
-void disk_write(struct disk *disk, const char *path, struct buf *bytes, disk_fn *done, void *user)
+static void add_job(struct disk *disk, struct job job)
 {
-    struct job *job = mem_zero(sizeof *job);
-    *job = (struct job){.disk = disk, .path = mem_string(path), .bytes = *bytes, .done = done, .user = user};
-    *bytes = BUF_INIT;
-    list_init(&job->link);
-    list_append(&disk->waiting, &job->of_reactor);
+    struct job *own = mem_alloc(sizeof *own);
+    *own = job;
+    own->disk = disk;
+    list_init(&own->link);
+    list_init(&own->of_reactor);
+    list_append(&disk->waiting, &own->of_reactor);
     pthread_mutex_lock(&disk->lock);
-    list_append(&disk->jobs, &job->link);
+    list_append(&disk->jobs, &own->link);
     pthread_cond_signal(&disk->changed);
     pthread_mutex_unlock(&disk->lock);
+}
+
+void disk_write(struct disk *disk, const char *path, struct buf *bytes, disk_fn *done, void *user)
+{
+    add_job(disk, (struct job){.path = mem_string(path), .bytes = *bytes, .done = done, .user = user});
+    *bytes = BUF_INIT;
+}
+
+void disk_look(struct disk *disk, const char *path, disk_fn *done, void *user)
+{
+    add_job(disk, (struct job){.path = mem_string(path), .done = done, .user = user, .look = true});
 }

@@ -19,4 +19,7 @@ void disk_free(struct disk *disk);
 typedef void disk_fn(void *user, const struct err *err);
 void disk_write(struct disk *disk, const char *path, struct buf *bytes, disk_fn *done, void *user);
 
+/* Is there such a file? `err` is NULL when there is. */
+void disk_look(struct disk *disk, const char *path, disk_fn *done, void *user);
+
 #endif

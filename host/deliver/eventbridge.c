@@ -8,6 +8,8 @@
 #include "deliver/json_batch.h"
 
 #define TIME_BYTES 14
+#define SOURCE_MAX 256
+#define DETAIL_TYPE_MAX 128
 #define SOURCE_DEFAULT "tidemill"
 #define DETAIL_TYPE_DEFAULT "DynamoDB Stream Record"
 
@@ -52,6 +54,12 @@ static size_t measure(const struct target *target, const struct message *message
         err_set(err, ERR_CONFIG, "source: what begins with \"aws.\" is for AWS itself");
         return 0;
     }
+    size_t source = strlen(source_of(target, message)), type = strlen(detail_type_of(target, message));
+    if (!source || source > SOURCE_MAX)
+        err_set(err, ERR_CONFIG, "source: EventBridge takes 1 to %d characters, not %zu", SOURCE_MAX, source);
+    else if (!type || type > DETAIL_TYPE_MAX)
+        err_set(err, ERR_CONFIG, "detail_type: EventBridge takes 1 to %d characters, not %zu", DETAIL_TYPE_MAX,
+                type);
     return (message->time_ms ? TIME_BYTES : 0) + strlen(source_of(target, message)) +
            strlen(detail_type_of(target, message)) + message->payload_size + table_arn_size(message);
 }

@@ -102,7 +102,12 @@ static char *object_name(const struct failing_facts *facts)
     char day[16];
     gmtime_r(&seconds, &tm);
     strftime(day, sizeof day, "%Y/%m/%d", &tm);
-    return mem_printf("failures/%s/%s/%s/%s", facts->handler, facts->shard, day, facts->sequence);
+    char *unit = mem_string(facts->unit), *part = strchr(unit, '/');
+    if (part)
+        *part = '-';
+    char *name = mem_printf("failures/%s/%s/%s/%s", facts->handler, facts->shard, day, unit);
+    free(unit);
+    return name;
 }
 
 static char *key_of(const struct failing_facts *facts)
@@ -123,9 +128,11 @@ static struct message message_of(const struct failing_facts *facts)
         .table = mem_string(facts->table),
         .shard = mem_string(facts->shard),
         .sequence = mem_string(facts->sequence),
-        .id = mem_printf("%s/%s/%s/failure", facts->handler, facts->shard, facts->sequence),
+        .record = mem_string(facts->unit),
+        .id = mem_printf("%s/%s/%s/failure", facts->handler, facts->shard, facts->unit),
         .time_ms = facts->record_time_ms,
         .give_up_ms = facts->now_ms + PATIENCE_MS,
+        .patience_ms = PATIENCE_MS,
     };
 }
 

@@ -20,6 +20,7 @@ struct failing_facts {
     int64_t attempts;
     int64_t failed_ms, now_ms, record_time_ms;
     const char *stream_arn, *table, *shard, *sequence, *event_id;
+    const char *unit;   /* which record of the shard, see record_unit */
     const char *keys;   /* JSON */
     const char *record; /* JSON, as Lambda shows it */
 };

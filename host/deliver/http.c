@@ -16,7 +16,7 @@
 #define TIMEOUT_MS 30000
 #define RETRY_AFTER_MS_MAX (3600 * 1000)
 #define BODY_BYTES_MAX (64u << 20)
-#define ANSWER_BYTES_MAX (1u << 20)
+#define ANSWER_BYTES_MAX 4096 /* of an answer, which nobody reads */
 #define CONTENT_TYPE "application/json"
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
@@ -108,6 +108,8 @@ static void send(struct request *request)
         .timeout_ms = request_timeout_ms(request),
         .response_max = ANSWER_BYTES_MAX,
         .http2 = true,
+        .idempotent = true,     /* it carries an Idempotency-Key */
+        .status_decides = true, /* nothing is read of the answer */
     };
     request->http = transport_send(target->outbox->transport, &http, on_answer, request);
     mem_free_secret(authorization);

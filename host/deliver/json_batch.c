@@ -15,6 +15,59 @@ void json_batch_add(struct buf *out, const char *name, const char *text, size_t 
     json_write_string(out, text, size);
 }
 
+/* U+FFFE and U+FFFF: EF BF BE, EF BF BF. */
+static const char *find_noncharacter(const char *text, const char *end)
+{
+    while ((text = memchr(text, '\xef', (size_t)(end - text)))) {
+        if (end - text >= 3 && (unsigned char)text[1] == 0xbf && (unsigned char)text[2] >= 0xbe)
+            return text;
+        text++;
+    }
+    return NULL;
+}
+
+void text_write(struct buf *out, const struct message *message)
+{
+    const char *text = message->payload, *end = text + message->payload_size;
+    for (const char *found; (found = find_noncharacter(text, end)); text = found + 3) {
+        buf_add(out, text, (size_t)(found - text));
+        buf_add_text(out, (unsigned char)found[2] == 0xbe ? "\\ufffe" : "\\uffff");
+    }
+    buf_add(out, text, (size_t)(end - text));
+}
+
+static bool has_control(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] < 0x20 && text[i] != '\t' && text[i] != '\n' && text[i] != '\r')
+            return true;
+    return false;
+}
+
+static bool is_json(const struct message *message)
+{
+    struct arena arena = ARENA_INIT;
+    bool is = message->routed || json_parse(&arena, message->payload, message->payload_size, NULL);
+    arena_fini(&arena);
+    return is;
+}
+
+size_t text_measure(const struct message *message, const char *service, struct err *err)
+{
+    const char *text = message->payload, *end = text + message->payload_size;
+    size_t size = message->payload_size;
+    bool odd = find_noncharacter(text, end), control = has_control(text, message->payload_size);
+    if (!message->payload_size)
+        err_set(err, ERR_CONFIG, "%s takes no empty message", service);
+    else if (control || (odd && !is_json(message)))
+        err_set(err, ERR_CONFIG,
+                "%s takes no text with control characters, U+FFFE or U+FFFF; emit a table, or json.encode(text)",
+                service);
+    for (; odd && (text = find_noncharacter(text, end)); text += 3)
+        size += 3;
+    return size;
+}
+
 void entry_failed(struct emission *emission, const char *service, const char *message, bool sender)
 {
     struct err err;

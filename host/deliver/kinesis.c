@@ -9,7 +9,7 @@
 #include "deliver/json_batch.h"
 #include "stream/item_key.h"
 
-#define KINESIS_RECORD_MAX (1u << 20)
+#define KINESIS_RECORD_MAX (10u << 20) /* a stream may take so much; by default it takes 1 MiB */
 #define FIREHOSE_RECORD_MAX (1000u << 10)
 
 /* Messages without a key have no order to keep, and spread by what names them. To be freed. */
@@ -67,7 +67,7 @@ static void read_kinesis(struct request *request, struct transport_response *res
 const struct batch_kind kind_kinesis = {
     .count_max = 500,
     .bytes_max = 5 << 20,
-    .bytes_most = 5 << 20,
+    .bytes_most = 10 << 20,
     .linger_ms = 20,
     .in_flight = 8,
     .measure = measure_kinesis,

@@ -2,16 +2,24 @@
  *
  * A file holds what one handler sent of one shard within one hour, under
  *     prefix/table=T/year=Y/month=M/day=D/hour=H/SHARD-SEQUENCE.jsonl.gz
- * where SEQUENCE is that of its oldest event. What is read again after a crash begins where it began before,
- * so it gets the same name and takes the place of what was there: of one handler and shard only one file is
- * written at a time, and the next one only when that is durable. */
+ * where SEQUENCE is that of its oldest event. Of one handler and shard only one file is written at a time, and
+ * the next one only when that is durable.
+ *
+ * Each event stands in one file, also when the process was killed between a file and the checkpoint behind it:
+ * before a file is written, a plan that names its events is kept in the state store, and goes with the
+ * checkpoint that has passed them. Who finds a plan looks whether the file is there; its events, which come
+ * again, are then accepted without being written again. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "aws/retry.h"
 #include "aws/s3.h"
+#include "base/base64.h"
 #include "base/compress.h"
+#include "base/hash.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "deliver/disk.h"
@@ -23,6 +31,9 @@
 #define IN_FLIGHT 4
 #define MESSAGE_BYTES_MAX (16u << 20)
 #define UPLOAD_TIMEOUT_MS 120000
+#define NAMES_KEPT 10000
+#define PLAN_HANDLER "@lake" /* whose markers the plans are */
+#define PLAN_DAYS 2          /* what the stream keeps is read again sooner, or never */
 
 struct lake {
     struct target target; /* the first: one is the other */
@@ -30,8 +41,45 @@ struct lake {
     struct map open;      /* place -> struct file */
     struct list files;    /* all, in the order of their first messages */
     struct list refused;  /* emissions */
+    struct list held;     /* emissions that wait until it is known which files are there */
+    struct list plans;    /* of others' files, and of those whose fate is not known */
+    size_t unsure;        /* what must be known first */
+    bool loading;         /* the plans were asked for */
+    struct lake_loading *load; /* while they are on their way */
+    struct map names;     /* paths that were given out lately -> lake */
+    struct planned *accepted, *covered; /* plans of files that are durable: new; a checkpoint passes them now */
     struct task work;
     size_t in_flight;
+};
+
+/* The plans on their way out of the store. */
+struct lake_loading {
+    struct lake *lake; /* NULL: it has gone */
+};
+
+/* The key of a plan that is to be forgotten. */
+struct planned {
+    struct planned *next;
+    char key[];
+};
+
+/* A file that was to be written: is it there? */
+struct plan {
+    struct list link;
+    struct lake *lake;
+    char *key, *path, *handler;
+    uint64_t *ids; /* of its events, in order */
+    size_t count, met;
+    bool there; /* else it is not known yet */
+    int attempts;
+    struct timer again;
+    struct aws_call *aws;
+    bool looking; /* on the disk */
+};
+
+/* A plan on its way to the store. */
+struct planning {
+    struct file *file; /* NULL: it has gone */
 };
 
 /* A file on its way. */
@@ -47,10 +95,15 @@ struct file {
     struct buf bytes; /* compressed */
     size_t raw_bytes;
     size_t count;
+    uint64_t *ids; /* of its events; `count` of them, but for an object */
+    size_t id_capacity;
+    char *key; /* of its plan in the store; NULL: it has none */
+    struct planning *planning;
+    int64_t born_ms; /* monotonic */
     struct list emissions;
     enum { FILE_OPEN, FILE_SEALED, FILE_SENT, FILE_PAUSED } state;
     int attempts;
-    int64_t give_up_ms; /* the latest of its messages'; 0: one of them never */
+    int64_t give_up_ms, patience_ms; /* the most patient of its messages'; 0: one of them never gives up */
     bool never;
     struct err *err;    /* of the last attempt; owned */
     struct timer timer; /* of linger, or before another attempt */
@@ -111,16 +164,43 @@ static char *partition_of(const struct message *message)
 
 /* ---- files ---- */
 
-/* What a handler emits stands beside what a route sends; so does what is not in its place in the stream. */
+static bool is_taken(const struct lake *lake, const char *path)
+{
+    const struct plan *plan;
+    if (map_get(&lake->names, path))
+        return true;
+    list_each(plan, (struct list *)&lake->plans, struct plan, link)
+        if (strcmp(plan->path, path) == 0)
+            return true;
+    return false;
+}
+
+/* What a handler emits stands beside what a route sends; so does what is not in its place in the stream, with
+ * the time it was written at. Two files never have one name: an event's several lines may be in two. */
 static void set_path(struct file *file)
 {
-    const struct target *target = &file->lake->target;
-    char *name = mem_printf("%s-%s%s%s%s%s.jsonl%s", file->prefix, file->sequence ? file->sequence : "0",
-                            file->routed ? "" : "-", file->routed ? "" : file->handler,
-                            file->revision ? "-" : "", file->revision ? file->revision : "",
-                            compression_suffix((enum compression)target->config->compression));
-    file->path = under_root(target->config, name);
-    free(name);
+    struct lake *lake = file->lake;
+    const struct target *target = &lake->target;
+    char when[32] = "", more[32] = "";
+    if (file->revision)
+        snprintf(when, sizeof when, "-%llx",
+                 (unsigned long long)clock_wall_ms(reactor_clock(reactor_of(lake))));
+    for (int i = 2; !file->path || is_taken(lake, file->path); i++) {
+        free(file->path);
+        char *name = mem_printf("%s-%s%s%s%s%s%s%s.jsonl%s", file->prefix,
+                                file->sequence ? file->sequence : "0", file->routed ? "" : "-",
+                                file->routed ? "" : file->handler, file->revision ? "-" : "",
+                                file->revision ? file->revision : "", when, more,
+                                compression_suffix((enum compression)target->config->compression));
+        file->path = under_root(target->config, name);
+        free(name);
+        snprintf(more, sizeof more, "-%d", i);
+    }
+    if (lake->names.count >= NAMES_KEPT) {
+        map_fini(&lake->names);
+        lake->names = MAP_INIT;
+    }
+    map_set(&lake->names, file->path, lake);
 }
 
 /* A file has the name of the oldest event in it. */
@@ -138,6 +218,8 @@ static void note_patience(struct file *file, const struct message *message)
     file->give_up_ms = file->never                              ? 0
                        : message->give_up_ms > file->give_up_ms ? message->give_up_ms
                                                                 : file->give_up_ms;
+    if (message->patience_ms > file->patience_ms)
+        file->patience_ms = message->patience_ms;
 }
 
 static void file_seal(struct file *file)
@@ -172,6 +254,7 @@ static struct file *file_new(struct lake *lake, const struct message *message)
 {
     struct file *file = mem_zero(sizeof *file);
     file->lake = lake;
+    file->born_ms = reactor_now_ms(reactor_of(lake));
     file->handler = mem_string(message->handler);
     file->series = mem_printf("%s\n%s", message->handler, message->shard ? message->shard : "");
     list_init(&file->emissions);
@@ -213,6 +296,10 @@ static void file_free(struct file *file)
     if (file->state == FILE_OPEN && file->place)
         map_remove(&file->lake->open, file->place);
     aws_cancel(file->aws);
+    if (file->planning)
+        file->planning->file = NULL;
+    free(file->ids);
+    free(file->key);
     list_each(emission, &file->emissions, struct emission, link)
         emission_free(emission);
     list_remove(&file->link);
@@ -229,6 +316,250 @@ static void file_free(struct file *file)
     free(file);
 }
 
+/* ---- plans ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static uint64_t id_of(const struct message *message)
+{
+    return hash_bytes(message->id, strlen(message->id), 0x7469646d);
+}
+
+static void note_planned(struct planned **list, const char *key)
+{
+    size_t size = strlen(key) + 1;
+    struct planned *planned = mem_alloc(sizeof *planned + size);
+    planned->next = *list;
+    memcpy(planned->key, key, size);
+    *list = planned;
+}
+
+static void free_planned(struct planned **list)
+{
+    for (struct planned *planned; (planned = *list);) {
+        *list = planned->next;
+        free(planned);
+    }
+}
+
+static void forget_key(const struct lake *lake, const char *key)
+{
+    struct store_batch *batch = store_batch_new();
+    store_put_marker(batch, &(struct store_marker){PLAN_HANDLER, key, NULL, 0, NULL});
+    store_commit(lake->target.outbox->store, batch, NULL, NULL);
+}
+
+static void plan_free(struct plan *plan)
+{
+    list_remove(&plan->link);
+    timer_stop(reactor_of(plan->lake), &plan->again);
+    aws_cancel(plan->aws);
+    free(plan->key);
+    free(plan->path);
+    free(plan->handler);
+    free(plan->ids);
+    free(plan);
+}
+
+static void add_held(struct lake *lake);
+
+/* One thing less that must be known. */
+static void sure(struct lake *lake)
+{
+    if (--lake->unsure == 0)
+        add_held(lake);
+}
+
+static void on_looked(struct plan *plan, bool there)
+{
+    struct lake *lake = plan->lake;
+    log_debug(lake->target.outbox->log, lake->target.subject, "%s: %s", plan->path,
+              there ? "it was written; its events are not written again" : "it was planned and not written");
+    plan->there = there;
+    if (!there) {
+        forget_key(lake, plan->key);
+        plan_free(plan);
+    }
+    sure(lake);
+}
+
+static void on_head(void *user, struct transport_response *response, const struct err *err)
+{
+    struct plan *plan = user;
+    struct target *target = &plan->lake->target;
+    (void)response;
+    plan->aws = NULL;
+    if (err && retry_kind(err) != RETRY_NEVER) {
+        int64_t delay = target_backoff_ms(target, ++plan->attempts);
+        target_tell_retry(target, err, plan->attempts, delay);
+        timer_set(reactor_of(plan->lake), &plan->again, delay);
+        return;
+    }
+    if (err && err->http_status != 404) /* S3 says 403 of what is not there to who may not list */
+        log_warn(target->outbox->log, target->subject,
+                 "%s: cannot see whether it was written before the crash (s3:GetObject, s3:ListBucket): %s; "
+                 "its events may be written twice",
+                 plan->path, err->text);
+    on_looked(plan, !err);
+}
+
+static void on_disk_looked(void *user, const struct err *err)
+{
+    struct plan *plan = user;
+    plan->looking = false;
+    on_looked(plan, !err);
+}
+
+static struct disk *disk_of(struct lake *lake)
+{
+    if (!lake->disk)
+        lake->disk = disk_new(reactor_of(lake));
+    return lake->disk;
+}
+
+static void look(void *user)
+{
+    struct plan *plan = user;
+    const struct config_target *config = plan->lake->target.config;
+    if (config->type == TARGET_FILE) {
+        plan->looking = true;
+        disk_look(disk_of(plan->lake), plan->path, on_disk_looked, plan);
+        return;
+    }
+    struct aws_request aws = {
+        .service = AWS_S3,
+        .operation = "HeadObject",
+        .region = config->region,
+        .method = "HEAD",
+        .status_decides = true,
+        .bucket = mem_string(config->bucket),
+        .path = s3_path(plan->path),
+    };
+    plan->aws = aws_send(plan->lake->target.outbox->aws, &aws, on_head, plan);
+}
+
+/* Takes the ids. */
+static void add_plan(struct lake *lake, const char *key, const char *path, const char *handler, uint64_t *ids,
+                     size_t count)
+{
+    struct plan *plan = mem_zero(sizeof *plan);
+    plan->lake = lake;
+    plan->key = mem_string(key);
+    plan->path = mem_string(path);
+    plan->handler = mem_string(handler);
+    plan->ids = ids;
+    plan->count = count;
+    qsort(ids, count, sizeof *ids, compare_ids);
+    timer_init(&plan->again, look, plan);
+    list_append(&lake->plans, &plan->link);
+    lake->unsure++;
+    look(plan);
+}
+
+/* "TARGET\nPATH" -> "HANDLER\nIDS", these in base64. */
+static void read_plan(struct lake *lake, const struct store_marker *marker)
+{
+    const char *path = strchr(marker->key, '\n'), *ids = strchr(marker->result, '\n');
+    const char *name = lake->target.config->name;
+    size_t size = 0;
+    if (!path || !ids || strncmp(marker->key, name, strlen(name)) != 0 || marker->key + strlen(name) != path)
+        return;
+    uint64_t *own = mem_alloc(BASE64_DECODED_MAX(strlen(ids + 1)));
+    if (!base64_decode(ids + 1, strlen(ids + 1), own, &size) || !size || size % sizeof *own) {
+        free(own);
+        return;
+    }
+    char *handler = mem_copy(marker->result, (size_t)(ids - marker->result));
+    add_plan(lake, marker->key, path + 1, handler, own, size / sizeof *own);
+    free(handler);
+}
+
+static void on_plans(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct lake_loading *loading = user;
+    struct lake *lake = loading->lake;
+    free(loading);
+    if (!lake) {
+        store_snapshot_free(snapshot);
+        return;
+    }
+    lake->load = NULL;
+    if (!snapshot && err->code != ERR_CANCELLED)
+        log_warn(lake->target.outbox->log, lake->target.subject,
+                 "%s; what was written just before a crash may be written twice", err->text);
+    for (size_t i = 0; snapshot && i < snapshot->marker_count; i++)
+        read_plan(lake, &snapshot->markers[i]);
+    store_snapshot_free(snapshot);
+    sure(lake);
+}
+
+/* With the first message: who has none asks for nothing. */
+static void load_plans(struct lake *lake)
+{
+    if (lake->loading || !lake->target.outbox->store)
+        return;
+    lake->loading = true;
+    lake->unsure++;
+    lake->load = mem_alloc(sizeof *lake->load);
+    lake->load->lake = lake;
+    store_load(lake->target.outbox->store,
+               &(struct store_query){.what = STORE_MARKERS, .handler = PLAN_HANDLER}, on_plans, lake->load);
+}
+
+/* Does the event stand in a file that is there? */
+static bool is_there(struct lake *lake, const struct message *message)
+{
+    struct plan *plan;
+    uint64_t id = list_empty(&lake->plans) ? 0 : id_of(message);
+    list_each(plan, &lake->plans, struct plan, link) {
+        if (!plan->there || message->revision || strcmp(plan->handler, message->handler) != 0 ||
+            !bsearch(&id, plan->ids, plan->count, sizeof id, compare_ids))
+            continue;
+        if (++plan->met == plan->count) { /* they will be behind the next checkpoint */
+            note_planned(&lake->accepted, plan->key);
+            plan_free(plan);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void transmit(struct file *file);
+
+static void on_planned(void *user, const struct err *err)
+{
+    struct planning *planning = user;
+    struct file *file = planning->file;
+    free(planning);
+    if (!file)
+        return;
+    file->planning = NULL;
+    if (!err) /* else the host ends */
+        transmit(file);
+}
+
+/* Keep which events the file has, and then write it. */
+static void plan_file(struct file *file)
+{
+    struct lake *lake = file->lake;
+    struct buf result = BUF_INIT;
+    struct store_batch *batch = store_batch_new();
+    file->key = mem_printf("%s\n%s", lake->target.config->name, file->path);
+    file->planning = mem_alloc(sizeof *file->planning);
+    file->planning->file = file;
+    buf_printf(&result, "%s\n", file->handler);
+    base64_write(&result, (const char *)file->ids, file->count * sizeof *file->ids);
+    store_put_marker(batch, &(struct store_marker){
+                                PLAN_HANDLER, file->key, result.data,
+                                clock_wall_ms(reactor_clock(reactor_of(lake))) + PLAN_DAYS * 86400000ll, NULL});
+    store_commit(lake->target.outbox->store, batch, on_planned, file->planning);
+    buf_fini(&result);
+}
+
 /* ---- sending ---- */
 
 static void finish(struct file *file, const struct err *err)
@@ -242,6 +573,12 @@ static void finish(struct file *file, const struct err *err)
     if (!err)
         log_debug(target->outbox->log, target->subject, "%s: %zu messages, %zu bytes", file->path,
                   file->count, file->raw_bytes);
+    if (!err && file->key) {
+        note_planned(&lake->accepted, file->key);
+    } else if (file->key) { /* perhaps only the answer was lost: to be looked for before its events come again */
+        add_plan(lake, file->key, file->path, file->handler, file->ids, file->count);
+        file->ids = NULL;
+    }
     while (!list_empty(&file->emissions)) {
         struct emission *emission = list_entry(file->emissions.next, struct emission, link);
         list_remove(&emission->link);
@@ -259,9 +596,9 @@ static void give_up(struct file *file, const struct err *err)
 {
     const struct target *target = &file->lake->target;
     struct err copy = *err;
-    if (target->stopping && copy.code == ERR_IO)
+    if (copy.code == ERR_IO && (target->stopping || map_get(target->leaving, file->handler)))
         copy.code = ERR_CANCELLED;
-    target_give_up(target, &copy);
+    target_give_up(target, file->handler, &copy);
     finish(file, &copy);
 }
 
@@ -269,7 +606,9 @@ static bool may_repeat(const struct file *file, const struct err *err)
 {
     /* A disk that is full may have room again. */
     return (err->code == ERR_IO || retry_kind(err) != RETRY_NEVER) &&
-           target_may_retry(&file->lake->target, file->attempts, file->give_up_ms);
+           target_may_retry(&file->lake->target,
+                            &(struct patience){file->handler, file->attempts, file->give_up_ms,
+                                               file->patience_ms, file->born_ms});
 }
 
 static void on_sent(struct file *file, const struct err *err)
@@ -322,6 +661,7 @@ static void upload(struct file *file, struct buf *copy)
         .method = "PUT",
         .headers = {file->place ? types[config->compression] : "Content-Type: application/json"},
         .attempts = 1,
+        .status_decides = true,
         .timeout_ms = config->timeout_ms ? config->timeout_ms : UPLOAD_TIMEOUT_MS,
         .bucket = mem_string(config->bucket),
         .path = s3_path(file->path),
@@ -331,23 +671,30 @@ static void upload(struct file *file, struct buf *copy)
     file->aws = aws_send(file->lake->target.outbox->aws, &aws, on_aws, file);
 }
 
-static void send(struct file *file)
+static void transmit(struct file *file)
 {
     struct lake *lake = file->lake;
     struct buf copy = BUF_INIT; /* the bytes stay for another attempt */
     buf_add(&copy, file->bytes.data ? file->bytes.data : "", file->bytes.size);
-    file->state = FILE_SENT;
-    file->attempts++;
-    lake->in_flight++;
-    lake->target.stats.requests++;
     if (lake->target.config->type == TARGET_S3) {
         upload(file, &copy);
         return;
     }
-    if (!lake->disk)
-        lake->disk = disk_new(reactor_of(lake));
     file->writing = true;
-    disk_write(lake->disk, file->path, &copy, on_written, file);
+    disk_write(disk_of(lake), file->path, &copy, on_written, file);
+}
+
+static void send(struct file *file)
+{
+    struct lake *lake = file->lake;
+    file->state = FILE_SENT;
+    file->attempts++;
+    lake->in_flight++;
+    lake->target.stats.requests++;
+    if (file->place && !file->revision && !file->key && lake->target.outbox->store)
+        plan_file(file);
+    else
+        transmit(file);
 }
 
 /* Is an earlier file of its series still on its way? */
@@ -380,7 +727,8 @@ static bool give_up_paused(struct lake *lake)
 {
     struct file *file;
     list_each(file, &lake->files, struct file, link) {
-        if (file->state != FILE_PAUSED)
+        if (file->state != FILE_PAUSED ||
+            (!lake->target.stopping && !map_get(lake->target.leaving, file->handler)))
             continue;
         struct err err = *file->err;
         give_up(file, &err); /* after which the list may be another */
@@ -394,7 +742,7 @@ static void on_work(void *user)
     struct lake *lake = user;
     const struct emitter *emitter = lake->target.emitter;
     emitter->hold(emitter);
-    while (lake->target.stopping && give_up_paused(lake))
+    while ((lake->target.stopping || lake->target.leaving->count) && give_up_paused(lake))
         continue;
     work(lake);
     emitter->release(emitter);
@@ -405,11 +753,19 @@ static void on_work(void *user)
 static void on_refused(void *user)
 {
     struct emission *emission = user;
-    struct err copy = *emission->err;
+    struct err copy = emission->err ? *emission->err : (struct err){0};
     const struct emitter *emitter = emission->target->emitter;
     emitter->hold(emitter);
-    emission_finish(emission, &copy);
+    emission_finish(emission, copy.code ? &copy : NULL);
     emitter->release(emitter);
+}
+
+static bool is_json(const struct message *message)
+{
+    struct arena arena = ARENA_INIT;
+    bool is = message->payload_size && json_parse(&arena, message->payload, message->payload_size, NULL);
+    arena_fini(&arena);
+    return is;
 }
 
 static bool acceptable(const struct emission *emission, struct err *err)
@@ -420,6 +776,10 @@ static bool acceptable(const struct emission *emission, struct err *err)
                        MESSAGE_BYTES_MAX);
     if (!message->object && memchr(message->payload, '\n', message->payload_size))
         return err_set(err, ERR_CONFIG, "the message has several lines; a line of JSON is expected");
+    if (!message->object && !message->routed && !is_json(message)) /* what a route makes is JSON in any case */
+        return err_set(err, ERR_CONFIG,
+                       "the message is no JSON, and one such line spoils a file for who queries it; emit a table, "
+                       "or json.encode(text)");
     return true;
 }
 
@@ -434,21 +794,22 @@ static void add_object(struct lake *lake, struct emission *emission)
     file_seal(file);
 }
 
-static void add(struct emission *emission)
+/* Its end is told of from the top of the stack; `err` NULL: it is accepted. */
+static void end_soon(struct lake *lake, struct emission *emission, const struct err *err)
 {
-    struct lake *lake = lake_of(emission->target);
+    if (err)
+        emission_set_err(emission, err);
+    list_append(&lake->refused, &emission->link);
+    timer_init(&emission->pause, on_refused, emission);
+    timer_set(reactor_of(lake), &emission->pause, 0);
+}
+
+static void write_line(struct lake *lake, struct emission *emission)
+{
     const struct config_target *config = lake->target.config;
     const struct message *message = &emission->message;
-    struct err err = {0};
-    if (!acceptable(emission, &err)) {
-        emission_set_err(emission, &err);
-        list_append(&lake->refused, &emission->link);
-        timer_init(&emission->pause, on_refused, emission);
-        timer_set(reactor_of(lake), &emission->pause, 0);
-        return;
-    }
-    if (message->object) {
-        add_object(lake, emission);
+    if (is_there(lake, message)) {
+        end_soon(lake, emission, NULL);
         return;
     }
     struct file *file = open_file(lake, message);
@@ -457,11 +818,89 @@ static void add(struct emission *emission)
     note_sequence(file, message->sequence);
     note_patience(file, message);
     file->raw_bytes += message->payload_size + 1;
-    file->count++;
+    mem_grow(&file->ids, &file->id_capacity, file->count, sizeof *file->ids);
+    file->ids[file->count++] = id_of(message);
     list_append(&file->emissions, &emission->link);
     if (file->raw_bytes >= (config->batch_bytes ? (size_t)config->batch_bytes : BYTES_MAX) ||
         (config->batch_count && file->count >= (size_t)config->batch_count))
         file_seal(file);
+}
+
+static void add(struct emission *emission)
+{
+    struct lake *lake = lake_of(emission->target);
+    struct err err = {0};
+    load_plans(lake);
+    if (!acceptable(emission, &err))
+        end_soon(lake, emission, &err);
+    else if (emission->message.object)
+        add_object(lake, emission);
+    else if (lake->unsure)
+        list_append(&lake->held, &emission->link);
+    else
+        write_line(lake, emission);
+}
+
+/* It is known now which files are there. */
+static void add_held(struct lake *lake)
+{
+    while (!list_empty(&lake->held) && !lake->unsure) {
+        struct emission *emission = list_entry(lake->held.next, struct emission, link);
+        list_remove(&emission->link);
+        write_line(lake, emission);
+    }
+}
+
+/* Of one handler (NULL: of all): they come again. */
+static void give_held_back(struct lake *lake, const char *handler)
+{
+    struct emission *emission;
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "it was not known yet what had been written before");
+    list_each(emission, &lake->held, struct emission, link) {
+        if (handler && strcmp(emission->message.handler, handler) != 0)
+            continue;
+        list_remove(&emission->link);
+        end_soon(lake, emission, &err);
+    }
+}
+
+static void give_back(struct target *target, const char *handler)
+{
+    struct lake *lake = lake_of(target);
+    struct file *file;
+    struct plan *plan;
+    list_each(file, &lake->files, struct file, link)
+        if (strcmp(file->handler, handler) == 0)
+            file_seal(file);
+    give_held_back(lake, handler);
+    /* It leaves with a checkpoint: what comes again after that is meant to. */
+    list_each(plan, &lake->plans, struct plan, link)
+        if (plan->there && strcmp(plan->handler, handler) == 0) {
+            forget_key(lake, plan->key);
+            plan_free(plan);
+        }
+    wake(lake);
+}
+
+static void checkpoint(struct target *target, bool durable)
+{
+    struct lake *lake = lake_of(target);
+    struct planned **end = &lake->covered;
+    if (!durable) { /* what was accepted by now is in it */
+        while (*end)
+            end = &(*end)->next;
+        *end = lake->accepted;
+        lake->accepted = NULL;
+        return;
+    }
+    if (!lake->covered)
+        return;
+    struct store_batch *batch = store_batch_new();
+    for (const struct planned *planned = lake->covered; planned; planned = planned->next)
+        store_put_marker(batch, &(struct store_marker){PLAN_HANDLER, planned->key, NULL, 0, NULL});
+    store_commit(target->outbox->store, batch, NULL, NULL);
+    free_planned(&lake->covered);
 }
 
 /* Its line stays where it is. */
@@ -478,8 +917,10 @@ static void hurry(struct target *target, const char *handler)
     list_each(file, &lake->files, struct file, link)
         if (!handler || strcmp(file->handler, handler) == 0)
             file_seal(file);
-    if (target->stopping)
+    if (target->stopping) {
+        give_held_back(lake, NULL);
         wake(lake); /* what waits for another attempt is given up */
+    }
 }
 
 static void lake_free(struct target *target)
@@ -492,6 +933,16 @@ static void lake_free(struct target *target)
         file_free(file);
     list_each(emission, &lake->refused, struct emission, link)
         emission_free(emission);
+    list_each(emission, &lake->held, struct emission, link)
+        emission_free(emission);
+    struct plan *plan;
+    list_each(plan, &lake->plans, struct plan, link)
+        plan_free(plan);
+    if (lake->load)
+        lake->load->lake = NULL;
+    free_planned(&lake->accepted);
+    free_planned(&lake->covered);
+    map_fini(&lake->names);
     map_fini(&lake->open);
     task_cancel(&lake->work);
     free(lake);
@@ -499,12 +950,14 @@ static void lake_free(struct target *target)
 
 struct target *lake_new(const struct config_target *config)
 {
-    static const struct target_ops ops = {add, cancel, hurry, lake_free};
+    static const struct target_ops ops = {add, cancel, hurry, give_back, checkpoint, lake_free};
     struct lake *lake = mem_zero(sizeof *lake);
     (void)config;
     lake->target.ops = &ops;
     list_init(&lake->files);
     list_init(&lake->refused);
+    list_init(&lake->held);
+    list_init(&lake->plans);
     task_init(&lake->work, on_work, lake);
     return &lake->target;
 }

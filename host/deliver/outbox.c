@@ -15,6 +15,8 @@ struct outbox {
     struct outbox_options options;
     struct target **targets; /* as in the configuration */
     size_t count;
+    size_t held_bytes;  /* of messages that were sent and not accepted yet */
+    struct map leaving; /* handlers -> outbox */
     struct timer report;
 };
 
@@ -27,6 +29,7 @@ static struct outbox *outbox_of(const struct emitter *emitter)
 
 void emission_free(struct emission *emission)
 {
+    outbox_of(emission->target->emitter)->held_bytes -= emission->message.payload_size;
     timer_stop(emission->target->outbox->reactor, &emission->pause);
     list_remove(&emission->link);
     message_fini(&emission->message);
@@ -45,6 +48,8 @@ void emission_finish(struct emission *emission, const struct err *err)
     struct buf answer = emission->answer;
     emission->answer = BUF_INIT;
     target->stats.waiting--;
+    if (!err)
+        target_tell_well(target);
     if (err) {
         target->stats.failed++;
     } else if (done) {
@@ -69,18 +74,48 @@ int64_t target_backoff_ms(struct target *target, int attempts)
     return backoff_ms(target->config->backoff_ms, attempts, &target->random);
 }
 
-void target_give_up(const struct target *target, struct err *err)
+static bool leaves(const struct target *target, const char *handler)
 {
-    if (target->stopping && retry_kind(err) != RETRY_NEVER)
-        err->code = ERR_CANCELLED;
+    return target->stopping || (target->leaving->count && handler && map_get(target->leaving, handler));
 }
 
-bool target_may_retry(const struct target *target, int attempts, int64_t give_up_ms)
+/* What a service says of a message that no repetition will change. */
+static bool can_never_pass(const struct err *err)
 {
+    static const char *const codes[] = {
+        "InvalidMessageContents",      "InvalidParameterValue", "InvalidParameterCombination", "InvalidParameter",
+        "InvalidArgumentException",    "ValidationException",   "InvalidArgument",             "MalformedDetail",
+        "InvalidRequestContentException", "RequestTooLargeException", "RequestEntityTooLarge", "EntityTooLarge",
+        "AWS.SimpleQueueService.BatchRequestTooLong", "BatchRequestTooLong", "BatchRequestTooLongException",
+        "UnsupportedMediaTypeException", NULL};
+    return err->code == ERR_SERVICE && retry_code_is_one_of(err->service, codes);
+}
+
+void target_give_up(const struct target *target, const char *handler, struct err *err)
+{
+    if (leaves(target, handler) && retry_kind(err) != RETRY_NEVER)
+        err->code = ERR_CANCELLED;
+    else if (can_never_pass(err))
+        err->code = ERR_LIMIT;
+}
+
+bool target_may_retry(const struct target *target, const struct patience *patience)
+{
+    const struct reactor *reactor = target->outbox->reactor;
     int64_t retries = target->config->retries;
     /* When the host stops nobody waits for better times: the record comes again. */
-    return !target->stopping && (retries < 0 || attempts <= retries) &&
-           (!give_up_ms || clock_wall_ms(reactor_clock(target->outbox->reactor)) < give_up_ms);
+    if (leaves(target, patience->handler) || (retries >= 0 && patience->attempts > retries))
+        return false;
+    return !patience->give_up_ms || clock_wall_ms(reactor_clock(reactor)) < patience->give_up_ms ||
+           reactor_now_ms(reactor) - patience->born_ms < patience->patience_ms;
+}
+
+void target_tell_well(struct target *target)
+{
+    if (!target->troubled)
+        return;
+    target->troubled = false;
+    troubles_end(target->outbox->troubles, target->subject, "sending");
 }
 
 #define TELL_EVERY_MS 10000
@@ -88,6 +123,8 @@ bool target_may_retry(const struct target *target, int attempts, int64_t give_up
 void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms)
 {
     int64_t now_ms = reactor_now_ms(target->outbox->reactor);
+    target->troubled = true;
+    troubles_tell(target->outbox->troubles, target->subject, "sending", err->text);
     log_debug(target->outbox->log, target->subject, "%s; attempt %d in %lld ms", err->text, attempts + 1,
               (long long)delay_ms);
     if (target->told_ms && now_ms - target->told_ms < TELL_EVERY_MS)
@@ -163,6 +200,8 @@ static struct emission *send(const struct emitter *emitter, const char *name, st
     *message = (struct message){0};
     emission->done = done;
     emission->user = user;
+    emission->born_ms = reactor_now_ms(target->outbox->reactor);
+    outbox_of(emitter)->held_bytes += emission->message.payload_size;
     list_init(&emission->link);
     timer_init(&emission->pause, NULL, NULL);
     target->stats.waiting++;
@@ -201,6 +240,32 @@ static void flush(const struct emitter *emitter, bool stopping)
     }
 }
 
+static void give_back(const struct emitter *emitter, const char *handler, bool leaves)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    if (!leaves) {
+        map_remove(&outbox->leaving, handler);
+        return;
+    }
+    map_set(&outbox->leaving, handler, outbox);
+    for (size_t i = 0; i < outbox->count; i++)
+        if (outbox->targets[i]->ops->give_back)
+            outbox->targets[i]->ops->give_back(outbox->targets[i], handler);
+}
+
+static size_t held_bytes(const struct emitter *emitter)
+{
+    return outbox_of(emitter)->held_bytes;
+}
+
+static void checkpoint(const struct emitter *emitter, bool durable)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++)
+        if (outbox->targets[i]->ops->checkpoint)
+            outbox->targets[i]->ops->checkpoint(outbox->targets[i], durable);
+}
+
 static void hold(const struct emitter *emitter)
 {
     outbox_of(emitter)->references++;
@@ -214,9 +279,11 @@ static void release(const struct emitter *emitter)
     timer_stop(outbox->options.reactor, &outbox->report);
     for (size_t i = 0; i < outbox->count; i++) {
         report_target(outbox->targets[i]);
+        target_tell_well(outbox->targets[i]); /* those that take its place say how it goes */
         free(outbox->targets[i]->subject);
         outbox->targets[i]->ops->free(outbox->targets[i]);
     }
+    map_fini(&outbox->leaving);
     free(outbox->targets);
     config_release(outbox->options.config);
     free(outbox);
@@ -251,6 +318,9 @@ struct emitter *outbox_new(const struct outbox_options *options)
         .locate = locate,
         .hurry = hurry,
         .flush = flush,
+        .give_back = give_back,
+        .held_bytes = held_bytes,
+        .checkpoint = checkpoint,
     };
     outbox->references = 1;
     outbox->options = *options;
@@ -263,6 +333,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
         target->config = config;
         target->outbox = &outbox->options;
         target->emitter = &outbox->emitter;
+        target->leaving = &outbox->leaving;
         target->subject = mem_printf("target %s", config->name);
         target->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
         outbox->targets[i] = target;

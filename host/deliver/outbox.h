@@ -8,6 +8,7 @@
 #include "net/reactor.h"
 #include "net/transport.h"
 #include "script/emitter.h"
+#include "state/troubles.h"
 
 struct outbox_options {
     const struct config *config; /* held */
@@ -15,6 +16,9 @@ struct outbox_options {
     struct aws_client *aws;
     struct transport *transport;
     struct log *log;
+    struct troubles *troubles; /* or NULL */
+    struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an event may
+                          * stand in two files */
 };
 
 /* Counted by reference through the emitter's hold and release; the caller has the first. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/arena.h"
 #include "base/hash.h"
@@ -67,6 +68,7 @@ static struct message message_for(const struct route *route, const struct handle
     const struct handler_source *source = call->source;
     const struct config_route *config = route->config;
     struct buf payload = BUF_INIT;
+    char unit[RECORD_UNIT_SIZE];
     bool single = route->handler.kind == HANDLER_RECORDS;
     if (single)
         transform_apply(route->transform, first->record, source->stream_arn, &payload);
@@ -85,15 +87,15 @@ static struct message message_for(const struct route *route, const struct handle
         .table = mem_string(source->table),
         .shard = mem_string(source->shard),
         .sequence = mem_string(first->record->sequence),
-        .id = mem_printf("%s/%s/%s", route->handler.name, source->shard, first->record->sequence),
+        .id = mem_printf("%s/%s/%s", route->handler.name, source->shard, record_unit(first->record, unit)),
         .revision = mem_string(first->replayed   ? "replayed"
                                : first->redriven ? "redriven"
                                                  : NULL),
         .time_ms = first->record->time_ms,
         .routed = true,
-        .give_up_ms =
-            handler_give_up_ms(&route->handler, first, clock_wall_ms(reactor_clock(route->reactor))),
+        .record = single ? mem_string(record_unit(first->record, unit)) : NULL,
     };
+    handler_set_patience(&route->handler, first, clock_wall_ms(reactor_clock(route->reactor)), &message);
     message.payload = buf_take(&payload);
     return message;
 }
@@ -109,6 +111,17 @@ static size_t place_of(const struct handler_call *call, const struct json *failu
     return call->count;
 }
 
+/* The member, in whatever case it is spelt: what was meant as a failure is one. An answer that is no object
+ * ("ok") says nothing of failures. */
+static const struct json *find_failures(const struct json *root)
+{
+    static const char name[] = "batchItemFailures";
+    json_each(member, root && root->type == JSON_OBJECT ? root : NULL)
+        if (member->key_size == sizeof name - 1 && strncasecmp(member->key, name, sizeof name - 1) == 0)
+            return member;
+    return NULL;
+}
+
 /* A partial batch response, by Lambda's rules: the first that failed is where to go on, and what is behind it
  * comes again, whatever was said of it. An identifier that is unknown or missing fails the whole batch.
  * https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html */
@@ -116,17 +129,23 @@ static void read_answer(const struct handler_call *call, const struct buf *answe
                         struct handler_outcome *outcome)
 {
     struct arena arena = ARENA_INIT;
-    const struct json *root = answer ? json_parse(&arena, answer->data, answer->size, NULL) : NULL;
-    const struct json *failures = json_get(root, "batchItemFailures");
+    struct err err;
+    const struct json *root = answer && answer->size ? json_parse(&arena, answer->data, answer->size, &err) : NULL;
+    const struct json *failures = find_failures(root);
     size_t first = call->count;
+    if (answer && answer->size && !root)
+        outcome->error.text = mem_printf("the function's answer is no JSON (%s): which records it handled "
+                                         "cannot be known",
+                                         err.text);
+    else if (failures && failures->type != JSON_ARRAY && failures->type != JSON_NULL)
+        outcome->error.text =
+            mem_string("the function's batchItemFailures is no list: the whole batch counts as failed");
     json_each(failure, failures && failures->type == JSON_ARRAY ? failures : NULL) {
         size_t place = place_of(call, failure);
         if (place == call->count)
-            outcome->error = (struct handler_error){
-                .text = outcome->error.text
-                            ? outcome->error.text
-                            : mem_string("the function's batchItemFailures names no record of the batch"),
-            };
+            outcome->error.text = outcome->error.text
+                                      ? outcome->error.text
+                                      : mem_string("the function's batchItemFailures names no record of the batch");
         first = place < first ? place : first;
     }
     if (outcome->error.text)
@@ -158,8 +177,7 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
     if (err)
         outcome.error = (struct handler_error){
             /* A part of it may be taken where the whole is not. */
-            .permanent = (err->code == ERR_LIMIT || err->code == ERR_CONFIG) && call.call->count == 1,
-            .interrupted = err->code == ERR_CANCELLED,
+            .failure = emission_failure(err, call.call->count > 1),
             .text = mem_printf("%s: %s", route->config->target, err->text),
             .traceback = mem_string(""),
         };

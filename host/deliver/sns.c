@@ -20,11 +20,10 @@ static const char *subject_of(const struct target *target, const struct message 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     const char *subject = subject_of(target, message);
-    if (!message->payload_size)
-        err_set(err, ERR_CONFIG, "SNS takes no empty message");
-    else if (subject && (!*subject || strlen(subject) > 100))
+    size_t size = text_measure(message, "SNS", err);
+    if (!err->code && subject && (!*subject || strlen(subject) > 100))
         err_set(err, ERR_CONFIG, "subject: SNS takes 1 to 100 characters");
-    return message->payload_size + (subject ? strlen(subject) : 0);
+    return size + (subject ? strlen(subject) : 0);
 }
 
 static void add_member(struct buf *out, size_t place, const char *name, const char *text, size_t size)
@@ -47,7 +46,10 @@ static void add_entry(struct buf *out, const struct target *target, const struct
     char id[24];
     snprintf(id, sizeof id, "%zu", place);
     add_member(out, place, "Id", id, strlen(id));
-    add_member(out, place, "Message", message->payload, message->payload_size);
+    struct buf text = BUF_INIT;
+    text_write(&text, message);
+    add_member(out, place, "Message", text.data ? text.data : "", text.size);
+    buf_fini(&text);
     if (subject)
         add_member(out, place, "Subject", subject, strlen(subject));
     if (name_is_fifo(target->config->topic)) {
@@ -90,7 +92,7 @@ static void read(struct request *request, struct transport_response *response)
 const struct batch_kind kind_sns = {
     .count_max = 10,
     .bytes_max = 256 << 10,
-    .bytes_most = 256 << 10,
+    .bytes_most = 1 << 20,
     .linger_ms = 20,
     .in_flight = 16,
     .measure = measure,

@@ -12,9 +12,7 @@
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     (void)target;
-    if (!message->payload_size)
-        err_set(err, ERR_CONFIG, "SQS takes no empty message");
-    return message->payload_size;
+    return text_measure(message, "SQS", err);
 }
 
 static void add_safe(struct buf *out, const char *name, const char *text)
@@ -28,6 +26,7 @@ static void add_safe(struct buf *out, const char *name, const char *text)
 static void send(struct request *request)
 {
     const struct target *target = request->target;
+    struct buf text = BUF_INIT;
     struct aws_request aws = {.service = AWS_SQS, .operation = "SendMessageBatch"};
     buf_add_char(&aws.body, '{');
     json_batch_add(&aws.body, "QueueUrl", target->config->queue, strlen(target->config->queue));
@@ -35,13 +34,16 @@ static void send(struct request *request)
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
         buf_printf(&aws.body, "%s{\"Id\":\"%zu\",", i ? "," : "", i);
-        json_batch_add(&aws.body, "MessageBody", message->payload, message->payload_size);
+        buf_clear(&text);
+        text_write(&text, message);
+        json_batch_add(&aws.body, "MessageBody", text.data ? text.data : "", text.size);
         if (name_is_fifo(target->config->queue)) {
             add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
             add_safe(&aws.body, "MessageDeduplicationId", message->id);
         }
         buf_add_char(&aws.body, '}');
     }
+    buf_fini(&text);
     buf_add_literal(&aws.body, "]}");
     request_send_aws(request, &aws);
 }

@@ -1,6 +1,9 @@
 /* stdout.c: a line for each message, on the standard output: for pipes and for trying things. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "deliver/target.h"
@@ -12,23 +15,72 @@ static size_t measure(const struct target *target, const struct message *message
     return message->payload_size + 1;
 }
 
-/* Several threads may write: a request is one write where the system takes it whole. */
-static bool write_all(const struct buf *text, struct err *err)
+/* Of a pipe or a terminal, a description of its own, which does not block: whoever shares it with us is not
+ * changed. -1: there is none to be had, and then what blocks is asked first. */
+static int open_again(void)
 {
-    for (size_t at = 0; at < text->size;) {
-        ssize_t written = write(STDOUT_FILENO, text->data + at, text->size - at);
+    struct stat status;
+    if (fstat(STDOUT_FILENO, &status) != 0 || (!S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode)))
+        return -1;
+    return open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
+static void end(struct request *request, const struct err *err)
+{
+    watch_free(request->watch);
+    request->watch = NULL;
+    if (request->fd >= 0)
+        close(request->fd);
+    request->fd = -1;
+    request_answered(request, NULL, err);
+}
+
+static bool is_full(int fd)
+{
+    struct pollfd ask = {.fd = fd, .events = POLLOUT};
+    return poll(&ask, 1, 0) == 0;
+}
+
+/* What a pipe takes whole, or not at all (pipe(7)): several threads may write, and lines should not mix. */
+#define WRITE_BYTES_MAX 4096
+
+/* So many whole lines as fit; a longer line alone, in parts. */
+static size_t next_size(const struct request *request)
+{
+    const char *from = request->body.data + request->written;
+    size_t left = request->body.size - request->written;
+    size_t most = left < WRITE_BYTES_MAX ? left : WRITE_BYTES_MAX;
+    const char *line_end = memrchr(from, '\n', most);
+    return line_end ? (size_t)(line_end - from) + 1 : most;
+}
+
+/* As much as goes now. */
+static void write_on(void *user)
+{
+    struct request *request = user;
+    struct err err = {0};
+    int fd = request->fd >= 0 ? request->fd : STDOUT_FILENO;
+    bool must_ask = request->fd < 0;
+    while (request->written < request->body.size) {
+        if (must_ask && is_full(fd))
+            return;
+        ssize_t written = write(fd, request->body.data + request->written, next_size(request));
         if (written < 0 && errno == EINTR)
             continue;
-        if (written < 0)
-            return err_set(err, ERR_IO, "standard output: %s", strerror(errno));
-        at += (size_t)written;
+        if (written < 0 && errno == EAGAIN)
+            return; /* the watch will tell */
+        if (written < 0) {
+            err_set(&err, ERR_IO, "standard output: %s", strerror(errno));
+            end(request, &err);
+            return;
+        }
+        request->written += (size_t)written;
     }
-    return true;
+    end(request, NULL);
 }
 
 static void send(struct request *request)
 {
-    struct err err = {0};
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
         if (request->target->config->shown)
@@ -36,8 +88,16 @@ static void send(struct request *request)
         buf_add(&request->body, message->payload, message->payload_size);
         buf_add_char(&request->body, '\n');
     }
-    bool ok = write_all(&request->body, &err);
-    request_answered(request, NULL, ok ? NULL : &err);
+    request->fd = open_again();
+    request->watch = reactor_watch(request->target->outbox->reactor,
+                                   request->fd >= 0 ? request->fd : STDOUT_FILENO, POLLOUT, write_on, request);
+}
+
+static void cancel(struct request *request)
+{
+    watch_free(request->watch);
+    if (request->fd >= 0)
+        close(request->fd);
 }
 
 static void read_nothing(struct request *request, struct transport_response *response)
@@ -55,4 +115,5 @@ const struct batch_kind kind_stdout = {
     .measure = measure,
     .send = send,
     .read = read_nothing,
+    .cancel = cancel,
 };

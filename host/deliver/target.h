@@ -3,6 +3,7 @@
 #define TIDEMILL_DELIVER_TARGET_H
 
 #include "base/list.h"
+#include "base/map.h"
 #include "deliver/outbox.h"
 
 struct target;
@@ -15,6 +16,7 @@ struct emission {
     emitted_fn *done; /* NULL: nobody wants to know any more */
     void *user;
     size_t bytes;           /* as the service counts them */
+    int64_t born_ms;        /* monotonic */
     int attempts;           /* that were made */
     struct err *err;        /* of the last one; owned; NULL: none */
     struct buf answer;      /* of targets that say something */
@@ -31,6 +33,10 @@ struct target_ops {
     void (*add)(struct emission *);
     void (*cancel)(struct emission *);                   /* its `done` is gone already */
     void (*hurry)(struct target *, const char *handler); /* NULL: any handler */
+    /* The handler leaves: what it has waiting for better times is given back. Or NULL. */
+    void (*give_back)(struct target *, const char *handler);
+    /* A checkpoint of all that was settled by now begins; `durable`: it is. Or NULL. */
+    void (*checkpoint)(struct target *, bool durable);
     void (*free)(struct target *);
 };
 
@@ -39,9 +45,11 @@ struct target {
     const struct config_target *config;
     const struct outbox_options *outbox;
     struct emitter *emitter; /* to be held while completions run */
+    const struct map *leaving; /* handlers whose messages wait for nothing */
     char *subject;           /* for the log: "target bus" */
     struct target_stats stats, reported;
     bool flushing, stopping;
+    bool troubled; /* the last attempt of something went wrong */
     int64_t told_ms; /* when the operator last heard of trouble; 0: never */
     uint64_t random;
 };
@@ -56,11 +64,23 @@ void emission_set_err(struct emission *emission, const struct err *err);
 /* Milliseconds before attempt number `attempts` + 1, by the target's `backoff`. */
 int64_t target_backoff_ms(struct target *target, int attempts);
 
-/* May a message that was sent so often, and met an error that passes, be sent again? */
-bool target_may_retry(const struct target *target, int attempts, int64_t give_up_ms);
+/* How long something may be tried: the values of its messages. */
+struct patience {
+    const char *handler;
+    int attempts;
+    int64_t give_up_ms, patience_ms; /* as in struct message */
+    int64_t born_ms;                 /* monotonic */
+};
 
-/* It is not, although the error may pass: when the host stops that is nobody's fault. */
-void target_give_up(const struct target *target, struct err *err);
+/* May what was sent so often, and met an error that passes, be sent again? */
+bool target_may_retry(const struct target *target, const struct patience *patience);
+
+/* It is not, although the error may pass: when the host stops, or the handler leaves, that is nobody's fault.
+ * What can never pass says so. */
+void target_give_up(const struct target *target, const char *handler, struct err *err);
+
+/* The target has taken something. */
+void target_tell_well(struct target *target);
 
 /* What went wrong will be tried again: the log hears of each time, and the operator now and then. */
 void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms);
@@ -74,14 +94,17 @@ struct request {
     size_t count;
     struct aws_call *aws; /* one of the two */
     struct transport_call *http;
-    struct buf body; /* of stdout */
+    struct buf body; /* of stdout: what is not written yet */
+    size_t written;
+    struct watch *watch;
+    int fd;
     bool refused;    /* as a whole, not entry by entry */
 };
 
 struct batch_kind {
     size_t count_max;  /* entries in a request */
     size_t bytes_max;  /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
-    size_t bytes_most; /* ... which may say so much */
+    size_t bytes_most; /* ... which may say so much; what is larger than a batch goes alone, up to this */
     int64_t linger_ms, in_flight; /* usual */
     int64_t timeout_ms;           /* likewise; 0: as long as any call to AWS */
     /* The bytes that the message counts for, or 0 and `err` where the service would never take it. */
@@ -90,6 +113,7 @@ struct batch_kind {
     void (*send)(struct request *);
     /* Read a 2xx answer: emission_set_err for each entry that was not accepted. */
     void (*read)(struct request *, struct transport_response *);
+    void (*cancel)(struct request *); /* what `send` began otherwise; or NULL */
 };
 
 extern const struct batch_kind kind_eventbridge, kind_sqs, kind_sns, kind_kinesis, kind_firehose, kind_lambda,

@@ -1,4 +1,5 @@
 /* attempts.c: a record on its own: tried, tried again after a while, and in the end given up. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,9 @@ struct attempt *attempt_new(struct subscription *subscription, struct entry *ent
 {
     struct attempt *attempt = subscription->spare ? subscription->spare : mem_alloc(sizeof *attempt);
     subscription->spare = NULL;
-    *attempt = (struct attempt){.subscription = subscription, .entry = entry};
+    *attempt = (struct attempt){.subscription = subscription,
+                                .entry = entry,
+                                .began_ms = reactor_now_ms(subscription->options.reactor)};
     timer_init(&attempt->backoff, on_backoff, attempt);
     list_append(&subscription->attempts, &attempt->link);
     return attempt;
@@ -57,6 +60,19 @@ int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts)
     return backoff_ms(subscription->settings.backoff_ms, attempts, &subscription->random);
 }
 
+/* By the wall clock, and by the other one it was tried for as long: a clock that jumps, or a host that was away,
+ * takes no record's attempts from it. */
+static bool is_too_old(const struct attempt *attempt)
+{
+    const struct subscription *subscription = attempt->subscription;
+    const struct block *block = attempt->entry->block;
+    int64_t max_age_ms = subscription->settings.max_age_ms;
+    int64_t born_ms = block->redrive ? block->redriven_ms : attempt->entry->record->time_ms;
+    return !subscription->options.replayed && max_age_ms >= 0 &&
+           subscription_wall_ms(subscription) - born_ms > max_age_ms &&
+           reactor_now_ms(subscription->options.reactor) - attempt->began_ms >= max_age_ms;
+}
+
 /* Was that the last attempt the handler's settings allow? Then why, in the words of Lambda's failure records
  * where it has one; else NULL. */
 static const char *last_because(const struct attempt *attempt, const struct handler_error *error)
@@ -64,15 +80,32 @@ static const char *last_because(const struct attempt *attempt, const struct hand
     const struct subscription *subscription = attempt->subscription;
     const struct handler_settings *settings = &subscription->settings;
     const struct entry *entry = attempt->entry;
-    int64_t born_ms = entry->block->redrive ? entry->block->redriven_ms : entry->record->time_ms;
-    int64_t age_ms = subscription_wall_ms(subscription) - born_ms;
-    if (error->permanent)
+    if (error->failure == FAILURE_PERMANENT)
         return "PermanentError";
-    if (settings->retries >= 0 && (int64_t)entry->attempts > settings->retries)
+    if (error->failure == FAILURE_PASSING && settings->retries >= 0 &&
+        (int64_t)entry->attempts > settings->retries)
         return "RetryAttemptsExhausted";
-    return !subscription->options.replayed && settings->max_age_ms >= 0 && age_ms > settings->max_age_ms
-               ? "RecordAgeExceeded"
-               : NULL;
+    return is_too_old(attempt) ? "RecordAgeExceeded" : NULL;
+}
+
+/* What status shows of why records wait. */
+static void keep_trouble(struct subscription *subscription, const char *text)
+{
+    struct subscription_stats *stats = &subscription->stats;
+    snprintf(stats->trouble, sizeof stats->trouble, "%s", text);
+    stats->trouble[strcspn(stats->trouble, "\n")] = '\0';
+    stats->troubles++;
+}
+
+/* When the next attempt is due is kept with the progress: a restart goes on waiting. */
+static void wait_for_next(struct attempt *attempt, int64_t delay_ms)
+{
+    struct subscription *subscription = attempt->subscription;
+    attempt->entry->due_ms = subscription_wall_ms(subscription) + delay_ms;
+    if (subscription->stopping)
+        attempt_abandon(attempt);
+    else
+        timer_set(subscription->options.reactor, &attempt->backoff, delay_ms);
 }
 
 void attempt_failed(struct attempt *attempt, struct handler_error *error)
@@ -80,25 +113,31 @@ void attempt_failed(struct attempt *attempt, struct handler_error *error)
     struct subscription *subscription = attempt->subscription;
     const struct entry *entry = attempt->entry;
     subscription->watermark.changed = true; /* the number of attempts */
-    if (error->interrupted && subscription->stopping) {
+    bool counts = error->failure != FAILURE_NO_ATTEMPT;
+    if (!counts)
         attempt->entry->attempts--;
-        attempt_abandon(attempt);
-        handler_error_fini(error);
-        return;
-    }
-    const char *condition = last_because(attempt, error);
+    const char *condition = counts || !subscription->stopping ? last_because(attempt, error) : NULL;
     if (condition) {
         failure_give_up(attempt, error, condition);
-    } else if (subscription->stopping) {
-        attempt_abandon(attempt);
-    } else {
+    } else if (counts) {
+        attempt->unlucky = 0;
         int64_t delay = attempt_backoff_ms(subscription, entry->attempts);
-        log_warn(subscription->options.log, subscription->subject,
-                 "%s (record %s, attempt %u; again in %lld ms)", error->text, entry->record->sequence,
-                 entry->attempts, (long long)delay);
-        subscription_observe(subscription, entry, OUTCOME_RETRIED, error->text);
-        subscription->stats.retried++;
-        timer_set(subscription->options.reactor, &attempt->backoff, delay);
+        if (!subscription->stopping) {
+            log_warn(subscription->options.log, subscription->subject,
+                     "%s (record %s, attempt %u; again in %lld ms)", error->text, entry->record->sequence,
+                     entry->attempts, (long long)delay);
+            subscription_observe(subscription, entry, OUTCOME_RETRIED, error->text);
+            subscription->stats.retried++;
+        }
+        keep_trouble(subscription, error->text);
+        wait_for_next(attempt, delay);
+    } else {
+        int64_t delay = attempt_backoff_ms(subscription, ++attempt->unlucky);
+        log_debug(subscription->options.log, subscription->subject,
+                  "%s (record %s; that was no attempt, again in %lld ms)", error->text,
+                  entry->record->sequence, (long long)delay);
+        keep_trouble(subscription, error->text);
+        wait_for_next(attempt, delay);
     }
     handler_error_fini(error);
 }
@@ -156,6 +195,7 @@ void attempt_run(struct attempt *attempt)
         failure_flush(subscription);
         return;
     }
+    entry->due_ms = 0;
     if (entry->attempts++)
         subscription->watermark.changed = true;
     attempt->input = (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
@@ -172,6 +212,22 @@ void attempt_run(struct attempt *attempt)
         subscription->running++;
     else
         on_ended(attempt, result, &outcome);
+}
+
+bool entry_is_due(const struct subscription *subscription, const struct entry *entry)
+{
+    return entry->due_ms <= subscription_wall_ms(subscription);
+}
+
+void attempt_begin(struct attempt *attempt)
+{
+    struct subscription *subscription = attempt->subscription;
+    int64_t wait_ms = attempt->entry->due_ms - subscription_wall_ms(subscription);
+    int64_t most_ms = subscription->settings.backoff_ms[1];
+    if (!attempt->entry->due_ms || wait_ms <= 0)
+        attempt_run(attempt);
+    else /* a clock that was set back makes nobody wait longer than usual */
+        timer_set(subscription->options.reactor, &attempt->backoff, wait_ms < most_ms ? wait_ms : most_ms);
 }
 
 /* Another attempt does not count towards `concurrency` while it waits, only while it runs; it may exceed it

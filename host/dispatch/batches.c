@@ -13,6 +13,9 @@
 /* Halves that wait: one for each time the batch was cut in two. */
 #define RANGES_MAX 16
 
+/* Records, as they came, for one call: what Lambda hands over at once. */
+#define BATCH_BYTES_MAX ((size_t)6 << 20)
+
 struct range {
     size_t from, to;
 };
@@ -21,7 +24,8 @@ struct batch {
     struct list link;
     struct subscription *subscription;
     struct entry **entries; /* in shard order */
-    size_t count;
+    size_t count, bytes;
+    bool suspended; /* between two of its calls others have their turn */
     struct range ranges[RANGES_MAX]; /* still to run, the next one last */
     size_t range_count;
     /* what runs */
@@ -57,8 +61,18 @@ static bool belongs(const struct subscription *subscription, const struct entry 
 
 static void take(struct batch *batch, struct entry *entry)
 {
+    batch->bytes += entry->record->json->size;
     subscription_start_entry(batch->subscription, entry);
     batch->entries[batch->count++] = entry;
+}
+
+/* May it go with the others? */
+static bool fits(const struct batch *batch, const struct entry *entry)
+{
+    const struct block *block = entry->block;
+    return belongs(batch->subscription, entry) && !block->hold && !block->dropped &&
+           entry_is_due(batch->subscription, entry) &&
+           (!batch->count || batch->bytes + entry->record->json->size <= BATCH_BYTES_MAX);
 }
 
 /* The heads of the lanes that are ready, each with what stands behind it. */
@@ -67,13 +81,13 @@ static void fill(struct batch *batch, size_t count_max)
     struct subscription *subscription = batch->subscription;
     struct lane_entry *next;
     while (batch->count < count_max && (next = lanes_peek(&subscription->lanes))) {
-        if (!belongs(subscription, list_entry(next, struct entry, lane)))
+        if (!fits(batch, list_entry(next, struct entry, lane)))
             break;
         next = lanes_next(&subscription->lanes);
         take(batch, list_entry(next, struct entry, lane));
         /* One behind it may still stand in another batch, from which this one was put back. */
         while (batch->count < count_max && next->next && !next->next->taken &&
-               belongs(subscription, list_entry(next->next, struct entry, lane))) {
+               fits(batch, list_entry(next->next, struct entry, lane))) {
             next = lanes_next_behind(next);
             take(batch, list_entry(next, struct entry, lane));
         }
@@ -221,8 +235,40 @@ static void run(struct batch *batch)
             return;
         }
         on_ended(batch, result, &outcome);
+        if (batch->range_count && subscription_slice_over(subscription)) {
+            batch->suspended = true;
+            subscription->running++;
+            task_defer(subscription->options.reactor, &subscription->work);
+            return;
+        }
     }
     batch_free(batch);
+}
+
+static void put_all_back(struct batch *batch);
+
+static void resume(struct batch *batch)
+{
+    struct subscription *subscription = batch->subscription;
+    batch->suspended = false;
+    subscription->running--;
+    if (subscription->stopping)
+        put_all_back(batch);
+    else
+        run(batch);
+}
+
+/* Those that made room for others go on. */
+static void resume_suspended(struct subscription *subscription)
+{
+    struct batch *batch;
+    list_each(batch, &subscription->batches, struct batch, link) {
+        if (!batch->suspended)
+            continue;
+        resume(batch);
+        if (subscription_slice_over(subscription))
+            return;
+    }
 }
 
 static void put_all_back(struct batch *batch)
@@ -243,6 +289,7 @@ static void on_done(void *user, enum handler_result result, struct handler_outco
     batch->invocation = NULL;
     subscription->running--;
     on_ended(batch, result, outcome);
+    subscription_begin_slice(subscription);
     if (subscription->stopping)
         put_all_back(batch);
     else
@@ -263,7 +310,7 @@ static bool may_start(struct subscription *subscription)
 {
     const struct handler_settings *settings = &subscription->settings;
     if (waiting(subscription) >= (size_t)settings->batch_size || !settings->batch_window_ms ||
-        subscription->fill_over)
+        subscription->waiting_bytes >= BATCH_BYTES_MAX || subscription->fill_over)
         return true;
     if (!timer_is_set(&subscription->fill))
         timer_set(subscription->options.reactor, &subscription->fill, settings->batch_window_ms);
@@ -276,25 +323,35 @@ static size_t batches_max(const struct subscription *subscription)
     return subscription_serial(subscription) || count < 1 ? 1 : (size_t)count;
 }
 
-/* Leave out at the head of the lanes what a new version of the script does not want. */
-static bool drop_unwanted(struct subscription *subscription)
+/* Take from the head of the lanes what goes in no batch: what a new version of the script does not want, what
+ * is tried again later, and what only keeps others of its item out. */
+static bool take_apart(struct subscription *subscription)
 {
     struct lane_entry *next = lanes_peek(&subscription->lanes);
     struct entry *entry = next ? list_entry(next, struct entry, lane) : NULL;
-    if (!entry || !subscription_unwanted(subscription, entry))
+    bool held = entry && (entry->block->hold || entry->block->dropped);
+    if (!entry ||
+        (!held && entry_is_due(subscription, entry) && !subscription_unwanted(subscription, entry)))
         return false;
     subscription_start_entry(subscription, list_entry(lanes_next(&subscription->lanes), struct entry, lane));
     entry->attempts--;
-    attempt_run(attempt_new(subscription, entry)); /* which leaves it out */
+    if (!subscription_holds(subscription, entry))
+        attempt_begin(attempt_new(subscription, entry)); /* which may leave it out */
     return true;
 }
 
 void batches_work(struct subscription *subscription)
 {
     bool windows = handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
-    while (drop_unwanted(subscription))
-        continue;
+    subscription_begin_slice(subscription);
+    resume_suspended(subscription);
     while (subscription->running < batches_max(subscription)) {
+        while (take_apart(subscription))
+            continue;
+        if (subscription_slice_over(subscription)) {
+            task_defer(subscription->options.reactor, &subscription->work);
+            break;
+        }
         struct lane_entry *next = lanes_peek(&subscription->lanes);
         if (!next || window_busy(subscription) || !may_start(subscription))
             break;
@@ -311,10 +368,22 @@ void batches_work(struct subscription *subscription)
     }
 }
 
+void batches_put_back(struct subscription *subscription)
+{
+    struct batch *batch;
+    list_each(batch, &subscription->batches, struct batch, link)
+        if (batch->suspended)
+            resume(batch);
+}
+
 void batches_abandon(struct subscription *subscription)
 {
     struct batch *batch;
     list_each(batch, &subscription->batches, struct batch, link) {
+        if (batch->suspended) {
+            resume(batch); /* which puts all back, since it stops */
+            continue;
+        }
         handler_cancel(batch->handler, batch->invocation);
         subscription->running--;
         for (size_t i = 0; i < batch->call.count; i++)

@@ -61,13 +61,15 @@ static void put_checkpoint(struct subscription *subscription, struct store_batch
 /* What is told of a record, wherever it goes. */
 struct told {
     struct buf record, keys; /* JSON */
-    char *id;
+    struct buf id;
 };
 
 static struct told tell(const struct attempt *attempt)
 {
     const struct record *record = attempt->entry->record;
-    struct told told = {.id = json_string_dup(json_get(record->json, "eventID"))};
+    struct told told = {0};
+    record_write_id(&told.id, record);
+    buf_add(&told.id, "", 0);
     record_write_json(&told.record, record, attempt->subscription->options.source.stream_arn);
     json_write_value(&told.keys, record->keys);
     return told;
@@ -77,18 +79,23 @@ static void told_fini(struct told *told)
 {
     buf_fini(&told->record);
     buf_fini(&told->keys);
-    free(told->id);
+    buf_fini(&told->id);
 }
 
-static void keep_dead_letter(struct attempt *attempt, const struct handler_error *error)
+/* `refused_by`: the target of on_failure that did not take it, or "". */
+static void keep_dead_letter(struct attempt *attempt, const struct handler_error *error,
+                             const char *condition, const char *refused_by)
 {
+    char unit[RECORD_UNIT_SIZE];
     struct subscription *subscription = attempt->subscription;
     const struct record *record = attempt->entry->record;
     struct told told = tell(attempt);
     struct store_dead_letter letter = letter_of(subscription, error);
     letter.id = attempt->entry->block->redrive;
-    letter.sequence = record->sequence;
-    letter.event_id = told.id;
+    letter.sequence = record_unit(record, unit);
+    letter.event_id = told.id.data;
+    letter.condition = condition;
+    letter.refused_by = refused_by;
     letter.keys = told.keys.data;
     letter.record = told.record.data;
     letter.attempts = attempt->entry->attempts;
@@ -123,7 +130,7 @@ static void on_forwarded(void *user, const struct err *err)
     char *text = mem_printf("%s (on_failure = %s: %s)", error.text, target, err->text);
     free(error.text);
     error.text = text;
-    keep_dead_letter(attempt, &error);
+    keep_dead_letter(attempt, &error, attempt->condition, target);
     handler_error_fini(&error);
 }
 
@@ -136,6 +143,7 @@ static void forward(struct attempt *attempt, struct handler_error *error, const 
     const struct handler_source *source = &subscription->options.source;
     struct told told = tell(attempt);
     int64_t now_ms = subscription_wall_ms(subscription);
+    char unit[RECORD_UNIT_SIZE];
     struct failing_facts facts = {
         .handler = handler_name(handler),
         .version = handler_version(handler),
@@ -149,12 +157,14 @@ static void forward(struct attempt *attempt, struct handler_error *error, const 
         .table = source->table,
         .shard = source->shard,
         .sequence = record->sequence,
-        .event_id = told.id,
+        .event_id = told.id.data,
+        .unit = record_unit(record, unit),
         .keys = told.keys.data,
         .record = told.record.data,
     };
-    attempt->entry->state = ENTRY_KEPT;
+    attempt->entry->state = ENTRY_FAILING; /* nobody has it yet */
     attempt->given_up = *error;
+    attempt->condition = condition;
     *error = (struct handler_error){0};
     attempt->failing = failing_send(handler->emitter, handler->config, subscription->settings.on_failure,
                                     &facts, on_forwarded, attempt);
@@ -167,8 +177,8 @@ void failure_give_up(struct attempt *attempt, struct handler_error *error, const
     const struct entry *entry = attempt->entry;
     const char *to = subscription->settings.on_failure;
     bool discard = strcmp(to, "discard") == 0, keep = strcmp(to, "dead") == 0;
-    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %u; %s%s)",
-              error->text, entry->record->sequence, entry->attempts,
+    log_error(subscription->options.log, subscription->subject, "%s (record %s, attempt %u; %s: %s%s)",
+              error->text, entry->record->sequence, entry->attempts, condition,
               discard ? "discarded"
               : keep  ? "kept as a dead letter"
                       : "goes to ",
@@ -182,7 +192,7 @@ void failure_give_up(struct attempt *attempt, struct handler_error *error, const
         subscription->stats.discarded++;
         attempt_settle(attempt, true);
     } else if (keep) {
-        keep_dead_letter(attempt, error);
+        keep_dead_letter(attempt, error, condition, "");
     } else {
         forward(attempt, error, condition);
     }

@@ -37,7 +37,7 @@ static bool near(const struct position *a, const struct position *b)
 bool subscriber_is_active(const struct subscriber *subscriber)
 {
     return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone &&
-           !subscriber->last;
+           !subscriber->last && !subscriber->halted;
 }
 
 bool subscriber_in_group(const struct subscriber *subscriber)
@@ -105,6 +105,15 @@ static void start_feed(struct feed *feed, const struct position *position, const
     reader_start(feed->reader, position, cursor);
 }
 
+/* Nothing more comes for them now: what they have need not wait for it. */
+static void hurry_those(struct shard *shard, bool lagging)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (subscriber_is_active(subscriber) && subscriber->lagging == lagging)
+            subscription_hurry(subscriber->subscription);
+}
+
 /* Those that cannot take more leave, unless all are like that: then reading waits. */
 static void bound_shared(struct shard *shard)
 {
@@ -122,9 +131,10 @@ static void bound_shared(struct shard *shard)
         lag(subscriber);
     }
     if ((active && slow == active) ||
-        shard->shared.live_bytes > 2 * (size_t)shard->options.stream->window_bytes)
+        shard->shared.live_bytes > 2 * (size_t)shard->options.stream->window_bytes) {
         reader_pause(shard->shared.reader);
-    else if (!shard->ended)
+        hurry_those(shard, false);
+    } else if (!shard->ended)
         reader_resume(shard->shared.reader);
 }
 
@@ -179,7 +189,8 @@ static void on_shared_page(void *user, struct page *page)
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         if (!subscriber->lagging && subscriber_is_active(subscriber)) {
             gap_check(&shard->shared, subscriber, &before, page->records[0].sequence);
-            subscription_feed(subscriber->subscription, page);
+            if (!subscriber->halted)
+                subscription_feed(subscriber->subscription, page);
         }
     shard->shared.gap = 0;
     if (timer_is_set(&shard->patience))
@@ -256,7 +267,8 @@ static void on_extra_page(void *user, struct page *page)
         if (subscriber_is_active(subscriber) && subscriber->lagging &&
             position_reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber)) {
             gap_check(&shard->extra, subscriber, &before, page->records[0].sequence);
-            subscription_feed(subscriber->subscription, page);
+            if (!subscriber->halted)
+                subscription_feed(subscriber->subscription, page);
         }
     shard->extra.gap = 0;
     join_those_at(shard, false);
@@ -301,6 +313,7 @@ static struct reader *new_reader(struct shard *shard, const struct reader_events
             .batch_size = options->stream->batch_size,
             .poll_min_ms = options->stream->poll_min_ms,
             .poll_max_ms = options->stream->poll_max_ms,
+            .troubles = options->troubles,
         },
         events, shard);
     if (shard->closed)
@@ -392,8 +405,10 @@ static void serve(void *user)
         start_extra(shard, next);
     if (next && !over && has_turn(shard))
         reader_resume(shard->extra.reader);
-    else if (shard->extra.reader)
+    else if (shard->extra.reader) {
         reader_pause(shard->extra.reader);
+        hurry_those(shard, true);
+    }
 }
 
 /* ---- placing ---- */
@@ -487,6 +502,8 @@ void feeds_vanished(struct shard *shard)
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (!subscriber_is_active(subscriber) || (shard->ended && !subscriber->lagging))
             continue;
+        if (shard->options.stream->on_gap == GAP_STOP)
+            gap_halt(subscriber);
         const struct position *fed = subscription_fed(subscriber->subscription);
         gap_put(subscriber, batch, fed->kind == POSITION_AFTER ? fed->sequence : "", "");
         subscriber->lagging = false;

@@ -24,6 +24,8 @@ struct subscriber {
     bool leaving;   /* the handler was removed */
     bool last;      /* it has finished the shard before, and only closes a window */
     bool gone;      /* finished: to be freed from the top of the stack */
+    bool halted;    /* at a gap, by on_gap = stop: it is fed nothing more */
+    int64_t troubles_told;
     int gap_told;   /* the number of the last gap that was kept for it */
     struct store_subscription told; /* what the store was last told */
 };
@@ -100,6 +102,9 @@ void gap_check_end(struct subscriber *subscriber);
 /* The feed came to the end of what is written, and so has everybody whom it feeds. Returns the furthest of
  * them. */
 struct position gap_check_tip(struct feed *feed);
+
+/* With on_gap = stop: it is fed nothing more until somebody has said that it may go on. */
+void gap_halt(struct subscriber *subscriber);
 
 /* Records that the subscriber had not settled before a restart are gone, up to `to`. */
 void gap_missed(struct subscriber *subscriber, const char *to);

@@ -16,11 +16,23 @@ void gap_put(struct subscriber *subscriber, struct store_batch *batch, const cha
                            });
 }
 
+void gap_halt(struct subscriber *subscriber)
+{
+    struct shard *shard = subscriber->shard;
+    if (subscriber->halted)
+        return;
+    subscriber->halted = true;
+    subscription_cut(subscriber->subscription);
+    shard->events.halted(shard->user, shard, subscriber->handler);
+}
+
 static void put_one(struct subscriber *subscriber, const char *from, const char *to)
 {
     struct store_batch *batch = store_batch_new();
     gap_put(subscriber, batch, from, to);
     store_commit(subscriber->shard->options.store, batch, NULL, NULL);
+    if (subscriber->shard->options.stream->on_gap == GAP_STOP)
+        gap_halt(subscriber);
 }
 
 /* Will it go on where the feed is? Also a laggard that is about to join. */

@@ -18,7 +18,10 @@ struct attempt {
     struct handler *handler;       /* of the invocation */
     struct invocation *invocation; /* while it runs */
     struct failing *failing;       /* on its way to the target that on_failure names ... */
-    struct handler_error given_up; /* ... because of this */
+    struct handler_error given_up; /* ... because of this ... */
+    const char *condition;         /* ... in the words of Lambda's failure records */
+    int64_t began_ms;              /* monotonic: of the first attempt here */
+    int64_t unlucky;               /* times in a row that were no attempt */
     struct timer backoff;
 };
 
@@ -56,7 +59,10 @@ struct subscription {
     struct block **forgotten; /* of these: settled, and their letters not yet forgotten */
     size_t forgotten_count, forgotten_capacity;
     struct timer fill; /* of batch_window */
+    struct timer room; /* what waits for room among what was emitted looks again */
     bool fill_over;    /* what waits need not wait for more */
+    size_t waiting_bytes; /* of records that wait for their turn, as they came */
+    int64_t slice_end_ms; /* monotonic: what runs at once leaves the reactor to others then */
     struct window window;
     size_t running; /* invocations that wait for something */
     size_t unsettled;
@@ -76,6 +82,13 @@ void subscription_settle(struct subscription *subscription, struct entry *entry)
 
 /* The same, and a dead letter that it came from is forgotten. */
 void subscription_settle_well(struct subscription *subscription, struct entry *entry);
+
+/* May the handler go on at once, or is it somebody else's turn? A slice begins with each of its turns. */
+void subscription_begin_slice(struct subscription *subscription);
+bool subscription_slice_over(const struct subscription *subscription);
+
+/* Its turn has come, but it only keeps others of its item out until it is released: true. */
+bool subscription_holds(struct subscription *subscription, struct entry *entry);
 
 /* It was started, and now waits for its turn again. */
 void subscription_put_back(struct subscription *subscription, struct entry *entry);
@@ -102,6 +115,10 @@ void subscription_observe(const struct subscription *subscription, const struct 
 struct attempt *attempt_new(struct subscription *subscription, struct entry *entry);
 void attempt_run(struct attempt *attempt);
 
+/* The same, once it is due: an attempt that was waited for before a restart. */
+void attempt_begin(struct attempt *attempt);
+bool entry_is_due(const struct subscription *subscription, const struct entry *entry);
+
 /* An attempt that was made has failed: another one after a while, or on_failure. Takes the error's texts. */
 void attempt_failed(struct attempt *attempt, struct handler_error *error);
 
@@ -121,6 +138,7 @@ int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts);
 
 void batches_work(struct subscription *subscription);
 void batches_abandon(struct subscription *subscription);
+void batches_put_back(struct subscription *subscription); /* stopping: those between two calls */
 
 /* ---- windows.c ---- */
 

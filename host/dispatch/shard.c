@@ -16,8 +16,10 @@ static bool put_checkpoint(struct subscriber *subscriber, struct store_batch *ba
     struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}, ""};
     bool moved = subscription_checkpoint(subscriber->subscription, last, &checkpoint.position, &progress);
     if (moved || finished) {
-        if (finished || subscriber->last)
+        if (finished || subscriber->last) {
             checkpoint.position.kind = POSITION_FINISHED;
+            checkpoint.position.since_ms = clock_wall_ms(reactor_clock(shard->options.reactor));
+        }
         checkpoint.progress = progress.data;
         store_put_checkpoint(batch, &checkpoint);
     }
@@ -70,7 +72,7 @@ void shard_finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
     if ((!shard->ended && !subscriber->last) || shard->stopping || subscriber->lagging ||
-        subscriber->finishing || subscriber->leaving)
+        subscriber->finishing || subscriber->leaving || subscriber->halted)
         return;
     if (!subscription_drained(subscriber->subscription)) {
         subscription_hurry(subscriber->subscription); /* children wait for it */
@@ -119,10 +121,22 @@ static void on_redriven(void *user, int64_t letter)
         shard->events.redriven(shard->user, shard, letter);
 }
 
+static void on_held(void *user, int64_t letter)
+{
+    struct subscriber *subscriber = user;
+    struct shard *shard = subscriber->shard;
+    shard->events.held(shard->user, shard, letter);
+}
+
 static void subscriber_free(struct subscriber *subscriber)
 {
     subscriber->shard->subscriber_count--;
     list_remove(&subscriber->link);
+    if (subscriber->troubles_told) {
+        char *subject = mem_printf("handler %s", subscriber->handler);
+        troubles_end(subscriber->shard->options.troubles, subject, subscriber->shard->id);
+        free(subject);
+    }
     subscription_free(subscriber->subscription);
     free(subscriber->handler);
     free(subscriber->progress);
@@ -220,7 +234,7 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
         },
         &start->position, start->progress,
         &(struct subscription_events){
-            .drained = on_drained, .room = on_room, .missed = on_missed, .redriven = on_redriven},
+            .drained = on_drained, .room = on_room, .missed = on_missed, .redriven = on_redriven, .held = on_held},
         subscriber);
     feeds_place(subscriber, start);
 }
@@ -254,7 +268,7 @@ bool shard_unsubscribe(struct shard *shard, const char *handler)
     return true;
 }
 
-bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record)
+bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record, bool hold)
 {
     struct subscriber *subscriber = find_subscriber(shard, handler);
     struct buf body = BUF_INIT;
@@ -263,7 +277,7 @@ bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, con
         return false;
     buf_printf(&body, "{\"Records\":[%s]}", record);
     struct page *page = page_read(&body, &err);
-    bool taken = page && subscription_redrive(subscriber->subscription, page, letter);
+    bool taken = page && subscription_redrive(subscriber->subscription, page, letter, hold);
     if (!page) {
         struct store_batch *batch = store_batch_new();
         log_error(shard->options.log, shard->subject, "dead letter %lld cannot be redriven: %s",
@@ -274,6 +288,12 @@ bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, con
     page_release(page);
     buf_fini(&body);
     return taken;
+}
+
+bool shard_release(struct shard *shard, const char *handler, int64_t letter, bool run)
+{
+    struct subscriber *subscriber = find_subscriber(shard, handler);
+    return subscriber && subscription_release(subscriber->subscription, letter, run);
 }
 
 void shard_closed(struct shard *shard)
@@ -288,6 +308,19 @@ void shard_vanished(struct shard *shard)
 }
 
 /* ---- what the store is told ---- */
+
+/* Why records wait, while they do. */
+static void tell_troubles(struct subscriber *subscriber, const struct subscription_stats *stats)
+{
+    struct shard *shard = subscriber->shard;
+    char *subject = mem_printf("handler %s", subscriber->handler);
+    if (!stats->retrying)
+        troubles_end(shard->options.troubles, subject, shard->id);
+    else if (stats->troubles != subscriber->troubles_told)
+        troubles_tell(shard->options.troubles, subject, shard->id, stats->trouble);
+    subscriber->troubles_told = stats->troubles;
+    free(subject);
+}
 
 static void put_subscription(struct subscriber *subscriber, struct store_batch *batch)
 {
@@ -305,6 +338,7 @@ static void put_subscription(struct subscriber *subscriber, struct store_batch *
         .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
     };
     const struct store_subscription *told = &subscriber->told;
+    tell_troubles(subscriber, stats);
     if (told->time_ms && told->in_flight == now.in_flight && told->retrying == now.retrying &&
         told->waiting == now.waiting && told->catching_up == now.catching_up &&
         told->oldest_ms == now.oldest_ms)

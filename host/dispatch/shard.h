@@ -11,6 +11,7 @@
 #include "script/handler.h"
 #include "script/observer.h"
 #include "state/store.h"
+#include "state/troubles.h"
 #include "stream/source.h"
 
 struct shard;
@@ -21,6 +22,7 @@ struct shard_options {
     struct store *store;
     struct log *log;
     const struct observer *observer;    /* or NULL; must stay */
+    struct troubles *troubles;          /* or NULL */
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *id, *table;
@@ -39,6 +41,10 @@ struct shard_events {
     void (*left)(void *user, struct shard *shard, const char *handler);
     /* A dead letter that was given to shard_redrive is settled, or was given up. */
     void (*redriven)(void *user, struct shard *shard, int64_t letter);
+    /* One that is to be held has its turn: nobody else of its item runs. */
+    void (*held)(void *user, struct shard *shard, int64_t letter);
+    /* The handler stands still at a gap (on_gap = stop): it is fed nothing more. */
+    void (*halted)(void *user, struct shard *shard, const char *handler);
     /* After shard_stop: nothing runs any more. Maybe more than once. */
     void (*stopped)(void *user, struct shard *shard);
 };
@@ -70,7 +76,10 @@ bool shard_unsubscribe(struct shard *shard, const char *handler);
 
 /* Give a handler a record out of the dead letters (JSON as kept there). False when it is not on this shard,
  * or the record cannot be read. */
-bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record);
+bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, const char *record, bool hold);
+
+/* See subscription_release. */
+bool shard_release(struct shard *shard, const char *handler, int64_t letter, bool run);
 
 /* Have all handlers settled what was read? */
 bool shard_drained(const struct shard *shard);

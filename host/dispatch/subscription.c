@@ -16,6 +16,10 @@
  * all. */
 #define OPEN_MAX 512
 
+/* Emitted and not accepted, of all handlers on the reactor. */
+#define EMITTED_BYTES_MAX ((size_t)64 << 20)
+#define ROOM_MS 20
+
 /* ---- what the other files need ---- */
 
 int64_t subscription_wall_ms(const struct subscription *subscription)
@@ -57,10 +61,22 @@ void subscription_keep_working(struct subscription *subscription)
         task_defer(subscription->options.reactor, &subscription->work);
 }
 
+void subscription_begin_slice(struct subscription *subscription)
+{
+    subscription->slice_end_ms =
+        clock_monotonic_ms(reactor_clock(subscription->options.reactor)) + SLICE_MS_MAX;
+}
+
+bool subscription_slice_over(const struct subscription *subscription)
+{
+    return clock_monotonic_ms(reactor_clock(subscription->options.reactor)) >= subscription->slice_end_ms;
+}
+
 void subscription_start_entry(struct subscription *subscription, struct entry *entry)
 {
     assert(entry->state == ENTRY_WAITING);
     entry->state = ENTRY_STARTED;
+    subscription->waiting_bytes -= entry->record->json->size;
     entry->block->touched = true;
     subscription->started++;
     if (handler_kind(subscription->options.handler) != HANDLER_RECORDS)
@@ -69,15 +85,16 @@ void subscription_start_entry(struct subscription *subscription, struct entry *e
 
 void subscription_put_back(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state == ENTRY_STARTED || entry->state == ENTRY_KEPT);
+    assert(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
     entry->state = ENTRY_WAITING;
     subscription->started--;
+    subscription->waiting_bytes += entry->record->json->size;
     lanes_put_back(&subscription->lanes, &entry->lane);
 }
 
 void subscription_settle(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state == ENTRY_STARTED || entry->state == ENTRY_KEPT);
+    assert(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
     subscription->unsettled--;
     subscription->started--;
     lanes_done(&subscription->lanes, &entry->lane);
@@ -101,21 +118,38 @@ bool subscription_unwanted(const struct subscription *subscription, const struct
 
 /* ---- the queue ---- */
 
+/* What is emitted waits in memory until it is accepted: no more of it is made than has room there. What runs
+ * is taken to emit what the handler emitted lately. One call may always run. */
+static bool has_room(struct subscription *subscription)
+{
+    const struct handler *handler = subscription->options.handler;
+    if (!handler->emits_bytes || !handler->emitter || !handler->emitter->held_bytes)
+        return true;
+    size_t held = handler->emitter->held_bytes(handler->emitter);
+    if (!subscription->running || held + subscription->running * handler->emits_bytes < EMITTED_BYTES_MAX)
+        return true;
+    handler_hurry(subscription->options.handler);
+    if (!timer_is_set(&subscription->room))
+        timer_set(subscription->options.reactor, &subscription->room, ROOM_MS);
+    return false;
+}
+
 static void work_records(struct subscription *subscription)
 {
-    struct clock *clock = reactor_clock(subscription->options.reactor);
-    int64_t end_ms = clock_monotonic_ms(clock) + SLICE_MS_MAX;
     size_t concurrency = subscription_serial(subscription) ? 1 : (size_t)subscription->settings.concurrency;
     if (subscription->options.handler->pipelined)
         concurrency = SIZE_MAX; /* the window is its bound */
-    while (subscription->running < concurrency) {
+    subscription_begin_slice(subscription);
+    while (subscription->running < concurrency && has_room(subscription)) {
         struct lane_entry *next = lanes_next(&subscription->lanes);
         if (!next)
             return;
         struct entry *entry = list_entry(next, struct entry, lane);
         subscription_start_entry(subscription, entry);
-        attempt_run(attempt_new(subscription, entry));
-        if (clock_monotonic_ms(clock) >= end_ms) {
+        if (subscription_holds(subscription, entry))
+            continue;
+        attempt_begin(attempt_new(subscription, entry));
+        if (subscription_slice_over(subscription)) {
             task_defer(subscription->options.reactor, &subscription->work);
             return;
         }
@@ -138,7 +172,7 @@ static void work(void *user)
     struct subscription *subscription = user;
     subscription->working = true;
     if (subscription->stopping)
-        ;
+        batches_put_back(subscription);
     else if (handler_kind(subscription->options.handler) == HANDLER_RECORDS)
         work_records(subscription);
     else
@@ -146,6 +180,12 @@ static void work(void *user)
     subscription->working = false;
     tell_room(subscription);
     subscription_report_if_drained(subscription);
+}
+
+/* There may be room by now. */
+static void on_room(void *user)
+{
+    subscription_keep_working(user);
 }
 
 static void on_filled(void *user)
@@ -187,6 +227,7 @@ static void into_lane(struct subscription *subscription, struct entry *entry)
 static void queue(struct subscription *subscription, struct entry *entry)
 {
     subscription->unsettled++;
+    subscription->waiting_bytes += entry->record->json->size;
     into_lane(subscription, entry);
 }
 
@@ -201,7 +242,7 @@ static void queue_block(struct subscription *subscription, struct block *block)
 {
     for (size_t i = 0; i < block->count; i++) {
         struct entry *entry = &block->entries[i];
-        if (watermark_settled_before(&subscription->watermark, entry->record->sequence, &entry->attempts)) {
+        if (watermark_settled_before(&subscription->watermark, entry)) {
             block->touched = true;
             leave_out(entry);
         } else if (too_old(subscription, entry->record) ||
@@ -241,14 +282,20 @@ void subscription_ended(struct subscription *subscription)
 void subscription_hurry(struct subscription *subscription)
 {
     handler_hurry(subscription->options.handler);
+    if (subscription->unsettled == subscription->started || subscription->fill_over ||
+        subscription->stopping)
+        return;
+    subscription->fill_over = true; /* nothing can join what waits */
+    subscription_keep_working(subscription);
 }
 
-bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter)
+bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter, bool hold)
 {
     if (subscription->stopping || page->count != 1)
         return false;
     struct block *block = block_of_redrive(page, letter, subscription_wall_ms(subscription));
     block->order = subscription->watermark.fed_count; /* behind what waits */
+    block->hold = hold;
     block->next = subscription->redrives;
     subscription->redrives = block;
     queue(subscription, &block->entries[0]);
@@ -265,6 +312,45 @@ void subscription_end_redrive(struct subscription *subscription, struct block *b
     *at = block->next;
     block_free(&subscription->watermark, block);
     subscription->events.redriven(subscription->user, letter);
+}
+
+bool subscription_holds(struct subscription *subscription, struct entry *entry)
+{
+    struct block *block = entry->block;
+    if (block->dropped) {
+        subscription_settle(subscription, entry);
+        subscription_end_redrive(subscription, block);
+        return true;
+    }
+    if (!block->hold)
+        return false;
+    subscription->events.held(subscription->user, block->redrive);
+    return true;
+}
+
+bool subscription_release(struct subscription *subscription, int64_t letter, bool run)
+{
+    struct block *block = subscription->redrives;
+    while (block && (block->redrive != letter || !block->hold))
+        block = block->next;
+    if (!block || subscription->stopping)
+        return false;
+    struct entry *entry = &block->entries[0];
+    block->hold = false;
+    if (entry->state == ENTRY_WAITING && run)
+        return true; /* its turn will come */
+    if (entry->state == ENTRY_WAITING) { /* not yet: it leaves the line when it comes to its end */
+        block->dropped = true;
+        return true;
+    }
+    if (run) {
+        attempt_run(attempt_new(subscription, entry));
+        return true;
+    }
+    subscription_settle(subscription, entry);
+    subscription_end_redrive(subscription, block);
+    subscription_keep_working(subscription);
+    return true;
 }
 
 /* ---- bounds ---- */
@@ -299,7 +385,7 @@ bool subscription_full(struct subscription *subscription, size_t bytes_max)
         watermark_compact(&subscription->watermark, busy, subscription);
     subscription->full = over(subscription);
     if (subscription->full)
-        handler_hurry(subscription->options.handler);
+        subscription_hurry(subscription);
     return subscription->full;
 }
 
@@ -309,6 +395,7 @@ static void drop(void *user, struct entry *entry)
     if (entry->lane.lane) /* else it was dropped with one before it */
         lanes_cut(&subscription->lanes, &entry->lane);
     subscription->unsettled--;
+    subscription->waiting_bytes -= entry->record->json->size;
 }
 
 void subscription_cut(struct subscription *subscription)
@@ -341,6 +428,7 @@ struct subscription *subscription_new(const struct subscription_options *options
     list_init(&subscription->batches);
     task_init(&subscription->work, work, subscription);
     timer_init(&subscription->fill, on_filled, subscription);
+    timer_init(&subscription->room, on_room, subscription);
     return subscription;
 }
 
@@ -367,10 +455,20 @@ const char *subscription_handler(const struct subscription *subscription)
     return handler_name(subscription->options.handler);
 }
 
+/* What only keeps others out lets them in. */
+static void abandon_held(struct subscription *subscription)
+{
+    for (struct block *block = subscription->redrives; block; block = block->next)
+        if (block->hold && block->entries[0].state == ENTRY_STARTED)
+            subscription_put_back(subscription, &block->entries[0]);
+}
+
 void subscription_stop(struct subscription *subscription)
 {
     subscription->stopping = true;
     timer_stop(subscription->options.reactor, &subscription->fill);
+    timer_stop(subscription->options.reactor, &subscription->room);
+    abandon_held(subscription);
     attempts_stop(subscription);
     if (!subscription->window.invocation)
         window_abandon(subscription);
@@ -392,6 +490,8 @@ void subscription_abandon(struct subscription *subscription)
 {
     subscription->stopping = true;
     timer_stop(subscription->options.reactor, &subscription->fill);
+    timer_stop(subscription->options.reactor, &subscription->room);
+    abandon_held(subscription);
     attempts_abandon(subscription);
     batches_abandon(subscription);
     window_abandon(subscription);

@@ -43,6 +43,8 @@ struct subscription_events {
     void (*missed)(void *user, const char *to);
     /* A record out of the dead letters is settled, or was given up without that (it is still marked). */
     void (*redriven)(void *user, int64_t letter);
+    /* One that was given to subscription_redrive to be held has its turn. */
+    void (*held)(void *user, int64_t letter);
 };
 
 struct subscription_stats {
@@ -56,6 +58,8 @@ struct subscription_stats {
     int64_t retrying;  /* now: records that wait for another attempt */
     int64_t waiting;   /* now: records that wait for their turn */
     int64_t oldest_ms; /* now: when the oldest unsettled record was written; 0: there is none */
+    int64_t troubles;  /* attempts that failed and are to be repeated, with what the last one said */
+    char trouble[256];
 };
 
 /* `progress` is what was kept with the position, see subscription_checkpoint; "" when there is none. */
@@ -73,7 +77,12 @@ void subscription_feed(struct subscription *subscription, struct page *page);
 
 /* A page of one record out of the dead letters, which goes the same way as others of its item, behind those
  * that wait already. False when the handler stops; events.redriven comes only after true. */
-bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter);
+bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter, bool hold);
+
+/* `hold`: the record's item may be elsewhere. When its turn comes, it is not given to the handler but keeps
+ * the others of the item from running, until it is released: to `run` here, or to leave (events.redriven comes
+ * then, too). False when there is no such record. */
+bool subscription_release(struct subscription *subscription, int64_t letter, bool run);
 
 /* Does it hold more than so many bytes of pages, or too many records of one item? Tries to make room first.
  * After true, events.room tells when that has changed. */
@@ -88,7 +97,7 @@ void subscription_cut(struct subscription *subscription);
 void subscription_caught_up(struct subscription *subscription, int64_t time_ms);
 void subscription_ended(struct subscription *subscription);
 
-/* No record will follow: what the handler emitted need not wait for company. */
+/* No record can follow now: neither what the handler emitted nor a batch need wait for company. */
 void subscription_hurry(struct subscription *subscription);
 
 /* Nothing follows this shard: close the window that is open, before its time. */

@@ -13,6 +13,55 @@
 
 /* ---- before the restart ---- */
 
+/* Of an unsettled record. */
+struct open {
+    uint32_t attempts;
+    int64_t due_ms;
+};
+
+static void forget_open(struct watermark *watermark)
+{
+    size_t at = 0;
+    for (void *open; (open = map_next(&watermark->open, &at, NULL));)
+        free(open);
+    map_fini(&watermark->open);
+    watermark->open = MAP_INIT;
+}
+
+/* The sequence number of a record_unit; false when it has none that may be one. */
+static bool sequence_of(const char *unit, char sequence[SEQUENCE_SIZE])
+{
+    size_t size = strcspn(unit, "/");
+    if (!size || size >= SEQUENCE_SIZE)
+        return false;
+    memcpy(sequence, unit, size);
+    sequence[size] = '\0';
+    return sequence_valid(sequence);
+}
+
+static int compare_unit(const char *unit, const char *sequence)
+{
+    char own[SEQUENCE_SIZE] = "";
+    sequence_of(unit, own);
+    return sequence_compare(own, sequence);
+}
+
+/* ["UNIT", attempts] or ["UNIT", attempts, due] */
+static void read_open(struct watermark *watermark, struct arena *arena, const struct json *pair)
+{
+    char sequence[SEQUENCE_SIZE];
+    const char *unit = json_string(arena, pair->child);
+    const struct json *second = unit ? pair->child->next : NULL;
+    int64_t attempts = json_integer(second, 0);
+    if (!unit || strlen(unit) >= RECORD_UNIT_SIZE || !sequence_of(unit, sequence) ||
+        map_get(&watermark->open, unit))
+        return;
+    struct open *open = mem_zero(sizeof *open);
+    open->attempts = attempts < 0 || attempts > INT32_MAX ? 0 : (uint32_t)attempts;
+    open->due_ms = json_integer(second ? second->next : NULL, 0);
+    map_set(&watermark->open, unit, open);
+}
+
 static void read_progress(struct watermark *watermark, const char *progress)
 {
     struct arena arena = {0};
@@ -21,39 +70,34 @@ static void read_progress(struct watermark *watermark, const char *progress)
     const char *through = json_string(&arena, json_get(root, "through"));
     if (through && sequence_valid(through)) {
         sequence_copy(watermark->through, through);
-        json_each(pair, json_get(root, "open")) {
-            const char *sequence = json_string(&arena, pair->child);
-            int64_t attempts = sequence ? json_integer(pair->child->next, 0) : 0;
-            attempts = attempts < 0 || attempts > INT32_MAX ? 0 : attempts;
-            if (sequence && sequence_valid(sequence))
-                map_set(&watermark->open, sequence, (void *)(uintptr_t)(attempts + 1));
-        }
+        json_each(pair, json_get(root, "open"))
+            read_open(watermark, &arena, pair);
     }
     arena_fini(&arena);
 }
 
-bool watermark_settled_before(const struct watermark *watermark, const char *sequence, uint32_t *attempts)
+bool watermark_settled_before(const struct watermark *watermark, struct entry *entry)
 {
-    *attempts = 0;
-    if (!*watermark->through || sequence_compare(sequence, watermark->through) > 0)
+    char unit[RECORD_UNIT_SIZE];
+    if (!*watermark->through || sequence_compare(entry->record->sequence, watermark->through) > 0)
         return false;
-    uintptr_t open = (uintptr_t)map_get(&watermark->open, sequence);
-    *attempts = open ? (uint32_t)(open - 1) : 0;
+    const struct open *open = map_get(&watermark->open, record_unit(entry->record, unit));
+    entry->attempts = open ? open->attempts : 0;
+    entry->due_ms = open ? open->due_ms : 0;
     return !open;
 }
 
 bool watermark_misses(struct watermark *watermark, const char *next)
 {
-    const char *sequence;
+    const char *unit;
     size_t at = 0;
     bool misses = false;
     if (!*watermark->through || watermark->fed.kind == POSITION_AFTER)
         return false;
-    while (map_next(&watermark->open, &at, &sequence))
-        misses = misses || !next || sequence_compare(sequence, next) < 0;
+    while (map_next(&watermark->open, &at, &unit))
+        misses = misses || !next || compare_unit(unit, next) < 0;
     if (misses && !next) {
-        map_fini(&watermark->open);
-        watermark->open = MAP_INIT;
+        forget_open(watermark);
         watermark->changed = true;
     }
     return misses;
@@ -65,8 +109,7 @@ static void forget_restored(struct watermark *watermark)
     if (*watermark->through && watermark->fed.kind == POSITION_AFTER &&
         sequence_compare(watermark->fed.sequence, watermark->through) >= 0) {
         watermark->through[0] = '\0';
-        map_fini(&watermark->open);
-        watermark->open = MAP_INIT;
+        forget_open(watermark);
     }
 }
 
@@ -127,6 +170,8 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
     struct block *block = block_new(page, from);
     block->order = watermark->fed_count;
     block->before = watermark->fed;
+    memcpy(block->first_sequence, page->records[from].sequence,
+           strlen(page->records[from].sequence) + 1);
     memcpy(block->last_sequence, last->sequence, strlen(last->sequence) + 1);
     block->last_time_ms = last->time_ms;
     watermark->held_bytes += page->bytes;
@@ -136,21 +181,33 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
 
 /* ---- the position ---- */
 
+/* It may stand there already: at the number of a record whose fellows were settled before it. */
 static void move_position(struct watermark *watermark, const char *sequence, int64_t time_ms)
 {
     struct position *position = &watermark->position;
-    assert(position->kind != POSITION_AFTER || sequence_compare(sequence, position->sequence) > 0);
-    set_fed(position, sequence, time_ms);
+    int order = position->kind == POSITION_AFTER ? sequence_compare(sequence, position->sequence) : 1;
+    assert(order >= 0);
+    if (order > 0)
+        set_fed(position, sequence, time_ms);
     watermark->changed = true;
 }
 
-/* Over everything that is settled without a hole. */
+/* Does the entry before the one at `at` share its number? */
+static bool in_group(const struct block *block, size_t at)
+{
+    return at > 0 &&
+           strcmp(block->entries[at].record->sequence, block->entries[at - 1].record->sequence) == 0;
+}
+
+/* Over everything that is settled without a hole, but not into a group of records that share a number. */
 static void advance(struct watermark *watermark)
 {
     struct block *block;
     while ((block = watermark->first)) {
         if (block->settled == block->count) {
-            move_position(watermark, block->last_sequence, block->last_time_ms);
+            const struct block *next = block->next;
+            if (!next || strcmp(next->first_sequence, block->last_sequence) != 0)
+                move_position(watermark, block->last_sequence, block->last_time_ms);
             watermark->first = block->next;
             if (!watermark->first)
                 watermark->end = &watermark->first;
@@ -161,8 +218,13 @@ static void advance(struct watermark *watermark)
         while (block->entries[block->first].state == ENTRY_SETTLED)
             block->first++;
         if (block->first > before) {
-            const struct record *record = block->entries[block->first - 1].record;
-            move_position(watermark, record->sequence, record->time_ms);
+            size_t end = block->first;
+            while (in_group(block, end))
+                end--;
+            if (end > 0) /* else it stands before the block's first group */
+                move_position(watermark, block->entries[end - 1].record->sequence,
+                              block->entries[end - 1].record->time_ms);
+            watermark->changed = true;
         }
         return;
     }
@@ -204,9 +266,12 @@ struct writing {
     size_t count, count_max;
 };
 
-static void list_open(struct buf *out, const char *sequence, uint32_t attempts)
+static void list_open(struct buf *out, const char *unit, uint32_t attempts, int64_t due_ms)
 {
-    buf_printf(out, "%s[\"%s\",%u]", out->size ? "," : "", sequence, attempts);
+    buf_printf(out, "%s[\"%s\",%u", out->size ? "," : "", unit, attempts);
+    if (due_ms)
+        buf_printf(out, ",%lld", (long long)due_ms);
+    buf_add_char(out, ']');
 }
 
 /* What came late so far is followed by something that matters. */
@@ -220,17 +285,18 @@ static void pass(struct writing *writing, const char *sequence)
     sequence_copy(writing->through, sequence);
 }
 
-/* False when the list is full. */
+/* False when the list is full. What shares its number with something settled is listed in any case. */
 static bool write_entry(struct writing *writing, const struct entry *entry)
 {
     const char *sequence = entry->record->sequence;
-    bool settled = entry->state >= ENTRY_KEPT;
+    char unit[RECORD_UNIT_SIZE];
+    bool settled = entry->state >= ENTRY_KEPT, of_group = strcmp(sequence, writing->through) == 0;
     if (!settled) {
-        if (writing->count++ == writing->count_max)
+        if (writing->count++ >= writing->count_max && !of_group)
             return false;
-        list_open(&writing->late, sequence, entry->attempts);
+        list_open(&writing->late, record_unit(entry->record, unit), entry->attempts, entry->due_ms);
     }
-    if (settled || entry->attempts)
+    if (settled || entry->attempts || of_group)
         pass(writing, sequence);
     return true;
 }
@@ -238,12 +304,16 @@ static bool write_entry(struct writing *writing, const struct entry *entry)
 static bool write_blocks(const struct watermark *watermark, struct writing *writing)
 {
     for (const struct block *block = watermark->first; block; block = block->next) {
-        if (block->settled == block->count)
+        size_t from = block->first;
+        if (block->settled == block->count) {
             pass(writing, block->last_sequence);
-        else
-            for (size_t i = block->first; i < block->count; i++)
-                if (!write_entry(writing, &block->entries[i]))
-                    return false;
+            continue;
+        }
+        while (in_group(block, from)) /* what of it is settled, the position has not passed */
+            from--;
+        for (size_t i = from; i < block->count; i++)
+            if (!write_entry(writing, &block->entries[i]))
+                return false;
     }
     return true;
 }
@@ -251,13 +321,13 @@ static bool write_blocks(const struct watermark *watermark, struct writing *writ
 /* What was settled before the restart and has not been fed since. */
 static void write_restored(const struct watermark *watermark, struct writing *writing)
 {
-    const char *sequence;
+    const char *unit;
     size_t at = 0;
     if (!*watermark->through)
         return;
-    for (void *open; (open = map_next(&watermark->open, &at, &sequence));)
-        if (watermark->fed.kind != POSITION_AFTER || sequence_compare(sequence, watermark->fed.sequence) > 0)
-            list_open(&writing->late, sequence, (uint32_t)((uintptr_t)open - 1));
+    for (const struct open *open; (open = map_next(&watermark->open, &at, &unit));)
+        if (watermark->fed.kind != POSITION_AFTER || compare_unit(unit, watermark->fed.sequence) > 0)
+            list_open(&writing->late, unit, open->attempts, open->due_ms);
     pass(writing, watermark->through);
 }
 
@@ -340,6 +410,7 @@ static void compact(struct watermark *watermark, struct block *block)
     for (size_t i = 0, taken = 0; i < block->count; i++) {
         const struct record *old = block->entries[i].record;
         if (block->entries[i].state != ENTRY_SETTLED) {
+            page->records[taken].part = old->part; /* which one of all that share its number */
             block->entries[i].record = &page->records[taken++];
             continue;
         }
@@ -377,5 +448,5 @@ void watermark_fini(struct watermark *watermark)
         next = block->next;
         block_free(watermark, block);
     }
-    map_fini(&watermark->open);
+    forget_open(watermark);
 }

@@ -1,7 +1,8 @@
 /* watermark.h: what a subscription was fed, in shard order, and how far it is settled.
  *
  * Records settle out of order. The position is the end of the settled prefix; what is settled beyond it is
- * the progress, a text that is kept with the position, so that a restart repeats neither. */
+ * the progress, a text that is kept with the position, so that a restart repeats neither. Several records may
+ * share a sequence number (record_unit): the position passes it when all of them are settled. */
 #ifndef TIDEMILL_DISPATCH_WATERMARK_H
 #define TIDEMILL_DISPATCH_WATERMARK_H
 
@@ -13,6 +14,7 @@
 enum entry_state {
     ENTRY_WAITING, /* for its turn */
     ENTRY_STARTED, /* runs, or waits for another attempt */
+    ENTRY_FAILING, /* given up, on its way to where on_failure says; until that has it, it is unsettled */
     ENTRY_KEPT,    /* its dead letter is on its way to the store, in one write with a checkpoint */
     ENTRY_SETTLED,
 };
@@ -23,6 +25,7 @@ struct entry {
     struct block *block;
     enum entry_state state;
     uint32_t attempts; /* that were begun, also before a restart */
+    int64_t due_ms;    /* wall clock: no other attempt before then; 0: none is waited for */
 };
 
 /* The records of one page, in order. */
@@ -35,9 +38,11 @@ struct block {
     bool touched;           /* something in it ran, maybe before a restart: it cannot be fed again */
     int64_t order;          /* of entries[0] among all that were fed */
     struct position before; /* what had been fed before it */
-    char last_sequence[SEQUENCE_SIZE];
+    char first_sequence[SEQUENCE_SIZE], last_sequence[SEQUENCE_SIZE];
     int64_t last_time_ms;
     int64_t redrive; /* a dead letter's number: the block stands outside of the order; else 0 */
+    bool hold;       /* of a redrive: when its turn comes it only keeps others out, until it is released */
+    bool dropped;           /* likewise; it was released before, and leaves when its turn comes */
     int64_t redriven_ms;
 };
 
@@ -49,7 +54,7 @@ struct watermark {
     bool changed;      /* position or progress, since watermark_write */
     /* What was settled beyond the position when the progress was written. */
     char through[SEQUENCE_SIZE]; /* "": nothing, or all of it was fed by now */
-    struct map open;             /* sequence -> attempts begun + 1: unsettled up to there */
+    struct map open;             /* record_unit -> struct, owned: unsettled up to there */
 };
 
 /* `progress`: as watermark_write wrote it, or "". One that cannot be read counts as "": work is repeated. */
@@ -66,8 +71,8 @@ bool watermark_misses(struct watermark *watermark, const char *next);
 struct block *watermark_add(struct watermark *watermark, struct page *page, size_t from);
 void watermark_added(struct watermark *watermark, struct block *block);
 
-/* Was the record settled before the restart? Else *attempts of it were begun. */
-bool watermark_settled_before(const struct watermark *watermark, const char *sequence, uint32_t *attempts);
+/* Was the record settled before the restart? Else the entry learns what was known of it. */
+bool watermark_settled_before(const struct watermark *watermark, struct entry *entry);
 
 /* A block outside of the order, for one record out of the dead letters. The caller frees it with block_free.
  */

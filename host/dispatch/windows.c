@@ -107,9 +107,12 @@ static void on_failed(struct subscription *subscription, struct handler_error *e
 {
     struct window *window = &subscription->window;
     const struct handler_settings *settings = &subscription->settings;
-    if (error->interrupted && subscription->stopping) {
+    bool counts = error->failure != FAILURE_NO_ATTEMPT;
+    window->attempts -= !counts;
+    if (!counts && subscription->stopping) {
         window->closing = false; /* made again when the host is back */
-    } else if (error->permanent || (settings->retries >= 0 && window->attempts > settings->retries)) {
+    } else if (error->failure == FAILURE_PERMANENT ||
+               (counts && settings->retries >= 0 && window->attempts > settings->retries)) {
         if (strcmp(settings->on_failure, "discard") != 0) {
             failure_keep_window(subscription, error, on_window_kept);
             return;
@@ -119,7 +122,7 @@ static void on_failed(struct subscription *subscription, struct handler_error *e
     } else if (subscription->stopping) {
         window->closing = false;
     } else {
-        int64_t delay = attempt_backoff_ms(subscription, window->attempts);
+        int64_t delay = attempt_backoff_ms(subscription, window->attempts + !counts);
         log_warn(subscription->options.log, subscription->subject,
                  "%s (end of the window of %lld, attempt %lld; again in %lld ms)", error->text,
                  (long long)window->start_ms / 1000, (long long)window->attempts, (long long)delay);

@@ -46,10 +46,54 @@ struct reactor {
     size_t fds_capacity;
     bool watches_running;
 
+    int64_t step_began_ms, longest_ms;
+    const char *label;
+    reactor_step_fn *on_step;
+    void *on_step_user;
+
     pthread_mutex_t lock; /* over the posts */
     struct post *posts, **posts_end;
     atomic_bool stopping;
 };
+
+/* ---- steps ---- */
+
+#define STEP_MS_TOLD 100
+
+void reactor_label(struct reactor *reactor, const char *what)
+{
+    reactor->label = what;
+}
+
+void reactor_watch_steps(struct reactor *reactor, reactor_step_fn *fn, void *user)
+{
+    reactor->on_step = fn;
+    reactor->on_step_user = user;
+}
+
+void reactor_step_begin(struct reactor *reactor)
+{
+    reactor->label = NULL;
+    reactor->step_began_ms = clock_monotonic_ms(reactor->clock);
+}
+
+void reactor_step_end(struct reactor *reactor)
+{
+    int64_t ms = clock_monotonic_ms(reactor->clock) - reactor->step_began_ms;
+    if (ms <= reactor->longest_ms && ms < STEP_MS_TOLD)
+        return;
+    if (ms > reactor->longest_ms)
+        reactor->longest_ms = ms;
+    if (reactor->on_step)
+        reactor->on_step(reactor->on_step_user, ms, reactor->label ? reactor->label : "the host itself");
+}
+
+static void run_step(struct reactor *reactor, reactor_fn *fn, void *user)
+{
+    reactor_step_begin(reactor);
+    fn(user);
+    reactor_step_end(reactor);
+}
 
 /* ---- timers: a binary heap by due time ---- */
 
@@ -124,7 +168,7 @@ static void fire_timers(struct reactor *reactor)
     while (reactor->heap_count && reactor->heap[0]->due_ms <= reactor->now_ms) {
         struct timer *timer = reactor->heap[0];
         timer_stop(reactor, timer);
-        timer->fn(timer->user);
+        run_step(reactor, timer->fn, timer->user);
     }
 }
 
@@ -159,7 +203,7 @@ static void run_tasks(struct reactor *reactor)
     while (!list_empty(&batch)) {
         struct task *task = list_entry(batch.next, struct task, link);
         list_remove(&task->link);
-        task->fn(task->user);
+        run_step(reactor, task->fn, task->user);
     }
 }
 
@@ -194,7 +238,7 @@ static void run_posts(struct reactor *reactor)
 {
     for (struct post *post = take_posts(reactor), *next; post; post = next) {
         next = post->next;
-        post->fn(post->user);
+        run_step(reactor, post->fn, post->user);
         free(post);
     }
 }
@@ -239,7 +283,7 @@ static void run_watches(struct reactor *reactor, size_t count)
     reactor->watches_running = true;
     list_each(watch, &reactor->watches, struct watch, link)
         if (watch->ready && !watch->gone)
-            watch->fn(watch->user);
+            run_step(reactor, watch->fn, watch->user);
     reactor->watches_running = false;
     list_each(watch, &reactor->watches, struct watch, link)
         if (watch->gone)

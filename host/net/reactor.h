@@ -47,6 +47,18 @@ void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user);
 /* The same; where the reactor is freed first, `drop` gets `user` instead. */
 void reactor_post_owned(struct reactor *reactor, reactor_fn *fn, reactor_fn *drop, void *user);
 
+/* Whoever does work that may take long says what it is, until the step ends; must stay until then. */
+void reactor_label(struct reactor *reactor, const char *what);
+
+/* Tell of each step (a callback: a timer, a task, a completion) that took longer than the longest so far, or
+ * longer than 100 ms: nothing else ran on the thread meanwhile. */
+typedef void reactor_step_fn(void *user, int64_t ms, const char *what);
+void reactor_watch_steps(struct reactor *reactor, reactor_step_fn *fn, void *user);
+
+/* For what calls back from a poller: the step begins, and ends. */
+void reactor_step_begin(struct reactor *reactor);
+void reactor_step_end(struct reactor *reactor);
+
 /* A timer is a value inside its owner: zero it, timer_init, and stop it before the owner goes. */
 struct timer {
     reactor_fn *fn;

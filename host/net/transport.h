@@ -26,16 +26,20 @@ struct transport_request {
     size_t response_max;        /* a larger body is an error; 0: 64 MiB */
     bool direct;                /* never through a proxy: link-local endpoints */
     bool http2;                 /* where the server offers it */
+    bool own;                   /* the host's own work, which waits for no handler's or target's calls */
+    bool idempotent;            /* may be repeated on another connection when this one closed unanswered */
+    bool status_decides; /* a status is an answer, whatever becomes of the body: it is cut at response_max */
 };
 
 struct transport_response {
     int status;
     struct buf headers; /* the header lines as they came, of the last response */
     struct buf body;    /* the receiver may take it: copy the struct and zero this one */
+    int64_t queued_ms;  /* before it was sent: calls to one endpoint wait their turn */
 };
 
-/* `response` is NULL when none arrived, and `err` says why (ERR_NETWORK, ERR_TIMEOUT, ERR_LIMIT). Any
- * HTTP status is a response. */
+/* `response` is NULL when none arrived, and `err` says why (ERR_NETWORK, ERR_TIMEOUT, ERR_LIMIT,
+ * ERR_RESOURCES). Any HTTP status is a response. `timeout_ms` begins when the request's turn has come. */
 typedef void transport_done_fn(void *user, struct transport_response *response, const struct err *err);
 
 struct transport_ops {

@@ -1,24 +1,51 @@
-/* transport_curl.c: libcurl's multi interface as a transport. */
+/* transport_curl.c: libcurl's multi interface as a transport.
+ *
+ * Calls to one endpoint stand in a line; so many of them are out at once. The host's own calls stand in lines
+ * of their own, so an endpoint that never answers a handler keeps neither another endpoint nor the host from
+ * its work. A call's time begins when its turn has come. */
 #include "net/transport_curl.h"
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/descriptors.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include "net/url.h"
 
 #define RESPONSE_MAX_DEFAULT (64u << 20)
 #define RECEIVE_BUFFER_BYTES (64L << 10)
-#define POOL_MAX 16 /* easy handles kept for reuse; each holds its buffers */
+#define POOL_MAX 16     /* easy handles kept for reuse; each holds its buffers */
+#define STARVED_MS 100  /* before a call that found no descriptor is tried again */
+#define ENDPOINTS_KEPT 64
+
+/* The calls to one endpoint: those that are out, and those that wait. */
+struct endpoint {
+    bool own;
+    size_t out, starving;
+    struct list waiting;
+};
 
 struct transport_call {
-    struct list link;
-    CURL *easy;
+    struct list link; /* among the calls that are out, or in its endpoint's line */
+    struct curl_transport *curl;
+    struct endpoint *endpoint;
+    CURL *easy; /* NULL: it waits */
     struct curl_slist *headers;
     struct transport_response response;
     size_t response_max;
-    bool too_large;
+    int64_t timeout_ms, asked_ms, began_ms; /* monotonic; began_ms 0: not yet */
+    bool too_large, headers_done, status_decides;
+    bool idempotent, sent, repeated; /* it would have been sent twice */
+    struct timer starved;            /* no descriptor was free: to be tried again */
+    char *url, *method;
+    const char *body;
+    size_t body_size;
+    int64_t connect_timeout_ms;
+    bool direct, http2;
     char problem[CURL_ERROR_SIZE];
     transport_done_fn *done;
     void *user;
@@ -30,7 +57,10 @@ struct curl_transport {
     struct reactor *reactor;
     CURLM *multi;
     char *ca_bundle;
-    struct list calls;
+    struct list calls, starving; /* that are out; that wait for a descriptor */
+    struct map endpoints;        /* "own https://example.com" */
+    size_t out, connections, descriptors; /* of handlers and targets; their bounds, see the options */
+    struct task admit;
     CURL *pool[POOL_MAX];
     size_t pool_count;
     struct curl_waitfd *fds;
@@ -48,6 +78,8 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
     size *= one;
     if (call->response.body.size + size > call->response_max) {
         call->too_large = true;
+        if (call->status_decides && call->response.body.size < call->response_max)
+            buf_add(&call->response.body, bytes, call->response_max - call->response.body.size);
         return 0;
     }
     if (call->response.body.size == 0) {
@@ -63,52 +95,156 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
 static size_t on_header(char *bytes, size_t one, size_t size, void *user)
 {
     struct transport_call *call = user;
+    long status = 0;
     size *= one;
     if (size >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
         /* A new response: the one before was a proxy's or an interim one. */
         buf_clear(&call->response.headers);
+        call->headers_done = false;
         return size;
+    }
+    if (size <= 2 && (bytes[0] == '\r' || bytes[0] == '\n')) {
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        call->headers_done = status >= 200;
     }
     buf_add(&call->response.headers, bytes, size);
     return size;
 }
 
-static void apply_request(struct curl_transport *curl, struct transport_call *call,
-                          const struct transport_request *request)
+/* Before the request goes out on a connection. libcurl repeats one by itself when a kept connection closes
+ * without an answer; whether the server has read it nobody knows, so only what is idempotent may go again
+ * (RFC 9110, 9.2.2). */
+static int on_request(void *user, char *remote, char *local, int remote_port, int local_port)
+{
+    struct transport_call *call = user;
+    (void)remote;
+    (void)local;
+    (void)remote_port;
+    (void)local_port;
+    call->repeated = call->sent && !call->idempotent;
+    call->sent = true;
+    return call->repeated ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+static void apply_request(struct curl_transport *curl, struct transport_call *call)
 {
     CURL *easy = call->easy;
-    call->headers = curl_slist_append(NULL, "Expect:");
-    for (size_t i = 0; request->headers && request->headers[i]; i++)
-        call->headers = curl_slist_append(call->headers, request->headers[i]);
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_URL, call->url);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    if (request->body) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
-    } else if (strcmp(request->method, "HEAD") == 0) {
+    if (call->body) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_size);
+    } else if (strcmp(call->method, "HEAD") == 0) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     }
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     request->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+                     call->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-    if (request->connect_timeout_ms)
-        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
+    if (call->connect_timeout_ms)
+        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms);
     if (curl->ca_bundle)
         curl_easy_setopt(easy, CURLOPT_CAINFO, curl->ca_bundle);
-    if (request->direct)
+    if (call->direct)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->problem);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+}
+
+/* ---- lines ---- */
+
+/* A URL up to its path. Two ways to write one endpoint make two lines, which does no harm. */
+static struct endpoint *find_endpoint(struct curl_transport *curl, const struct transport_request *request)
+{
+    char key[512];
+    const char *host = strstr(request->url, "://");
+    size_t size = host ? (size_t)(host - request->url) + 3 + strcspn(host + 3, "/?#") : 0;
+    snprintf(key, sizeof key, "%s%.*s", request->own ? "own " : "", (int)(size < 500 ? size : 500),
+             request->url);
+    struct endpoint *endpoint = map_get(&curl->endpoints, key);
+    if (endpoint)
+        return endpoint;
+    endpoint = mem_zero(sizeof *endpoint);
+    endpoint->own = request->own;
+    list_init(&endpoint->waiting);
+    map_set(&curl->endpoints, key, endpoint);
+    return endpoint;
+}
+
+static bool has_turn(const struct curl_transport *curl, const struct endpoint *endpoint)
+{
+    return endpoint->own ||
+           (endpoint->out < curl->connections && (!curl->descriptors || curl->out < curl->descriptors));
+}
+
+static int64_t now_ms(const struct curl_transport *curl)
+{
+    return clock_monotonic_ms(reactor_clock(curl->reactor));
+}
+
+static void begin(struct curl_transport *curl, struct transport_call *call)
+{
+    call->easy = curl->pool_count ? curl->pool[--curl->pool_count] : curl_easy_init();
+    if (!call->began_ms)
+        call->began_ms = now_ms(curl);
+    apply_request(curl, call);
+    call->endpoint->out++;
+    curl->out += !call->endpoint->own;
+    list_remove(&call->link);
+    list_append(&curl->calls, &call->link);
+    curl_multi_add_handle(curl->multi, call->easy);
+}
+
+/* Those whose turn has come, one of each line in turn. */
+static void admit(void *user)
+{
+    struct curl_transport *curl = user;
+    struct endpoint *endpoint;
+    bool some = true;
+    while (some) {
+        size_t at = 0;
+        some = false;
+        while ((endpoint = map_next(&curl->endpoints, &at, NULL))) {
+            if (list_empty(&endpoint->waiting) || !has_turn(curl, endpoint))
+                continue;
+            begin(curl, list_entry(endpoint->waiting.next, struct transport_call, link));
+            some = true;
+        }
+    }
+}
+
+/* Lines where nobody stands, once there are many. */
+static void forget_endpoints(struct curl_transport *curl)
+{
+    struct endpoint *endpoint;
+    const char *key;
+    size_t at = 0;
+    while (curl->endpoints.count > ENDPOINTS_KEPT && (endpoint = map_next(&curl->endpoints, &at, &key))) {
+        if (endpoint->out || !list_empty(&endpoint->waiting) || endpoint->starving)
+            continue;
+        free(map_remove(&curl->endpoints, key));
+        at = 0; /* removal moves slots */
+    }
+}
+
+static void on_starved(void *user)
+{
+    struct transport_call *call = user;
+    list_remove(&call->link);
+    call->endpoint->starving--;
+    list_append(&call->endpoint->waiting, &call->link);
+    task_defer(call->curl->reactor, &call->curl->admit);
 }
 
 static struct transport_call *curl_send(struct transport *transport, const struct transport_request *request,
@@ -117,29 +253,62 @@ static struct transport_call *curl_send(struct transport *transport, const struc
     struct curl_transport *curl = from_transport(transport);
     struct transport_call *call = mem_zero(sizeof *call);
     assert(request->timeout_ms > 0);
-    call->easy = curl->pool_count ? curl->pool[--curl->pool_count] : curl_easy_init();
+    call->curl = curl;
     call->done = done;
     call->user = user;
+    call->url = mem_string(request->url);
+    call->method = mem_string(request->method);
+    call->body = request->body;
+    call->body_size = request->body_size;
+    call->timeout_ms = request->timeout_ms;
+    call->connect_timeout_ms = request->connect_timeout_ms;
+    call->direct = request->direct;
+    call->http2 = request->http2;
+    call->idempotent = request->idempotent;
+    call->status_decides = request->status_decides;
     call->response_max = request->response_max ? request->response_max : RESPONSE_MAX_DEFAULT;
-    apply_request(curl, call, request);
-    list_append(&curl->calls, &call->link);
-    curl_multi_add_handle(curl->multi, call->easy);
+    call->headers = curl_slist_append(NULL, "Expect:");
+    for (size_t i = 0; request->headers && request->headers[i]; i++)
+        call->headers = curl_slist_append(call->headers, request->headers[i]);
+    call->endpoint = find_endpoint(curl, request);
+    call->asked_ms = now_ms(curl);
+    timer_init(&call->starved, on_starved, call);
+    list_append(&call->endpoint->waiting, &call->link);
+    if (call->endpoint->waiting.next == &call->link && has_turn(curl, call->endpoint))
+        begin(curl, call);
     return call;
 }
 
-static void call_free(struct curl_transport *curl, struct transport_call *call)
+/* Its handle goes back to the pool, its place in the line to the next. */
+static void end_sending(struct curl_transport *curl, struct transport_call *call)
 {
     list_remove(&call->link);
+    if (!call->easy)
+        return;
     curl_multi_remove_handle(curl->multi, call->easy);
     curl_easy_reset(call->easy);
     if (curl->pool_count < POOL_MAX)
         curl->pool[curl->pool_count++] = call->easy;
     else
         curl_easy_cleanup(call->easy);
+    call->easy = NULL;
+    call->endpoint->out--;
+    curl->out -= !call->endpoint->own;
+    task_defer(curl->reactor, &curl->admit);
+}
+
+static void call_free(struct curl_transport *curl, struct transport_call *call)
+{
+    end_sending(curl, call);
+    call->endpoint->starving -= timer_is_set(&call->starved);
+    timer_stop(curl->reactor, &call->starved);
     curl_slist_free_all(call->headers);
     buf_fini(&call->response.headers);
     buf_fini(&call->response.body);
+    free(call->url);
+    free(call->method);
     free(call);
+    forget_endpoints(curl);
 }
 
 static void curl_cancel(struct transport *transport, struct transport_call *call)
@@ -147,36 +316,65 @@ static void curl_cancel(struct transport *transport, struct transport_call *call
     call_free(from_transport(transport), call);
 }
 
-static void describe(struct transport_call *call, CURLcode code, struct err *err)
+static void describe(struct transport_call *call, CURLcode code, bool starved, struct err *err)
 {
     const char *text = call->problem[0] ? call->problem : curl_easy_strerror(code);
-    char *url = NULL;
-    curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &url);
-    size_t host = url ? strcspn(url, "?") : 0; /* a query may carry a secret */
+    char *origin = url_origin(call->url); /* what follows may be a secret */
     if (call->too_large)
-        err_set(err, ERR_LIMIT, "%.*s: the answer is larger than %zu bytes", (int)host, url ? url : "",
-                call->response_max);
+        err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", origin, call->response_max);
+    else if (call->repeated)
+        err_set(err, ERR_NETWORK,
+                "%s: the connection was closed without an answer; the request may have been read, so it was "
+                "not sent a second time",
+                origin);
+    else if (starved)
+        err_set(err, ERR_RESOURCES,
+                "%s: no file descriptor was free to connect with (EMFILE; this process may have %lld): raise "
+                "the limit (ulimit -n, LimitNOFILE=) or lower connections in [aws]",
+                origin, (long long)descriptors_limit());
     else
-        err_set(err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_NETWORK, "%.*s: %s", (int)host,
-                url ? url : "", text);
+        err_set(err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_NETWORK, "%s: %s", origin, text);
+    free(origin);
+}
+
+/* Nothing was sent, since no socket was to be had. */
+static bool is_starved(const struct transport_call *call, CURLcode code)
+{
+    return (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+            code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_FAILED_INIT ||
+            code == CURLE_SSL_CACERT_BADFILE || code == CURLE_UNSUPPORTED_PROTOCOL) &&
+           !call->sent && descriptors_exhausted();
 }
 
 static void complete(struct curl_transport *curl, struct transport_call *call, CURLcode code)
 {
     struct err err = {0};
+    bool starved = code != CURLE_OK && is_starved(call, code);
+    if (starved && now_ms(curl) - call->began_ms < call->timeout_ms) {
+        end_sending(curl, call); /* it waits for one, and that is no failure */
+        call->endpoint->starving++;
+        list_append(&curl->starving, &call->link);
+        timer_set(curl->reactor, &call->starved, STARVED_MS);
+        return;
+    }
     transport_done_fn *done = call->done;
     void *user = call->user;
+    bool answered = code == CURLE_OK || (call->status_decides && call->headers_done);
     struct transport_response response = call->response;
-    if (code == CURLE_OK) {
+    response.queued_ms = call->began_ms - call->asked_ms;
+    if (answered) {
         long status = 0;
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
         response.status = (int)status;
     } else {
-        describe(call, code, &err);
+        describe(call, code, starved, &err);
+        err.queued_ms = response.queued_ms;
     }
     call->response = (struct transport_response){0};
     call_free(curl, call); /* before the callback: it may send again, or free its own world */
-    done(user, code == CURLE_OK ? &response : NULL, code == CURLE_OK ? NULL : &err);
+    reactor_step_begin(curl->reactor);
+    done(user, answered ? &response : NULL, answered ? NULL : &err);
+    reactor_step_end(curl->reactor);
     buf_fini(&response.headers);
     buf_fini(&response.body);
 }
@@ -213,8 +411,13 @@ static void curl_wait(struct poller *poller, struct pollfd *fds, size_t count, i
         timeout_ms = 0;
     curl_multi_poll(curl->multi, curl->fds, (unsigned)count, (int)timeout_ms, NULL);
     curl_multi_perform(curl->multi, &running);
-    for (size_t i = 0; i < count; i++)
+    bool writes = false;
+    for (size_t i = 0; i < count; i++) {
         fds[i].revents = curl->fds[i].revents;
+        writes = writes || (fds[i].events & POLLOUT);
+    }
+    if (writes) /* libcurl does not tell of a pipe whose reader is gone */
+        poll(fds, (nfds_t)count, 0);
     complete_all(curl);
 }
 
@@ -228,8 +431,19 @@ static void curl_free_transport(struct transport *transport)
     struct curl_transport *curl = from_transport(transport);
     struct transport_call *call;
     reactor_set_poller(curl->reactor, NULL);
+    struct endpoint *endpoint;
+    size_t at = 0;
     list_each(call, &curl->calls, struct transport_call, link)
         call_free(curl, call);
+    list_each(call, &curl->starving, struct transport_call, link)
+        call_free(curl, call);
+    while ((endpoint = map_next(&curl->endpoints, &at, NULL))) {
+        list_each(call, &endpoint->waiting, struct transport_call, link)
+            call_free(curl, call);
+        free(endpoint);
+    }
+    map_fini(&curl->endpoints);
+    task_cancel(&curl->admit);
     while (curl->pool_count)
         curl_easy_cleanup(curl->pool[--curl->pool_count]);
     curl_multi_cleanup(curl->multi);
@@ -249,9 +463,12 @@ struct transport *transport_curl_new(struct reactor *reactor, const struct trans
     curl->reactor = reactor;
     curl->ca_bundle = mem_string(options->ca_bundle);
     list_init(&curl->calls);
+    list_init(&curl->starving);
     curl->multi = curl_multi_init();
-    curl_multi_setopt(curl->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, options->connections);
-    curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, options->connections);
+    curl->connections = (size_t)options->connections;
+    curl->descriptors = (size_t)options->descriptors;
+    task_init(&curl->admit, admit, curl);
+    curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, options->connections); /* kept while idle */
     reactor_set_poller(reactor, &curl->poller);
     return &curl->transport;
 }

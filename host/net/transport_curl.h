@@ -9,7 +9,8 @@
 #include "net/transport.h"
 
 struct transport_curl_options {
-    long connections;      /* open at once; further requests wait their turn */
+    long connections;      /* calls at once to one endpoint; further ones wait their turn */
+    long descriptors;      /* calls at once to all of them but the host's own; 0: no such bound */
     const char *ca_bundle; /* a PEM file instead of the system's; NULL: the system's */
 };
 

@@ -36,6 +36,24 @@ char *url_host(const char *url, struct err *err)
     return result;
 }
 
+char *url_origin(const char *url)
+{
+    CURLU *parts = curl_url();
+    char *scheme = NULL, *host = NULL, *port = NULL, *origin;
+    if (curl_url_set(parts, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK) {
+        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
+        curl_url_get(parts, CURLUPART_HOST, &host, 0);
+        curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    }
+    origin = scheme && host ? mem_printf("%s://%s%s%s", scheme, host, port ? ":" : "", port ? port : "")
+                            : mem_string("?");
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parts);
+    return origin;
+}
+
 static bool same_host(const char *host, const char *listed, size_t size)
 {
     size_t host_size = strlen(host);

@@ -7,6 +7,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "net/url.h"
 #include "script/internal.h"
@@ -70,9 +71,10 @@ static int after_send(lua_State *L, int status, lua_KContext context)
         struct err err = *invocation->err;
         lua_pushnil(L);
         lua_createtable(L, 0, 2);
-        lua_pushstring(L, err.code == ERR_TIMEOUT ? "Timeout"
-                          : err.code == ERR_LIMIT ? "TooLarge"
-                                                  : "NetworkError");
+        lua_pushstring(L, err.code == ERR_TIMEOUT     ? "Timeout"
+                          : err.code == ERR_LIMIT     ? "TooLarge"
+                          : err.code == ERR_RESOURCES ? "OutOfDescriptors"
+                                                      : "NetworkError");
         lua_setfield(L, -2, "code");
         lua_pushstring(L, err.text);
         lua_setfield(L, -2, "message");
@@ -108,6 +110,20 @@ static void check_host(lua_State *L, const char *url)
     free(host);
 }
 
+/* What may go out again on another connection, see transport.h: RFC 9110, 9.2.2. */
+static bool is_idempotent(const char *method, const char *const *headers)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+    static const char key[] = "Idempotency-Key:";
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (strcmp(method, methods[i]) == 0)
+            return true;
+    for (; *headers; headers++)
+        if (strncasecmp(*headers, key, sizeof key - 1) == 0)
+            return true;
+    return false;
+}
+
 static int raw_send(lua_State *L)
 {
     const char *headers[HEADERS_MAX + 1] = {NULL};
@@ -135,9 +151,10 @@ static int raw_send(lua_State *L)
         .headers = headers,
         .body = body, /* stays on this coroutine's stack until the answer */
         .body_size = body_size,
-        .timeout_ms = (int64_t)(timeout_s * 1000),
+        .timeout_ms = timeout_s < 0.001 ? 1 : (int64_t)(timeout_s * 1000),
         .response_max = (size_t)max_bytes,
         .http2 = true,
+        .idempotent = is_idempotent(method, headers),
     };
     return script_wait_http(L, &request, after_send);
 }

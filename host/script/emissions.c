@@ -26,8 +26,9 @@ static char *identity(const struct invocation *invocation, int64_t place)
     size_t number = invocation->emitted_count;
     if (!call->count)
         return mem_printf("%s/%s/%lld/%zu", name, shard, (long long)call->window->start_ms, number);
-    const char *first = call->inputs[place < 0 ? 0 : place].record->sequence,
-               *last = call->inputs[call->count - 1].record->sequence;
+    char first_unit[RECORD_UNIT_SIZE], last_unit[RECORD_UNIT_SIZE];
+    const char *first = record_unit(call->inputs[place < 0 ? 0 : place].record, first_unit),
+               *last = record_unit(call->inputs[call->count - 1].record, last_unit);
     return place >= 0 || call->count == 1 ? mem_printf("%s/%s/%s/%zu", name, shard, first, number)
                                           : mem_printf("%s/%s/%s-%s/%zu", name, shard, first, last, number);
 }
@@ -44,13 +45,14 @@ static void describe(const struct invocation *invocation, int64_t place, struct 
     message->table = mem_string(source->table);
     message->shard = mem_string(source->shard);
     message->id = identity(invocation, place);
-    message->give_up_ms =
-        handler_give_up_ms(&invocation->script->handler, input,
-                           clock_wall_ms(reactor_clock(invocation->script->options.reactor)));
+    char unit[RECORD_UNIT_SIZE];
+    handler_set_patience(&invocation->script->handler, input,
+                         clock_wall_ms(reactor_clock(invocation->script->options.reactor)), message);
     message->time_ms = input ? input->record->time_ms : call->window->start_ms;
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
+    message->record = mem_string(record_unit(input->record, unit));
     message->revision = mem_string(input->replayed ? "replayed" : input->redriven ? "redriven" : NULL);
     if (!message->key && (place >= 0 || call->count == 1))
         message->key = item_key_text(input->record->keys);
@@ -115,8 +117,7 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
     if (err && !error->text) {
         error->text = mem_printf("%s: emit to %s: %s", invocation->script->path, emitted->target, err->text);
         error->traceback = mem_string("");
-        error->permanent = err->code == ERR_LIMIT || err->code == ERR_CONFIG;
-        error->interrupted = err->code == ERR_CANCELLED;
+        error->failure = emission_failure(err, false);
     }
     if (--invocation->emissions == 0)
         end(invocation);
@@ -133,6 +134,7 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     invocation->outcome = *outcome;
     *outcome = (struct handler_outcome){0};
     invocation->emissions = invocation->emitted_count;
+    handler_note_emitted(&script->handler, invocation->emitted_bytes);
     for (size_t i = 0; i < invocation->emitted_count; i++) {
         struct emitted *emitted = &invocation->emitted[i];
         emitted->emission = emitter->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);

@@ -21,10 +21,12 @@ struct message {
     char *object;  /* s3, file: a name of its own instead of a place among the events */
     /* Where it comes from. */
     char *handler, *stream_arn, *table, *shard, *sequence;
+    char *record;           /* which record of its shard, see record_unit; NULL: of no single one */
     char *id;           /* the same whenever the same record emits the same thing again */
     char *revision;     /* NULL; "redriven" or "replayed": not in its place in the stream */
     int64_t time_ms;    /* of the record */
-    int64_t give_up_ms; /* wall clock: what passes is waited for until then; 0: for ever */
+    int64_t give_up_ms; /* wall clock: what passes is waited for until then; 0: for ever ... */
+    int64_t patience_ms; /* ... and at least so long: clocks jump */
     bool routed;        /* by a route, not by a script */
 };
 
@@ -53,8 +55,16 @@ struct emitter {
     char *(*locate)(const struct emitter *, const char *target, const char *object);
     /* What this handler has waiting need not wait for company. */
     void (*hurry)(const struct emitter *, const char *handler);
-    /* From now on nothing waits for company. `stopping`: nor for better times; the host stops. */
+    /* From now on nothing waits for company. `stopping`: nor for better times; the host stops, or others have
+     * taken the place of these targets. */
     void (*flush)(const struct emitter *, bool stopping);
+    /* The handler leaves, or is back: what it has waiting for better times is given back at once
+     * (ERR_CANCELLED), and nothing more waits for them. */
+    void (*give_back)(const struct emitter *, const char *handler, bool leaves);
+    /* A checkpoint of all that was settled by now begins; with `durable`: it is in the store. */
+    void (*checkpoint)(const struct emitter *, bool durable);
+    /* Bytes of messages that were sent and not accepted yet. */
+    size_t (*held_bytes)(const struct emitter *);
 };
 
 #endif

@@ -53,11 +53,27 @@ void handler_release(struct handler *handler)
         handler->ops->free(handler);
 }
 
-int64_t handler_give_up_ms(const struct handler *handler, const struct handler_input *input, int64_t now_ms)
+void handler_set_patience(const struct handler *handler, const struct handler_input *input, int64_t now_ms,
+                          struct message *message)
 {
     bool late = !input || input->redriven || input->replayed;
     int64_t max_age_ms = handler->settings.max_age_ms;
-    return max_age_ms < 0 ? 0 : (late ? now_ms : input->record->time_ms) + max_age_ms;
+    message->give_up_ms = max_age_ms < 0 ? 0 : (late ? now_ms : input->record->time_ms) + max_age_ms;
+    message->patience_ms = max_age_ms < 0 ? 0 : max_age_ms;
+}
+
+enum handler_failure emission_failure(const struct err *err, bool parts)
+{
+    if (err->code == ERR_CANCELLED || err->code == ERR_RESOURCES)
+        return FAILURE_NO_ATTEMPT;
+    return (err->code == ERR_LIMIT || err->code == ERR_CONFIG) && !parts ? FAILURE_PERMANENT
+                                                                         : FAILURE_PASSING;
+}
+
+void handler_note_emitted(struct handler *handler, size_t bytes)
+{
+    /* Quick to learn of more, slow to believe in less. */
+    handler->emits_bytes = bytes > handler->emits_bytes ? bytes : (handler->emits_bytes * 7 + bytes) / 8;
 }
 
 void handler_hurry(struct handler *handler)
@@ -66,7 +82,7 @@ void handler_hurry(struct handler *handler)
         handler->emitter->hurry(handler->emitter, handler->name);
 }
 
-#define MESSAGE_TEXTS 12
+#define MESSAGE_TEXTS 13
 
 /* All of them but the payload, which may hold U+0000. */
 static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
@@ -74,7 +90,8 @@ static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
     char **all[MESSAGE_TEXTS] = {&message->key,        &message->source, &message->detail_type,
                                  &message->subject,    &message->object, &message->handler,
                                  &message->stream_arn, &message->table,  &message->shard,
-                                 &message->sequence,   &message->id,     &message->revision};
+                                 &message->sequence,   &message->id,     &message->revision,
+                                 &message->record};
     memcpy(texts, all, sizeof all);
 }
 

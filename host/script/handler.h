@@ -53,10 +53,15 @@ enum handler_result {
     HANDLER_WAITING, /* only from handler_run: the end will come through `done` */
 };
 
+enum handler_failure {
+    FAILURE_PASSING,   /* another attempt may do better */
+    FAILURE_PERMANENT, /* tidemill.permanent, or what can never pass: another attempt is pointless */
+    FAILURE_NO_ATTEMPT /* nobody's fault: what it needs is not free now, or the host stops. Again later */
+};
+
 /* Of HANDLER_RAISED. */
 struct handler_error {
-    bool permanent;   /* tidemill.permanent: another attempt is pointless */
-    bool interrupted; /* the host stops: that was no attempt */
+    enum handler_failure failure;
     char *text;       /* with the script's file and line; owned */
     char *traceback;  /* owned */
 };
@@ -95,6 +100,7 @@ struct handler {
     struct handler_settings settings;
     const struct config *config;   /* held; may be NULL */
     const struct emitter *emitter; /* held; for what it emits, and for on_failure; NULL: it runs nowhere */
+    size_t emits_bytes;            /* in a call, as it did lately: what may be expected of the next one */
 };
 
 struct handler_ops {
@@ -155,9 +161,16 @@ static inline bool handler_stale(const struct handler *handler, const struct con
     return handler->ops->stale(handler, config);
 }
 
-/* Until when (wall clock, as `now_ms`) a target may try to take what comes of the record: max_age. 0: for
- * ever. */
-int64_t handler_give_up_ms(const struct handler *handler, const struct handler_input *input, int64_t now_ms);
+/* How long a target may try to take what comes of the record, see struct message: max_age. */
+void handler_set_patience(const struct handler *handler, const struct handler_input *input, int64_t now_ms,
+                          struct message *message);
+
+/* What a target's error means for who emitted: ERR_LIMIT and ERR_CONFIG can never pass, and of ERR_CANCELLED
+ * and ERR_RESOURCES nobody is to blame. `parts`: a part may pass where the whole does not. */
+enum handler_failure emission_failure(const struct err *err, bool parts);
+
+/* A call has emitted so much. */
+void handler_note_emitted(struct handler *handler, size_t bytes);
 
 /* No record can follow before what runs has ended: what it emitted need not wait for company. */
 void handler_hurry(struct handler *handler);

@@ -30,7 +30,8 @@ struct script {
     struct invocation *current;    /* the one whose coroutine runs now */
     struct invocation *idle;       /* to be used again */
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
-    size_t coroutine_count;
+    size_t coroutine_count, invocation_count;
+    uint64_t tag; /* names this Lua state among all of all hosts */
     size_t memory_bytes, memory_max;
     int64_t cpu_left_ms; /* what the running code may use; 0: no limit */
     int64_t cpu_base_ms; /* thread's time when the hook first saw it run; -1: not yet */
@@ -49,8 +50,11 @@ struct invocation {
     int co_reference;
     const struct handler_call *call; /* NULL: a function without a record */
     int results;                     /* of the function that returned, on the coroutine's stack */
+    size_t number;        /* among the script's */
+    struct held_claim *claims; /* of tidemill.once, not finished yet; owned */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;         /* a yield that the host understands */
+    bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
@@ -135,6 +139,12 @@ void emissions_add(lua_State *L, const char *target, struct message *message, in
 /* The function has returned: send. True when that is to be waited for; `outcome` is then taken. */
 bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome);
 void emissions_drop(struct invocation *invocation);
+
+/* bind_once.c: the invocation has ended; what it claimed and did not finish is nobody's. */
+void once_invocation_over(struct invocation *invocation);
+
+/* The argument as text without zero bytes, which C cannot carry: else it raises, and says so. */
+const char *script_check_text(lua_State *L, int argument);
 
 /* A buf that Lua frees, whatever raises: on the stack. */
 struct buf *script_buf(lua_State *L);

@@ -19,6 +19,7 @@ static struct invocation *take_idle(struct script *script)
     }
     invocation = mem_zero(sizeof *invocation);
     invocation->script = script;
+    invocation->number = script->invocation_count++;
     invocation->next_of_all = script->all;
     script->all = invocation;
     return invocation;
@@ -28,11 +29,12 @@ static struct invocation *take_idle(struct script *script)
 static void put_idle(struct invocation *invocation)
 {
     struct script *script = invocation->script;
+    once_invocation_over(invocation);
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
     invocation->aws = NULL;
-    invocation->waiting = false;
+    invocation->waiting = invocation->starved = false;
     timer_stop(script->options.reactor, &invocation->limit);
     /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
      * __close is run. */
@@ -63,8 +65,11 @@ static int describe_protected(lua_State *L)
     lua_xmove(co, L, 1);
     if (lua_istable(L, 1)) {
         lua_getfield(L, 1, "permanent");
-        description->error->permanent = lua_toboolean(L, -1);
-        lua_pop(L, 1);
+        lua_getfield(L, 1, "waits");
+        description->error->failure = lua_toboolean(L, -2)   ? FAILURE_PERMANENT
+                                      : lua_toboolean(L, -1) ? FAILURE_NO_ATTEMPT
+                                                             : description->error->failure;
+        lua_pop(L, 2);
     }
     luaL_tolstring(L, 1, NULL);
     free(description->error->text);
@@ -83,7 +88,8 @@ static void describe(struct invocation *invocation, struct handler_error *error)
     char line[512];
     size_t memory_max = script->memory_max;
     int top = lua_gettop(L);
-    *error = (struct handler_error){.text = mem_string("an error without a description")};
+    *error = (struct handler_error){.text = mem_string("an error without a description"),
+                                    .failure = invocation->starved ? FAILURE_NO_ATTEMPT : FAILURE_PASSING};
     state_find_line(invocation->co, line, sizeof line);
     script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
     bool exhausted = script->cpu_exhausted;
@@ -166,6 +172,7 @@ static void on_answer(void *user, struct transport_response *response, const str
     invocation->aws = NULL;
     invocation->response = response;
     invocation->err = err;
+    invocation->starved = invocation->starved || (err && err->code == ERR_RESOURCES);
     script_go_on(invocation);
 }
 
@@ -233,6 +240,7 @@ static void on_http(void *user, struct transport_response *response, const struc
     invocation->http = NULL;
     invocation->response = response;
     invocation->err = err;
+    invocation->starved = invocation->starved || (err && err->code == ERR_RESOURCES);
     script_go_on(invocation);
 }
 

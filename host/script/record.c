@@ -135,6 +135,17 @@ static void push_text(lua_State *L, const struct json *text)
         lua_pushnil(L);
 }
 
+static void push_id(lua_State *L, const struct record *record)
+{
+    if (!record->part) {
+        push_text(L, json_get(record->json, "eventID"));
+        return;
+    }
+    struct buf *text = script_buf(L);
+    record_write_id(text, record);
+    lua_pushlstring(L, text->data, text->size);
+}
+
 /* ---- record:changed(name) ---- */
 
 static bool same(const struct json *a, const struct json *b);
@@ -217,7 +228,7 @@ static int record_index(lua_State *L)
     case FIELD_RAW:
         return push_decoded(L, record, source, field);
     case FIELD_ID:
-        push_text(L, json_get(record->json, "eventID"));
+        push_id(L, record);
         return 1;
     case FIELD_EVENT:
         lua_pushstring(L, record_event_name(record->event));

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "script/internal.h"
@@ -116,6 +117,8 @@ static int on_panic(lua_State *L)
 void state_open(struct script *script)
 {
     script->memory_max = SIZE_MAX;
+    if (getrandom(&script->tag, sizeof script->tag, 0) != sizeof script->tag)
+        script->tag = (uint64_t)clock_wall_ms(reactor_clock(script->options.reactor)) ^ (uintptr_t)script;
     script->L = lua_newstate(allocate, script);
     if (!script->L)
         abort();
@@ -126,6 +129,14 @@ void state_open(struct script *script)
     sandbox_open(L);
     record_open(L);
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
+}
+
+const char *script_check_text(lua_State *L, int argument)
+{
+    size_t size;
+    const char *text = luaL_checklstring(L, argument, &size);
+    luaL_argcheck(L, strlen(text) == size, argument, "it holds a zero byte, which cannot be used here");
+    return text;
 }
 
 /* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */

@@ -93,3 +93,38 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
     buf_printf(told, "handler %s goes on at the latest record", handler);
     return true;
 }
+
+static bool stands_before(const struct store_checkpoint *checkpoint, const struct store_event *event)
+{
+    return strcmp(checkpoint->handler, event->handler) == 0 &&
+           strcmp(checkpoint->stream_arn, event->stream_arn) == 0 &&
+           strcmp(checkpoint->shard, event->shard) == 0 && checkpoint->position.kind == POSITION_AFTER &&
+           (!*event->from_sequence ||
+            sequence_compare(checkpoint->position.sequence, event->from_sequence) <= 0);
+}
+
+void seek_past_gaps(const struct store_snapshot *snapshot, const char *handler, struct store_batch *batch,
+                    struct buf *told)
+{
+    size_t dropped = 0, moved = 0;
+    for (size_t i = 0; i < snapshot->event_count; i++) {
+        const struct store_event *event = &snapshot->events[i];
+        if (strcmp(event->kind, "gap") != 0 || (*handler && strcmp(event->handler, handler) != 0))
+            continue;
+        dropped++;
+        for (size_t j = 0; j < snapshot->checkpoint_count; j++) {
+            struct store_checkpoint checkpoint = snapshot->checkpoints[j];
+            if (!stands_before(&checkpoint, event))
+                continue;
+            checkpoint.position = (struct position){.kind = POSITION_TRIM_HORIZON};
+            checkpoint.progress = "";
+            store_put_checkpoint(batch, &checkpoint);
+            moved++;
+        }
+    }
+    store_forget_events(batch, handler);
+    buf_printf(told, "%zu gap%s dropped%s%s", dropped, dropped == 1 ? "" : "s", *handler ? " of handler " : "",
+               handler);
+    if (moved)
+        buf_printf(told, "; it goes on at the oldest record in %zu shard%s", moved, moved == 1 ? "" : "s");
+}

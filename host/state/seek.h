@@ -12,4 +12,9 @@
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err);
 
+/* Drop the handler's gaps ("" for all handlers): where it still stands before one of them it goes on at the
+ * oldest record that there is. */
+void seek_past_gaps(const struct store_snapshot *snapshot, const char *handler, struct store_batch *batch,
+                    struct buf *told);
+
 #endif

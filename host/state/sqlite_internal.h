@@ -2,6 +2,7 @@
 #ifndef TIDEMILL_STATE_SQLITE_INTERNAL_H
 #define TIDEMILL_STATE_SQLITE_INTERNAL_H
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include "state/store_sqlite.h"
@@ -19,6 +20,13 @@ enum statement {
     PUT_SUBSCRIPTION,
     FORGET_HANDLER_CHECKPOINTS,
     FORGET_FOLLOW,
+    FORGET_EVENTS,
+    PUT_TROUBLE,
+    FORGET_TROUBLE,
+    FORGET_TROUBLES,
+    PUT_HOST,
+    TRIM_HOSTS,
+    FORGET_CLAIMS,
     PUT_EVENT,
     TRIM_EVENTS,
     PUT_HANDLER,
@@ -38,6 +46,10 @@ enum statement {
     GET_DEAD,
     GET_LETTERS,
     GET_MARKED,
+    GET_REFUSED,
+    GET_TROUBLES,
+    GET_HOSTS,
+    GET_MARKERS,
     GET_REQUESTS,
     GET_ANSWER,
     GET_SUBSCRIPTIONS,
@@ -51,10 +63,20 @@ struct store_sqlite {
     sqlite3 *db;
     sqlite3_stmt *prepared[STATEMENT_COUNT];
     char *path, *group;
-    struct pending *first, **end;
+    struct pending *first, **end; /* to be done */
     struct task work;
     struct timer retry;
     bool failing;
+    int64_t told_ms;
+    /* With a thread: it does what stands in the queue, and hands over what is done. The lock is over both
+     * lists and the flags. */
+    bool threaded, closing, ended;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct pending *done, **done_end;
+    int done_fd;
+    struct watch *watch;
     int claims; /* since expired markers were last removed */
 };
 
@@ -81,8 +103,8 @@ struct claimed {
 };
 
 /* Look a key up and claim it, in a transaction of its own. */
-bool sqlite_claim(struct store_sqlite *sqlite, const char *handler, const char *key, int64_t now_ms,
-                  int64_t until_ms, struct claimed *claimed, struct err *err);
+bool sqlite_claim(struct store_sqlite *sqlite, const struct store_claim *claim, struct claimed *claimed,
+                  struct err *err);
 
 /* sqlite_read.c: NULL and `err` */
 struct store_snapshot *sqlite_read(struct store_sqlite *sqlite, const struct store_query *query,

@@ -47,6 +47,7 @@ static void read_event(struct store_snapshot *snapshot, void *row, sqlite3_stmt 
     event->to_sequence = text_at(snapshot, s, 5);
     event->text = text_at(snapshot, s, 6);
     event->time_ms = sqlite3_column_int64(s, 7);
+    event->id = sqlite3_column_int64(s, 8);
 }
 
 static void read_shard(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
@@ -92,6 +93,8 @@ static void read_letter(struct store_snapshot *snapshot, void *row, sqlite3_stmt
     letter->version = text_at(snapshot, s, 13);
     letter->table = text_at(snapshot, s, 14);
     letter->redrive_ms = sqlite3_column_int64(s, 15);
+    letter->condition = text_at(snapshot, s, 16);
+    letter->refused_by = text_at(snapshot, s, 17);
 }
 
 static void read_request(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
@@ -121,6 +124,39 @@ static void read_subscription(struct store_snapshot *snapshot, void *row, sqlite
     subscription->time_ms = sqlite3_column_int64(s, 8);
 }
 
+static void read_trouble(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
+{
+    struct store_trouble *trouble = row;
+    trouble->subject = text_at(snapshot, s, 0);
+    trouble->kind = text_at(snapshot, s, 1);
+    trouble->text = text_at(snapshot, s, 2);
+    trouble->since_ms = sqlite3_column_int64(s, 3);
+    trouble->last_ms = sqlite3_column_int64(s, 4);
+    trouble->count = sqlite3_column_int64(s, 5);
+}
+
+static void read_host(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
+{
+    struct store_host *host = row;
+    host->instance = text_at(snapshot, s, 0);
+    host->version = text_at(snapshot, s, 1);
+    host->started_ms = sqlite3_column_int64(s, 2);
+    host->beat_ms = sqlite3_column_int64(s, 3);
+    host->stopped_ms = sqlite3_column_int64(s, 4);
+    host->longest_step_ms = sqlite3_column_int64(s, 5);
+    host->longest_step = text_at(snapshot, s, 6);
+}
+
+static void read_marker(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
+{
+    struct store_marker *marker = row;
+    marker->handler = text_at(snapshot, s, 0);
+    marker->key = text_at(snapshot, s, 1);
+    marker->result = text_at(snapshot, s, 2);
+    marker->expires_ms = sqlite3_column_int64(s, 3);
+    marker->owner = "";
+}
+
 typedef void read_row_fn(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s);
 
 static void bind_query(sqlite3_stmt *s, enum statement which, const struct store_query *query)
@@ -136,7 +172,9 @@ static void bind_query(sqlite3_stmt *s, enum statement which, const struct store
         sqlite3_bind_int64(s, 5, query->failed_after_ms);
         sqlite_bind(s, 6, query->error ? query->error : "");
     }
-    if (which == GET_LETTERS || which == GET_MARKED) {
+    if (which == GET_REFUSED || which == GET_MARKERS)
+        sqlite_bind(s, 2, query->handler ? query->handler : "");
+    if (which == GET_LETTERS || which == GET_MARKED || which == GET_REFUSED) {
         sqlite3_bind_int64(s, 7, query->after_id);
         sqlite3_bind_int64(s, 8, query->limit);
     }
@@ -178,7 +216,9 @@ static bool read_all(struct store_sqlite *sqlite, struct store_snapshot *snapsho
            READ_ROWS(GET_SHARDS, read_shard, shards, shard_count) &&
            READ_ROWS(GET_HANDLERS, read_handler, handlers, handler_count) &&
            READ_ROWS(GET_SUBSCRIPTIONS, read_subscription, subscriptions, subscription_count) &&
-           READ_ROWS(GET_DEAD, read_dead, dead, dead_count);
+           READ_ROWS(GET_DEAD, read_dead, dead, dead_count) &&
+           READ_ROWS(GET_TROUBLES, read_trouble, troubles, trouble_count) &&
+           READ_ROWS(GET_HOSTS, read_host, hosts, host_count);
 }
 
 static bool read_what(struct store_sqlite *sqlite, struct store_snapshot *snapshot,
@@ -189,10 +229,14 @@ static bool read_what(struct store_sqlite *sqlite, struct store_snapshot *snapsh
         return READ_ROWS(GET_LETTERS, read_letter, letters, letter_count);
     case STORE_MARKED:
         return READ_ROWS(GET_MARKED, read_letter, letters, letter_count);
+    case STORE_REFUSED:
+        return READ_ROWS(GET_REFUSED, read_letter, letters, letter_count);
     case STORE_REQUESTS:
         return READ_ROWS(GET_REQUESTS, read_request, requests, request_count);
     case STORE_ANSWER:
         return READ_ROWS(GET_ANSWER, read_request, requests, request_count);
+    case STORE_MARKERS:
+        return READ_ROWS(GET_MARKERS, read_marker, markers, marker_count);
     case STORE_ALL:
         break;
     }

@@ -39,13 +39,28 @@ static const char *const versions[] = {
     " shard TEXT NOT NULL, in_flight INTEGER NOT NULL, retrying INTEGER NOT NULL, waiting INTEGER NOT NULL,"
     " catching_up INTEGER NOT NULL, oldest_ms INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
     " PRIMARY KEY (grp, handler, stream_arn, shard)) WITHOUT ROWID;",
+    /* Until then a letter said in its error that a target had refused it: "... (on_failure = NAME: ...)". */
+    "ALTER TABLE dead_letters ADD COLUMN condition TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE dead_letters ADD COLUMN refused_by TEXT NOT NULL DEFAULT '';"
+    "UPDATE dead_letters SET refused_by = substr(error, instr(error, '(on_failure = ') + 14) WHERE"
+    " instr(error, '(on_failure = ') > 0;"
+    "UPDATE dead_letters SET refused_by = substr(refused_by, 1, instr(refused_by, ':') - 1) WHERE"
+    " refused_by <> '';"
+    "CREATE INDEX dead_letters_refused ON dead_letters (grp, id) WHERE refused_by <> '';"
+    "ALTER TABLE markers ADD COLUMN owner TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE troubles (grp TEXT NOT NULL, subject TEXT NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,"
+    " since_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY (grp, subject, kind)) WITHOUT ROWID;"
+    "CREATE TABLE hosts (grp TEXT NOT NULL, instance TEXT NOT NULL, version TEXT NOT NULL,"
+    " started_ms INTEGER NOT NULL, beat_ms INTEGER NOT NULL, stopped_ms INTEGER NOT NULL,"
+    " longest_ms INTEGER NOT NULL, longest TEXT NOT NULL, PRIMARY KEY (grp, instance)) WITHOUT ROWID;",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof versions / sizeof *versions))
 
 #define LETTER_COLUMNS                                                                               \
     "id, handler, stream_arn, shard, sequence, event_id, keys, record, error, traceback, attempts, " \
-    "record_time_ms, failed_ms, version, table_name, redrive_ms"
+    "record_time_ms, failed_ms, version, table_name, redrive_ms, condition, refused_by"
 
 /* ?1 is the group in each. */
 static const char *const statements[STATEMENT_COUNT] = {
@@ -57,13 +72,13 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_FOLLOW] = "INSERT OR REPLACE INTO follows VALUES (?1, ?2, ?3, ?4)",
     [PUT_DEAD_LETTER] =
         "INSERT INTO dead_letters (grp, handler, stream_arn, shard, sequence, event_id, keys, record, error,"
-        " traceback, attempts, record_time_ms, failed_ms, version, table_name)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        " traceback, attempts, record_time_ms, failed_ms, version, table_name, condition, refused_by)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
         " ON CONFLICT (grp, handler, stream_arn, shard, sequence) DO UPDATE SET error = ?9, traceback = ?10,"
-        " attempts = ?11, failed_ms = ?13, version = ?14, redrive_ms = 0",
+        " attempts = ?11, failed_ms = ?13, version = ?14, condition = ?16, refused_by = ?17, redrive_ms = 0",
     [CHANGE_DEAD_LETTER] =
         "UPDATE dead_letters SET error = ?3, traceback = ?4, attempts = ?5, failed_ms = ?6,"
-        " version = ?7, redrive_ms = 0 WHERE grp = ?1 AND id = ?2",
+        " version = ?7, condition = ?8, refused_by = ?9, redrive_ms = 0 WHERE grp = ?1 AND id = ?2",
     [FORGET_DEAD_LETTER] = "DELETE FROM dead_letters WHERE grp = ?1 AND id = ?2",
     [MARK_DEAD_LETTER] = "UPDATE dead_letters SET redrive_ms = ?3 WHERE grp = ?1 AND id = ?2",
     [PUT_REQUEST] = "INSERT INTO requests (id, grp, kind, handler, shard, argument, created_ms)"
@@ -77,11 +92,24 @@ static const char *const statements[STATEMENT_COUNT] = {
     [TRIM_EVENTS] = "DELETE FROM events WHERE grp = ?1 AND id <= (SELECT max(id) FROM events) - ?2",
     [PUT_HANDLER] = "INSERT OR REPLACE INTO handlers VALUES (?1, ?2, ?3, ?4)",
     [PUT_SHARD] = "INSERT OR REPLACE INTO shards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [PUT_MARKER] = "INSERT OR REPLACE INTO markers VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    [FORGET_MARKER] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
+    [FORGET_EVENTS] = "DELETE FROM events WHERE grp = ?1 AND (?2 = '' OR handler = ?2)",
+    [PUT_TROUBLE] = "INSERT OR REPLACE INTO troubles VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [FORGET_TROUBLE] = "DELETE FROM troubles WHERE grp = ?1 AND subject = ?2 AND kind = ?3",
+    [FORGET_TROUBLES] = "DELETE FROM troubles WHERE grp = ?1",
+    [PUT_HOST] = "INSERT OR REPLACE INTO hosts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [TRIM_HOSTS] = "DELETE FROM hosts WHERE grp = ?1 AND instance NOT IN"
+                   " (SELECT instance FROM hosts WHERE grp = ?1 ORDER BY started_ms DESC LIMIT ?2)",
+    [FORGET_CLAIMS] = "DELETE FROM markers WHERE grp = ?1 AND done = 0 AND"
+                      " (owner = '' OR owner LIKE 'host:%')",
+    [PUT_MARKER] = "INSERT OR REPLACE INTO markers (grp, handler, key, done, result, expires_ms, owner)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [FORGET_MARKER] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3 AND"
+                      " (?7 = '' OR (done = 0 AND owner = ?7))",
     [FORGET_EXPIRED] = "DELETE FROM markers WHERE grp = ?1 AND expires_ms <= ?2",
+    [GET_MARKERS] = "SELECT handler, key, result, expires_ms FROM markers WHERE grp = ?1 AND handler = ?2 AND"
+                    " done = 1 ORDER BY key",
     [GET_MARKER] =
-        "SELECT done, result, expires_ms FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
+        "SELECT done, result, expires_ms, owner FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
     [FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [FORGET_SHARD] = "DELETE FROM shards WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [FORGET_SUBSCRIPTIONS] = "DELETE FROM subscriptions WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
@@ -89,7 +117,7 @@ static const char *const statements[STATEMENT_COUNT] = {
         "SELECT handler, stream_arn, shard, kind, sequence, since_ms, record_time_ms, progress"
         " FROM checkpoints WHERE grp = ?1",
     [GET_FOLLOWS] = "SELECT stream, handler, stream_arn FROM follows WHERE grp = ?1",
-    [GET_EVENTS] = "SELECT kind, handler, stream_arn, shard, from_sequence, to_sequence, text, time_ms"
+    [GET_EVENTS] = "SELECT kind, handler, stream_arn, shard, from_sequence, to_sequence, text, time_ms, id"
                    " FROM events WHERE grp = ?1 ORDER BY id DESC LIMIT ?2",
     [GET_SHARDS] = "SELECT stream_arn, shard, get_records_calls, records, read_ms, caught_up_ms"
                    " FROM shards WHERE grp = ?1",
@@ -97,6 +125,12 @@ static const char *const statements[STATEMENT_COUNT] = {
     [GET_LETTERS] = "SELECT " LETTER_COLUMNS " FROM dead_letters WHERE grp = ?1 AND (?2 = '' OR handler = ?2)"
                     " AND (?3 = 0 OR id = ?3) AND (?4 = 0 OR failed_ms < ?4) AND (?5 = 0 OR failed_ms >= ?5)"
                     " AND (?6 = '' OR instr(error, ?6) > 0) AND id > ?7 ORDER BY id LIMIT ?8",
+    [GET_REFUSED] = "SELECT " LETTER_COLUMNS " FROM dead_letters WHERE grp = ?1 AND refused_by <> '' AND"
+                    " (?2 = '' OR handler = ?2) AND redrive_ms = 0 AND id > ?7 ORDER BY id LIMIT ?8",
+    [GET_TROUBLES] = "SELECT subject, kind, text, since_ms, last_ms, count FROM troubles WHERE grp = ?1"
+                     " ORDER BY since_ms, subject",
+    [GET_HOSTS] = "SELECT instance, version, started_ms, beat_ms, stopped_ms, longest_ms, longest FROM hosts"
+                  " WHERE grp = ?1 ORDER BY started_ms DESC, beat_ms DESC LIMIT 100",
     [GET_MARKED] = "SELECT " LETTER_COLUMNS " FROM dead_letters WHERE grp = ?1 AND redrive_ms > 0 AND id > ?7"
                    " ORDER BY id LIMIT ?8",
     [GET_REQUESTS] = "SELECT id, kind, handler, shard, argument, created_ms, answered, answer FROM requests"

@@ -6,6 +6,7 @@
 
 #define EVENTS_KEPT 10000
 #define REQUESTS_KEPT 100
+#define HOSTS_KEPT 100
 #define CLAIMS_BETWEEN_SWEEPS 500
 
 /* ---- writing ---- */
@@ -50,6 +51,8 @@ static bool change_dead_letter(struct store_sqlite *sqlite, const struct store_d
     sqlite3_bind_int64(s, 5, row->attempts);
     sqlite3_bind_int64(s, 6, row->failed_ms);
     sqlite_bind(s, 7, row->version);
+    sqlite_bind(s, 8, row->condition);
+    sqlite_bind(s, 9, row->refused_by);
     return sqlite_step(sqlite, s, err);
 }
 
@@ -69,6 +72,8 @@ static bool put_dead_letter(struct store_sqlite *sqlite, const struct store_dead
     sqlite3_bind_int64(s, 13, row->failed_ms);
     sqlite_bind(s, 14, row->version);
     sqlite_bind(s, 15, row->table);
+    sqlite_bind(s, 16, row->condition);
+    sqlite_bind(s, 17, row->refused_by);
     return sqlite_step(sqlite, s, err);
 }
 
@@ -128,6 +133,69 @@ static bool forget_shard(struct store_sqlite *sqlite, const struct store_shard *
     return true;
 }
 
+static bool forget_events(struct store_sqlite *sqlite, const struct store_event *row, struct err *err)
+{
+    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_EVENTS, err);
+    if (!s)
+        return false;
+    sqlite_bind(s, 2, row->handler);
+    return sqlite_step(sqlite, s, err);
+}
+
+static bool put_trouble(struct store_sqlite *sqlite, const struct store_trouble *row, struct err *err)
+{
+    sqlite3_stmt *s = sqlite_begin(sqlite, PUT_TROUBLE, err);
+    if (!s)
+        return false;
+    sqlite_bind(s, 2, row->subject);
+    sqlite_bind(s, 3, row->kind);
+    sqlite_bind(s, 4, row->text);
+    sqlite3_bind_int64(s, 5, row->since_ms);
+    sqlite3_bind_int64(s, 6, row->last_ms);
+    sqlite3_bind_int64(s, 7, row->count);
+    return sqlite_step(sqlite, s, err);
+}
+
+static bool forget_trouble(struct store_sqlite *sqlite, const struct store_trouble *row, struct err *err)
+{
+    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_TROUBLE, err);
+    if (!s)
+        return false;
+    sqlite_bind(s, 2, row->subject);
+    sqlite_bind(s, 3, row->kind);
+    return sqlite_step(sqlite, s, err);
+}
+
+static bool put_host(struct store_sqlite *sqlite, const struct store_host *row, struct err *err)
+{
+    sqlite3_stmt *s = sqlite_begin(sqlite, PUT_HOST, err);
+    if (!s)
+        return false;
+    sqlite_bind(s, 2, row->instance);
+    sqlite_bind(s, 3, row->version);
+    sqlite3_bind_int64(s, 4, row->started_ms);
+    sqlite3_bind_int64(s, 5, row->beat_ms);
+    sqlite3_bind_int64(s, 6, row->stopped_ms);
+    sqlite3_bind_int64(s, 7, row->longest_step_ms);
+    sqlite_bind(s, 8, row->longest_step);
+    return sqlite_step(sqlite, s, err);
+}
+
+static bool begin_host(struct store_sqlite *sqlite, const struct store_host *row, struct err *err)
+{
+    static const enum statement left[] = {FORGET_TROUBLES, FORGET_CLAIMS, TRIM_HOSTS};
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        sqlite3_stmt *s = sqlite_begin(sqlite, left[i], err);
+        if (!s)
+            return false;
+        if (left[i] == TRIM_HOSTS)
+            sqlite3_bind_int64(s, 2, HOSTS_KEPT);
+        if (!sqlite_step(sqlite, s, err))
+            return false;
+    }
+    return put_host(sqlite, row, err);
+}
+
 static bool put_marker(struct store_sqlite *sqlite, const struct store_marker *row, bool done,
                        struct err *err)
 {
@@ -141,6 +209,7 @@ static bool put_marker(struct store_sqlite *sqlite, const struct store_marker *r
         sqlite_bind(s, 5, row->result);
         sqlite3_bind_int64(s, 6, row->expires_ms);
     }
+    sqlite_bind(s, 7, row->owner);
     return sqlite_step(sqlite, s, err);
 }
 
@@ -261,6 +330,16 @@ bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, 
         return put_subscription(sqlite, &write->subscription, err);
     case WRITE_FORGET_CHECKPOINTS:
         return forget_checkpoints(sqlite, &write->checkpoint, err);
+    case WRITE_FORGET_EVENTS:
+        return forget_events(sqlite, &write->event, err);
+    case WRITE_TROUBLE:
+        return put_trouble(sqlite, &write->trouble, err);
+    case WRITE_FORGET_TROUBLE:
+        return forget_trouble(sqlite, &write->trouble, err);
+    case WRITE_HOST:
+        return put_host(sqlite, &write->host, err);
+    case WRITE_BEGIN_HOST:
+        return begin_host(sqlite, &write->host, err);
     case WRITE_FORGET_FOLLOW:
         return forget_follow(sqlite, &write->follow, err);
     }
@@ -269,18 +348,22 @@ bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, 
 
 /* ---- claiming ---- */
 
-static bool look_up_marker(struct store_sqlite *sqlite, const char *handler, const char *key, int64_t now_ms,
+/* One that is in progress is nobody's when its time is over, or when whoever had it is gone. */
+static bool look_up_marker(struct store_sqlite *sqlite, const struct store_claim *claim,
                            struct claimed *claimed, struct err *err)
 {
     sqlite3_stmt *s = sqlite_begin(sqlite, GET_MARKER, err);
     if (!s)
         return false;
-    sqlite_bind(s, 2, handler);
-    sqlite_bind(s, 3, key);
+    sqlite_bind(s, 2, claim->handler);
+    sqlite_bind(s, 3, claim->key);
     int code = sqlite3_step(s);
     claimed->claim = CLAIM_WON;
-    if (code == SQLITE_ROW && sqlite3_column_int64(s, 2) > now_ms) {
-        claimed->claim = sqlite3_column_int(s, 0) ? CLAIM_DONE : CLAIM_BUSY;
+    if (code == SQLITE_ROW && sqlite3_column_int64(s, 2) > claim->now_ms) {
+        const char *owner = (const char *)sqlite3_column_text(s, 3);
+        bool done = sqlite3_column_int(s, 0);
+        if (done || !store_owner_is_gone(owner ? owner : ""))
+            claimed->claim = done ? CLAIM_DONE : CLAIM_BUSY;
         claimed->result = mem_string((const char *)sqlite3_column_text(s, 1));
         claimed->expires_ms = sqlite3_column_int64(s, 2);
     }
@@ -301,14 +384,13 @@ static bool sweep_markers(struct store_sqlite *sqlite, int64_t now_ms, struct er
 }
 
 /* Looked up and claimed in one transaction: other reactors have connections of their own. */
-bool sqlite_claim(struct store_sqlite *sqlite, const char *handler, const char *key, int64_t now_ms,
-                  int64_t until_ms, struct claimed *claimed, struct err *err)
+bool sqlite_claim(struct store_sqlite *sqlite, const struct store_claim *claim, struct claimed *claimed,
+                  struct err *err)
 {
-    const struct store_marker marker = {handler, key, "", until_ms};
+    const struct store_marker marker = {claim->handler, claim->key, "", claim->until_ms, claim->owner};
     if (!sqlite_run(sqlite, "BEGIN IMMEDIATE", err))
         return false;
-    bool ok = sweep_markers(sqlite, now_ms, err) &&
-              look_up_marker(sqlite, handler, key, now_ms, claimed, err) &&
+    bool ok = sweep_markers(sqlite, claim->now_ms, err) && look_up_marker(sqlite, claim, claimed, err) &&
               (claimed->claim != CLAIM_WON || put_marker(sqlite, &marker, false, err)) &&
               sqlite_run(sqlite, "COMMIT", err);
     if (!sqlite3_get_autocommit(sqlite->db))

@@ -1,8 +1,10 @@
 /* store.c: batches, and the calls that go to the implementation. */
 #include "state/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -68,7 +70,8 @@ void store_put_dead_letter(struct store_batch *batch, const struct store_dead_le
     const char **texts[] = {&own_copy->handler,  &own_copy->stream_arn, &own_copy->shard,
                             &own_copy->sequence, &own_copy->event_id,   &own_copy->keys,
                             &own_copy->record,   &own_copy->error,      &own_copy->traceback,
-                            &own_copy->version,  &own_copy->table};
+                            &own_copy->version,  &own_copy->table,      &own_copy->condition,
+                            &own_copy->refused_by};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         own(batch, texts[i]);
 }
@@ -139,6 +142,53 @@ void store_put_event(struct store_batch *batch, const struct store_event *event)
         own(batch, texts[i]);
 }
 
+void store_forget_events(struct store_batch *batch, const char *handler)
+{
+    struct store_event *own_copy = &add(batch, WRITE_FORGET_EVENTS)->event;
+    *own_copy = (struct store_event){.handler = handler};
+    own(batch, &own_copy->handler);
+}
+
+static struct store_trouble *add_trouble(struct store_batch *batch, enum store_write_kind kind,
+                                         const struct store_trouble *trouble)
+{
+    struct store_trouble *own_copy = &add(batch, kind)->trouble;
+    *own_copy = *trouble;
+    own(batch, &own_copy->subject);
+    own(batch, &own_copy->kind);
+    own(batch, &own_copy->text);
+    return own_copy;
+}
+
+void store_put_trouble(struct store_batch *batch, const struct store_trouble *trouble)
+{
+    add_trouble(batch, WRITE_TROUBLE, trouble);
+}
+
+void store_forget_trouble(struct store_batch *batch, const char *subject, const char *kind)
+{
+    add_trouble(batch, WRITE_FORGET_TROUBLE, &(struct store_trouble){.subject = subject, .kind = kind});
+}
+
+static void add_host(struct store_batch *batch, enum store_write_kind kind, const struct store_host *host)
+{
+    struct store_host *own_copy = &add(batch, kind)->host;
+    *own_copy = *host;
+    own(batch, &own_copy->instance);
+    own(batch, &own_copy->version);
+    own(batch, &own_copy->longest_step);
+}
+
+void store_put_host(struct store_batch *batch, const struct store_host *host)
+{
+    add_host(batch, WRITE_HOST, host);
+}
+
+void store_begin_host(struct store_batch *batch, const struct store_host *host)
+{
+    add_host(batch, WRITE_BEGIN_HOST, host);
+}
+
 void store_put_handler(struct store_batch *batch, const struct store_handler *handler)
 {
     struct store_handler *own_copy = &add(batch, WRITE_HANDLER)->handler;
@@ -169,14 +219,57 @@ void store_put_marker(struct store_batch *batch, const struct store_marker *mark
     *own_copy = *marker;
     own(batch, &own_copy->handler);
     own(batch, &own_copy->key);
+    own(batch, &own_copy->owner);
     if (own_copy->result)
         own(batch, &own_copy->result);
 }
 
-void store_claim(struct store *store, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
-                 store_claim_fn *done, void *user)
+/* The boot, the process and when it began: a number alone may be another's by now. */
+static bool describe_process(long pid, char *text, size_t size)
 {
-    store->ops->claim(store, handler, key, now_ms, until_ms, done, user);
+    char path[64], boot[64] = "", line[1024];
+    unsigned long long began = 0;
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file) {
+        if (!fgets(boot, sizeof boot, file))
+            boot[0] = '\0';
+        fclose(file);
+    }
+    boot[strcspn(boot, "\n")] = '\0';
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    const char *behind_name = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    /* proc(5): `starttime` is the 20th field behind the name. */
+    if (behind_name)
+        for (int field = 0; behind_name && field < 20; field++)
+            behind_name = strchr(behind_name + 1, ' ');
+    if (behind_name)
+        began = strtoull(behind_name, NULL, 10);
+    fclose(file);
+    snprintf(text, size, "process:%s:%ld:%llu", boot, pid, began);
+    return true;
+}
+
+void store_process_owner(char owner[STORE_OWNER_SIZE])
+{
+    if (!describe_process((long)getpid(), owner, STORE_OWNER_SIZE))
+        snprintf(owner, STORE_OWNER_SIZE, "process");
+}
+
+bool store_owner_is_gone(const char *owner)
+{
+    char now[STORE_OWNER_SIZE];
+    const char *pid = strncmp(owner, "process:", 8) == 0 ? strchr(owner + 8, ':') : NULL;
+    size_t size = strcspn(owner, "/"); /* behind that the owner may say more */
+    return pid && (!describe_process(strtol(pid + 1, NULL, 10), now, sizeof now) || strlen(now) != size ||
+                   strncmp(now, owner, size) != 0);
+}
+
+void store_claim(struct store *store, const struct store_claim *claim, store_claim_fn *done, void *user)
+{
+    store->ops->claim(store, claim, done, user);
 }
 
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)

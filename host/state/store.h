@@ -41,6 +41,8 @@ struct store_dead_letter {
     const char *version, *table;   /* of the handler; whose stream it is */
     const char *keys, *record;     /* JSON */
     const char *error, *traceback; /* traceback "" where there is none */
+    const char *condition;         /* why there was no other attempt: "RetryAttemptsExhausted" ... */
+    const char *refused_by;        /* the target of on_failure that did not take it, or "": it is offered again */
     int64_t attempts;
     int64_t record_time_ms, failed_ms;
     int64_t id;         /* given by the store */
@@ -54,6 +56,24 @@ struct store_event {
         *to_sequence; /* the last record read before, the first one after; "" unknown */
     const char *text;
     int64_t time_ms;
+    int64_t id; /* given by the store */
+};
+
+/* Something that does not work now, and since when. */
+struct store_trouble {
+    const char *subject; /* "stream s", "handler h", "target t" */
+    const char *kind;    /* which of the subject's troubles: "read", "record 123" ... */
+    const char *text;    /* a sentence: what happened last */
+    int64_t since_ms, last_ms;
+    int64_t count;
+};
+
+/* The process that works, or worked, on this state. */
+struct store_host {
+    const char *instance, *version;
+    int64_t started_ms, beat_ms, stopped_ms; /* stopped_ms 0: it has not stopped cleanly */
+    int64_t longest_step_ms;                 /* that kept a reactor from its other work */
+    const char *longest_step;                /* what that was */
 };
 
 /* Of a shard as read by this host, for status. */
@@ -110,6 +130,14 @@ void store_forget_checkpoints(struct store_batch *batch, const char *handler, co
                               const char *shard);
 void store_forget_follow(struct store_batch *batch, const char *handler);
 void store_put_event(struct store_batch *batch, const struct store_event *event);
+void store_forget_events(struct store_batch *batch, const char *handler); /* "": of all handlers */
+void store_put_trouble(struct store_batch *batch, const struct store_trouble *trouble);
+void store_forget_trouble(struct store_batch *batch, const char *subject, const char *kind);
+void store_put_host(struct store_batch *batch, const struct store_host *host);
+
+/* A host begins: it alone works on this state, so claims that another one left are nobody's, and its troubles
+ * are gone. */
+void store_begin_host(struct store_batch *batch, const struct store_host *host);
 void store_put_handler(struct store_batch *batch, const struct store_handler *handler);
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
 void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard);
@@ -120,6 +148,7 @@ struct store_marker {
     const char *handler, *key;
     const char *result; /* JSON */
     int64_t expires_ms; /* wall clock: forgotten then */
+    const char *owner;  /* who did it; to forget: only a claim of that owner, "": whosever it is */
 };
 
 void store_put_marker(struct store_batch *batch, const struct store_marker *marker);
@@ -137,12 +166,24 @@ enum claim {
     CLAIM_BUSY, /* somebody has claimed it; `expires_ms` says until when */
 };
 
-/* Claim the key for `handler` until `until_ms` (wall clock, as `now_ms`). Durable before `done`. The texts
- * are valid during the call. On an error nothing was claimed. */
+/* Whose claim it is: a host's is "host:INSTANCE:...", which the next host on this state knows to be dead; a
+ * command's is made by store_process_owner, and is nobody's once that process is gone. */
+#define STORE_OWNER_SIZE 160
+void store_process_owner(char owner[STORE_OWNER_SIZE]);
+
+/* Is it a process that is not there any more? */
+bool store_owner_is_gone(const char *owner);
+
+struct store_claim {
+    const char *handler, *key, *owner;
+    int64_t now_ms, until_ms; /* wall clock */
+};
+
+/* Claim the key for `handler` until `until_ms`. Durable before `done`; waits where nothing can be written now.
+ * The texts are valid during the call. On an error nothing was claimed. */
 typedef void store_claim_fn(void *user, enum claim claim, const char *result, int64_t expires_ms,
                             const struct err *err);
-void store_claim(struct store *store, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
-                 store_claim_fn *done, void *user);
+void store_claim(struct store *store, const struct store_claim *claim, store_claim_fn *done, void *user);
 
 /* ---- reading ---- */
 
@@ -154,7 +195,15 @@ struct store_dead_count {
 
 /* What to read. All of it but the letters themselves, or letters, or what the running host is asked for. */
 struct store_query {
-    enum { STORE_ALL, STORE_LETTERS, STORE_MARKED, STORE_REQUESTS, STORE_ANSWER } what;
+    enum {
+        STORE_ALL,
+        STORE_LETTERS,
+        STORE_MARKED,  /* letters that are to be redriven, behind after_id, at most limit */
+        STORE_REFUSED, /* likewise, those that a target of on_failure has not taken yet */
+        STORE_REQUESTS,
+        STORE_ANSWER,
+        STORE_MARKERS /* those of `handler` that are done and have not expired */
+    } what;
     int64_t id; /* of STORE_ANSWER: the request's; of STORE_LETTERS: this one alone, 0: any */
     /* STORE_LETTERS */
     const char *handler;                       /* NULL: any */
@@ -183,6 +232,12 @@ struct store_snapshot {
     size_t handler_count;
     struct store_dead_count *dead;
     size_t dead_count;
+    struct store_trouble *troubles;
+    size_t trouble_count;
+    struct store_marker *markers;
+    size_t marker_count;
+    struct store_host *hosts; /* newest first, at most 100 */
+    size_t host_count;
     struct arena arena;
 };
 
@@ -207,8 +262,7 @@ void store_free(struct store *store);
 
 struct store_ops {
     void (*commit)(struct store *, struct store_batch *, store_done_fn *, void *user);
-    void (*claim)(struct store *, const char *handler, const char *key, int64_t now_ms, int64_t until_ms,
-                  store_claim_fn *, void *user);
+    void (*claim)(struct store *, const struct store_claim *, store_claim_fn *, void *user);
     void (*load)(struct store *, const struct store_query *, store_load_fn *, void *user);
     void (*free)(struct store *);
 };
@@ -233,6 +287,11 @@ enum store_write_kind {
     WRITE_SUBSCRIPTION,
     WRITE_FORGET_CHECKPOINTS,
     WRITE_FORGET_FOLLOW,
+    WRITE_FORGET_EVENTS,
+    WRITE_TROUBLE,
+    WRITE_FORGET_TROUBLE,
+    WRITE_HOST,
+    WRITE_BEGIN_HOST,
 };
 
 struct store_write {
@@ -248,6 +307,8 @@ struct store_write {
         struct store_marker marker;
         struct store_request request;
         struct store_subscription subscription;
+        struct store_trouble trouble;
+        struct store_host host;
     };
 };
 

@@ -1,4 +1,5 @@
-/* store_sqlite.c: one connection per reactor, one transaction per turn.
+/* store_sqlite.c: one connection per reactor, with a thread of its own, so that neither a lock of another
+ * process nor a slow disk holds the reactor up; a simulation, which has one thread only, asks for none.
  *
  * WAL with synchronous=NORMAL: a killed process loses nothing; a machine that loses power may lose the last
  * commits, in order, which repeats work and skips none. */
@@ -6,15 +7,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "state/sqlite_internal.h"
 
 #define BUSY_MS 10000 /* another reactor's commit takes milliseconds */
+#define BUSY_STEP_MS 5
 #define RETRY_MS 1000
+#define TELL_EVERY_MS 10000 /* the log hears of a disk that says no */
+#define CLOSE_SECONDS_MAX 5
 
 struct pending {
     struct pending *next;
@@ -22,10 +30,13 @@ struct pending {
     store_done_fn *done;
     store_load_fn *load;
     store_claim_fn *claim;
-    char *handler, *key;      /* of a claim */
-    struct store_query query; /* of a load; owned texts */
-    int64_t now_ms, until_ms;
+    struct store_claim wanted; /* of a claim; owned texts */
+    struct store_query query;  /* of a load; likewise */
     void *user;
+    /* what came of it */
+    struct store_snapshot *snapshot;
+    struct claimed claimed;
+    struct err err; /* of a load */
 };
 
 struct store_lock {
@@ -37,12 +48,15 @@ static struct store_sqlite *from_store(struct store *store)
     return (struct store_sqlite *)(void *)((char *)store - offsetof(struct store_sqlite, store));
 }
 
-/* All batches that wait for it, in one transaction; `until` is the first that is not a batch. */
-static bool write_batches(struct store_sqlite *sqlite, const struct pending *until, struct err *err)
+/* ---- the work: by the store's thread, or by its task on the reactor ---- */
+
+/* All batches up to `until` in one transaction. */
+static bool write_batches(struct store_sqlite *sqlite, const struct pending *first,
+                          const struct pending *until, struct err *err)
 {
     if (!sqlite_run(sqlite, "BEGIN IMMEDIATE", err))
         return false;
-    for (struct pending *pending = sqlite->first; pending != until; pending = pending->next)
+    for (const struct pending *pending = first; pending != until; pending = pending->next)
         for (struct store_write *write = pending->batch->first; write; write = write->next)
             if (!sqlite_write(sqlite, write, err))
                 goto failed;
@@ -54,165 +68,339 @@ failed:
     return false;
 }
 
-/* ---- the queue ---- */
-
-static struct pending *take_first(struct store_sqlite *sqlite)
+/* What is done together: all batches in a row, or one of the others. */
+static struct pending *group_end(struct pending *first)
 {
-    struct pending *pending = sqlite->first;
-    sqlite->first = pending->next;
-    if (!sqlite->first)
-        sqlite->end = &sqlite->first;
-    return pending;
+    struct pending *until = first->next;
+    while (first->batch && until && until->batch)
+        until = until->next;
+    return until;
 }
+
+/* False: it cannot be written now, and is to be tried again. */
+static bool perform(struct store_sqlite *sqlite, struct pending *first, const struct pending *until,
+                    struct err *err)
+{
+    if (first->batch)
+        return write_batches(sqlite, first, until, err);
+    if (first->claim)
+        return sqlite_claim(sqlite, &first->wanted, &first->claimed, err);
+    first->snapshot = sqlite_read(sqlite, &first->query, &first->err);
+    return true;
+}
+
+static void tell_failure(struct store_sqlite *sqlite, const struct err *err)
+{
+    int64_t now_ms = clock_monotonic_ms(reactor_clock(sqlite->reactor));
+    if (sqlite->failing && now_ms - sqlite->told_ms < TELL_EVERY_MS)
+        return;
+    log_error(sqlite->log, "state", "%s; nothing is lost, trying again", err->text);
+    sqlite->failing = true;
+    sqlite->told_ms = now_ms;
+}
+
+static void tell_success(struct store_sqlite *sqlite)
+{
+    if (sqlite->failing)
+        log_info(sqlite->log, "state", "%s can be written again", sqlite->path);
+    sqlite->failing = false;
+}
+
+/* ---- the queue ---- */
 
 static void pending_free(struct pending *pending)
 {
     store_batch_free(pending->batch);
-    free(pending->handler);
-    free(pending->key);
+    free((char *)pending->wanted.handler);
+    free((char *)pending->wanted.key);
+    free((char *)pending->wanted.owner);
     free((char *)pending->query.handler);
     free((char *)pending->query.error);
+    free(pending->claimed.result);
     free(pending);
 }
 
-static void batch_done(const struct pending *pending, const struct err *err)
+static void tell(struct pending *pending)
 {
-    if (pending->done)
-        pending->done(pending->user, err);
+    const struct claimed *claimed = &pending->claimed;
+    if (pending->claim)
+        pending->claim(pending->user, claimed->claim, claimed->result ? claimed->result : "",
+                       claimed->expires_ms, NULL);
+    else if (pending->load)
+        pending->load(pending->user, pending->snapshot, pending->snapshot ? NULL : &pending->err);
+    else if (pending->done)
+        pending->done(pending->user, NULL);
 }
 
-/* False: the disk said no, and the batches stay where they are. */
-static bool work_batches(struct store_sqlite *sqlite)
+static void tell_all(struct pending *pending)
 {
-    struct pending *until = sqlite->first;
-    struct err err;
-    while (until && until->batch)
-        until = until->next;
-    if (!write_batches(sqlite, until, &err)) {
-        log_error(sqlite->log, "state", "%s; nothing is lost, trying again", err.text);
-        sqlite->failing = true;
-        timer_set(sqlite->reactor, &sqlite->retry, RETRY_MS);
-        return false;
+    for (struct pending *next; pending; pending = next) {
+        next = pending->next;
+        tell(pending);
+        pending_free(pending);
     }
-    if (sqlite->failing)
-        log_info(sqlite->log, "state", "%s can be written again", sqlite->path);
-    sqlite->failing = false;
-    /* Taken out of the queue before anybody is told: who is told may put something new at its end. */
-    struct pending *written = sqlite->first;
+}
+
+/* Out of the queue, up to `until`: a list that ends there. */
+static struct pending *take_group(struct store_sqlite *sqlite, struct pending *until)
+{
+    struct pending *group = sqlite->first, *last = group;
+    while (last->next != until)
+        last = last->next;
+    last->next = NULL;
     sqlite->first = until;
     if (!until)
         sqlite->end = &sqlite->first;
-    for (struct pending *next; written != until; written = next) {
-        next = written->next;
-        batch_done(written, NULL);
-        pending_free(written);
-    }
-    return true;
+    return group;
 }
 
-static void work_claim(struct store_sqlite *sqlite, struct pending *pending)
-{
-    struct claimed claimed = {0};
-    struct err err = {0};
-    bool ok = sqlite_claim(sqlite, pending->handler, pending->key, pending->now_ms, pending->until_ms,
-                           &claimed, &err);
-    pending->claim(pending->user, claimed.claim, claimed.result ? claimed.result : "", claimed.expires_ms,
-                   ok ? NULL : &err);
-    free(claimed.result);
-}
-
-static void work_load(struct store_sqlite *sqlite, struct pending *pending)
-{
-    struct err err = {0};
-    struct store_snapshot *snapshot = sqlite_read(sqlite, &pending->query, &err);
-    pending->load(pending->user, snapshot, snapshot ? NULL : &err);
-}
-
+/* In a task: what was there by now. Whoever is told may put something new at the end. */
 static void work(void *user)
 {
     struct store_sqlite *sqlite = user;
     struct pending *last = NULL;
     for (struct pending *pending = sqlite->first; pending; pending = pending->next)
         last = pending;
-    /* What completions add is for the next turn. */
     for (bool more = last != NULL; more && sqlite->first;) {
-        more = sqlite->first != last;
-        if (sqlite->first->batch) {
-            if (!work_batches(sqlite))
-                return;
-            break;
+        struct pending *until = group_end(sqlite->first);
+        struct err err = {0};
+        if (!perform(sqlite, sqlite->first, until, &err)) {
+            tell_failure(sqlite, &err);
+            timer_set(sqlite->reactor, &sqlite->retry, RETRY_MS);
+            return;
         }
-        struct pending *pending = take_first(sqlite);
-        if (pending->claim)
-            work_claim(sqlite, pending);
-        else
-            work_load(sqlite, pending);
-        pending_free(pending);
+        if (!sqlite->first->load)
+            tell_success(sqlite);
+        for (struct pending *pending = sqlite->first; pending != until; pending = pending->next)
+            more = more && pending != last;
+        tell_all(take_group(sqlite, until));
     }
     if (sqlite->first)
         task_defer(sqlite->reactor, &sqlite->work);
 }
 
-static struct pending *enqueue(struct store_sqlite *sqlite)
+/* ---- the thread ---- */
+
+static void wait_a_while(struct store_sqlite *sqlite, int64_t ms)
 {
-    struct pending *pending = mem_zero(sizeof *pending);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (!sqlite->closing && pthread_cond_timedwait(&sqlite->changed, &sqlite->lock, &until) == 0)
+        ; /* new work does not make the disk any better */
+}
+
+/* Done: the reactor tells, from its own thread. */
+static void hand_over(struct store_sqlite *sqlite, struct pending *group)
+{
+    uint64_t one = 1;
+    *sqlite->done_end = group;
+    while (*sqlite->done_end)
+        sqlite->done_end = &(*sqlite->done_end)->next;
+    if (write(sqlite->done_fd, &one, sizeof one) < 0)
+        return; /* the counter is full: the reactor will come */
+}
+
+static void *run(void *user)
+{
+    struct store_sqlite *sqlite = user;
+    pthread_mutex_lock(&sqlite->lock);
+    while (!sqlite->closing) {
+        struct pending *first = sqlite->first, *until = first ? group_end(first) : NULL;
+        struct err err = {0};
+        if (!first) {
+            pthread_cond_wait(&sqlite->changed, &sqlite->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&sqlite->lock); /* others only add at the end, and not into this group */
+        bool ok = perform(sqlite, first, until, &err), load = first->load != NULL;
+        if (ok && !load)
+            tell_success(sqlite);
+        pthread_mutex_lock(&sqlite->lock);
+        if (ok) {
+            hand_over(sqlite, take_group(sqlite, until));
+        } else if (!sqlite->closing) {
+            tell_failure(sqlite, &err);
+            wait_a_while(sqlite, RETRY_MS);
+        }
+    }
+    sqlite->ended = true;
+    pthread_cond_broadcast(&sqlite->changed);
+    pthread_mutex_unlock(&sqlite->lock);
+    return NULL;
+}
+
+static void on_done(void *user)
+{
+    struct store_sqlite *sqlite = user;
+    uint64_t times;
+    if (read(sqlite->done_fd, &times, sizeof times) < 0)
+        return; /* told already */
+    pthread_mutex_lock(&sqlite->lock);
+    struct pending *group = sqlite->done;
+    sqlite->done = NULL;
+    sqlite->done_end = &sqlite->done;
+    pthread_mutex_unlock(&sqlite->lock);
+    tell_all(group);
+}
+
+/* Another connection has the file: waited for, unless we are asked to end. */
+static int on_busy(void *user, int times)
+{
+    struct store_sqlite *sqlite = user;
+    pthread_mutex_lock(&sqlite->lock);
+    bool closing = sqlite->closing;
+    pthread_mutex_unlock(&sqlite->lock);
+    if (closing || times >= BUSY_MS / BUSY_STEP_MS)
+        return 0;
+    usleep(BUSY_STEP_MS * 1000);
+    return 1;
+}
+
+static bool start_thread(struct store_sqlite *sqlite, struct err *err)
+{
+    pthread_condattr_t attributes;
+    sigset_t all, before;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&sqlite->lock, NULL);
+    pthread_cond_init(&sqlite->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    sqlite->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (sqlite->done_fd < 0)
+        return err_set(err, ERR_IO, "state store: %s", strerror(errno));
+    sqlite3_busy_handler(sqlite->db, on_busy, sqlite);
+    sqlite->watch = reactor_watch(sqlite->reactor, sqlite->done_fd, POLLIN, on_done, sqlite);
+    sigfillset(&all); /* signals are for the thread that waits for them */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sqlite->threaded = pthread_create(&sqlite->thread, NULL, run, sqlite) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return sqlite->threaded || err_set(err, ERR_IO, "state store: no thread: %s", strerror(errno));
+}
+
+/* False: it hangs in the file system, and what it has in hand must stay. */
+static bool stop_thread(struct store_sqlite *sqlite)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += CLOSE_SECONDS_MAX;
+    pthread_mutex_lock(&sqlite->lock);
+    sqlite->closing = true;
+    pthread_cond_broadcast(&sqlite->changed);
+    sqlite3_interrupt(sqlite->db);
+    while (!sqlite->ended && pthread_cond_timedwait(&sqlite->changed, &sqlite->lock, &until) == 0)
+        ;
+    bool ended = sqlite->ended;
+    pthread_mutex_unlock(&sqlite->lock);
+    if (ended)
+        pthread_join(sqlite->thread, NULL);
+    else
+        pthread_detach(sqlite->thread);
+    return ended;
+}
+
+/* ---- the seam ---- */
+
+static void enqueue(struct store_sqlite *sqlite, struct pending *pending)
+{
+    if (sqlite->threaded)
+        pthread_mutex_lock(&sqlite->lock);
     *sqlite->end = pending;
     sqlite->end = &pending->next;
-    if (!timer_is_set(&sqlite->retry))
+    if (sqlite->threaded) {
+        pthread_cond_signal(&sqlite->changed);
+        pthread_mutex_unlock(&sqlite->lock);
+    } else if (!timer_is_set(&sqlite->retry)) {
         task_defer(sqlite->reactor, &sqlite->work);
-    return pending;
+    }
 }
 
 static void commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
 {
-    struct pending *pending = enqueue(from_store(store));
+    struct pending *pending = mem_zero(sizeof *pending);
     pending->batch = batch;
     pending->done = done;
     pending->user = user;
+    enqueue(from_store(store), pending);
 }
 
 static void load(struct store *store, const struct store_query *query, store_load_fn *done, void *user)
 {
-    struct pending *pending = enqueue(from_store(store));
+    struct pending *pending = mem_zero(sizeof *pending);
     pending->query = *query;
     pending->query.handler = mem_string(query->handler);
     pending->query.error = mem_string(query->error);
     pending->load = done;
     pending->user = user;
+    enqueue(from_store(store), pending);
 }
 
-static void enqueue_claim(struct store *store, const char *handler, const char *key, int64_t now_ms,
-                          int64_t until_ms, store_claim_fn *done, void *user)
+static void claim(struct store *store, const struct store_claim *wanted, store_claim_fn *done, void *user)
 {
-    struct pending *pending = enqueue(from_store(store));
+    struct pending *pending = mem_zero(sizeof *pending);
     pending->claim = done;
-    pending->handler = mem_string(handler);
-    pending->key = mem_string(key);
-    pending->now_ms = now_ms;
-    pending->until_ms = until_ms;
+    pending->wanted = *wanted;
+    pending->wanted.handler = mem_string(wanted->handler);
+    pending->wanted.key = mem_string(wanted->key);
+    pending->wanted.owner = mem_string(wanted->owner ? wanted->owner : "");
     pending->user = user;
+    enqueue(from_store(store), pending);
+}
+
+static void cancel_all(struct pending *pending)
+{
+    struct err cancelled;
+    err_set(&cancelled, ERR_CANCELLED, "the state store was closed");
+    for (struct pending *next; pending; pending = next) {
+        next = pending->next;
+        if (pending->claim)
+            pending->claim(pending->user, CLAIM_BUSY, "", 0, &cancelled);
+        else if (pending->load)
+            pending->load(pending->user, NULL, &cancelled);
+        else if (pending->done)
+            pending->done(pending->user, &cancelled);
+        store_snapshot_free(pending->snapshot);
+        pending_free(pending);
+    }
+}
+
+static struct pending *take_all(struct store_sqlite *sqlite)
+{
+    struct pending *all = sqlite->done;
+    *sqlite->done_end = sqlite->first;
+    if (!all)
+        all = sqlite->first;
+    sqlite->first = sqlite->done = NULL;
+    sqlite->end = &sqlite->first;
+    sqlite->done_end = &sqlite->done;
+    return all;
 }
 
 static void close_store(struct store *store)
 {
     struct store_sqlite *sqlite = from_store(store);
-    struct err cancelled;
-    err_set(&cancelled, ERR_CANCELLED, "the state store was closed");
-    while (sqlite->first) {
-        struct pending *pending = take_first(sqlite);
-        if (pending->batch)
-            batch_done(pending, &cancelled);
-        else if (pending->claim)
-            pending->claim(pending->user, CLAIM_BUSY, "", 0, &cancelled);
-        else
-            pending->load(pending->user, NULL, &cancelled);
-        pending_free(pending);
+    bool hangs = sqlite->threaded && !stop_thread(sqlite);
+    watch_free(sqlite->watch);
+    if (hangs) {
+        log_error(sqlite->log, "state", "%s: the file system does not answer; what was not written is "
+                                        "repeated by the next host", sqlite->path);
+        return; /* its thread still uses all of this */
     }
+    sqlite->threaded = false;
+    for (struct pending *all; (all = take_all(sqlite));)
+        cancel_all(all); /* which may ask for more */
     task_cancel(&sqlite->work);
     timer_stop(sqlite->reactor, &sqlite->retry);
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(sqlite->prepared[i]);
     sqlite3_close(sqlite->db);
+    if (sqlite->done_fd >= 0)
+        close(sqlite->done_fd);
     free(sqlite->path);
     free(sqlite->group);
     free(sqlite);
@@ -223,7 +411,7 @@ static void close_store(struct store *store)
 struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlite_options *options,
                                struct err *err)
 {
-    static const struct store_ops ops = {commit, enqueue_claim, load, close_store};
+    static const struct store_ops ops = {commit, claim, load, close_store};
     struct store_sqlite *sqlite = mem_zero(sizeof *sqlite);
     sqlite->store.ops = &ops;
     sqlite->reactor = reactor;
@@ -231,6 +419,8 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
     sqlite->path = mem_string(options->path);
     sqlite->group = mem_string(options->group);
     sqlite->end = &sqlite->first;
+    sqlite->done_end = &sqlite->done;
+    sqlite->done_fd = -1;
     task_init(&sqlite->work, work, sqlite);
     timer_init(&sqlite->retry, work, sqlite);
     int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
@@ -245,6 +435,7 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
                             "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512",
                             err);
         ok = ok && sqlite_open_schema(sqlite, options->read_only, err);
+        ok = ok && (!options->threaded || start_thread(sqlite, err));
     }
     if (ok)
         return &sqlite->store;

@@ -17,6 +17,7 @@ struct store_sqlite_options {
     const char *path;
     const char *group;
     bool read_only; /* beside a running host; the file must exist */
+    bool threaded;  /* work on a thread of its own; completions still come through the reactor */
     struct log *log;
 };
 

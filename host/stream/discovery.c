@@ -8,6 +8,7 @@
 
 #define CHILD_DELAY_MS_MIN 50
 #define CHILD_TRIES_MAX 8 /* 50 ms doubling: some 12 s, then the periodic listing finds them */
+#define MISSING_MS 3000 /* until the next listing when the last one lacked a shard that is known */
 #define RETRY_MS_MIN 500
 #define RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000
@@ -44,6 +45,8 @@ static int64_t child_delay(struct discovery *discovery)
 {
     int64_t delay = discovery->options.interval_ms;
     size_t at = 0;
+    if (lineage_misses(discovery->lineage) && delay > MISSING_MS)
+        delay = MISSING_MS;
     const char *shard;
     for (int *tries; (tries = map_next(&discovery->childless, &at, &shard));) {
         int64_t own = (int64_t)CHILD_DELAY_MS_MIN << *tries;
@@ -85,7 +88,9 @@ static void end_listing(struct discovery *discovery)
 {
     free(discovery->after);
     discovery->after = NULL;
-    lineage_end(discovery->lineage, on_gone, discovery);
+    lineage_end(discovery->lineage, clock_monotonic_ms(reactor_clock(discovery->options.reactor)), on_gone,
+                discovery);
+    troubles_end(discovery->options.troubles, discovery->subject, "listing");
     discovery->ended = discovery->begun;
     discovery->retry_ms = 0;
     if (discovery->complained_ms)
@@ -102,6 +107,7 @@ static void on_failure(struct discovery *discovery, const struct err *err)
     int64_t now = clock_monotonic_ms(reactor_clock(discovery->options.reactor));
     free(discovery->after);
     discovery->after = NULL;
+    troubles_tell(discovery->options.troubles, discovery->subject, "listing", err->text);
     discovery->retry_ms = discovery->retry_ms ? discovery->retry_ms * 2 : RETRY_MS_MIN;
     discovery->retry_ms = discovery->retry_ms < RETRY_MS_MAX ? discovery->retry_ms : RETRY_MS_MAX;
     if (!discovery->complained_ms || now - discovery->complained_ms > COMPLAIN_EVERY_MS) {
@@ -212,6 +218,11 @@ int64_t discovery_begun(const struct discovery *discovery)
 int64_t discovery_ended(const struct discovery *discovery)
 {
     return discovery->ended;
+}
+
+void discovery_expect(struct discovery *discovery, const char *shard)
+{
+    lineage_expect(discovery->lineage, shard);
 }
 
 void discovery_now(struct discovery *discovery)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/reactor.h"
 #include "stream/lineage.h"
+#include "state/troubles.h"
 #include "stream/source.h"
 
 struct discovery;
@@ -19,6 +20,7 @@ struct discovery_options {
     const char *subject;
     const char *stream_arn;
     int64_t interval_ms;
+    struct troubles *troubles; /* or NULL */
 };
 
 struct discovery_events {
@@ -42,6 +44,9 @@ enum stream_status discovery_status(const struct discovery *discovery); /* as of
  * began after a certain moment. */
 int64_t discovery_begun(const struct discovery *discovery);
 int64_t discovery_ended(const struct discovery *discovery); /* number of the last one that ended */
+
+/* A shard that is known from elsewhere, see lineage_expect. */
+void discovery_expect(struct discovery *discovery, const char *shard);
 
 void discovery_now(struct discovery *discovery);
 

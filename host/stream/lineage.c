@@ -5,19 +5,26 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "state/position.h"
 
-#define MISSES_MAX 2
+/* So many full listings in a row, and so long, without a shard: it is gone. After a shard closed two of them
+ * may be 50 ms apart, and the service needs a moment until all of it knows the same. */
+#define MISSES_MAX 3
+#define MISSED_MS 10000
 
 struct node {
     struct shard_info info; /* owned texts */
     bool has_child;
-    bool seen;  /* in the listing that is being learned */
-    int misses; /* full listings in a row without it */
+    bool listed; /* in any listing; else it is expected */
+    bool seen;   /* in the listing that is being learned */
+    int misses;  /* full listings in a row without it */
+    int64_t missed_ms; /* when the first of these ended */
 };
 
 struct lineage {
     struct node **nodes; /* in the order they were first seen: parents come before children */
     size_t count, capacity;
+    bool misses; /* the last listing */
     struct map by_id;
 };
 
@@ -30,6 +37,7 @@ static void node_free(struct node *node)
 {
     free((char *)node->info.id);
     free((char *)node->info.parent);
+    free((char *)node->info.starting);
     free(node);
 }
 
@@ -59,7 +67,6 @@ static struct node *add(struct lineage *lineage, const struct shard_info *info)
 {
     struct node *node = mem_zero(sizeof *node);
     node->info.id = mem_string(info->id);
-    node->info.parent = mem_string(info->parent);
     mem_grow(&lineage->nodes, &lineage->capacity, lineage->count, sizeof(struct node *));
     lineage->nodes[lineage->count++] = node;
     map_set(&lineage->by_id, info->id, node);
@@ -72,8 +79,15 @@ void lineage_learn(struct lineage *lineage, const struct shard_info *shards, siz
         struct node *node = find(lineage, shards[i].id);
         if (!node)
             node = add(lineage, &shards[i]);
-        node->seen = true;
+        node->seen = node->listed = true;
         node->misses = 0;
+        if (!node->info.parent) /* once said, it stays */
+            node->info.parent = mem_string(shards[i].parent);
+        if (shards[i].starting &&
+            (!node->info.starting || strcmp(node->info.starting, shards[i].starting) != 0)) {
+            free((char *)node->info.starting);
+            node->info.starting = mem_string(shards[i].starting);
+        }
         node->info.closed |= shards[i].closed; /* a closed shard never opens again */
     }
     for (size_t i = 0; i < count; i++) {
@@ -83,15 +97,27 @@ void lineage_learn(struct lineage *lineage, const struct shard_info *shards, siz
     }
 }
 
-void lineage_end(struct lineage *lineage, void (*gone)(void *user, const char *shard), void *user)
+static bool is_gone(struct node *node, int64_t now_ms)
+{
+    if (node->seen)
+        return false;
+    if (!node->misses++)
+        node->missed_ms = now_ms;
+    return node->misses >= MISSES_MAX && now_ms - node->missed_ms >= MISSED_MS;
+}
+
+void lineage_end(struct lineage *lineage, int64_t now_ms, void (*gone)(void *user, const char *shard),
+                 void *user)
 {
     size_t kept = 0;
+    lineage->misses = false;
     for (size_t i = 0; i < lineage->count; i++) {
         struct node *node = lineage->nodes[i];
         struct node *parent = find(lineage, node->info.parent);
         if (parent) /* a parent may have been listed behind its child */
             parent->has_child = true;
-        if (!node->seen && ++node->misses >= MISSES_MAX) {
+        lineage->misses = lineage->misses || !node->seen;
+        if (is_gone(node, now_ms)) {
             map_remove(&lineage->by_id, node->info.id);
             if (gone)
                 gone(user, node->info.id);
@@ -101,6 +127,35 @@ void lineage_end(struct lineage *lineage, void (*gone)(void *user, const char *s
         }
     }
     lineage->count = kept;
+}
+
+void lineage_expect(struct lineage *lineage, const char *shard)
+{
+    if (!find(lineage, shard))
+        add(lineage, &(struct shard_info){.id = shard});
+}
+
+bool lineage_misses(const struct lineage *lineage)
+{
+    return lineage->misses;
+}
+
+bool lineage_listed(const struct lineage *lineage, const char *shard)
+{
+    const struct node *node = find(lineage, shard);
+    return node && node->listed;
+}
+
+const char *lineage_next_starting(const struct lineage *lineage, const char *sequence)
+{
+    const char *next = NULL;
+    for (size_t i = 0; i < lineage->count; i++) {
+        const char *starting = lineage->nodes[i]->seen ? lineage->nodes[i]->info.starting : NULL;
+        if (starting && sequence_valid(starting) && sequence_compare(starting, sequence) > 0 &&
+            (!next || sequence_compare(starting, next) < 0))
+            next = starting;
+    }
+    return next;
 }
 
 size_t lineage_count(const struct lineage *lineage)
@@ -153,7 +208,7 @@ bool progress_finished(const struct progress *progress, const char *shard)
 bool lineage_ready(const struct lineage *lineage, const struct progress *progress, const char *shard)
 {
     const struct node *node = find(lineage, shard);
-    if (!node || progress_finished(progress, shard))
+    if (!node || !node->listed || progress_finished(progress, shard))
         return false;
     const struct node *parent = find(lineage, node->info.parent);
     return !parent || progress_finished(progress, parent->info.id);

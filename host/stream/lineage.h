@@ -17,11 +17,26 @@ struct lineage;
 struct lineage *lineage_new(void);
 void lineage_free(struct lineage *lineage);
 
-/* A full listing: begin, merge its pages, end. A shard known before that was in none of the pages of two
- * listings in a row is gone (one listing may miss it: DescribeStream is eventually consistent). */
+/* A full listing: begin, merge its pages, end. A shard known before that was in none of the pages of several
+ * listings in a row, over some seconds, is gone (DescribeStream is eventually consistent: a listing may miss
+ * it). One that comes back after that is a new one. `now_ms` is monotonic. */
 void lineage_begin(struct lineage *lineage);
 void lineage_learn(struct lineage *lineage, const struct shard_info *shards, size_t count);
-void lineage_end(struct lineage *lineage, void (*gone)(void *user, const char *shard), void *user);
+void lineage_end(struct lineage *lineage, int64_t now_ms, void (*gone)(void *user, const char *shard),
+                 void *user);
+
+/* It is known from elsewhere, and must be in a listing soon, or it is gone. Until it was listed it is not
+ * ready, and its children wait for it. */
+void lineage_expect(struct lineage *lineage, const char *shard);
+
+/* Is one that is known missing from the last listing? The next should come soon. */
+bool lineage_misses(const struct lineage *lineage);
+
+/* Was it in a listing, ever? */
+bool lineage_listed(const struct lineage *lineage, const char *shard);
+
+/* The oldest number behind `sequence` with which a shard of the last listing begins; NULL: none is known. */
+const char *lineage_next_starting(const struct lineage *lineage, const char *sequence);
 
 size_t lineage_count(const struct lineage *lineage);
 bool lineage_knows(const struct lineage *lineage, const char *shard);

@@ -1,6 +1,7 @@
 /* page.c: see page.h. */
 #include "stream/page.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,44 @@ static bool read_record(struct page *page, struct record *record, const struct j
     return change && named && read_change(page, record, change);
 }
 
+const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE])
+{
+    if (!record->part)
+        return record->sequence;
+    snprintf(unit, RECORD_UNIT_SIZE, "%s/%016llx", record->sequence, (unsigned long long)record->part);
+    return unit;
+}
+
+void record_write_id(struct buf *out, const struct record *record)
+{
+    const struct json *id = json_get(record->json, "eventID");
+    if (record->part)
+        buf_printf(out, "%s-%016llx", record->sequence, (unsigned long long)record->part);
+    else if (id && id->type == JSON_STRING)
+        buf_add(out, id->text, id->size);
+}
+
+/* The same whenever the record is read: made of its item, and of how many of that number and item came before
+ * it. The service gives all records of a number in one page, and always in one order. */
+static void number_parts(struct page *page, bool always)
+{
+    for (size_t i = 0, first = 0; i < page->count; i++) {
+        struct record *record = &page->records[i];
+        uint64_t same = 0;
+        bool shares;
+        if (strcmp(page->records[first].sequence, record->sequence) != 0)
+            first = i;
+        shares = first < i || (i + 1 < page->count &&
+                               strcmp(record->sequence, page->records[i + 1].sequence) == 0);
+        if (!shares && !always)
+            continue;
+        for (size_t j = first; j < i; j++)
+            same += page->records[j].item == record->item;
+        record->part = hash_mix(record->item + same * 0x9e3779b97f4a7c15u);
+        record->part += !record->part;
+    }
+}
+
 struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
@@ -129,6 +168,9 @@ struct page *page_read(struct buf *body, struct err *err)
             page->count++;
         }
     }
+    if (root && page->count)
+        number_parts(page, json_string_is(json_get(page->records[0].json, "eventSource"),
+                                          "scylladb:alternator"));
     if (root)
         page->next_cursor = json_string(&page->arena, json_get(root, "NextShardIterator"));
     page->bytes = sizeof *page + page->body.capacity + page->arena.bytes;

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "state/position.h"
 
 enum record_event { RECORD_INSERT, RECORD_MODIFY, RECORD_REMOVE };
 
@@ -22,6 +23,7 @@ struct record {
     const struct json *new_image; /* NULL where the view type or the event has none */
     const struct json *old_image;
     const char *sequence;
+    uint64_t part;   /* which one of those that share the sequence number; 0: no other has it */
     uint64_t item;   /* of the primary key: equal keys, equal number */
     int64_t time_ms; /* ApproximateCreationDateTime */
     int64_t size_bytes;
@@ -42,6 +44,14 @@ struct page {
 
 /* Takes the body of a GetRecords answer. One reference; NULL and `err` when it is no such answer. */
 struct page *page_read(struct buf *body, struct err *err);
+
+/* What names a record among those of its shard, whenever it is read: "SEQUENCE", or "SEQUENCE/PART" where
+ * records may share a number (ScyllaDB Alternator: rows of one partition that were written together). */
+#define RECORD_UNIT_SIZE (SEQUENCE_SIZE + 20)
+const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE]);
+
+/* The record's id: the service's eventID, or one made of its number, where that is not unique. Into `out`. */
+void record_write_id(struct buf *out, const struct record *record);
 
 struct page *page_hold(struct page *page);
 void page_release(struct page *page);

@@ -37,6 +37,7 @@ struct reader {
     int64_t idle_ms;       /* pause after the last page, growing while idle */
     int64_t backoff_ms;    /* after the last fault, 0 when there was none */
     int64_t complained_ms; /* monotonic; 0: not since the last success */
+    int fruitless;         /* cursors in a row that were good for nothing */
     uint64_t random;
     struct reader_stats stats;
 };
@@ -80,10 +81,20 @@ static int64_t grow_backoff(struct reader *reader, int64_t max_ms)
 static void complain(struct reader *reader, const char *what, const struct err *err)
 {
     int64_t now = now_ms(reader);
+    char *text = mem_printf("shard %s: %s: %s", reader->shard, what, err->text);
+    troubles_tell(reader->options.troubles, reader->subject, reader->shard, text);
+    free(text);
     if (reader->complained_ms && now - reader->complained_ms < COMPLAIN_EVERY_MS)
         return;
     reader->complained_ms = now;
     log_warn(reader->options.log, reader->subject, "shard %s: %s: %s", reader->shard, what, err->text);
+}
+
+/* The first new cursor is got at once; a service that refuses one after the other is asked more and more
+ * rarely. */
+static int64_t pause_before_cursor(struct reader *reader)
+{
+    return reader->fruitless++ ? grow_backoff(reader, BACKOFF_MS_MAX) : 0;
 }
 
 /* The records behind the cursor are gone: note it, and go on with the oldest that is left. */
@@ -97,7 +108,7 @@ static void begin_gap(struct reader *reader)
     }
     reader->from_horizon = true;
     drop_cursor(reader);
-    step_in(reader, 0);
+    step_in(reader, pause_before_cursor(reader));
 }
 
 static void on_fault(struct reader *reader, const struct err *err)
@@ -106,13 +117,18 @@ static void on_fault(struct reader *reader, const struct err *err)
     case SOURCE_EXPIRED:
         reader->stats.expired++;
         drop_cursor(reader);
-        step_in(reader, 0);
+        if (reader->fruitless)
+            complain(reader, "each iterator is refused as expired", err);
+        step_in(reader, pause_before_cursor(reader));
         break;
     case SOURCE_TRIMMED:
+        if (reader->fruitless > 1)
+            complain(reader, "each iterator is refused as trimmed", err);
         begin_gap(reader);
         break;
     case SOURCE_THROTTLED:
         reader->stats.throttled++;
+        troubles_tell(reader->options.troubles, reader->subject, reader->shard, err->text);
         step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
         break;
     case SOURCE_MISSING:
@@ -159,6 +175,38 @@ static void count_page(struct reader *reader, const struct page *page)
         log_info(reader->options.log, reader->subject, "shard %s: reading again", reader->shard);
     reader->complained_ms = 0;
     reader->backoff_ms = 0;
+    reader->fruitless = 0;
+    troubles_end(reader->options.troubles, reader->subject, reader->shard);
+}
+
+/* Numbers never fall within a page (several records may have one number). What does is a fault of the service,
+ * not a reason to skip or to fall over. */
+static bool in_order(const struct page *page)
+{
+    for (size_t i = 1; i < page->count; i++)
+        if (sequence_compare(page->records[i].sequence, page->records[i - 1].sequence) < 0)
+            return false;
+    return true;
+}
+
+/* A service that goes back gives again what was read; all records of one number stand in one page. */
+static void leave_out_repeated(const struct reader *reader, struct page *page)
+{
+    while (*reader->last && page->count && sequence_compare(page->records[0].sequence, reader->last) <= 0) {
+        page->records++;
+        page->count--;
+    }
+}
+
+static void on_disorder(struct reader *reader, struct page *page)
+{
+    struct err err;
+    err_set(&err, ERR_PARSE, "the service gave records out of order (behind %s); they are read again",
+            *reader->last ? reader->last : "the start");
+    page_release(page);
+    drop_cursor(reader);
+    complain(reader, "reading failed", &err);
+    step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
 }
 
 /* The records first, and only then what NextShardIterator says: a last page may hold records. */
@@ -170,10 +218,15 @@ static void on_page(void *user, struct page *page, const struct err *err)
         on_fault(reader, err);
         return;
     }
+    if (!in_order(page)) {
+        on_disorder(reader, page);
+        return;
+    }
     bool last = page->next_cursor == NULL;
     int64_t pause = pause_after(reader, page);
     reader->at_tip = !is_full(reader, page);
     count_page(reader, page);
+    leave_out_repeated(reader, page);
     if (last)
         drop_cursor(reader);
     else
@@ -192,12 +245,12 @@ static void on_page(void *user, struct page *page, const struct err *err)
     step_in(reader, pause);
     if (gap)
         reader->events.gap(reader->user, gap_from, gap_to);
-    bool empty = !page->count;
+    bool empty = !page->count, tip = empty && reader->at_tip;
     if (empty)
         page_release(page);
     else
         reader->events.page(reader->user, page);
-    if (empty && !last && reader->events.caught_up)
+    if (tip && !last && reader->events.caught_up)
         reader->events.caught_up(reader->user, reader->asked_ms);
     if (last)
         reader->events.closed(reader->user);

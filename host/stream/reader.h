@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/reactor.h"
 #include "state/position.h"
+#include "state/troubles.h"
 #include "stream/source.h"
 
 struct reader;
@@ -19,6 +20,7 @@ struct reader_options {
     const char *subject; /* for the log: "stream products" */
     const char *stream_arn, *shard;
     int64_t batch_size, poll_min_ms, poll_max_ms;
+    struct troubles *troubles; /* or NULL */
 };
 
 /* From the reactor, never from inside a call of the reader. None of them may free or restart the reader. */

@@ -23,6 +23,14 @@ static void write_identity(struct buf *out, const struct json *identity)
     buf_add_char(out, '}');
 }
 
+/* One that is unique, where the service's may repeat. */
+static void write_id(struct buf *out, const struct record *record)
+{
+    buf_add_char(out, '"');
+    record_write_id(out, record);
+    buf_add_char(out, '"');
+}
+
 /* As it came, where that is one line: nothing has to be taken apart and put together again. */
 static void write_member(struct buf *out, const struct json *value)
 {
@@ -41,7 +49,9 @@ void record_write_json(struct buf *out, const struct record *record, const char 
             continue;
         json_write_string(out, member->key, member->key_size);
         buf_add_char(out, ':');
-        if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
+        if (record->part && json_key_is(member, "eventID"))
+            write_id(out, record);
+        else if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
             write_identity(out, member);
         else
             write_member(out, member);

@@ -30,6 +30,7 @@ struct shard_info {
     const char *id;
     const char *parent; /* NULL: none */
     bool closed;
+    const char *starting; /* the number of its oldest record, or of where it began; NULL: not said */
 };
 
 struct shard_page {

@@ -51,6 +51,7 @@ static struct source_call *send(struct source *source, struct aws_request reques
 {
     struct source_dynamodb *dynamodb = (struct source_dynamodb *)(void *)source;
     request.attempts = attempts;
+    request.own = true;
     call->call = aws_send(dynamodb->client, &request, done, call);
     return call;
 }
@@ -176,6 +177,7 @@ static bool read_shards(struct arena *arena, const struct json *root, struct sha
         info->id = json_string(arena, json_get(shard, "ShardId"));
         info->parent = json_string(arena, json_get(shard, "ParentShardId"));
         info->closed = json_get(range, "EndingSequenceNumber") != NULL;
+        info->starting = json_string(arena, json_get(range, "StartingSequenceNumber"));
         if (!info->id)
             return err_set(err, ERR_PARSE, "DescribeStream: a shard without ShardId");
         page->count++;

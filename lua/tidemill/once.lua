@@ -1,36 +1,58 @@
 ---@meta tidemill.once
 --- `once(key, fn, options)`: run `fn` to completion once per key, and return its stored result afterwards.
 ---
---- The key is the handler's own. While `fn` runs the key is in progress: a second caller raises and is retried
---- later. When `fn` raises, or the process dies and `in_progress` has passed, the next caller runs it again. So the
---- outside world sees the effect at least once, and one completion is recorded.
+--- The key is the handler's own. While `fn` runs the key is in progress: a second caller waits, which costs its record
+--- no attempt. When `fn` raises, or whoever ran it is known to have ended (the process died, the host stopped the
+--- invocation), the next caller runs it again. So the outside world sees the effect at least once, and one completion
+--- is recorded. When `fn` has returned the key is done, also when its result cannot be kept (more than 350 KB, or
+--- nothing that JSON can hold): that is told in the log, and later callers get nil.
 ---
 --- Options: `ttl`, how long the result is remembered, in seconds (7 days); `in_progress`, how long a runner that was
---- never heard of again holds the key (60 s: longer than `fn` can take); `store`, a DynamoDB table whose partition
---- key is a string named `id`, instead of the state store: then it holds across hosts.
+--- never heard of again holds the key (60 s, and in the state store no less than the handler's timeout); `store`, a
+--- DynamoDB table whose partition key is a string named `id`, instead of the state store: then it holds across hosts.
 local raw = ...
 local json = require "tidemill.json"
+local log = require "tidemill.log"
 
-local TTL_S, IN_PROGRESS_S = 7 * 24 * 3600, 60
+local TTL_S, IN_PROGRESS_S, RESULT_BYTES_MAX = 7 * 24 * 3600, 60, 350 * 1024
+
+local Busy = { __name = "busy" }
+
+function Busy:__tostring()
+  return self.message
+end
+
+local calls = 0
 
 --- The same three verbs on a DynamoDB table, by conditional writes.
 local function in_table(name)
   local dynamodb = require "tidemill.dynamodb"
   local verbs = {}
+  calls = calls + 1
+  local own = raw.owner() .. "." .. calls
+
+  local function put(key, seconds, condition, values)
+    values[":now"] = raw.now()
+    return dynamodb.put(name, { id = key, state = "in progress", owner = own,
+      expires = values[":now"] + math.ceil(seconds) }, {
+      condition = condition,
+      names = { ["#expires"] = "expires", ["#owner"] = values[":owner"] and "owner" or nil },
+      values = values,
+    })
+  end
 
   function verbs.claim(key, seconds)
-    local now = raw.now()
-    local won = dynamodb.put(name, { id = key, state = "in progress", expires = now + math.ceil(seconds) }, {
-      condition = "attribute_not_exists(id) OR #expires <= :now",
-      names = { ["#expires"] = "expires" },
-      values = { [":now"] = now },
-    })
-    if won then
+    if put(key, seconds, "attribute_not_exists(id) OR #expires <= :now", {}) then
       return "won"
     end
     local marker = dynamodb.get(name, { id = key }, { consistent = true })
     if marker and marker.state == "done" then
       return "done", marker.result
+    end
+    local owner = marker and marker.owner
+    if owner and (owner == own or raw.over(owner)) -- an answer to our own claim was lost, or nobody has it
+      and put(key, seconds, "#owner = :owner OR #expires <= :now", { [":owner"] = owner }) then
+      return "won"
     end
     return "busy"
   end
@@ -49,29 +71,43 @@ local function in_table(name)
   return verbs
 end
 
+--- The result as it is kept; what cannot be is nil, and the log says so.
+local function keep(key, result)
+  local ok, text = pcall(json.encode, { result })
+  if ok and #text <= RESULT_BYTES_MAX then
+    return text
+  end
+  log.warn("once: the result of " .. key .. " cannot be kept, later calls get nil: "
+    .. (ok and "it has " .. #text .. " bytes, " .. RESULT_BYTES_MAX .. " are allowed" or tostring(text)))
+  return "[]"
+end
+
 ---@param key string
----@param fn fun(): any  its result must be something JSON can hold, or nil
+---@param fn fun(): any  its result should be something JSON can hold, or nil
 ---@param options? {ttl?: number, in_progress?: number, store?: string}
 ---@return any result
 local function once(key, fn, options)
   if type(key) ~= "string" or key == "" then
     error("once: a key expected, got " .. (key == "" and "an empty string" or type(key)), 2)
   end
+  if key:find("\0", 1, true) then -- DynamoDB's keys may hold zero bytes, the state store's do not
+    key = "hex:" .. key:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+  end
   options = options or {}
   local verbs = options.store and in_table(options.store) or raw
   local state, stored = verbs.claim(key, options.in_progress or IN_PROGRESS_S)
   if state == "busy" then
-    error("once: " .. key .. " is in progress elsewhere; try again", 2)
+    error(setmetatable({ waits = true, message = "once: " .. key .. " is in progress elsewhere; try again" }, Busy), 0)
   end
   if state == "done" then
     return json.decode(stored)[1]
   end
   local ok, result = pcall(fn)
   if not ok then
-    verbs.forget(key)
+    pcall(verbs.forget, key) -- what fn raised matters more
     error(result, 0)
   end
-  verbs.finish(key, json.encode { result }, options.ttl or TTL_S)
+  verbs.finish(key, keep(key, result), options.ttl or TTL_S)
   return result
 end
 

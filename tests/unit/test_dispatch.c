@@ -39,8 +39,7 @@ static struct block *feed(struct watermark *watermark, int from, int count)
     struct block *block = watermark_add(watermark, page, 0);
     page_release(page);
     for (size_t i = 0; i < block->count; i++)
-        if (watermark_settled_before(watermark, block->entries[i].record->sequence,
-                                     &block->entries[i].attempts)) {
+        if (watermark_settled_before(watermark, &block->entries[i])) {
             block->entries[i].state = ENTRY_SETTLED;
             block->settled++;
         }

@@ -162,7 +162,7 @@ static void on_claimed(void *user, enum claim claim, const char *result, int64_t
 
 static enum claim claim_at(struct fixture *f, const char *key, int64_t now_ms)
 {
-    store_claim(f->store, "h", key, now_ms, now_ms + 100, on_claimed, f);
+    store_claim(f->store, &(struct store_claim){"h", key, "test", now_ms, now_ms + 100}, on_claimed, f);
     turn(f);
     return f->claim;
 }
@@ -177,14 +177,14 @@ static void a_claim_is_won_once_until_it_expires_or_is_done(void **state)
     assert_int_equal(claim_at(&f, "other", 1050), CLAIM_WON);
     assert_int_equal(claim_at(&f, "k", 1100), CLAIM_WON); /* whoever had it was not heard of again */
     struct store_batch *batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){"h", "k", "[1]", 5000});
+    store_put_marker(batch, &(struct store_marker){"h", "k", "[1]", 5000, NULL});
     store_commit(f.store, batch, on_done, &f);
     turn(&f);
     assert_int_equal(claim_at(&f, "k", 1300), CLAIM_DONE);
     assert_string_equal(f.result, "[1]");
     assert_int_equal(claim_at(&f, "k", 5000), CLAIM_WON);
     batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){"h", "k", NULL, 0});
+    store_put_marker(batch, &(struct store_marker){"h", "k", NULL, 0, NULL});
     store_commit(f.store, batch, on_done, &f);
     turn(&f);
     assert_int_equal(claim_at(&f, "k", 5001), CLAIM_WON);
