@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 struct log {
     int fd;
@@ -59,7 +60,10 @@ static void line_json(struct buf *line, const char *time, enum log_level level, 
         json_write_string(line, subject, strlen(subject));
     }
     buf_add_literal(line, ",\"message\":");
-    json_write_string(line, message, strlen(message));
+    struct buf text = BUF_INIT; /* whatever it is, a line is JSON */
+    utf8_write(&text, message, strlen(message));
+    json_write_string(line, text.data ? text.data : "", text.size);
+    buf_fini(&text);
     if (fields)
         buf_printf(line, ",\"fields\":%s", fields);
     buf_add_literal(line, "}\n");

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "deliver/json_batch.h"
 
 #define TIME_BYTES 14
@@ -39,7 +40,7 @@ static bool is_object(const struct message *message)
     if (message->routed)
         return message->payload_size && message->payload[0] == '{';
     const struct json *detail = json_parse(&arena, message->payload, message->payload_size, NULL);
-    bool object = detail && detail->type == JSON_OBJECT;
+    bool object = detail && detail->type == JSON_OBJECT && utf8_valid(message->payload, message->payload_size);
     arena_fini(&arena);
     return object;
 }
@@ -47,7 +48,7 @@ static bool is_object(const struct message *message)
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     if (!is_object(message)) {
-        err_set(err, ERR_CONFIG, "EventBridge takes only a JSON object as an event's detail");
+        err_set(err, ERR_CONFIG, "EventBridge takes only a JSON object, in UTF-8, as an event's detail");
         return 0;
     }
     if (strncmp(source_of(target, message), "aws.", 4) == 0) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "stream/item_key.h"
 
 /* The dead letters wait with more patience. */
@@ -53,8 +54,11 @@ void failing_cancel(struct failing *failing)
 
 static void add_text(struct buf *out, const char *name, const char *text)
 {
+    struct buf valid = BUF_INIT; /* an error may quote anything */
+    utf8_write(&valid, text, strlen(text));
     buf_printf(out, "\"%s\":", name);
-    json_write_string(out, text, strlen(text));
+    json_write_string(out, valid.data ? valid.data : "", valid.size);
+    buf_fini(&valid);
 }
 
 /* Lambda gives these to the second. */

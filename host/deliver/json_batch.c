@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 void json_batch_add(struct buf *out, const char *name, const char *text, size_t size)
 {
@@ -59,6 +60,9 @@ size_t text_measure(const struct message *message, const char *service, struct e
     bool odd = find_noncharacter(text, end), control = has_control(text, message->payload_size);
     if (!message->payload_size)
         err_set(err, ERR_CONFIG, "%s takes no empty message", service);
+    else if (!utf8_valid(text, size))
+        err_set(err, ERR_CONFIG, "%s takes only UTF-8 text; this is none from byte %zu on", service,
+                utf8_valid_size(text, size) + 1);
     else if (control || (odd && !is_json(message)))
         err_set(err, ERR_CONFIG,
                 "%s takes no text with control characters, U+FFFE or U+FFFF; emit a table, or json.encode(text)",

@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "deliver/disk.h"
 #include "deliver/target.h"
 #include "state/position.h"
@@ -763,7 +764,8 @@ static void on_refused(void *user)
 static bool is_json(const struct message *message)
 {
     struct arena arena = ARENA_INIT;
-    bool is = message->payload_size && json_parse(&arena, message->payload, message->payload_size, NULL);
+    bool is = message->payload_size && json_parse(&arena, message->payload, message->payload_size, NULL) &&
+              utf8_valid(message->payload, message->payload_size);
     arena_fini(&arena);
     return is;
 }

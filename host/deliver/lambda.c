@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "deliver/json_batch.h"
 #include "net/url.h"
 
@@ -17,8 +18,9 @@ static size_t measure(const struct target *target, const struct message *message
 {
     struct arena arena = ARENA_INIT;
     (void)target;
-    if (!json_parse(&arena, message->payload, message->payload_size, NULL))
-        err_set(err, ERR_CONFIG, "Lambda takes only JSON as an event");
+    if (!json_parse(&arena, message->payload, message->payload_size, NULL) ||
+        (!message->routed && !utf8_valid(message->payload, message->payload_size)))
+        err_set(err, ERR_CONFIG, "Lambda takes only JSON, in UTF-8, as an event");
     arena_fini(&arena);
     return message->payload_size;
 }

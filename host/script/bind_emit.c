@@ -7,8 +7,10 @@
 #include <lua.h>
 #include <string.h>
 
+#include "aws/sigv4.h"
 #include "base/mem.h"
 #include "base/problems.h"
+#include "base/utf8.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
 
@@ -25,6 +27,17 @@ static void read_record(lua_State *L, struct options *options)
     options->place = invocation && invocation->call ? record_place(L, -1, invocation) : -1;
     if (options->place < 0)
         luaL_error(L, "emit: record: one of the records that this call is for expected");
+}
+
+/* A key only has to be the same for the same item: a zero byte in it, as DynamoDB's keys may hold, does no
+ * harm to its hash. In place of the text on top of the stack. */
+static const char *hash_key(lua_State *L, const char *text, size_t size)
+{
+    char hash[65];
+    sha256_hex(text, size, hash);
+    lua_pushstring(L, hash);
+    lua_replace(L, -2);
+    return lua_tostring(L, -1);
 }
 
 static void read_options(lua_State *L, int index, struct options *options)
@@ -55,8 +68,15 @@ static void read_options(lua_State *L, int index, struct options *options)
             luaL_error(L, "emit: %s: a string expected, got %s", name, luaL_typename(L, -1));
             return;
         }
+        size_t size;
         lua_pushvalue(L, -1);
-        *fields[i] = lua_tostring(L, -1);
+        *fields[i] = lua_tolstring(L, -1, &size);
+        if (strlen(*fields[i]) != size && fields[i] == &options->key)
+            *fields[i] = hash_key(L, *fields[i], size);
+        else if (strlen(*fields[i]) != size)
+            luaL_error(L, "emit: %s: it holds a zero byte, which cannot be used here", name);
+        else if (!utf8_valid(*fields[i], size))
+            luaL_error(L, "emit: %s: it is no UTF-8 text", name);
         lua_insert(L, -3); /* below the loop's key and value, where it stays alive */
         lua_pop(L, 1);
     }
@@ -66,7 +86,7 @@ static int emit(lua_State *L)
 {
     struct options options = {.place = -1};
     struct err err;
-    const char *target = luaL_checkstring(L, 1);
+    const char *target = script_check_text(L, 1);
     luaL_checkany(L, 2);
     lua_settop(L, 3);
     luaL_checkstack(L, 16, NULL);

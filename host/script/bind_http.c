@@ -128,7 +128,7 @@ static int raw_send(lua_State *L)
 {
     const char *headers[HEADERS_MAX + 1] = {NULL};
     size_t body_size = 0;
-    const char *method = luaL_checkstring(L, 1), *url = luaL_checkstring(L, 2);
+    const char *method = script_check_text(L, 1), *url = script_check_text(L, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     const char *body = luaL_optlstring(L, 4, NULL, &body_size);
     lua_Number timeout_s = luaL_checknumber(L, 5);
@@ -141,9 +141,10 @@ static int raw_send(lua_State *L)
     luaL_checkstack(L, (int)count + 8, "headers");
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(L, 3, i);
-        headers[i - 1] = luaL_checkstring(L, -1);
-        if (strpbrk(headers[i - 1], "\r\n"))
-            return luaL_error(L, "http: a header holds a line break");
+        size_t size;
+        headers[i - 1] = luaL_checklstring(L, -1, &size);
+        if (strpbrk(headers[i - 1], "\r\n") || strlen(headers[i - 1]) != size)
+            return luaL_error(L, "http: a header holds a line break or a zero byte");
     }
     struct transport_request request = {
         .method = method,

@@ -5,6 +5,8 @@
 #include <lua.h>
 #include <string.h>
 
+#include "base/json.h"
+#include "base/utf8.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
 
@@ -16,20 +18,44 @@ static void write_line(lua_State *L, enum log_level level, const char *message, 
     log_write_fields(script->options.log, level, subject->data, message, fields);
 }
 
+/* C ends at a zero byte, a line of the log does not. */
+static void add_text(struct buf *out, const char *text, size_t size)
+{
+    for (const char *zero; (zero = memchr(text, '\0', size)); text = zero + 1) {
+        buf_add(out, text, (size_t)(zero - text));
+        buf_add_literal(out, "\\0");
+        size -= (size_t)(zero - text) + 1;
+    }
+    buf_add(out, text, size);
+    buf_add(out, "", 0);
+}
+
+static void write_json_text(struct buf *out, const char *text, size_t size)
+{
+    struct buf valid = BUF_INIT;
+    utf8_write(&valid, text, size);
+    json_write_string(out, valid.data ? valid.data : "", valid.size);
+    buf_fini(&valid);
+}
+
 static int write_log(lua_State *L, enum log_level level)
 {
     struct err err;
     if (!log_wanted(script_of(L)->options.log, level))
         return 0;
+    size_t size;
     lua_settop(L, 2);
-    struct buf *fields = script_buf(L);
-    const char *message = luaL_tolstring(L, 1, NULL);
-    if (!lua_isnil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        if (!value_write_json(L, 2, fields, &err))
-            return luaL_error(L, "log: %s", err.text);
+    struct buf *fields = script_buf(L), *text = script_buf(L);
+    const char *message = luaL_tolstring(L, 1, &size);
+    add_text(text, message, size);
+    if (!lua_isnil(L, 2) && (!lua_istable(L, 2) || !value_write_json(L, 2, fields, &err))) {
+        buf_clear(fields); /* a line of the log fails no record */
+        buf_add_literal(fields, "{\"value\":");
+        message = luaL_tolstring(L, 2, &size);
+        write_json_text(fields, message, size);
+        buf_add_char(fields, '}');
     }
-    write_line(L, level, message, fields->size ? fields->data : NULL);
+    write_line(L, level, text->data, fields->size ? fields->data : NULL);
     return 0;
 }
 
@@ -71,7 +97,7 @@ int bind_print(lua_State *L)
         const char *part = luaL_tolstring(L, i, &size);
         if (i > 1)
             buf_add_char(text, '\t');
-        buf_add(text, part, size);
+        add_text(text, part, size);
         lua_pop(L, 1);
     }
     write_line(L, LOG_INFO, text->data, NULL);

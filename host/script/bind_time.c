@@ -32,7 +32,7 @@ static int time_iso8601(lua_State *L)
 
 static int time_parse(lua_State *L)
 {
-    const char *text = luaL_checkstring(L, 1);
+    const char *text = script_check_text(L, 1);
     int64_t ms = clock_from_iso8601(text);
     if (ms < 0)
         return luaL_error(L, "\"%s\" is not a time such as 2026-01-31T23:59:59Z", text);

@@ -78,6 +78,63 @@ static int bounded_rep(lua_State *L)
     return 1;
 }
 
+#define SORTED_IN_C_MAX 2000
+
+/* A merge sort: it compares no more often than it must, and an order that contradicts itself ends it all the
+ * same. */
+static const char sort_text[] =
+    "local function less(a, b) return a < b end\n"
+    "return function(list, before)\n"
+    "  before = before or less\n"
+    "  local from, to, count, width = list, {}, #list, 1\n"
+    "  while width < count do\n"
+    "    for start = 1, count, 2 * width do\n"
+    "      local a, b = start, start + width\n"
+    "      local a_end, b_end = b < count + 1 and b or count + 1, b + width\n"
+    "      if b_end > count + 1 then b_end = count + 1 end\n"
+    "      for at = start, b_end - 1 do\n"
+    "        if a < a_end and (b >= b_end or not before(from[b], from[a])) then\n"
+    "          to[at] = from[a]; a = a + 1\n"
+    "        else\n"
+    "          to[at] = from[b]; b = b + 1\n"
+    "        end\n"
+    "      end\n"
+    "    end\n"
+    "    from, to, width = to, from, 2 * width\n"
+    "  end\n"
+    "  if from ~= list then\n"
+    "    for at = 1, count do list[at] = from[at] end\n"
+    "  end\n"
+    "end\n";
+
+static int sorted(lua_State *L, int status, lua_KContext context)
+{
+    (void)L;
+    (void)status;
+    (void)context;
+    return 0;
+}
+
+static bool too_large(lua_State *L, size_t bytes)
+{
+    const struct script *script = script_of(L);
+    return script->memory_bytes + bytes > script->memory_max;
+}
+
+/* A long list is sorted by Lua code, which makes room for others; a short one by C, which is faster. */
+static int bounded_sort(lua_State *L)
+{
+    check_length(L);
+    if (!lua_istable(L, 1) || luaL_len(L, 1) <= SORTED_IN_C_MAX)
+        return go_on(L);
+    luaL_argcheck(L, lua_isnoneornil(L, 2) || lua_isfunction(L, 2), 2, "function expected");
+    lua_settop(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_insert(L, 1);
+    lua_callk(L, 2, 0, 0, sorted);
+    return 0;
+}
+
 static void bound(lua_State *L, const char *name, lua_CFunction function)
 {
     lua_getfield(L, -1, name);
@@ -85,13 +142,24 @@ static void bound(lua_State *L, const char *name, lua_CFunction function)
     lua_setfield(L, -2, name);
 }
 
+static void bind_sort(lua_State *L)
+{
+    lua_getfield(L, -1, "sort");
+    if (luaL_loadbufferx(L, sort_text, sizeof sort_text - 1, "=sort", "t") != LUA_OK)
+        lua_error(L);
+    lua_call(L, 0, 1);
+    lua_pushcclosure(L, bounded_sort, 2);
+    lua_setfield(L, -2, "sort");
+}
+
 void bounds_open(lua_State *L)
 {
-    static const struct string_match_limits limits = {state_tick};
+    static const struct string_match_limits limits = {state_tick, state_should_make_room, state_make_room,
+                                                      too_large};
     lua_getglobal(L, LUA_TABLIBNAME);
     bound(L, "insert", whole_table);
     bound(L, "remove", whole_table);
-    bound(L, "sort", whole_table);
+    bind_sort(L);
     bound(L, "concat", bounded_concat);
     bound(L, "move", bounded_move);
     lua_pop(L, 1);

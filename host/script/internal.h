@@ -36,6 +36,8 @@ struct script {
     int64_t cpu_left_ms; /* what the running code may use; 0: no limit */
     int64_t cpu_base_ms; /* thread's time when the hook first saw it run; -1: not yet */
     bool cpu_exhausted;  /* it did: no pcall may catch what ends it */
+    bool preempted;       /* the running invocation only made room for others */
+    int64_t slice_end_ms; /* monotonic: when it should */
     struct script_table *tables;
     size_t table_count, table_capacity;
     char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
@@ -58,6 +60,7 @@ struct invocation {
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
+    struct task go_on; /* it made room for others, and it is its turn again */
     char *stored;                        /* what the store answered, until it is taken; owned */
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;
@@ -86,6 +89,11 @@ int64_t state_end_slice(struct script *script); /* milliseconds used */
 
 /* May the code go on? Raises when it used up its part of the processor. */
 void state_tick(lua_State *L);
+
+/* Has the running invocation had its turn, and can it wait here? Then use `return state_make_room(L, ...)`,
+ * which goes on with `k` when it is its turn again. */
+bool state_should_make_room(lua_State *L);
+int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k);
 
 /* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
 void state_find_line(lua_State *co, char *text, size_t size);
@@ -152,6 +160,9 @@ struct arena *script_arena(lua_State *L);
 
 /* sandbox.c */
 void sandbox_open(lua_State *L);
+
+/* Only the host may resume that coroutine now. */
+void sandbox_mark_waiting(lua_State *L, lua_State *co, bool waits);
 
 /* bounds.c: what could stay in C for ever. */
 void bounds_open(lua_State *L);

@@ -8,7 +8,13 @@
 #include "script/internal.h"
 
 #define COROUTINES_KEPT_MAX 256
+#define SLICE_MS_MAX 10  /* how long a handler computes before others have their turn */
 #define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
+
+static void on_turn(void *user)
+{
+    script_go_on(user);
+}
 
 static struct invocation *take_idle(struct script *script)
 {
@@ -20,6 +26,7 @@ static struct invocation *take_idle(struct script *script)
     invocation = mem_zero(sizeof *invocation);
     invocation->script = script;
     invocation->number = script->invocation_count++;
+    task_init(&invocation->go_on, on_turn, invocation);
     invocation->next_of_all = script->all;
     script->all = invocation;
     return invocation;
@@ -122,6 +129,18 @@ static void reset(struct invocation *invocation)
     state_end_slice(script);
 }
 
+static void on_limit(void *user);
+
+/* The invocation's own time begins to count when it first lets others run. */
+static void start_limit(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    if (timer_is_set(&invocation->limit))
+        return;
+    timer_init(&invocation->limit, on_limit, invocation);
+    timer_set(script->options.reactor, &invocation->limit, script->handler.settings.timeout_ms);
+}
+
 /* Run the coroutine until it ends or waits. */
 static enum handler_result advance(struct invocation *invocation, int arguments,
                                    struct handler_outcome *outcome)
@@ -130,7 +149,9 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     script->current = invocation;
     state_begin_slice(script, invocation->cpu_left_ms);
     script->cpu_exhausted = false;
-    invocation->waiting = false;
+    invocation->waiting = script->preempted = false;
+    script->slice_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + SLICE_MS_MAX;
+    reactor_label(script->options.reactor, script->handler.name);
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
     invocation->cpu_left_ms -= state_end_slice(script);
@@ -140,6 +161,11 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
         return emissions_send(invocation, outcome) ? HANDLER_WAITING : HANDLER_RETURNED;
     if (status == LUA_YIELD && invocation->waiting)
         return HANDLER_WAITING;
+    if (status == LUA_YIELD && script->preempted) {
+        start_limit(invocation);
+        task_defer(script->options.reactor, &invocation->go_on);
+        return HANDLER_WAITING;
+    }
     if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
         lua_settop(invocation->co, 0);
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
@@ -186,6 +212,7 @@ static void stop_waiting(struct invocation *invocation)
         transport_cancel(script->options.transport, invocation->http);
     invocation->http = NULL;
     timer_stop(script->options.reactor, &invocation->sleep);
+    task_cancel(&invocation->go_on);
 }
 
 static void on_limit(void *user)
@@ -213,10 +240,7 @@ static struct invocation *begin_wait(lua_State *L)
     }
     if (!lua_isyieldable(L))
         luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
-    if (!timer_is_set(&invocation->limit)) {
-        timer_init(&invocation->limit, on_limit, invocation);
-        timer_set(script->options.reactor, &invocation->limit, script->handler.settings.timeout_ms);
-    }
+    start_limit(invocation);
     invocation->waiting = true;
     return invocation;
 }
@@ -303,6 +327,7 @@ static int prepare_protected(lua_State *L)
     if (!invocation->co) {
         invocation->co = lua_newthread(L);
         invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+        sandbox_mark_waiting(L, invocation->co, true); /* no script resumes it */
         script->coroutine_count++;
     }
     if (!invocation->call)

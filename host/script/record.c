@@ -205,7 +205,7 @@ static bool same(const struct json *a, const struct json *b)
 static int record_changed(lua_State *L)
 {
     const struct record *record = check(L, 1, NULL)->record;
-    const char *name = luaL_checkstring(L, 2);
+    const char *name = script_check_text(L, 2); /* no attribute that we could look up has a zero byte */
     lua_pushboolean(L, !same(json_get(record->old_image, name), json_get(record->new_image, name)));
     return 1;
 }

@@ -30,7 +30,7 @@ static int safe_load(lua_State *L)
         lua_pushnil(L);
     lua_settop(L, arguments < 4 ? (arguments < 2 ? 2 : arguments) : 4);
     size_t size;
-    const char *text = lua_tolstring(L, 1, &size), *name = luaL_optstring(L, 2, "=(load)");
+    const char *text = lua_tolstring(L, 1, &size), *name = lua_isnoneornil(L, 2) ? "=(load)" : script_check_text(L, 2);
     int code = luaL_loadbufferx(L, text, size, name, "t");
     if (code != LUA_OK) {
         lua_pushnil(L);
@@ -124,14 +124,43 @@ static int safe_setmetatable(lua_State *L)
 
 static int resume_more(lua_State *L, int status, lua_KContext context);
 
+/* Coroutines that wait for the host, or made room for others, may be resumed by the host alone: a set in the
+ * registry. An invocation's own coroutine is always in it. */
+static const char host_waits;
+
+void sandbox_mark_waiting(lua_State *L, lua_State *co, bool waits)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    if (waits)
+        lua_pushboolean(L, true);
+    else
+        lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+static bool waits_for_host(lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
+    lua_insert(L, -2);
+    bool waits = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 2);
+    return waits;
+}
+
 /* `co` stands at stack index 1 and its arguments are on its own stack. */
 static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
 {
     struct script *script = script_of(L);
     int results = 0;
     int status = lua_resume(co, L, arguments, &results);
-    if (status == LUA_YIELD && script->current && script->current->waiting)
+    if (status == LUA_YIELD && script->current && (script->current->waiting || script->preempted)) {
+        sandbox_mark_waiting(L, co, true);
         return lua_yieldk(L, 0, (lua_KContext)wrapped, resume_more);
+    }
     if (status == LUA_OK || status == LUA_YIELD) {
         if (!lua_checkstack(L, results + 1))
             return luaL_error(L, "too many results");
@@ -153,14 +182,21 @@ static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
 
 static int resume_more(lua_State *L, int status, lua_KContext context)
 {
+    lua_State *co = lua_tothread(L, 1);
     (void)status;
-    return resume(L, lua_tothread(L, 1), 0, context != 0);
+    sandbox_mark_waiting(L, co, false);
+    return resume(L, co, 0, context != 0);
 }
 
-static int resume_first(lua_State *L, lua_State *co, int arguments, bool wrapped)
+/* The coroutine's object is at `index`. */
+static int resume_first(lua_State *L, int index, lua_State *co, int arguments, bool wrapped)
 {
     const char *problem = NULL;
-    if (co == L || lua_status(co) > LUA_YIELD || (lua_status(co) == LUA_OK && lua_gettop(co) == 0))
+    if (waits_for_host(L, index))
+        problem = "cannot resume a coroutine that waits for a call, or belongs to another record";
+    if (problem)
+        ;
+    else if (co == L || lua_status(co) > LUA_YIELD || (lua_status(co) == LUA_OK && lua_gettop(co) == 0))
         problem = "cannot resume dead coroutine";
     lua_Debug activation;
     if (!problem && lua_status(co) == LUA_OK && lua_getstack(co, 0, &activation))
@@ -182,7 +218,20 @@ static int coroutine_resume(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
     luaL_argexpected(L, co, 1, "coroutine");
-    return resume_first(L, co, lua_gettop(L) - 1, false);
+    return resume_first(L, 1, co, lua_gettop(L) - 1, false);
+}
+
+/* coroutine.close of such a one would run its __close while the host still counts on it. */
+static int coroutine_close(lua_State *L)
+{
+    luaL_argexpected(L, lua_tothread(L, 1), 1, "coroutine");
+    if (waits_for_host(L, 1))
+        return luaL_error(L, "cannot close a coroutine that waits for a call, or belongs to another record");
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, 1, LUA_MULTRET, 0, NULL);
+    return lua_gettop(L);
 }
 
 static int wrapped_call(lua_State *L)
@@ -191,7 +240,7 @@ static int wrapped_call(lua_State *L)
     int arguments = lua_gettop(L);
     lua_pushvalue(L, lua_upvalueindex(1)); /* resume_more looks for it at index 1 */
     lua_insert(L, 1);
-    return resume_first(L, co, arguments, true);
+    return resume_first(L, 1, co, arguments, true);
 }
 
 static int coroutine_wrap(lua_State *L)
@@ -264,7 +313,7 @@ static int push_own_module(lua_State *L, const char *name)
 
 static int safe_require(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, 1);
+    const char *name = script_check_text(L, 1);
     lua_settop(L, 1);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     lua_getfield(L, 2, name);
@@ -282,6 +331,124 @@ static int safe_require(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, 2, name);
     return 1;
+}
+
+/* ---- globals: set while the script loads, and constant from then on ---- */
+
+/* All invocations of a state share its globals, and many are under way at once: what one set another would
+ * read. What scripts see as _G is empty, so that each assignment comes here; what was set stands behind it. */
+
+static bool handles_records(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    return script->current && !script->options.testing;
+}
+
+static const char *name_of(lua_State *L, int index)
+{
+    return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
+}
+
+/* Upvalue 1: the globals. */
+static int globals_set(lua_State *L)
+{
+    if (handles_records(L))
+        return luaL_error(L,
+                          "the global '%s' is assigned while a record is handled: write \"local %s\" (all "
+                          "records that are under way share the globals, which are constants by then)",
+                          name_of(L, 2), name_of(L, 2));
+    lua_settop(L, 3);
+    lua_rawset(L, lua_upvalueindex(1));
+    return 0;
+}
+
+static int globals_missing(lua_State *L)
+{
+    if (handles_records(L))
+        return luaL_error(L, "the global '%s' was never set (misspelt, or a missing local?)", name_of(L, 2));
+    return 0;
+}
+
+static int globals_pairs(lua_State *L)
+{
+    lua_getfield(L, lua_upvalueindex(1), "next");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushnil(L);
+    return 3;
+}
+
+static bool is_globals(lua_State *L, int index)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    bool is = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    return is;
+}
+
+/* rawset and rawget would go past all that. Upvalue 1: the globals. */
+static int safe_rawset(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    luaL_checkany(L, 3);
+    lua_settop(L, 3);
+    if (is_globals(L, 1)) {
+        lua_pushvalue(L, 1);
+        lua_insert(L, 1);
+        globals_set(L);
+        lua_settop(L, 1);
+        return 1;
+    }
+    lua_rawset(L, 1);
+    return 1;
+}
+
+static int safe_rawget(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    if (is_globals(L, 1))
+        lua_rawget(L, lua_upvalueindex(1));
+    else
+        lua_rawget(L, 1);
+    return 1;
+}
+
+static void set_closure(lua_State *L, int globals, int table, const char *name, lua_CFunction function)
+{
+    lua_pushvalue(L, globals);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, table, name);
+}
+
+static void guard_globals(lua_State *L)
+{
+    lua_pushglobaltable(L);
+    int globals = lua_gettop(L), shown = globals + 1, meta = globals + 2;
+    set_closure(L, globals, globals, "rawset", safe_rawset);
+    set_closure(L, globals, globals, "rawget", safe_rawget);
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushvalue(L, globals);
+    lua_setfield(L, meta, "__index");
+    set_closure(L, globals, meta, "__newindex", globals_set);
+    set_closure(L, globals, meta, "__pairs", globals_pairs);
+    lua_pushliteral(L, "globals");
+    lua_setfield(L, meta, "__metatable");
+    lua_setmetatable(L, shown);
+    lua_pushvalue(L, shown);
+    lua_setfield(L, globals, "_G");
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    lua_pushvalue(L, shown);
+    lua_setfield(L, -2, "_G");
+    lua_pop(L, 1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); /* takes `shown` */
+    lua_newtable(L);
+    lua_pushcfunction(L, globals_missing);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, globals);
+    lua_settop(L, globals - 1);
 }
 
 /* ---- the world ---- */
@@ -354,6 +521,17 @@ void sandbox_open(lua_State *L)
     lua_register(L, "setmetatable", safe_setmetatable);
     set_field(L, "coroutine", "resume", coroutine_resume);
     set_field(L, "coroutine", "wrap", coroutine_wrap);
+    lua_getglobal(L, "coroutine");
+    lua_getfield(L, -1, "close");
+    lua_pushcclosure(L, coroutine_close, 1);
+    lua_setfield(L, -2, "close");
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &host_waits);
     /* The metatable of strings is shared by all code of the state. */
     lua_pushliteral(L, "");
     if (lua_getmetatable(L, -1)) {
@@ -362,4 +540,5 @@ void sandbox_open(lua_State *L)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    guard_globals(L);
 }

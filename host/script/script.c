@@ -367,6 +367,8 @@ static void script_free(struct handler *handler)
     free(script->files);
     if (script->L)
         lua_close(script->L);
+    if (script->options.reactor)
+        reactor_label(script->options.reactor, "a handler that has ended");
     for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {
         next = invocation->next_of_all;
         free(invocation->emitted);

@@ -66,11 +66,28 @@ void state_tick(lua_State *L)
     luaL_error(L, "the handler used up its cpu_limit");
 }
 
-/* A loop that never yields is stopped here. */
+bool state_should_make_room(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    return script->current && lua_isyieldable(L) &&
+           clock_monotonic_ms(reactor_clock(script->options.reactor)) >= script->slice_end_ms;
+}
+
+int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k)
+{
+    script_of(L)->preempted = true;
+    return lua_yieldk(L, 0, context, k);
+}
+
+/* A loop that never yields is stopped here, and makes room for others before that. */
 static void on_count(lua_State *L, lua_Debug *activation)
 {
     (void)activation;
     state_tick(L);
+    if (!state_should_make_room(L))
+        return;
+    script_of(L)->preempted = true;
+    lua_yield(L, 0);
 }
 
 static int free_buf(lua_State *L)

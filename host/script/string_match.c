@@ -1,5 +1,6 @@
 /* string_match.c: a backtracking matcher whose recursion is as deep as the pattern has items, never as the
- * subject is long, and which counts its steps. */
+ * subject is long, and which counts its steps. Between two places of the subject it makes room for others; at
+ * one place it may take so many steps and no more. */
 #include "script/string_match.h"
 
 #include <ctype.h>
@@ -7,9 +8,14 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 #define CAPTURES_MAX 32
 #define DEPTH_MAX 200
 #define STEPS_PER_TICK 20000
+/* At one place: for what backtracks, and for what passes a long text a few times. Some 20 ms. */
+#define STEPS_MAX 4000000
+#define PASSES_MAX 4
 
 #define CAPTURE_OPEN (-1)
 #define CAPTURE_POSITION (-2)
@@ -24,6 +30,8 @@ struct match {
     const struct string_match_limits *limits;
     const char *subject, *subject_end, *pattern_end;
     unsigned steps;
+    bool ticked; /* since it was last asked whether others should have their turn */
+    size_t left; /* steps at this place */
     int depth, count;
     struct capture captures[CAPTURES_MAX];
 };
@@ -37,7 +45,20 @@ static void step(struct match *m, size_t n)
     if (m->steps < STEPS_PER_TICK)
         return;
     m->steps = 0;
+    m->ticked = true;
     m->limits->tick(m->L);
+    if (m->left < STEPS_PER_TICK)
+        luaL_error(m->L, "the pattern backtracks too much on this text: more than %d steps at one place of it",
+                   (int)STEPS_MAX);
+    m->left -= STEPS_PER_TICK;
+}
+
+static bool should_make_room(struct match *m)
+{
+    if (!m->ticked)
+        return false;
+    m->ticked = false;
+    return m->limits->should_make_room(m->L);
 }
 
 /* ---- one character ---- */
@@ -318,6 +339,7 @@ static const char *run(struct match *m, const char *s, const char *p)
 static const char *match_at(struct match *m, const char *s, const char *pattern)
 {
     m->depth = m->count = 0;
+    m->left = STEPS_MAX + PASSES_MAX * (size_t)(m->subject_end - s);
     return run(m, s, pattern);
 }
 
@@ -397,20 +419,19 @@ static int find_plain(lua_State *L, const char *subject, size_t size, size_t sta
     return 2;
 }
 
-static int find_or_match(lua_State *L, bool find)
+static int find_more(lua_State *L, int status, lua_KContext start);
+static int match_more(lua_State *L, int status, lua_KContext start);
+
+/* The arguments stand at 1 to 4; from `start` on. */
+static int find_from(lua_State *L, bool find, size_t start)
 {
     size_t size, pattern_size;
-    const char *subject = luaL_checklstring(L, 1, &size), *pattern = luaL_checklstring(L, 2, &pattern_size);
-    size_t start = start_of(L, 3, size);
-    if (start > size) {
-        luaL_pushfail(L);
-        return 1;
-    }
-    if (find && (lua_toboolean(L, 4) || is_plain(pattern, pattern_size)))
-        return find_plain(L, subject, size, start, pattern, pattern_size);
+    const char *subject = lua_tolstring(L, 1, &size), *pattern = lua_tolstring(L, 2, &pattern_size);
     struct match m = prepare(L, subject, size, pattern, pattern_size);
     bool anchored = pattern_size && *pattern == '^';
     for (const char *s = subject + start; s <= m.subject_end; s++) {
+        if (should_make_room(&m))
+            return m.limits->make_room(L, (lua_KContext)(s - subject), find ? find_more : match_more);
         const char *e = match_at(&m, s, pattern + anchored);
         if (e && !find)
             return push_captures(&m, s, e);
@@ -426,6 +447,34 @@ static int find_or_match(lua_State *L, bool find)
     return 1;
 }
 
+static int find_more(lua_State *L, int status, lua_KContext start)
+{
+    (void)status;
+    return find_from(L, true, (size_t)start);
+}
+
+static int match_more(lua_State *L, int status, lua_KContext start)
+{
+    (void)status;
+    return find_from(L, false, (size_t)start);
+}
+
+/* Numbers are made text in their places: what follows reads them there. */
+static int find_or_match(lua_State *L, bool find)
+{
+    size_t size, pattern_size;
+    const char *subject = luaL_checklstring(L, 1, &size), *pattern = luaL_checklstring(L, 2, &pattern_size);
+    size_t start = start_of(L, 3, size);
+    if (start > size) {
+        luaL_pushfail(L);
+        return 1;
+    }
+    if (find && (lua_toboolean(L, 4) || is_plain(pattern, pattern_size)))
+        return find_plain(L, subject, size, start, pattern, pattern_size);
+    lua_settop(L, 4);
+    return find_from(L, find, start);
+}
+
 static int string_find(lua_State *L)
 {
     return find_or_match(L, true);
@@ -439,6 +488,15 @@ static int string_match(lua_State *L)
 /* ---- gmatch ---- */
 
 /* Upvalues: limits, subject, pattern, where to go on, where the last match ended (-1: none yet). */
+static int next_match(lua_State *L);
+
+static int next_more(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    return next_match(L);
+}
+
 static int next_match(lua_State *L)
 {
     size_t size, pattern_size;
@@ -447,6 +505,11 @@ static int next_match(lua_State *L)
     lua_Integer start = lua_tointeger(L, lua_upvalueindex(4)), last = lua_tointeger(L, lua_upvalueindex(5));
     struct match m = prepare(L, subject, size, pattern, pattern_size);
     for (; start <= (lua_Integer)size; start++) {
+        if (should_make_room(&m)) {
+            lua_pushinteger(L, start);
+            lua_replace(L, lua_upvalueindex(4));
+            return m.limits->make_room(L, 0, next_more);
+        }
         const char *s = subject + start, *e = match_at(&m, s, pattern);
         if (!e || e - subject == last)
             continue;
@@ -500,67 +563,149 @@ static void add_filled(struct match *m, luaL_Buffer *out, const char *s, const c
     luaL_addlstring(out, text, (size_t)(end - text));
 }
 
-/* What stands for the match s..e; true when it is something else than before. */
-static bool add_replacement(struct match *m, luaL_Buffer *out, int type, const char *s, const char *e)
+/* Where a gsub stands, on the stack at 5: it lets others have their turn, and so may what it calls. */
+struct gsub {
+    size_t at, match_end;   /* in the subject: where it goes on; the end of the match that begins there */
+    ptrdiff_t last;         /* the end of the last match; -1: none */
+    lua_Integer max, count; /* of replacements */
+    bool anchored, changed;
+    struct buf out;
+};
+
+static int free_gsub(lua_State *L)
+{
+    buf_fini(&((struct gsub *)lua_touserdata(L, 1))->out);
+    return 0;
+}
+
+/* The replacement is on top of the stack: what the function, the table or the text said. */
+static void take_replacement(lua_State *L, struct gsub *gsub, const char *subject)
+{
+    size_t size;
+    if (!lua_toboolean(L, -1)) {
+        buf_add(&gsub->out, subject + gsub->at, gsub->match_end - gsub->at);
+    } else if (lua_isstring(L, -1)) {
+        const char *text = lua_tolstring(L, -1, &size);
+        buf_add(&gsub->out, text, size);
+        gsub->changed = true;
+    } else {
+        luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1));
+    }
+    gsub->at = gsub->match_end;
+    lua_settop(L, 5);
+}
+
+static int gsub_go_on(lua_State *L);
+
+static int gsub_called(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    take_replacement(L, lua_touserdata(L, 5), lua_tostring(L, 1));
+    return gsub_go_on(L);
+}
+
+static int gsub_more(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    return gsub_go_on(L);
+}
+
+/* What stands for the match that was found, onto the stack. */
+static void push_replacement(struct match *m, struct gsub *gsub)
 {
     lua_State *L = m->L;
-    if (type == LUA_TFUNCTION) {
-        lua_pushvalue(L, 3);
-        lua_call(L, push_captures(m, s, e), 1);
-    } else if (type == LUA_TTABLE) {
+    const char *s = m->subject + gsub->at, *e = m->subject + gsub->match_end;
+    if (lua_type(L, 3) == LUA_TTABLE) {
         push_capture(m, 0, s, e);
         lua_gettable(L, 3);
+        return;
+    }
+    luaL_Buffer filled;
+    luaL_buffinit(L, &filled);
+    add_filled(m, &filled, s, e);
+    luaL_pushresult(&filled);
+}
+
+static int gsub_end(lua_State *L, struct gsub *gsub, const char *subject, size_t size)
+{
+    if (gsub->changed) {
+        buf_add(&gsub->out, subject + gsub->at, size - gsub->at);
+        lua_pushlstring(L, gsub->out.data ? gsub->out.data : "", gsub->out.size);
     } else {
-        add_filled(m, out, s, e);
-        return true;
+        lua_pushvalue(L, 1);
     }
-    if (!lua_toboolean(L, -1)) {
-        lua_pop(L, 1);
-        luaL_addlstring(out, s, (size_t)(e - s));
-        return false;
+    lua_pushinteger(L, gsub->count);
+    return 2;
+}
+
+/* More than the handler's memory could hold is not gathered outside of it. */
+static void check_size(lua_State *L, const struct gsub *gsub, const struct match *m)
+{
+    if (m->limits->too_large(L, gsub->out.size))
+        luaL_error(L, "not enough memory");
+}
+
+static int gsub_go_on(lua_State *L)
+{
+    struct gsub *gsub = lua_touserdata(L, 5);
+    size_t size, pattern_size;
+    const char *subject = lua_tolstring(L, 1, &size), *pattern = lua_tolstring(L, 2, &pattern_size);
+    struct match m = prepare(L, subject, size, pattern, pattern_size);
+    bool first = gsub->at == 0 && gsub->count == 0;
+    while (gsub->count < gsub->max && (first || !gsub->anchored)) {
+        const char *s = subject + gsub->at;
+        if (should_make_room(&m)) {
+            check_size(L, gsub, &m);
+            return m.limits->make_room(L, 0, gsub_more);
+        }
+        const char *e = match_at(&m, s, pattern + gsub->anchored);
+        first = false;
+        if (e && e - subject != gsub->last) {
+            gsub->count++;
+            gsub->last = e - subject;
+            gsub->match_end = (size_t)(e - subject);
+            if (lua_type(L, 3) == LUA_TFUNCTION) {
+                lua_pushvalue(L, 3);
+                lua_callk(L, push_captures(&m, s, e), 1, 0, gsub_called);
+                take_replacement(L, gsub, subject);
+                continue;
+            }
+            push_replacement(&m, gsub);
+            take_replacement(L, gsub, subject);
+        } else if (s < m.subject_end) {
+            buf_add_char(&gsub->out, *s);
+            gsub->at++;
+        } else {
+            break;
+        }
     }
-    if (!lua_isstring(L, -1))
-        return luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1)) != 0;
-    luaL_addvalue(out);
-    return true;
+    check_size(L, gsub, &m);
+    return gsub_end(L, gsub, subject, size);
 }
 
 static int string_gsub(lua_State *L)
 {
     size_t size, pattern_size;
-    const char *subject = luaL_checklstring(L, 1, &size), *pattern = luaL_checklstring(L, 2, &pattern_size);
+    luaL_checklstring(L, 1, &size);
+    const char *pattern = luaL_checklstring(L, 2, &pattern_size);
     int type = lua_type(L, 3);
-    lua_Integer max = luaL_optinteger(L, 4, (lua_Integer)size + 1), count = 0;
+    lua_Integer max = luaL_optinteger(L, 4, (lua_Integer)size + 1);
     luaL_argexpected(
         L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
         "string/function/table");
-    struct match m = prepare(L, subject, size, pattern, pattern_size);
-    bool anchored = pattern_size && *pattern == '^', changed = false;
-    const char *s = subject, *last = NULL;
-    luaL_Buffer out;
-    luaL_buffinit(L, &out);
-    while (count < max) {
-        const char *e = match_at(&m, s, pattern + anchored);
-        if (e && e != last) {
-            count++;
-            changed = add_replacement(&m, &out, type, s, e) || changed;
-            s = last = e;
-        } else if (s < m.subject_end) {
-            luaL_addchar(&out, *s++);
-        } else {
-            break;
-        }
-        if (anchored)
-            break;
+    lua_settop(L, 4);
+    struct gsub *gsub = memset(lua_newuserdatauv(L, sizeof *gsub, 0), 0, sizeof *gsub);
+    if (luaL_newmetatable(L, "tidemill.gsub")) {
+        lua_pushcfunction(L, free_gsub);
+        lua_setfield(L, -2, "__gc");
     }
-    if (changed) {
-        luaL_addlstring(&out, s, (size_t)(m.subject_end - s));
-        luaL_pushresult(&out);
-    } else {
-        lua_pushvalue(L, 1);
-    }
-    lua_pushinteger(L, count);
-    return 2;
+    lua_setmetatable(L, -2);
+    gsub->last = -1;
+    gsub->max = max;
+    gsub->anchored = pattern_size && *pattern == '^';
+    return gsub_go_on(L);
 }
 
 void string_match_open(lua_State *L, const struct string_match_limits *limits)

@@ -8,9 +8,14 @@
 #define TIDEMILL_SCRIPT_STRING_MATCH_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 struct string_match_limits {
     void (*tick)(lua_State *L); /* called every few ten thousand steps; raises to end the call */
+    /* Should others have their turn now? Then `make_room` is returned, and `k` goes on with `context`. */
+    bool (*should_make_room)(lua_State *L);
+    int (*make_room)(lua_State *L, lua_KContext context, lua_KFunction k);
+    bool (*too_large)(lua_State *L, size_t bytes); /* more than may be gathered outside of Lua's memory? */
 };
 
 /* Put them into the table on top of the stack. `limits` must stay. */

@@ -50,16 +50,19 @@ static struct store_sqlite *from_store(struct store *store)
 
 /* ---- the work: by the store's thread, or by its task on the reactor ---- */
 
-/* All batches up to `until` in one transaction. */
+/* All batches from `first` to `last` in one transaction. */
 static bool write_batches(struct store_sqlite *sqlite, const struct pending *first,
-                          const struct pending *until, struct err *err)
+                          const struct pending *last, struct err *err)
 {
     if (!sqlite_run(sqlite, "BEGIN IMMEDIATE", err))
         return false;
-    for (const struct pending *pending = first; pending != until; pending = pending->next)
+    for (const struct pending *pending = first;; pending = pending->next) {
         for (struct store_write *write = pending->batch->first; write; write = write->next)
             if (!sqlite_write(sqlite, write, err))
                 goto failed;
+        if (pending == last)
+            break;
+    }
     if (sqlite_run(sqlite, "COMMIT", err))
         return true;
 failed:
@@ -68,21 +71,21 @@ failed:
     return false;
 }
 
-/* What is done together: all batches in a row, or one of the others. */
-static struct pending *group_end(struct pending *first)
+/* What is done together begins with `first`, and ends here: all batches in a row, or one of the others. */
+static struct pending *group_last(struct pending *first)
 {
-    struct pending *until = first->next;
-    while (first->batch && until && until->batch)
-        until = until->next;
-    return until;
+    struct pending *last = first;
+    while (first->batch && last->next && last->next->batch)
+        last = last->next;
+    return last;
 }
 
 /* False: it cannot be written now, and is to be tried again. */
-static bool perform(struct store_sqlite *sqlite, struct pending *first, const struct pending *until,
+static bool perform(struct store_sqlite *sqlite, struct pending *first, const struct pending *last,
                     struct err *err)
 {
     if (first->batch)
-        return write_batches(sqlite, first, until, err);
+        return write_batches(sqlite, first, last, err);
     if (first->claim)
         return sqlite_claim(sqlite, &first->wanted, &first->claimed, err);
     first->snapshot = sqlite_read(sqlite, &first->query, &first->err);
@@ -141,15 +144,13 @@ static void tell_all(struct pending *pending)
     }
 }
 
-/* Out of the queue, up to `until`: a list that ends there. */
-static struct pending *take_group(struct store_sqlite *sqlite, struct pending *until)
+/* Out of the queue, up to `last`: a list that ends there. What came meanwhile stays. */
+static struct pending *take_group(struct store_sqlite *sqlite, struct pending *last)
 {
-    struct pending *group = sqlite->first, *last = group;
-    while (last->next != until)
-        last = last->next;
+    struct pending *group = sqlite->first;
+    sqlite->first = last->next;
     last->next = NULL;
-    sqlite->first = until;
-    if (!until)
+    if (!sqlite->first)
         sqlite->end = &sqlite->first;
     return group;
 }
@@ -162,18 +163,18 @@ static void work(void *user)
     for (struct pending *pending = sqlite->first; pending; pending = pending->next)
         last = pending;
     for (bool more = last != NULL; more && sqlite->first;) {
-        struct pending *until = group_end(sqlite->first);
+        struct pending *group = group_last(sqlite->first);
         struct err err = {0};
-        if (!perform(sqlite, sqlite->first, until, &err)) {
+        if (!perform(sqlite, sqlite->first, group, &err)) {
             tell_failure(sqlite, &err);
             timer_set(sqlite->reactor, &sqlite->retry, RETRY_MS);
             return;
         }
         if (!sqlite->first->load)
             tell_success(sqlite);
-        for (struct pending *pending = sqlite->first; pending != until; pending = pending->next)
+        for (struct pending *pending = sqlite->first; pending != group->next; pending = pending->next)
             more = more && pending != last;
-        tell_all(take_group(sqlite, until));
+        tell_all(take_group(sqlite, group));
     }
     if (sqlite->first)
         task_defer(sqlite->reactor, &sqlite->work);
@@ -211,19 +212,19 @@ static void *run(void *user)
     struct store_sqlite *sqlite = user;
     pthread_mutex_lock(&sqlite->lock);
     while (!sqlite->closing) {
-        struct pending *first = sqlite->first, *until = first ? group_end(first) : NULL;
+        struct pending *first = sqlite->first, *last = first ? group_last(first) : NULL;
         struct err err = {0};
         if (!first) {
             pthread_cond_wait(&sqlite->changed, &sqlite->lock);
             continue;
         }
-        pthread_mutex_unlock(&sqlite->lock); /* others only add at the end, and not into this group */
-        bool ok = perform(sqlite, first, until, &err), load = first->load != NULL;
+        pthread_mutex_unlock(&sqlite->lock); /* others only add behind this group */
+        bool ok = perform(sqlite, first, last, &err), load = first->load != NULL;
         if (ok && !load)
             tell_success(sqlite);
         pthread_mutex_lock(&sqlite->lock);
         if (ok) {
-            hand_over(sqlite, take_group(sqlite, until));
+            hand_over(sqlite, take_group(sqlite, last));
         } else if (!sqlite->closing) {
             tell_failure(sqlite, &err);
             wait_a_while(sqlite, RETRY_MS);

@@ -9,6 +9,7 @@
 
 #include "base/base64.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "value/decimal.h"
 #include "value/types.h"
 
@@ -221,10 +222,25 @@ static bool refuse(struct writer *w, const struct place *place, const char *what
 
 static bool write_value(struct writer *w, int index, const struct place *place);
 
-static bool write_text(struct writer *w, const char *type, const char *text, size_t size)
+/* Neither JSON nor DynamoDB has any other text. */
+static bool check_text(struct writer *w, const char *text, size_t size, const struct place *place)
 {
+    char what[120];
+    size_t valid = utf8_valid_size(text, size);
+    if (valid == size)
+        return true;
+    snprintf(what, sizeof what,
+             "no UTF-8 text from byte %zu on (cut within a character?); bytes go into dynamodb.binary",
+             valid + 1);
+    return refuse(w, place, what);
+}
+
+static bool write_text(struct writer *w, const char *text, size_t size, const struct place *place)
+{
+    if (!check_text(w, text, size, place))
+        return false;
     if (w->typed)
-        buf_printf(w->out, "{\"%s\":", type);
+        buf_add_literal(w->out, "{\"S\":");
     json_write_string(w->out, text, size);
     if (w->typed)
         buf_add_char(w->out, '}');
@@ -309,6 +325,8 @@ static bool write_element(struct writer *w, int index, char kind, const struct p
         write_base64(w->out, types_binary(w->L, index));
     } else if (kind == 'S') {
         const char *text = lua_tolstring(w->L, index, &size);
+        if (!check_text(w, text, size, place))
+            return false;
         json_write_string(w->out, text, size);
     } else {
         const char *text = number_text(w->L, index, room, sizeof room);
@@ -373,6 +391,8 @@ static bool write_members(struct writer *w, int index, const struct place *place
         if (!first)
             buf_add_char(w->out, ',');
         first = false;
+        if (!check_text(w, key, size, &at))
+            return false;
         json_write_string(w->out, key, size);
         buf_add_char(w->out, ':');
         if (!write_value(w, lua_gettop(w->L), &at))
@@ -383,17 +403,30 @@ static bool write_members(struct writer *w, int index, const struct place *place
     return true;
 }
 
-static bool looks_like_list(lua_State *L, int index)
+static size_t count_keys(lua_State *L, int index)
 {
-    size_t count = lua_rawlen(L, index), keys = 0;
-    if (count == 0)
-        return false;
+    size_t keys = 0;
     lua_pushnil(L);
     while (lua_next(L, index)) {
         lua_pop(L, 1);
         keys++;
     }
-    return keys == count;
+    return keys;
+}
+
+static bool looks_like_list(lua_State *L, int index)
+{
+    size_t count = lua_rawlen(L, index);
+    return count && count_keys(L, index) == count;
+}
+
+/* What is marked as a list or a set, and has more than its elements, would lose that without a word. */
+static bool check_elements(struct writer *w, int index, const struct place *place)
+{
+    size_t count = lua_rawlen(w->L, index);
+    if (count_keys(w->L, index) == count)
+        return true;
+    return refuse(w, place, "a list (or set) with further keys, or with holes: they would be lost");
 }
 
 static bool write_table(struct writer *w, int index, const struct place *place)
@@ -402,6 +435,8 @@ static bool write_table(struct writer *w, int index, const struct place *place)
     if (place->depth > DEPTH_MAX)
         return refuse(w, place, "nested too deeply (or a table that holds itself)");
     luaL_checkstack(w->L, 6, "values nested too deeply");
+    if (mark != MARK_NONE && !check_elements(w, index, place))
+        return false;
     if (mark == MARK_SET && w->typed)
         return write_set(w, index, place);
     if (mark != MARK_NONE || looks_like_list(w->L, index))
@@ -422,7 +457,7 @@ static bool write_value(struct writer *w, int index, const struct place *place)
     switch (lua_type(w->L, index)) {
     case LUA_TSTRING:
         text = lua_tolstring(w->L, index, &size);
-        return write_text(w, "S", text, size);
+        return write_text(w, text, size, place);
     case LUA_TNUMBER:
         return write_number(w, index, place);
     case LUA_TBOOLEAN:

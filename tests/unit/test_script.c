@@ -28,10 +28,23 @@ static void count_tick(lua_State *L)
         luaL_error(L, "stopped");
 }
 
+static bool never(lua_State *L)
+{
+    (void)L;
+    return false;
+}
+
+static bool never_large(lua_State *L, size_t bytes)
+{
+    (void)L;
+    (void)bytes;
+    return false;
+}
+
 /* `ours` holds the functions under test, `string` Lua's. */
 static lua_State *new_state(void)
 {
-    static const struct string_match_limits limits = {count_tick};
+    static const struct string_match_limits limits = {count_tick, never, NULL, never_large};
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
     lua_newtable(L);
