@@ -28,6 +28,7 @@ enum statement {
     TRIM_HOSTS,
     FORGET_CLAIMS,
     PUT_EVENT,
+    FORGET_EVENT,
     TRIM_EVENTS,
     PUT_HANDLER,
     PUT_SHARD,

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "state/sqlite_internal.h"
 
-#define EVENTS_MAX 100
 
 /* ---- reading ---- */
 
@@ -161,8 +160,6 @@ typedef void read_row_fn(struct store_snapshot *snapshot, void *row, sqlite3_stm
 
 static void bind_query(sqlite3_stmt *s, enum statement which, const struct store_query *query)
 {
-    if (which == GET_EVENTS)
-        sqlite3_bind_int(s, 2, EVENTS_MAX);
     if (which == GET_ANSWER)
         sqlite3_bind_int64(s, 2, query->id);
     if (which == GET_LETTERS) {

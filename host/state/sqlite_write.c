@@ -79,11 +79,13 @@ static bool put_dead_letter(struct store_sqlite *sqlite, const struct store_dead
 
 static bool put_event(struct store_sqlite *sqlite, const struct store_event *row, struct err *err)
 {
-    sqlite3_stmt *s = sqlite_begin(sqlite, PUT_EVENT, err);
-    if (!s)
-        return false;
     const char *texts[] = {row->kind,          row->handler,     row->stream_arn, row->shard,
                            row->from_sequence, row->to_sequence, row->text};
+    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_EVENT, err); /* it may have been told before: of each, one */
+    for (int i = 0; s && i < 5; i++)
+        sqlite_bind(s, i + 2, texts[i]);
+    if (!s || !sqlite_step(sqlite, s, err) || !(s = sqlite_begin(sqlite, PUT_EVENT, err)))
+        return false;
     for (int i = 0; i < 7; i++)
         sqlite_bind(s, i + 2, texts[i]);
     sqlite3_bind_int64(s, 9, row->time_ms);

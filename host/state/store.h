@@ -224,7 +224,7 @@ struct store_snapshot {
     size_t checkpoint_count;
     struct store_follow *follows;
     size_t follow_count;
-    struct store_event *events; /* newest first, at most 100 */
+    struct store_event *events; /* newest first */
     size_t event_count;
     struct store_shard *shards;
     size_t shard_count;

@@ -315,6 +315,7 @@ static void change_scripts(struct sim *sim)
     } else if (sim_chance(sim, 300)) {
         sim_trace(sim, "%s is removed", handler->name);
         remove_script(sim, handler);
+        handler->left_ms = sim->world.now_ms;
         handler->present = false;
     } else {
         sim_trace(sim, "%s gets %s version", handler->name, broken ? "a broken" : "another");
@@ -334,6 +335,7 @@ static void seek(struct sim *sim)
         return;
     sim_trace(sim, "%s is sought to the oldest record", sim->handlers[at].name);
     check_seek(sim, at);
+    sim->handlers[at].left_ms = sim->world.now_ms + SECOND_MS; /* when the host looks */
 }
 
 static void something(struct sim *sim)

@@ -242,7 +242,9 @@ void model_end(struct sim *sim, struct sim_call *call)
         if (call->redriven[i] && sim->handlers[call->handler].seeks)
             fate->epoch = -1; /* its own turn may still come again */
         fate->permanent = call->permanent;
-        fate->interrupted = !well && sim->stopping && sim->handlers[call->handler].emits;
+        /* What was not accepted while the host stopped, or the handler left, was no attempt. */
+        fate->interrupted = !well && sim->handlers[call->handler].emits &&
+                            (sim->stopping || call->began_ms <= sim->handlers[call->handler].left_ms);
         fate->redriven = call->redriven[i];
     }
 }

@@ -200,6 +200,7 @@ static struct sim_call *read_call(struct sim *sim, const struct json *root)
     struct sim_call *call = mem_zero(sizeof *call);
     const struct json *records = json_get(root, "records"), *window = json_get(root, "window");
     call->id = ++sim->call_count;
+    call->began_ms = sim->world.now_ms;
     call->handler = find_handler(sim, json_get(root, "handler"));
     call->end_ms = INT64_MAX;
     call->records = mem_zero((records->count + 1) * sizeof *call->records);

@@ -72,6 +72,7 @@ struct sim_handler {
     int serial;         /* of its script */
     struct fate *fates; /* of each write */
     int seeks;          /* that were asked for: each allows repetitions, as a crash does */
+    int64_t left_ms;    /* when it was last removed or moved */
     bool sought;        /* the last of them may not have been carried out yet */
     struct closed_window *windows;
 };
@@ -80,6 +81,7 @@ struct sim_handler {
 struct sim_call {
     struct list link;
     int id, handler;
+    int64_t began_ms;
     bool final;
     int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
     bool well;      /* how */
