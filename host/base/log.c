@@ -1,11 +1,17 @@
 /* log.c: see log.h. */
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -13,8 +19,17 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#define KEPT_BYTES_MAX (1u << 20) /* of lines that nobody reads now */
+#define LAST_WAIT_MS 500          /* for the reader of what is kept, at the end */
+
 struct log {
-    int fd;
+    int fd;        /* the caller's */
+    int own_fd;    /* of a pipe or terminal: a description of our own, which does not block; -1: none */
+    bool socket;   /* journald's, for one */
+    bool may_block; /* a pipe or terminal without own_fd */
+    pthread_mutex_t lock;
+    struct buf kept; /* what could not be written yet */
+    int64_t left_out; /* lines */
     bool json;
     bool colour;
     _Atomic int level;
@@ -24,11 +39,29 @@ struct log {
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colours[] = {"\033[2m", "\033[32m", "\033[33m", "\033[1;31m"};
 
+/* Another description of the same pipe or terminal: whoever shares `fd` with us is not changed by it. */
+static void open_own(struct log *log, int fd)
+{
+    struct stat status;
+    char path[40];
+    log->fd = fd;
+    log->own_fd = -1;
+    if (fstat(fd, &status) != 0)
+        return;
+    log->socket = S_ISSOCK(status.st_mode);
+    if (!S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode))
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    log->own_fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    log->may_block = log->own_fd < 0;
+}
+
 struct log *log_new(int fd, enum log_format format, enum log_level level, struct clock *clock)
 {
     struct log *log = mem_zero(sizeof *log);
     bool terminal = isatty(fd);
-    log->fd = fd;
+    pthread_mutex_init(&log->lock, NULL);
+    open_own(log, fd);
     log->json = format == LOG_JSON || (format == LOG_AUTO && !terminal);
     log->colour = terminal && !log->json && !getenv("NO_COLOR");
     log->level = (int)level;
@@ -38,6 +71,18 @@ struct log *log_new(int fd, enum log_format format, enum log_level level, struct
 
 void log_free(struct log *log)
 {
+    if (!log)
+        return;
+    log_flush(log);
+    if (log->kept.size) {
+        struct pollfd ask = {.fd = log->own_fd >= 0 ? log->own_fd : log->fd, .events = POLLOUT};
+        poll(&ask, 1, LAST_WAIT_MS);
+        log_flush(log);
+    }
+    if (log->own_fd >= 0)
+        close(log->own_fd);
+    buf_fini(&log->kept);
+    pthread_mutex_destroy(&log->lock);
     free(log);
 }
 
@@ -99,21 +144,102 @@ static void line_text(struct buf *line, bool colour, const char *time, enum log_
     buf_add_char(line, '\n');
 }
 
+/* ---- writing without waiting ---- */
+
+/* As much as goes now, without waiting for a reader; what cannot be written at all is given up. */
+static size_t write_now(const struct log *log, const char *data, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t written;
+        if (log->socket) {
+            written = send(log->fd, data + done, size - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+        } else if (log->may_block) {
+            /* A pipe that says it has room takes so much (PIPE_BUF, pipe(7)). */
+            struct pollfd ask = {.fd = log->fd, .events = POLLOUT};
+            if (poll(&ask, 1, 0) == 0)
+                return done;
+            written = write(log->fd, data + done, size - done < 4096 ? size - done : 4096);
+        } else {
+            written = write(log->own_fd >= 0 ? log->own_fd : log->fd, data + done, size - done);
+        }
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return done;
+        if (written < 0)
+            return size; /* a log that cannot be written must not stop the work */
+        done += (size_t)written;
+    }
+    return done;
+}
+
+static void format_line(const struct log *log, struct buf *line, enum log_level level, const char *subject,
+                        const char *message, const char *fields_json)
+{
+    char time[CLOCK_ISO_SIZE];
+    clock_iso8601(clock_wall_ms(log->clock), time);
+    if (log->json)
+        line_json(line, time, level, subject, message, fields_json);
+    else
+        line_text(line, log->colour, time, level, subject, message, fields_json);
+}
+
+static void write_kept(struct log *log)
+{
+    if (log->kept.size) {
+        size_t done = write_now(log, log->kept.data, log->kept.size);
+        if (done && done < log->kept.size)
+            memmove(log->kept.data, log->kept.data + done, log->kept.size - done);
+        log->kept.size -= done;
+        if (log->kept.size)
+            return;
+    }
+    if (log->left_out) {
+        char message[120];
+        struct buf line = BUF_INIT;
+        snprintf(message, sizeof message, "%lld log lines were left out here: nobody read the log",
+                 (long long)log->left_out);
+        log->left_out = 0;
+        format_line(log, &line, LOG_WARN, NULL, message, NULL);
+        buf_add(&log->kept, line.data, line.size);
+        buf_fini(&line);
+        write_kept(log);
+    }
+}
+
+/* With the lock held. */
+static void put_line(struct log *log, const struct buf *line)
+{
+    size_t done = 0;
+    write_kept(log);
+    if (!log->kept.size)
+        done = write_now(log, line->data, line->size);
+    if (done == line->size)
+        return;
+    if (!done && (log->left_out || log->kept.size + line->size > KEPT_BYTES_MAX))
+        log->left_out++;
+    else
+        buf_add(&log->kept, line->data + done, line->size - done);
+}
+
+void log_flush(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    write_kept(log);
+    pthread_mutex_unlock(&log->lock);
+}
+
 void log_write_fields(struct log *log, enum log_level level, const char *subject, const char *message,
                       const char *fields_json)
 {
     if (!log_wanted(log, level))
         return;
-    char time[CLOCK_ISO_SIZE];
-    clock_iso8601(clock_wall_ms(log->clock), time);
     struct buf line = BUF_INIT;
-    if (log->json)
-        line_json(&line, time, level, subject, message, fields_json);
-    else
-        line_text(&line, log->colour, time, level, subject, message, fields_json);
-    /* A log that cannot be written must not stop the work: the result is looked at and dropped. */
-    ssize_t written = write(log->fd, line.data, line.size);
-    (void)written;
+    format_line(log, &line, level, subject, message, fields_json);
+    pthread_mutex_lock(&log->lock);
+    put_line(log, &line);
+    pthread_mutex_unlock(&log->lock);
     buf_fini(&line);
 }
 

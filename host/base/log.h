@@ -1,7 +1,8 @@
 /* log.h: what an operator reads.
  *
- * Text with colour on a terminal, one JSON object a line elsewhere. A line is written with one write(2), so
- * lines of several threads never mix. A secret never reaches the log: callers hand over names, never values
+ * Text with colour on a terminal, one JSON object a line elsewhere. Lines of several threads
+ * never mix. Writing never waits: lines that a full pipe does not take are kept (1 MiB), then left out, and
+ * their number is told once the pipe is read again. A secret never reaches the log: callers hand over names, never values
  * of credentials. */
 #ifndef TIDEMILL_BASE_LOG_H
 #define TIDEMILL_BASE_LOG_H
@@ -18,6 +19,9 @@ struct log;
 /* Writes to `fd`, which stays the caller's. LOG_AUTO asks isatty(fd). */
 struct log *log_new(int fd, enum log_format format, enum log_level level, struct clock *clock);
 void log_free(struct log *log);
+
+/* Try once more to write what is kept. */
+void log_flush(struct log *log);
 
 void log_set_level(struct log *log, enum log_level level);
 

@@ -6,10 +6,13 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/state.h"
 #include "conf/settings.h"
+#include "state/seek.h"
+#include "state/store_sqlite.h"
 
 #define PAGE 500         /* letters read or changed at once */
 #define LOOK_MS 200      /* between two looks at what the host has redriven */
@@ -22,7 +25,7 @@ struct arguments {
     int64_t older_ms, newer_ms; /* 0: not given */
     int64_t ids[IDS_MAX];
     size_t id_count;
-    bool all, json, no_wait;
+    bool all, json, no_wait, gaps;
 };
 
 struct dead {
@@ -61,6 +64,7 @@ static bool read_flag(const char *text, struct arguments *arguments)
     bool *flag = strcmp(text, "--all") == 0       ? &arguments->all
                  : strcmp(text, "--json") == 0    ? &arguments->json
                  : strcmp(text, "--no-wait") == 0 ? &arguments->no_wait
+                 : strcmp(text, "--gaps") == 0    ? &arguments->gaps
                                                   : NULL;
     if (flag)
         *flag = true;
@@ -352,6 +356,54 @@ static bool drop(struct dead *dead, struct err *err)
     return true;
 }
 
+/* ---- gaps ---- */
+
+/* By the running host, handler by handler: it stops each, moves it and starts it again. */
+static bool drop_gaps_there(struct dead *dead, const struct store_snapshot *snapshot, struct err *err)
+{
+    struct map asked = MAP_INIT;
+    bool ok = true;
+    for (size_t i = 0; i < snapshot->event_count && ok; i++) {
+        const char *handler = snapshot->events[i].handler;
+        struct store_request request = {.kind = "drop_gaps", .handler = handler, .shard = "", .argument = ""};
+        if (map_get(&asked, handler) || (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
+            continue;
+        map_set(&asked, handler, dead);
+        ok = cmd_state_ask(&dead->state, dead->config, &request, err);
+    }
+    if (ok && !asked.count)
+        puts("no gaps");
+    map_fini(&asked);
+    return ok;
+}
+
+static bool drop_gaps_here(struct dead *dead, const struct store_snapshot *snapshot, struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    struct buf told = BUF_INIT;
+    seek_past_gaps(snapshot, dead->arguments.handler ? dead->arguments.handler : "", batch, &told);
+    bool ok = cmd_state_commit(&dead->state, batch, err);
+    if (ok)
+        puts(told.data);
+    buf_fini(&told);
+    return ok;
+}
+
+static bool drop_gaps(struct dead *dead, struct err *err)
+{
+    struct store_snapshot *snapshot =
+        cmd_state_load(&dead->state, &(struct store_query){.what = STORE_ALL}, err);
+    struct store_lock *lock = snapshot ? store_sqlite_lock(cmd_state_path(dead->config), err) : NULL;
+    bool ok = false;
+    if (lock)
+        ok = drop_gaps_here(dead, snapshot, err);
+    else if (snapshot && err->code == ERR_BUSY)
+        ok = drop_gaps_there(dead, snapshot, err);
+    store_sqlite_unlock(lock);
+    store_snapshot_free(snapshot);
+    return ok;
+}
+
 /* ---- the command ---- */
 
 static int carry_out(struct dead *dead)
@@ -361,6 +413,8 @@ static int carry_out(struct dead *dead)
     bool ok = cmd_state_open(&dead->state, dead->config, !changes, &err);
     if (ok && !changes)
         ok = look(dead, &err);
+    else if (ok && dead->arguments.gaps)
+        ok = drop_gaps(dead, &err);
     else if (ok)
         ok = each_letter(dead, note, &err) &&
              (*dead->arguments.verb == 'r' ? redrive(dead, &failed_again, &err) : drop(dead, &err));
@@ -376,7 +430,9 @@ static int run(int argc, char **argv)
     int status = EXIT_USAGE;
     if (!read_arguments(argc, argv, &dead->arguments))
         ;
-    else if (strcmp(dead->arguments.verb, "list") != 0 && !is_chosen(&dead->arguments))
+    else if (dead->arguments.gaps && (strcmp(dead->arguments.verb, "drop") != 0 || dead->arguments.json))
+        cmd_complain("dead: --gaps goes with drop, and with --handler (tidemill status shows the gaps)");
+    else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 && !is_chosen(&dead->arguments))
         cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
                      dead->arguments.verb);
     else if ((dead->config = cmd_load_config(dead->arguments.config_path)) != NULL)
@@ -395,7 +451,10 @@ const struct command cmd_dead = {
         "  tidemill dead list                        one line each\n"
         "  tidemill dead show    ID ...|FILTER ...   everything that is kept, the whole record too\n"
         "  tidemill dead redrive ID ...|FILTER ...   through the same handler and its policy once more\n"
-        "  tidemill dead drop    ID ...|FILTER ...   forget them\n\n"
+        "  tidemill dead drop    ID ...|FILTER ...   forget them\n"
+        "  tidemill dead drop --gaps [--handler NAME]  the gaps that status shows were seen: records that the\n"
+        "                                            service trimmed before they were read. A handler that\n"
+        "                                            stopped at one (on_gap = stop) goes on behind it\n\n"
         "  --handler NAME     of this handler\n"
         "  --error TEXT       whose error has this text in it\n"
         "  --older-than 2h    that failed longer ago; --newer-than: less long ago\n"

@@ -17,7 +17,7 @@ static bool call(struct engine *engine, const char *operation, const struct buf 
 {
     struct engine_reply reply = {0};
     char *target = mem_printf("DynamoDB_20120810.%s", operation);
-    engine_call(engine, &(struct engine_request){target, body->data, body->size}, &reply);
+    engine_call(engine, &(struct engine_request){target, body->data, body->size, NULL}, &reply);
     bool ok = reply.status == 200;
     if (!ok) {
         struct arena arena = ARENA_INIT;

@@ -1,10 +1,14 @@
 /* state.c: see state.h. */
 #include "cmd/state.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "state/store_sqlite.h"
+
+#define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
 
 const char *cmd_state_path(const struct config *config)
 {
@@ -49,4 +53,50 @@ bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct
 bool cmd_host_runs(const struct config *config)
 {
     return store_sqlite_in_use(cmd_state_path(config));
+}
+
+/* ---- asking the running host ---- */
+
+/* 0: not answered yet; 1: done; -1: refused, or `err` says why it cannot be known. */
+static int look_for_answer(struct cmd_state *state, int64_t id, struct err *err)
+{
+    int found = 0;
+    struct store_snapshot *snapshot =
+        cmd_state_load(state, &(struct store_query){.what = STORE_ANSWER, .id = id}, err);
+    if (!snapshot)
+        return -1;
+    if (snapshot->request_count && snapshot->requests[0].answered != REQUEST_OPEN) {
+        const struct store_request *request = &snapshot->requests[0];
+        found = request->answered == REQUEST_DONE ? 1 : -1;
+        if (found > 0)
+            puts(request->answer);
+        else
+            err_set(err, ERR_CONFIG, "%s", request->answer);
+    }
+    store_snapshot_free(snapshot);
+    return found;
+}
+
+bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,
+                   struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    int64_t end_ms = clock_monotonic_ms(&state->clock) + PATIENCE_MS;
+    request->created_ms = clock_wall_ms(&state->clock);
+    request->id = (request->created_ms << 16) + getpid() % (1 << 16);
+    store_put_request(batch, request);
+    if (!cmd_state_commit(state, batch, err))
+        return false;
+    for (;;) {
+        int answer = look_for_answer(state, request->id, err);
+        if (answer)
+            return answer > 0;
+        if (!cmd_host_runs(config))
+            return err_set(err, ERR_BUSY, "the host has stopped; it does it when it next runs");
+        if (clock_monotonic_ms(&state->clock) > end_ms)
+            return err_set(
+                err, ERR_TIMEOUT,
+                "the host has not answered in a minute; it does it once what the handler does has ended");
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    }
 }

@@ -1,184 +1,26 @@
 /* status.c: tidemill status: what the state store knows, beside a running host or without one. */
+#include "cmd/status.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
-#include "base/json.h"
+#include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/state.h"
 
-#define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
+#define BEAT_LATE_MS 15000 /* a host writes its row every second or so: later than this it does not get on */
+#define READ_LATE_MS 15000 /* the end of a shard was seen so long ago: what came since is not known */
+#define EVENTS_SHOWN 20
 
-static const char *kind_name(const struct position *position)
+const char *status_position_name(const struct position *position)
 {
     static const char *const names[] = {"trim_horizon", "latest", "after", "finished"};
     return (unsigned)position->kind < 4 ? names[position->kind] : "?";
 }
 
-static const struct store_shard *find_shard(const struct store_snapshot *snapshot,
-                                            const struct store_checkpoint *checkpoint)
-{
-    for (size_t i = 0; i < snapshot->shard_count; i++)
-        if (strcmp(snapshot->shards[i].shard, checkpoint->shard) == 0 &&
-            strcmp(snapshot->shards[i].stream_arn, checkpoint->stream_arn) == 0)
-            return &snapshot->shards[i];
-    return NULL;
-}
-
-static const struct store_subscription *find_subscription(const struct store_snapshot *snapshot,
-                                                          const struct store_checkpoint *checkpoint)
-{
-    for (size_t i = 0; i < snapshot->subscription_count; i++) {
-        const struct store_subscription *row = &snapshot->subscriptions[i];
-        if (strcmp(row->shard, checkpoint->shard) == 0 && strcmp(row->handler, checkpoint->handler) == 0 &&
-            strcmp(row->stream_arn, checkpoint->stream_arn) == 0)
-            return row;
-    }
-    return NULL;
-}
-
-static bool has_checkpoint(const struct store_snapshot *snapshot, const struct store_subscription *row)
-{
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        const struct store_checkpoint *checkpoint = &snapshot->checkpoints[i];
-        if (find_subscription(snapshot, checkpoint) == row)
-            return true;
-    }
-    return false;
-}
-
-/* Those who have settled nothing yet have no checkpoint: they stand at the beginning. */
-static void add_beginners(struct store_snapshot *snapshot)
-{
-    size_t count = snapshot->checkpoint_count;
-    struct store_checkpoint *all =
-        arena_alloc(&snapshot->arena, (count + snapshot->subscription_count + 1) * sizeof *all);
-    if (count)
-        memcpy(all, snapshot->checkpoints, count * sizeof *all);
-    for (size_t i = 0; i < snapshot->subscription_count; i++) {
-        const struct store_subscription *row = &snapshot->subscriptions[i];
-        if (!has_checkpoint(snapshot, row))
-            all[count++] = (struct store_checkpoint){
-                row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
-    }
-    snapshot->checkpoints = all;
-    snapshot->checkpoint_count = count;
-}
-
-/* A checkpoint with what else is known about it. */
-struct row {
-    const struct store_checkpoint *checkpoint;
-    const struct store_subscription *subscription; /* or NULL */
-    int64_t lag_ms;     /* iterator age: of the oldest record that is not settled; -1: not known */
-    int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */
-};
-
-static struct row row_of(const struct store_snapshot *snapshot, const struct store_checkpoint *checkpoint,
-                         int64_t now_ms)
-{
-    const struct store_shard *shard = find_shard(snapshot, checkpoint);
-    struct row row = {checkpoint, find_subscription(snapshot, checkpoint), -1, -1};
-    int64_t oldest_ms = row.subscription ? row.subscription->oldest_ms : 0;
-    int64_t settled_ms = checkpoint->position.record_time_ms;
-    if (checkpoint->position.kind == POSITION_FINISHED)
-        row.lag_ms = 0;
-    else if (oldest_ms)
-        row.lag_ms = now_ms > oldest_ms ? now_ms - oldest_ms : 0;
-    else if (shard && shard->caught_up_ms && shard->caught_up_ms > settled_ms + 1000 &&
-             !(row.subscription && row.subscription->catching_up))
-        row.lag_ms = 0; /* the reader has seen the end of the shard since */
-    else if (settled_ms)
-        row.lag_ms = now_ms - settled_ms;
-    if (row.lag_ms > 0)
-        row.trimmed_ms = row.lag_ms < RETENTION_MS ? RETENTION_MS - row.lag_ms : 0;
-    return row;
-}
-
-/* ---- JSON ---- */
-
-static void add_member(struct buf *out, const char *name, const char *text)
-{
-    buf_printf(out, "%s\"%s\":", out->data[out->size - 1] == '{' ? "" : ",", name);
-    json_write_string(out, text, strlen(text));
-}
-
-static void add_number(struct buf *out, const char *name, int64_t number)
-{
-    buf_printf(out, "%s\"%s\":%lld", out->data[out->size - 1] == '{' ? "" : ",", name, (long long)number);
-}
-
-static const char *version_of(const struct store_snapshot *snapshot, const char *handler)
-{
-    for (size_t i = 0; i < snapshot->handler_count; i++)
-        if (strcmp(snapshot->handlers[i].handler, handler) == 0)
-            return snapshot->handlers[i].version;
-    return "";
-}
-
-static int64_t dead_of(const struct store_snapshot *snapshot, const struct store_checkpoint *checkpoint)
-{
-    for (size_t i = 0; i < snapshot->dead_count; i++)
-        if (strcmp(snapshot->dead[i].handler, checkpoint->handler) == 0 &&
-            strcmp(snapshot->dead[i].shard, checkpoint->shard) == 0 &&
-            strcmp(snapshot->dead[i].stream_arn, checkpoint->stream_arn) == 0)
-            return snapshot->dead[i].count;
-    return 0;
-}
-
-static void write_checkpoint(struct buf *out, const struct store_snapshot *snapshot, const struct row *row)
-{
-    const struct store_checkpoint *checkpoint = row->checkpoint;
-    const struct store_subscription *now = row->subscription;
-    buf_add_char(out, '{');
-    add_member(out, "handler", checkpoint->handler);
-    add_member(out, "stream_arn", checkpoint->stream_arn);
-    add_member(out, "shard", checkpoint->shard);
-    add_member(out, "position", kind_name(&checkpoint->position));
-    add_member(out, "sequence", checkpoint->position.sequence);
-    add_number(out, "record_time", checkpoint->position.record_time_ms / 1000);
-    if (row->lag_ms >= 0)
-        add_number(out, "lag_ms", row->lag_ms);
-    if (row->trimmed_ms >= 0)
-        add_number(out, "trimmed_in_ms", row->trimmed_ms);
-    add_number(out, "in_flight", now ? now->in_flight : 0);
-    add_number(out, "retrying", now ? now->retrying : 0);
-    add_number(out, "waiting", now ? now->waiting : 0);
-    buf_printf(out, ",\"catching_up\":%s", now && now->catching_up ? "true" : "false");
-    add_number(out, "dead", dead_of(snapshot, checkpoint));
-    add_member(out, "version", version_of(snapshot, checkpoint->handler));
-    buf_add_char(out, '}');
-}
-
-static void write_shard(struct buf *out, const struct store_shard *row)
-{
-    buf_add_char(out, '{');
-    add_member(out, "stream_arn", row->stream_arn);
-    add_member(out, "shard", row->shard);
-    add_number(out, "get_records_calls", row->get_records_calls);
-    add_number(out, "records", row->records);
-    add_number(out, "read_ms", row->read_ms);
-    add_number(out, "caught_up_ms", row->caught_up_ms);
-    buf_add_char(out, '}');
-}
-
-static void write_event(struct buf *out, const struct store_event *row)
-{
-    buf_add_char(out, '{');
-    add_member(out, "kind", row->kind);
-    add_member(out, "handler", row->handler);
-    add_member(out, "stream_arn", row->stream_arn);
-    add_member(out, "shard", row->shard);
-    add_member(out, "from_sequence", row->from_sequence);
-    add_member(out, "to_sequence", row->to_sequence);
-    add_member(out, "text", row->text);
-    add_number(out, "time_ms", row->time_ms);
-    buf_add_char(out, '}');
-}
-
-/* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
-static int64_t sum_dead(const struct store_snapshot *snapshot, size_t *i)
+int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i)
 {
     const struct store_dead_count *dead = snapshot->dead;
     int64_t sum = dead[*i].count;
@@ -187,46 +29,177 @@ static int64_t sum_dead(const struct store_snapshot *snapshot, size_t *i)
     return sum;
 }
 
-static void print_json(const struct store_snapshot *snapshot, const struct config *config, bool running,
-                       int64_t now_ms)
+/* ---- what belongs together ---- */
+
+/* "" in place of `handler` for the shard itself. Valid until the next call. */
+static const char *key_of(struct buf *key, const char *handler, const char *stream_arn, const char *shard)
 {
-    struct buf out = BUF_INIT;
-    buf_add_char(&out, '{');
-    add_member(&out, "group", config->host.group);
-    add_member(&out, "state", config->host.state);
-    buf_printf(&out, ",\"running\":%s", running ? "true" : "false");
-    buf_add_literal(&out, ",\"checkpoints\":[");
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        struct row row = row_of(snapshot, &snapshot->checkpoints[i], now_ms);
-        buf_add_text(&out, i ? "," : "");
-        write_checkpoint(&out, snapshot, &row);
+    buf_clear(key);
+    buf_printf(key, "%s\n%s\n%s", handler, stream_arn, shard);
+    return key->data;
+}
+
+static void index_rows(struct status *status)
+{
+    const struct store_snapshot *all = status->snapshot;
+    struct buf key = BUF_INIT;
+    for (size_t i = 0; i < all->subscription_count; i++) {
+        struct store_subscription *row = &all->subscriptions[i];
+        map_set(&status->subscriptions, key_of(&key, row->handler, row->stream_arn, row->shard), row);
     }
-    buf_add_literal(&out, "],\"shards\":[");
-    for (size_t i = 0; i < snapshot->shard_count; i++) {
-        buf_add_text(&out, i ? "," : "");
-        write_shard(&out, &snapshot->shards[i]);
+    for (size_t i = 0; i < all->shard_count; i++)
+        map_set(&status->shards, key_of(&key, "", all->shards[i].stream_arn, all->shards[i].shard),
+                &all->shards[i]);
+    for (size_t i = 0; i < all->dead_count; i++) {
+        struct store_dead_count *row = &all->dead[i];
+        map_set(&status->dead, key_of(&key, row->handler, row->stream_arn, row->shard), row);
     }
-    buf_add_literal(&out, "],\"handlers\":[");
-    for (size_t i = 0; i < snapshot->handler_count; i++) {
-        buf_add_text(&out, i ? ",{" : "{");
-        add_member(&out, "handler", snapshot->handlers[i].handler);
-        add_member(&out, "version", snapshot->handlers[i].version);
-        add_number(&out, "loaded_ms", snapshot->handlers[i].loaded_ms);
-        buf_add_char(&out, '}');
+    for (size_t i = 0; i < all->handler_count; i++)
+        map_set(&status->versions, all->handlers[i].handler, &all->handlers[i]);
+    buf_fini(&key);
+}
+
+/* Those who have settled nothing yet have no checkpoint: they stand at the beginning. */
+static void add_beginners(struct store_snapshot *snapshot)
+{
+    size_t count = snapshot->checkpoint_count;
+    struct store_checkpoint *all =
+        arena_alloc(&snapshot->arena, (count + snapshot->subscription_count + 1) * sizeof *all);
+    struct map known = MAP_INIT;
+    struct buf key = BUF_INIT;
+    if (count)
+        memcpy(all, snapshot->checkpoints, count * sizeof *all);
+    for (size_t i = 0; i < count; i++)
+        map_set(&known, key_of(&key, all[i].handler, all[i].stream_arn, all[i].shard), all);
+    for (size_t i = 0; i < snapshot->subscription_count; i++) {
+        const struct store_subscription *row = &snapshot->subscriptions[i];
+        if (!map_get(&known, key_of(&key, row->handler, row->stream_arn, row->shard)))
+            all[count++] = (struct store_checkpoint){
+                row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
     }
-    buf_add_literal(&out, "],\"dead_letters\":{");
-    for (size_t i = 0; i < snapshot->dead_count; i++) {
-        const char *handler = snapshot->dead[i].handler;
-        add_number(&out, handler, sum_dead(snapshot, &i));
+    snapshot->checkpoints = all;
+    snapshot->checkpoint_count = count;
+    map_fini(&known);
+    buf_fini(&key);
+}
+
+/* ---- lag ---- */
+
+/* Longer than this the end of a shard is not left unseen by a reader that works. */
+static int64_t read_late_ms(const struct config *config)
+{
+    int64_t late_ms = READ_LATE_MS;
+    for (size_t i = 0; i < config->stream_count; i++)
+        if (config->streams[i].poll_max_ms * 3 > late_ms)
+            late_ms = config->streams[i].poll_max_ms * 3;
+    return late_ms;
+}
+
+static int64_t age_of(int64_t now_ms, int64_t then_ms)
+{
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+/* Zero only where the reader has just seen that there is nothing more. While nothing can be read, it is
+ * counted from the last time that it could. */
+static int64_t lag_of(const struct status *status, const struct status_row *row,
+                      const struct store_shard *shard)
+{
+    int64_t oldest_ms = row->subscription ? row->subscription->oldest_ms : 0;
+    int64_t settled_ms = row->checkpoint->position.record_time_ms;
+    int64_t seen_ms = shard ? shard->caught_up_ms : 0; /* the end of the shard */
+    bool sees_it = seen_ms && seen_ms + 1000 > settled_ms &&
+                   !(row->subscription && row->subscription->catching_up);
+    if (row->checkpoint->position.kind == POSITION_FINISHED)
+        return 0;
+    if (oldest_ms)
+        return age_of(status->now_ms, oldest_ms);
+    if (sees_it && age_of(status->now_ms, seen_ms) <= read_late_ms(status->config))
+        return 0;
+    if (sees_it)
+        return age_of(status->now_ms, seen_ms);
+    return settled_ms ? age_of(status->now_ms, settled_ms) : -1;
+}
+
+static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
+                                struct buf *key)
+{
+    const struct store_handler *handler = map_get(&status->versions, checkpoint->handler);
+    const struct store_shard *shard =
+        map_get(&status->shards, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
+    struct status_row row = {.checkpoint = checkpoint, .trimmed_ms = -1};
+    key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
+    const struct store_dead_count *dead = map_get(&status->dead, key->data);
+    row.subscription = map_get(&status->subscriptions, key->data);
+    row.dead = dead ? dead->count : 0;
+    row.version = handler ? handler->version : "";
+    row.lag_ms = lag_of(status, &row, shard);
+    if (row.lag_ms > 0)
+        row.trimmed_ms = row.lag_ms < RETENTION_MS ? RETENTION_MS - row.lag_ms : 0;
+    return row;
+}
+
+/* ---- troubles ---- */
+
+static const char *text_in(struct status *status, const char *text)
+{
+    return arena_copy(&status->snapshot->arena, text, strlen(text) + 1);
+}
+
+/* What several threads of the host tell of one thing ("reading#2") is one trouble. */
+static void add_trouble(struct status *status, struct map *known, const struct store_trouble *row)
+{
+    char *key = mem_printf("%s\n%.*s", row->subject, (int)strcspn(row->kind, "#"), row->kind);
+    struct store_trouble *one = map_get(known, key);
+    if (!one) {
+        one = &status->troubles[status->trouble_count++];
+        *one = *row;
+        one->kind = text_in(status, strchr(key, '\n') + 1);
+        map_set(known, key, one);
+    } else {
+        one->text = row->last_ms > one->last_ms ? row->text : one->text;
+        one->last_ms = row->last_ms > one->last_ms ? row->last_ms : one->last_ms;
+        one->since_ms = row->since_ms < one->since_ms ? row->since_ms : one->since_ms;
+        one->count += row->count;
     }
-    buf_add_literal(&out, "},\"events\":[");
-    for (size_t i = 0; i < snapshot->event_count; i++) {
-        buf_add_text(&out, i ? "," : "");
-        write_event(&out, &snapshot->events[i]);
-    }
-    buf_add_literal(&out, "]}");
-    puts(out.data);
-    buf_fini(&out);
+    free(key);
+}
+
+static void add_late_host(struct status *status)
+{
+    char text[160];
+    if (!status->running || !status->host || age_of(status->now_ms, status->host->beat_ms) < BEAT_LATE_MS)
+        return;
+    snprintf(text, sizeof text,
+             "it has written nothing into the state for %lld s: it is stopped, or the disk does not take it",
+             (long long)age_of(status->now_ms, status->host->beat_ms) / 1000);
+    status->troubles[status->trouble_count++] =
+        (struct store_trouble){.subject = "host",
+                               .kind = "beat",
+                               .text = text_in(status, text),
+                               .since_ms = status->host->beat_ms,
+                               .last_ms = status->now_ms,
+                               .count = 1};
+}
+
+static void gather(struct status *status)
+{
+    struct store_snapshot *snapshot = status->snapshot;
+    struct buf key = BUF_INIT;
+    struct map known = MAP_INIT;
+    status->host = snapshot->host_count ? &snapshot->hosts[0] : NULL;
+    add_beginners(snapshot);
+    index_rows(status);
+    status->rows = arena_alloc(&snapshot->arena, (snapshot->checkpoint_count + 1) * sizeof *status->rows);
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++)
+        status->rows[status->row_count++] = row_of(status, &snapshot->checkpoints[i], &key);
+    status->troubles =
+        arena_alloc(&snapshot->arena, (snapshot->trouble_count + 1) * sizeof *status->troubles);
+    for (size_t i = 0; i < snapshot->trouble_count; i++)
+        add_trouble(status, &known, &snapshot->troubles[i]);
+    add_late_host(status);
+    map_fini(&known);
+    buf_fini(&key);
 }
 
 /* ---- for people ---- */
@@ -251,55 +224,41 @@ struct colours {
 
 static struct colours colours_of(FILE *out)
 {
-    return isatty(fileno(out)) ? (struct colours){"\033[1m", "\033[31m", "\033[33m", "\033[0m"}
-                               : (struct colours){"", "", "", ""};
+    return isatty(fileno(out)) && !getenv("NO_COLOR")
+               ? (struct colours){"\033[1m", "\033[31m", "\033[33m", "\033[0m"}
+               : (struct colours){"", "", "", ""};
 }
 
-static void print_checkpoint(const struct store_snapshot *snapshot, const struct row *row,
-                             const struct colours *colours)
+static void print_row(const struct status_row *row, const struct colours *colours)
 {
     const struct store_checkpoint *checkpoint = row->checkpoint;
     const struct store_subscription *now = row->subscription;
     char lag[32], trimmed[32];
-    int64_t dead = dead_of(snapshot, checkpoint);
-    const char *colour = dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4) ? colours->red
-                         : now && (now->retrying || now->catching_up) ? colours->yellow
-                                                                      : "";
+    const char *colour =
+        row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4) ? colours->red
+        : now && (now->retrying || now->catching_up)                              ? colours->yellow
+                                                                                  : "";
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
     printf("%s%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s%s\n", colour, checkpoint->handler,
            checkpoint->shard,
            checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
-                                                       : kind_name(&checkpoint->position),
+                                                       : status_position_name(&checkpoint->position),
            lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
-           now ? (long long)now->waiting : 0, (long long)dead, now && now->catching_up ? "  catching up" : "",
-           *colour ? colours->plain : "");
+           now ? (long long)now->waiting : 0, (long long)row->dead,
+           now && now->catching_up ? "  catching up" : "", *colour ? colours->plain : "");
 }
 
-static void print_events(const struct store_snapshot *snapshot, const struct colours *colours)
+static void print_rows(const struct status *status, const struct colours *colours)
 {
-    for (size_t i = 0; i < snapshot->event_count; i++) {
-        const struct store_event *row = &snapshot->events[i];
-        char time[CLOCK_ISO_SIZE];
-        clock_iso8601(row->time_ms, time);
-        printf("%s%s %s: handler %s, shard %s: %s (after %s, before %s)%s\n", colours->red, time, row->kind,
-               row->handler, row->shard, row->text, *row->from_sequence ? row->from_sequence : "-",
-               *row->to_sequence ? row->to_sequence : "-", colours->plain);
-    }
-}
-
-static void print_text(const struct store_snapshot *snapshot, bool running, int64_t now_ms)
-{
-    struct colours colours = colours_of(stdout);
-    if (!snapshot->checkpoint_count)
+    const struct store_snapshot *snapshot = status->snapshot;
+    if (!status->row_count)
         puts("no checkpoint yet");
     else
-        printf("%s%-24s %-44s %-40s %6s %6s %6s %6s %7s %5s%s\n", colours.bold, "HANDLER", "SHARD",
-               "CHECKPOINT", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours.plain);
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        struct row row = row_of(snapshot, &snapshot->checkpoints[i], now_ms);
-        print_checkpoint(snapshot, &row, &colours);
-    }
+        printf("%s%-24s %-44s %-40s %6s %6s %6s %6s %7s %5s%s\n", colours->bold, "HANDLER", "SHARD",
+               "CHECKPOINT", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours->plain);
+    for (size_t i = 0; i < status->row_count; i++)
+        print_row(&status->rows[i], colours);
     for (size_t i = 0; i < snapshot->shard_count; i++)
         printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
                snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
@@ -310,16 +269,106 @@ static void print_text(const struct store_snapshot *snapshot, bool running, int6
         printf("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
                snapshot->handlers[i].version, time);
     }
+}
+
+/* One line each, whatever a service or a script has said. */
+static void print_line(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+}
+
+static void print_troubles(const struct status *status, const struct colours *colours)
+{
+    for (size_t i = 0; i < status->trouble_count; i++) {
+        const struct store_trouble *row = &status->troubles[i];
+        char since[32];
+        time_text(age_of(status->now_ms, row->since_ms), since, sizeof since);
+        printf("%s%s%s: for %s", i ? "" : "\n", colours->red, row->subject, since);
+        if (row->count > 1)
+            printf(", %lld times", (long long)row->count);
+        printf(": ");
+        print_line(row->text);
+        printf("%s\n", colours->plain);
+    }
+}
+
+static void print_events(const struct store_snapshot *snapshot, const struct colours *colours)
+{
+    for (size_t i = 0; i < snapshot->event_count && i < EVENTS_SHOWN; i++) {
+        const struct store_event *row = &snapshot->events[i];
+        char time[CLOCK_ISO_SIZE];
+        clock_iso8601(row->time_ms, time);
+        printf("%s%s%s %s: handler %s, shard %s: ", i ? "" : "\n", colours->red, time, row->kind, row->handler,
+               row->shard);
+        print_line(row->text);
+        printf(" (after %s, before %s)%s\n", *row->from_sequence ? row->from_sequence : "-",
+               *row->to_sequence ? row->to_sequence : "-", colours->plain);
+    }
+    if (snapshot->event_count > EVENTS_SHOWN)
+        printf("%sand %zu more (status --json has them all)%s\n", colours->red,
+               snapshot->event_count - EVENTS_SHOWN, colours->plain);
+    if (snapshot->event_count)
+        puts("(tidemill dead drop --gaps: they were seen)");
+}
+
+static void print_host(const struct status *status, const struct colours *colours)
+{
+    const struct store_host *host = status->host;
+    char since[CLOCK_ISO_SIZE];
+    if (!status->running) {
+        printf("%s\nno host is running on this state: all is as the last one left it%s\n", colours->yellow,
+               colours->plain);
+    } else if (host) {
+        clock_iso8601(host->started_ms, since);
+        printf("\nhost %s: version %s, runs since %s", host->instance, host->version, since);
+        if (host->longest_step_ms)
+            printf("; longest step %lld ms (%s)", (long long)host->longest_step_ms, host->longest_step);
+        puts("");
+    }
+}
+
+static void print_text(const struct status *status)
+{
+    const struct store_snapshot *snapshot = status->snapshot;
+    struct colours colours = colours_of(stdout);
+    print_rows(status, &colours);
     for (size_t i = 0; i < snapshot->dead_count; i++) {
         const char *handler = snapshot->dead[i].handler;
-        int64_t count = sum_dead(snapshot, &i);
+        int64_t count = status_sum_dead(snapshot, &i);
         printf("%s%s: %lld dead letter%s (tidemill dead list)%s\n", colours.red, handler, (long long)count,
                count == 1 ? "" : "s", colours.plain);
     }
+    print_troubles(status, &colours);
     print_events(snapshot, &colours);
-    if (!running)
-        printf("%s\nno host is running on this state: all is as the last one left it%s\n", colours.yellow,
-               colours.plain);
+    print_host(status, &colours);
+}
+
+/* ---- the command ---- */
+
+static bool show(const struct config *config, bool json, struct err *err)
+{
+    struct status status = {.config = config};
+    struct cmd_state state;
+    if (cmd_state_open(&state, config, true, err))
+        status.snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
+    if (status.snapshot) {
+        status.running = cmd_host_runs(config);
+        status.now_ms = clock_wall_ms(&state.clock);
+        gather(&status);
+        if (json)
+            status_print_json(&status);
+        else
+            print_text(&status);
+    }
+    bool ok = status.snapshot != NULL;
+    map_fini(&status.subscriptions);
+    map_fini(&status.shards);
+    map_fini(&status.dead);
+    map_fini(&status.versions);
+    store_snapshot_free(status.snapshot);
+    cmd_state_close(&state);
+    return ok;
 }
 
 static int run(int argc, char **argv)
@@ -333,24 +382,11 @@ static int run(int argc, char **argv)
     struct config *config = cmd_load_config(path);
     if (!config)
         return EXIT_USAGE;
-    struct cmd_state state;
-    struct store_snapshot *snapshot = NULL;
-    if (cmd_state_open(&state, config, true, &err))
-        snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, &err);
-    int64_t now_ms = clock_wall_ms(&state.clock);
-    if (snapshot)
-        add_beginners(snapshot);
-    if (!snapshot)
+    bool ok = show(config, json[0], &err);
+    if (!ok)
         cmd_complain("%s", err.text);
-    else if (json[0])
-        print_json(snapshot, config, cmd_host_runs(config), now_ms);
-    else
-        print_text(snapshot, cmd_host_runs(config), now_ms);
-    int status = snapshot ? EXIT_DONE : EXIT_FAILED;
-    store_snapshot_free(snapshot);
-    cmd_state_close(&state);
     config_release(config);
-    return status;
+    return ok ? EXIT_DONE : EXIT_FAILED;
 }
 
 const struct command cmd_status = {
@@ -359,12 +395,15 @@ const struct command cmd_status = {
     .summary = "checkpoints, lag and dead letters, per handler and shard",
     .help =
         "Shows what the state store knows: works beside a running host, and without one.\n"
-        "  LAG      age of the oldest record that is not settled (the iterator age); 0s when there is none\n"
+        "  LAG      age of the oldest record that is not settled (the iterator age); 0s when there is none;\n"
+        "           while nothing can be read: since the end of the shard was last seen\n"
         "  LEFT     time until the service trims that record\n"
         "  FLIGHT   records that the handler works on now\n"
         "  RETRY    records that wait for another attempt\n"
         "  WAITING  records that were read and wait for their turn\n"
         "  DEAD     dead letters: see tidemill help dead\n"
-        "A handler that is catching up reads by itself until it has met the others.\n",
+        "A handler that is catching up reads by itself until it has met the others.\n\n"
+        "Below: what does not work now (since when, how often, what was last said), and what was lost (gaps:\n"
+        "kept until tidemill dead drop --gaps). --json has all of it, times in ms since 1970.\n",
     .run = run,
 };

@@ -121,7 +121,7 @@ static void answer_dynamodb(struct test_world *t, const struct transport_request
     char target[128];
     engine_call(t->engine,
                 &(struct engine_request){request_header(request, "X-Amz-Target", target, sizeof target),
-                                         request->body ? request->body : "", request->body_size},
+                                         request->body ? request->body : "", request->body_size, NULL},
                 &reply);
     answer->status = reply.status;
     answer->body = reply.body;
@@ -203,7 +203,7 @@ static bool on_control(void *user, const char *operation, const char *body, size
     struct test_world *t = user;
     struct engine_reply reply = {0};
     char *target = mem_printf("TidemillLocal.%s", operation);
-    engine_call(t->engine, &(struct engine_request){target, body, size}, &reply);
+    engine_call(t->engine, &(struct engine_request){target, body, size, NULL}, &reply);
     bool ok = reply.status == 200 || err_set(err, ERR_SERVICE, "%s: %s", operation, reply.body.data);
     buf_fini(&reply.body);
     free(target);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "core/generation.h"
 #include "dispatch/subscription.h"
@@ -21,6 +22,8 @@ struct line {
     const char *text;
     size_t size;
     char sequence[SEQUENCE_SIZE];
+    uint64_t identity; /* of the event: where several have one sequence number (Alternator's) */
+    size_t order;      /* in its files */
     bool wanted;
 };
 
@@ -28,7 +31,9 @@ struct replay {
     struct replay_options options;
     struct replay_progress progress;
     struct observer observer;
-    char *mark; /* its key in the state */
+    char *mark;       /* its key in the state */
+    char *files_mark; /* whose markers are the files that are done */
+    struct map done;  /* paths of those, by runs before */
     /* The files that are open: they overlap. */
     size_t file, file_end; /* [file, file_end) of the archive */
     struct buf *texts;
@@ -36,7 +41,8 @@ struct replay {
     struct line *lines;
     size_t line_count, line_capacity;
     size_t at;   /* the next line */
-    size_t skip; /* lines of the first files that runs before have done */
+    size_t skip; /* lines that runs before have done of the files that make this group */
+    uint64_t skip_group;
     struct subscription *subscription;
     bool drained, stopped, begun;
     int64_t started_ms;
@@ -69,59 +75,93 @@ static int64_t wall_ms(const struct replay *replay)
     return clock_wall_ms(reactor_clock(replay->options.reactor));
 }
 
-/* "FILE LINES EVENTS", the file by its path; NULL: all is done. */
-static bool put_mark(struct replay *replay, const char *text, struct err *err)
+static void add_marker(const struct replay *replay, struct store_batch *batch, const char *handler,
+                       const char *key, const char *result)
+{
+    store_put_marker(batch, &(struct store_marker){
+                                .handler = handler,
+                                .key = key,
+                                .result = result,
+                                .expires_ms = wall_ms(replay) + MARK_DAYS * (int64_t)86400000,
+                                .owner = "",
+                            });
+}
+
+static const char *path_of(const struct replay *replay, size_t index)
+{
+    return archive_file(replay->options.archive, index)->path;
+}
+
+static bool is_done(const struct replay *replay, size_t index)
+{
+    return map_get(&replay->done, path_of(replay, index)) != NULL;
+}
+
+/* Which files are open: the place in them means nothing among others. */
+static uint64_t group_of(const struct replay *replay)
+{
+    uint64_t hash = 0;
+    for (size_t i = replay->file; i < replay->file_end; i++)
+        if (!is_done(replay, i))
+            hash = hash_bytes(path_of(replay, i), strlen(path_of(replay, i)), hash);
+    return hash;
+}
+
+/* The files that are done are kept one by one, since others may come between them later; of those that are
+ * open "LINES EVENTS GROUP". */
+static bool keep_place(struct replay *replay, struct err *err)
 {
     struct store_batch *batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){
-                                .handler = MARK_HANDLER,
-                                .key = replay->mark,
-                                .result = text,
-                                .expires_ms = wall_ms(replay) + MARK_DAYS * (int64_t)86400000,
-                            });
+    bool done = replay->at == replay->line_count;
+    char *text = mem_printf("%zu %lld %llx", done ? 0 : replay->at,
+                            (long long)(replay->progress.resumed + replay->progress.events),
+                            done ? 0ULL : (unsigned long long)group_of(replay));
+    for (size_t i = replay->file; done && i < replay->file_end; i++)
+        add_marker(replay, batch, replay->files_mark, path_of(replay, i), "true");
+    add_marker(replay, batch, MARK_HANDLER, replay->mark, text);
+    free(text);
     return store_commit_now(replay->options.store, replay->options.reactor, batch, err);
 }
 
-static bool keep_place(struct replay *replay, struct err *err)
+/* All is done, or begins anew. */
+static bool forget_place(struct replay *replay, struct err *err)
 {
-    size_t file = replay->file, at = replay->at;
-    if (at == replay->line_count) {
-        file = replay->file_end;
-        at = 0;
-    }
-    if (file == archive_count(replay->options.archive))
-        return put_mark(replay, NULL, err);
-    char *text =
-        mem_printf("%zu %lld %s", at, (long long)(replay->progress.resumed + replay->progress.events),
-                   archive_file(replay->options.archive, file)->path);
-    bool ok = put_mark(replay, text, err);
-    free(text);
-    return ok;
+    struct store_batch *batch = store_batch_new();
+    const char *path;
+    size_t at = 0;
+    while (map_next(&replay->done, &at, &path))
+        add_marker(replay, batch, replay->files_mark, path, NULL);
+    for (size_t i = 0; i < archive_count(replay->options.archive); i++)
+        add_marker(replay, batch, replay->files_mark, path_of(replay, i), NULL);
+    add_marker(replay, batch, MARK_HANDLER, replay->mark, NULL);
+    map_fini(&replay->done);
+    return store_commit_now(replay->options.store, replay->options.reactor, batch, err);
+}
+
+static bool read_done(struct replay *replay, struct err *err)
+{
+    struct store_snapshot *snapshot = store_load_now(
+        replay->options.store, replay->options.reactor,
+        &(struct store_query){.what = STORE_MARKERS, .handler = replay->files_mark}, err);
+    for (size_t i = 0; snapshot && i < snapshot->marker_count; i++)
+        map_set(&replay->done, snapshot->markers[i].key, replay);
+    store_snapshot_free(snapshot);
+    return snapshot != NULL;
 }
 
 static void read_mark(struct replay *replay, const char *text)
 {
     char *end;
-    size_t skip = strtoull(text, &end, 10);
-    long long events = strtoll(end, &end, 10);
-    const char *path = *end ? end + 1 : "";
-    for (size_t i = 0; i < archive_count(replay->options.archive); i++) {
-        if (archive_compare(archive_file(replay->options.archive, i)->path, path) < 0) {
-            replay->progress.bytes += archive_file(replay->options.archive, i)->bytes;
-            continue;
-        }
-        replay->file_end = i;
-        replay->skip = strcmp(archive_file(replay->options.archive, i)->path, path) == 0 ? skip : 0;
-        break;
-    }
-    replay->progress.resumed = events;
+    replay->skip = strtoull(text, &end, 10);
+    replay->progress.resumed = strtoll(end, &end, 10);
+    replay->skip_group = strtoull(end, NULL, 16);
 }
 
 static bool begin(struct replay *replay, struct err *err)
 {
     struct claiming claiming = {0};
     replay->begun = true;
-    if (replay->options.restart && !put_mark(replay, NULL, err))
+    if (!read_done(replay, err) || (replay->options.restart && !forget_place(replay, err)))
         return false;
     char owner[STORE_OWNER_SIZE];
     store_process_owner(owner);
@@ -172,13 +212,24 @@ static bool is_wanted(const struct replay *replay, const struct json *event)
 
 static void close_files(struct replay *replay)
 {
-    for (size_t i = 0; i < replay->text_count; i++) {
+    for (size_t i = 0; i < replay->text_count; i++)
         buf_fini(&replay->texts[i]);
-        replay->progress.bytes += archive_file(replay->options.archive, replay->file + i)->bytes;
-    }
+    for (; replay->file < replay->file_end; replay->file++)
+        replay->progress.bytes += archive_file(replay->options.archive, replay->file)->bytes;
     free(replay->texts);
     replay->texts = NULL;
     replay->text_count = replay->line_count = replay->at = 0;
+}
+
+static uint64_t identity_of(const struct json *event)
+{
+    struct buf text = BUF_INIT;
+    json_write_value(&text, json_get(event, "eventID"));
+    json_write_value(&text, json_get(event, "eventName"));
+    json_write_value(&text, json_get(json_get(event, "dynamodb"), "Keys"));
+    uint64_t hash = hash_bytes(text.data, text.size, 0);
+    buf_fini(&text);
+    return hash;
 }
 
 static bool add_line(struct replay *replay, const char *text, size_t size, const char *path, size_t number,
@@ -197,7 +248,11 @@ static bool add_line(struct replay *replay, const char *text, size_t size, const
     if (ok) {
         mem_grow(&replay->lines, &replay->line_capacity, replay->line_count, sizeof *replay->lines);
         struct line *line = &replay->lines[replay->line_count++];
-        *line = (struct line){.text = text, .size = size, .wanted = is_wanted(replay, event)};
+        *line = (struct line){.text = text,
+                              .size = size,
+                              .identity = identity_of(event),
+                              .order = replay->line_count,
+                              .wanted = is_wanted(replay, event)};
         memcpy(line->sequence, sequence->text, sequence->size);
     }
     arena_fini(&arena);
@@ -213,6 +268,8 @@ static bool open_file(struct replay *replay, size_t index, struct err *err)
     if (!archive_read(replay->options.archive, index, text, err))
         return false;
     const char *at = text->data, *end = at + text->size;
+    if (text->size >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0)
+        at += 3; /* an editor has set a byte order mark before the first line */
     for (size_t number = 1; at < end; number++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         stop = stop ? stop : end;
@@ -225,7 +282,17 @@ static bool open_file(struct replay *replay, size_t index, struct err *err)
 
 static int by_sequence(const void *a, const void *b)
 {
-    return sequence_compare(((const struct line *)a)->sequence, ((const struct line *)b)->sequence);
+    const struct line *x = a, *y = b;
+    int order = sequence_compare(x->sequence, y->sequence);
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+static bool stands_before(const struct line *lines, size_t count, const struct line *line)
+{
+    for (size_t i = count; i-- > 0 && strcmp(lines[i].sequence, line->sequence) == 0;)
+        if (lines[i].identity == line->identity)
+            return true;
+    return false;
 }
 
 /* What was written twice comes once. */
@@ -235,7 +302,7 @@ static void sort_lines(struct replay *replay)
     if (replay->line_count)
         qsort(replay->lines, replay->line_count, sizeof *replay->lines, by_sequence);
     for (size_t i = 0; i < replay->line_count; i++)
-        if (!kept || by_sequence(&replay->lines[kept - 1], &replay->lines[i]) != 0)
+        if (!stands_before(replay->lines, kept, &replay->lines[i]))
             replay->lines[kept++] = replay->lines[i];
     replay->line_count = kept;
 }
@@ -278,20 +345,21 @@ static bool open_files(struct replay *replay, struct err *err)
 {
     struct archive *archive = replay->options.archive;
     close_files(replay);
-    replay->file = replay->file_end;
     while (replay->file < archive_count(archive) &&
-           !in_time(replay, archive_file(archive, replay->file)->path))
+           (is_done(replay, replay->file) || !in_time(replay, path_of(replay, replay->file))))
         replay->progress.bytes += archive_file(archive, replay->file++)->bytes;
     replay->file_end = replay->file;
     if (replay->file == archive_count(archive))
         return false;
     do {
-        if (!open_file(replay, replay->file_end++, err))
+        if (!is_done(replay, replay->file_end) && !open_file(replay, replay->file_end, err))
             return false;
-    } while (replay->file_end < archive_count(archive) && overlaps(replay, replay->file_end));
+        replay->file_end++;
+    } while (replay->file_end < archive_count(archive) &&
+             (is_done(replay, replay->file_end) || overlaps(replay, replay->file_end)));
     sort_lines(replay);
-    replay->at = replay->skip < replay->line_count ? replay->skip : replay->line_count;
-    replay->skip = 0;
+    if (replay->skip && replay->skip_group == group_of(replay))
+        replay->at = replay->skip < replay->line_count ? replay->skip : replay->line_count;
     return true;
 }
 
@@ -396,7 +464,7 @@ bool replay_step(struct replay *replay, struct err *err)
         return false;
     if (replay->at == replay->line_count && !open_files(replay, err)) {
         if (!err->code)
-            put_mark(replay, NULL, err); /* the end: another time it begins anew */
+            forget_place(replay, err); /* the end: another time it begins anew */
         return false;
     }
     size_t most = PAGE_RECORDS_MAX;
@@ -441,6 +509,7 @@ struct replay *replay_new(const struct replay_options *options)
     replay->observer = (struct observer){NULL, on_attempted, replay};
     replay->mark = mem_printf("%s %016llx", handler_name(options->handler),
                               (unsigned long long)hash_bytes(options->mark, strlen(options->mark), 1));
+    replay->files_mark = mem_printf(MARK_HANDLER " %s", replay->mark);
     for (size_t i = 0; i < archive_count(options->archive); i++)
         replay->progress.bytes_all += archive_file(options->archive, i)->bytes;
     return replay;
@@ -453,6 +522,8 @@ void replay_free(struct replay *replay)
     close_files(replay);
     free(replay->lines);
     free(replay->mark);
+    free(replay->files_mark);
+    map_fini(&replay->done);
     free(replay);
 }
 

@@ -98,6 +98,7 @@ static void sweep_shards(struct worker *worker)
 /* The first worker says that the host is alive, and what kept a reactor longest lately. */
 static void put_beat(struct worker *worker, struct store_batch *batch)
 {
+    log_flush(worker->options.log);
     if (worker->options.place != 0 || !worker->options.instance)
         return;
     store_put_host(batch, &(struct store_host){

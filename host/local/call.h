@@ -56,13 +56,15 @@ struct call {
     struct buf *out;
     struct fault *fault;
     int64_t now_ms;
+    const char *region; /* of who signed the request */
 };
 
 typedef bool operation(struct call *call);
 
 uint64_t engine_random(struct engine *engine);
 char *engine_uuid(struct engine *engine); /* to be freed */
-char *engine_table_arn(const struct engine *engine, const char *table);
+char *engine_table_arn(const struct engine *engine, const struct table *table);
+const char *engine_table_region(const struct engine *engine, const struct table *table);
 void engine_keep_table(struct engine *engine, const struct table *table);
 
 /* Take the place of the one of that name; both may be NULL. */

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "local/body.h"
 #include "local/faults.h"
 
 #define REQUEST_BYTES_MAX (16u << 20)
@@ -82,9 +83,15 @@ char *engine_uuid(struct engine *engine)
                       (unsigned long long)(b & 0xffffffffffffull));
 }
 
-char *engine_table_arn(const struct engine *engine, const char *table)
+const char *engine_table_region(const struct engine *engine, const struct table *table)
 {
-    return mem_printf("arn:aws:dynamodb:%s:000000000000:table/%s", engine->region, table);
+    return table->region ? table->region : engine->region;
+}
+
+char *engine_table_arn(const struct engine *engine, const struct table *table)
+{
+    return mem_printf("arn:aws:dynamodb:%s:000000000000:table/%s", engine_table_region(engine, table),
+                      table->name);
 }
 
 void engine_set_table(struct engine *engine, const char *name, struct table *table)
@@ -229,12 +236,21 @@ static bool run_call(struct call *call, const struct engine_request *request, st
     if (!call->request || call->request->type != JSON_OBJECT)
         return fault_set(call->fault, "SerializationException", "%s",
                          call->request ? "no JSON object" : err.text);
+    if (!body_check(call->arena, call->request, request->body, request->size, call->fault))
+        return false;
     pthread_mutex_lock(&call->engine->lock);
     bool control = strncmp(request->target, "TidemillLocal.", 14) == 0;
     ok = (control || faults_before(call, strchr(request->target, '.') + 1, reply)) &&
          (writes ? run_writing(call, run) : run(call));
     pthread_mutex_unlock(&call->engine->lock);
     return ok;
+}
+
+/* It becomes a part of ARNs. */
+static bool is_region(const char *text)
+{
+    size_t size = strlen(text);
+    return size && size < 64 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == size;
 }
 
 void engine_call(struct engine *engine, const struct engine_request *request, struct engine_reply *reply)
@@ -247,6 +263,7 @@ void engine_call(struct engine *engine, const struct engine_request *request, st
         .out = &reply->body,
         .fault = &fault,
         .now_ms = clock_wall_ms(engine->options.clock),
+        .region = request->region && is_region(request->region) ? request->region : engine->region,
     };
     reply->status = 200;
     if (!run_call(&call, request, reply)) {

@@ -27,6 +27,7 @@ struct engine_request {
     const char *target; /* the X-Amz-Target header: "DynamoDB_20120810.PutItem"; NULL: none */
     const char *body;
     size_t size;
+    const char *region; /* of who signed it; NULL: the engine's */
 };
 
 struct engine_reply {

@@ -108,6 +108,7 @@ struct table *table_read(const char *text, size_t size)
     table->id = json_integer(json_get(root, "Id"), 0);
     table->name = json_string(&table->arena, json_get(root, "TableName"));
     table->uuid = json_string(&table->arena, json_get(root, "TableId"));
+    table->region = json_string(&table->arena, json_get(root, "Region"));
     table->created_ms = json_integer(json_get(root, "CreatedMs"), 0);
     table->ttl = json_string(&table->arena, json_get(root, "TimeToLive"));
     table->class = json_string(&table->arena, json_get(root, "TableClass"));
@@ -227,6 +228,8 @@ void table_write(struct buf *out, const struct table *table)
     write_indexes(out, table, true, NULL);
     write_stream(out, table);
     buf_printf(out, ",\"BillingMode\":\"%s\"", table->on_demand ? "PAY_PER_REQUEST" : "PROVISIONED");
+    if (table->region)
+        buf_printf(out, ",\"Region\":\"%s\"", table->region);
     if (table->stream_label)
         buf_printf(out, ",\"StreamLabel\":\"%s\"", table->stream_label);
     if (table->ttl) {

@@ -41,6 +41,7 @@ struct table {
     bool on_demand;
     int64_t read_units, write_units;
     int64_t created_ms;
+    const char *region; /* of who made it; NULL: made by an older version, the engine's */
     const char *uuid;
     enum view_type view;      /* VIEW_NONE: its stream is off */
     const char *stream_label; /* of its latest stream, or NULL */

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/port.h"
 
 #define BODY_BYTES_MAX (16u << 20)
 #define CONNECTIONS_MAX 1000
@@ -66,6 +67,22 @@ static void wait_ms(int64_t ms)
         ;
 }
 
+/* "AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/dynamodb/aws4_request, ..." NULL: it does not say. */
+static const char *read_region(struct MHD_Connection *connection, char *region, size_t size)
+{
+    const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
+    const char *credential = text ? strstr(text, "Credential=") : NULL;
+    size_t end = credential ? strcspn(credential, ", ") : 0, from[4], count = 0;
+    for (size_t i = 0; i < end && count < 4; i++)
+        if (credential[i] == '/')
+            from[count++] = i + 1;
+    if (count < 4 || from[2] - from[1] > size) /* a key may hold slashes: no region then, as far as we see */
+        return NULL;
+    memcpy(region, credential + from[1], from[2] - from[1] - 1);
+    region[from[2] - from[1] - 1] = '\0';
+    return region;
+}
+
 static enum MHD_Result answer(struct server *server, struct MHD_Connection *connection,
                               const struct incoming *incoming)
 {
@@ -75,12 +92,13 @@ static enum MHD_Result answer(struct server *server, struct MHD_Connection *conn
         .body = incoming->body.data ? incoming->body.data : "",
         .size = incoming->body.size,
     };
-    char id[40];
+    char id[40], region[64];
     if (incoming->too_large)
         return refuse(connection, 413, "RequestEntityTooLargeException", "the request is larger than 16 MiB");
     if (!MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization"))
         return refuse(connection, 400, "MissingAuthenticationTokenException",
                       "Request is missing Authentication Token");
+    request.region = read_region(connection, region, sizeof region);
     engine_call(server->engine, &request, &reply);
     if (reply.delay_ms)
         wait_ms(reply.delay_ms);
@@ -164,6 +182,18 @@ static void *keep_house(void *user)
 
 /* ---- life ---- */
 
+static void explain(int port, int code, struct err *err)
+{
+    char holder[100];
+    if (code != EADDRINUSE) {
+        err_set(err, ERR_IO, "cannot listen on 127.0.0.1:%d: %s", port, strerror(code));
+        return;
+    }
+    port_holder(port, holder, sizeof holder);
+    err_set(err, ERR_IO, "127.0.0.1:%d is in use: %s listens there. Stop it, or take another port: --port N",
+            port, holder);
+}
+
 struct server *server_start(struct engine *engine, int port, struct err *err)
 {
     struct server *server = mem_zero(sizeof *server);
@@ -176,10 +206,9 @@ struct server *server_start(struct engine *engine, int port, struct err *err)
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC,
         (uint16_t)port, NULL, NULL, on_request, server, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_END);
     if (!server->daemon) {
-        err_set(err, ERR_IO, "127.0.0.1:%d: %s; is something else listening there? --port N takes another",
-                port, strerror(errno));
+        explain(port, errno, err);
         server_stop(server);
         return NULL;
     }

@@ -67,6 +67,14 @@ static struct stream *call_stream(struct call *call)
     return stream;
 }
 
+static const struct shard *find_shard(const struct stream *stream, struct text name)
+{
+    for (size_t i = 0; i < stream->shard_count; i++)
+        if (text_is(name, stream->shards[i].name, strlen(stream->shards[i].name)))
+            return &stream->shards[i];
+    return NULL;
+}
+
 static void write_shard(struct buf *out, const struct shard *shard, bool first)
 {
     char start[SEQUENCE_TEXT], end[SEQUENCE_TEXT];
@@ -110,6 +118,10 @@ bool op_describe_stream(struct call *call)
     struct stream *stream = call_stream(call);
     if (!stream || !call_text(call, "ExclusiveStartShardId", &start) || !read_limit(call, SHARDS_MAX, &limit))
         return false;
+    if (start.data && !find_shard(stream, start))
+        return fault_set(call->fault, "ResourceNotFoundException",
+                         "Requested resource not found: Shard: %.*s in Stream: %s not found", (int)start.size,
+                         start.data, stream->arn);
     stream_renew(call, stream);
     const struct json *filter = call_member(call, "ShardFilter");
     buf_printf(
@@ -138,14 +150,6 @@ static void write_iterator(struct call *call, const char *arn, int64_t shard, in
                (uint64_t)call->engine->iterators++);
 }
 
-static const struct shard *find_shard(const struct stream *stream, struct text name)
-{
-    for (size_t i = 0; i < stream->shard_count; i++)
-        if (text_is(name, stream->shards[i].name, strlen(stream->shards[i].name)))
-            return &stream->shards[i];
-    return NULL;
-}
-
 static bool read_sequence(struct call *call, int64_t *sequence)
 {
     struct text text;
@@ -171,6 +175,23 @@ static bool trimmed(struct call *call, const struct shard *shard, int64_t sequen
            (sequence != shard->start && (sequence < horizon || sequence < call->engine->trimmed_below));
 }
 
+static bool note_first(void *user, int64_t sequence, struct text record)
+{
+    (void)record;
+    *(int64_t *)user = sequence;
+    return false;
+}
+
+/* Behind the shard's beginning, before the oldest record that it has: nobody can have read that number. */
+static bool before_first(struct call *call, const struct shard *shard, int64_t sequence)
+{
+    int64_t first = 0;
+    if (sequence == shard->start)
+        return false;
+    storage_records(call->engine->storage, shard->id, shard->start, note_first, &first);
+    return first && sequence < first;
+}
+
 bool op_get_shard_iterator(struct call *call)
 {
     static const char *const types[] = {
@@ -191,7 +212,7 @@ bool op_get_shard_iterator(struct call *call)
                          name.data, stream->arn);
     if (type >= 3 && !read_sequence(call, &sequence))
         return false;
-    if (type >= 3 && trimmed(call, shard, sequence))
+    if (type >= 3 && (trimmed(call, shard, sequence) || (type == 3 && before_first(call, shard, sequence))))
         return fault_set(call->fault, "TrimmedDataAccessException",
                          "The operation attempted to read past the oldest stream record in a shard.");
     if (type == 1)

@@ -253,7 +253,7 @@ void stream_open(struct call *call, struct table *table)
         clock_iso8601(at_ms++, time);
         time[23] = '\0'; /* without the Z */
     } while (table->stream_label && strcmp(table->stream_label, time) >= 0);
-    char *arn = engine_table_arn(engine, table->name);
+    char *arn = engine_table_arn(engine, table);
     stream->arn = mem_printf("%s/stream/%s", arn, time);
     stream->table = mem_string(table->name);
     stream->label = mem_string(time);
@@ -342,7 +342,7 @@ void stream_append(struct call *call, const struct table *table, struct row_key 
         !before ? "INSERT"
         : after ? "MODIFY"
                 : "REMOVE",
-        call->engine->region);
+        engine_table_region(call->engine, table));
     if (writer == WRITTEN_BY_TTL)
         buf_add_literal(
             &record, "\"userIdentity\":{\"PrincipalId\":\"dynamodb.amazonaws.com\",\"Type\":\"Service\"},");

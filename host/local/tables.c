@@ -12,7 +12,7 @@ static void write_description(struct call *call, const char *member, const struc
                               const char *status)
 {
     struct table_figures figures = {.status = status};
-    char *arn = engine_table_arn(call->engine, table->name);
+    char *arn = engine_table_arn(call->engine, table);
     storage_count(call->engine->storage, table->id, &figures.items, &figures.bytes);
     figures.arn = arn;
     buf_printf(call->out, "{\"%s\":", member);
@@ -56,8 +56,8 @@ static struct table *new_table(struct call *call)
 {
     struct buf text = BUF_INIT;
     char *uuid = engine_uuid(call->engine);
-    buf_printf(&text, "{\"Id\":%" PRId64 ",\"TableId\":\"%s\",\"CreatedMs\":%" PRId64,
-               ++call->engine->last_id, uuid, call->now_ms);
+    buf_printf(&text, "{\"Id\":%" PRId64 ",\"TableId\":\"%s\",\"Region\":\"%s\",\"CreatedMs\":%" PRId64,
+               ++call->engine->last_id, uuid, call->region, call->now_ms);
     copy_member(call, &text, "TableName");
     copy_member(call, &text, "AttributeDefinitions");
     copy_member(call, &text, "KeySchema");

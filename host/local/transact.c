@@ -223,6 +223,22 @@ static void find_token(void *user, const char *name, const char *text, size_t si
     }
 }
 
+/* Members of an object may come in any order: it is the same request. */
+static uint64_t hash_value(const struct json *value)
+{
+    uint64_t hash = hash_mix(value->type + 1);
+    if (value->type == JSON_OBJECT) {
+        json_each(member, value)
+            hash += hash_mix(hash_bytes(member->key, member->key_size, 5) ^ hash_mix(hash_value(member)));
+    } else if (value->type == JSON_ARRAY) {
+        json_each(element, value)
+            hash = hash_mix(hash ^ hash_value(element));
+    } else {
+        hash = hash_bytes(value->text, value->size, hash);
+    }
+    return hash;
+}
+
 /* 1: it was done before; 0: it was not; -1 and a fault. */
 static int repeated(struct call *call, const char *token, uint64_t hash)
 {
@@ -294,7 +310,7 @@ static bool write_all(struct transaction *t)
         !call_text(call, "ClientRequestToken", &token) || !read_steps(t))
         return false;
     const struct json *items = call_member(call, "TransactItems");
-    uint64_t hash = hash_bytes(items->text, items->size, 3);
+    uint64_t hash = hash_value(items);
     char *name = token.data ? arena_copy(call->arena, token.data, token.size) : NULL;
     int before = name ? repeated(call, name, hash) : 0;
     if (before) {

@@ -263,7 +263,7 @@ bool op_update_table(struct call *call)
     buf_fini(&before);
     engine_keep_table(call->engine, table);
     struct table_figures figures = {.status = "ACTIVE"};
-    char *arn = engine_table_arn(call->engine, table->name);
+    char *arn = engine_table_arn(call->engine, table);
     figures.arn = arn;
     storage_count(call->engine->storage, table->id, &figures.items, &figures.bytes);
     buf_add_literal(call->out, "{\"TableDescription\":");

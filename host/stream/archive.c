@@ -64,7 +64,20 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* "SHARD-SEQUENCE.jsonl.gz", where a shard's name has a "-" of its own: "shardId-1234-abcd". */
+/* In "SHARD-SEQUENCE.jsonl.gz", the size of SHARD. DynamoDB's have a "-" of their own: "shardId-1234-abcd". */
+static size_t shard_size(const char *name)
+{
+    size_t at = 0;
+    int parts = strncmp(name, "shardId-", 8) == 0 ? 3 : 1;
+    for (int part = 0; part < parts; part++) {
+        at += strcspn(name + at, "-.");
+        if (name[at] != '-')
+            return 0;
+        at++;
+    }
+    return at - 1;
+}
+
 static void add_file(void *user, const char *path, int64_t bytes)
 {
     struct archive *archive = user;
@@ -72,13 +85,7 @@ static void add_file(void *user, const char *path, int64_t bytes)
     if (*name == '.' ||
         (!ends_with(name, ".jsonl") && !ends_with(name, ".jsonl.gz") && !ends_with(name, ".jsonl.zst")))
         return;
-    size_t at = 0, shard = 0, digits = 0;
-    for (int part = 0; part < 4 && name[at]; part++) {
-        size_t size = strcspn(name + at, "-.");
-        shard = part == 3 ? at - 1 : shard;
-        digits = part == 3 ? strspn(name + at, "0123456789") : 0;
-        at += size + (name[at + size] == '-');
-    }
+    size_t shard = shard_size(name), digits = shard ? strspn(name + shard + 1, "0123456789") : 0;
     mem_grow(&archive->files, &archive->capacity, archive->count, sizeof *archive->files);
     archive->files[archive->count++] = (struct archive_file){
         .path = mem_string(path),

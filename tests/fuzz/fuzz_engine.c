@@ -47,7 +47,7 @@ static void call(struct engine *engine, const char *target, const char *body, si
     struct engine_reply reply = {0};
     char *copy = malloc(size + 1); /* exactly as large, so that reading behind it is seen */
     memcpy(copy, body, size);
-    engine_call(engine, &(struct engine_request){target, copy, size}, &reply);
+    engine_call(engine, &(struct engine_request){target, copy, size, NULL}, &reply);
     buf_fini(&reply.body);
     free(copy);
 }

@@ -62,7 +62,7 @@ static void fails_before(struct sim *sim, struct answer *answer, bool dynamodb)
 bool service_call(struct sim *sim, const char *target, const char *body, struct buf *answer)
 {
     struct engine_reply reply = {0};
-    engine_call(sim->engine, &(struct engine_request){target, body, strlen(body)}, &reply);
+    engine_call(sim->engine, &(struct engine_request){target, body, strlen(body), NULL}, &reply);
     bool ok = reply.status == 200;
     if (answer)
         *answer = reply.body;
@@ -81,7 +81,7 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
         return;
     request_header(request, "X-Amz-Target", target, sizeof target);
     engine_call(sim->engine,
-                &(struct engine_request){target, request->body ? request->body : "", request->body_size},
+                &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
                 &reply);
     answer->status = reply.status;
     answer->body = reply.body;

@@ -54,7 +54,7 @@ static const struct json *call(struct fixture *f, const char *operation, const c
     struct err err;
     bool streams = strstr(operation, "Stream") || strstr(operation, "Shard") || strstr(operation, "Records");
     snprintf(target, sizeof target, "DynamoDB%s_20120810.%s", streams ? "Streams" : "", operation);
-    engine_call(f->engine, &(struct engine_request){target, body, strlen(body)}, &reply);
+    engine_call(f->engine, &(struct engine_request){target, body, strlen(body), NULL}, &reply);
     char *text = arena_copy(&f->arena, reply.body.data, reply.body.size);
     const struct json *root = json_parse(&f->arena, text, reply.body.size, &err);
     assert_non_null(root);

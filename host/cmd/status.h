@@ -1,0 +1,43 @@
+/* status.h: what status shows, put together once from the rows of the state store. */
+#ifndef TIDEMILL_CMD_STATUS_H
+#define TIDEMILL_CMD_STATUS_H
+
+#include "base/map.h"
+#include "conf/config.h"
+#include "state/store.h"
+
+#define STATUS_SCHEMA 1               /* of the JSON: higher when a member changes its meaning */
+#define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
+
+/* A handler on a shard. */
+struct status_row {
+    const struct store_checkpoint *checkpoint;
+    const struct store_subscription *subscription; /* or NULL */
+    const char *version;                           /* of the handler; "" unknown */
+    int64_t dead;
+    int64_t lag_ms;     /* iterator age: of the oldest record that is not settled; -1: not known */
+    int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */
+};
+
+struct status {
+    const struct config *config;
+    struct store_snapshot *snapshot;
+    bool running;
+    int64_t now_ms;
+    const struct store_host *host; /* the last one; NULL: none is known */
+    struct status_row *rows;
+    size_t row_count;
+    struct store_trouble *troubles; /* those of one subject and kind are one */
+    size_t trouble_count;
+    struct map subscriptions, shards, dead, versions;
+};
+
+const char *status_position_name(const struct position *position);
+
+/* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
+int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i);
+
+/* status_json.c */
+void status_print_json(const struct status *status);
+
+#endif
