@@ -103,14 +103,14 @@ unit: units
 # The simulation has one thread: nothing for ThreadSanitizer.
 ## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log
 SEEDS ?= $(if $(SANITIZE),1..100,1..2000)
-SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c))
+SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c)) $(BUILD)/tests/fake_alternator.o
 sim: $(BUILD)/tests/sim/sim
 	@$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS))
 
 $(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) -Itests/sim $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) -Itests/sim -Itests/unit $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/sim/sim: $(SIM_OBJECTS) $(LIBRARY)
 	@echo "  link  $@"

@@ -113,6 +113,7 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
         arn = mem_printf("arn:%s:s3:::%s/%s%s*", policy->partition, target->bucket, prefix,
                          size && prefix[size - 1] != '/' ? "/" : "");
         grant_of(policy, "s3", arn, "PutObject");
+        grant_of(policy, "s3", arn, "GetObject"); /* after a crash: is a file there that was being written? */
         break;
     }
     default:
@@ -156,6 +157,32 @@ static char *table_named(const struct policy *policy, const struct script *scrip
     return stream->table ? mem_string(stream->table) : table_of_arn(stream->arn, NULL);
 }
 
+/* Does the handler name an index of the table? */
+static bool names_index(const struct script_table *tables, size_t count, const char *table)
+{
+    size_t size = strlen(table);
+    for (size_t i = 0; i < count; i++)
+        if (tables[i].name && strncmp(tables[i].name, table, size) == 0 &&
+            strncmp(tables[i].name + size, "/index/", 7) == 0)
+            return true;
+    return false;
+}
+
+/* Who queries a table may do so through its indexes, unless it says which of them it uses. */
+static void grant_table(struct policy *policy, const struct script_table *tables, size_t count, size_t at,
+                        const char *name)
+{
+    bool named = strchr(name, '/') || names_index(tables, count, name);
+    char *indexes = mem_printf("%s/index/*", name);
+    for (size_t i = 0; i < tables[at].action_count; i++) {
+        const char *action = tables[at].actions[i];
+        grant(policy, name, action);
+        if (!named && (strcmp(action, "Query") == 0 || strcmp(action, "Scan") == 0))
+            grant(policy, indexes, action);
+    }
+    free(indexes);
+}
+
 static void grant_tables(struct policy *policy, const struct script *script)
 {
     size_t count;
@@ -170,8 +197,8 @@ static void grant_tables(struct policy *policy, const struct script *script)
         if (!name)
             cmd_complain("warning: handler %s: one of its tables has no name: a setting is missing",
                          handler_name(script_handler((struct script *)script)));
-        for (size_t j = 0; name && j < tables[i].action_count; j++)
-            grant(policy, name, tables[i].actions[j]);
+        if (name)
+            grant_table(policy, tables, count, i, name);
         free(name);
     }
 }

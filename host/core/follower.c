@@ -125,18 +125,21 @@ static bool has_window(const struct known *known)
     return has;
 }
 
-bool follower_close_windows(struct follower *follower)
+bool follower_close_windows(struct follower *follower, bool over)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     const char *shard;
     size_t at = 0;
     bool any = false;
     for (struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
-        if (!has_window(known) || lineage_has_child(lineage, shard))
+        if (!has_window(known) || lineage_has_child(lineage, shard) ||
+            (!over && !lineage_superseded(lineage, shard)))
+            continue;
+        any = true;
+        if (map_get(&follower->active, shard))
             continue;
         map_set(&follower->active, shard, follower);
         give(follower, shard, true);
-        any = true;
     }
     return any;
 }
@@ -308,7 +311,8 @@ static bool search_below(struct search *search, const char *shard, size_t depth,
     return any && all;
 }
 
-/* The items of a shard that is not known any more may be in any. */
+/* The items of a shard that is not known any more may be in any; where all shards are cut anew together (ScyllaDB
+ * Alternator), too. */
 void follower_places(struct follower *follower, const char *shard,
                      void (*add)(void *user, const char *shard), void *user)
 {
@@ -316,7 +320,7 @@ void follower_places(struct follower *follower, const char *shard,
     struct search search = {follower, add, user};
     const char *active;
     size_t at = 0;
-    if (lineage_knows(lineage, shard)) {
+    if (lineage_knows(lineage, shard) && !lineage_superseded(lineage, shard)) {
         if (search_below(&search, shard, lineage_count(lineage), false))
             search_below(&search, shard, lineage_count(lineage), true);
         return;

@@ -80,9 +80,9 @@ void follower_commit_join(struct follower *follower, struct store_batch *batch);
 /* Give each shard that may be read now to its worker. */
 void follower_assign_ready(struct follower *follower);
 
-/* Nothing follows the shards that it has finished: the windows that are open in them are closed. False when
- * there are none. */
-bool follower_close_windows(struct follower *follower);
+/* Nothing follows some of the shards that it has finished (`over`: any of them): the windows that are open in
+ * those are closed. False when there are none. */
+bool follower_close_windows(struct follower *follower, bool over);
 
 void follower_set_position(struct follower *follower, const char *shard, const struct position *position,
                            const char *progress);

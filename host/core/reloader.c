@@ -34,6 +34,7 @@ struct running {
 struct reloader {
     struct reloader_options options;
     struct map handlers; /* name -> struct running */
+    struct map broken;   /* names of scripts that could not be loaded -> anything */
     uint64_t seen;       /* hash of everything as of the last look */
     struct timer look;
     int inotify_fd;
@@ -237,10 +238,13 @@ static void tell_load(struct reloader *reloader, const char *name, const char *t
 {
     char *subject = mem_printf("handler %s", name);
     struct troubles *troubles = worker_troubles(reloader->options.workers[0]);
-    if (text)
+    if (text) {
         troubles_tell(troubles, subject, "loading", text);
-    else
+        map_set(&reloader->broken, name, reloader);
+    } else {
         troubles_end(troubles, subject, "loading");
+        map_remove(&reloader->broken, name);
+    }
     free(subject);
 }
 
@@ -331,6 +335,27 @@ static void look_at(struct reloader *reloader, const char *place)
     handler_release(probe);
 }
 
+/* A script that could not be loaded, and is not there any more, is no trouble. */
+static void end_lost_troubles(struct reloader *reloader, char **places)
+{
+    const char *name;
+    size_t at = 0;
+    while (map_next(&reloader->broken, &at, &name)) {
+        bool there = false;
+        for (size_t i = 0; places[i] && !there; i++) {
+            char *other = handler_place_name(places[i]);
+            there = strcmp(other, name) == 0;
+            free(other);
+        }
+        if (there)
+            continue;
+        char *gone = mem_string(name);
+        tell_load(reloader, gone, NULL); /* takes it from the map, which moves slots */
+        free(gone);
+        at = 0;
+    }
+}
+
 static void stop_removed(struct reloader *reloader, char **places)
 {
     size_t at = 0;
@@ -412,6 +437,7 @@ static void look(void *user)
     for (size_t i = 0; places[i]; i++)
         look_at(reloader, places[i]);
     stop_removed(reloader, places);
+    end_lost_troubles(reloader, places);
     tell_what_is_not_there(reloader);
     script_paths_free(places);
 }
@@ -541,6 +567,7 @@ void reloader_free(struct reloader *reloader)
     for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
         running_free(running);
     map_fini(&reloader->handlers);
+    map_fini(&reloader->broken);
     store_snapshot_free(reloader->snapshot);
     config_release(reloader->options.config);
     free(reloader);

@@ -335,7 +335,8 @@ static void review(struct stream_supervisor *supervisor, struct generation *gene
             continue;
         if (!generation->missing)
             follower_assign_ready(follower);
-        if (generation_over(follower) && !follower_close_windows(follower))
+        bool over = generation_over(follower);
+        if (!follower_close_windows(follower, over) && over)
             move_on(follower);
     }
 }

@@ -9,9 +9,17 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
+#include "stream/source.h"
 
-/* A record may be read so much later than its time says. */
+/* A record may be read so much later than its time says; ScyllaDB Alternator shows them after ten seconds more
+ * (alternator_streams_time_window_s). */
 #define LATE_MS 5000
+#define ALTERNATOR_LATE_MS 15000
+
+static int64_t late_ms(const struct subscription *subscription)
+{
+    return stream_is_alternator(subscription->options.source.stream_arn) ? ALTERNATOR_LATE_MS : LATE_MS;
+}
 
 /* ---- kept with the checkpoint ---- */
 
@@ -256,6 +264,6 @@ void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
     const struct window *window = &subscription->window;
     subscription_ended(subscription);
     if (window->open && !window->closing && !subscription->stopping && !subscription->unsettled &&
-        time_ms >= window->end_ms + LATE_MS && handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
+        time_ms >= window->end_ms + late_ms(subscription) && handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
         begin_closing(subscription);
 }

@@ -14,6 +14,7 @@
 
 struct node {
     struct shard_info info; /* owned texts */
+    uint64_t generation; /* of ScyllaDB Alternator's shards; 0: it has none */
     bool has_child;
     bool listed; /* in any listing; else it is expected */
     bool seen;   /* in the listing that is being learned */
@@ -25,6 +26,7 @@ struct lineage {
     struct node **nodes; /* in the order they were first seen: parents come before children */
     size_t count, capacity;
     bool misses; /* the last listing */
+    uint64_t version; /* grows when shards come or go */
     struct map by_id;
 };
 
@@ -63,10 +65,22 @@ void lineage_begin(struct lineage *lineage)
         lineage->nodes[i]->seen = false;
 }
 
+/* "H 19b7c3a1f00:8a51...": ScyllaDB's shards carry when their generation began (alternator/streams.cc). */
+static uint64_t generation_of(const char *id)
+{
+    char *end;
+    if (strncmp(id, "H ", 2) != 0)
+        return 0;
+    uint64_t generation = strtoull(id + 2, &end, 16);
+    return *end == ':' ? generation : 0;
+}
+
 static struct node *add(struct lineage *lineage, const struct shard_info *info)
 {
     struct node *node = mem_zero(sizeof *node);
     node->info.id = mem_string(info->id);
+    node->generation = generation_of(info->id);
+    lineage->version++;
     mem_grow(&lineage->nodes, &lineage->capacity, lineage->count, sizeof(struct node *));
     lineage->nodes[lineage->count++] = node;
     map_set(&lineage->by_id, info->id, node);
@@ -118,6 +132,7 @@ void lineage_end(struct lineage *lineage, int64_t now_ms, void (*gone)(void *use
             parent->has_child = true;
         lineage->misses = lineage->misses || !node->seen;
         if (is_gone(node, now_ms)) {
+            lineage->version++;
             map_remove(&lineage->by_id, node->info.id);
             if (gone)
                 gone(user, node->info.id);
@@ -180,6 +195,15 @@ bool lineage_has_child(const struct lineage *lineage, const char *shard)
     return node && node->has_child;
 }
 
+bool lineage_superseded(const struct lineage *lineage, const char *shard)
+{
+    const struct node *node = find(lineage, shard);
+    for (size_t i = 0; node && node->generation && i < lineage->count; i++)
+        if (lineage->nodes[i]->generation > node->generation)
+            return true;
+    return false;
+}
+
 const struct shard_info *lineage_at(const struct lineage *lineage, size_t index)
 {
     return &lineage->nodes[index]->info;
@@ -193,11 +217,13 @@ void progress_fini(struct progress *progress)
 void progress_finish(struct progress *progress, const char *shard)
 {
     map_set(&progress->finished, shard, progress);
+    progress->version = 0;
 }
 
 void progress_forget(struct progress *progress, const char *shard)
 {
     map_remove(&progress->finished, shard);
+    progress->version = 0;
 }
 
 bool progress_finished(const struct progress *progress, const char *shard)
@@ -205,10 +231,29 @@ bool progress_finished(const struct progress *progress, const char *shard)
     return map_get(&progress->finished, shard) != NULL;
 }
 
-bool lineage_ready(const struct lineage *lineage, const struct progress *progress, const char *shard)
+/* The oldest generation with a shard that is not finished. */
+static uint64_t oldest_open(const struct lineage *lineage, struct progress *progress)
+{
+    if (progress->version == lineage->version)
+        return progress->oldest_open;
+    progress->version = lineage->version;
+    progress->oldest_open = UINT64_MAX;
+    for (size_t i = 0; i < lineage->count; i++) {
+        const struct node *node = lineage->nodes[i];
+        if (node->generation && node->generation < progress->oldest_open &&
+            !progress_finished(progress, node->info.id))
+            progress->oldest_open = node->generation;
+    }
+    return progress->oldest_open;
+}
+
+bool lineage_ready(const struct lineage *lineage, struct progress *progress, const char *shard)
 {
     const struct node *node = find(lineage, shard);
     if (!node || !node->listed || progress_finished(progress, shard))
+        return false;
+    /* A shard of the next generation names one parent, and may hold items of several. */
+    if (node->generation && oldest_open(lineage, progress) < node->generation)
         return false;
     const struct node *parent = find(lineage, node->info.parent);
     return !parent || progress_finished(progress, parent->info.id);

@@ -1,6 +1,7 @@
 /* lineage.h: which shards of a stream may be read now.
  *
- * A child may start when its parent is finished or has been trimmed away. The answer depends only on the
+ * A child may start when its parent is finished or has been trimmed away; where the shards of a generation end
+ * together (ScyllaDB Alternator), when all of the generations before are. The answer depends only on the
  * shard list and on what was finished, so it can be asked again at any time. What a handler has finished is
  * a `progress`; many of them share one lineage. */
 #ifndef TIDEMILL_STREAM_LINEAGE_H
@@ -45,22 +46,26 @@ bool lineage_knows(const struct lineage *lineage, const char *shard);
 bool lineage_closed(const struct lineage *lineage, const char *shard);
 bool lineage_has_child(const struct lineage *lineage, const char *shard);
 
+/* Have others taken the place of its whole generation (ScyllaDB Alternator)? */
+bool lineage_superseded(const struct lineage *lineage, const char *shard);
+
 /* The shards, oldest first; valid until the next lineage_learn or lineage_end. */
 const struct shard_info *lineage_at(const struct lineage *lineage, size_t index);
 
 /* What one handler finished. */
 struct progress {
     struct map finished;
+    uint64_t version, oldest_open; /* lineage_ready's: as of that version of the lineage; 0: not known */
 };
 
-#define PROGRESS_INIT ((struct progress){MAP_INIT})
+#define PROGRESS_INIT ((struct progress){.finished = MAP_INIT})
 void progress_fini(struct progress *progress);
 void progress_finish(struct progress *progress, const char *shard);
 void progress_forget(struct progress *progress, const char *shard);
 bool progress_finished(const struct progress *progress, const char *shard);
 
 /* May the handler read this shard now? False for one that is finished already. */
-bool lineage_ready(const struct lineage *lineage, const struct progress *progress, const char *shard);
+bool lineage_ready(const struct lineage *lineage, struct progress *progress, const char *shard);
 
 /* Has the handler finished every shard that is known? */
 bool lineage_all_finished(const struct lineage *lineage, const struct progress *progress);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -48,6 +49,12 @@ typedef void source_stream_fn(void *user, const char *stream_arn, const struct e
 typedef void source_shards_fn(void *user, const struct shard_page *page, const struct err *err);
 typedef void source_cursor_fn(void *user, const char *cursor, const struct err *err);
 typedef void source_page_fn(void *user, struct page *page, const struct err *err);
+
+/* ScyllaDB Alternator's: ".../table/KEYSPACE@TABLE_scylla_cdc_log/stream/..." */
+static inline bool stream_is_alternator(const char *stream_arn)
+{
+    return strstr(stream_arn, "_scylla_cdc_log/") != NULL;
+}
 
 struct source_ops {
     struct source_call *(*find_stream)(struct source *, const char *table, source_stream_fn *, void *user);

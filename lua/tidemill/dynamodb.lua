@@ -335,6 +335,7 @@ end
 --- With `once = key` a marker is written along, so that the writes happen once however often this is called; a
 --- repetition returns true. The marker goes to the table `once_table`, given here or in the handler's settings, whose
 --- partition key is a string named `id`; it carries the attribute `expires` for the table's time to live.
+--- Where the endpoint has no transactions (ScyllaDB Alternator) it raises and names the way out: `create`, `transition`.
 ---@param actions table
 ---@return true|false done  false when a condition failed
 ---@return table|nil reasons  per action: "None", "ConditionalCheckFailed" ...
@@ -363,6 +364,11 @@ function dynamodb.transact(actions)
   end
   if problem.code == "TransactionCanceledException" and failed and not other then
     return false, reasons
+  end
+  if problem.code == "UnknownOperationException" then -- ScyllaDB Alternator, for one
+    problem.message = "transact: this endpoint has no transactions (ScyllaDB Alternator, for one): write one item with "
+      .. "a condition instead: dynamodb.create makes what must not be there yet, dynamodb.transition moves an item from "
+      .. "one state to the next"
   end
   raise(problem)
 end

@@ -64,30 +64,31 @@ static const struct store_checkpoint *find_checkpoint(const struct view *view, c
     return NULL;
 }
 
-static int count_letters(const struct view *view, const char *handler, const char *sequence)
+static int count_letters(const struct view *view, const char *handler, const char *unit)
 {
     int count = 0;
     for (size_t i = 0; i < view->letters->letter_count; i++)
         count += strcmp(view->letters->letters[i].handler, handler) == 0 &&
-                 strcmp(view->letters->letters[i].sequence, sequence) == 0;
+                 strcmp(view->letters->letters[i].sequence, unit) == 0;
     return count;
 }
 
 /* ---- checkpoints ---- */
 
 /* "" where the progress does not list it. */
-static bool is_open(const struct json *progress, const char *sequence)
+static bool is_open(const struct json *progress, const char *unit)
 {
     json_each(pair, json_get(progress, "open"))
-        if (json_string_is(pair->child, sequence))
+        if (json_string_is(pair->child, unit))
             return true;
     return false;
 }
 
 /* Would the host not handle the record again after a restart? */
 static bool is_behind(const struct store_checkpoint *checkpoint, const struct json *progress,
-                      const char *sequence)
+                      const struct written *write)
 {
+    const char *sequence = write->sequence;
     struct arena arena = {0};
     if (!checkpoint)
         return false;
@@ -96,7 +97,7 @@ static bool is_behind(const struct store_checkpoint *checkpoint, const struct js
          sequence_compare(sequence, checkpoint->position.sequence) <= 0))
         return true;
     const char *through = json_string(&arena, json_get(progress, "through"));
-    bool behind = through && sequence_compare(sequence, through) <= 0 && !is_open(progress, sequence);
+    bool behind = through && sequence_compare(sequence, through) <= 0 && !is_open(progress, write->unit);
     arena_fini(&arena);
     return behind;
 }
@@ -115,8 +116,8 @@ static void check_settled(struct sim *sim, const struct view *view, int handler,
         const struct written *write = &sim->writes[i];
         const struct fate *fate = &sim->handlers[handler].fates[i];
         if (strcmp(write->shard, shard) != 0 || write->trimmed ||
-            !is_behind(checkpoint, progress, write->sequence) || fate->state == FATE_HANDLED ||
-            fate->state == FATE_DISCARDED || count_letters(view, name, write->sequence))
+            !is_behind(checkpoint, progress, write) || fate->state == FATE_HANDLED ||
+            fate->state == FATE_DISCARDED || count_letters(view, name, write->unit))
             continue;
         sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled",
                      name, shard, i, write->sequence);
@@ -225,7 +226,7 @@ static void check_record(struct sim *sim, const struct view *view, const struct 
 {
     const struct written *write = &sim->writes[record];
     const struct fate *fate = &handler->fates[record];
-    int letters = count_letters(view, handler->name, write->sequence);
+    int letters = count_letters(view, handler->name, write->unit);
     if (letters > 1)
         sim_violated(sim, "handler %s has %d dead letters of record %d", handler->name, letters, record);
     if (fate->state == FATE_GIVEN_UP && !letters)

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "fake_alternator.h"
 #include "sim.h"
 
 #define CALM_MS_MAX (4 * 60 * MINUTE_MS)
@@ -250,12 +251,26 @@ static void reload(struct sim *sim)
 
 /* ---- what happens ---- */
 
+/* Beside Alternator several of a partition may be written at once. */
+static void write_some(struct sim *sim, int item)
+{
+    int together[ITEMS_TOGETHER], count = 0;
+    if (!sim->alternator || sim_chance(sim, 400)) {
+        service_write(sim, item);
+        return;
+    }
+    for (int i = 0; i < ITEMS_TOGETHER; i++)
+        if (sim_chance(sim, 600) || (!count && i == ITEMS_TOGETHER - 1))
+            together[count++] = item / ITEMS_TOGETHER * ITEMS_TOGETHER + i;
+    service_write_group(sim, together, count);
+}
+
 static void burst(struct sim *sim)
 {
     int items = 1 + sim_below(sim, ITEMS_MAX), count = 1 + sim_below(sim, sim_chance(sim, 100) ? 150 : 25);
     sim_trace(sim, "%d writes, from %d on", count, sim->write_count);
     for (int i = 0; i < count; i++) {
-        service_write(sim, sim_below(sim, items));
+        write_some(sim, sim_below(sim, items));
         if (sim_chance(sim, 300))
             pass(sim, sim_below(sim, 30));
     }
@@ -264,6 +279,12 @@ static void burst(struct sim *sim)
 static void split(struct sim *sim)
 {
     char body[300];
+    if (sim->alternator) {
+        sim_trace(sim, "another generation of shards");
+        sim->branched = true;
+        fake_alternator_new_generation(sim->alternator, 1 + sim_below(sim, 6));
+        return;
+    }
     int children = 1 + sim_below(sim, sim->open_shards > 4 ? 1 : 2);
     snprintf(body, sizeof body, "{\"StreamArn\":\"%s\",\"Children\":%d}", sim->stream_arn, children);
     sim->branched = sim->branched || children > 1;
@@ -274,12 +295,16 @@ static void split(struct sim *sim)
 
 static void expire(struct sim *sim)
 {
+    if (sim->alternator) /* they do not */
+        return;
     sim_trace(sim, "all iterators expire");
     service_call(sim, "TidemillLocal.ExpireIterators", "{}", NULL);
 }
 
 static void trim(struct sim *sim)
 {
+    if (sim->alternator) /* what expires there is gone without a word */
+        return;
     sim_trace(sim, "all records so far are trimmed");
     check_trim(sim);
     service_call(sim, "TidemillLocal.TrimRecords", "{}", NULL);

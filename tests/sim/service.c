@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "fake_alternator.h"
 #include "sim.h"
 
 #define SINK "http://sink.sim/"
@@ -80,6 +81,9 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
     if (answer->status != OPEN)
         return;
     request_header(request, "X-Amz-Target", target, sizeof target);
+    if (sim->alternator && fake_alternator_answer(sim->alternator, target, request->body ? request->body : "",
+                                                  request->body_size, answer))
+        return;
     engine_call(sim->engine,
                 &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
                 &reply);
@@ -87,8 +91,37 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
     answer->body = reply.body;
 }
 
+static int add_write(struct sim *sim, int item)
+{
+    mem_grow(&sim->writes, &sim->write_capacity, (size_t)sim->write_count, sizeof *sim->writes);
+    sim->writes[sim->write_count++] = (struct written){.item = item};
+    model_grow(sim);
+    return sim->write_count - 1;
+}
+
+void service_write_group(struct sim *sim, const int *items, int count)
+{
+    struct fake_row rows[ITEMS_TOGETHER] = {0};
+    int first = sim->write_count;
+    for (int i = 0; i < count; i++)
+        rows[i] = (struct fake_row){items[i] / ITEMS_TOGETHER, items[i] % ITEMS_TOGETHER,
+                                    add_write(sim, items[i]), false, "", "", "", 0};
+    fake_alternator_write(sim->alternator, rows, (size_t)count);
+    for (int i = 0; i < count; i++) {
+        struct written *write = &sim->writes[first + i];
+        snprintf(write->shard, sizeof write->shard, "%.63s", rows[i].shard);
+        snprintf(write->sequence, sizeof write->sequence, "%s", rows[i].sequence);
+        snprintf(write->unit, sizeof write->unit, "%s", rows[i].unit);
+        write->time_ms = rows[i].time_ms;
+    }
+}
+
 void service_write(struct sim *sim, int item)
 {
+    if (sim->alternator) {
+        service_write_group(sim, &item, 1);
+        return;
+    }
     char body[400], padding[200];
     int size = sim_below(sim, (int)sizeof padding);
     memset(padding, 'x', (size_t)size);
@@ -96,9 +129,7 @@ void service_write(struct sim *sim, int item)
              "{\"TableName\":\"Table\",\"Item\":{\"id\":{\"S\":\"i%d\"},\"v\":{\"N\":\"%d\"},\"p\":{\"S\":\"%"
              ".*s\"}}}",
              item, sim->write_count, size, padding);
-    mem_grow(&sim->writes, &sim->write_capacity, (size_t)sim->write_count, sizeof *sim->writes);
-    sim->writes[sim->write_count++] = (struct written){.item = item};
-    model_grow(sim);
+    add_write(sim, item);
     if (!service_call(sim, "DynamoDB_20120810.PutItem", body, NULL))
         sim_violated(sim, "the table refuses a write");
 }
@@ -115,6 +146,7 @@ static void harvest_page(struct sim *sim, const char *shard, const struct json *
         snprintf(write->shard, sizeof write->shard, "%s", shard);
         snprintf(write->sequence, sizeof write->sequence, "%s",
                  json_string(&arena, json_get(change, "SequenceNumber")));
+        snprintf(write->unit, sizeof write->unit, "%s", write->sequence);
         write->time_ms = json_integer(json_get(change, "ApproximateCreationDateTime"), 0) * SECOND_MS;
     }
     arena_fini(&arena);
@@ -152,7 +184,7 @@ void service_harvest(struct sim *sim)
 {
     char body[400], last[80] = "";
     struct arena arena = {0};
-    if (sim->harvested == sim->write_count)
+    if (sim->harvested == sim->write_count || sim->alternator)
         return;
     do {
         struct buf answer = BUF_INIT;
@@ -410,6 +442,10 @@ void service_init(struct sim *sim)
     snprintf(sim->stream_arn, sizeof sim->stream_arn, "%s", arn ? arn : "");
     buf_fini(&answer_text);
     arena_fini(&arena);
+    if (sim_chance(sim, 250)) {
+        sim->alternator = fake_alternator_new(&sim->world, "Table", sim->open_shards);
+        snprintf(sim->stream_arn, sizeof sim->stream_arn, "%s", fake_alternator_arn(sim->alternator));
+    }
 }
 
 void service_fini(struct sim *sim)
@@ -418,6 +454,7 @@ void service_fini(struct sim *sim)
     list_each(call, &sim->calls, struct sim_call, link)
         call_free(call);
     engine_free(sim->engine);
+    fake_alternator_free(sim->alternator);
     world_fini(&sim->world);
     map_fini(&sim->final_failures);
 }

@@ -20,6 +20,7 @@
 #define MINUTE_MS (60 * SECOND_MS)
 #define HANDLERS 4
 #define ITEMS_MAX 24
+#define ITEMS_TOGETHER 4 /* in a partition of Alternator's table */
 #define CALL_TIMEOUT_MS 5000     /* of the handlers' calls, as in their script */
 #define HANDLER_TIMEOUT_MS 30000 /* the default of `timeout` */
 
@@ -27,6 +28,7 @@
 struct written {
     int item;
     char shard[64], sequence[64]; /* "" until it was seen in the stream */
+    char unit[80];                /* as the host names it: several records may share a number */
     int64_t time_ms;
     bool trimmed;
 };
@@ -98,6 +100,7 @@ struct sim {
     bool loud;
     struct world world;
     struct engine *engine;
+    struct fake_alternator *alternator; /* whose streams these are; NULL: the engine's */
     char directory[64], stream_arn[160];
     struct config *config;
     struct log *log;
@@ -139,6 +142,9 @@ void service_fini(struct sim *sim);
 
 /* Write the next version of the item. */
 void service_write(struct sim *sim, int item);
+
+/* Likewise of several of one partition, at once: Alternator's, 4 items to a partition. */
+void service_write_group(struct sim *sim, const int *items, int count);
 
 /* Learn where in the stream the writes are. */
 void service_harvest(struct sim *sim);
