@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "dispatch/internal.h"
 
+#define WINDOW_CLOSES_MS 50 /* between two looks whether the window that closes has closed */
+
 static void on_backoff(void *user);
 
 struct attempt *attempt_new(struct subscription *subscription, struct entry *entry)
@@ -195,16 +197,20 @@ void attempt_run(struct attempt *attempt)
         failure_flush(subscription);
         return;
     }
+    bool windows = handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
+    if (windows && !window_accepts(subscription, window_time(subscription, entry))) {
+        /* Its last call has the state: what comes out of this one would be lost, or counted twice. */
+        timer_set(subscription->options.reactor, &attempt->backoff, WINDOW_CLOSES_MS);
+        return;
+    }
     entry->due_ms = 0;
     if (entry->attempts++)
         subscription->watermark.changed = true;
     attempt->input = (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
                                             subscription->options.replayed};
     attempt->call = (struct handler_call){&attempt->input, 1, &subscription->options.source, NULL};
-    if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS) {
-        window_accepts(subscription, entry->record->time_ms);
+    if (windows)
         window_fill_call(subscription, &attempt->window, &attempt->call);
-    }
     attempt->handler = subscription->options.handler;
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);

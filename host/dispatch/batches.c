@@ -56,7 +56,7 @@ static int by_order(const void *a, const void *b)
 static bool belongs(const struct subscription *subscription, const struct entry *entry)
 {
     return handler_kind(subscription->options.handler) != HANDLER_WINDOWS ||
-           window_holds(subscription, entry->record->time_ms);
+           window_holds(subscription, window_time(subscription, entry));
 }
 
 static void take(struct batch *batch, struct entry *entry)
@@ -355,7 +355,7 @@ void batches_work(struct subscription *subscription)
         struct lane_entry *next = lanes_peek(&subscription->lanes);
         if (!next || window_busy(subscription) || !may_start(subscription))
             break;
-        if (windows && !window_accepts(subscription, list_entry(next, struct entry, lane)->record->time_ms))
+        if (windows && !window_accepts(subscription, window_time(subscription, list_entry(next, struct entry, lane))))
             break;
         run(batch_new(subscription));
         subscription->fill_over = false;

@@ -152,6 +152,7 @@ bool window_busy(const struct subscription *subscription);
 
 /* Make room for a record of this time: true when the window for it is open, false when the one before is
  * being closed first. */
+int64_t window_time(const struct subscription *subscription, const struct entry *entry); /* wall clock */
 bool window_accepts(struct subscription *subscription, int64_t time_ms);
 
 /* Does the record belong to the window that is open? */

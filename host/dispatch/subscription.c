@@ -296,8 +296,12 @@ bool subscription_redrive(struct subscription *subscription, struct page *page, 
     struct block *block = block_of_redrive(page, letter, subscription_wall_ms(subscription));
     block->order = subscription->watermark.fed_count; /* behind what waits */
     block->hold = hold;
-    block->next = subscription->redrives;
-    subscription->redrives = block;
+    /* In the order in which they came, also when they are queued anew: two letters that are held in several
+     * shards must not wait for each other. */
+    struct block **end = &subscription->redrives;
+    while (*end)
+        end = &(*end)->next;
+    *end = block;
     queue(subscription, &block->entries[0]);
     subscription_keep_working(subscription);
     return true;

@@ -205,6 +205,20 @@ void window_abandon(struct subscription *subscription)
 
 /* ---- records ---- */
 
+/* One out of the dead letters closes no window, nor opens one ahead of what waits: it counts in the window of
+ * that. */
+int64_t window_time(const struct subscription *subscription, const struct entry *entry)
+{
+    const struct window *window = &subscription->window;
+    int64_t time_ms = entry->record->time_ms, oldest_ms;
+    if (!entry->block->redrive)
+        return time_ms;
+    if (window->open)
+        return time_ms < window->end_ms ? time_ms : window->end_ms - 1;
+    oldest_ms = watermark_oldest_ms(&subscription->watermark);
+    return oldest_ms && oldest_ms < time_ms ? oldest_ms : time_ms;
+}
+
 /* One that comes late, behind the end of its window, belongs to the one that is open. */
 bool window_holds(const struct subscription *subscription, int64_t time_ms)
 {

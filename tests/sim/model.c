@@ -201,6 +201,8 @@ static void keep_window(struct sim *sim, struct sim_call *call)
     free(kept->seen);
     *kept = call->window;
     kept->next = next;
+    sim_trace(sim, "%s: the window of %lld in %s holds %d records, from %d on", handler->name,
+              (long long)kept->start_ms, kept->shard, kept->count, kept->count ? kept->seen[0] : -1);
     call->window.seen = NULL;
 }
 
