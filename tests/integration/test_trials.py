@@ -1,0 +1,470 @@
+"""What trials found: each fault with some of its relatives, as an operator or an author would meet it."""
+import fcntl
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+
+import boto3
+import botocore
+import pytest
+from conftest import BINARY, PATIENCE_S, free_port, wait_until
+from test_replay import archive, event, replay  # noqa: F401  (a fixture)
+
+ECHO = """
+local log = require "tidemill.log"
+return { stream = "s", backoff = "20ms..50ms", on_record = function(record) log.info("did", { id = record.new.id }) end }
+"""
+
+
+def put(client, table, item, **more):
+    client.put_item(TableName=table, Item={"id": {"S": item}, **more})
+
+
+def status_of(deployment):
+    done = deployment.run("status", "--json")
+    if "there is no state yet" in done.stderr or "the host has not run" in done.stderr:
+        return {"troubles": [], "checkpoints": [], "events": []}
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def troubles(deployment):
+    return {(each["subject"], each["kind"]): each for each in status_of(deployment)["troubles"]}
+
+
+def has_run(deployment):
+    """Once, so that there is a state."""
+    host = deployment.start()
+    wait_until(lambda: status_of(deployment).get("host"), "it beats")
+    assert host.stop() == 0
+
+
+# ---- listeners: a port in use ----
+
+@pytest.mark.parametrize("command", [["local"], ["dev", "--data", "data"]], ids=lambda command: command[0])
+@pytest.mark.parametrize("reuse", [False, True], ids=["plain", "SO_REUSEPORT"])
+def test_a_port_in_use_is_said_with_who_has_it(command, reuse, tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "tidemill.ini").write_text("[stream s]\ntable = Things\n[table Things]\nkey = id\n")
+    with socket.socket() as other:
+        if reuse:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = subprocess.run([BINARY, *command, "--port", str(port)], cwd=tmp_path, capture_output=True, text=True,
+                              timeout=PATIENCE_S)
+    assert done.returncode == 1, done.stderr
+    assert f"127.0.0.1:{port} is in use: process {os.getpid()} (" in done.stderr and "--port N" in done.stderr, done.stderr
+
+
+# ---- status ----
+
+def test_status_says_what_does_not_work_and_since_when(beside_local, local, name):
+    table = local.table(name())
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.stream(table)
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: host.fields("did"), "it runs")
+    wait_until(lambda: status_of(deployment)["checkpoints"], "a checkpoint")
+    assert not troubles(deployment)
+    now = status_of(deployment)
+    assert now["running"] and now["schema"] == 1 and now["host"]["stopped_ms"] == 0
+    assert all(row["lag_ms"] == 0 for row in now["checkpoints"])
+    local.process.send_signal(signal.SIGSTOP)  # whoever is asked does not answer any more
+    try:
+        trouble = wait_until(lambda: [each for each in status_of(deployment)["troubles"] if each["subject"] == "stream s"],
+                             "the trouble is shown", 90)[0]
+        assert trouble["count"] >= 1 and trouble["since_ms"] <= trouble["last_ms"] and trouble["text"]
+        text = deployment.run("status").stdout
+        assert "stream s: for" in text, text
+    finally:
+        local.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not troubles(deployment), "the trouble is over")
+    assert host.stop() == 0
+    assert status_of(deployment)["host"]["stopped_ms"] > 0
+
+
+def test_lag_is_not_zero_while_nothing_can_be_read(beside_local, local, name):
+    """Its row is as old as the last look at the end of the shard."""
+    table = local.table(name())
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.stream(table)
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: [row for row in status_of(deployment)["checkpoints"] if row.get("lag_ms") == 0], "it has caught up")
+    assert host.stop() == 0
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        state.execute("UPDATE shards SET caught_up_ms = caught_up_ms - 3600000, read_ms = read_ms - 3600000")
+        state.execute("UPDATE checkpoints SET record_time_ms = record_time_ms - 3700000")
+    lags = [row["lag_ms"] for row in status_of(deployment)["checkpoints"] if row["position"] != "finished"]
+    assert lags and all(3600000 <= lag < 3660000 for lag in lags), lags
+
+
+@pytest.mark.parametrize("what", ["raises", "target", "script", "missing table"])
+def test_each_trouble_has_a_line_and_ends(beside_local, local, name, what):
+    table = local.table(name())
+    deployment = beside_local
+    port = free_port()
+    send = f"[target t]\ntype = http\nurl = http://127.0.0.1:{port}/\n"
+    if what == "raises":
+        deployment.script("h", 'return { stream = "s", retries = 100, backoff = "200ms..300ms", on_record = function(record)\n'
+                               '  if record.new.id == "bad" and record.attempt < 15 then error("no good") end end }')
+    elif what == "target":
+        deployment.script("h", 'local emit = require "tidemill.emit"\nreturn { stream = "s", targets = { "t" }, '
+                               'on_record = function(record) emit("t", record.new) end }')
+    elif what == "script":
+        deployment.script("h", "return {")
+    else:
+        deployment.script("h", ECHO)
+    deployment.stream(table if what != "missing table" else table + "2", send)
+    host = deployment.start()
+    put(local.client, table, "bad")
+    subject, part = {"raises": ("handler h", "no good"), "target": ("target t", "connect"),
+                     "script": ("handler h", "h.lua"), "missing table": ("stream s", table + "2")}[what]
+    shown = wait_until(lambda: [each for each in status_of(deployment)["troubles"] if each["subject"] == subject], "it is shown")
+    assert part in shown[0]["text"].lower() or part in shown[0]["text"], shown
+    if what == "target":
+        with socket.create_server(("127.0.0.1", port)) as server:
+            def serve():
+                while True:
+                    try:
+                        connection, _ = server.accept()
+                    except OSError:
+                        return
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    connection.close()
+            threading.Thread(target=serve, daemon=True).start()
+            wait_until(lambda: not troubles(deployment), "it is over")
+    else:
+        if what == "script":
+            deployment.script("h", ECHO)
+        elif what == "missing table":
+            local.table(table + "2")
+        wait_until(lambda: not troubles(deployment), "it is over")
+    assert host.stop() == 0
+
+
+def test_a_broken_script_that_is_taken_away_is_no_trouble_any_more(beside_local, local, name):
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.script("broken", "return {")
+    deployment.stream(local.table(name()))
+    host = deployment.start()
+    wait_until(lambda: ("handler broken", "loading") in troubles(deployment), "it is shown")
+    (deployment.directory / "scripts" / "broken.lua").unlink()
+    wait_until(lambda: not troubles(deployment), "it is over")
+    assert host.stop() == 0
+
+
+def test_a_host_that_stands_still_is_told(beside_local, local, name):
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.stream(local.table(name()))
+    host = deployment.start()
+    wait_until(lambda: status_of(deployment).get("host"), "it beats")
+    host.process.send_signal(signal.SIGSTOP)
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        state.execute("UPDATE hosts SET beat_ms = beat_ms - 60000")
+    assert ("host", "beat") in troubles(deployment)
+    assert "host: for 60s" in deployment.run("status").stdout or "host: for 61s" in deployment.run("status").stdout
+    host.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not troubles(deployment), "it goes on")
+    assert host.stop() == 0
+
+
+def test_status_answers_with_a_thousand_shards_and_fifty_handlers(beside_local, local, name):
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.stream(local.table(name()))
+    has_run(deployment)
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        for shard in range(1000):
+            state.execute("INSERT INTO shards VALUES ('tidemill', 'arn', ?, 1, 1, 1, 1)", (f"s{shard}",))
+        rows = [(f"h{handler}", f"s{shard}") for handler in range(50) for shard in range(1000)]
+        state.executemany("INSERT INTO checkpoints VALUES ('tidemill', ?, 'arn', ?, 2, '5', 0, 1, '')", rows)
+        state.executemany("INSERT INTO subscriptions VALUES ('tidemill', ?, 'arn', ?, 0, 0, 0, 0, 0, 1)", rows)
+        state.executemany("INSERT INTO dead_letters (grp, handler, stream_arn, shard, sequence, event_id, keys, record, error,"
+                          " traceback, attempts, record_time_ms, failed_ms) VALUES ('tidemill', ?, 'arn', ?, '1', '', '{}', '{}',"
+                          " '', '', 1, 1, 1)", rows[:5000])
+    now = status_of(deployment)  # run has a patience of its own
+    assert len([row for row in now["checkpoints"] if row["handler"].startswith("h") and row["stream_arn"] == "arn"]) == 50000
+    assert sum(row["dead"] for row in now["checkpoints"]) == 5000
+
+
+# ---- gaps ----
+
+def add_gap(deployment, handler, after="100"):
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        state.execute("INSERT INTO events VALUES (NULL, 'tidemill', 'gap', ?, 'arn', 'shard', ?, '', 'trimmed', 1)", (handler, after))
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["without a host", "beside a host"])
+def test_gaps_are_kept_until_they_are_dropped(beside_local, local, name, running):
+    deployment = beside_local
+    deployment.script("h", ECHO)
+    deployment.stream(local.table(name()))
+    has_run(deployment)
+    for after in ("100", "200"):
+        add_gap(deployment, "h", after)
+    add_gap(deployment, "other")
+    host = deployment.start() if running else None
+    assert len(status_of(deployment)["events"]) == 3
+    assert "dead drop --gaps" in deployment.run("status").stdout
+    assert deployment.run("dead", "drop", "--gaps", "--all", "--json").returncode == 2
+    assert deployment.run("dead", "list", "--gaps").returncode == 2
+    done = deployment.run("dead", "drop", "--gaps", "--handler", "h")
+    assert done.returncode == 0 and "2 gaps dropped" in done.stdout, done.stdout + done.stderr
+    assert [each["handler"] for each in status_of(deployment)["events"]] == ["other"]
+    done = deployment.run("dead", "drop", "--gaps")
+    assert done.returncode == 0 and not status_of(deployment)["events"], done.stdout + done.stderr
+    if host:
+        assert host.stop() == 0
+
+
+# ---- logs and pipes ----
+
+def test_a_log_pipe_that_nobody_empties_stops_nothing(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", """
+local dynamodb, log = require "tidemill.dynamodb", require "tidemill.log"
+return { stream = "s", concurrency = 4, on_record = function(record)
+  if record.new.seen then return end
+  log.info(("x"):rep(2000))
+  dynamodb.put(record.table, { id = record.new.id, seen = true })
+end }""")
+    deployment.stream(table)
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(read_end, 1031, 4096)  # F_SETPIPE_SZ
+    process = subprocess.Popen([BINARY, "run", "-c", deployment.ini], stderr=write_end, cwd=deployment.directory,
+                               env=deployment.environment)
+    os.close(write_end)
+    for i in range(1000):
+        put(local.client, table, f"i{i}")
+    wait_until(lambda: local.client.scan(TableName=table, Select="COUNT", FilterExpression="attribute_exists(seen)")["Count"] == 1000,
+               "all are seen")
+    text = []
+
+    def read():
+        while data := os.read(read_end, 65536):
+            text.append(data)
+    reader = threading.Thread(target=read)
+    reader.start()  # now it is read: what was kept comes, and how much was left out
+    wait_until(lambda: b"log lines were left out here" in b"".join(text), "it is said")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    reader.join()
+    os.close(read_end)
+    for line in b"".join(text).splitlines():
+        json.loads(line)
+
+
+def test_a_log_pipe_that_was_closed_ends_nothing(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", on_record = function(record)
+  print("hello")
+  if not record.new.seen then dynamodb.put(record.table, { id = record.new.id, seen = true }) end
+end }""")
+    deployment.stream(table)
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen([BINARY, "run", "-c", deployment.ini], stderr=write_end, cwd=deployment.directory,
+                               env=deployment.environment)
+    os.close(write_end)
+    os.close(read_end)
+    put(local.client, table, "a")
+    wait_until(lambda: "seen" in local.client.get_item(TableName=table, Key={"id": {"S": "a"}})["Item"], "it is seen")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+
+
+# ---- replay ----
+
+def test_what_came_to_the_archive_meanwhile_is_replayed_too(beside_local, archive):  # noqa: F811
+    archive([event(100, "a", 1)], hour=10)
+    archive([event(200, "b", 2)], hour=12)
+    late = archive([event(300, "bad", 3)], hour=13)
+    late.write_bytes(b"no gzip")
+    said, text = replay(beside_local, "--handler", "h", status=1)
+    assert [version for _, version in said] == [1, 2], text
+    archive([event(150, "c", 15)], hour=11)  # an hour that is written late sorts before what was done
+    archive([event(90, "d", 9)], hour=9)
+    late.unlink()
+    archive([event(300, "e", 3)], hour=13)
+    said, text = replay(beside_local, "--handler", "h")
+    assert [version for _, version in said] == [9, 15, 3], text
+    said, _ = replay(beside_local, "--handler", "h")  # it had come to its end: another time it begins anew
+    assert sorted(version for _, version in said) == [1, 2, 3, 9, 15]
+
+
+def test_alternators_archives_and_byte_order_marks_are_read(beside_local):
+    import gzip
+    beside_local.script("h", """return { stream = "s", on_record = function(record) print(record.id .. " " .. record.new.v) end }""")
+    beside_local.stream("Orders")
+    shard = "H 19b76daabe8:11f59781969552ab66d0acdf09c8ddd7"
+    directory = beside_local.directory / "lake" / "table=Orders/year=2026/month=01/day=31/hour=10"
+    directory.mkdir(parents=True)
+
+    def line(sequence, item, v):
+        return {"eventID": "E1", "eventName": "MODIFY", "eventSource": "scylladb:alternator", "eventSourceARN": "arn:x",
+                "dynamodb": {"ApproximateCreationDateTime": 1769853600, "Keys": {"id": {"S": item}}, "SequenceNumber": str(sequence),
+                             "NewImage": {"id": {"S": item}, "v": {"N": str(v)}}}}
+
+    def write(name, lines):
+        text = "".join(json.dumps(each) + "\n" for each in lines)
+        (directory / name).write_bytes(gzip.compress(("\ufeff" + text).encode()))
+    write(f"{shard}-3001.jsonl.gz", [line(3001, "a", 1), line(3001, "b", 2), line(3001, "c", 3), line(3005, "a", 4)])
+    write(f"{shard}-3003.jsonl.gz", [line(3003, "a", 10), line(3001, "b", 2)])
+    done = beside_local.run("replay", "--from", "lake", "--handler", "h")
+    said = [json.loads(text)["message"] for text in done.stderr.splitlines() if text.startswith("{")]
+    ids = [text.split()[0] for text in said if text[0] == "3"]
+    assert done.returncode == 0 and sorted(int(text.split()[1]) for text in said if text[0] == "3") == [1, 2, 3, 4, 10], done.stderr
+    assert len(set(ids)) == 5, ids
+
+
+# ---- the embedded DynamoDB ----
+
+def raw(local, operation, body, region="us-east-1"):
+    """As it stands: no SDK mends it."""
+    import http.client
+    connection = http.client.HTTPConnection("127.0.0.1", local.port)
+    connection.request("POST", "/", body, {
+        "X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0",
+        "Authorization": f"AWS4-HMAC-SHA256 Credential=k/20260101/{region}/dynamodb/aws4_request, SignedHeaders=host, Signature=0"})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def test_a_token_is_good_whatever_the_order_of_members(local, name):
+    table = local.table(name())
+    one = '{"TransactItems":[{"Put":{"TableName":"%s","Item":{"id":{"S":"a"},"n":{"M":{"x":{"N":"1"},"y":{"N":"2"}}}}}}],"ClientRequestToken":"t1"}'
+    other = '{"ClientRequestToken":"t1","TransactItems":[{"Put":{"Item":{"n":{"M":{"y":{"N":"2"},"x":{"N":"1"}}},"id":{"S":"a"}},"TableName":"%s"}}]}'
+    different = other.replace('"N":"2"', '"N":"3"')
+    assert raw(local, "TransactWriteItems", one % table)[0] == 200
+    assert raw(local, "TransactWriteItems", other % table)[0] == 200
+    status, answer = raw(local, "TransactWriteItems", different % table)
+    assert status == 400 and "IdempotentParameterMismatch" in answer["__type"]
+    two = '{"TransactItems":[{"Put":{"TableName":"%(t)s","Item":{"id":{"S":"a"}}}},{"Put":{"TableName":"%(t)s","Item":{"id":{"S":"b"}}}}],"ClientRequestToken":"t2"}'
+    turned = '{"TransactItems":[{"Put":{"TableName":"%(t)s","Item":{"id":{"S":"b"}}}},{"Put":{"TableName":"%(t)s","Item":{"id":{"S":"a"}}}}],"ClientRequestToken":"t2"}'
+    assert raw(local, "TransactWriteItems", two % {"t": table})[0] == 200
+    assert raw(local, "TransactWriteItems", turned % {"t": table})[0] == 400  # another request
+
+
+@pytest.mark.parametrize("item", [
+    b'{"id":{"S":"caf\xc3"}}', b'{"id":{"S":"a"},"b":{"S":"\xff"}}', b'{"id":{"S":"a"},"\xc3\x28":{"S":"x"}}',
+    b'{"id":{"S":"a"},"b":{"S":"\\ud83d"}}', b'{"id":{"S":"a"},"b":{"S":"\\ude00\\ud83d"}}', b'{"id":{"S":"\xed\xa0\xbd"}}',
+    b'{"id":{"S":"a"},"id":{"S":"b"}}', b'{"id":{"S":"a"},"m":{"M":{"x":{"N":"1"},"x":{"N":"2"}}}}',
+])
+def test_what_is_no_text_is_refused(local, name, item):
+    table = local.table(name()).encode()
+    status, answer = raw(local, "PutItem", b'{"TableName":"%s","Item":%s}' % (table, item))
+    assert status == 400 and "SerializationException" in answer["__type"], answer
+    status, _ = raw(local, "PutItem", b'{"TableName":"%s","Item":{"id":{"S":"\\ud83d\\ude00"},"b":{"S":"caf\xc3\xa9"}}}' % table)
+    assert status == 200
+
+
+def test_streams_refuse_what_was_never_there(local, name):
+    table = local.table(name())
+    arn = local.client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    for item in "abc":
+        put(local.client, table, item)
+    shard = local.streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]
+    first = int(local.streams.get_records(ShardIterator=local.streams.get_shard_iterator(
+        StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"])["Records"][0]["dynamodb"]["SequenceNumber"])
+
+    def ask(kind, number):
+        iterator = local.streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType=kind,
+                                                    SequenceNumber=str(number))["ShardIterator"]
+        return len(local.streams.get_records(ShardIterator=iterator)["Records"])
+    assert ask("AT_SEQUENCE_NUMBER", first) == 3 and ask("AFTER_SEQUENCE_NUMBER", first) == 2
+    assert ask("AT_SEQUENCE_NUMBER", shard["SequenceNumberRange"]["StartingSequenceNumber"]) == 3
+    for number in (first - 1, int(shard["SequenceNumberRange"]["StartingSequenceNumber"]) - 1):
+        with pytest.raises(local.streams.exceptions.TrimmedDataAccessException):
+            ask("AT_SEQUENCE_NUMBER", number)
+    with pytest.raises(local.streams.exceptions.ResourceNotFoundException):
+        local.streams.describe_stream(StreamArn=arn, ExclusiveStartShardId="shardId-00000001000000000000-00000000")
+    assert not local.streams.describe_stream(StreamArn=arn, ExclusiveStartShardId=shard["ShardId"])["StreamDescription"]["Shards"]
+
+
+def test_arns_are_of_the_region_that_signs(local, name):
+    table = name()
+    there = boto3.client("dynamodb", endpoint_url=local.url, region_name="ap-south-2", aws_access_key_id="k",
+                         aws_secret_access_key="s", config=botocore.config.Config(retries=dict(total_max_attempts=1)))
+    made = there.create_table(TableName=table, KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+                              AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST",
+                              StreamSpecification=dict(StreamEnabled=True, StreamViewType="KEYS_ONLY"))["TableDescription"]
+    assert made["TableArn"].startswith("arn:aws:dynamodb:ap-south-2:") and made["LatestStreamArn"].startswith(made["TableArn"])
+    assert there.describe_table(TableName=table)["Table"]["TableArn"] == made["TableArn"]
+    put(there, table, "a")
+    shard = local.streams.describe_stream(StreamArn=made["LatestStreamArn"])["StreamDescription"]["Shards"][0]["ShardId"]
+    iterator = local.streams.get_shard_iterator(StreamArn=made["LatestStreamArn"], ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    assert local.streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"][0]["awsRegion"] == "ap-south-2"
+
+
+# ---- policy ----
+
+@pytest.mark.parametrize("tables, indexes", [
+    ('{ "Jobs", "Query" }', {"Jobs/index/*": ["dynamodb:Query"]}),
+    ('{ "Jobs", "Query", "Scan", "GetItem" }', {"Jobs/index/*": ["dynamodb:Query", "dynamodb:Scan"]}),
+    ('{ "Jobs", "GetItem" }', {}),
+    ('{ "Jobs", "Query" }, { "Jobs/index/by_state", "Query" }', {"Jobs/index/by_state": ["dynamodb:Query"]}),
+])
+def test_policy_lets_a_handler_query_through_indexes(deployment, tables, indexes):
+    deployment.configure("[stream s]\ntable = Things")
+    deployment.script("h", f'local d = require "tidemill.dynamodb"\nreturn {{ stream = "s", tables = {{ {tables} }}, on_record = function() end }}')
+    done = deployment.run("policy")
+    assert done.returncode == 0, done.stderr
+    prefix = "arn:aws:dynamodb:eu-west-1:*:table/"
+    granted = {each["Resource"].removeprefix(prefix): each["Action"] for each in json.loads(done.stdout)["Statement"]}
+    assert {resource: actions for resource, actions in granted.items() if "/index/" in resource} == indexes
+
+
+# ---- stopping ----
+
+def test_two_signals_of_one_stop_are_one(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", """
+local time, log = require "tidemill.time", require "tidemill.log"
+return { stream = "s", on_record = function(record) log.info("began") time.sleep(2) log.info("ended") end }""")
+    deployment.stream(table)
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: "began" in host.messages(), "it works")
+    host.process.send_signal(signal.SIGTERM)
+    host.process.send_signal(signal.SIGTERM)
+    host.process.send_signal(signal.SIGINT)
+    assert host.end() == 0 and "ended" in host.messages()
+
+
+def test_a_lock_on_the_state_stops_no_work_and_no_stop(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", ECHO)
+    deployment.stream(table, shutdown_timeout="3s")
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: len(host.fields("did")) == 1, "it works")
+    state = sqlite3.connect(deployment.directory / "state.db", isolation_level=None)
+    state.execute("BEGIN IMMEDIATE")
+    put(local.client, table, "b")
+    wait_until(lambda: len(host.fields("did")) == 2, "it goes on to work")
+    host.process.send_signal(signal.SIGTERM)
+    host.end()
+    assert "the state could not be written before the end" in " ".join(host.errors())
+    state.execute("ROLLBACK")
+    state.close()
+    host = deployment.start()
+    wait_until(lambda: host.fields("did"), "what was not kept comes again")
+    assert host.stop() == 0
