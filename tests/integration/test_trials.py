@@ -171,9 +171,17 @@ def test_a_host_that_stands_still_is_told(beside_local, local, name):
     deployment.stream(local.table(name()))
     host = deployment.start()
     wait_until(lambda: status_of(deployment).get("host"), "it beats")
-    host.process.send_signal(signal.SIGSTOP)
-    with sqlite3.connect(deployment.directory / "state.db") as state:
-        state.execute("UPDATE hosts SET beat_ms = beat_ms - 60000")
+
+    def stopped_outside_of_a_write():
+        host.process.send_signal(signal.SIGSTOP)
+        try:
+            with sqlite3.connect(deployment.directory / "state.db", timeout=0.2) as state:
+                state.execute("UPDATE hosts SET beat_ms = beat_ms - 60000")
+                return True
+        except sqlite3.OperationalError:  # it stands in the middle of one
+            host.process.send_signal(signal.SIGCONT)
+            return False
+    wait_until(stopped_outside_of_a_write, "it stands still")
     assert ("host", "beat") in troubles(deployment)
     assert "host: for 60s" in deployment.run("status").stdout or "host: for 61s" in deployment.run("status").stdout
     host.process.send_signal(signal.SIGCONT)
