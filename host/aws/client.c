@@ -81,9 +81,9 @@ struct aws_call {
     int attempts_max;
     uint64_t signed_with; /* the number of the credentials */
     bool uncounted;       /* what comes next is no attempt: we only know better who we are */
-    int tokens;     /* of the budget, for the last repetition */
-    bool refreshed; /* other credentials were used for this call */
-    bool reclocked; /* the clock was corrected for this call */
+    int tokens;           /* of the budget, for the last repetition */
+    bool refreshed;       /* other credentials were used for this call */
+    bool reclocked;       /* the clock was corrected for this call */
 };
 
 /* ---- the client ---- */

@@ -54,8 +54,8 @@ struct aws_request {
     const char *headers[3];
     bool own;            /* the host's own: it waits for no calls of handlers and targets */
     bool status_decides; /* of what it answers nothing but the status is wanted */
-    char *bucket; /* of S3; taken */
-    char *path;   /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */
+    char *bucket;        /* of S3; taken */
+    char *path; /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */
 };
 
 /* On success `response` holds the answer, whose status is 2xx, and `err` is NULL. When the service answered

@@ -26,10 +26,10 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    int http_status;  /* of ERR_SERVICE, else 0 */
+    int http_status;   /* of ERR_SERVICE, else 0 */
     int64_t queued_ms; /* how long a call waited for its turn before it failed, else 0 */
-    char service[64]; /* the service's own error code, such as "ThrottlingException", else "" */
-    char text[1024];  /* one sentence, no newline at its end */
+    char service[64];  /* the service's own error code, such as "ThrottlingException", else "" */
+    char text[1024];   /* one sentence, no newline at its end */
 };
 
 /* Both fill `err` (which may be NULL) and return false, so that `return err_set(...)` reads well. */

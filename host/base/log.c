@@ -23,12 +23,12 @@
 #define LAST_WAIT_MS 500          /* for the reader of what is kept, at the end */
 
 struct log {
-    int fd;        /* the caller's */
-    int own_fd;    /* of a pipe or terminal: a description of our own, which does not block; -1: none */
-    bool socket;   /* journald's, for one */
+    int fd;         /* the caller's */
+    int own_fd;     /* of a pipe or terminal: a description of our own, which does not block; -1: none */
+    bool socket;    /* journald's, for one */
     bool may_block; /* a pipe or terminal without own_fd */
     pthread_mutex_t lock;
-    struct buf kept; /* what could not be written yet */
+    struct buf kept;  /* what could not be written yet */
     int64_t left_out; /* lines */
     bool json;
     bool colour;

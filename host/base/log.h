@@ -2,8 +2,8 @@
  *
  * Text with colour on a terminal, one JSON object a line elsewhere. Lines of several threads
  * never mix. Writing never waits: lines that a full pipe does not take are kept (1 MiB), then left out, and
- * their number is told once the pipe is read again. A secret never reaches the log: callers hand over names, never values
- * of credentials. */
+ * their number is told once the pipe is read again. A secret never reaches the log: callers hand over names,
+ * never values of credentials. */
 #ifndef TIDEMILL_BASE_LOG_H
 #define TIDEMILL_BASE_LOG_H
 

@@ -366,7 +366,8 @@ static bool drop_gaps_there(struct dead *dead, const struct store_snapshot *snap
     for (size_t i = 0; i < snapshot->event_count && ok; i++) {
         const char *handler = snapshot->events[i].handler;
         struct store_request request = {.kind = "drop_gaps", .handler = handler, .shard = "", .argument = ""};
-        if (map_get(&asked, handler) || (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
+        if (map_get(&asked, handler) ||
+            (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
             continue;
         map_set(&asked, handler, dead);
         ok = cmd_state_ask(&dead->state, dead->config, &request, err);
@@ -432,7 +433,8 @@ static int run(int argc, char **argv)
         ;
     else if (dead->arguments.gaps && (strcmp(dead->arguments.verb, "drop") != 0 || dead->arguments.json))
         cmd_complain("dead: --gaps goes with drop, and with --handler (tidemill status shows the gaps)");
-    else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 && !is_chosen(&dead->arguments))
+    else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 &&
+             !is_chosen(&dead->arguments))
         cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
                      dead->arguments.verb);
     else if ((dead->config = cmd_load_config(dead->arguments.config_path)) != NULL)
@@ -452,7 +454,8 @@ const struct command cmd_dead = {
         "  tidemill dead show    ID ...|FILTER ...   everything that is kept, the whole record too\n"
         "  tidemill dead redrive ID ...|FILTER ...   through the same handler and its policy once more\n"
         "  tidemill dead drop    ID ...|FILTER ...   forget them\n"
-        "  tidemill dead drop --gaps [--handler NAME]  the gaps that status shows were seen: records that the\n"
+        "  tidemill dead drop --gaps [--handler NAME]  the gaps that status shows were seen: records that "
+        "the\n"
         "                                            service trimmed before they were read. A handler that\n"
         "                                            stopped at one (on_gap = stop) goes on behind it\n\n"
         "  --handler NAME     of this handler\n"

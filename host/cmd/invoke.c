@@ -132,7 +132,8 @@ static bool call_handler(struct invoking *invoking, const struct handler_call *c
     const struct handler_error *error = &invoking->outcome.error;
     if (invoking->result != HANDLER_RETURNED)
         cmd_complain("%s%s\n%s", error->text,
-                     error->failure == FAILURE_PERMANENT ? " (permanent: no other attempt would be made)" : "",
+                     error->failure == FAILURE_PERMANENT ? " (permanent: no other attempt would be made)"
+                                                         : "",
                      error->traceback);
     return invoking->result == HANDLER_RETURNED;
 }

@@ -65,10 +65,8 @@ static bool seek_here(struct cmd_state *state, const struct arguments *arguments
 static bool seek_there(struct cmd_state *state, const struct config *config,
                        const struct arguments *arguments, struct err *err)
 {
-    struct store_request request = {.kind = "seek",
-                                    .handler = arguments->handler,
-                                    .shard = arguments->shard,
-                                    .argument = arguments->to};
+    struct store_request request = {
+        .kind = "seek", .handler = arguments->handler, .shard = arguments->shard, .argument = arguments->to};
     return cmd_state_ask(state, config, &request, err);
 }
 

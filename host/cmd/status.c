@@ -10,7 +10,8 @@
 #include "cmd/cmd.h"
 #include "cmd/state.h"
 
-#define BEAT_LATE_MS 15000 /* a host writes its row every second or so: later than this it does not get on */
+#define BEAT_LATE_MS 15000 /* a host writes its row every second or so: later than this it does not get on \
+                            */
 #define READ_LATE_MS 15000 /* the end of a shard was seen so long ago: what came since is not known */
 #define EVENTS_SHOWN 20
 
@@ -108,8 +109,8 @@ static int64_t lag_of(const struct status *status, const struct status_row *row,
     int64_t oldest_ms = row->subscription ? row->subscription->oldest_ms : 0;
     int64_t settled_ms = row->checkpoint->position.record_time_ms;
     int64_t seen_ms = shard ? shard->caught_up_ms : 0; /* the end of the shard */
-    bool sees_it = seen_ms && seen_ms + 1000 > settled_ms &&
-                   !(row->subscription && row->subscription->catching_up);
+    bool sees_it =
+        seen_ms && seen_ms + 1000 > settled_ms && !(row->subscription && row->subscription->catching_up);
     if (row->checkpoint->position.kind == POSITION_FINISHED)
         return 0;
     if (oldest_ms)
@@ -173,13 +174,12 @@ static void add_late_host(struct status *status)
     snprintf(text, sizeof text,
              "it has written nothing into the state for %lld s: it is stopped, or the disk does not take it",
              (long long)age_of(status->now_ms, status->host->beat_ms) / 1000);
-    status->troubles[status->trouble_count++] =
-        (struct store_trouble){.subject = "host",
-                               .kind = "beat",
-                               .text = text_in(status, text),
-                               .since_ms = status->host->beat_ms,
-                               .last_ms = status->now_ms,
-                               .count = 1};
+    status->troubles[status->trouble_count++] = (struct store_trouble){.subject = "host",
+                                                                       .kind = "beat",
+                                                                       .text = text_in(status, text),
+                                                                       .since_ms = status->host->beat_ms,
+                                                                       .last_ms = status->now_ms,
+                                                                       .count = 1};
 }
 
 static void gather(struct status *status)
@@ -234,10 +234,10 @@ static void print_row(const struct status_row *row, const struct colours *colour
     const struct store_checkpoint *checkpoint = row->checkpoint;
     const struct store_subscription *now = row->subscription;
     char lag[32], trimmed[32];
-    const char *colour =
-        row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4) ? colours->red
-        : now && (now->retrying || now->catching_up)                              ? colours->yellow
-                                                                                  : "";
+    const char *colour = row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
+                             ? colours->red
+                         : now && (now->retrying || now->catching_up) ? colours->yellow
+                                                                      : "";
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
     printf("%s%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s%s\n", colour, checkpoint->handler,
@@ -299,8 +299,8 @@ static void print_events(const struct store_snapshot *snapshot, const struct col
         const struct store_event *row = &snapshot->events[i];
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(row->time_ms, time);
-        printf("%s%s%s %s: handler %s, shard %s: ", i ? "" : "\n", colours->red, time, row->kind, row->handler,
-               row->shard);
+        printf("%s%s%s %s: handler %s, shard %s: ", i ? "" : "\n", colours->red, time, row->kind,
+               row->handler, row->shard);
         print_line(row->text);
         printf(" (after %s, before %s)%s\n", *row->from_sequence ? row->from_sequence : "-",
                *row->to_sequence ? row->to_sequence : "-", colours->plain);
@@ -403,7 +403,8 @@ const struct command cmd_status = {
         "  WAITING  records that were read and wait for their turn\n"
         "  DEAD     dead letters: see tidemill help dead\n"
         "A handler that is catching up reads by itself until it has met the others.\n\n"
-        "Below: what does not work now (since when, how often, what was last said), and what was lost (gaps:\n"
+        "Below: what does not work now (since when, how often, what was last said), and what was lost "
+        "(gaps:\n"
         "kept until tidemill dead drop --gaps). --json has all of it, times in ms since 1970.\n",
     .run = run,
 };

@@ -6,7 +6,7 @@
 #include "conf/config.h"
 #include "state/store.h"
 
-#define STATUS_SCHEMA 1               /* of the JSON: higher when a member changes its meaning */
+#define STATUS_SCHEMA 1                   /* of the JSON: higher when a member changes its meaning */
 #define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
 
 /* A handler on a shard. */

@@ -113,14 +113,14 @@ static void write_dead(struct buf *out, const struct store_snapshot *snapshot)
     buf_add_char(out, '}');
 }
 
-#define WRITE_ALL(name, rows, count, write)                  \
-    do {                                                     \
-        buf_add_literal(&out, ",\"" name "\":[");            \
-        for (size_t i_ = 0; i_ < (count); i_++) {            \
-            buf_add_text(&out, i_ ? "," : "");               \
-            write(&out, &(rows)[i_]);                        \
-        }                                                    \
-        buf_add_char(&out, ']');                             \
+#define WRITE_ALL(name, rows, count, write)       \
+    do {                                          \
+        buf_add_literal(&out, ",\"" name "\":["); \
+        for (size_t i_ = 0; i_ < (count); i_++) { \
+            buf_add_text(&out, i_ ? "," : "");    \
+            write(&out, &(rows)[i_]);             \
+        }                                         \
+        buf_add_char(&out, ']');                  \
     } while (0)
 
 void status_print_json(const struct status *status)

@@ -311,10 +311,10 @@ static bool search_below(struct search *search, const char *shard, size_t depth,
     return any && all;
 }
 
-/* The items of a shard that is not known any more may be in any; where all shards are cut anew together (ScyllaDB
- * Alternator), too. */
-void follower_places(struct follower *follower, const char *shard,
-                     void (*add)(void *user, const char *shard), void *user)
+/* The items of a shard that is not known any more may be in any; where all shards are cut anew together
+ * (ScyllaDB Alternator), too. */
+void follower_places(struct follower *follower, const char *shard, void (*add)(void *user, const char *shard),
+                     void *user)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     struct search search = {follower, add, user};
@@ -346,8 +346,8 @@ void follower_halt(struct follower *follower)
     free(subject);
 }
 
-void follower_lose(struct follower *follower, const char *shard, const struct known *known,
-                   const char *why, struct store_batch *batch)
+void follower_lose(struct follower *follower, const char *shard, const struct known *known, const char *why,
+                   struct store_batch *batch)
 {
     struct stream_supervisor *supervisor = follower->supervisor;
     const struct generation *generation = follower->generation;
@@ -357,7 +357,8 @@ void follower_lose(struct follower *follower, const char *shard, const struct kn
         sequence_copy(from, known->position.sequence);
     const char *to = lineage_next_starting(discovery_lineage(generation->discovery), from);
     log_error(supervisor->options.log, supervisor->subject,
-              "handler %s, shard %s: %s: lost between %s and %s", follower->handler, own, why, after ? from : "its start", to ? to : "its end");
+              "handler %s, shard %s: %s: lost between %s and %s", follower->handler, own, why,
+              after ? from : "its start", to ? to : "its end");
     store_put_event(batch, &(struct store_event){
                                .kind = "gap",
                                .handler = follower->handler,

@@ -87,17 +87,17 @@ bool follower_close_windows(struct follower *follower, bool over);
 void follower_set_position(struct follower *follower, const char *shard, const struct position *position,
                            const char *progress);
 
-/* The shards where records of the items of that one are read now: one, or several when nobody knows in which of
- * them an item is. None while the handler is between two of them. */
-void follower_places(struct follower *follower, const char *shard,
-                     void (*add)(void *user, const char *shard), void *user);
+/* The shards where records of the items of that one are read now: one, or several when nobody knows in which
+ * of them an item is. None while the handler is between two of them. */
+void follower_places(struct follower *follower, const char *shard, void (*add)(void *user, const char *shard),
+                     void *user);
 
 /* It is given no further shard until the gap is dropped, and says so. */
 void follower_halt(struct follower *follower);
 
 /* What followed the handler's position in this shard can be read no more: tell, and forget the position. */
-void follower_lose(struct follower *follower, const char *shard, const struct known *known,
-                   const char *why, struct store_batch *batch);
+void follower_lose(struct follower *follower, const char *shard, const struct known *known, const char *why,
+                   struct store_batch *batch);
 
 /* Values are freed, too. */
 void follower_clear_owned(struct map *map);

@@ -11,8 +11,8 @@
 
 #define FIRST_MS 1000
 #define EVERY_MS 30000
-#define LETTERS_MAX 20    /* that are read at once */
-#define REFUSALS_MAX 3    /* in a row: the others would hardly fare better now */
+#define LETTERS_MAX 20 /* that are read at once */
+#define REFUSALS_MAX 3 /* in a row: the others would hardly fare better now */
 
 /* The letters of one handler, one after the other: what its target refuses holds back nobody else's. */
 struct lane {
@@ -22,9 +22,9 @@ struct lane {
     struct store_snapshot *snapshot; /* of the page that is worked on */
     bool loading;
     size_t next;
-    int64_t after;   /* the letter behind which the next page begins */
+    int64_t after; /* the letter behind which the next page begins */
     size_t forwarded;
-    int refusals;    /* in a row */
+    int refusals; /* in a row */
     struct failing *failing;
 };
 
@@ -44,8 +44,9 @@ static struct reactor *reactor_of(const struct lane *lane)
 static void rest(struct lane *lane)
 {
     if (lane->forwarded)
-        log_info(lane->forwarder->log, NULL, "handler %s: %zu dead letters were taken by the target of on_failure",
-                 lane->handler, lane->forwarded);
+        log_info(lane->forwarder->log, NULL,
+                 "handler %s: %zu dead letters were taken by the target of on_failure", lane->handler,
+                 lane->forwarded);
     store_snapshot_free(lane->snapshot);
     lane->snapshot = NULL;
     lane->forwarded = 0;
@@ -149,12 +150,11 @@ static void on_letters(void *user, struct store_snapshot *snapshot, const struct
 static void load(struct lane *lane)
 {
     lane->loading = true;
-    store_load(worker_store(lane->forwarder->worker),
-               &(struct store_query){.what = STORE_REFUSED,
-                                     .handler = lane->handler,
-                                     .after_id = lane->after,
-                                     .limit = LETTERS_MAX},
-               on_letters, lane);
+    store_load(
+        worker_store(lane->forwarder->worker),
+        &(struct store_query){
+            .what = STORE_REFUSED, .handler = lane->handler, .after_id = lane->after, .limit = LETTERS_MAX},
+        on_letters, lane);
 }
 
 static void begin_round(void *user)

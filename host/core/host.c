@@ -178,9 +178,10 @@ static bool known_dead(const void *user, const char *owner)
 static bool make_workers(struct host *host, struct err *err)
 {
     size_t count = thread_count(host->options.config);
-    struct worker_options options = {host->options.config,   host->options.log, host->options.world,
-                                     host->options.observer, host->instance,    0,
-                                     known_dead,             host};
+    struct worker_options options = {host->options.config, host->options.log,
+                                     host->options.world,  host->options.observer,
+                                     host->instance,       0,
+                                     known_dead,           host};
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
@@ -250,8 +251,8 @@ static bool add_handlers(struct host *host, struct err *err)
 
 static void make_streams(struct host *host)
 {
-    host->loads = (struct loads){host->workers, mem_zero(host->worker_count * sizeof(size_t)),
-                                 host->worker_count};
+    host->loads =
+        (struct loads){host->workers, mem_zero(host->worker_count * sizeof(size_t)), host->worker_count};
     host->streams = streams_new(&(struct stream_supervisor_options){
         .config = host->options.config,
         .reactor = worker_reactor(host->workers[0]),
@@ -309,9 +310,10 @@ static bool load_snapshot(struct host *host, struct err *err)
 static void on_last_limit(void *user)
 {
     struct host *host = user;
-    log_error(host->options.log, NULL,
-              "the state could not be written before the end; what was done since it last could be is repeated "
-              "by the next host");
+    log_error(
+        host->options.log, NULL,
+        "the state could not be written before the end; what was done since it last could be is repeated "
+        "by the next host");
     for (size_t i = 0; i < host->worker_count; i++)
         worker_end(host->workers[i]);
 }

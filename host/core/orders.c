@@ -151,10 +151,11 @@ static void note_absent(struct orders *orders, const struct store_dead_letter *l
     if (now_ms - absence->since_ms < ABSENT_MS)
         return;
     if (!absence->told)
-        log_warn(orders->log, NULL,
-                 "dead letters of handler %s were to be redriven, but no such handler runs here; they are kept "
-                 "and not marked any more",
-                 letter->handler);
+        log_warn(
+            orders->log, NULL,
+            "dead letters of handler %s were to be redriven, but no such handler runs here; they are kept "
+            "and not marked any more",
+            letter->handler);
     absence->told = true;
     store_mark_dead_letter(batch, letter->id, 0);
 }

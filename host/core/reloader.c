@@ -43,7 +43,7 @@ struct reloader {
     bool told;                       /* what the configuration names and is not there */
     struct store_snapshot *snapshot; /* given to the supervisors */
     struct list joining;             /* new handlers until the snapshot is there */
-    struct timer load_again; /* the store could not be read */
+    struct timer load_again;         /* the store could not be read */
 };
 
 struct joining {

@@ -35,8 +35,8 @@ bool reloader_accepts(struct reloader *reloader, const struct config *config, st
 /* Take it over: only [stream] and [handler] sections may differ. Looks at the scripts as well. */
 void reloader_set_config(struct reloader *reloader, const struct config *config);
 
-/* Stop the handler, write the batch (which is taken; or NULL) once it has, and start it again from what is kept then.
- * False when it is just being stopped. One that does not run has its batch written at once. */
+/* Stop the handler, write the batch (which is taken; or NULL) once it has, and start it again from what is
+ * kept then. False when it is just being stopped. One that does not run has its batch written at once. */
 bool reloader_restart(struct reloader *reloader, const char *handler, struct store_batch *batch);
 
 /* A worker has loaded what stands at the place, or could not: then it is tried again. */

@@ -140,9 +140,9 @@ static bool forget_place(struct replay *replay, struct err *err)
 
 static bool read_done(struct replay *replay, struct err *err)
 {
-    struct store_snapshot *snapshot = store_load_now(
-        replay->options.store, replay->options.reactor,
-        &(struct store_query){.what = STORE_MARKERS, .handler = replay->files_mark}, err);
+    struct store_snapshot *snapshot =
+        store_load_now(replay->options.store, replay->options.reactor,
+                       &(struct store_query){.what = STORE_MARKERS, .handler = replay->files_mark}, err);
     for (size_t i = 0; snapshot && i < snapshot->marker_count; i++)
         map_set(&replay->done, snapshot->markers[i].key, replay);
     store_snapshot_free(snapshot);
@@ -165,10 +165,10 @@ static bool begin(struct replay *replay, struct err *err)
         return false;
     char owner[STORE_OWNER_SIZE];
     store_process_owner(owner);
-    store_claim(replay->options.store,
-                &(struct store_claim){MARK_HANDLER, replay->mark, owner, wall_ms(replay),
-                                      wall_ms(replay) + CLAIM_MS},
-                on_claimed, &claiming);
+    store_claim(
+        replay->options.store,
+        &(struct store_claim){MARK_HANDLER, replay->mark, owner, wall_ms(replay), wall_ms(replay) + CLAIM_MS},
+        on_claimed, &claiming);
     while (!claiming.done)
         reactor_turn(replay->options.reactor, 5);
     if (claiming.err.code) {
@@ -421,7 +421,8 @@ static void on_redriven(void *user, int64_t letter)
 /* All of the page through the handler, and wait for it. */
 static void run_page(struct replay *replay, struct page *page)
 {
-    static const struct subscription_events events = {on_drained, on_room, on_missed, on_redriven, on_redriven};
+    static const struct subscription_events events = {on_drained, on_room, on_missed, on_redriven,
+                                                      on_redriven};
     const struct handler_settings *settings = handler_settings_of(replay->options.handler);
     const struct archive_file *file = archive_file(replay->options.archive, replay->file);
     char *arn = json_string_dup(json_get(page->records[0].json, "eventSourceARN"));

@@ -85,7 +85,8 @@ static void release_if_idle(struct stream_supervisor *supervisor, struct generat
 static bool is_forgettable(const struct generation *generation, const struct known *known, const char *shard,
                            int64_t now_ms)
 {
-    int64_t finished_ms = known->position.since_ms ? known->position.since_ms : known->position.record_time_ms;
+    int64_t finished_ms =
+        known->position.since_ms ? known->position.since_ms : known->position.record_time_ms;
     return known->position.kind == POSITION_FINISHED && now_ms - finished_ms > FINISHED_KEPT_MS &&
            !lineage_knows(discovery_lineage(generation->discovery), shard);
 }
@@ -148,8 +149,7 @@ static void on_missing(void *user)
     struct stream_supervisor *supervisor = generation->owner;
     if (!generation->missing_count++)
         generation->missing_ms = now_ms(supervisor);
-    if (generation->missing_count < MISSING_TIMES ||
-        now_ms(supervisor) - generation->missing_ms < MISSING_MS)
+    if (generation->missing_count < MISSING_TIMES || now_ms(supervisor) - generation->missing_ms < MISSING_MS)
         return;
     generation->missing = true;
     stream_supervisor_review(supervisor, generation);
@@ -196,8 +196,8 @@ static bool generation_over(const struct follower *follower)
 
 static void take_snapshot(struct follower *follower);
 
-/* The old stream is gone and was not read to its end: in each shard where the handler stood, and if it stood in
- * none, at all. */
+/* The old stream is gone and was not read to its end: in each shard where the handler stood, and if it stood
+ * in none, at all. */
 static void put_lost_stream(struct follower *follower, struct store_batch *batch)
 {
     struct stream_supervisor *supervisor = follower->supervisor;
@@ -496,8 +496,9 @@ static void tell_left_behind(struct follower *follower, const char *identity)
             log_error(supervisor->options.log, supervisor->subject,
                       "handler %s stood at %s in shard %s of %s, which no [stream] reads any more: what "
                       "followed there is not handled",
-                      follower->handler, row->position.kind == POSITION_AFTER ? row->position.sequence : "its start",
-                      row->shard, row->stream_arn);
+                      follower->handler,
+                      row->position.kind == POSITION_AFTER ? row->position.sequence : "its start", row->shard,
+                      row->stream_arn);
             store_put_event(batch, &(struct store_event){
                                        .kind = "gap",
                                        .handler = follower->handler,

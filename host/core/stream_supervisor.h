@@ -21,8 +21,8 @@ struct stream_supervisor_options {
     struct store *store;
     struct aws_client *client;
     struct log *log;
-    struct loads *loads;         /* of the workers; must stay */
-    struct troubles *troubles; /* or NULL */
+    struct loads *loads;                   /* of the workers; must stay */
+    struct troubles *troubles;             /* or NULL */
     const struct store_snapshot *snapshot; /* what the store knew at the start; must stay */
 };
 
@@ -46,9 +46,9 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
 /* Give it no further shard; what the workers do is the caller's business. Nothing when it is not here. */
 void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler);
 
-/* Where the records of the letter's item are read now: a shard, or several of which nobody knows which one has
- * the item. Each is given to `add` (the texts must be copied). False: the handler is not here. True without
- * any: it is between two shards; ask again. */
+/* Where the records of the letter's item are read now: a shard, or several of which nobody knows which one
+ * has the item. Each is given to `add` (the texts must be copied). False: the handler is not here. True
+ * without any: it is between two shards; ask again. */
 typedef void redrive_place_fn(void *user, struct worker *worker, const char *stream_arn, const char *shard);
 bool stream_supervisor_places(struct stream_supervisor *supervisor, const struct store_dead_letter *letter,
                               redrive_place_fn *add, void *user);

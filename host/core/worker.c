@@ -101,17 +101,16 @@ static void put_beat(struct worker *worker, struct store_batch *batch)
     log_flush(worker->options.log);
     if (worker->options.place != 0 || !worker->options.instance)
         return;
-    store_put_host(batch, &(struct store_host){
-                              .instance = worker->options.instance,
-                              .version = TIDEMILL_VERSION,
-                              .started_ms = worker->started_ms,
-                              .beat_ms = clock_wall_ms(reactor_clock(worker->reactor)),
-                              .stopped_ms = worker->phase == STOPPED
-                                                ? clock_wall_ms(reactor_clock(worker->reactor))
-                                                : 0,
-                              .longest_step_ms = worker->longest_ms,
-                              .longest_step = worker->longest,
-                          });
+    store_put_host(
+        batch, &(struct store_host){
+                   .instance = worker->options.instance,
+                   .version = TIDEMILL_VERSION,
+                   .started_ms = worker->started_ms,
+                   .beat_ms = clock_wall_ms(reactor_clock(worker->reactor)),
+                   .stopped_ms = worker->phase == STOPPED ? clock_wall_ms(reactor_clock(worker->reactor)) : 0,
+                   .longest_step_ms = worker->longest_ms,
+                   .longest_step = worker->longest,
+               });
 }
 
 /* Suspended, or set: whoever reads times should know. */
@@ -126,9 +125,10 @@ static void look_at_clocks(struct worker *worker)
         return;
     worker->wall_offset_ms = offset_ms;
     if (worker->options.place == 0)
-        log_warn(worker->options.log, NULL,
-                 "this machine's clock was set %s by %lld s; the age of records is reckoned with the new time",
-                 jump_ms > 0 ? "forward" : "back", (long long)llabs(jump_ms) / 1000);
+        log_warn(
+            worker->options.log, NULL,
+            "this machine's clock was set %s by %lld s; the age of records is reckoned with the new time",
+            jump_ms > 0 ? "forward" : "back", (long long)llabs(jump_ms) / 1000);
 }
 
 static struct store_batch *collect(struct worker *worker, bool statistics)
@@ -354,7 +354,8 @@ const struct handler *worker_handler(const struct worker *worker, const char *na
     return map_get(&worker->handlers, name);
 }
 
-void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler), void *user)
+void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler),
+                         void *user)
 {
     size_t at = 0;
     for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)

@@ -80,7 +80,8 @@ const struct handler *worker_add_handler(struct worker *worker, const char *plac
 const struct handler *worker_handler(const struct worker *worker, const char *name);
 
 /* Each of them. */
-void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler), void *user);
+void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler),
+                         void *user);
 
 struct reactor *worker_reactor(struct worker *worker);
 struct source *worker_source(struct worker *worker);

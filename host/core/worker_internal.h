@@ -21,7 +21,7 @@ struct worker {
     struct map leaving;  /* removed handler -> size_t, owned: shards it has not left yet */
     struct list early;   /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
-    char *owner; /* of what its scripts claim */
+    char *owner;            /* of what its scripts claim */
     int64_t wall_offset_ms; /* of the wall clock over the other one, when last looked at */
     int64_t started_ms;     /* wall clock */
     int64_t step_told_ms;   /* monotonic: the log hears of long steps no sooner */

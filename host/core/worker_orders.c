@@ -99,9 +99,9 @@ static void carry_out(struct order *order, struct handler *handler)
 {
     const struct assignment *assignment = &order->assignment;
     struct shard *shard = take_shard(order);
-    shard_subscribe(
-        shard, handler,
-        &(struct shard_start){assignment->position, assignment->progress, assignment->cursor, assignment->last});
+    shard_subscribe(shard, handler,
+                    &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
+                                          assignment->last});
     if (assignment->closed)
         shard_closed(shard);
 }

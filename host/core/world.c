@@ -100,7 +100,8 @@ static void free_transport(struct transport *transport)
 static void deliver(struct world *world, struct transport_call *call)
 {
     struct err err;
-    struct transport_response response = {.status = call->answer.status, .headers = call->answer.headers, .body = call->answer.body};
+    struct transport_response response = {
+        .status = call->answer.status, .headers = call->answer.headers, .body = call->answer.body};
     bool late = call->answer.lost || world->now_ms >= call->timeout_at_ms;
     transport_done_fn *done = call->done;
     void *user = call->user;

@@ -182,10 +182,10 @@ static void settle(struct batcher *batcher, const struct request *request, struc
         emission->due_ms = 0;
         enqueue(batcher, emission, true);
     } else if (retry_kind(err) != RETRY_NEVER &&
-               target_may_retry(target, &(struct patience){emission->message.handler, emission->attempts,
-                                                           emission->message.give_up_ms,
-                                                           emission->message.patience_ms,
-                                                           emission->born_ms})) {
+               target_may_retry(target,
+                                &(struct patience){emission->message.handler, emission->attempts,
+                                                   emission->message.give_up_ms,
+                                                   emission->message.patience_ms, emission->born_ms})) {
         int64_t delay = target_backoff_ms(target, emission->attempts);
         delay = delay > emission->retry_after_ms ? delay : emission->retry_after_ms;
         target_tell_retry(target, err, emission->attempts, delay);

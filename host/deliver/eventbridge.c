@@ -40,7 +40,8 @@ static bool is_object(const struct message *message)
     if (message->routed)
         return message->payload_size && message->payload[0] == '{';
     const struct json *detail = json_parse(&arena, message->payload, message->payload_size, NULL);
-    bool object = detail && detail->type == JSON_OBJECT && utf8_valid(message->payload, message->payload_size);
+    bool object =
+        detail && detail->type == JSON_OBJECT && utf8_valid(message->payload, message->payload_size);
     arena_fini(&arena);
     return object;
 }
@@ -59,8 +60,8 @@ static size_t measure(const struct target *target, const struct message *message
     if (!source || source > SOURCE_MAX)
         err_set(err, ERR_CONFIG, "source: EventBridge takes 1 to %d characters, not %zu", SOURCE_MAX, source);
     else if (!type || type > DETAIL_TYPE_MAX)
-        err_set(err, ERR_CONFIG, "detail_type: EventBridge takes 1 to %d characters, not %zu", DETAIL_TYPE_MAX,
-                type);
+        err_set(err, ERR_CONFIG, "detail_type: EventBridge takes 1 to %d characters, not %zu",
+                DETAIL_TYPE_MAX, type);
     return (message->time_ms ? TIME_BYTES : 0) + strlen(source_of(target, message)) +
            strlen(detail_type_of(target, message)) + message->payload_size + table_arn_size(message);
 }

@@ -64,9 +64,10 @@ size_t text_measure(const struct message *message, const char *service, struct e
         err_set(err, ERR_CONFIG, "%s takes only UTF-8 text; this is none from byte %zu on", service,
                 utf8_valid_size(text, size) + 1);
     else if (control || (odd && !is_json(message)))
-        err_set(err, ERR_CONFIG,
-                "%s takes no text with control characters, U+FFFE or U+FFFF; emit a table, or json.encode(text)",
-                service);
+        err_set(
+            err, ERR_CONFIG,
+            "%s takes no text with control characters, U+FFFE or U+FFFF; emit a table, or json.encode(text)",
+            service);
     for (; odd && (text = find_noncharacter(text, end)); text += 3)
         size += 3;
     return size;

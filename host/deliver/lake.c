@@ -2,11 +2,11 @@
  *
  * A file holds what one handler sent of one shard within one hour, under
  *     prefix/table=T/year=Y/month=M/day=D/hour=H/SHARD-SEQUENCE.jsonl.gz
- * where SEQUENCE is that of its oldest event. Of one handler and shard only one file is written at a time, and
- * the next one only when that is durable.
+ * where SEQUENCE is that of its oldest event. Of one handler and shard only one file is written at a time,
+ * and the next one only when that is durable.
  *
- * Each event stands in one file, also when the process was killed between a file and the checkpoint behind it:
- * before a file is written, a plan that names its events is kept in the state store, and goes with the
+ * Each event stands in one file, also when the process was killed between a file and the checkpoint behind
+ * it: before a file is written, a plan that names its events is kept in the state store, and goes with the
  * checkpoint that has passed them. Who finds a plan looks whether the file is there; its events, which come
  * again, are then accepted without being written again. */
 #include <stdio.h>
@@ -37,18 +37,19 @@
 #define PLAN_DAYS 2          /* what the stream keeps is read again sooner, or never */
 
 struct lake {
-    struct target target; /* the first: one is the other */
-    struct disk *disk;    /* of type = file */
-    struct map open;      /* place -> struct file */
-    struct list files;    /* all, in the order of their first messages */
-    struct list refused;  /* emissions */
-    struct list held;     /* emissions that wait until it is known which files are there */
-    struct list plans;    /* of others' files, and of those whose fate is not known */
-    size_t unsure;        /* what must be known first */
-    bool loading;         /* the plans were asked for */
+    struct target target;      /* the first: one is the other */
+    struct disk *disk;         /* of type = file */
+    struct map open;           /* place -> struct file */
+    struct list files;         /* all, in the order of their first messages */
+    struct list refused;       /* emissions */
+    struct list held;          /* emissions that wait until it is known which files are there */
+    struct list plans;         /* of others' files, and of those whose fate is not known */
+    size_t unsure;             /* what must be known first */
+    bool loading;              /* the plans were asked for */
     struct lake_loading *load; /* while they are on their way */
-    struct map names;     /* paths that were given out lately -> lake */
-    struct planned *accepted, *covered; /* plans of files that are durable: new; a checkpoint passes them now */
+    struct map names;          /* paths that were given out lately -> lake */
+    struct planned *accepted,
+        *covered; /* plans of files that are durable: new; a checkpoint passes them now */
     struct task work;
     size_t in_flight;
 };
@@ -188,11 +189,11 @@ static void set_path(struct file *file)
                  (unsigned long long)clock_wall_ms(reactor_clock(reactor_of(lake))));
     for (int i = 2; !file->path || is_taken(lake, file->path); i++) {
         free(file->path);
-        char *name = mem_printf("%s-%s%s%s%s%s%s%s.jsonl%s", file->prefix,
-                                file->sequence ? file->sequence : "0", file->routed ? "" : "-",
-                                file->routed ? "" : file->handler, file->revision ? "-" : "",
-                                file->revision ? file->revision : "", when, more,
-                                compression_suffix((enum compression)target->config->compression));
+        char *name =
+            mem_printf("%s-%s%s%s%s%s%s%s.jsonl%s", file->prefix, file->sequence ? file->sequence : "0",
+                       file->routed ? "" : "-", file->routed ? "" : file->handler, file->revision ? "-" : "",
+                       file->revision ? file->revision : "", when, more,
+                       compression_suffix((enum compression)target->config->compression));
         file->path = under_root(target->config, name);
         free(name);
         snprintf(more, sizeof more, "-%d", i);
@@ -554,9 +555,10 @@ static void plan_file(struct file *file)
     file->planning->file = file;
     buf_printf(&result, "%s\n", file->handler);
     base64_write(&result, (const char *)file->ids, file->count * sizeof *file->ids);
-    store_put_marker(batch, &(struct store_marker){
-                                PLAN_HANDLER, file->key, result.data,
-                                clock_wall_ms(reactor_clock(reactor_of(lake))) + PLAN_DAYS * 86400000ll, NULL});
+    store_put_marker(
+        batch, &(struct store_marker){PLAN_HANDLER, file->key, result.data,
+                                      clock_wall_ms(reactor_clock(reactor_of(lake))) + PLAN_DAYS * 86400000ll,
+                                      NULL});
     store_commit(lake->target.outbox->store, batch, on_planned, file->planning);
     buf_fini(&result);
 }
@@ -576,7 +578,8 @@ static void finish(struct file *file, const struct err *err)
                   file->count, file->raw_bytes);
     if (!err && file->key) {
         note_planned(&lake->accepted, file->key);
-    } else if (file->key) { /* perhaps only the answer was lost: to be looked for before its events come again */
+    } else if (file->key) { /* perhaps only the answer was lost: to be looked for before its events come again
+                             */
         add_plan(lake, file->key, file->path, file->handler, file->ids, file->count);
         file->ids = NULL;
     }
@@ -778,10 +781,12 @@ static bool acceptable(const struct emission *emission, struct err *err)
                        MESSAGE_BYTES_MAX);
     if (!message->object && memchr(message->payload, '\n', message->payload_size))
         return err_set(err, ERR_CONFIG, "the message has several lines; a line of JSON is expected");
-    if (!message->object && !message->routed && !is_json(message)) /* what a route makes is JSON in any case */
-        return err_set(err, ERR_CONFIG,
-                       "the message is no JSON, and one such line spoils a file for who queries it; emit a table, "
-                       "or json.encode(text)");
+    if (!message->object && !message->routed &&
+        !is_json(message)) /* what a route makes is JSON in any case */
+        return err_set(
+            err, ERR_CONFIG,
+            "the message is no JSON, and one such line spoils a file for who queries it; emit a table, "
+            "or json.encode(text)");
     return true;
 }
 

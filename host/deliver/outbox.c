@@ -82,12 +82,23 @@ static bool leaves(const struct target *target, const char *handler)
 /* What a service says of a message that no repetition will change. */
 static bool can_never_pass(const struct err *err)
 {
-    static const char *const codes[] = {
-        "InvalidMessageContents",      "InvalidParameterValue", "InvalidParameterCombination", "InvalidParameter",
-        "InvalidArgumentException",    "ValidationException",   "InvalidArgument",             "MalformedDetail",
-        "InvalidRequestContentException", "RequestTooLargeException", "RequestEntityTooLarge", "EntityTooLarge",
-        "AWS.SimpleQueueService.BatchRequestTooLong", "BatchRequestTooLong", "BatchRequestTooLongException",
-        "UnsupportedMediaTypeException", NULL};
+    static const char *const codes[] = {"InvalidMessageContents",
+                                        "InvalidParameterValue",
+                                        "InvalidParameterCombination",
+                                        "InvalidParameter",
+                                        "InvalidArgumentException",
+                                        "ValidationException",
+                                        "InvalidArgument",
+                                        "MalformedDetail",
+                                        "InvalidRequestContentException",
+                                        "RequestTooLargeException",
+                                        "RequestEntityTooLarge",
+                                        "EntityTooLarge",
+                                        "AWS.SimpleQueueService.BatchRequestTooLong",
+                                        "BatchRequestTooLong",
+                                        "BatchRequestTooLongException",
+                                        "UnsupportedMediaTypeException",
+                                        NULL};
     return err->code == ERR_SERVICE && retry_code_is_one_of(err->service, codes);
 }
 

@@ -17,8 +17,8 @@ struct outbox_options {
     struct transport *transport;
     struct log *log;
     struct troubles *troubles; /* or NULL */
-    struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an event may
-                          * stand in two files */
+    struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an
+                          * event may stand in two files */
 };
 
 /* Counted by reference through the emitter's hold and release; the caller has the first. */

@@ -130,7 +130,8 @@ static void read_answer(const struct handler_call *call, const struct buf *answe
 {
     struct arena arena = ARENA_INIT;
     struct err err;
-    const struct json *root = answer && answer->size ? json_parse(&arena, answer->data, answer->size, &err) : NULL;
+    const struct json *root =
+        answer && answer->size ? json_parse(&arena, answer->data, answer->size, &err) : NULL;
     const struct json *failures = find_failures(root);
     size_t first = call->count;
     if (answer && answer->size && !root)
@@ -143,9 +144,10 @@ static void read_answer(const struct handler_call *call, const struct buf *answe
     json_each(failure, failures && failures->type == JSON_ARRAY ? failures : NULL) {
         size_t place = place_of(call, failure);
         if (place == call->count)
-            outcome->error.text = outcome->error.text
-                                      ? outcome->error.text
-                                      : mem_string("the function's batchItemFailures names no record of the batch");
+            outcome->error.text =
+                outcome->error.text
+                    ? outcome->error.text
+                    : mem_string("the function's batchItemFailures names no record of the batch");
         first = place < first ? place : first;
     }
     if (outcome->error.text)

@@ -89,8 +89,9 @@ static void send(struct request *request)
         buf_add_char(&request->body, '\n');
     }
     request->fd = open_again();
-    request->watch = reactor_watch(request->target->outbox->reactor,
-                                   request->fd >= 0 ? request->fd : STDOUT_FILENO, POLLOUT, write_on, request);
+    request->watch =
+        reactor_watch(request->target->outbox->reactor, request->fd >= 0 ? request->fd : STDOUT_FILENO,
+                      POLLOUT, write_on, request);
 }
 
 static void cancel(struct request *request)

@@ -44,12 +44,12 @@ struct target {
     const struct target_ops *ops;
     const struct config_target *config;
     const struct outbox_options *outbox;
-    struct emitter *emitter; /* to be held while completions run */
+    struct emitter *emitter;   /* to be held while completions run */
     const struct map *leaving; /* handlers whose messages wait for nothing */
-    char *subject;           /* for the log: "target bus" */
+    char *subject;             /* for the log: "target bus" */
     struct target_stats stats, reported;
     bool flushing, stopping;
-    bool troubled; /* the last attempt of something went wrong */
+    bool troubled;   /* the last attempt of something went wrong */
     int64_t told_ms; /* when the operator last heard of trouble; 0: never */
     uint64_t random;
 };
@@ -98,7 +98,7 @@ struct request {
     size_t written;
     struct watch *watch;
     int fd;
-    bool refused;    /* as a whole, not entry by entry */
+    bool refused; /* as a whole, not entry by entry */
 };
 
 struct batch_kind {

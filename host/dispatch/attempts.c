@@ -62,8 +62,8 @@ int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts)
     return backoff_ms(subscription->settings.backoff_ms, attempts, &subscription->random);
 }
 
-/* By the wall clock, and by the other one it was tried for as long: a clock that jumps, or a host that was away,
- * takes no record's attempts from it. */
+/* By the wall clock, and by the other one it was tried for as long: a clock that jumps, or a host that was
+ * away, takes no record's attempts from it. */
 static bool is_too_old(const struct attempt *attempt)
 {
     const struct subscription *subscription = attempt->subscription;

@@ -25,7 +25,7 @@ struct batch {
     struct subscription *subscription;
     struct entry **entries; /* in shard order */
     size_t count, bytes;
-    bool suspended; /* between two of its calls others have their turn */
+    bool suspended;                  /* between two of its calls others have their turn */
     struct range ranges[RANGES_MAX]; /* still to run, the next one last */
     size_t range_count;
     /* what runs */
@@ -330,8 +330,7 @@ static bool take_apart(struct subscription *subscription)
     struct lane_entry *next = lanes_peek(&subscription->lanes);
     struct entry *entry = next ? list_entry(next, struct entry, lane) : NULL;
     bool held = entry && (entry->block->hold || entry->block->dropped);
-    if (!entry ||
-        (!held && entry_is_due(subscription, entry) && !subscription_unwanted(subscription, entry)))
+    if (!entry || (!held && entry_is_due(subscription, entry) && !subscription_unwanted(subscription, entry)))
         return false;
     subscription_start_entry(subscription, list_entry(lanes_next(&subscription->lanes), struct entry, lane));
     entry->attempts--;
@@ -355,7 +354,8 @@ void batches_work(struct subscription *subscription)
         struct lane_entry *next = lanes_peek(&subscription->lanes);
         if (!next || window_busy(subscription) || !may_start(subscription))
             break;
-        if (windows && !window_accepts(subscription, window_time(subscription, list_entry(next, struct entry, lane))))
+        if (windows &&
+            !window_accepts(subscription, window_time(subscription, list_entry(next, struct entry, lane))))
             break;
         run(batch_new(subscription));
         subscription->fill_over = false;

@@ -26,7 +26,7 @@ struct subscriber {
     bool gone;      /* finished: to be freed from the top of the stack */
     bool halted;    /* at a gap, by on_gap = stop: it is fed nothing more */
     int64_t troubles_told;
-    int gap_told;   /* the number of the last gap that was kept for it */
+    int gap_told;                   /* the number of the last gap that was kept for it */
     struct store_subscription told; /* what the store was last told */
 };
 

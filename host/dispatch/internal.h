@@ -58,9 +58,9 @@ struct subscription {
     struct block *redrives;   /* out of the dead letters, unsettled */
     struct block **forgotten; /* of these: settled, and their letters not yet forgotten */
     size_t forgotten_count, forgotten_capacity;
-    struct timer fill; /* of batch_window */
-    struct timer room; /* what waits for room among what was emitted looks again */
-    bool fill_over;    /* what waits need not wait for more */
+    struct timer fill;    /* of batch_window */
+    struct timer room;    /* what waits for room among what was emitted looks again */
+    bool fill_over;       /* what waits need not wait for more */
     size_t waiting_bytes; /* of records that wait for their turn, as they came */
     int64_t slice_end_ms; /* monotonic: what runs at once leaves the reactor to others then */
     struct window window;

@@ -233,8 +233,11 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },
         &start->position, start->progress,
-        &(struct subscription_events){
-            .drained = on_drained, .room = on_room, .missed = on_missed, .redriven = on_redriven, .held = on_held},
+        &(struct subscription_events){.drained = on_drained,
+                                      .room = on_room,
+                                      .missed = on_missed,
+                                      .redriven = on_redriven,
+                                      .held = on_held},
         subscriber);
     feeds_place(subscriber, start);
 }

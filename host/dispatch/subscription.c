@@ -282,8 +282,7 @@ void subscription_ended(struct subscription *subscription)
 void subscription_hurry(struct subscription *subscription)
 {
     handler_hurry(subscription->options.handler);
-    if (subscription->unsettled == subscription->started || subscription->fill_over ||
-        subscription->stopping)
+    if (subscription->unsettled == subscription->started || subscription->fill_over || subscription->stopping)
         return;
     subscription->fill_over = true; /* nothing can join what waits */
     subscription_keep_working(subscription);
@@ -342,7 +341,7 @@ bool subscription_release(struct subscription *subscription, int64_t letter, boo
     struct entry *entry = &block->entries[0];
     block->hold = false;
     if (entry->state == ENTRY_WAITING && run)
-        return true; /* its turn will come */
+        return true;                     /* its turn will come */
     if (entry->state == ENTRY_WAITING) { /* not yet: it leaves the line when it comes to its end */
         block->dropped = true;
         return true;

@@ -80,8 +80,8 @@ void subscription_feed(struct subscription *subscription, struct page *page);
 bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter, bool hold);
 
 /* `hold`: the record's item may be elsewhere. When its turn comes, it is not given to the handler but keeps
- * the others of the item from running, until it is released: to `run` here, or to leave (events.redriven comes
- * then, too). False when there is no such record. */
+ * the others of the item from running, until it is released: to `run` here, or to leave (events.redriven
+ * comes then, too). False when there is no such record. */
 bool subscription_release(struct subscription *subscription, int64_t letter, bool run);
 
 /* Does it hold more than so many bytes of pages, or too many records of one item? Tries to make room first.

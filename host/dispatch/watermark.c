@@ -170,8 +170,7 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
     struct block *block = block_new(page, from);
     block->order = watermark->fed_count;
     block->before = watermark->fed;
-    memcpy(block->first_sequence, page->records[from].sequence,
-           strlen(page->records[from].sequence) + 1);
+    memcpy(block->first_sequence, page->records[from].sequence, strlen(page->records[from].sequence) + 1);
     memcpy(block->last_sequence, last->sequence, strlen(last->sequence) + 1);
     block->last_time_ms = last->time_ms;
     watermark->held_bytes += page->bytes;

@@ -42,7 +42,7 @@ struct block {
     int64_t last_time_ms;
     int64_t redrive; /* a dead letter's number: the block stands outside of the order; else 0 */
     bool hold;       /* of a redrive: when its turn comes it only keeps others out, until it is released */
-    bool dropped;           /* likewise; it was released before, and leaves when its turn comes */
+    bool dropped;    /* likewise; it was released before, and leaves when its turn comes */
     int64_t redriven_ms;
 };
 

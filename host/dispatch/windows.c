@@ -11,8 +11,8 @@
 #include "dispatch/internal.h"
 #include "stream/source.h"
 
-/* A record may be read so much later than its time says; ScyllaDB Alternator shows them after ten seconds more
- * (alternator_streams_time_window_s). */
+/* A record may be read so much later than its time says; ScyllaDB Alternator shows them after ten seconds
+ * more (alternator_streams_time_window_s). */
 #define LATE_MS 5000
 #define ALTERNATOR_LATE_MS 15000
 
@@ -278,6 +278,7 @@ void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
     const struct window *window = &subscription->window;
     subscription_ended(subscription);
     if (window->open && !window->closing && !subscription->stopping && !subscription->unsettled &&
-        time_ms >= window->end_ms + late_ms(subscription) && handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
+        time_ms >= window->end_ms + late_ms(subscription) &&
+        handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
         begin_closing(subscription);
 }

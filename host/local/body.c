@@ -1,5 +1,5 @@
-/* body.c: the JSON of a request, as strict as the service is with it: UTF-8, whole characters, each name of an
- * object once. */
+/* body.c: the JSON of a request, as strict as the service is with it: UTF-8, whole characters, each name of
+ * an object once. */
 #include "local/body.h"
 
 #include <stdlib.h>
@@ -83,7 +83,8 @@ bool body_check(struct arena *arena, const struct json *root, const char *text, 
     if (valid < size)
         return fault_set(fault, "SerializationException", "byte %zu of the request is not UTF-8", valid);
     if (has_lone_surrogate(text, text + size))
-        return fault_set(fault, "SerializationException", "the request holds half a character (a lone surrogate)");
+        return fault_set(fault, "SerializationException",
+                         "the request holds half a character (a lone surrogate)");
     const struct json *twice = find_twice(arena, root);
     return !twice || fault_set(fault, "SerializationException", "an object has the member %.*s twice",
                                twice->key_size > 200 ? 200 : (int)twice->key_size, twice->key);

@@ -18,8 +18,8 @@
 
 #define RESPONSE_MAX_DEFAULT (64u << 20)
 #define RECEIVE_BUFFER_BYTES (64L << 10)
-#define POOL_MAX 16     /* easy handles kept for reuse; each holds its buffers */
-#define STARVED_MS 100  /* before a call that found no descriptor is tried again */
+#define POOL_MAX 16    /* easy handles kept for reuse; each holds its buffers */
+#define STARVED_MS 100 /* before a call that found no descriptor is tried again */
 #define ENDPOINTS_KEPT 64
 
 /* The calls to one endpoint: those that are out, and those that wait. */
@@ -57,8 +57,8 @@ struct curl_transport {
     struct reactor *reactor;
     CURLM *multi;
     char *ca_bundle;
-    struct list calls, starving; /* that are out; that wait for a descriptor */
-    struct map endpoints;        /* "own https://example.com" */
+    struct list calls, starving;          /* that are out; that wait for a descriptor */
+    struct map endpoints;                 /* "own https://example.com" */
     size_t out, connections, descriptors; /* of handlers and targets; their bounds, see the options */
     struct task admit;
     CURL *pool[POOL_MAX];

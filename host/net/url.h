@@ -11,8 +11,8 @@
  * that carries a user's name. */
 char *url_host(const char *url, struct err *err);
 
-/* "https://example.com:443": where a URL leads, without what may be a secret in it; to be freed. Of what is no
- * URL, "?". */
+/* "https://example.com:443": where a URL leads, without what may be a secret in it; to be freed. Of what is
+ * no URL, "?". */
 char *url_origin(const char *url);
 
 /* Is `host` in the list, separated by spaces or commas? "*.example.com" stands for all names under it. */

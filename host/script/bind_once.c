@@ -246,7 +246,8 @@ static int raw_over(lua_State *L)
     size_t number;
     bool over = store_owner_is_gone(owner) ||
                 (script->options.known_dead && script->options.known_dead(script->options.known_user, owner));
-    if (!over && mine && sscanf(mine, "/%16llx.%zu.%llu", &tag, &number, &serial) == 3 && tag == script->tag) {
+    if (!over && mine && sscanf(mine, "/%16llx.%zu.%llu", &tag, &number, &serial) == 3 &&
+        tag == script->tag) {
         const struct invocation *invocation = script->all;
         while (invocation && invocation->number != number)
             invocation = invocation->next_of_all;
@@ -258,8 +259,8 @@ static int raw_over(lua_State *L)
 
 int bind_once(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"claim", raw_claim},   {"finish", raw_finish}, {"forget", raw_forget},
-                                     {"now", raw_now},       {"owner", raw_owner},   {"over", raw_over},
+    static const luaL_Reg verbs[] = {{"claim", raw_claim}, {"finish", raw_finish}, {"forget", raw_forget},
+                                     {"now", raw_now},     {"owner", raw_owner},   {"over", raw_over},
                                      {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;

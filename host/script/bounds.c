@@ -82,30 +82,29 @@ static int bounded_rep(lua_State *L)
 
 /* A merge sort: it compares no more often than it must, and an order that contradicts itself ends it all the
  * same. */
-static const char sort_text[] =
-    "local function less(a, b) return a < b end\n"
-    "return function(list, before)\n"
-    "  before = before or less\n"
-    "  local from, to, count, width = list, {}, #list, 1\n"
-    "  while width < count do\n"
-    "    for start = 1, count, 2 * width do\n"
-    "      local a, b = start, start + width\n"
-    "      local a_end, b_end = b < count + 1 and b or count + 1, b + width\n"
-    "      if b_end > count + 1 then b_end = count + 1 end\n"
-    "      for at = start, b_end - 1 do\n"
-    "        if a < a_end and (b >= b_end or not before(from[b], from[a])) then\n"
-    "          to[at] = from[a]; a = a + 1\n"
-    "        else\n"
-    "          to[at] = from[b]; b = b + 1\n"
-    "        end\n"
-    "      end\n"
-    "    end\n"
-    "    from, to, width = to, from, 2 * width\n"
-    "  end\n"
-    "  if from ~= list then\n"
-    "    for at = 1, count do list[at] = from[at] end\n"
-    "  end\n"
-    "end\n";
+static const char sort_text[] = "local function less(a, b) return a < b end\n"
+                                "return function(list, before)\n"
+                                "  before = before or less\n"
+                                "  local from, to, count, width = list, {}, #list, 1\n"
+                                "  while width < count do\n"
+                                "    for start = 1, count, 2 * width do\n"
+                                "      local a, b = start, start + width\n"
+                                "      local a_end, b_end = b < count + 1 and b or count + 1, b + width\n"
+                                "      if b_end > count + 1 then b_end = count + 1 end\n"
+                                "      for at = start, b_end - 1 do\n"
+                                "        if a < a_end and (b >= b_end or not before(from[b], from[a])) then\n"
+                                "          to[at] = from[a]; a = a + 1\n"
+                                "        else\n"
+                                "          to[at] = from[b]; b = b + 1\n"
+                                "        end\n"
+                                "      end\n"
+                                "    end\n"
+                                "    from, to, width = to, from, 2 * width\n"
+                                "  end\n"
+                                "  if from ~= list then\n"
+                                "    for at = 1, count do list[at] = from[at] end\n"
+                                "  end\n"
+                                "end\n";
 
 static int sorted(lua_State *L, int status, lua_KContext context)
 {

@@ -21,13 +21,13 @@ struct message {
     char *object;  /* s3, file: a name of its own instead of a place among the events */
     /* Where it comes from. */
     char *handler, *stream_arn, *table, *shard, *sequence;
-    char *record;           /* which record of its shard, see record_unit; NULL: of no single one */
-    char *id;           /* the same whenever the same record emits the same thing again */
-    char *revision;     /* NULL; "redriven" or "replayed": not in its place in the stream */
-    int64_t time_ms;    /* of the record */
-    int64_t give_up_ms; /* wall clock: what passes is waited for until then; 0: for ever ... */
+    char *record;        /* which record of its shard, see record_unit; NULL: of no single one */
+    char *id;            /* the same whenever the same record emits the same thing again */
+    char *revision;      /* NULL; "redriven" or "replayed": not in its place in the stream */
+    int64_t time_ms;     /* of the record */
+    int64_t give_up_ms;  /* wall clock: what passes is waited for until then; 0: for ever ... */
     int64_t patience_ms; /* ... and at least so long: clocks jump */
-    bool routed;        /* by a route, not by a script */
+    bool routed;         /* by a route, not by a script */
 };
 
 void message_fini(struct message *message);

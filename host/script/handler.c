@@ -87,11 +87,10 @@ void handler_hurry(struct handler *handler)
 /* All of them but the payload, which may hold U+0000. */
 static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
 {
-    char **all[MESSAGE_TEXTS] = {&message->key,        &message->source, &message->detail_type,
-                                 &message->subject,    &message->object, &message->handler,
-                                 &message->stream_arn, &message->table,  &message->shard,
-                                 &message->sequence,   &message->id,     &message->revision,
-                                 &message->record};
+    char **all[MESSAGE_TEXTS] = {
+        &message->key,     &message->source,     &message->detail_type, &message->subject, &message->object,
+        &message->handler, &message->stream_arn, &message->table,       &message->shard,   &message->sequence,
+        &message->id,      &message->revision,   &message->record};
     memcpy(texts, all, sizeof all);
 }
 

@@ -62,8 +62,8 @@ enum handler_failure {
 /* Of HANDLER_RAISED. */
 struct handler_error {
     enum handler_failure failure;
-    char *text;       /* with the script's file and line; owned */
-    char *traceback;  /* owned */
+    char *text;      /* with the script's file and line; owned */
+    char *traceback; /* owned */
 };
 
 /* What came of one record of a batch. */

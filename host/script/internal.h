@@ -33,9 +33,9 @@ struct script {
     size_t coroutine_count, invocation_count;
     uint64_t tag; /* names this Lua state among all of all hosts */
     size_t memory_bytes, memory_max;
-    int64_t cpu_left_ms; /* what the running code may use; 0: no limit */
-    int64_t cpu_base_ms; /* thread's time when the hook first saw it run; -1: not yet */
-    bool cpu_exhausted;  /* it did: no pcall may catch what ends it */
+    int64_t cpu_left_ms;  /* what the running code may use; 0: no limit */
+    int64_t cpu_base_ms;  /* thread's time when the hook first saw it run; -1: not yet */
+    bool cpu_exhausted;   /* it did: no pcall may catch what ends it */
     bool preempted;       /* the running invocation only made room for others */
     int64_t slice_end_ms; /* monotonic: when it should */
     struct script_table *tables;
@@ -52,15 +52,15 @@ struct invocation {
     int co_reference;
     const struct handler_call *call; /* NULL: a function without a record */
     int results;                     /* of the function that returned, on the coroutine's stack */
-    size_t number;        /* among the script's */
-    struct held_claim *claims; /* of tidemill.once, not finished yet; owned */
+    size_t number;                   /* among the script's */
+    struct held_claim *claims;       /* of tidemill.once, not finished yet; owned */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;         /* a yield that the host understands */
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
-    struct task go_on; /* it made room for others, and it is its turn again */
+    struct task go_on;                   /* it made room for others, and it is its turn again */
     char *stored;                        /* what the store answered, until it is taken; owned */
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;

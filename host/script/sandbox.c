@@ -30,7 +30,8 @@ static int safe_load(lua_State *L)
         lua_pushnil(L);
     lua_settop(L, arguments < 4 ? (arguments < 2 ? 2 : arguments) : 4);
     size_t size;
-    const char *text = lua_tolstring(L, 1, &size), *name = lua_isnoneornil(L, 2) ? "=(load)" : script_check_text(L, 2);
+    const char *text = lua_tolstring(L, 1, &size),
+               *name = lua_isnoneornil(L, 2) ? "=(load)" : script_check_text(L, 2);
     int code = luaL_loadbufferx(L, text, size, name, "t");
     if (code != LUA_OK) {
         lua_pushnil(L);
@@ -336,7 +337,8 @@ static int safe_require(lua_State *L)
 /* ---- globals: set while the script loads, and constant from then on ---- */
 
 /* All invocations of a state share its globals, and many are under way at once: what one set another would
- * read. What scripts see as _G is empty, so that each assignment comes here; what was set stands behind it. */
+ * read. What scripts see as _G is empty, so that each assignment comes here; what was set stands behind it.
+ */
 
 static bool handles_records(lua_State *L)
 {

@@ -29,7 +29,7 @@ struct script_options {
     struct store *store;           /* for tidemill.once; NULL like `aws` */
     const struct emitter *emitter; /* for tidemill.emit; NULL like `aws`; must stay */
     struct log *log;
-    const struct observer *observer;     /* or NULL; must stay */
+    const struct observer *observer; /* or NULL; must stay */
     const char *owner; /* of what tidemill.once claims, see store_claim; NULL: this process; must stay */
     /* Is that owner a host which is known to be dead? Or NULL. */
     bool (*known_dead)(const void *user, const char *owner);

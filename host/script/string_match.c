@@ -48,7 +48,8 @@ static void step(struct match *m, size_t n)
     m->ticked = true;
     m->limits->tick(m->L);
     if (m->left < STEPS_PER_TICK)
-        luaL_error(m->L, "the pattern backtracks too much on this text: more than %d steps at one place of it",
+        luaL_error(m->L,
+                   "the pattern backtracks too much on this text: more than %d steps at one place of it",
                    (int)STEPS_MAX);
     m->left -= STEPS_PER_TICK;
 }

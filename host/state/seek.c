@@ -123,8 +123,8 @@ void seek_past_gaps(const struct store_snapshot *snapshot, const char *handler, 
         }
     }
     store_forget_events(batch, handler);
-    buf_printf(told, "%zu gap%s dropped%s%s", dropped, dropped == 1 ? "" : "s", *handler ? " of handler " : "",
-               handler);
+    buf_printf(told, "%zu gap%s dropped%s%s", dropped, dropped == 1 ? "" : "s",
+               *handler ? " of handler " : "", handler);
     if (moved)
         buf_printf(told, "; it goes on at the oldest record in %zu shard%s", moved, moved == 1 ? "" : "s");
 }

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "state/sqlite_internal.h"
 
-
 /* ---- reading ---- */
 
 static const char *text_at(struct store_snapshot *snapshot, sqlite3_stmt *s, int column)

@@ -89,8 +89,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_SUBSCRIPTION] =
         "INSERT OR REPLACE INTO subscriptions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [PUT_EVENT] = "INSERT INTO events VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    [FORGET_EVENT] = "DELETE FROM events WHERE grp = ?1 AND kind = ?2 AND handler = ?3 AND stream_arn = ?4 AND"
-                     " shard = ?5 AND from_sequence = ?6",
+    [FORGET_EVENT] =
+        "DELETE FROM events WHERE grp = ?1 AND kind = ?2 AND handler = ?3 AND stream_arn = ?4 AND"
+        " shard = ?5 AND from_sequence = ?6",
     [TRIM_EVENTS] = "DELETE FROM events WHERE grp = ?1 AND id <= (SELECT max(id) FROM events) - ?2",
     [PUT_HANDLER] = "INSERT OR REPLACE INTO handlers VALUES (?1, ?2, ?3, ?4)",
     [PUT_SHARD] = "INSERT OR REPLACE INTO shards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

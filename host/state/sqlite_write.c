@@ -81,7 +81,8 @@ static bool put_event(struct store_sqlite *sqlite, const struct store_event *row
 {
     const char *texts[] = {row->kind,          row->handler,     row->stream_arn, row->shard,
                            row->from_sequence, row->to_sequence, row->text};
-    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_EVENT, err); /* it may have been told before: of each, one */
+    sqlite3_stmt *s =
+        sqlite_begin(sqlite, FORGET_EVENT, err); /* it may have been told before: of each, one */
     for (int i = 0; s && i < 5; i++)
         sqlite_bind(s, i + 2, texts[i]);
     if (!s || !sqlite_step(sqlite, s, err) || !(s = sqlite_begin(sqlite, PUT_EVENT, err)))

@@ -67,10 +67,10 @@ void store_put_dead_letter(struct store_batch *batch, const struct store_dead_le
 {
     struct store_dead_letter *own_copy = &add(batch, WRITE_DEAD_LETTER)->dead_letter;
     *own_copy = *letter;
-    const char **texts[] = {&own_copy->handler,  &own_copy->stream_arn, &own_copy->shard,
-                            &own_copy->sequence, &own_copy->event_id,   &own_copy->keys,
-                            &own_copy->record,   &own_copy->error,      &own_copy->traceback,
-                            &own_copy->version,  &own_copy->table,      &own_copy->condition,
+    const char **texts[] = {&own_copy->handler,   &own_copy->stream_arn, &own_copy->shard,
+                            &own_copy->sequence,  &own_copy->event_id,   &own_copy->keys,
+                            &own_copy->record,    &own_copy->error,      &own_copy->traceback,
+                            &own_copy->version,   &own_copy->table,      &own_copy->condition,
                             &own_copy->refused_by};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         own(batch, texts[i]);

@@ -42,7 +42,7 @@ struct store_dead_letter {
     const char *keys, *record;     /* JSON */
     const char *error, *traceback; /* traceback "" where there is none */
     const char *condition;         /* why there was no other attempt: "RetryAttemptsExhausted" ... */
-    const char *refused_by;        /* the target of on_failure that did not take it, or "": it is offered again */
+    const char *refused_by; /* the target of on_failure that did not take it, or "": it is offered again */
     int64_t attempts;
     int64_t record_time_ms, failed_ms;
     int64_t id;         /* given by the store */
@@ -179,8 +179,8 @@ struct store_claim {
     int64_t now_ms, until_ms; /* wall clock */
 };
 
-/* Claim the key for `handler` until `until_ms`. Durable before `done`; waits where nothing can be written now.
- * The texts are valid during the call. On an error nothing was claimed. */
+/* Claim the key for `handler` until `until_ms`. Durable before `done`; waits where nothing can be written
+ * now. The texts are valid during the call. On an error nothing was claimed. */
 typedef void store_claim_fn(void *user, enum claim claim, const char *result, int64_t expires_ms,
                             const struct err *err);
 void store_claim(struct store *store, const struct store_claim *claim, store_claim_fn *done, void *user);

@@ -388,8 +388,10 @@ static void close_store(struct store *store)
     bool hangs = sqlite->threaded && !stop_thread(sqlite);
     watch_free(sqlite->watch);
     if (hangs) {
-        log_error(sqlite->log, "state", "%s: the file system does not answer; what was not written is "
-                                        "repeated by the next host", sqlite->path);
+        log_error(sqlite->log, "state",
+                  "%s: the file system does not answer; what was not written is "
+                  "repeated by the next host",
+                  sqlite->path);
         return; /* its thread still uses all of this */
     }
     sqlite->threaded = false;

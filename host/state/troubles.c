@@ -121,9 +121,9 @@ void troubles_collect(struct troubles *troubles, struct store_batch *batch)
         if (trouble->over && trouble->kept)
             store_forget_trouble(batch, trouble->subject, trouble->kind);
         else if (!trouble->over && trouble->changed)
-            store_put_trouble(batch, &(struct store_trouble){trouble->subject, trouble->kind, trouble->text,
-                                                             trouble->since_ms, trouble->last_ms,
-                                                             trouble->count});
+            store_put_trouble(batch,
+                              &(struct store_trouble){trouble->subject, trouble->kind, trouble->text,
+                                                      trouble->since_ms, trouble->last_ms, trouble->count});
         trouble->kept = !trouble->over;
         trouble->changed = false;
     }

@@ -64,7 +64,8 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* In "SHARD-SEQUENCE.jsonl.gz", the size of SHARD. DynamoDB's have a "-" of their own: "shardId-1234-abcd". */
+/* In "SHARD-SEQUENCE.jsonl.gz", the size of SHARD. DynamoDB's have a "-" of their own: "shardId-1234-abcd".
+ */
 static size_t shard_size(const char *name)
 {
     size_t at = 0;

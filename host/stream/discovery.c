@@ -8,7 +8,7 @@
 
 #define CHILD_DELAY_MS_MIN 50
 #define CHILD_TRIES_MAX 8 /* 50 ms doubling: some 12 s, then the periodic listing finds them */
-#define MISSING_MS 3000 /* until the next listing when the last one lacked a shard that is known */
+#define MISSING_MS 3000   /* until the next listing when the last one lacked a shard that is known */
 #define RETRY_MS_MIN 500
 #define RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000

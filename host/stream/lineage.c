@@ -14,18 +14,18 @@
 
 struct node {
     struct shard_info info; /* owned texts */
-    uint64_t generation; /* of ScyllaDB Alternator's shards; 0: it has none */
+    uint64_t generation;    /* of ScyllaDB Alternator's shards; 0: it has none */
     bool has_child;
-    bool listed; /* in any listing; else it is expected */
-    bool seen;   /* in the listing that is being learned */
-    int misses;  /* full listings in a row without it */
+    bool listed;       /* in any listing; else it is expected */
+    bool seen;         /* in the listing that is being learned */
+    int misses;        /* full listings in a row without it */
     int64_t missed_ms; /* when the first of these ended */
 };
 
 struct lineage {
     struct node **nodes; /* in the order they were first seen: parents come before children */
     size_t count, capacity;
-    bool misses; /* the last listing */
+    bool misses;      /* the last listing */
     uint64_t version; /* grows when shards come or go */
     struct map by_id;
 };

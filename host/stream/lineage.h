@@ -1,7 +1,7 @@
 /* lineage.h: which shards of a stream may be read now.
  *
- * A child may start when its parent is finished or has been trimmed away; where the shards of a generation end
- * together (ScyllaDB Alternator), when all of the generations before are. The answer depends only on the
+ * A child may start when its parent is finished or has been trimmed away; where the shards of a generation
+ * end together (ScyllaDB Alternator), when all of the generations before are. The answer depends only on the
  * shard list and on what was finished, so it can be asked again at any time. What a handler has finished is
  * a `progress`; many of them share one lineage. */
 #ifndef TIDEMILL_STREAM_LINEAGE_H

@@ -132,8 +132,8 @@ static void number_parts(struct page *page, bool always)
         bool shares;
         if (strcmp(page->records[first].sequence, record->sequence) != 0)
             first = i;
-        shares = first < i || (i + 1 < page->count &&
-                               strcmp(record->sequence, page->records[i + 1].sequence) == 0);
+        shares = first < i ||
+                 (i + 1 < page->count && strcmp(record->sequence, page->records[i + 1].sequence) == 0);
         if (!shares && !always)
             continue;
         for (size_t j = first; j < i; j++)
@@ -169,8 +169,8 @@ struct page *page_read(struct buf *body, struct err *err)
         }
     }
     if (root && page->count)
-        number_parts(page, json_string_is(json_get(page->records[0].json, "eventSource"),
-                                          "scylladb:alternator"));
+        number_parts(page,
+                     json_string_is(json_get(page->records[0].json, "eventSource"), "scylladb:alternator"));
     if (root)
         page->next_cursor = json_string(&page->arena, json_get(root, "NextShardIterator"));
     page->bytes = sizeof *page + page->body.capacity + page->arena.bytes;

@@ -179,8 +179,8 @@ static void count_page(struct reader *reader, const struct page *page)
     troubles_end(reader->options.troubles, reader->subject, reader->shard);
 }
 
-/* Numbers never fall within a page (several records may have one number). What does is a fault of the service,
- * not a reason to skip or to fall over. */
+/* Numbers never fall within a page (several records may have one number). What does is a fault of the
+ * service, not a reason to skip or to fall over. */
 static bool in_order(const struct page *page)
 {
     for (size_t i = 1; i < page->count; i++)

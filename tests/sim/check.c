@@ -115,9 +115,9 @@ static void check_settled(struct sim *sim, const struct view *view, int handler,
     for (int i = 0; i < sim->write_count; i++) {
         const struct written *write = &sim->writes[i];
         const struct fate *fate = &sim->handlers[handler].fates[i];
-        if (strcmp(write->shard, shard) != 0 || write->trimmed ||
-            !is_behind(checkpoint, progress, write) || fate->state == FATE_HANDLED ||
-            fate->state == FATE_DISCARDED || count_letters(view, name, write->unit))
+        if (strcmp(write->shard, shard) != 0 || write->trimmed || !is_behind(checkpoint, progress, write) ||
+            fate->state == FATE_HANDLED || fate->state == FATE_DISCARDED ||
+            count_letters(view, name, write->unit))
             continue;
         sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled",
                      name, shard, i, write->sequence);

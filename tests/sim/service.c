@@ -84,9 +84,10 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
     if (sim->alternator && fake_alternator_answer(sim->alternator, target, request->body ? request->body : "",
                                                   request->body_size, answer))
         return;
-    engine_call(sim->engine,
-                &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
-                &reply);
+    engine_call(
+        sim->engine,
+        &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
+        &reply);
     answer->status = reply.status;
     answer->body = reply.body;
 }
@@ -104,8 +105,14 @@ void service_write_group(struct sim *sim, const int *items, int count)
     struct fake_row rows[ITEMS_TOGETHER] = {0};
     int first = sim->write_count;
     for (int i = 0; i < count; i++)
-        rows[i] = (struct fake_row){items[i] / ITEMS_TOGETHER, items[i] % ITEMS_TOGETHER,
-                                    add_write(sim, items[i]), false, "", "", "", 0};
+        rows[i] = (struct fake_row){items[i] / ITEMS_TOGETHER,
+                                    items[i] % ITEMS_TOGETHER,
+                                    add_write(sim, items[i]),
+                                    false,
+                                    "",
+                                    "",
+                                    "",
+                                    0};
     fake_alternator_write(sim->alternator, rows, (size_t)count);
     for (int i = 0; i < count; i++) {
         struct written *write = &sim->writes[first + i];

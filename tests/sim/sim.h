@@ -20,7 +20,7 @@
 #define MINUTE_MS (60 * SECOND_MS)
 #define HANDLERS 4
 #define ITEMS_MAX 24
-#define ITEMS_TOGETHER 4 /* in a partition of Alternator's table */
+#define ITEMS_TOGETHER 4         /* in a partition of Alternator's table */
 #define CALL_TIMEOUT_MS 5000     /* of the handlers' calls, as in their script */
 #define HANDLER_TIMEOUT_MS 30000 /* the default of `timeout` */
 

@@ -43,7 +43,8 @@ struct fake_alternator {
 /* A 128-bit decimal of a timeuuid: rising with the events. */
 static void write_sequence(char text[48], int64_t number)
 {
-    snprintf(text, 48, "3%017" PRId64 "000%018" PRIu64, number, hash_mix((uint64_t)number) % 1000000000000000000u);
+    snprintf(text, 48, "3%017" PRId64 "000%018" PRIu64, number,
+             hash_mix((uint64_t)number) % 1000000000000000000u);
 }
 
 /* -1: none of its numbers. */
@@ -91,24 +92,25 @@ static void add_generation(struct fake_alternator *fake, int count)
 
 /* ---- writing ---- */
 
-static void add_record(struct fake_alternator *fake, struct shard *shard, const struct fake_row *row, int index,
-                       struct buf *page)
+static void add_record(struct fake_alternator *fake, struct shard *shard, const struct fake_row *row,
+                       int index, struct buf *page)
 {
     char sequence[48];
     struct buf text = BUF_INIT;
     write_sequence(sequence, fake->events);
-    buf_printf(&text,
-               "\"eventName\":\"%s\",\"eventVersion\":\"1.1\",\"eventSource\":\"scylladb:alternator\",\"awsRegion\":"
-               "\"datacenter1\",\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64
-               ",\"Keys\":{\"p\":{\"S\":\"p%d\"},\"s\":{\"S\":\"s%d\"}},\"SequenceNumber\":\"%s\","
-               "\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"",
-               row->removed ? "REMOVE" : "MODIFY", wall_ms(fake) / 1000, row->partition, row->sort, sequence);
+    buf_printf(
+        &text,
+        "\"eventName\":\"%s\",\"eventVersion\":\"1.1\",\"eventSource\":\"scylladb:alternator\",\"awsRegion\":"
+        "\"datacenter1\",\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64
+        ",\"Keys\":{\"p\":{\"S\":\"p%d\"},\"s\":{\"S\":\"s%d\"}},\"SequenceNumber\":\"%s\","
+        "\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"",
+        row->removed ? "REMOVE" : "MODIFY", wall_ms(fake) / 1000, row->partition, row->sort, sequence);
     buf_printf(&text, ",\"%s\":{\"p\":{\"S\":\"p%d\"},\"s\":{\"S\":\"s%d\"},\"v\":{\"N\":\"%d\"}}}}",
                row->removed ? "OldImage" : "NewImage", row->partition, row->sort, row->version);
     buf_printf(page, "%s{\"eventID\":\"E\",%s", index ? "," : "", text.data);
     mem_grow(&shard->records, &shard->capacity, shard->count, sizeof *shard->records);
-    shard->records[shard->count++] = (struct entry){
-        fake->events, index, fake->world->now_ms + FAKE_ALTERNATOR_WINDOW_MS, buf_take(&text)};
+    shard->records[shard->count++] =
+        (struct entry){fake->events, index, fake->world->now_ms + FAKE_ALTERNATOR_WINDOW_MS, buf_take(&text)};
 }
 
 void fake_alternator_write(struct fake_alternator *fake, struct fake_row *rows, size_t count)
@@ -171,8 +173,8 @@ static void write_shard(const struct fake_alternator *fake, const struct shard *
     (void)fake;
     write_sequence(began, shard->began);
     write_sequence(ended, shard->ended);
-    buf_printf(out, "{\"ShardId\":\"%s\",\"SequenceNumberRange\":{\"StartingSequenceNumber\":\"%s\"", shard->name,
-               began);
+    buf_printf(out, "{\"ShardId\":\"%s\",\"SequenceNumberRange\":{\"StartingSequenceNumber\":\"%s\"",
+               shard->name, began);
     if (shard->ended)
         buf_printf(out, ",\"EndingSequenceNumber\":\"%s\"", ended);
     buf_add_char(out, '}');
@@ -191,11 +193,12 @@ static bool describe_stream(struct fake_alternator *fake, const struct json *req
     if ((start && !first) || limit < 1)
         return invalid(answer, "ExclusiveStartShardId or Limit");
     size_t at = first ? (size_t)(first - fake->shards) + 1 : 0, count = 0;
-    buf_printf(&answer->body,
-               "{\"StreamDescription\":{\"StreamArn\":\"%s\",\"StreamStatus\":\"ENABLED\",\"StreamViewType\":"
-               "\"NEW_AND_OLD_IMAGES\",\"TableName\":\"%s\",\"KeySchema\":[{\"AttributeName\":\"p\",\"KeyType\":"
-               "\"HASH\"},{\"AttributeName\":\"s\",\"KeyType\":\"RANGE\"}],\"Shards\":[",
-               fake->arn, fake->table);
+    buf_printf(
+        &answer->body,
+        "{\"StreamDescription\":{\"StreamArn\":\"%s\",\"StreamStatus\":\"ENABLED\",\"StreamViewType\":"
+        "\"NEW_AND_OLD_IMAGES\",\"TableName\":\"%s\",\"KeySchema\":[{\"AttributeName\":\"p\",\"KeyType\":"
+        "\"HASH\"},{\"AttributeName\":\"s\",\"KeyType\":\"RANGE\"}],\"Shards\":[",
+        fake->arn, fake->table);
     for (; at < fake->shard_count && count < SHARDS_PAGE && (int64_t)count < limit; at++, count++) {
         buf_add_text(&answer->body, count ? "," : "");
         write_shard(fake, &fake->shards[at], &answer->body);
@@ -208,7 +211,8 @@ static bool describe_stream(struct fake_alternator *fake, const struct json *req
 }
 
 /* "i:SHARD:NUMBER": the next event is the first from NUMBER on. */
-static void write_iterator(struct fake_alternator *fake, const struct shard *shard, int64_t number, struct buf *out)
+static void write_iterator(struct fake_alternator *fake, const struct shard *shard, int64_t number,
+                           struct buf *out)
 {
     buf_printf(out, "\"i:%zu:%" PRId64 "\"", (size_t)(shard - fake->shards), number);
 }
@@ -217,7 +221,8 @@ static bool get_iterator(struct fake_alternator *fake, const struct json *reques
 {
     struct arena arena = ARENA_INIT;
     struct shard *shard = find_shard(fake, json_get(request, "ShardId"));
-    const struct json *type = json_get(request, "ShardIteratorType"), *given = json_get(request, "SequenceNumber");
+    const struct json *type = json_get(request, "ShardIteratorType"),
+                      *given = json_get(request, "SequenceNumber");
     int64_t number = given ? read_sequence(json_string(&arena, given)) : -1;
     arena_fini(&arena);
     bool at = type && json_string_is(type, "AT_SEQUENCE_NUMBER"),
@@ -248,7 +253,8 @@ static bool get_records(struct fake_alternator *fake, const struct json *request
     const char *iterator = json_string(&arena, json_get(request, "ShardIterator"));
     int64_t limit = json_integer(json_get(request, "Limit"), 1000), number = 0, count = 0;
     size_t index = 0;
-    bool known = iterator && sscanf(iterator, "i:%zu:%" SCNd64, &index, &number) == 2 && index < fake->shard_count;
+    bool known =
+        iterator && sscanf(iterator, "i:%zu:%" SCNd64, &index, &number) == 2 && index < fake->shard_count;
     arena_fini(&arena);
     if (!known || limit < 1 || limit > 1000)
         return invalid(answer, "ShardIterator or Limit");
@@ -280,17 +286,19 @@ static bool describe_table(struct fake_alternator *fake, const struct json *requ
 {
     if (!json_string_is(json_get(request, "TableName"), fake->table))
         return refuse(answer, "ResourceNotFoundException", "Requested resource not found: no such table");
-    buf_printf(&answer->body,
-               "{\"Table\":{\"TableName\":\"%s\",\"TableStatus\":\"ACTIVE\",\"LatestStreamArn\":\"%s\","
-               "\"LatestStreamLabel\":\"2026-01-01T00:00:00\",\"StreamSpecification\":{\"StreamEnabled\":true,"
-               "\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"}}}",
-               fake->table, fake->arn);
+    buf_printf(
+        &answer->body,
+        "{\"Table\":{\"TableName\":\"%s\",\"TableStatus\":\"ACTIVE\",\"LatestStreamArn\":\"%s\","
+        "\"LatestStreamLabel\":\"2026-01-01T00:00:00\",\"StreamSpecification\":{\"StreamEnabled\":true,"
+        "\"StreamViewType\":\"NEW_AND_OLD_IMAGES\"}}}",
+        fake->table, fake->arn);
     return true;
 }
 
 static bool list_streams(struct fake_alternator *fake, struct answer *answer)
 {
-    buf_printf(&answer->body, "{\"Streams\":[{\"StreamArn\":\"%s\",\"TableName\":\"%s\"}]}", fake->arn, fake->table);
+    buf_printf(&answer->body, "{\"Streams\":[{\"StreamArn\":\"%s\",\"TableName\":\"%s\"}]}", fake->arn,
+               fake->table);
     return true;
 }
 

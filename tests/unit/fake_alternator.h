@@ -1,9 +1,9 @@
-/* fake_alternator.h: the streams of ScyllaDB Alternator behind the transport seam, with what sets them apart from
- * DynamoDB's (after alternator/streams.cc): rows that were written together share one sequence number and come in
- * one page whatever its Limit; event ids repeat; shards have odd names and end together, a generation at a time;
- * an ARN that names keyspace@log table; records are seen ten seconds after the write; an ended shard's last page is
- * empty; no transactions. It is strict: what it does not expect it refuses as Alternator does, or with a
- * ValidationException. */
+/* fake_alternator.h: the streams of ScyllaDB Alternator behind the transport seam, with what sets them apart
+ * from DynamoDB's (after alternator/streams.cc): rows that were written together share one sequence number
+ * and come in one page whatever its Limit; event ids repeat; shards have odd names and end together, a
+ * generation at a time; an ARN that names keyspace@log table; records are seen ten seconds after the write;
+ * an ended shard's last page is empty; no transactions. It is strict: what it does not expect it refuses as
+ * Alternator does, or with a ValidationException. */
 #ifndef TIDEMILL_TESTS_FAKE_ALTERNATOR_H
 #define TIDEMILL_TESTS_FAKE_ALTERNATOR_H
 

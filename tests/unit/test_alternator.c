@@ -22,12 +22,13 @@
 #define SINK "http://sink.test/"
 
 /* Says to the sink which record it was given, and may be told to wait. */
-static const char script[] = "local http = require 'tidemill.http'\n"
-                             "return { stream = 's', backoff = '100ms..1s', retries = 50, on_record = function(record)\n"
-                             "  local answer = http.post('http://sink.test/', { json = { v = (record.new or record.old).v,\n"
-                             "    id = record.id, table = record.table, event = record.event, sort = record.keys.s } })\n"
-                             "  if answer.status ~= 200 then error('the sink answered ' .. answer.status) end\n"
-                             "end }\n";
+static const char script[] =
+    "local http = require 'tidemill.http'\n"
+    "return { stream = 's', backoff = '100ms..1s', retries = 50, on_record = function(record)\n"
+    "  local answer = http.post('http://sink.test/', { json = { v = (record.new or record.old).v,\n"
+    "    id = record.id, table = record.table, event = record.event, sort = record.keys.s } })\n"
+    "  if answer.status ~= 200 then error('the sink answered ' .. answer.status) end\n"
+    "end }\n";
 
 struct fixture {
     struct world world;
@@ -218,8 +219,8 @@ static void all_records_of_one_number_come_each_with_an_id_of_its_own(void **sta
     finish(&f);
 }
 
-/* Within a group one record is refused again and again while the others are done: killed then, the host goes on
- * with that one alone, under its old id. */
+/* Within a group one record is refused again and again while the others are done: killed then, the host goes
+ * on with that one alone, under its old id. */
 static void a_kill_inside_a_group_repeats_only_what_was_not_settled(void **state)
 {
     struct fixture f;
