@@ -249,6 +249,8 @@ static struct store *open_store(struct worker *worker, struct err *err)
         .group = host->group,
         .log = worker->options.log,
         .threaded = !worker->options.world.one_thread,
+        .commit_fails = worker->options.world.commit_fails,
+        .user = worker->options.world.user,
     };
     return store_sqlite_new(worker->reactor, &options, err);
 }

@@ -438,6 +438,8 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
                             "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512",
                             err);
         ok = ok && sqlite_open_schema(sqlite, options->read_only, err);
+        if (options->commit_fails)
+            sqlite3_commit_hook(sqlite->db, options->commit_fails, options->user);
         ok = ok && (!options->threaded || start_thread(sqlite, err));
     }
     if (ok)

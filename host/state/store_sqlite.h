@@ -19,6 +19,8 @@ struct store_sqlite_options {
     bool read_only; /* beside a running host; the file must exist */
     bool threaded;  /* work on a thread of its own; completions still come through the reactor */
     struct log *log;
+    int (*commit_fails)(void *user); /* NULL, or for tests: asked at each COMMIT whether it is to fail */
+    void *user;
 };
 
 /* Opens, and creates or upgrades the schema. */

@@ -140,16 +140,22 @@ static void choose_handlers(struct sim *sim, struct buf *ini)
     sim->handler_count = 1 + sim_below(sim, HANDLERS);
     for (int i = 0; i < sim->handler_count; i++) {
         struct sim_handler *handler = &sim->handlers[i];
+        char failed[16];
         snprintf(handler->name, sizeof handler->name, "h%d", i);
+        snprintf(failed, sizeof failed, "failed%d", i);
+        buf_printf(ini,
+                   "[target %s]\ntype = http\nurl = http://sink.sim/failed/h%d\nretries = %d\ntimeout = 5s\n",
+                   failed, i, sim_below(sim, 4));
         handler->kind = (enum sim_kind)sim_below(sim, 4);
         handler->retries = sim_below(sim, 6);
         handler->discard = sim_chance(sim, 150);
+        handler->forwards = !handler->discard && sim_chance(sim, 250);
         handler->slow = sim_chance(sim, 200);
         handler->emits = sim_chance(sim, 400);
         buf_printf(ini,
                    "[handler h%d]\nstream = s\nretries = %d\non_failure = %s\nbackoff = %dms..%ds\n"
                    "concurrency = %d\nbatch_size = %d\nbatch_window = %dms\n",
-                   i, handler->retries, handler->discard ? "discard" : "dead", 50 + sim_below(sim, 500),
+                   i, handler->retries, handler->discard ? "discard" : handler->forwards ? failed : "dead", 50 + sim_below(sim, 500),
                    1 + sim_below(sim, 20), 1 + sim_below(sim, handler->slow ? 3 : 40), 1 + sim_below(sim, 30),
                    sim_chance(sim, 500) ? 0 : sim_below(sim, 3000));
     }
@@ -169,6 +175,7 @@ static void write_deployment(struct sim *sim)
         "1000\n",
         1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
     choose_handlers(sim, &ini);
+    sim->ini = mem_string(ini.data);
     write_text(sim, "tidemill.ini", ini.data);
     if (sim->loud)
         fputs(ini.data, stderr);
@@ -187,17 +194,26 @@ static void write_deployment(struct sim *sim)
 
 static void on_attempted(void *user, const struct observed *observed)
 {
-    if (observed->outcome == OUTCOME_DEAD || observed->outcome == OUTCOME_DISCARDED)
+    if (observed->outcome == OUTCOME_DEAD || observed->outcome == OUTCOME_DISCARDED ||
+        observed->outcome == OUTCOME_FORWARDED)
         model_given_up(user, observed);
+}
+
+static int commit_fails(void *user)
+{
+    const struct sim *sim = list_entry(user, struct sim, world);
+    return sim->world.now_ms < sim->disk_full_ms;
 }
 
 static void start_host(struct sim *sim)
 {
     struct err err = {0};
+    struct worker_world world = world_of_host(&sim->world);
     sim_trace(sim, "the host starts");
+    world.commit_fails = commit_fails;
     sim->host = host_new(&(struct host_options){.config = sim->config,
                                                 .log = sim->log,
-                                                .world = world_of_host(&sim->world),
+                                                .world = world,
                                                 .observer = &sim->observer},
                          &err);
     if (!sim->host)
@@ -222,6 +238,7 @@ static void crash_host(struct sim *sim)
 static void stop_host(struct sim *sim)
 {
     sim_trace(sim, "the host is stopped");
+    sim->disk_full_ms = 0; /* else what was done is not kept, and that is told */
     host_stop(sim->host);
     sim->stopping = true;
     if (!host_run(sim->host))
@@ -363,10 +380,84 @@ static void seek(struct sim *sim)
     sim->handlers[at].left_ms = sim->world.now_ms + SECOND_MS; /* when the host looks */
 }
 
+/* The host's clock is set an hour forward or back; the service's is right. */
+static void jump(struct sim *sim)
+{
+    int64_t ms = sim_chance(sim, 500) ? 60 * MINUTE_MS : -60 * MINUTE_MS;
+    sim_trace(sim, "the clock jumps by %lld ms", (long long)ms);
+    sim->world.wall_start_ms += ms;
+    sim->world.skew_ms -= ms;
+    sim->jumped = true;
+}
+
+/* SIGSTOP for ten minutes: what was under way has timed out by then, or not: it may come again. */
+static void freeze(struct sim *sim)
+{
+    sim_trace(sim, "the process is stopped for ten minutes");
+    sim->world.now_ms += 10 * MINUTE_MS;
+    service_freeze(sim);
+}
+
+/* What is under way to the old place is no attempt. */
+static void move_target(struct sim *sim)
+{
+    struct problems problems = PROBLEMS_INIT;
+    sim->moved = !sim->moved;
+    char *text = mem_string(sim->ini), *place = strstr(text, "sink.sim/done");
+    if (sim->moved)
+        memcpy(place, "sink.sim/over", 13);
+    write_text(sim, "tidemill.ini", text);
+    char *path = mem_printf("%s/tidemill.ini", sim->directory);
+    struct config *config = config_load(path, &problems);
+    config->streams[0].window_bytes = sim->config->streams[0].window_bytes;
+    for (int i = 0; i < sim->handler_count; i++)
+        sim->handlers[i].left_ms = sim->world.now_ms;
+    sim_trace(sim, "the target is at %s", sim->moved ? "/over" : "/done");
+    if (sim->host && host_reload(sim->host, config, &problems) != HOST_RELOADED)
+        sim_violated(sim, "the host does not take the target's other place");
+    for (size_t i = 0; i < problems.count; i++)
+        sim_violated(sim, "%s", problems.lines[i]);
+    config_release(sim->config);
+    sim->config = config;
+    problems_fini(&problems);
+    free(path);
+    free(text);
+}
+
+static void trouble(struct sim *sim)
+{
+    int64_t until_ms = sim->world.now_ms + sim_below(sim, 20 * SECOND_MS);
+    switch (sim_below(sim, 6)) {
+    case 0:
+        jump(sim);
+        break;
+    case 1:
+        freeze(sim);
+        break;
+    case 2:
+        move_target(sim);
+        break;
+    case 3:
+        sim_trace(sim, "the disk is full");
+        sim->disk_full_ms = until_ms;
+        break;
+    case 4:
+        sim_trace(sim, "the credentials have expired");
+        sim->expired_ms = until_ms;
+        break;
+    default:
+        sim_trace(sim, "the failure targets refuse");
+        sim->target_down_ms = until_ms;
+        break;
+    }
+}
+
 static void something(struct sim *sim)
 {
-    int dice = sim_below(sim, 100);
-    if (dice < 45)
+    int dice = sim_below(sim, 108);
+    if (dice >= 100)
+        trouble(sim);
+    else if (dice < 45)
         burst(sim);
     else if (dice < 52)
         split(sim);
@@ -405,6 +496,9 @@ static void calm_down(struct sim *sim)
 {
     sim_trace(sim, "from now on nothing goes wrong any more");
     sim->calm = true;
+    sim->disk_full_ms = sim->expired_ms = sim->target_down_ms = 0;
+    sim->world.wall_start_ms += sim->world.skew_ms; /* somebody sets the clock right */
+    sim->world.skew_ms = 0;
     for (int i = 0; i < sim->handler_count; i++)
         if (sim->handlers[i].joined && !sim->handlers[i].present)
             add_handler(sim, i);
@@ -425,7 +519,7 @@ static void run(struct sim *sim)
         if (i == 0 || sim_chance(sim, 800))
             add_handler(sim, i);
     sim->faults = sim_chance(sim, 300) ? 0 : sim_below(sim, 200);
-    sim->poisoned = sim_chance(sim, 300) ? 0 : sim_below(sim, 60);
+    sim->poisoned = sim_chance(sim, 300) ? 0 : sim_chance(sim, 100) ? 500 : sim_below(sim, 60);
     start_host(sim);
     while (sim->world.now_ms < end_ms && !*sim->violation) {
         something(sim);
@@ -489,6 +583,7 @@ static void free_handler(struct sim_handler *handler)
         free(window);
     }
     free(handler->fates);
+    free(handler->forwarded);
 }
 
 void life_run(uint64_t seed, bool loud, char *violation)
@@ -518,6 +613,7 @@ void life_run(uint64_t seed, bool loud, char *violation)
         free(position);
     map_fini(&sim->positions);
     config_release(sim->config);
+    free(sim->ini);
     log_free(sim->log);
     close(nowhere);
     remove_directory(sim);

@@ -37,6 +37,8 @@ void model_grow(struct sim *sim)
             handler->fates =
                 mem_resize(handler->fates, (size_t)sim->write_count * 2 * sizeof *handler->fates);
         memset(&handler->fates[sim->write_count - 1], 0, sizeof *handler->fates);
+        handler->forwarded = mem_resize(handler->forwarded, (size_t)sim->write_count);
+        handler->forwarded[sim->write_count - 1] = 0;
     }
 }
 
@@ -69,7 +71,7 @@ static void check_alone(struct sim *sim, const struct sim_call *call, int at)
     enum sim_kind kind = sim->handlers[call->handler].kind;
     struct sim_call *other;
     list_each(other, &sim->calls, struct sim_call, link) {
-        if (other->handler != call->handler)
+        if (other->handler != call->handler || other->frozen)
             continue;
         bool same_shard = (kind == KIND_SHARD || kind == KIND_WINDOW) && other->count && *write->shard &&
                           strcmp(sim->writes[other->records[0]].shard, write->shard) == 0;
@@ -87,7 +89,7 @@ static void check_order(struct sim *sim, const struct sim_call *call, int at)
     for (int earlier = 0; earlier < record; earlier++) {
         const struct fate *fate = fate_of(sim, call->handler, earlier);
         bool together = false;
-        if (sim->writes[earlier].item != sim->writes[record].item || is_settled(fate->state) ||
+        if (sim->writes[earlier].item != sim->writes[record].item || is_settled(fate->state) || fate->frozen ||
             sim->writes[earlier].trimmed)
             continue;
         for (int i = 0; i < at; i++)
@@ -175,6 +177,7 @@ void model_begin(struct sim *sim, struct sim_call *call)
         if (call->redriven[i])
             continue;
         enter(sim, call->handler, fate, FATE_RUNNING);
+        fate->frozen = false;
         fate->attempt = call->attempts[i];
     }
 }
@@ -243,6 +246,9 @@ void model_end(struct sim *sim, struct sim_call *call)
             enter(sim, call->handler, fate, well ? FATE_HANDLED : FATE_FAILED);
         if (call->redriven[i] && sim->handlers[call->handler].seeks)
             fate->epoch = -1; /* its own turn may still come again */
+        fate->frozen = call->frozen;
+        if (call->frozen)
+            fate->epoch = -1; /* the handler may have been told that it failed */
         fate->permanent = call->permanent;
         /* What was not accepted while the host stopped, or the handler left, was no attempt. */
         fate->interrupted = !well && sim->handlers[call->handler].emits &&

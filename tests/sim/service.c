@@ -32,6 +32,37 @@ static void refuse(struct sim *sim, struct answer *answer)
     buf_fini(&body);
 }
 
+static bool expired(const struct sim *sim, struct answer *answer)
+{
+    if (sim->world.now_ms >= sim->expired_ms)
+        return false;
+    say(answer, 400,
+        "{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\",\"message\":\"the token has expired\"}");
+    return true;
+}
+
+/* DescribeStream is eventually consistent: now and then an older listing comes, never twice in a row. */
+static void flap(struct sim *sim, const struct transport_request *request, struct answer *answer)
+{
+    const char *body = request->body ? request->body : "";
+    bool same = sim->listing_request && strcmp(sim->listing_request, body) == 0;
+    if (answer->status != 200)
+        return;
+    if (same && !sim->calm && !sim->listing_old && sim_chance(sim, sim->faults)) {
+        sim->listing_old = true;
+        buf_clear(&answer->body);
+        buf_add_text(&answer->body, sim->listing);
+        return;
+    }
+    sim->listing_old = false;
+    if (same && !sim_chance(sim, 300))
+        return;
+    free(sim->listing_request);
+    free(sim->listing);
+    sim->listing_request = mem_string(body);
+    sim->listing = mem_copy(answer->body.data, answer->body.size);
+}
+
 /* Before the service has seen the request. The answer's status stays OPEN when it is to see it. */
 static void fails_before(struct sim *sim, struct answer *answer, bool dynamodb)
 {
@@ -78,18 +109,23 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
     char target[128] = "";
     answer->status = OPEN;
     fails_before(sim, answer, true);
-    if (answer->status != OPEN)
+    if (answer->status != OPEN || expired(sim, answer))
         return;
     request_header(request, "X-Amz-Target", target, sizeof target);
     if (sim->alternator && fake_alternator_answer(sim->alternator, target, request->body ? request->body : "",
-                                                  request->body_size, answer))
+                                                  request->body_size, answer)) {
+        if (strstr(target, "DescribeStream"))
+            flap(sim, request, answer);
         return;
+    }
     engine_call(
         sim->engine,
         &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
         &reply);
     answer->status = reply.status;
     answer->body = reply.body;
+    if (strstr(target, "DescribeStream"))
+        flap(sim, request, answer);
 }
 
 static int add_write(struct sim *sim, int item)
@@ -289,6 +325,15 @@ void service_end_calls(struct sim *sim)
     }
 }
 
+void service_freeze(struct sim *sim)
+{
+    struct sim_call *call;
+    service_end_calls(sim);
+    list_each(call, &sim->calls, struct sim_call, link)
+        call->frozen = true;
+    sim->crashes++;
+}
+
 /* When the handler hears of the answer, and whether it is one. */
 static bool arrives(const struct sim *sim, const struct answer *answer, int64_t *when_ms)
 {
@@ -402,10 +447,39 @@ static void answer_sink(struct sim *sim, const struct transport_request *request
     arena_fini(&arena);
 }
 
+/* A failure record, in the shape of Lambda's: "http://sink.sim/failed/h0". */
+static void answer_failed(struct sim *sim, const struct transport_request *request, struct answer *answer)
+{
+    const char *name = strrchr(request->url, '/') + 1, *number = NULL;
+    struct sim_handler *handler = NULL;
+    for (int i = 0; i < sim->handler_count; i++)
+        handler = strcmp(sim->handlers[i].name, name) == 0 ? &sim->handlers[i] : handler;
+    answer->status = OPEN;
+    fails_before(sim, answer, false);
+    if (answer->status != OPEN)
+        return;
+    if (sim->world.now_ms < sim->target_down_ms) {
+        say(answer, sim_chance(sim, 300) ? 400 : 503, "{}");
+        return;
+    }
+    char *text = mem_copy(request->body, request->body_size);
+    for (char *at = text; (at = strchr(at, '\\'));) /* the record may stand in it as text */
+        memmove(at, at + 1, strlen(at));
+    number = strstr(text, "\"v\":{\"N\":\"");
+    if (number && handler && handler->forwards)
+        handler->forwarded[atoi(number + 10)] = 1;
+    else if (!strstr(text, "window"))
+        sim_violated(sim, "the failure target got what is no failure: %.300s", text);
+    free(text);
+    say(answer, 200, "{}");
+}
+
 static void answer(void *user, const struct transport_request *request, struct answer *answer)
 {
     struct sim *sim = user;
-    if (strncmp(request->url, SINK, strlen(SINK)) == 0)
+    if (strncmp(request->url, SINK "failed/", strlen(SINK "failed/")) == 0)
+        answer_failed(sim, request, answer);
+    else if (strncmp(request->url, SINK, strlen(SINK)) == 0)
         answer_sink(sim, request, answer);
     else
         answer_dynamodb(sim, request, answer);
@@ -417,7 +491,7 @@ void service_host_gone(struct sim *sim, bool crashed)
     service_end_calls(sim);
     sim->crashes += crashed;
     list_each(call, &sim->calls, struct sim_call, link) {
-        if (!crashed)
+        if (!crashed && !call->frozen)
             sim_violated(sim, "the host stopped although handler %s was at work",
                          sim->handlers[call->handler].name);
         call_free(call);
@@ -425,6 +499,16 @@ void service_host_gone(struct sim *sim, bool crashed)
 }
 
 /* ---- life ---- */
+
+static int64_t service_wall_ms(struct clock *clock)
+{
+    return 1767225600000 + list_entry(clock, struct sim, service_clock)->world.now_ms; /* 2026-01-01 */
+}
+
+static int64_t service_monotonic_ms(struct clock *clock)
+{
+    return list_entry(clock, struct sim, service_clock)->world.now_ms;
+}
 
 void service_init(struct sim *sim)
 {
@@ -434,10 +518,11 @@ void service_init(struct sim *sim)
     list_init(&sim->calls);
     world_init(&sim->world);
     sim->world.answer = answer;
+    sim->service_clock = (struct clock){service_monotonic_ms, service_wall_ms, sim->world.clock.cpu_ms};
     sim->world.user = sim;
     sim->open_shards = 1 + sim_below(sim, 3);
     sim->engine =
-        engine_new(&(struct engine_options){.clock = &sim->world.clock, .shards = sim->open_shards}, &err);
+        engine_new(&(struct engine_options){.clock = &sim->service_clock, .shards = sim->open_shards}, &err);
     service_call(sim, "DynamoDB_20120810.CreateTable",
                  "{\"TableName\":\"Table\",\"KeySchema\":[{\"AttributeName\":\"id\",\"KeyType\":\"HASH\"}],"
                  "\"AttributeDefinitions\":[{\"AttributeName\":\"id\",\"AttributeType\":\"S\"}],"
@@ -464,4 +549,6 @@ void service_fini(struct sim *sim)
     fake_alternator_free(sim->alternator);
     world_fini(&sim->world);
     map_fini(&sim->final_failures);
+    free(sim->listing);
+    free(sim->listing_request);
 }

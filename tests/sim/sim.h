@@ -49,6 +49,7 @@ struct fate {
     int epoch;   /* crashes of the host and seeks of the handler, when the state was entered */
     int64_t since_ms;
     bool permanent;   /* the last failure was */
+    bool frozen;      /* the process stood still during its last call: what the handler made of it is not known */
     bool redriven;    /* its last call was out of the dead letters */
     bool interrupted; /* what its last call emitted was not accepted while the host stopped: that was no
                          attempt */
@@ -71,6 +72,8 @@ struct sim_handler {
     enum sim_kind kind;
     int retries;
     bool discard, slow, emits, present, joined;
+    bool forwards;      /* on_failure is a target */
+    char *forwarded;    /* of each write: that target has taken it */
     int serial;         /* of its script */
     struct fate *fates; /* of each write */
     int seeks;          /* that were asked for: each allows repetitions, as a crash does */
@@ -85,6 +88,7 @@ struct sim_call {
     int id, handler;
     int64_t began_ms;
     bool final;
+    bool frozen; /* the process stood still meanwhile: whether the handler waited for it is not known */
     int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
     bool well;      /* how */
     bool permanent;
@@ -99,6 +103,7 @@ struct sim {
     uint64_t seed, random;
     bool loud;
     struct world world;
+    struct clock service_clock; /* the host's may jump, this one never */
     struct engine *engine;
     struct fake_alternator *alternator; /* whose streams these are; NULL: the engine's */
     char directory[64], stream_arn[160];
@@ -119,6 +124,16 @@ struct sim {
     bool stopping;
     int open_shards;
     bool calm;                 /* nothing goes wrong but what always does */
+    int64_t disk_full_ms;      /* until then no COMMIT succeeds */
+    int64_t expired_ms;        /* until then the credentials have expired */
+    int64_t target_down_ms;    /* until then the failure target refuses */
+    bool jumped;               /* the host's clock has: it closes windows by it */
+    int requests;              /* of seeks: their numbers */
+    char *ini;                 /* the deployment's text */
+    bool moved;                /* the target is at its other place */
+    char *listing;             /* an older answer of DescribeStream ... */
+    char *listing_request;     /* ... to this request */
+    bool listing_old;          /* the last answer was an older one */
     int poisoned;              /* records of a thousand that no attempt can handle */
     struct map positions;      /* durable: handler and shard -> sequence */
     struct map final_failures; /* handler, shard and window -> failed last calls */
@@ -151,6 +166,9 @@ void service_harvest(struct sim *sim);
 
 /* Carry out an operation of the engine; false when it refuses. */
 bool service_call(struct sim *sim, const char *target, const char *body, struct buf *answer);
+
+/* The process stood still: what is under way may have timed out. */
+void service_freeze(struct sim *sim);
 
 /* Calls whose end has come are told to the model. */
 void service_end_calls(struct sim *sim);

@@ -61,7 +61,7 @@ static int64_t read_sequence(const char *text)
 
 static int64_t wall_ms(const struct fake_alternator *fake)
 {
-    return clock_wall_ms(&fake->world->clock);
+    return clock_wall_ms(&fake->world->clock) + fake->world->skew_ms; /* the service's */
 }
 
 static void add_generation(struct fake_alternator *fake, int count)
