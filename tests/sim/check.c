@@ -117,8 +117,7 @@ static void check_settled(struct sim *sim, const struct view *view, int handler,
         const struct fate *fate = &sim->handlers[handler].fates[i];
         if (strcmp(write->shard, shard) != 0 || write->trimmed || !is_behind(checkpoint, progress, write) ||
             fate->state == FATE_HANDLED || fate->state == FATE_DISCARDED ||
-            count_letters(view, name, write->unit) ||
-            sim->handlers[handler].forwarded[i])
+            count_letters(view, name, write->unit) || sim->handlers[handler].forwarded[i])
             continue;
         sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled",
                      name, shard, i, write->sequence);
@@ -263,7 +262,8 @@ static void check_windows(struct sim *sim, const struct sim_handler *handler, in
                              write->time_ms, window->start_ms);
         }
     for (int i = 0; i < sim->write_count; i++)
-        if (handler->fates[i].state == FATE_HANDLED && !times[i] && !sim->writes[i].trimmed)
+        if (handler->fates[i].state == FATE_HANDLED && !handler->fates[i].frozen && !times[i] &&
+            !sim->writes[i].trimmed)
             sim_violated(sim, "record %d (%s in %s) is in no window of handler %s", i,
                          sim->writes[i].sequence, sim->writes[i].shard, handler->name);
     free(times);

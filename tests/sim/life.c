@@ -155,8 +155,12 @@ static void choose_handlers(struct sim *sim, struct buf *ini)
         buf_printf(ini,
                    "[handler h%d]\nstream = s\nretries = %d\non_failure = %s\nbackoff = %dms..%ds\n"
                    "concurrency = %d\nbatch_size = %d\nbatch_window = %dms\n",
-                   i, handler->retries, handler->discard ? "discard" : handler->forwards ? failed : "dead", 50 + sim_below(sim, 500),
-                   1 + sim_below(sim, 20), 1 + sim_below(sim, handler->slow ? 3 : 40), 1 + sim_below(sim, 30),
+                   i, handler->retries,
+                   handler->discard    ? "discard"
+                   : handler->forwards ? failed
+                                       : "dead",
+                   50 + sim_below(sim, 500), 1 + sim_below(sim, 20),
+                   1 + sim_below(sim, handler->slow ? 3 : 40), 1 + sim_below(sim, 30),
                    sim_chance(sim, 500) ? 0 : sim_below(sim, 3000));
     }
 }
@@ -211,11 +215,10 @@ static void start_host(struct sim *sim)
     struct worker_world world = world_of_host(&sim->world);
     sim_trace(sim, "the host starts");
     world.commit_fails = commit_fails;
-    sim->host = host_new(&(struct host_options){.config = sim->config,
-                                                .log = sim->log,
-                                                .world = world,
-                                                .observer = &sim->observer},
-                         &err);
+    sim->host = host_new(
+        &(struct host_options){
+            .config = sim->config, .log = sim->log, .world = world, .observer = &sim->observer},
+        &err);
     if (!sim->host)
         sim_violated(sim, "the host does not start: %s", err.text);
 }

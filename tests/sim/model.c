@@ -89,8 +89,8 @@ static void check_order(struct sim *sim, const struct sim_call *call, int at)
     for (int earlier = 0; earlier < record; earlier++) {
         const struct fate *fate = fate_of(sim, call->handler, earlier);
         bool together = false;
-        if (sim->writes[earlier].item != sim->writes[record].item || is_settled(fate->state) || fate->frozen ||
-            sim->writes[earlier].trimmed)
+        if (sim->writes[earlier].item != sim->writes[record].item || is_settled(fate->state) ||
+            fate->frozen || sim->writes[earlier].trimmed)
             continue;
         for (int i = 0; i < at; i++)
             together = together || call->records[i] == earlier;

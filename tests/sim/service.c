@@ -37,7 +37,8 @@ static bool expired(const struct sim *sim, struct answer *answer)
     if (sim->world.now_ms >= sim->expired_ms)
         return false;
     say(answer, 400,
-        "{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\",\"message\":\"the token has expired\"}");
+        "{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\",\"message\":\"the token has "
+        "expired\"}");
     return true;
 }
 

@@ -48,8 +48,8 @@ struct fate {
     int attempt; /* of the last call */
     int epoch;   /* crashes of the host and seeks of the handler, when the state was entered */
     int64_t since_ms;
-    bool permanent;   /* the last failure was */
-    bool frozen;      /* the process stood still during its last call: what the handler made of it is not known */
+    bool permanent; /* the last failure was */
+    bool frozen; /* the process stood still during its last call: what the handler made of it is not known */
     bool redriven;    /* its last call was out of the dead letters */
     bool interrupted; /* what its last call emitted was not accepted while the host stopped: that was no
                          attempt */
@@ -88,7 +88,7 @@ struct sim_call {
     int id, handler;
     int64_t began_ms;
     bool final;
-    bool frozen; /* the process stood still meanwhile: whether the handler waited for it is not known */
+    bool frozen;    /* the process stood still meanwhile: whether the handler waited for it is not known */
     int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
     bool well;      /* how */
     bool permanent;
