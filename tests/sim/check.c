@@ -116,7 +116,7 @@ static void check_settled(struct sim *sim, const struct view *view, int handler,
         const struct written *write = &sim->writes[i];
         const struct fate *fate = &sim->handlers[handler].fates[i];
         if (strcmp(write->shard, shard) != 0 || write->trimmed || !is_behind(checkpoint, progress, write) ||
-            fate->state == FATE_HANDLED || fate->state == FATE_DISCARDED ||
+            fate->state == FATE_HANDLED || fate->state == FATE_DISCARDED || fate->frozen ||
             count_letters(view, name, write->unit) || sim->handlers[handler].forwarded[i])
             continue;
         sim_violated(sim, "the checkpoint of handler %s in %s is beyond record %d (%s), which is not settled",
