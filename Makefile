@@ -71,7 +71,7 @@ run: need-build
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
-.PHONY: sim need-build need-test run-tests units scripts-test bench-local
+.PHONY: soak sim need-build need-test run-tests units scripts-test bench-local
 run-tests: all units
 	@$(MAKE) --no-print-directory unit scripts-test $(if $(findstring thread,$(SANITIZE)),,sim) integration
 
@@ -125,6 +125,16 @@ scripts-test: all
 ## make integration the tests with DynamoDB Local only
 integration: all units
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+
+## make soak        longer: simulated lives SOAK_SEEDS, and everything at once in the orders SOAK_CHAOS
+SOAK_SEEDS ?= 2001..30000
+SOAK_CHAOS ?= 2 3 4 5
+soak: need-test
+	@$(MAKE) --no-print-directory WERROR=1 all units
+	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS)
+	@for seed in $(SOAK_CHAOS); do \
+	    TIDEMILL_CHAOS_SEED=$$seed TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests \
+	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_chaos.py || exit 1; done
 
 ## make asan        the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 asan: need-test
