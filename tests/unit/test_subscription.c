@@ -1,0 +1,290 @@
+/* test_subscription.c: letters on their way through a subscription that is cut, with a handler that waits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "core/world.h"
+#include "dispatch/subscription.h"
+
+#define CALLS_MAX 32
+
+/* A call that has not returned. */
+struct invocation {
+    int v;
+    handler_done_fn *done;
+    void *user;
+};
+
+struct fixture {
+    struct world world;
+    struct log *log;
+    struct handler handler;
+    struct subscription *subscription;
+    struct invocation *open[CALLS_MAX];
+    int begun[CALLS_MAX], begun_count, open_count; /* versions, in the order of the calls */
+    int64_t held[CALLS_MAX], done[CALLS_MAX];      /* letters */
+    int held_count, done_count;
+};
+
+static struct fixture *fixture_of(struct handler *handler)
+{
+    return (struct fixture *)((char *)handler - offsetof(struct fixture, handler));
+}
+
+static bool wants(const struct handler *handler, const struct record *record,
+                  const struct handler_source *source)
+{
+    (void)handler;
+    (void)record;
+    (void)source;
+    return true;
+}
+
+static enum handler_result run(struct handler *handler, const struct handler_call *call,
+                               handler_done_fn *done, void *user, struct invocation **invocation,
+                               struct handler_outcome *outcome)
+{
+    struct fixture *f = fixture_of(handler);
+    char *digits = json_string_dup(json_get(json_get(call->inputs[0].record->new_image, "v"), "N"));
+    struct invocation *waits = mem_alloc(sizeof *waits);
+    (void)outcome;
+    *waits = (struct invocation){atoi(digits), done, user};
+    free(digits);
+    f->begun[f->begun_count++] = waits->v;
+    f->open[f->open_count++] = waits;
+    *invocation = waits;
+    return HANDLER_WAITING;
+}
+
+static void cancel(struct handler *handler, struct invocation *invocation)
+{
+    struct fixture *f = fixture_of(handler);
+    for (int i = 0; i < f->open_count; i++)
+        if (f->open[i] == invocation)
+            f->open[i] = f->open[--f->open_count];
+    free(invocation);
+}
+
+static bool stale(const struct handler *handler, const struct config *config)
+{
+    (void)handler;
+    (void)config;
+    return false;
+}
+
+static void free_nothing(struct handler *handler)
+{
+    (void)handler;
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
+static void on_missed(void *user, const char *to)
+{
+    (void)user;
+    (void)to;
+}
+
+static void on_redriven(void *user, int64_t letter)
+{
+    struct fixture *f = user;
+    f->done[f->done_count++] = letter;
+}
+
+static void on_held(void *user, int64_t letter)
+{
+    struct fixture *f = user;
+    f->held[f->held_count++] = letter;
+}
+
+/* ---- a store that takes everything ---- */
+
+static void commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
+{
+    (void)store;
+    store_batch_free(batch);
+    if (done)
+        done(user, NULL);
+}
+
+static const struct store_ops store_ops = {.commit = commit};
+static struct store taking_store = {&store_ops};
+
+static void make(struct fixture *f)
+{
+    static const struct handler_ops ops = {wants, run, cancel, stale, free_nothing};
+    static const struct subscription_events events = {nothing, nothing, on_missed, on_redriven, on_held};
+    struct position start = {.kind = POSITION_TRIM_HORIZON};
+    *f = (struct fixture){0};
+    world_init(&f->world);
+    world_add_reactor(&f->world);
+    f->log = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_DEBUG, &f->world.clock);
+    f->handler = (struct handler){.ops = &ops, .references = 100, .name = "h", .kind = HANDLER_RECORDS};
+    f->handler.settings = (struct handler_settings){.stream = "s",
+                                                    .concurrency = 64,
+                                                    .batch_size = 1,
+                                                    .retries = 3,
+                                                    .backoff_ms = {10, 100},
+                                                    .max_age_ms = 86400000,
+                                                    .on_failure = "dead"};
+    f->subscription = subscription_new(&(struct subscription_options){.reactor = f->world.reactor,
+                                                                      .store = &taking_store,
+                                                                      .log = f->log,
+                                                                      .handler = &f->handler,
+                                                                      .source = {"s", "arn", "T", "shard"}},
+                                       &start, "", &events, f);
+}
+
+static void turn(struct fixture *f)
+{
+    for (int i = 0; i < 10; i++)
+        reactor_turn(f->world.reactor, 1);
+}
+
+static void finish(struct fixture *f)
+{
+    subscription_abandon(f->subscription);
+    turn(f);
+    subscription_free(f->subscription);
+    world_fini(&f->world);
+    log_free(f->log);
+}
+
+/* Version `v` of the item. */
+static struct page *page_of(const char *item, int v)
+{
+    struct buf body = BUF_INIT;
+    struct err err;
+    buf_printf(&body,
+               "{\"Records\":[{\"eventID\":\"e%d\",\"eventName\":\"MODIFY\",\"dynamodb\":{\"Keys\":{\"id\":{"
+               "\"S\":\"%s\"}},"
+               "\"NewImage\":{\"v\":{\"N\":\"%d\"}},\"ApproximateCreationDateTime\":%d,\"SequenceNumber\":\"%"
+               "d\"}}]}",
+               v, item, v, 1767225600 + v, 100 + v);
+    struct page *page = page_read(&body, &err);
+    assert_non_null(page);
+    return page;
+}
+
+static void feed(struct fixture *f, const char *item, int v)
+{
+    struct page *page = page_of(item, v);
+    subscription_feed(f->subscription, page);
+    page_release(page);
+}
+
+static void redrive(struct fixture *f, const char *item, int v, int64_t letter, bool hold)
+{
+    struct page *page = page_of(item, v);
+    assert_true(subscription_redrive(f->subscription, page, letter, hold));
+    page_release(page);
+}
+
+static void return_from(struct fixture *f, int v)
+{
+    for (int i = 0; i < f->open_count; i++)
+        if (f->open[i]->v == v) {
+            struct invocation *invocation = f->open[i];
+            struct handler_outcome outcome = {0};
+            f->open[i] = f->open[--f->open_count];
+            invocation->done(invocation->user, HANDLER_RETURNED, &outcome);
+            free(invocation);
+            turn(f);
+            return;
+        }
+    fail_msg("no call has %d", v);
+}
+
+/* ---- tests ---- */
+
+static void letters_behind_what_is_cut_come_in_their_order(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    feed(&f, "a", 10); /* runs */
+    turn(&f);
+    feed(&f, "a", 11); /* waits for it: this is cut */
+    redrive(&f, "a", 1, 501, false);
+    redrive(&f, "a", 2, 502, false);
+    redrive(&f, "a", 3, 503, false);
+    turn(&f);
+    subscription_cut(f.subscription);
+    return_from(&f, 10);
+    return_from(&f, 1);
+    return_from(&f, 2);
+    return_from(&f, 3);
+    assert_int_equal(f.begun_count, 4);
+    assert_int_equal(f.done_count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(f.done[i], 501 + i);
+    feed(&f, "a", 11); /* what was taken back comes again */
+    turn(&f);
+    return_from(&f, 11);
+    finish(&f);
+}
+
+static void held_letters_keep_their_order_through_a_cut(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    feed(&f, "a", 10);
+    turn(&f);
+    feed(&f, "a", 11);
+    redrive(&f, "a", 1, 501, true);
+    redrive(&f, "a", 2, 502, true);
+    turn(&f);
+    subscription_cut(f.subscription);
+    return_from(&f, 10);
+    assert_int_equal(f.held_count, 1);
+    assert_int_equal(f.held[0],
+                     501); /* elsewhere 501 comes first, too: the other way round both wait for ever */
+    assert_true(subscription_release(f.subscription, 501, true));
+    turn(&f);
+    return_from(&f, 1);
+    assert_int_equal(f.held_count, 2);
+    assert_true(subscription_release(f.subscription, 502, false));
+    turn(&f);
+    assert_int_equal(f.done_count, 2);
+    assert_int_equal(f.begun_count, 2); /* 10 and 1 */
+    finish(&f);
+}
+
+static void a_letter_that_is_held_keeps_its_item_and_nobody_else(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    redrive(&f, "a", 1, 501, true);
+    feed(&f, "a", 10);
+    feed(&f, "b", 11);
+    turn(&f);
+    assert_int_equal(f.begun_count, 1);
+    assert_int_equal(f.begun[0], 11);
+    assert_true(subscription_release(f.subscription, 501, false));
+    turn(&f);
+    assert_int_equal(f.begun_count, 2);
+    finish(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(letters_behind_what_is_cut_come_in_their_order),
+        cmocka_unit_test(held_letters_keep_their_order_through_a_cut),
+        cmocka_unit_test(a_letter_that_is_held_keeps_its_item_and_nobody_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
