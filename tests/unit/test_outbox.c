@@ -30,6 +30,7 @@ struct fixture {
     struct world world;
     struct config *config;
     struct log *log;
+    struct aws_client *aws;
     struct emitter *emitter;
     char path[64];
     struct emission *emissions[MESSAGES];
@@ -39,8 +40,13 @@ struct fixture {
     /* what the target saw */
     int accepted[2 * MESSAGES], accepted_count; /* numbers, in order */
     int failing;                                /* of a thousand, with 503 */
+    int shards;                                 /* messages are of so many; 0: of one */
     int refused;                                /* this number gets a 400; -1: none */
     uint64_t random;
+    /* of the lake */
+    char series[MESSAGES][64]; /* of uploads under way: their paths up to the sequence number */
+    int64_t until_ms[MESSAGES];
+    int uploads, together; /* so many in all; at once of one series */
 };
 
 static int key_of(int number)
@@ -48,9 +54,29 @@ static int key_of(int number)
     return number % 5;
 }
 
+/* An object is put: is another of its series under way? */
+static void answer_upload(struct fixture *f, const struct transport_request *request, struct answer *answer)
+{
+    const char *name = strrchr(request->url, '/'), *dash = name ? strchr(name, '-') : NULL;
+    int at = f->uploads++, others = 0;
+    assert_non_null(dash);
+    f->random = hash_mix(f->random + 1);
+    answer->status = 200;
+    answer->delay_ms = 5 + (int64_t)(f->random % 300);
+    snprintf(f->series[at], sizeof f->series[at], "%.*s", (int)(dash - name), name);
+    f->until_ms[at] = f->world.now_ms + answer->delay_ms;
+    for (int i = 0; i < at; i++)
+        others += f->until_ms[i] > f->world.now_ms && strcmp(f->series[i], f->series[at]) == 0;
+    f->together = others > f->together ? others : f->together;
+}
+
 static void answer(void *user, const struct transport_request *request, struct answer *answer)
 {
     struct fixture *f = user;
+    if (strstr(request->url, "/lake/")) {
+        answer_upload(f, request, answer);
+        return;
+    }
     int number = atoi(request->body);
     f->random = hash_mix(f->random + 1);
     answer->delay_ms = (int64_t)(f->random % 50);
@@ -59,16 +85,16 @@ static void answer(void *user, const struct transport_request *request, struct a
         f->accepted[f->accepted_count++] = number;
 }
 
-static void make(struct fixture *f, const char *settings)
+#define HTTP "type = http\nurl = http://sink.test/\n"
+
+static void make_target(struct fixture *f, const char *type, const char *settings)
 {
+    struct err err = {0};
     struct problems problems = PROBLEMS_INIT;
     *f = (struct fixture){.refused = -1};
     snprintf(f->path, sizeof f->path, "/tmp/tidemill-test-XXXXXX");
     int fd = mkstemp(f->path);
-    dprintf(fd,
-            "[aws]\nregion = eu-west-1\n[stream s]\ntable = T\n[target t]\ntype = http\nurl = "
-            "http://sink.test/\n%s",
-            settings);
+    dprintf(fd, "[aws]\nregion = eu-west-1\n[stream s]\ntable = T\n[target t]\n%s%s", type, settings);
     close(fd);
     f->config = config_load(f->path, &problems);
     if (problems.count)
@@ -78,13 +104,26 @@ static void make(struct fixture *f, const char *settings)
     f->world.answer = answer;
     f->world.user = f;
     f->log = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_DEBUG, &f->world.clock);
-    f->emitter = outbox_new(&(struct outbox_options){
-        .config = f->config, .reactor = f->world.reactor, .transport = &f->world.transport, .log = f->log});
+    setenv("AWS_ACCESS_KEY_ID", "test", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+    f->aws = aws_client_new(f->world.reactor, &f->world.transport, &f->config->aws, f->log, &err);
+    assert_non_null(f->aws);
+    f->emitter = outbox_new(&(struct outbox_options){.config = f->config,
+                                                     .reactor = f->world.reactor,
+                                                     .aws = f->aws,
+                                                     .transport = &f->world.transport,
+                                                     .log = f->log});
+}
+
+static void make(struct fixture *f, const char *settings)
+{
+    make_target(f, HTTP, settings);
 }
 
 static void finish(struct fixture *f)
 {
     f->emitter->release(f->emitter);
+    aws_client_free(f->aws);
     config_release(f->config);
     world_fini(&f->world);
     log_free(f->log);
@@ -108,7 +147,8 @@ static void emit(struct fixture *f, int number, int record, int key)
     struct message message = {.payload = mem_printf("%d", number),
                               .key = mem_printf("k%d", key),
                               .handler = mem_string("h"),
-                              .shard = mem_string("s"),
+                              .shard = mem_printf("s%d", f->shards ? number % f->shards : 0),
+                              .table = mem_string("T"),
                               .sequence = mem_printf("%d", record),
                               .record = mem_printf("%d", record),
                               .id = mem_printf("id%d", number),
@@ -243,6 +283,29 @@ static void thousands_of_cancelled_messages_of_one_key_end(void **state)
     finish(&f);
 }
 
+/* ---- the lake ---- */
+
+static void files_of_one_shard_go_one_after_the_other(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_target(&f, "type = s3\nbucket = b\nprefix = lake\ncompression = none\n",
+                "batch_count = 1\nlinger = 1ms\nin_flight = 4\n");
+    f.shards = 2;
+    for (int i = 0; i < 40; i++) {
+        emit(&f, i, i, key_of(i));
+        f.wanted = MESSAGES + 1;
+        world_turn(&f.world, all_told, &f, 100); /* its file is on its way by then */
+    }
+    wait_for(&f, 40);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(f.told[i], ACCEPTED);
+    if (f.uploads < 10)
+        fail_msg("%d uploads", f.uploads);
+    assert_int_equal(f.together, 0);
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +314,7 @@ int main(void)
         cmocka_unit_test(what_a_record_emitted_behind_a_refused_message_is_not_sent),
         cmocka_unit_test(a_cancelled_message_lets_those_behind_it_through),
         cmocka_unit_test(thousands_of_cancelled_messages_of_one_key_end),
+        cmocka_unit_test(files_of_one_shard_go_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
