@@ -129,7 +129,8 @@ static void make(struct fixture *f, int shards, const char *text)
     write_file(f, "scripts/copy.lua", text);
     write_file(f, "tidemill.ini",
                "[host]\nthreads = 1\nstate = sqlite:state.db\n[aws]\nregion = us-east-1\nendpoint = "
-               "http://alternator.test\n[stream s]\ntable = T\nbatch_size = 2\n");
+               "http://alternator.test\n[stream s]\ntable = T\nbatch_size = 2\n"
+               "[target t]\ntype = http\nurl = http://sink.test/\nretries = 0\n");
     snprintf(path, sizeof path, "%s/tidemill.ini", f->directory);
     f->config = config_load(path, &problems);
     if (problems.count)
@@ -273,6 +274,34 @@ static void kills_at_any_place_of_a_group_lose_nothing(void **state)
     finish(&f);
 }
 
+/* ---- several messages of one record ---- */
+
+static void a_record_is_settled_when_all_that_it_emitted_was_accepted(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f, 1,
+         "local emit = require 'tidemill.emit'\n"
+         "return { stream = 's', retries = 50, backoff = '100ms..200ms', on_record = function(record)\n"
+         "  for i = 0, 2 do\n"
+         "    emit('t', { v = record.new.v + 1000 * i, id = record.id .. i, table = record.table }, { key = "
+         "'k' .. i })\n"
+         "  end\n"
+         "end }\n");
+    write_group(&f, 1, 1, 1);
+    f.refuse_v = 2001;
+    start_host(&f);
+    wait_for(&f, 4); /* the first two, and again */
+    assert_false(saw(&f, 2001));
+    kill_host(&f);
+    f.refuse_v = -1;
+    start_host(&f);
+    f.wanted = f.count + 3;
+    assert_true(world_turn(&f.world, has_enough, &f, HOUR_MS));
+    assert_true(saw(&f, 2001));
+    finish(&f);
+}
+
 /* ---- generations ---- */
 
 static void items_keep_their_order_when_shards_end_together(void **state)
@@ -340,6 +369,7 @@ int main(void)
         cmocka_unit_test(all_records_of_one_number_come_each_with_an_id_of_its_own),
         cmocka_unit_test(a_kill_inside_a_group_repeats_only_what_was_not_settled),
         cmocka_unit_test(kills_at_any_place_of_a_group_lose_nothing),
+        cmocka_unit_test(a_record_is_settled_when_all_that_it_emitted_was_accepted),
         cmocka_unit_test(items_keep_their_order_when_shards_end_together),
         cmocka_unit_test(removals_and_their_table_are_told),
         cmocka_unit_test(transactions_are_refused_with_a_way_out),
