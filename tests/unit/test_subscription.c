@@ -121,7 +121,7 @@ static void commit(struct store *store, struct store_batch *batch, store_done_fn
 static const struct store_ops store_ops = {.commit = commit};
 static struct store taking_store = {&store_ops};
 
-static void make(struct fixture *f)
+static void make_with(struct fixture *f, const char *progress, int64_t backoff_max_ms)
 {
     static const struct handler_ops ops = {wants, run, cancel, stale, free_nothing};
     static const struct subscription_events events = {nothing, nothing, on_missed, on_redriven, on_held};
@@ -135,7 +135,7 @@ static void make(struct fixture *f)
                                                     .concurrency = 64,
                                                     .batch_size = 1,
                                                     .retries = 3,
-                                                    .backoff_ms = {10, 100},
+                                                    .backoff_ms = {10, backoff_max_ms},
                                                     .max_age_ms = 86400000,
                                                     .on_failure = "dead"};
     f->subscription = subscription_new(&(struct subscription_options){.reactor = f->world.reactor,
@@ -143,7 +143,12 @@ static void make(struct fixture *f)
                                                                       .log = f->log,
                                                                       .handler = &f->handler,
                                                                       .source = {"s", "arn", "T", "shard"}},
-                                       &start, "", &events, f);
+                                       &start, progress, &events, f);
+}
+
+static void make(struct fixture *f)
+{
+    make_with(f, "", 100);
 }
 
 static void turn(struct fixture *f)
@@ -279,12 +284,61 @@ static void a_letter_that_is_held_keeps_its_item_and_nobody_else(void **state)
     finish(&f);
 }
 
+/* ---- restarts ---- */
+
+/* What was tried twice, and is due in a minute, is not tried before: a restart is no attempt and no reason
+ * for one. */
+static void a_restart_waits_on_for_the_next_attempt(void **state)
+{
+    struct fixture f;
+    char progress[200];
+    (void)state;
+    make(&f);
+    int64_t due_ms = clock_wall_ms(&f.world.clock) + 60000;
+    finish(&f);
+    snprintf(progress, sizeof progress, "{\"through\":\"110\",\"open\":[[\"110\",2,%lld]]}",
+             (long long)due_ms);
+    make_with(&f, progress, 120000);
+    feed(&f, "a", 10);
+    feed(&f, "b", 11);
+    turn(&f);
+    assert_int_equal(f.begun_count, 1);
+    assert_int_equal(f.begun[0], 11);
+    int64_t end_ms = f.world.now_ms + 59000;
+    while (f.world.now_ms < end_ms)
+        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    assert_int_equal(f.begun_count, 1);
+    end_ms = f.world.now_ms + 2000;
+    while (f.world.now_ms < end_ms)
+        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    assert_int_equal(f.begun_count, 2);
+    finish(&f);
+}
+
+/* A clock that was set back since: nobody waits longer than the longest pause. */
+static void a_due_time_far_ahead_waits_no_longer_than_the_backoff(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_with(&f, "{\"through\":\"110\",\"open\":[[\"110\",1,9999999999999]]}", 5000);
+    feed(&f, "a", 10);
+    turn(&f);
+    assert_int_equal(f.begun_count, 0);
+    int64_t end_ms = f.world.now_ms + 5100;
+    while (f.world.now_ms < end_ms)
+        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    assert_int_equal(f.begun_count, 1);
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(letters_behind_what_is_cut_come_in_their_order),
         cmocka_unit_test(held_letters_keep_their_order_through_a_cut),
         cmocka_unit_test(a_letter_that_is_held_keeps_its_item_and_nobody_else),
+        cmocka_unit_test(a_restart_waits_on_for_the_next_attempt),
+        cmocka_unit_test(a_due_time_far_ahead_waits_no_longer_than_the_backoff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
