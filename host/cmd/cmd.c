@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/utf8.h"
+
 #define LOCAL_CONFIG "tidemill.ini"
 #define SYSTEM_CONFIG "/etc/tidemill/tidemill.ini"
 
@@ -15,10 +18,14 @@ void cmd_complain(const char *format, ...)
     bool colour = isatty(STDERR_FILENO);
     va_list args;
     va_start(args, format);
-    fputs(colour ? "\033[31mtidemill:\033[0m " : "tidemill: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    char *message = NULL;
+    struct buf text = BUF_INIT; /* it may quote anything */
+    if (vasprintf(&message, format, args) >= 0)
+        utf8_write(&text, message, strlen(message));
+    fprintf(stderr, "%s%s\n", colour ? "\033[31mtidemill:\033[0m " : "tidemill: ", text.data ? text.data : "");
     va_end(args);
+    free(message);
+    buf_fini(&text);
 }
 
 void cmd_progress(size_t done, size_t all, const char *what)

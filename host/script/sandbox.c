@@ -395,8 +395,6 @@ static int safe_rawset(lua_State *L)
     luaL_checkany(L, 3);
     lua_settop(L, 3);
     if (is_globals(L, 1)) {
-        lua_pushvalue(L, 1);
-        lua_insert(L, 1);
         globals_set(L);
         lua_settop(L, 1);
         return 1;

@@ -20,6 +20,9 @@ return { stream = "s", backoff = "20ms..50ms", on_record = function(record) log.
 """
 
 
+REGION = {**os.environ, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+
+
 def put(client, table, item, **more):
     client.put_item(TableName=table, Item={"id": {"S": item}, **more})
 
@@ -476,3 +479,125 @@ def test_a_lock_on_the_state_stops_no_work_and_no_stop(beside_local, local, name
     host = deployment.start()
     wait_until(lambda: host.fields("did"), "what was not kept comes again")
     assert host.stop() == 0
+
+
+# ---- scripts ----
+
+@pytest.mark.parametrize("body, said", [
+    ("user = record.new", "user"),
+    ("local function f() count = (count or 0) + 1 end f()", "count"),
+    ("_G.last = record.id", "last"),
+    ("rawset(_G, 'sneaky', 1)", "sneaky"),
+    ("for i = 1, 2 do total = i end", "total"),
+    ("print(misspelt)", "misspelt"),
+])
+def test_a_forgotten_local_is_an_error_with_its_line(tmp_path, body, said):
+    (tmp_path / "h.lua").write_text("limit = 5 rawset(_G, 'other', 6) -- constants\nreturn { stream = 's', on_record = function(record)\n"
+                                    f"  assert(limit == 5 and other == 6)\n  {body}\nend }}\n")
+    (tmp_path / "event.json").write_text(json.dumps({"Records": [event(100, "a", 1)]}))
+    done = subprocess.run([BINARY, "invoke", "h.lua", "event.json"], cwd=tmp_path, capture_output=True, text=True, env=REGION)
+    assert done.returncode == 1 and f"h.lua:4: " in done.stdout + done.stderr and said in done.stderr + done.stdout, done.stderr
+
+
+def test_text_cut_in_the_middle_of_a_character_is_named(tmp_path):
+    for what, path in (('d.put("Things", { id = ("caf\\u{e9}"):sub(1, 4) })', "id"),
+                       ('d.put("Things", { id = "a", deep = { { ("\\u{1f600}"):sub(2) } } })', "deep"),
+                       ('d.put("Things", { id = "a", [("\\u{e9}"):sub(1, 1)] = 1 })', "")):
+        (tmp_path / "h.lua").write_text('local d = require "tidemill.dynamodb"\nreturn { stream = "s", on_record = function()\n'
+                                        f"  {what}\nend }}\n")
+        (tmp_path / "event.json").write_text(json.dumps({"Records": [event(100, "a", 1)]}))
+        done = subprocess.run([BINARY, "invoke", "h.lua", "event.json", "--dry-run"], cwd=tmp_path, capture_output=True, text=True, env=REGION)
+        assert done.returncode == 1 and "UTF-8" in done.stderr + done.stdout and path in done.stderr + done.stdout, done.stderr
+
+
+class Server:
+    """Reads requests off sockets and answers as `plan` says, one after the other: a status, or None: close instead."""
+
+    def __init__(self, plan):
+        self.plan, self.seen = list(plan), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        file = connection.makefile("rb")
+        while line := file.readline():
+            size = 0
+            while (header := file.readline()) not in (b"\r\n", b""):
+                if header.lower().startswith(b"content-length:"):
+                    size = int(header.split(b":")[1])
+            file.read(size)
+            self.seen.append(line.split()[0].decode())
+            status = self.plan.pop(0) if self.plan else 200
+            if status is None:
+                connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+                return
+            connection.sendall(b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\n\r\n" % status)
+
+
+@pytest.mark.parametrize("method, times", [("post", 2), ("patch", 2), ("get", 3)])
+def test_what_is_not_idempotent_is_not_sent_twice_in_one_call(beside_local, local, name, method, times):
+    deployment = beside_local
+    table = local.table(name())
+    server = Server([200, None, 200])  # the second request on the kept connection is read, and never answered
+    deployment.script("h", f"""
+local http, log = require "tidemill.http", require "tidemill.log"
+return {{ stream = "s", retries = 0, on_record = function(record)
+  local url = "http://127.0.0.1:{server.port}/"
+  http.request {{ method = "GET", url = url }}
+  local ok, err = pcall(http.request, {{ method = "{method.upper()}", url = url, body = "{'x' if method != 'get' else ''}" }})
+  log.info("was", {{ ok = ok }})
+end }}""")
+    deployment.stream(table)
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: host.fields("was"), "it was told")
+    assert len(server.seen) == times and host.fields("was")[0]["ok"] == (times == 3), server.seen
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("message", ['"plain text"', '""', '"{"', '"1 2"', '"{}\\n{}"'])
+def test_the_lake_takes_nothing_that_is_not_json(beside_local, local, name, message):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", f"""
+local emit = require "tidemill.emit"
+return {{ stream = "s", retries = 0, targets = {{ "lake" }}, on_record = function(record)
+  emit("lake", record.new.id == "bad" and {message} or record.new)
+end }}""")
+    deployment.stream(table, "[target lake]\ntype = file\npath = lake\nlinger = 10ms\ncompression = none\n")
+    host = deployment.start()
+    put(local.client, table, "bad")
+    put(local.client, table, "good")
+    wait_until(lambda: any("JSON" in text for text in host.errors()), lambda: f"it is refused: {host.errors()}")
+    wait_until(lambda: list((deployment.directory / "lake").rglob("*.jsonl")), "the other is written")
+    assert host.stop() == 0
+    lines = [json.loads(line) for path in (deployment.directory / "lake").rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["good"]
+
+
+def test_an_event_stands_in_one_file_of_the_lake_though_the_host_is_killed(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.configure(f"[stream s]\ntable = {table}\npoll_min = 10ms\npoll_max = 20ms\n"
+                         "[target lake]\ntype = file\npath = lake\nlinger = 100ms\ncompression = none\n"
+                         "[route r]\nstream = s\ntarget = lake\n", checkpoint_interval="300ms")
+    host = deployment.start()
+    for i in range(600):
+        put(local.client, table, f"i{i % 50}", n={"N": str(i)})
+        if i % 150 == 149:
+            host.kill()
+            host = deployment.start()
+
+    def events():
+        return [json.loads(line)["eventID"] for path in (deployment.directory / "lake").rglob("*.jsonl")
+                for line in path.read_text().splitlines()]
+    wait_until(lambda: len(set(events())) == 600, lambda: f"all are there: {len(set(events()))}")
+    assert host.stop() == 0
+    assert len(events()) == 600, len(events())
