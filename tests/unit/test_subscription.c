@@ -15,6 +15,8 @@
 #include "dispatch/subscription.h"
 
 #define CALLS_MAX 32
+#define LAST -1
+#define START_S 1767225600 /* version v was written so many seconds later */
 
 /* A call that has not returned. */
 struct invocation {
@@ -29,8 +31,10 @@ struct fixture {
     struct handler handler;
     struct subscription *subscription;
     struct invocation *open[CALLS_MAX];
-    int begun[CALLS_MAX], begun_count, open_count; /* versions, in the order of the calls */
-    int64_t held[CALLS_MAX], done[CALLS_MAX];      /* letters */
+    int begun[CALLS_MAX], begun_count,
+        open_count;                           /* versions, in the order of the calls; LAST: of a window */
+    int64_t windows_s[CALLS_MAX];             /* when the calls' windows begin */
+    int64_t held[CALLS_MAX], done[CALLS_MAX]; /* letters */
     int held_count, done_count;
 };
 
@@ -53,11 +57,13 @@ static enum handler_result run(struct handler *handler, const struct handler_cal
                                struct handler_outcome *outcome)
 {
     struct fixture *f = fixture_of(handler);
-    char *digits = json_string_dup(json_get(json_get(call->inputs[0].record->new_image, "v"), "N"));
+    char *digits =
+        call->count ? json_string_dup(json_get(json_get(call->inputs[0].record->new_image, "v"), "N")) : NULL;
     struct invocation *waits = mem_alloc(sizeof *waits);
     (void)outcome;
-    *waits = (struct invocation){atoi(digits), done, user};
+    *waits = (struct invocation){digits ? atoi(digits) : LAST, done, user};
     free(digits);
+    f->windows_s[f->begun_count] = call->window ? call->window->start_ms / 1000 - START_S : 0;
     f->begun[f->begun_count++] = waits->v;
     f->open[f->open_count++] = waits;
     *invocation = waits;
@@ -121,11 +127,21 @@ static void commit(struct store *store, struct store_batch *batch, store_done_fn
 static const struct store_ops store_ops = {.commit = commit};
 static struct store taking_store = {&store_ops};
 
+static void start(struct fixture *f, const char *progress)
+{
+    static const struct subscription_events events = {nothing, nothing, on_missed, on_redriven, on_held};
+    struct position start = {.kind = POSITION_TRIM_HORIZON};
+    f->subscription = subscription_new(&(struct subscription_options){.reactor = f->world.reactor,
+                                                                      .store = &taking_store,
+                                                                      .log = f->log,
+                                                                      .handler = &f->handler,
+                                                                      .source = {"s", "arn", "T", "shard"}},
+                                       &start, progress, &events, f);
+}
+
 static void make_with(struct fixture *f, const char *progress, int64_t backoff_max_ms)
 {
     static const struct handler_ops ops = {wants, run, cancel, stale, free_nothing};
-    static const struct subscription_events events = {nothing, nothing, on_missed, on_redriven, on_held};
-    struct position start = {.kind = POSITION_TRIM_HORIZON};
     *f = (struct fixture){0};
     world_init(&f->world);
     world_add_reactor(&f->world);
@@ -138,12 +154,17 @@ static void make_with(struct fixture *f, const char *progress, int64_t backoff_m
                                                     .backoff_ms = {10, backoff_max_ms},
                                                     .max_age_ms = 86400000,
                                                     .on_failure = "dead"};
-    f->subscription = subscription_new(&(struct subscription_options){.reactor = f->world.reactor,
-                                                                      .store = &taking_store,
-                                                                      .log = f->log,
-                                                                      .handler = &f->handler,
-                                                                      .source = {"s", "arn", "T", "shard"}},
-                                       &start, progress, &events, f);
+    start(f, progress);
+}
+
+static void make_windows(struct fixture *f)
+{
+    make_with(f, "", 100);
+    subscription_free(f->subscription);
+    f->handler.kind = HANDLER_WINDOWS;
+    f->handler.settings.tumbling_window_ms = 10000;
+    f->handler.settings.batch_size = 10;
+    start(f, "");
 }
 
 static void make(struct fixture *f)
@@ -176,7 +197,7 @@ static struct page *page_of(const char *item, int v)
                "\"S\":\"%s\"}},"
                "\"NewImage\":{\"v\":{\"N\":\"%d\"}},\"ApproximateCreationDateTime\":%d,\"SequenceNumber\":\"%"
                "d\"}}]}",
-               v, item, v, 1767225600 + v, 100 + v);
+               v, item, v, START_S + v, 100 + v);
     struct page *page = page_read(&body, &err);
     assert_non_null(page);
     return page;
@@ -202,6 +223,8 @@ static void return_from(struct fixture *f, int v)
         if (f->open[i]->v == v) {
             struct invocation *invocation = f->open[i];
             struct handler_outcome outcome = {0};
+            if (f->handler.kind == HANDLER_WINDOWS && v != LAST)
+                outcome.state = mem_string("{}");
             f->open[i] = f->open[--f->open_count];
             invocation->done(invocation->user, HANDLER_RETURNED, &outcome);
             free(invocation);
@@ -331,6 +354,56 @@ static void a_due_time_far_ahead_waits_no_longer_than_the_backoff(void **state)
     finish(&f);
 }
 
+/* ---- windows ---- */
+
+/* The records that the window still waits for come after it. */
+static void a_letter_closes_no_window(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_windows(&f);
+    feed(&f, "a", 11);
+    turn(&f);
+    return_from(&f, 11);
+    redrive(&f, "a", 35, 501, false); /* written two windows later, in another shard */
+    turn(&f);
+    assert_int_equal(f.begun_count, 2);
+    assert_int_equal(f.begun[1], 35);
+    assert_int_equal(f.windows_s[1], 10);
+    return_from(&f, 35);
+    feed(&f, "a", 12);
+    turn(&f);
+    assert_int_equal(f.begun[2], 12);
+    assert_int_equal(f.windows_s[2], 10);
+    return_from(&f, 12);
+    finish(&f);
+}
+
+static void a_letter_waits_while_its_window_closes(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_windows(&f);
+    feed(&f, "a", 11);
+    turn(&f);
+    return_from(&f, 11);
+    subscription_caught_up(f.subscription, (int64_t)(START_S + 60) * 1000);
+    turn(&f);
+    assert_int_equal(f.begun_count, 2);
+    assert_int_equal(f.begun[1], LAST);
+    redrive(&f, "a", 1, 501, false);
+    turn(&f);
+    assert_int_equal(f.begun_count, 2);
+    return_from(&f, LAST);
+    int64_t end_ms = f.world.now_ms + 1000;
+    while (f.world.now_ms < end_ms)
+        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    assert_int_equal(f.begun_count, 3);
+    assert_int_equal(f.begun[2], 1);
+    return_from(&f, 1);
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +411,8 @@ int main(void)
         cmocka_unit_test(held_letters_keep_their_order_through_a_cut),
         cmocka_unit_test(a_letter_that_is_held_keeps_its_item_and_nobody_else),
         cmocka_unit_test(a_restart_waits_on_for_the_next_attempt),
+        cmocka_unit_test(a_letter_closes_no_window),
+        cmocka_unit_test(a_letter_waits_while_its_window_closes),
         cmocka_unit_test(a_due_time_far_ahead_waits_no_longer_than_the_backoff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
