@@ -391,7 +391,10 @@ static void a_letter_waits_while_its_window_closes(void **state)
     turn(&f);
     assert_int_equal(f.begun_count, 2);
     assert_int_equal(f.begun[1], LAST);
-    redrive(&f, "a", 1, 501, false);
+    redrive(&f, "a", 1, 501, true);
+    turn(&f);
+    assert_int_equal(f.held_count, 1);
+    assert_true(subscription_release(f.subscription, 501, true));
     turn(&f);
     assert_int_equal(f.begun_count, 2);
     return_from(&f, LAST);
