@@ -164,6 +164,8 @@ static void make_windows(struct fixture *f)
     f->handler.kind = HANDLER_WINDOWS;
     f->handler.settings.tumbling_window_ms = 10000;
     f->handler.settings.batch_size = 10;
+    f->handler.settings.backoff_ms[0] = 2000;
+    f->handler.settings.backoff_ms[1] = 4000;
     start(f, "");
 }
 
