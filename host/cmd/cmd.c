@@ -22,7 +22,8 @@ void cmd_complain(const char *format, ...)
     struct buf text = BUF_INIT; /* it may quote anything */
     if (vasprintf(&message, format, args) >= 0)
         utf8_write(&text, message, strlen(message));
-    fprintf(stderr, "%s%s\n", colour ? "\033[31mtidemill:\033[0m " : "tidemill: ", text.data ? text.data : "");
+    fprintf(stderr, "%s%s\n",
+            colour ? "\033[31mtidemill:\033[0m " : "tidemill: ", text.data ? text.data : "");
     va_end(args);
     free(message);
     buf_fini(&text);

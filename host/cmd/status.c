@@ -10,7 +10,8 @@
 #include "cmd/cmd.h"
 #include "cmd/state.h"
 
-#define BEAT_LATE_MS 15000 /* a host writes its row every second or so: later than this it does not get on \
+#define BEAT_LATE_MS                                                                                       \
+    15000                  /* a host writes its row every second or so: later than this it does not get on \
                             */
 #define READ_LATE_MS 15000 /* the end of a shard was seen so long ago: what came since is not known */
 #define EVENTS_SHOWN 20

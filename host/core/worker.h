@@ -43,7 +43,7 @@ struct worker_world {
     struct clock *clock;
     struct transport *(*transport_new)(void *user, struct reactor *reactor, const struct config *config);
     void *user;
-    bool one_thread; /* a simulation: the store works on the reactor's thread */
+    bool one_thread;                 /* a simulation: the store works on the reactor's thread */
     int (*commit_fails)(void *user); /* NULL, or asked at each COMMIT: one that fails, as on a full disk */
     /* NULL: targets are what they are. */
     struct emitter *(*emitter_new)(void *user, struct reactor *reactor, const struct config *config);

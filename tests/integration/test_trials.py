@@ -601,3 +601,192 @@ def test_an_event_stands_in_one_file_of_the_lake_though_the_host_is_killed(besid
     wait_until(lambda: len(set(events())) == 600, lambda: f"all are there: {len(set(events()))}")
     assert host.stop() == 0
     assert len(events()) == 600, len(events())
+
+
+# ---- endpoints that misbehave ----
+
+class Http:
+    """Answers every request with `status` and `body`; hangs while `hangs`. Counts."""
+
+    def __init__(self, status=200, body=b"{}", hangs=False):
+        self.status, self.body, self.hangs, self.seen, self.open = status, body, hangs, [], 0
+        import http.server
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.seen.append(body)
+                outer.open += 1
+                while outer.hangs:
+                    threading.Event().wait(0.05)
+                outer.open -= 1
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(outer.body)))
+                self.end_headers()
+                self.wfile.write(outer.body)
+            do_GET = do_PUT = do_POST
+
+        class Quiet(http.server.ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 1024
+
+            def handle_error(self, request, client_address):
+                pass
+        self.server = Quiet(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+
+
+@pytest.mark.parametrize("how", ["reload moves the target", "stream section changes", "seek --running"])
+def test_what_waits_for_a_target_stops_nobody(beside_local, local, name, how):
+    """One message is refused again and again; then the operator changes something."""
+    deployment = beside_local
+    table = local.table(name())
+    bad, good = Http(status=503), Http()
+
+    def configure(url, poll):
+        deployment.configure(f"[stream s]\ntable = {table}\npoll_min = 20ms\npoll_max = {poll}\n"
+                             f"[target t]\ntype = http\nurl = {url}\nbackoff = 50ms..200ms\n")
+    deployment.script("h", 'local emit, log = require "tidemill.emit", require "tidemill.log"\n'
+                           'return { stream = "s", targets = { "t" }, on_record = function(record)\n'
+                           '  if record.new.id == "bad" then emit("t", record.new) else log.info("did", { id = record.new.id }) end end }')
+    configure(bad.url, "100ms")
+    host = deployment.start()
+    put(local.client, table, "bad")
+    wait_until(lambda: len(bad.seen) >= 2, "it is refused")
+    if how == "reload moves the target":
+        configure(good.url, "100ms")
+        host.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: good.seen, "it goes to the new place")
+    elif how == "stream section changes":
+        configure(bad.url, "90ms")
+        host.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum("stream s" in message for message in host.messages()) > 1, "the handler is on it again")
+    else:
+        done = deployment.run("seek", "h", "trim_horizon", "--running")
+        assert done.returncode == 0, done.stderr
+    for item in "abcde":
+        put(local.client, table, item)
+    wait_until(lambda: {each["id"] for each in host.fields("did")} == set("abcde"), "the others are handled")
+    bad.status = 200
+    wait_until(lambda: not troubles(deployment), "nothing is wrong any more")
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("body", [b"x" * (3 << 20), b"\x00\xff" * 1000, b""], ids=["3 MiB", "bytes", "nothing"])
+def test_the_status_decides_whether_it_was_delivered(beside_local, local, name, body):
+    deployment = beside_local
+    table = local.table(name())
+    target = Http(body=body)
+    deployment.script("h", 'local emit = require "tidemill.emit"\n'
+                           'return { stream = "s", targets = { "t" }, retries = 0, on_record = function(record) emit("t", record.new) end }')
+    deployment.stream(table, f"[target t]\ntype = http\nurl = {target.url}\n")
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: target.seen and [row for row in status_of(deployment)["checkpoints"] if row["position"] == "after"], "it is settled")
+    assert host.stop() == 0
+    assert len(target.seen) == 1 and deployment.run("dead", "list", "--json").stdout.strip() == "[]"
+
+
+def test_an_endpoint_that_hangs_takes_only_its_own_connections(beside_local, local, name):
+    deployment = beside_local
+    slow, quick = local.table(name()), local.table(name())
+    hanging, target = Http(hangs=True), Http()
+    deployment.script("hangs", f'local http = require "tidemill.http"\nreturn {{ stream = "slow", concurrency = 64, on_record = function(record)\n'
+                               f'  http.post("{hanging.url}", {{ body = "x" }}) end }}')
+    deployment.configure(f"[stream slow]\ntable = {slow}\npoll_min = 20ms\npoll_max = 50ms\n"
+                         f"[stream quick]\ntable = {quick}\npoll_min = 20ms\npoll_max = 50ms\n"
+                         f"[target t]\ntype = http\nurl = {target.url}\n[route r]\nstream = quick\ntarget = t\n", shutdown_timeout="1s")
+    host = deployment.start()
+    for i in range(200):
+        put(local.client, slow, f"i{i}")
+    wait_until(lambda: hanging.open >= 60, lambda: f"the connections hang: {hanging.open}")
+    for i in range(100):
+        put(local.client, quick, f"i{i}")
+    wait_until(lambda: len(target.seen) >= 100, "the other stream goes on", 20)
+    assert hanging.open >= 60
+    hanging.hangs = False
+    assert host.stop() == 0
+
+
+def test_out_of_descriptors_is_nobodys_failure(beside_local, local, name):
+    """A hard limit of 64 descriptors, hundreds of calls at once: all are made, none fails."""
+    deployment = beside_local
+    table = local.table(name())
+    target = Http()
+    deployment.script("h", f'local http = require "tidemill.http"\nreturn {{ stream = "s", retries = 0, concurrency = 500, on_record = function(record)\n'
+                           f'  http.post("{target.url}" .. record.new.id, {{ body = record.new.id }}) end }}')
+    deployment.configure(f"[stream s]\ntable = {table}\npoll_min = 20ms\npoll_max = 50ms\n", threads=1)
+    for i in range(300):
+        put(local.client, table, f"i{i}")
+    log = deployment.directory / "log.jsonl"
+    process = subprocess.Popen(["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", BINARY, "run", "-c", deployment.ini], stderr=open(log, "wb"),
+                               cwd=deployment.directory, env=deployment.environment)
+    wait_until(lambda: len(set(target.seen)) == 300, lambda: f"all are made: {len(set(target.seen))}")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    assert "this process may have 64 files and sockets open" in log.read_text()
+    assert deployment.run("dead", "list", "--json").stdout.strip() == "[]"
+
+
+def test_credentials_that_stay_refused_lead_to_a_complaint_and_a_pause(deployment, tmp_path):
+    refusing = Http(status=400, body=b'{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}')
+    deployment.script("h", ECHO)
+    deployment.configure("[stream s]\ntable = Things\n")
+    deployment.ini.write_text(deployment.ini.read_text().replace(deployment.dynamodb.url, refusing.url))
+    host = deployment.start()
+    trouble = wait_until(lambda: status_of(deployment)["troubles"], "it is told")[0]
+    assert "xpired" in trouble["text"], trouble
+    before = len(refusing.seen)
+    threading.Event().wait(3)  # a while in which a loop would send thousands
+    assert len(refusing.seen) - before < 30, len(refusing.seen) - before
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("answer", ['{"batchItemFailures": {"itemIdentifier": "x"}}', '{"batchItemFailures": "x"}', "no JSON",
+                                    '{"BatchItemFailures": [{"itemIdentifier": "x"}]}', '{"batchItemFailures": [{"itemIdentifier": ""}]}'])
+def test_a_lambda_whose_answer_says_nothing_has_settled_nothing(beside_local, local, name, answer):
+    deployment = beside_local
+    table = local.table(name())
+    function = Http(body=answer.encode())
+    deployment.aws = f"endpoint_lambda = {function.url}"
+    deployment.stream(table, "[target f]\ntype = lambda\nfunction = my-function\n[route r]\nstream = s\ntarget = f\nretries = 0\n")
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: deployment.run("dead", "list", "--json").stdout.strip() not in ("[]", ""), "it is a dead letter")
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("code, path", [
+    ('local v = json.decode("[1]") v.total = 5 d.put("Things", { id = "a", v = v })', "v"),
+    ('local v = d.list { 1 } v.x = 1 d.put("Things", { id = "a", deep = { v } })', "deep"),
+    ('local v = json.decode("[1,2]") v.total = 5 json.encode(v)', "json.encode: a list"),
+    ('json.encode { 1, 2, x = 3 }', "either a list"),
+])
+def test_a_list_with_further_keys_is_named(tmp_path, code, path):
+    (tmp_path / "h.lua").write_text('local d, json = require "tidemill.dynamodb", require "tidemill.json"\n'
+                                    f'return {{ stream = "s", on_record = function()\n  {code}\nend }}\n')
+    (tmp_path / "event.json").write_text(json.dumps({"Records": [event(100, "a", 1)]}))
+    done = subprocess.run([BINARY, "invoke", "h.lua", "event.json", "--dry-run"], cwd=tmp_path, capture_output=True, text=True, env=REGION)
+    assert done.returncode == 1 and "h.lua:3" in done.stderr and path in done.stderr, done.stderr + done.stdout
+
+
+def test_a_pattern_without_end_holds_nobody_else(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("heavy", 'local n = 0\nreturn { stream = "s", retries = 0, cpu_limit = "5s", concurrency = 1, on_record = function(record)\n'
+                               '  local t = 0 for i = 1, 60000000 do t = t + i end end }')
+    deployment.script("light", ECHO)
+    deployment.stream(table, threads=1)
+    host = deployment.start()
+    for i in range(20):
+        put(local.client, table, f"i{i}")
+    wait_until(lambda: len(host.fields("did")) == 20, "the light one is done")
+    heavy = next(row for row in status_of(deployment)["checkpoints"] if row["handler"] == "heavy")
+    assert heavy["in_flight"] + heavy["waiting"] > 0 or heavy["position"] != "after", heavy  # it still computes
+    host.process.send_signal(signal.SIGKILL)
