@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 bool err_setv(struct err *err, enum err_code code, const char *format, va_list args)
 {
     if (!err)
@@ -12,7 +14,8 @@ bool err_setv(struct err *err, enum err_code code, const char *format, va_list a
     err->http_status = 0;
     err->queued_ms = 0;
     err->service[0] = '\0';
-    vsnprintf(err->text, sizeof err->text, format, args);
+    if (vsnprintf(err->text, sizeof err->text, format, args) >= (int)sizeof err->text)
+        utf8_trim(err->text);
     return false;
 }
 
@@ -37,5 +40,6 @@ bool err_prefix(struct err *err, const char *format, ...)
     va_end(args);
     if (size >= 0 && (size_t)size < sizeof err->text)
         snprintf(err->text + size, sizeof err->text - (size_t)size, ": %s", old);
+    utf8_trim(err->text);
     return false;
 }

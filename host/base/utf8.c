@@ -46,6 +46,16 @@ size_t utf8_valid_size(const char *text, size_t size)
     return at;
 }
 
+void utf8_trim(char *text)
+{
+    size_t size = strlen(text), back = 0;
+    while (back < 3 && back < size && ((unsigned char)text[size - 1 - back] & 0xc0) == 0x80)
+        back++;
+    if (back < size && (unsigned char)text[size - 1 - back] >= 0xc0 &&
+        !character_size((const unsigned char *)text + size - 1 - back, back + 1))
+        text[size - 1 - back] = '\0';
+}
+
 void utf8_write(struct buf *out, const char *text, size_t size)
 {
     for (size_t at = 0; at < size;) {

@@ -16,6 +16,9 @@ static inline bool utf8_valid(const char *text, size_t size)
     return utf8_valid_size(text, size) == size;
 }
 
+/* `text` was cut to fit: an incomplete character at its end goes, too. */
+void utf8_trim(char *text);
+
 /* The text with U+FFFD for each byte that belongs to no character: for people, and for what must be text. */
 void utf8_write(struct buf *out, const char *text, size_t size);
 

@@ -114,6 +114,8 @@ static int64_t lag_of(const struct status *status, const struct status_row *row,
         seen_ms && seen_ms + 1000 > settled_ms && !(row->subscription && row->subscription->catching_up);
     if (row->checkpoint->position.kind == POSITION_FINISHED)
         return 0;
+    if (row->idle) /* what others have seen of the shard says nothing of it */
+        return settled_ms ? age_of(status->now_ms, settled_ms) : -1;
     if (oldest_ms)
         return age_of(status->now_ms, oldest_ms);
     if (sees_it && age_of(status->now_ms, seen_ms) <= read_late_ms(status->config))
@@ -133,6 +135,8 @@ static struct status_row row_of(const struct status *status, const struct store_
     key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);
+    row.idle = status->running && status->host && checkpoint->position.kind != POSITION_FINISHED &&
+               (!row.subscription || row.subscription->time_ms < status->host->started_ms);
     row.dead = dead ? dead->count : 0;
     row.version = handler ? handler->version : "";
     row.lag_ms = lag_of(status, &row, shard);
@@ -237,8 +241,8 @@ static void print_row(const struct status_row *row, const struct colours *colour
     char lag[32], trimmed[32];
     const char *colour = row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
                              ? colours->red
-                         : now && (now->retrying || now->catching_up) ? colours->yellow
-                                                                      : "";
+                         : row->idle || (now && (now->retrying || now->catching_up)) ? colours->yellow
+                                                                                     : "";
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
     printf("%s%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s%s\n", colour, checkpoint->handler,
@@ -247,7 +251,10 @@ static void print_row(const struct status_row *row, const struct colours *colour
                                                        : status_position_name(&checkpoint->position),
            lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
            now ? (long long)now->waiting : 0, (long long)row->dead,
-           now && now->catching_up ? "  catching up" : "", *colour ? colours->plain : "");
+           row->idle                 ? "  not running"
+           : now && now->catching_up ? "  catching up"
+                                     : "",
+           *colour ? colours->plain : "");
 }
 
 static void print_rows(const struct status *status, const struct colours *colours)
@@ -403,6 +410,9 @@ const struct command cmd_status = {
         "  RETRY    records that wait for another attempt\n"
         "  WAITING  records that were read and wait for their turn\n"
         "  DEAD     dead letters: see tidemill help dead\n"
+        "A handler that is not running is one whose script is gone or broken, or that has not begun yet: "
+        "its\n"
+        "LAG counts from the last record it has settled.\n"
         "A handler that is catching up reads by itself until it has met the others.\n\n"
         "Below: what does not work now (since when, how often, what was last said), and what was lost "
         "(gaps:\n"

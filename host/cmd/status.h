@@ -13,7 +13,8 @@
 struct status_row {
     const struct store_checkpoint *checkpoint;
     const struct store_subscription *subscription; /* or NULL */
-    const char *version;                           /* of the handler; "" unknown */
+    bool idle; /* a host is running, but this handler is not: its script is gone or broken, or it waits */
+    const char *version; /* of the handler; "" unknown */
     int64_t dead;
     int64_t lag_ms;     /* iterator age: of the oldest record that is not settled; -1: not known */
     int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */

@@ -36,6 +36,7 @@ static void write_row(struct buf *out, const struct status_row *row)
     add_number(out, "retrying", now ? now->retrying : 0);
     add_number(out, "waiting", now ? now->waiting : 0);
     buf_printf(out, ",\"catching_up\":%s", now && now->catching_up ? "true" : "false");
+    buf_printf(out, ",\"idle\":%s", row->idle ? "true" : "false");
     add_number(out, "dead", row->dead);
     add_member(out, "version", row->version);
     buf_add_char(out, '}');

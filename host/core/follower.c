@@ -110,6 +110,9 @@ static void assign(struct follower *follower, const struct shard_info *shard)
 void follower_assign_ready(struct follower *follower)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    /* Is a position lost? Whoever wants to be asked first is asked before anything behind it is read. */
+    if (follower->supervisor->options.stream->on_gap == GAP_STOP && lineage_misses(lineage))
+        return;
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const struct shard_info *shard = lineage_at(lineage, i);
         if (!map_get(&follower->active, shard->id) && lineage_ready(lineage, &follower->progress, shard->id))

@@ -488,11 +488,13 @@ static void tell_left_behind(struct follower *follower, const char *identity)
     struct stream_supervisor *supervisor = follower->supervisor;
     const struct store_snapshot *snapshot = supervisor->options.snapshot;
     struct store_batch *batch = store_batch_new();
+    char *own_table = table_of_arn(identity, "");
     for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
         const struct store_checkpoint *row = &snapshot->checkpoints[i];
-        char *its = stream_identity(row->stream_arn, NULL);
+        char *its = stream_identity(row->stream_arn, NULL), *table = table_of_arn(row->stream_arn, "?");
+        bool same_table = strcmp(table, own_table) == 0; /* of another account or region, then */
         if (strcmp(row->handler, follower->handler) == 0 && row->position.kind != POSITION_FINISHED &&
-            strcmp(its, identity) != 0 && !is_read(supervisor->options.config, its)) {
+            strcmp(its, identity) != 0 && (same_table || !is_read(supervisor->options.config, its))) {
             log_error(supervisor->options.log, supervisor->subject,
                       "handler %s stood at %s in shard %s of %s, which no [stream] reads any more: what "
                       "followed there is not handled",
@@ -509,9 +511,13 @@ static void tell_left_behind(struct follower *follower, const char *identity)
                                        .time_ms = wall_ms(supervisor),
                                    });
             store_forget_checkpoints(batch, row->handler, row->stream_arn, row->shard);
+            if (supervisor->options.stream->on_gap == GAP_STOP)
+                follower_halt(follower);
         }
         free(its);
+        free(table);
     }
+    free(own_table);
     store_commit(supervisor->options.store, batch, NULL, NULL);
 }
 

@@ -366,7 +366,7 @@ static void cancel(struct emission *emission)
     if (emission->state == EMISSION_WAITING)
         dequeue(batcher, emission);
     leave_lane(batcher, emission, NULL);
-    batcher->target.stats.waiting--;
+    target_forget(&batcher->target);
     emission_free(emission);
 }
 

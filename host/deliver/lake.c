@@ -913,7 +913,7 @@ static void checkpoint(struct target *target, bool durable)
 /* Its line stays where it is. */
 static void cancel(struct emission *emission)
 {
-    emission->target->stats.waiting--;
+    target_forget(emission->target);
     emission_free(emission);
 }
 

@@ -47,7 +47,10 @@ void emission_finish(struct emission *emission, const struct err *err)
     struct err copy = err ? *err : (struct err){0};
     struct buf answer = emission->answer;
     emission->answer = BUF_INIT;
-    target->stats.waiting--;
+    if (err && err->code == ERR_CANCELLED)
+        target_forget(target);
+    else
+        target->stats.waiting--;
     if (!err)
         target_tell_well(target);
     if (err) {
@@ -127,6 +130,12 @@ void target_tell_well(struct target *target)
         return;
     target->troubled = false;
     troubles_end(target->outbox->troubles, target->subject, "sending");
+}
+
+void target_forget(struct target *target)
+{
+    if (!--target->stats.waiting)
+        target_tell_well(target); /* nobody wants anything of it any more */
 }
 
 #define TELL_EVERY_MS 10000

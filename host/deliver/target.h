@@ -79,6 +79,9 @@ bool target_may_retry(const struct target *target, const struct patience *patien
  * What can never pass says so. */
 void target_give_up(const struct target *target, const char *handler, struct err *err);
 
+/* One of its messages is not wanted any more. */
+void target_forget(struct target *target);
+
 /* The target has taken something. */
 void target_tell_well(struct target *target);
 

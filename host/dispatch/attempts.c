@@ -5,6 +5,7 @@
 
 #include "base/backoff.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "dispatch/internal.h"
 
 #define WINDOW_CLOSES_MS 50 /* between two looks whether the window that closes has closed */
@@ -90,12 +91,12 @@ static const char *last_because(const struct attempt *attempt, const struct hand
     return is_too_old(attempt) ? "RecordAgeExceeded" : NULL;
 }
 
-/* What status shows of why records wait. */
-static void keep_trouble(struct subscription *subscription, const char *text)
+void attempt_keep_trouble(struct subscription *subscription, const char *text)
 {
     struct subscription_stats *stats = &subscription->stats;
     snprintf(stats->trouble, sizeof stats->trouble, "%s", text);
     stats->trouble[strcspn(stats->trouble, "\n")] = '\0';
+    utf8_trim(stats->trouble);
     stats->troubles++;
 }
 
@@ -131,14 +132,14 @@ void attempt_failed(struct attempt *attempt, struct handler_error *error)
             subscription_observe(subscription, entry, OUTCOME_RETRIED, error->text);
             subscription->stats.retried++;
         }
-        keep_trouble(subscription, error->text);
+        attempt_keep_trouble(subscription, error->text);
         wait_for_next(attempt, delay);
     } else {
         int64_t delay = attempt_backoff_ms(subscription, ++attempt->unlucky);
         log_debug(subscription->options.log, subscription->subject,
                   "%s (record %s; that was no attempt, again in %lld ms)", error->text,
                   entry->record->sequence, (long long)delay);
-        keep_trouble(subscription, error->text);
+        attempt_keep_trouble(subscription, error->text);
         wait_for_next(attempt, delay);
     }
     handler_error_fini(error);

@@ -352,7 +352,8 @@ void batches_work(struct subscription *subscription)
             break;
         }
         struct lane_entry *next = lanes_peek(&subscription->lanes);
-        if (!next || window_busy(subscription) || !may_start(subscription))
+        if (!next || window_busy(subscription) || !may_start(subscription) ||
+            !subscription_has_room(subscription))
             break;
         if (windows &&
             !window_accepts(subscription, window_time(subscription, list_entry(next, struct entry, lane))))

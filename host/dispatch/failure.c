@@ -1,4 +1,5 @@
 /* failure.c: where a record goes when no other attempt is made: `on_failure`. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,28 +238,118 @@ void failure_flush(struct subscription *subscription)
     store_commit(subscription->options.store, batch, on_forgotten, forgetting);
 }
 
-/* Such a letter has the window instead of a record, and cannot be redriven: its records are counted in the
- * state that is kept here. */
-void failure_keep_window(struct subscription *subscription, const struct handler_error *error,
-                         store_done_fn *done)
+/* ---- the last call of a window ---- */
+
+/* What is told of it stands in place of a record, and cannot be redriven: the records are counted in the
+ * state that goes with it. */
+struct told_window {
+    char sequence[40];
+    char *record; /* JSON */
+};
+
+static struct told_window tell_window(const struct window *window)
+{
+    struct told_window told;
+    snprintf(told.sequence, sizeof told.sequence, "window-%lld", (long long)window->start_ms);
+    told.record = mem_printf("{\"window\":{\"start\":%lld,\"finish\":%lld},\"state\":%s}",
+                             (long long)window->start_ms / 1000, (long long)window->end_ms / 1000,
+                             window->state ? window->state : "null");
+    return told;
+}
+
+static void keep_window(struct subscription *subscription, const struct handler_error *error,
+                        const char *refused_by)
 {
     const struct window *window = &subscription->window;
+    struct told_window told = tell_window(window);
     struct store_dead_letter letter = letter_of(subscription, error);
-    char *sequence = mem_printf("window-%lld", (long long)window->start_ms);
-    char *text = mem_printf("{\"window\":{\"start\":%lld,\"finish\":%lld},\"state\":%s}",
-                            (long long)window->start_ms / 1000, (long long)window->end_ms / 1000,
-                            window->state ? window->state : "null");
-    log_error(subscription->options.log, subscription->subject,
-              "%s (window of %lld, attempt %lld; its state is kept as a dead letter)", error->text,
-              (long long)window->start_ms / 1000, (long long)window->attempts);
-    letter.sequence = sequence;
+    letter.sequence = told.sequence;
+    letter.condition = window->condition;
+    letter.refused_by = refused_by;
     letter.keys = "{}";
-    letter.record = text;
+    letter.record = told.record;
     letter.attempts = window->attempts;
     letter.record_time_ms = window->start_ms;
     struct store_batch *batch = store_batch_new();
     store_put_dead_letter(batch, &letter);
-    store_commit(subscription->options.store, batch, done, subscription);
-    free(sequence);
-    free(text);
+    subscription->window.keeping = true;
+    store_commit(subscription->options.store, batch, window_kept, subscription);
+    free(told.record);
+}
+
+static void on_window_forwarded(void *user, const struct err *err)
+{
+    struct subscription *subscription = user;
+    struct window *window = &subscription->window;
+    const char *target = subscription->settings.on_failure;
+    window->failing = NULL;
+    if (!err) {
+        subscription->stats.forwarded++;
+        window_given_up(subscription);
+        return;
+    }
+    log_error(subscription->options.log, subscription->subject,
+              "%s (window of %lld; on_failure = %s did not take it, its state is kept as a dead letter)",
+              err->text, (long long)window->start_ms / 1000, target);
+    char *text = mem_printf("%s (on_failure = %s: %s)", window->error.text, target, err->text);
+    free(window->error.text);
+    window->error.text = text;
+    keep_window(subscription, &window->error, target);
+}
+
+/* Takes the error's texts. */
+static void forward_window(struct subscription *subscription, struct handler_error *error)
+{
+    struct window *window = &subscription->window;
+    const struct handler *handler = subscription->options.handler;
+    const struct handler_source *source = &subscription->options.source;
+    struct told_window told = tell_window(window);
+    int64_t now_ms = subscription_wall_ms(subscription);
+    struct failing_facts facts = {
+        .handler = handler_name(handler),
+        .version = handler_version(handler),
+        .condition = window->condition,
+        .error = error->text,
+        .attempts = window->attempts,
+        .failed_ms = now_ms,
+        .now_ms = now_ms,
+        .record_time_ms = window->start_ms,
+        .stream_arn = source->stream_arn,
+        .table = source->table,
+        .shard = source->shard,
+        .sequence = told.sequence,
+        .event_id = "",
+        .unit = told.sequence,
+        .keys = "{}",
+        .record = told.record,
+    };
+    handler_error_fini(&window->error);
+    window->error = *error;
+    *error = (struct handler_error){0};
+    window->failing = failing_send(handler->emitter, handler->config, subscription->settings.on_failure,
+                                   &facts, on_window_forwarded, subscription);
+    free(told.record);
+}
+
+void failure_give_up_window(struct subscription *subscription, struct handler_error *error,
+                            const char *condition)
+{
+    struct window *window = &subscription->window;
+    const char *to = subscription->settings.on_failure;
+    bool discard = strcmp(to, "discard") == 0, keep = strcmp(to, "dead") == 0;
+    log_error(subscription->options.log, subscription->subject, "%s (window of %lld, attempt %lld; %s: %s%s)",
+              error->text, (long long)window->start_ms / 1000, (long long)window->attempts, condition,
+              discard ? "its state is discarded"
+              : keep  ? "its state is kept as a dead letter"
+                      : "its state goes to ",
+              discard || keep ? "" : to);
+    window->condition = condition;
+    if (discard) {
+        subscription->stats.discarded++;
+        window_given_up(subscription);
+    } else if (keep) {
+        keep_window(subscription, error, "");
+    } else {
+        forward_window(subscription, error);
+    }
 }

@@ -36,11 +36,16 @@ struct window {
     char *state;       /* JSON, or NULL */
     /* its last call */
     bool closing;
-    int64_t attempts;
+    int64_t attempts; /* that were begun, also before a restart */
+    int64_t due_ms;   /* wall clock: no other attempt before then; 0: none is waited for */
     struct handler_window arguments;
     struct handler_call call;
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
+    struct failing *failing;    /* on its way to the target that on_failure names ... */
+    struct handler_error error; /* ... because of this ... */
+    const char *condition;      /* ... in the words of Lambda's failure records */
+    bool keeping;               /* its dead letter is on its way to the store */
     struct timer backoff;
 };
 
@@ -90,6 +95,10 @@ bool subscription_slice_over(const struct subscription *subscription);
 /* Its turn has come, but it only keeps others of its item out until it is released: true. */
 bool subscription_holds(struct subscription *subscription, struct entry *entry);
 
+/* What is emitted waits in memory until it is accepted: no more of it is made than has room there. False: it
+ * is looked at again soon. One call may always run. */
+bool subscription_has_room(struct subscription *subscription);
+
 /* It was started, and now waits for its turn again. */
 void subscription_put_back(struct subscription *subscription, struct entry *entry);
 
@@ -131,6 +140,9 @@ void attempt_abandon(struct attempt *attempt); /* it waits for its turn again */
 void attempts_abandon(struct subscription *subscription); /* all of them, those that run too */
 void attempts_stop(struct subscription *subscription);    /* those that wait for another attempt */
 
+/* What status shows of why records wait. */
+void attempt_keep_trouble(struct subscription *subscription, const char *text);
+
 /* By the handler's `backoff`. */
 int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts);
 
@@ -146,6 +158,13 @@ void window_read(struct subscription *subscription, const char *progress);
 void window_write(const struct subscription *subscription, struct buf *progress);
 void window_fini(struct subscription *subscription);
 void window_abandon(struct subscription *subscription);
+
+/* What failed for good is where on_failure says; window_kept: when the store answers for a dead letter. */
+void window_given_up(struct subscription *subscription);
+void window_kept(void *subscription, const struct err *err);
+
+/* Does the last call run, or is somebody being told that it failed? A stop waits for that. */
+bool window_runs(const struct subscription *subscription);
 
 /* Is the window's last call being made, or waited for? Nothing else may run then. */
 bool window_busy(const struct subscription *subscription);
@@ -171,9 +190,9 @@ void window_take_state(struct subscription *subscription, char **state);
  * there is no other attempt. */
 void failure_give_up(struct attempt *attempt, struct handler_error *error, const char *condition);
 
-/* Keep the window's last call as a dead letter; `done` when it is durable. */
-void failure_keep_window(struct subscription *subscription, const struct handler_error *error,
-                         store_done_fn *done);
+/* The same with the window, whose last call is not made any more: window_given_up or window_kept follows. */
+void failure_give_up_window(struct subscription *subscription, struct handler_error *error,
+                            const char *condition);
 
 /* The record out of the dead letters is settled: forget the letter with the next flush, which comes at the
  * end of each call of the handler. */

@@ -63,6 +63,10 @@ static void leave_if_done(struct subscriber *subscriber)
         return;
     struct store_batch *batch = store_batch_new();
     put_checkpoint(subscriber, batch, true, false);
+    store_put_subscription(batch, /* at no time: it does not run */
+                           &(struct store_subscription){.handler = subscriber->handler,
+                                                        .stream_arn = shard->stream_arn,
+                                                        .shard = shard->id});
     subscriber->finishing = true;
     store_commit(shard->options.store, batch, on_left, subscriber);
 }
@@ -372,7 +376,7 @@ void shard_collect(struct shard *shard, struct store_batch *batch, bool statisti
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (!subscriber->finishing)
             put_checkpoint(subscriber, batch, shard->stopping, false);
-        if (!subscriber->gone)
+        if (!subscriber->gone && !subscriber->finishing)
             put_subscription(subscriber, batch);
     }
     if (statistics)

@@ -118,9 +118,8 @@ bool subscription_unwanted(const struct subscription *subscription, const struct
 
 /* ---- the queue ---- */
 
-/* What is emitted waits in memory until it is accepted: no more of it is made than has room there. What runs
- * is taken to emit what the handler emitted lately. One call may always run. */
-static bool has_room(struct subscription *subscription)
+/* What runs is taken to emit what the handler emitted lately. */
+bool subscription_has_room(struct subscription *subscription)
 {
     const struct handler *handler = subscription->options.handler;
     if (!handler->emits_bytes || !handler->emitter || !handler->emitter->held_bytes)
@@ -140,7 +139,7 @@ static void work_records(struct subscription *subscription)
     if (subscription->options.handler->pipelined)
         concurrency = SIZE_MAX; /* the window is its bound */
     subscription_begin_slice(subscription);
-    while (subscription->running < concurrency && has_room(subscription)) {
+    while (subscription->running < concurrency && subscription_has_room(subscription)) {
         struct lane_entry *next = lanes_next(&subscription->lanes);
         if (!next)
             return;
@@ -473,7 +472,7 @@ void subscription_stop(struct subscription *subscription)
     timer_stop(subscription->options.reactor, &subscription->room);
     abandon_held(subscription);
     attempts_stop(subscription);
-    if (!subscription->window.invocation)
+    if (!window_runs(subscription))
         window_abandon(subscription);
     handler_hurry(subscription->options.handler);
     subscription_keep_working(subscription);
@@ -503,7 +502,7 @@ void subscription_abandon(struct subscription *subscription)
 bool subscription_drained(const struct subscription *subscription)
 {
     if (subscription->stopping)
-        return subscription->started == 0 && !subscription->window.invocation;
+        return subscription->started == 0 && !window_runs(subscription);
     return subscription->unsettled == 0 && !subscription->window.closing;
 }
 
@@ -534,6 +533,7 @@ const struct subscription_stats *subscription_stats(struct subscription *subscri
     list_each(attempt, &subscription->attempts, struct attempt, link)
         stats->retrying += timer_is_set(&attempt->backoff);
     stats->in_flight = (int64_t)subscription->started - stats->retrying;
+    stats->retrying += timer_is_set(&subscription->window.backoff); /* its last call */
     stats->waiting = (int64_t)(subscription->unsettled - subscription->started);
     stats->oldest_ms = watermark_oldest_ms(&subscription->watermark);
     return stats;

@@ -35,6 +35,8 @@ void window_read(struct subscription *subscription, const char *progress)
         window->open = true;
         window->start_ms = json_integer(json_get(kept, "start"), 0);
         window->end_ms = json_integer(json_get(kept, "end"), 0);
+        window->attempts = json_integer(json_get(kept, "attempts"), 0);
+        window->due_ms = json_integer(json_get(kept, "due"), 0);
     }
     if (state) {
         struct buf text = BUF_INIT;
@@ -55,6 +57,9 @@ void window_write(const struct subscription *subscription, struct buf *progress)
         return;
     buf_printf(progress, "%s\"window\":{\"start\":%lld,\"end\":%lld", progress->size > 1 ? "," : "",
                (long long)window->start_ms, (long long)window->end_ms);
+    if (window->attempts)
+        buf_printf(progress, ",\"attempts\":%lld,\"due\":%lld", (long long)window->attempts,
+                   (long long)window->due_ms);
     if (window->state) {
         buf_add_literal(progress, ",\"state\":");
         buf_add_text(progress, window->state);
@@ -82,6 +87,7 @@ bool subscription_inherit(const char *parent_progress, struct buf *progress)
 void window_fini(struct subscription *subscription)
 {
     timer_stop(subscription->options.reactor, &subscription->window.backoff);
+    handler_error_fini(&subscription->window.error);
     free(subscription->window.state);
     subscription->window.state = NULL;
 }
@@ -95,20 +101,27 @@ static void closed(struct subscription *subscription)
     window->state = NULL;
     window->open = window->closing = false;
     window->closed_ms = window->end_ms;
+    window->attempts = window->due_ms = 0;
     subscription->watermark.changed = true;
     subscription_keep_working(subscription);
 }
 
-static void on_window_kept(void *user, const struct err *err)
+void window_given_up(struct subscription *subscription)
+{
+    closed(subscription);
+    subscription_report_if_drained(subscription);
+}
+
+void window_kept(void *user, const struct err *err)
 {
     struct subscription *subscription = user;
-    if (err) {
+    subscription->window.keeping = false;
+    if (err) { /* the store was closed first */
         subscription->window.closing = false;
         return;
     }
     subscription->stats.dead++;
-    closed(subscription);
-    subscription_report_if_drained(subscription);
+    window_given_up(subscription);
 }
 
 static void on_failed(struct subscription *subscription, struct handler_error *error)
@@ -117,20 +130,21 @@ static void on_failed(struct subscription *subscription, struct handler_error *e
     const struct handler_settings *settings = &subscription->settings;
     bool counts = error->failure != FAILURE_NO_ATTEMPT;
     window->attempts -= !counts;
+    subscription->watermark.changed = true; /* the number of attempts */
+    attempt_keep_trouble(subscription, error->text);
     if (!counts && subscription->stopping) {
         window->closing = false; /* made again when the host is back */
-    } else if (error->failure == FAILURE_PERMANENT ||
-               (counts && settings->retries >= 0 && window->attempts > settings->retries)) {
-        if (strcmp(settings->on_failure, "discard") != 0) {
-            failure_keep_window(subscription, error, on_window_kept);
-            return;
-        }
-        subscription->stats.discarded++;
-        closed(subscription);
-    } else if (subscription->stopping) {
-        window->closing = false;
+    } else if (error->failure == FAILURE_PERMANENT) {
+        failure_give_up_window(subscription, error, "PermanentError");
+    } else if (counts && settings->retries >= 0 && window->attempts > settings->retries) {
+        failure_give_up_window(subscription, error, "RetryAttemptsExhausted");
     } else {
         int64_t delay = attempt_backoff_ms(subscription, window->attempts + !counts);
+        window->due_ms = subscription_wall_ms(subscription) + delay;
+        if (subscription->stopping) { /* made again when the host is back */
+            window->closing = false;
+            return;
+        }
         log_warn(subscription->options.log, subscription->subject,
                  "%s (end of the window of %lld, attempt %lld; again in %lld ms)", error->text,
                  (long long)window->start_ms / 1000, (long long)window->attempts, (long long)delay);
@@ -164,6 +178,7 @@ static void call_last(void *user)
     struct window *window = &subscription->window;
     struct handler_outcome outcome;
     window->attempts++;
+    window->due_ms = 0;
     window_fill_call(subscription, &window->arguments, &window->call);
     window->call.count = 0;
     window->call.source = &subscription->options.source;
@@ -180,10 +195,20 @@ static void call_last(void *user)
 static void begin_closing(struct subscription *subscription)
 {
     struct window *window = &subscription->window;
+    int64_t wait_ms = window->due_ms - subscription_wall_ms(subscription);
+    int64_t most_ms = subscription->settings.backoff_ms[1];
     window->closing = true;
-    window->attempts = 0;
     timer_init(&window->backoff, call_last, subscription);
-    call_last(subscription);
+    if (!window->due_ms || wait_ms <= 0)
+        call_last(subscription);
+    else /* as attempt_begin */
+        timer_set(subscription->options.reactor, &window->backoff, wait_ms < most_ms ? wait_ms : most_ms);
+}
+
+bool window_runs(const struct subscription *subscription)
+{
+    const struct window *window = &subscription->window;
+    return window->invocation || window->failing || window->keeping;
 }
 
 bool window_busy(const struct subscription *subscription)
@@ -200,6 +225,8 @@ void window_abandon(struct subscription *subscription)
         window->invocation = NULL;
         subscription->running--;
     }
+    failing_cancel(window->failing);
+    window->failing = NULL;
     window->closing = false;
 }
 

@@ -1,12 +1,12 @@
 /* bind_once.c: the raw verbs under tidemill.once, in the state store; lua/tidemill/once.lua makes them
  * pleasant.
  *
- *   raw.claim(key, seconds)            -> "won"; or "done", result; or "busy"
- *   raw.finish(key, result, seconds)   keeps the result (a string) for so long
- *   raw.forget(key)                    lets the next claim win
- *   raw.now()                          -> seconds since 1970
- *   raw.owner()                        -> a text that names this invocation among all of all hosts
- *   raw.over(owner)                    -> true when that invocation is known to have ended
+ *   raw.claim(key, seconds)            -> "won"; or "done", result; or "busy"; or "own": this invocation has
+ * it raw.finish(key, result, seconds)   keeps the result (a string) for so long raw.forget(key) lets the next
+ * claim win raw.now()                          -> seconds since 1970 raw.seconds(value)                 ->
+ * seconds of a number or of a text such as "7d"; nil: it is neither raw.owner()                        -> a
+ * text that names this invocation among all of all hosts raw.over(owner)                    -> true when that
+ * invocation is known to have ended
  *
  * What an invocation has claimed and not finished is forgotten with it, however it ends; what a process had
  * claimed, with the process (state/store.h). So a claim that is met is somebody's who works on it now. */
@@ -17,7 +17,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "conf/settings.h"
 #include "script/internal.h"
+
+/* A hundred years. */
+#define SECONDS_MAX (100 * 366 * 86400.0)
 
 static int64_t now_ms(lua_State *L)
 {
@@ -176,10 +180,16 @@ static int raw_claim(lua_State *L)
 {
     const char *key = script_check_text(L, 1);
     lua_Number seconds = luaL_checknumber(L, 2);
-    luaL_argcheck(L, seconds >= 0 && seconds <= 366 * 86400, 2, "seconds expected, at most a year");
+    luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 2, "seconds expected");
     struct store *store = check_store(L);
     struct script *script = script_of(L);
     int64_t now = now_ms(L), least = script->handler.settings.timeout_ms, wanted = (int64_t)(seconds * 1000);
+    for (const struct held_claim *claim = script->current ? script->current->claims : NULL; claim;
+         claim = claim->next)
+        if (strcmp(claim->key, key) == 0) {
+            lua_pushliteral(L, "own");
+            return 1;
+        }
     drop_stored(L);
     struct ticket *ticket = script_ticket(L);
     struct buf owner = BUF_INIT;
@@ -211,7 +221,7 @@ static int raw_finish(lua_State *L)
 {
     const char *key = script_check_text(L, 1), *result = luaL_checkstring(L, 2);
     lua_Number seconds = luaL_checknumber(L, 3);
-    luaL_argcheck(L, seconds >= 0 && seconds <= 100 * 366 * 86400.0, 3, "seconds expected");
+    luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 3, "seconds expected");
     return put_marker(L, key, result, now_ms(L) + (int64_t)(seconds * 1000));
 }
 
@@ -223,6 +233,22 @@ static int raw_forget(lua_State *L)
 static int raw_now(lua_State *L)
 {
     lua_pushinteger(L, now_ms(L) / 1000);
+    return 1;
+}
+
+static int raw_seconds(lua_State *L)
+{
+    struct err err;
+    int64_t ms;
+    lua_Number seconds = 0;
+    if (lua_type(L, 1) == LUA_TNUMBER)
+        seconds = lua_tonumber(L, 1);
+    else if (lua_type(L, 1) == LUA_TSTRING && duration_parse(lua_tostring(L, 1), &ms, &err))
+        seconds = (lua_Number)ms / 1000;
+    if (seconds > 0 && seconds <= SECONDS_MAX)
+        lua_pushnumber(L, seconds);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -259,9 +285,9 @@ static int raw_over(lua_State *L)
 
 int bind_once(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"claim", raw_claim}, {"finish", raw_finish}, {"forget", raw_forget},
-                                     {"now", raw_now},     {"owner", raw_owner},   {"over", raw_over},
-                                     {NULL, NULL}};
+    static const luaL_Reg verbs[] = {
+        {"claim", raw_claim}, {"finish", raw_finish}, {"forget", raw_forget},   {"now", raw_now},
+        {"owner", raw_owner}, {"over", raw_over},     {"seconds", raw_seconds}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

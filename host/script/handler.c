@@ -5,12 +5,27 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 void handler_error_fini(struct handler_error *error)
 {
     free(error->text);
     free(error->traceback);
     *error = (struct handler_error){0};
+}
+
+/* An error is easily large: error("bad answer: " .. response.body). */
+#define ERROR_BYTES_MAX ((size_t)8 << 10)
+
+char *handler_error_text(const char *text, size_t size)
+{
+    if (size <= ERROR_BYTES_MAX)
+        return mem_printf("%.*s", (int)size, text);
+    char *start = mem_copy(text, ERROR_BYTES_MAX);
+    utf8_trim(start);
+    char *cut = mem_printf("%s... (%zu bytes)", start, size);
+    free(start);
+    return cut;
 }
 
 void handler_outcome_fini(struct handler_outcome *outcome)

@@ -81,6 +81,10 @@ struct handler_outcome {
 };
 
 void handler_error_fini(struct handler_error *error);
+
+/* What a script says went wrong, as it is kept: no longer than is good for logs and letters ("... (20000000
+ * bytes)"). To be freed. */
+char *handler_error_text(const char *text, size_t size);
 void handler_outcome_fini(struct handler_outcome *outcome);
 
 /* `outcome` is the receiver's. From the reactor; the invocation is gone. */

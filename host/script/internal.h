@@ -101,6 +101,10 @@ void state_find_line(lua_State *co, char *text, size_t size);
 /* Behind "tidemill.dynamodb:12: ": where in the runtime library it was raised helps nobody. */
 const char *state_without_library_line(const char *text);
 
+/* What went wrong around a call, as an error of the script; `text` may be NULL: there was no memory for it.
+ */
+struct handler_error script_error(const struct script *script, const char *text);
+
 /* script.c: which function takes such an event; maybe one that the handler does not have. */
 enum handler_function script_function_for(const struct script *script, enum record_event event);
 

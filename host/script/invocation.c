@@ -72,7 +72,8 @@ static int describe_protected(lua_State *L)
     lua_xmove(co, L, 1);
     if (lua_istable(L, 1)) {
         lua_getfield(L, 1, "permanent");
-        lua_getfield(L, 1, "waits");
+        if (luaL_getmetafield(L, 1, "__waits") == LUA_TNIL) /* of tidemill.once */
+            lua_pushnil(L);
         description->error->failure = lua_toboolean(L, -2)   ? FAILURE_PERMANENT
                                       : lua_toboolean(L, -1) ? FAILURE_NO_ATTEMPT
                                                              : description->error->failure;
@@ -80,7 +81,8 @@ static int describe_protected(lua_State *L)
     }
     luaL_tolstring(L, 1, NULL);
     free(description->error->text);
-    description->error->text = mem_string(state_without_library_line(lua_tostring(L, -1)));
+    const char *text = state_without_library_line(lua_tostring(L, -1));
+    description->error->text = handler_error_text(text, strlen(text));
     luaL_traceback(L, co, NULL, 0);
     description->error->traceback = mem_string(lua_tostring(L, -1));
     return 0;
@@ -110,7 +112,8 @@ static void describe(struct invocation *invocation, struct handler_error *error)
     script->memory_max = memory_max;
     if (!error->traceback)
         error->traceback = mem_string("");
-    if (*line && !strstr(error->text, script->path)) {
+    const char *file = strrchr(script->path, '/'); /* Lua shortens long paths from the front */
+    if (*line && !strstr(error->text, file ? file : script->path)) {
         char *text = mem_printf("%s: %s", line, error->text);
         free(error->text);
         error->text = text;
@@ -355,11 +358,8 @@ static int prepare(struct invocation *invocation, struct handler_outcome *outcom
     lua_pushlightuserdata(L, invocation);
     bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
     int arguments = ok ? (int)lua_tointeger(L, -1) : -1;
-    const char *text = ok ? NULL : lua_tostring(L, -1);
     if (!ok)
-        outcome->error =
-            (struct handler_error){.text = mem_printf("%s: %s", script->path, text ? text : "out of memory"),
-                                   .traceback = mem_string("")};
+        outcome->error = script_error(script, lua_tostring(L, -1));
     if (ok) {
         lua_pop(L, 1);
     } else {

@@ -136,10 +136,8 @@ bool outcome_read(struct invocation *invocation, struct handler_outcome *outcome
     lua_pushlightuserdata(L, &reading);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)
         return true;
-    const char *text = lua_tostring(L, -1);
     handler_outcome_fini(outcome);
-    outcome->error.text = mem_printf("%s: %s", invocation->script->path, text ? text : "out of memory");
-    outcome->error.traceback = mem_string("");
+    outcome->error = script_error(invocation->script, lua_tostring(L, -1));
     lua_pop(L, 1);
     return false;
 }

@@ -170,6 +170,15 @@ void state_find_line(lua_State *co, char *text, size_t size)
     }
 }
 
+struct handler_error script_error(const struct script *script, const char *text)
+{
+    char *bounded = text ? handler_error_text(text, strlen(text)) : mem_string("out of memory");
+    struct handler_error error = {.text = mem_printf("%s: %s", script->path, bounded),
+                                  .traceback = mem_string("")};
+    free(bounded);
+    return error;
+}
+
 /* Behind "tidemill.dynamodb:12: ": where in the runtime library it was raised helps nobody. */
 const char *state_without_library_line(const char *text)
 {

@@ -1,6 +1,7 @@
 /* lineage.c: see lineage.h. */
 #include "stream/lineage.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,7 @@ static uint64_t generation_of(const char *id)
 
 static struct node *add(struct lineage *lineage, const struct shard_info *info)
 {
+    assert(info->id); /* a source leaves out what has none */
     struct node *node = mem_zero(sizeof *node);
     node->info.id = mem_string(info->id);
     node->generation = generation_of(info->id);

@@ -290,6 +290,42 @@ class Receiver(Service):
         return status, headers, b""
 
 
+class Http:
+    """Answers every request with `status` and `body`; hangs while `hangs`. Counts."""
+
+    def __init__(self, status=200, body=b"{}", hangs=False):
+        self.status, self.body, self.hangs, self.seen, self.open = status, body, hangs, [], 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.seen.append(body)
+                outer.open += 1
+                while outer.hangs:
+                    threading.Event().wait(0.05)
+                outer.open -= 1
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(outer.body)))
+                self.end_headers()
+                self.wfile.write(outer.body)
+            do_GET = do_PUT = do_POST
+
+        class Quiet(http.server.ThreadingHTTPServer):
+            daemon_threads, request_queue_size = True, 1024
+
+            def handle_error(self, request, client_address):
+                pass
+        self.server = Quiet(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+
+
 class Proxy(Service):
     """In front of an emulator. Single entries fail by being taken out of the request and put into the answer."""
 
