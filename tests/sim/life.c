@@ -587,6 +587,7 @@ static void free_handler(struct sim_handler *handler)
     }
     free(handler->fates);
     free(handler->forwarded);
+    free(handler->in_given_up);
 }
 
 void life_run(uint64_t seed, bool loud, char *violation)

@@ -39,6 +39,8 @@ void model_grow(struct sim *sim)
         memset(&handler->fates[sim->write_count - 1], 0, sizeof *handler->fates);
         handler->forwarded = mem_resize(handler->forwarded, (size_t)sim->write_count);
         handler->forwarded[sim->write_count - 1] = 0;
+        handler->in_given_up = mem_resize(handler->in_given_up, (size_t)sim->write_count);
+        handler->in_given_up[sim->write_count - 1] = 0;
     }
 }
 
@@ -207,6 +209,17 @@ static void keep_window(struct sim *sim, struct sim_call *call)
     sim_trace(sim, "%s: the window of %lld in %s holds %d records, from %d on", handler->name,
               (long long)kept->start_ms, kept->shard, kept->count, kept->count ? kept->seen[0] : -1);
     call->window.seen = NULL;
+}
+
+void model_window_given_up(struct sim_handler *handler, const char *text)
+{
+    const char *at = strstr(text, "\"seen\":[");
+    char *end;
+    for (at = at ? at + strlen("\"seen\":[") : ""; *at && *at != ']'; at = *end == ',' ? end + 1 : end) {
+        handler->in_given_up[strtol(at, &end, 10)] = 1;
+        if (end == at)
+            return;
+    }
 }
 
 static void end_final(struct sim *sim, struct sim_call *call)

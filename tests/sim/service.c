@@ -466,6 +466,8 @@ static void answer_failed(struct sim *sim, const struct transport_request *reque
     char *text = mem_copy(request->body, request->body_size);
     for (char *at = text; (at = strchr(at, '\\'));) /* the record may stand in it as text */
         memmove(at, at + 1, strlen(at));
+    if (handler && handler->forwards)
+        model_window_given_up(handler, text);
     number = strstr(text, "\"v\":{\"N\":\"");
     if (number && handler && handler->forwards)
         handler->forwarded[atoi(number + 10)] = 1;

@@ -74,6 +74,7 @@ struct sim_handler {
     bool discard, slow, emits, present, joined;
     bool forwards;      /* on_failure is a target */
     char *forwarded;    /* of each write: that target has taken it */
+    char *in_given_up;  /* likewise: the state of a window that was given up has it */
     int serial;         /* of its script */
     struct fate *fates; /* of each write */
     int seeks;          /* that were asked for: each allows repetitions, as a crash does */
@@ -211,5 +212,8 @@ void check_seek(struct sim *sim, int handler);
 
 /* A whole life; the violation, if any, is in `violation` (1,000 bytes), else that is "". */
 void life_run(uint64_t seed, bool loud, char *violation);
+
+/* The state of a window whose last call failed for good was put where on_failure says, as this JSON. */
+void model_window_given_up(struct sim_handler *handler, const char *text);
 
 #endif

@@ -363,6 +363,116 @@ static void a_due_time_far_ahead_waits_no_longer_than_the_backoff(void **state)
     finish(&f);
 }
 
+static void pass(struct fixture *f, int64_t ms)
+{
+    int64_t end_ms = f->world.now_ms + ms;
+    while (f->world.now_ms < end_ms)
+        reactor_turn(f->world.reactor, end_ms - f->world.now_ms);
+}
+
+static void make_batches(struct fixture *f, const char *progress)
+{
+    make_with(f, "", 120000);
+    subscription_free(f->subscription);
+    f->handler.kind = HANDLER_BATCHES;
+    f->handler.settings.batch_size = 10;
+    start(f, progress);
+}
+
+/* A record that waits for its next attempt joins no batch before. */
+static void a_restart_waits_on_also_with_batches(void **state)
+{
+    struct fixture f;
+    char progress[200];
+    (void)state;
+    make(&f);
+    int64_t due_ms = clock_wall_ms(&f.world.clock) + 60000;
+    finish(&f);
+    snprintf(progress, sizeof progress, "{\"through\":\"110\",\"open\":[[\"110\",2,%lld]]}",
+             (long long)due_ms);
+    make_batches(&f, progress);
+    feed(&f, "a", 10);
+    feed(&f, "b", 11);
+    turn(&f);
+    assert_int_equal(f.begun_count, 1);
+    assert_int_equal(f.begun[0], 11);
+    pass(&f, 59000);
+    assert_int_equal(f.begun_count, 1);
+    pass(&f, 2000);
+    assert_int_equal(f.begun_count, 2);
+    assert_int_equal(f.begun[1], 10);
+    finish(&f);
+}
+
+/* By one clock the record is a day old: that takes none of its attempts from it. */
+static void a_clock_that_jumps_makes_no_record_too_old(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    feed(&f, "a", 10);
+    turn(&f);
+    f.world.wall_start_ms += 100 * 365 * 86400000LL;
+    end_call(&f, 10, false);
+    pass(&f, 200);
+    assert_int_equal(f.begun_count, 2);
+    assert_int_equal(f.begun[1], 10);
+    finish(&f);
+}
+
+/* ---- what is emitted ---- */
+
+static void emitter_nothing(const struct emitter *emitter)
+{
+    (void)emitter;
+}
+
+static void emitter_hurry(const struct emitter *emitter, const char *handler)
+{
+    (void)emitter;
+    (void)handler;
+}
+
+static size_t nothing_held(const struct emitter *emitter)
+{
+    (void)emitter;
+    return 0;
+}
+
+/* A handler whose calls emit 30 MiB each: no more of them run than have room. */
+static void calls_begin_only_where_what_they_emit_has_room(void **state)
+{
+    static const struct emitter emitter = {.hold = emitter_nothing,
+                                           .release = emitter_nothing,
+                                           .hurry = emitter_hurry,
+                                           .held_bytes = nothing_held};
+    static const enum handler_kind kinds[] = {HANDLER_RECORDS, HANDLER_BATCHES};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        if (kinds[i] == HANDLER_RECORDS)
+            make(&f);
+        else
+            make_batches(&f, "");
+        subscription_free(f.subscription);
+        f.handler.settings.batch_size = 1;
+        f.handler.emitter = &emitter;
+        f.handler.emits_bytes = (size_t)30 << 20;
+        start(&f, "");
+        for (int v = 10; v < 20; v++) {
+            char item[8];
+            snprintf(item, sizeof item, "i%d", v);
+            feed(&f, item, v);
+        }
+        turn(&f);
+        assert_int_equal(f.begun_count, 3);
+        return_from(&f, 10);
+        pass(&f, 100);
+        assert_int_equal(f.begun_count, 4);
+        finish(&f);
+    }
+}
+
 /* ---- windows ---- */
 
 /* The records that the window still waits for come after it. */
@@ -428,6 +538,9 @@ int main(void)
         cmocka_unit_test(held_letters_keep_their_order_through_a_cut),
         cmocka_unit_test(a_letter_that_is_held_keeps_its_item_and_nobody_else),
         cmocka_unit_test(a_restart_waits_on_for_the_next_attempt),
+        cmocka_unit_test(a_restart_waits_on_also_with_batches),
+        cmocka_unit_test(a_clock_that_jumps_makes_no_record_too_old),
+        cmocka_unit_test(calls_begin_only_where_what_they_emit_has_room),
         cmocka_unit_test(a_letter_closes_no_window),
         cmocka_unit_test(a_letter_waits_while_its_window_closes),
         cmocka_unit_test(a_due_time_far_ahead_waits_no_longer_than_the_backoff),
