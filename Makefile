@@ -184,7 +184,7 @@ fuzz:
 	@for fuzzer in $(FUZZERS); do \
 	    echo "  fuzz  $$fuzzer"; \
 	    clang $(CPPFLAGS) $(FUZZ_FLAGS) -o build/fuzz/$$fuzzer tests/fuzz/$$fuzzer.c \
-	        $(filter-out host/main.c host/script/library.c host/cmd/% host/core/% host/script/% host/dispatch/% host/deliver/%,$(SOURCES)) host/dispatch/watermark.c host/deliver/transform.c $(LDLIBS) && \
+	        $(filter-out host/main.c host/script/library.c host/cmd/% host/core/% host/assign/% host/worker/% host/script/% host/dispatch/% host/deliver/% host/route/% host/handler/%,$(SOURCES)) host/dispatch/watermark.c host/route/transform.c $(LDLIBS) && \
 	    mkdir -p build/fuzz/corpus-$$fuzzer && \
 	    build/fuzz/$$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=0 -max_len=4096 \
 	        build/fuzz/corpus-$$fuzzer $(wildcard tests/fuzz/seeds) || exit 1; \

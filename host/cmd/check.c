@@ -6,8 +6,8 @@
 
 #include "cmd/cmd.h"
 #include "net/reactor.h"
-#include "core/handlers.h"
-#include "deliver/route.h"
+#include "worker/handlers.h"
+#include "route/route.h"
 #include "script/directory.h"
 #include "script/script.h"
 

@@ -12,7 +12,7 @@
 #include "cmd/state.h"
 #include "conf/settings.h"
 #include "state/seek.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 #define PAGE 500         /* letters read or changed at once */
 #define LOOK_MS 200      /* between two looks at what the host has redriven */

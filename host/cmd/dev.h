@@ -4,7 +4,7 @@
 
 #include "conf/config.h"
 #include "local/engine.h"
-#include "script/observer.h"
+#include "handler/observer.h"
 
 /* The INI's [table] sections in the engine: created with their indexes, stream and time to live, and seeded,
  * unless they are there. False and `err`. */

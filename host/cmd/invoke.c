@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
-#include "core/generation.h"
-#include "core/handlers.h"
+#include "assign/generation.h"
+#include "worker/handlers.h"
 
 #define EVENT_BYTES_MAX (64u << 20)
 

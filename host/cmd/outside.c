@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/handlers.h"
+#include "worker/handlers.h"
 #include "core/host.h"
 #include "deliver/outbox.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 /* Nothing is sent, so any key and any region do. */
 static void pretend_credentials(void)

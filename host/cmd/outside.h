@@ -5,7 +5,7 @@
 #include "aws/client.h"
 #include "deliver/emitter_dry.h"
 #include "net/transport_dry.h"
-#include "script/handler.h"
+#include "handler/handler.h"
 #include "state/store.h"
 
 struct cmd_outside {
@@ -34,7 +34,7 @@ bool cmd_outside_open(struct cmd_outside *outside, const struct config *config,
 void cmd_outside_close_store(struct cmd_outside *outside);
 void cmd_outside_close(struct cmd_outside *outside);
 
-/* What stands at the place (core/handlers.h). `config` may be another than the one it was opened with, or
+/* What stands at the place (worker/handlers.h). `config` may be another than the one it was opened with, or
  * NULL. */
 struct handler *cmd_outside_load(const struct cmd_outside *outside, const char *place,
                                  const struct config *config, struct problems *problems);

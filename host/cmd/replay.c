@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
-#include "core/handlers.h"
+#include "worker/handlers.h"
 #include "core/replay.h"
 #include "script/directory.h"
 

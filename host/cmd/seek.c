@@ -7,7 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/state.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 struct arguments {
     const char *config_path, *handler, *to, *shard;

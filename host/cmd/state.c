@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 #define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
 

@@ -6,8 +6,8 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "deliver/failing.h"
-#include "script/handler.h"
+#include "dispatch/failure_record.h"
+#include "handler/handler.h"
 
 #define FIRST_MS 1000
 #define EVERY_MS 30000

@@ -5,7 +5,7 @@
 #ifndef TIDEMILL_CORE_FORWARDER_H
 #define TIDEMILL_CORE_FORWARDER_H
 
-#include "core/worker.h"
+#include "worker/worker.h"
 
 struct forwarder;
 

@@ -13,13 +13,13 @@
 #include "base/mem.h"
 #include "core/orders.h"
 #include "core/reloader.h"
-#include "core/streams.h"
+#include "assign/streams.h"
 #include "net/transport_curl.h"
 #include "core/forwarder.h"
-#include "core/handlers.h"
+#include "worker/handlers.h"
 #include "script/directory.h"
 #include "script/script.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 struct host {
     struct host_options options;

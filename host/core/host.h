@@ -4,7 +4,7 @@
 #ifndef TIDEMILL_CORE_HOST_H
 #define TIDEMILL_CORE_HOST_H
 
-#include "core/worker.h"
+#include "worker/worker.h"
 
 struct host;
 

@@ -4,7 +4,7 @@
 #define TIDEMILL_CORE_ORDERS_H
 
 #include "core/reloader.h"
-#include "core/streams.h"
+#include "assign/streams.h"
 
 struct orders;
 

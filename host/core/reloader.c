@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "core/handlers.h"
+#include "worker/handlers.h"
 #include "script/directory.h"
 
 #define SETTLE_MS 50 /* an editor's several steps are one change */

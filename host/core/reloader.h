@@ -7,7 +7,7 @@
 #ifndef TIDEMILL_CORE_RELOADER_H
 #define TIDEMILL_CORE_RELOADER_H
 
-#include "core/streams.h"
+#include "assign/streams.h"
 
 struct reloader;
 

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "core/generation.h"
+#include "assign/generation.h"
 #include "dispatch/subscription.h"
 #include "filter/filter.h"
 

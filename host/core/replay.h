@@ -8,10 +8,10 @@
 
 #include "base/log.h"
 #include "filter/filter.h"
-#include "script/handler.h"
-#include "script/observer.h"
+#include "handler/handler.h"
+#include "handler/observer.h"
 #include "state/store.h"
-#include "stream/archive.h"
+#include "source/archive/archive.h"
 
 struct replay;
 

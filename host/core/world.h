@@ -5,7 +5,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "core/worker.h"
+#include "worker/worker.h"
 #include "net/reactor.h"
 #include "net/transport.h"
 

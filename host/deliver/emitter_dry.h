@@ -4,7 +4,7 @@
 
 #include "conf/config.h"
 #include "net/reactor.h"
-#include "script/emitter.h"
+#include "handler/emitter.h"
 
 typedef void emitter_dry_fn(void *user, const char *target, const struct message *message);
 

@@ -25,7 +25,7 @@
 #include "base/utf8.h"
 #include "deliver/disk.h"
 #include "deliver/target.h"
-#include "state/position.h"
+#include "record/position.h"
 
 #define BYTES_MAX (16u << 20) /* of lines, before they are compressed */
 #define LINGER_MS 60000

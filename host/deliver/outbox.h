@@ -7,7 +7,7 @@
 #include "conf/config.h"
 #include "net/reactor.h"
 #include "net/transport.h"
-#include "script/emitter.h"
+#include "handler/emitter.h"
 #include "state/troubles.h"
 
 struct outbox_options {

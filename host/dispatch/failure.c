@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "dispatch/internal.h"
-#include "stream/record_json.h"
+#include "record/record_json.h"
 
 static void settle_failed(struct attempt *attempt)
 {

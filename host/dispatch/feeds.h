@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "dispatch/shard.h"
 #include "dispatch/subscription.h"
-#include "stream/reader.h"
+#include "source/reader.h"
 
 struct subscriber {
     struct list link;

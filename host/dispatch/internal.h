@@ -3,7 +3,7 @@
 #define TIDEMILL_DISPATCH_INTERNAL_H
 
 #include "base/list.h"
-#include "deliver/failing.h"
+#include "dispatch/failure_record.h"
 #include "dispatch/subscription.h"
 #include "dispatch/watermark.h"
 

@@ -8,11 +8,11 @@
 #include "base/log.h"
 #include "conf/config.h"
 #include "net/reactor.h"
-#include "script/handler.h"
-#include "script/observer.h"
+#include "handler/handler.h"
+#include "handler/observer.h"
 #include "state/store.h"
 #include "state/troubles.h"
-#include "stream/source.h"
+#include "source/source.h"
 
 struct shard;
 

@@ -11,11 +11,11 @@
 
 #include "base/log.h"
 #include "net/reactor.h"
-#include "script/handler.h"
-#include "script/observer.h"
-#include "state/position.h"
+#include "handler/handler.h"
+#include "handler/observer.h"
+#include "record/position.h"
 #include "state/store.h"
-#include "stream/page.h"
+#include "record/page.h"
 
 struct subscription;
 

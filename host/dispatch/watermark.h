@@ -8,8 +8,8 @@
 
 #include "base/map.h"
 #include "dispatch/lanes.h"
-#include "state/position.h"
-#include "stream/page.h"
+#include "record/position.h"
+#include "record/page.h"
 
 enum entry_state {
     ENTRY_WAITING, /* for its turn */

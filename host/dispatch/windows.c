@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
-#include "stream/source.h"
+#include "source/source.h"
 
 /* A record may be read so much later than its time says; ScyllaDB Alternator shows them after ten seconds
  * more (alternator_streams_time_window_s). */

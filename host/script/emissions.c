@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "script/internal.h"
-#include "stream/item_key.h"
+#include "record/item_key.h"
 
 #define EMITTED_MAX 10000
 #define EMITTED_BYTES_MAX (64u << 20)

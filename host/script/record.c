@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "script/internal.h"
-#include "stream/record_json.h"
+#include "record/record_json.h"
 #include "value/lua_value.h"
 
 struct record_object {

@@ -14,9 +14,9 @@
 #include "net/reactor.h"
 #include "net/transport.h"
 #include "state/store.h"
-#include "script/handler.h"
-#include "script/observer.h"
-#include "stream/page.h"
+#include "handler/handler.h"
+#include "handler/observer.h"
+#include "record/page.h"
 
 struct script;
 

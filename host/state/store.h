@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "net/reactor.h"
-#include "state/position.h"
+#include "record/position.h"
 
 struct store;
 struct store_batch;

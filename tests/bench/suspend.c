@@ -8,7 +8,7 @@
 
 #include "net/reactor.h"
 #include "script/script.h"
-#include "stream/page.h"
+#include "record/page.h"
 
 #define INVOCATIONS 64
 #define ROUNDS 20000

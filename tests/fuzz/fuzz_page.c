@@ -3,8 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "stream/page.h"
-#include "stream/record_json.h"
+#include "record/page.h"
+#include "record/record_json.h"
 #include "value/lua_value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "deliver/transform.h"
+#include "route/transform.h"
 
 static const char record[] =
     "{\"Records\":[{\"eventName\":\"MODIFY\",\"dynamodb\":{\"Keys\":{\"id\":{\"S\":\"a\\\"\\n\"}},"

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "sim.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 #define LETTERS_MAX 100000
 

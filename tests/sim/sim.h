@@ -14,7 +14,7 @@
 #include "core/host.h"
 #include "core/world.h"
 #include "local/engine.h"
-#include "script/observer.h"
+#include "handler/observer.h"
 
 #define SECOND_MS 1000
 #define MINUTE_MS (60 * SECOND_MS)

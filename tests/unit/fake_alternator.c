@@ -9,8 +9,8 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "state/position.h"
-#include "stream/page.h"
+#include "record/position.h"
+#include "record/page.h"
 
 #define SHARDS_PAGE 5 /* few, so that listings have pages */
 

@@ -12,9 +12,9 @@
 #include "aws/xml.h"
 #include "base/compress.h"
 #include "base/mem.h"
-#include "deliver/transform.h"
-#include "stream/archive.h"
-#include "stream/item_key.h"
+#include "route/transform.h"
+#include "source/archive/archive.h"
+#include "record/item_key.h"
 
 #define RECORD                                                                                               \
     "{\"eventID\":\"e1\",\"eventName\":\"MODIFY\",\"dynamodb\":{\"ApproximateCreationDateTime\":1767225600," \

@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "core/host.h"
 #include "fake_streams.h"
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 
 #define SECOND 1000
 #define MINUTE (60 * SECOND)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state/store_sqlite.h"
+#include "state/sqlite/store_sqlite.h"
 #include "core/world.h"
 
 static const char path[] = "/tmp/tidemill-test-state.db";

@@ -1,0 +1,414 @@
+/* follower.c: a handler's way onto a stream and from shard to shard. */
+#include "assign/follower.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dispatch/subscription.h"
+
+#define CURSOR_RETRY_MS 500
+
+/* ---- assigning ---- */
+
+void follower_set_position(struct follower *follower, const char *shard, const struct position *position,
+                           const char *progress)
+{
+    size_t size = strlen(progress) + 1;
+    struct known *known = mem_alloc(sizeof *known + size);
+    known->position = *position;
+    memcpy(known->progress, progress, size);
+    free(map_remove(&follower->positions, shard));
+    map_set(&follower->positions, shard, known);
+}
+
+static void give(struct follower *follower, const char *shard, bool last)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    struct generation *generation = follower->generation;
+    const struct known *known = map_get(&follower->positions, shard);
+    char *cursor = map_remove(&follower->cursors, shard);
+    bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
+    struct worker *worker = generation_worker(generation, shard, supervisor->options.loads);
+    struct assignment assignment = {
+        .config = supervisor->options.config,
+        .stream = supervisor->options.stream,
+        .stream_arn = generation->stream_arn,
+        .table = generation->table,
+        .shard = shard,
+        .handler = follower->handler,
+        .position = known && !last ? known->position : (struct position){.kind = POSITION_TRIM_HORIZON},
+        .progress = known ? known->progress : "",
+        .cursor = cursor,
+        .closed = closed,
+        .last = last,
+    };
+    if (closed)
+        map_set(&generation->told_closed, shard, generation);
+    worker_assign(worker, &assignment);
+    free(cursor);
+}
+
+/* A child's window, on its way to the store. */
+struct inheritance {
+    struct list link; /* in the follower's; alone when that has gone */
+    struct follower *follower;
+    char *shard;
+};
+
+static void inheritance_free(struct inheritance *inheritance)
+{
+    list_remove(&inheritance->link);
+    free(inheritance->shard);
+    free(inheritance);
+}
+
+static void on_inherited(void *user, const struct err *err)
+{
+    struct inheritance *inheritance = user;
+    struct follower *follower = inheritance->follower;
+    if (follower && !err && !follower->removed && map_get(&follower->active, inheritance->shard))
+        give(follower, inheritance->shard, false);
+    inheritance_free(inheritance);
+}
+
+/* The parent was finished with a window open, which goes on in this child: both rows change in one write,
+ * before the child is read. Of several children the first one is the heir. */
+static bool inherit(struct follower *follower, const char *shard, const char *parent)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct known *known = parent ? map_get(&follower->positions, parent) : NULL;
+    const struct position begin = {.kind = POSITION_TRIM_HORIZON};
+    const char *stream_arn = follower->generation->stream_arn;
+    struct buf progress = BUF_INIT;
+    if (!known || map_get(&follower->positions, shard) || !subscription_inherit(known->progress, &progress))
+        return false;
+    struct position finished = known->position;
+    struct store_batch *batch = store_batch_new();
+    store_put_checkpoint(batch,
+                         &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
+    store_put_checkpoint(
+        batch, &(struct store_checkpoint){follower->handler, stream_arn, shard, begin, progress.data});
+    follower_set_position(follower, parent, &finished, "");
+    follower_set_position(follower, shard, &begin, progress.data);
+    struct inheritance *inheritance = mem_alloc(sizeof *inheritance);
+    *inheritance = (struct inheritance){.follower = follower, .shard = mem_string(shard)};
+    list_init(&inheritance->link);
+    list_append(&follower->inheritances, &inheritance->link);
+    store_commit(supervisor->options.store, batch, on_inherited, inheritance);
+    buf_fini(&progress);
+    return true;
+}
+
+static void assign(struct follower *follower, const struct shard_info *shard)
+{
+    map_set(&follower->active, shard->id, follower);
+    if (!inherit(follower, shard->id, shard->parent))
+        give(follower, shard->id, false);
+}
+
+void follower_assign_ready(struct follower *follower)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    /* Is a position lost? Whoever wants to be asked first is asked before anything behind it is read. */
+    if (follower->supervisor->options.stream->on_gap == GAP_STOP && lineage_misses(lineage))
+        return;
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const struct shard_info *shard = lineage_at(lineage, i);
+        if (!map_get(&follower->active, shard->id) && lineage_ready(lineage, &follower->progress, shard->id))
+            assign(follower, shard);
+    }
+}
+
+static bool has_window(const struct known *known)
+{
+    struct buf window = BUF_INIT;
+    bool has = known->position.kind == POSITION_FINISHED && subscription_inherit(known->progress, &window);
+    buf_fini(&window);
+    return has;
+}
+
+bool follower_close_windows(struct follower *follower, bool over)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    const char *shard;
+    size_t at = 0;
+    bool any = false;
+    for (struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
+        if (!has_window(known) || lineage_has_child(lineage, shard) ||
+            (!over && !lineage_superseded(lineage, shard)))
+            continue;
+        any = true;
+        if (map_get(&follower->active, shard))
+            continue;
+        map_set(&follower->active, shard, follower);
+        give(follower, shard, true);
+    }
+    return any;
+}
+
+/* ---- joining: where a handler begins on a stream ---- */
+
+static void put_follow(struct follower *follower, struct store_batch *batch)
+{
+    const char *stream_arn = follower->generation->stream_arn;
+    char *identity = stream_identity(stream_arn, follower->supervisor->options.stream->table);
+    store_put_follow(batch, &(struct store_follow){identity, follower->handler, stream_arn});
+    free(identity);
+}
+
+static void on_joined(void *user, const struct err *err)
+{
+    struct follower *follower = user;
+    if (err)
+        return; /* closed first: it joins at the next start */
+    if (follower->removed) {
+        follower_free(follower);
+        return;
+    }
+    follower->phase = FOLLOWER_READY;
+    stream_supervisor_review(follower->supervisor, follower->generation);
+}
+
+void follower_commit_join(struct follower *follower, struct store_batch *batch)
+{
+    put_follow(follower, batch);
+    store_commit(follower->supervisor->options.store, batch, on_joined, follower);
+}
+
+/* Closed shards are finished, open ones begin at `since_ms`; children that come later begin at their start.
+ * All of it is durable before the first record is read, so that a restart before the first checkpoint does
+ * not skip what was written meanwhile. */
+static void commit_latest(struct follower *follower)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    struct store_batch *batch = store_batch_new();
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        bool open = map_get(&follower->cursors, shard) != NULL;
+        struct position position = {.kind = open ? POSITION_LATEST : POSITION_FINISHED,
+                                    .since_ms = follower->since_ms};
+        struct store_checkpoint checkpoint = {follower->handler, follower->generation->stream_arn, shard,
+                                              position, ""};
+        store_put_checkpoint(batch, &checkpoint);
+        follower_set_position(follower, shard, &position, "");
+        if (!open)
+            progress_finish(&follower->progress, shard);
+    }
+    log_info(follower->supervisor->options.log, follower->supervisor->subject,
+             "handler %s begins at the latest record (%zu open shards)", follower->handler,
+             follower->cursors.count);
+    follower_commit_join(follower, batch);
+}
+
+static void cursor_call_free(struct cursor_call *call)
+{
+    struct stream_supervisor *supervisor = call->follower->supervisor;
+    source_cancel(supervisor->options.source, call->call);
+    timer_stop(supervisor->options.reactor, &call->retry);
+    list_remove(&call->link);
+    free(call->shard);
+    free(call);
+}
+
+static void on_latest_cursor(void *user, const char *cursor, const struct err *err)
+{
+    struct cursor_call *call = user;
+    struct follower *follower = call->follower;
+    call->call = NULL;
+    if (err && source_fault(err) != SOURCE_MISSING) {
+        log_debug(follower->supervisor->options.log, follower->supervisor->subject, "%s", err->text);
+        timer_set(follower->supervisor->options.reactor, &call->retry, CURSOR_RETRY_MS);
+        return;
+    }
+    if (cursor)
+        map_set(&follower->cursors, call->shard, mem_string(cursor));
+    cursor_call_free(call);
+    if (--follower->cursors_wanted == 0)
+        commit_latest(follower);
+}
+
+static void ask_latest_cursor(void *user)
+{
+    struct cursor_call *call = user;
+    struct follower *follower = call->follower;
+    call->call = source_get_cursor(follower->supervisor->options.source, follower->generation->stream_arn,
+                                   call->shard, CURSOR_LATEST, NULL, on_latest_cursor, call);
+}
+
+/* `since_ms` lies before the listing that has just ended, and the cursors are got before the beginning is
+ * made durable: whatever is written after that is behind one of them, or in a child that begins at its
+ * start. */
+static void join_latest(struct follower *follower)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        if (lineage_closed(lineage, shard))
+            continue;
+        struct cursor_call *call = mem_zero(sizeof *call);
+        call->follower = follower;
+        call->shard = mem_string(shard);
+        timer_init(&call->retry, ask_latest_cursor, call);
+        list_append(&follower->cursor_calls, &call->link);
+        follower->cursors_wanted++;
+    }
+    struct cursor_call *call;
+    list_each(call, &follower->cursor_calls, struct cursor_call, link)
+        ask_latest_cursor(call);
+    if (!follower->cursors_wanted)
+        commit_latest(follower);
+}
+
+/* The handler's first sight of the stream. */
+void follower_begin(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    struct discovery *discovery = follower->generation->discovery;
+    bool latest = follower->latest || supervisor->options.stream->start == START_LATEST;
+    if (latest && !follower->since_ms) {
+        /* Wait for a listing that begins after this moment. */
+        follower->since_ms = aws_client_earliest_now_ms(supervisor->options.client);
+        follower->listing_needed = discovery_begun(discovery) + 1;
+        discovery_now(discovery);
+        return;
+    }
+    if (latest && discovery_ended(discovery) < follower->listing_needed)
+        return;
+    follower->phase = FOLLOWER_JOINING;
+    if (latest) {
+        join_latest(follower);
+    } else {
+        log_info(supervisor->options.log, supervisor->subject, "handler %s begins at the oldest record",
+                 follower->handler);
+        follower_commit_join(follower, store_batch_new());
+    }
+}
+
+/* ---- dead letters ---- */
+
+struct search {
+    struct follower *follower;
+    void (*add)(void *user, const char *shard);
+    void *user;
+};
+
+/* Is each branch below the shard read now? Then each of the shards that are is given to `add`. */
+static bool search_below(struct search *search, const char *shard, size_t depth, bool add)
+{
+    const struct follower *follower = search->follower;
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    bool any = false, all = true;
+    if (map_get(&follower->active, shard)) {
+        if (add)
+            search->add(search->user, shard);
+        return true;
+    }
+    for (size_t i = 0; i < lineage_count(lineage) && depth; i++) {
+        const struct shard_info *info = lineage_at(lineage, i);
+        if (!info->parent || strcmp(info->parent, shard) != 0)
+            continue;
+        any = true;
+        all = search_below(search, info->id, depth - 1, add) && all;
+    }
+    return any && all;
+}
+
+/* The items of a shard that is not known any more may be in any; where all shards are cut anew together
+ * (ScyllaDB Alternator), too. */
+void follower_places(struct follower *follower, const char *shard, void (*add)(void *user, const char *shard),
+                     void *user)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    struct search search = {follower, add, user};
+    const char *active;
+    size_t at = 0;
+    if (lineage_knows(lineage, shard) && !lineage_superseded(lineage, shard)) {
+        if (search_below(&search, shard, lineage_count(lineage), false))
+            search_below(&search, shard, lineage_count(lineage), true);
+        return;
+    }
+    while (map_next(&follower->active, &at, &active))
+        add(user, active);
+}
+
+/* ---- gaps ---- */
+
+void follower_halt(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    char *subject = mem_printf("handler %s", follower->handler);
+    char *text = mem_printf("it stands still at a gap in stream %s (on_gap = stop); to go on: tidemill dead "
+                            "drop --gaps --handler %s",
+                            supervisor->options.stream->name, follower->handler);
+    if (!follower->halted)
+        log_error(supervisor->options.log, subject, "%s", text);
+    follower->halted = true;
+    troubles_tell(supervisor->options.troubles, subject, "gap", text);
+    free(text);
+    free(subject);
+}
+
+void follower_lose(struct follower *follower, const char *shard, const struct known *known, const char *why,
+                   struct store_batch *batch)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct generation *generation = follower->generation;
+    bool after = known->position.kind == POSITION_AFTER;
+    char from[SEQUENCE_SIZE] = "", *own = mem_string(shard);
+    if (after)
+        sequence_copy(from, known->position.sequence);
+    const char *to = lineage_next_starting(discovery_lineage(generation->discovery), from);
+    log_error(supervisor->options.log, supervisor->subject,
+              "handler %s, shard %s: %s: lost between %s and %s", follower->handler, own, why,
+              after ? from : "its start", to ? to : "its end");
+    store_put_event(batch, &(struct store_event){
+                               .kind = "gap",
+                               .handler = follower->handler,
+                               .stream_arn = generation->stream_arn,
+                               .shard = own,
+                               .from_sequence = from,
+                               .to_sequence = to,
+                               .text = why,
+                               .time_ms = clock_wall_ms(reactor_clock(supervisor->options.reactor)),
+                           });
+    store_forget_checkpoints(batch, follower->handler, generation->stream_arn, own);
+    free(map_remove(&follower->positions, own));
+    free(own);
+    if (supervisor->options.stream->on_gap == GAP_STOP)
+        follower_halt(follower);
+}
+
+/* ---- life ---- */
+
+void follower_clear_owned(struct map *map)
+{
+    size_t at = 0;
+    for (void *value; (value = map_next(map, &at, NULL));)
+        free(value);
+    map_fini(map);
+}
+
+void follower_free(struct follower *follower)
+{
+    struct cursor_call *call;
+    struct inheritance *inheritance;
+    list_each(call, &follower->cursor_calls, struct cursor_call, link)
+        cursor_call_free(call);
+    list_each(inheritance, &follower->inheritances, struct inheritance, link) {
+        inheritance->follower = NULL; /* the store comes back to it */
+        list_remove(&inheritance->link);
+    }
+    if (follower->halted) {
+        char *subject = mem_printf("handler %s", follower->handler);
+        troubles_end(follower->supervisor->options.troubles, subject, "gap");
+        free(subject);
+    }
+    list_remove(&follower->link);
+    progress_fini(&follower->progress);
+    follower_clear_owned(&follower->positions);
+    follower_clear_owned(&follower->cursors);
+    map_fini(&follower->active);
+    free(follower->handler);
+    free(follower);
+}

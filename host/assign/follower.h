@@ -1,0 +1,106 @@
+/* follower.h: one handler on one stream. Private to stream_supervisor.c and follower.c. */
+#ifndef TIDEMILL_ASSIGN_FOLLOWER_H
+#define TIDEMILL_ASSIGN_FOLLOWER_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "assign/generation.h"
+#include "assign/stream_supervisor.h"
+
+/* Where a handler stands in a shard. */
+struct known {
+    struct position position;
+    char progress[];
+};
+
+/* One handler on this stream. */
+struct follower {
+    struct list link;
+    struct stream_supervisor *supervisor;
+    char *handler;
+    struct generation *generation; /* NULL: not known yet */
+    enum {
+        FOLLOWER_NEW,     /* has never seen the stream: `start` will apply */
+        FOLLOWER_JOINING, /* its beginning is being made durable */
+        FOLLOWER_READY,
+    } phase;
+    bool removed; /* to be freed when its beginning is durable */
+    struct progress progress;
+    bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
+    struct map positions;   /* shard -> struct known, owned: where to begin */
+    struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
+    struct map active;      /* shards given to a worker */
+    int64_t listing_needed; /* the listing that must have ended before the generation can be over */
+    bool told_disabled;
+    bool halted; /* at a gap, by on_gap = stop: it goes on when the gap's event is dropped */
+    /* while it joins at LATEST */
+    int64_t since_ms;
+    size_t cursors_wanted;
+    struct list cursor_calls;
+    struct list inheritances; /* of windows, on their way to the store */
+};
+
+struct cursor_call {
+    struct list link;
+    struct follower *follower;
+    struct source_call *call;
+    struct timer retry;
+    char *shard;
+};
+
+struct stream_supervisor {
+    struct stream_supervisor_options options;
+    char *subject;
+    struct list generations;
+    struct list followers;
+    char *latest_arn; /* of the table, or the fixed one */
+    struct timer find;
+    struct source_call *finding;
+    int64_t find_retry_ms;
+    int64_t complained_ms;
+    char *complaint;
+    struct follower *moving; /* to the generation that is looked for */
+    struct source_call *moving_call;
+};
+
+/* ---- stream_supervisor.c ---- */
+
+/* Do whatever may be done now. */
+void stream_supervisor_review(struct stream_supervisor *supervisor, struct generation *generation);
+
+/* ---- follower.c ---- */
+
+/* The handler's first sight of its generation: where it begins there is made durable first. May be called
+ * again until `phase` has changed. */
+void follower_begin(struct follower *follower);
+
+/* It follows its generation, which becomes durable with the batch (taken); then it is FOLLOWER_READY. */
+void follower_commit_join(struct follower *follower, struct store_batch *batch);
+
+/* Give each shard that may be read now to its worker. */
+void follower_assign_ready(struct follower *follower);
+
+/* Nothing follows some of the shards that it has finished (`over`: any of them): the windows that are open in
+ * those are closed. False when there are none. */
+bool follower_close_windows(struct follower *follower, bool over);
+
+void follower_set_position(struct follower *follower, const char *shard, const struct position *position,
+                           const char *progress);
+
+/* The shards where records of the items of that one are read now: one, or several when nobody knows in which
+ * of them an item is. None while the handler is between two of them. */
+void follower_places(struct follower *follower, const char *shard, void (*add)(void *user, const char *shard),
+                     void *user);
+
+/* It is given no further shard until the gap is dropped, and says so. */
+void follower_halt(struct follower *follower);
+
+/* What followed the handler's position in this shard can be read no more: tell, and forget the position. */
+void follower_lose(struct follower *follower, const char *shard, const struct known *known, const char *why,
+                   struct store_batch *batch);
+
+/* Values are freed, too. */
+void follower_clear_owned(struct map *map);
+void follower_free(struct follower *follower);
+
+#endif

@@ -1,0 +1,94 @@
+/* generation.c: see generation.h. */
+#include "assign/generation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+char *table_of_arn(const char *stream_arn, const char *fallback)
+{
+    const char *table = strstr(stream_arn, ":table/"), *end;
+    if (!table)
+        return mem_string(fallback ? fallback : stream_arn);
+    table += strlen(":table/");
+    end = strchr(table, '/');
+    end = end ? end : table + strlen(table);
+    const char *at = memchr(table, '@', (size_t)(end - table)); /* "keyspace@table_scylla_cdc_log" */
+    static const char log[] = "_scylla_cdc_log";
+    size_t size = at ? (size_t)(end - at) - 1 : 0;
+    if (size > sizeof log - 1 && memcmp(end - (sizeof log - 1), log, sizeof log - 1) == 0)
+        return mem_copy(at + 1, size - (sizeof log - 1));
+    return mem_copy(table, (size_t)(end - table));
+}
+
+char *stream_identity(const char *stream_arn, const char *table)
+{
+    const char *label = strstr(stream_arn, "/stream/");
+    if (label)
+        return mem_copy(stream_arn, (size_t)(label - stream_arn));
+    return mem_printf("table:%s", table ? table : stream_arn);
+}
+
+struct generation *generation_new(const char *stream_arn, const char *table)
+{
+    struct generation *generation = mem_zero(sizeof *generation);
+    list_init(&generation->link);
+    task_init(&generation->review, NULL, NULL);
+    generation->stream_arn = mem_string(stream_arn);
+    generation->table = table ? mem_string(table) : table_of_arn(stream_arn, NULL);
+    return generation;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (!generation)
+        return;
+    list_remove(&generation->link);
+    task_cancel(&generation->review);
+    discovery_free(generation->discovery);
+    map_fini(&generation->workers);
+    map_fini(&generation->told_closed);
+    map_fini(&generation->missed);
+    free(generation->stream_arn);
+    free(generation->table);
+    free(generation);
+}
+
+struct worker *generation_worker(struct generation *generation, const char *shard, struct loads *loads)
+{
+    struct worker *worker = map_get(&generation->workers, shard);
+    size_t best = 0;
+    if (worker)
+        return worker;
+    for (size_t i = 1; i < loads->count; i++)
+        if (loads->counts[i] < loads->counts[best])
+            best = i;
+    loads->counts[best]++;
+    map_set(&generation->workers, shard, loads->workers[best]);
+    return loads->workers[best];
+}
+
+static void unload(struct loads *loads, const struct worker *worker)
+{
+    for (size_t i = 0; i < loads->count; i++)
+        if (loads->workers[i] == worker && loads->counts[i])
+            loads->counts[i]--;
+}
+
+void generation_release(struct generation *generation, const char *shard, struct loads *loads)
+{
+    struct worker *worker = map_remove(&generation->workers, shard);
+    if (worker)
+        unload(loads, worker);
+}
+
+void generation_release_all(struct generation *generation, struct loads *loads)
+{
+    struct worker *worker;
+    size_t at = 0;
+    while ((worker = map_next(&generation->workers, &at, NULL)))
+        unload(loads, worker);
+    map_fini(&generation->workers);
+    generation->workers = MAP_INIT;
+}

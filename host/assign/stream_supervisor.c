@@ -1,0 +1,735 @@
+/* stream_supervisor.c: find the stream, list its shards, assign, and move on. */
+#include "assign/stream_supervisor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "assign/follower.h"
+
+#define FIND_RETRY_MS_MIN 500
+#define FIND_RETRY_MS_MAX 10000
+#define COMPLAIN_EVERY_MS 60000
+
+static int64_t now_ms(const struct stream_supervisor *supervisor)
+{
+    return clock_monotonic_ms(reactor_clock(supervisor->options.reactor));
+}
+
+/* ---- generations ---- */
+
+static struct generation *find_generation(struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    struct generation *generation;
+    list_each(generation, &supervisor->generations, struct generation, link)
+        if (strcmp(generation->stream_arn, stream_arn) == 0)
+            return generation;
+    return NULL;
+}
+
+static void review(struct stream_supervisor *supervisor, struct generation *generation);
+static void forget_finished(struct stream_supervisor *supervisor, struct generation *generation);
+
+static void on_review(void *user)
+{
+    struct generation *generation = user;
+    review(generation->owner, generation);
+}
+
+/* Once for all that happened by then: a thousand shards may end together. */
+void stream_supervisor_review(struct stream_supervisor *supervisor, struct generation *generation)
+{
+    task_defer(supervisor->options.reactor, &generation->review);
+}
+
+static void on_listed(void *user)
+{
+    struct generation *generation = user;
+    generation->missing = false;
+    generation->missing_count = 0;
+    forget_finished(generation->owner, generation);
+    stream_supervisor_review(generation->owner, generation);
+}
+
+/* Whoever was removed counts no more: it only finishes what runs. */
+static struct follower *any_active(struct stream_supervisor *supervisor, const char *shard)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link)
+        if (!follower->removed && map_get(&follower->active, shard))
+            return follower;
+    return NULL;
+}
+
+static int64_t wall_ms(const struct stream_supervisor *supervisor)
+{
+    return clock_wall_ms(reactor_clock(supervisor->options.reactor));
+}
+
+/* Nobody reads the shard now: another worker may, if it is given to one again. */
+static void release_if_idle(struct stream_supervisor *supervisor, struct generation *generation,
+                            const char *shard)
+{
+    if (any_active(supervisor, shard))
+        return;
+    generation_release(generation, shard, supervisor->options.loads);
+    map_remove(&generation->told_closed, shard);
+    map_remove(&generation->missed, shard);
+}
+
+/* That a shard is finished is remembered until the service cannot show it any more, whatever one listing
+ * says: by its own word a closed shard is listed for a day. */
+#define FINISHED_KEPT_MS (25 * 3600 * 1000LL)
+#define ABSENT_MS (3600 * 1000LL)
+
+static bool is_forgettable(const struct generation *generation, const struct known *known, const char *shard,
+                           int64_t now_ms)
+{
+    int64_t finished_ms =
+        known->position.since_ms ? known->position.since_ms : known->position.record_time_ms;
+    return known->position.kind == POSITION_FINISHED && now_ms - finished_ms > FINISHED_KEPT_MS &&
+           !lineage_knows(discovery_lineage(generation->discovery), shard);
+}
+
+static void forget_finished(struct stream_supervisor *supervisor, struct generation *generation)
+{
+    struct follower *follower;
+    struct store_batch *batch = NULL;
+    if (now_ms(supervisor) - generation->opened_ms < ABSENT_MS ||
+        now_ms(supervisor) - generation->swept_ms < ABSENT_MS)
+        return;
+    generation->swept_ms = now_ms(supervisor);
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        const char *shard;
+        size_t at = 0;
+        if (follower->generation != generation)
+            continue;
+        for (struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
+            if (!is_forgettable(generation, known, shard, wall_ms(supervisor)) ||
+                map_get(&follower->active, shard))
+                continue;
+            batch = batch ? batch : store_batch_new();
+            store_forget_shard(batch, generation->stream_arn, shard);
+            progress_forget(&follower->progress, shard);
+            free(map_remove(&follower->positions, shard));
+            at = 0; /* removal moves slots */
+        }
+    }
+    if (batch)
+        store_commit(supervisor->options.store, batch, NULL, NULL);
+}
+
+/* The service shows the shard no more. Whoever reads it goes on until it is refused; where nobody does, what
+ * follows a handler's position there is lost. */
+static void on_gone(void *user, const char *shard)
+{
+    struct generation *generation = user;
+    struct stream_supervisor *supervisor = generation->owner;
+    struct follower *follower;
+    struct store_batch *batch = store_batch_new();
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        const struct known *known =
+            follower->generation == generation ? map_get(&follower->positions, shard) : NULL;
+        if (known && known->position.kind != POSITION_FINISHED && !map_get(&follower->active, shard))
+            follower_lose(follower, shard, known, "the shard was gone before it was read to its end", batch);
+    }
+    store_commit(supervisor->options.store, batch, NULL, NULL);
+    if (any_active(supervisor, shard) && map_get(&generation->missed, shard))
+        worker_shard_vanished(map_get(&generation->workers, shard), generation->stream_arn, shard);
+    release_if_idle(supervisor, generation, shard);
+}
+
+/* One refusal may be a mistake. */
+#define MISSING_TIMES 3
+#define MISSING_MS 10000
+
+static void on_missing(void *user)
+{
+    struct generation *generation = user;
+    struct stream_supervisor *supervisor = generation->owner;
+    if (!generation->missing_count++)
+        generation->missing_ms = now_ms(supervisor);
+    if (generation->missing_count < MISSING_TIMES || now_ms(supervisor) - generation->missing_ms < MISSING_MS)
+        return;
+    generation->missing = true;
+    stream_supervisor_review(supervisor, generation);
+}
+
+static struct generation *open_generation(struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    if (generation)
+        return generation;
+    generation = generation_new(stream_arn, supervisor->options.stream->table);
+    generation->owner = supervisor;
+    generation->opened_ms = generation->swept_ms = now_ms(supervisor);
+    task_init(&generation->review, on_review, generation);
+    generation->discovery = discovery_new(
+        &(struct discovery_options){
+            .reactor = supervisor->options.reactor,
+            .source = supervisor->options.source,
+            .log = supervisor->options.log,
+            .subject = supervisor->subject,
+            .stream_arn = stream_arn,
+            .interval_ms = supervisor->options.stream->discovery_ms,
+            .troubles = supervisor->options.troubles,
+        },
+        &(struct discovery_events){.listed = on_listed, .gone = on_gone, .missing = on_missing}, generation);
+    list_append(&supervisor->generations, &generation->link);
+    return generation;
+}
+
+/* ---- moving on to the next stream ---- */
+
+static bool generation_over(const struct follower *follower)
+{
+    const struct generation *generation = follower->generation;
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    if (follower->active.count)
+        return false;
+    if (generation->missing)
+        return true;
+    return discovery_status(generation->discovery) == STREAM_DISABLED &&
+           discovery_ended(generation->discovery) >= follower->listing_needed &&
+           lineage_all_finished(lineage, &follower->progress);
+}
+
+static void take_snapshot(struct follower *follower);
+
+/* The old stream is gone and was not read to its end: in each shard where the handler stood, and if it stood
+ * in none, at all. */
+static void put_lost_stream(struct follower *follower, struct store_batch *batch)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    static const char text[] = "the stream was gone before it was read to its end";
+    const char *shard;
+    size_t at = 0, told = 0;
+    for (const struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
+        if (known->position.kind == POSITION_FINISHED)
+            continue;
+        follower_lose(follower, shard, known, text, batch);
+        at = 0; /* it is forgotten */
+        told++;
+    }
+    if (told || follower->positions.count)
+        return;
+    log_error(supervisor->options.log, supervisor->subject, "handler %s: %s: %s", follower->handler,
+              follower->generation->stream_arn, text);
+    store_put_event(batch, &(struct store_event){
+                               .kind = "gap",
+                               .handler = follower->handler,
+                               .stream_arn = follower->generation->stream_arn,
+                               .text = text,
+                               .time_ms = wall_ms(supervisor),
+                           });
+}
+
+static void move_to(struct follower *follower, const char *stream_arn)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    struct store_batch *batch = store_batch_new();
+    if (follower->generation->missing)
+        put_lost_stream(follower, batch);
+    log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
+             follower->handler, follower->generation->stream_arn, stream_arn);
+    /* Where it stood there means nothing any more. */
+    store_forget_checkpoints(batch, follower->handler, follower->generation->stream_arn, "");
+    progress_fini(&follower->progress);
+    follower->progress = PROGRESS_INIT;
+    follower_clear_owned(&follower->positions);
+    follower_clear_owned(&follower->cursors);
+    map_fini(&follower->active);
+    follower->active = MAP_INIT;
+    follower->told_disabled = follower->latest = false;
+    follower->listing_needed = 0;
+    follower->phase = FOLLOWER_JOINING; /* always at the oldest record: `start` applied once */
+    follower->generation = open_generation(supervisor, stream_arn);
+    take_snapshot(follower);
+    follower_commit_join(follower, batch);
+}
+
+static void on_next_stream(void *user, const char *stream_arn, const struct err *err)
+{
+    struct stream_supervisor *supervisor = user;
+    struct follower *follower = supervisor->moving;
+    supervisor->moving_call = NULL;
+    supervisor->moving = NULL;
+    if (err)
+        log_warn(supervisor->options.log, supervisor->subject,
+                 "cannot list the table's streams, going on to the latest: %s", err->text);
+    const char *next = stream_arn ? stream_arn : supervisor->latest_arn;
+    if (next && strcmp(next, follower->generation->stream_arn) != 0)
+        move_to(follower, next);
+}
+
+/* The stream between may have been enabled and disabled while nobody looked: ask which came next. */
+static void move_on(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const char *latest = supervisor->latest_arn;
+    if (!latest || strcmp(latest, follower->generation->stream_arn) == 0) {
+        if (!follower->told_disabled && !follower->generation->missing)
+            log_warn(supervisor->options.log, supervisor->subject,
+                     "the stream is disabled and read to its end; waiting for it to be enabled again");
+        if (!follower->generation->missing)
+            troubles_tell(supervisor->options.troubles, supervisor->subject, "disabled",
+                          "the stream is disabled and read to its end; waiting for it to be enabled again");
+        follower->told_disabled = true;
+        return;
+    }
+    if (supervisor->moving)
+        return; /* one at a time; the next review comes here again */
+    supervisor->moving = follower;
+    supervisor->moving_call =
+        source_next_stream(supervisor->options.source, follower->generation->table,
+                           follower->generation->stream_arn, on_next_stream, supervisor);
+}
+
+/* ---- review: whatever may be done now ---- */
+
+static void tell_closed(struct generation *generation)
+{
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        struct worker *worker = map_get(&generation->workers, shard);
+        if (!worker || !lineage_closed(lineage, shard) || map_get(&generation->told_closed, shard))
+            continue;
+        map_set(&generation->told_closed, shard, generation);
+        worker_shard_closed(worker, generation->stream_arn, shard);
+    }
+}
+
+/* The stream itself is gone for good (another has taken its place): so are the shards that are missing. */
+static void vanish_missed(struct generation *generation)
+{
+    size_t at = 0;
+    const char *shard;
+    while (map_next(&generation->missed, &at, &shard)) {
+        struct worker *worker = map_get(&generation->workers, shard);
+        if (worker)
+            worker_shard_vanished(worker, generation->stream_arn, shard);
+    }
+}
+
+static bool superseded(const struct stream_supervisor *supervisor, const struct generation *generation)
+{
+    return supervisor->latest_arn && strcmp(supervisor->latest_arn, generation->stream_arn) != 0;
+}
+
+static void review(struct stream_supervisor *supervisor, struct generation *generation)
+{
+    struct follower *follower;
+    bool gone = generation->missing && superseded(supervisor, generation);
+    if (!discovery_listed(generation->discovery) && !gone)
+        return;
+    tell_closed(generation);
+    if (gone)
+        vanish_missed(generation);
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (follower->generation != generation || follower->removed)
+            continue;
+        if (follower->phase == FOLLOWER_NEW && !generation->missing && !follower->halted)
+            follower_begin(follower);
+        if (follower->phase != FOLLOWER_READY || follower->halted)
+            continue;
+        if (!generation->missing)
+            follower_assign_ready(follower);
+        bool over = generation_over(follower);
+        if (!follower_close_windows(follower, over) && over)
+            move_on(follower);
+    }
+}
+
+/* ---- reports of workers ---- */
+
+void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    if (generation)
+        discovery_shard_closed(generation->discovery, shard);
+}
+
+void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
+                                const char *shard, const char *handler, const char *progress)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    struct follower *follower;
+    if (!generation)
+        return;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (follower->generation != generation || strcmp(follower->handler, handler) != 0)
+            continue;
+        struct position finished = {.kind = POSITION_FINISHED, .since_ms = wall_ms(supervisor)};
+        progress_finish(&follower->progress, shard);
+        map_remove(&follower->active, shard);
+        follower_set_position(follower, shard, &finished, progress);
+        follower->listing_needed = discovery_begun(generation->discovery) + 1;
+    }
+    release_if_idle(supervisor, generation, shard);
+    discovery_shard_closed(generation->discovery, shard);
+    if (discovery_status(generation->discovery) == STREAM_DISABLED)
+        discovery_now(generation->discovery);
+    stream_supervisor_review(supervisor, generation);
+}
+
+void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
+                               const char *shard)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    if (!generation)
+        return;
+    map_set(&generation->missed, shard, generation);
+    if (discovery_listed(generation->discovery) &&
+        !lineage_knows(discovery_lineage(generation->discovery), shard))
+        worker_shard_vanished(map_get(&generation->workers, shard), stream_arn, shard);
+    else if (generation->missing && superseded(supervisor, generation))
+        vanish_missed(generation);
+    else
+        discovery_now(generation->discovery);
+}
+
+/* ---- dead letters ---- */
+
+struct placing {
+    struct follower *follower;
+    redrive_place_fn *add;
+    void *user;
+};
+
+static void on_place(void *user, const char *shard)
+{
+    struct placing *placing = user;
+    struct generation *generation = placing->follower->generation;
+    struct worker *worker = map_get(&generation->workers, shard);
+    if (worker)
+        placing->add(placing->user, worker, generation->stream_arn, shard);
+}
+
+bool stream_supervisor_places(struct stream_supervisor *supervisor, const struct store_dead_letter *letter,
+                              redrive_place_fn *add, void *user)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (strcmp(follower->handler, letter->handler) != 0 || follower->removed)
+            continue;
+        if (follower->generation && follower->phase == FOLLOWER_READY)
+            follower_places(follower, letter->shard, on_place, &(struct placing){follower, add, user});
+        return true;
+    }
+    return false;
+}
+
+/* ---- finding the stream ---- */
+
+/* With on_gap = stop, a gap that somebody has not dropped yet holds the handler. */
+static void halt_at_gap(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct store_snapshot *snapshot = supervisor->options.snapshot;
+    char *identity = stream_identity(follower->generation->stream_arn, supervisor->options.stream->table);
+    for (size_t i = 0; i < snapshot->event_count && !follower->halted; i++) {
+        const struct store_event *event = &snapshot->events[i];
+        char *its = stream_identity(event->stream_arn, supervisor->options.stream->table);
+        if (strcmp(event->kind, "gap") == 0 && strcmp(event->handler, follower->handler) == 0 &&
+            strcmp(identity, its) == 0)
+            follower_halt(follower);
+        free(its);
+    }
+    free(identity);
+}
+
+/* What the store knows of the handler on its generation. */
+static void take_snapshot(struct follower *follower)
+{
+    const struct store_snapshot *snapshot = follower->supervisor->options.snapshot;
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (strcmp(row->handler, follower->handler) != 0 ||
+            strcmp(row->stream_arn, follower->generation->stream_arn) != 0)
+            continue;
+        follower_set_position(follower, row->shard, &row->position, row->progress);
+        if (row->position.kind == POSITION_FINISHED)
+            progress_finish(&follower->progress, row->shard);
+        else
+            discovery_expect(follower->generation->discovery, row->shard);
+    }
+    if (follower->supervisor->options.stream->on_gap == GAP_STOP)
+        halt_at_gap(follower);
+}
+
+static void join(struct follower *follower, struct generation *generation)
+{
+    follower->generation = generation;
+    take_snapshot(follower);
+    if (discovery_listed(generation->discovery))
+        stream_supervisor_review(follower->supervisor, generation);
+}
+
+/* Does the configuration read a stream of that identity? */
+static bool is_read(const struct config *config, const char *identity)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        const struct config_stream *stream = &config->streams[i];
+        char *own = stream->arn ? stream_identity(stream->arn, NULL) : mem_string(stream->table);
+        char *table = table_of_arn(identity, identity + (strncmp(identity, "table:", 6) == 0 ? 6 : 0));
+        bool same = own && strcmp(own, stream->arn ? identity : table) == 0;
+        free(own);
+        free(table);
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+/* The handler stood on a stream that nobody reads now: another account's or region's, or of another table. */
+static void tell_left_behind(struct follower *follower, const char *identity)
+{
+    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct store_snapshot *snapshot = supervisor->options.snapshot;
+    struct store_batch *batch = store_batch_new();
+    char *own_table = table_of_arn(identity, "");
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        char *its = stream_identity(row->stream_arn, NULL), *table = table_of_arn(row->stream_arn, "?");
+        bool same_table = strcmp(table, own_table) == 0; /* of another account or region, then */
+        if (strcmp(row->handler, follower->handler) == 0 && row->position.kind != POSITION_FINISHED &&
+            strcmp(its, identity) != 0 && (same_table || !is_read(supervisor->options.config, its))) {
+            log_error(supervisor->options.log, supervisor->subject,
+                      "handler %s stood at %s in shard %s of %s, which no [stream] reads any more: what "
+                      "followed there is not handled",
+                      follower->handler,
+                      row->position.kind == POSITION_AFTER ? row->position.sequence : "its start", row->shard,
+                      row->stream_arn);
+            store_put_event(batch, &(struct store_event){
+                                       .kind = "gap",
+                                       .handler = follower->handler,
+                                       .stream_arn = row->stream_arn,
+                                       .shard = row->shard,
+                                       .from_sequence = row->position.sequence,
+                                       .text = "no [stream] of the configuration reads this stream any more",
+                                       .time_ms = wall_ms(supervisor),
+                                   });
+            store_forget_checkpoints(batch, row->handler, row->stream_arn, row->shard);
+            if (supervisor->options.stream->on_gap == GAP_STOP)
+                follower_halt(follower);
+        }
+        free(its);
+        free(table);
+    }
+    free(own_table);
+    store_commit(supervisor->options.store, batch, NULL, NULL);
+}
+
+/* Handlers that have no stream yet get the one they were on, or begin with the latest. */
+static void place_followers(struct stream_supervisor *supervisor)
+{
+    const struct store_snapshot *snapshot = supervisor->options.snapshot;
+    char *identity = stream_identity(supervisor->latest_arn, supervisor->options.stream->table);
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        const char *stream_arn = NULL;
+        if (follower->generation)
+            continue;
+        for (size_t i = 0; i < snapshot->follow_count; i++)
+            if (strcmp(snapshot->follows[i].stream, identity) == 0 &&
+                strcmp(snapshot->follows[i].handler, follower->handler) == 0)
+                stream_arn = snapshot->follows[i].stream_arn;
+        if (!stream_arn)
+            tell_left_behind(follower, identity);
+        follower->latest = stream_arn && strcmp(stream_arn, STORE_FOLLOW_LATEST) == 0;
+        if (follower->latest)
+            stream_arn = NULL;
+        follower->phase = stream_arn ? FOLLOWER_READY : FOLLOWER_NEW;
+        join(follower, open_generation(supervisor, stream_arn ? stream_arn : supervisor->latest_arn));
+    }
+    free(identity);
+}
+
+static void set_latest(struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    struct generation *generation;
+    if (supervisor->latest_arn && strcmp(supervisor->latest_arn, stream_arn) == 0) {
+        place_followers(supervisor);
+        return;
+    }
+    log_info(supervisor->options.log, supervisor->subject, "reading %s", stream_arn);
+    troubles_end(supervisor->options.troubles, supervisor->subject, "disabled");
+    free(supervisor->latest_arn);
+    supervisor->latest_arn = mem_string(stream_arn);
+    place_followers(supervisor);
+    /* Those on an older stream may now go on. */
+    list_each(generation, &supervisor->generations, struct generation, link)
+        discovery_now(generation->discovery);
+}
+
+static void complain(struct stream_supervisor *supervisor, const char *sentence)
+{
+    int64_t now = now_ms(supervisor);
+    bool same = supervisor->complaint && strcmp(supervisor->complaint, sentence) == 0;
+    if (same && now - supervisor->complained_ms < COMPLAIN_EVERY_MS)
+        return;
+    free(supervisor->complaint);
+    supervisor->complaint = mem_string(sentence);
+    supervisor->complained_ms = now;
+    log_warn(supervisor->options.log, supervisor->subject, "%s", sentence);
+}
+
+static void find(void *user);
+
+static void on_found(void *user, const char *stream_arn, const struct err *err)
+{
+    struct stream_supervisor *supervisor = user;
+    supervisor->finding = NULL;
+    if (stream_arn) {
+        supervisor->find_retry_ms = 0;
+        troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
+        timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
+        set_latest(supervisor, stream_arn);
+        return;
+    }
+    char *sentence =
+        err ? mem_printf("cannot look at table %s, trying again: %s", supervisor->options.stream->table,
+                         err->text)
+            : mem_printf("table %s has no stream; enable one (view type NEW_AND_OLD_IMAGES), it will be "
+                         "noticed",
+                         supervisor->options.stream->table);
+    complain(supervisor, sentence);
+    troubles_tell(supervisor->options.troubles, supervisor->subject, "finding", sentence);
+    free(sentence);
+    supervisor->find_retry_ms = supervisor->find_retry_ms ? supervisor->find_retry_ms * 2 : FIND_RETRY_MS_MIN;
+    if (supervisor->find_retry_ms > FIND_RETRY_MS_MAX)
+        supervisor->find_retry_ms = FIND_RETRY_MS_MAX;
+    timer_set(supervisor->options.reactor, &supervisor->find, supervisor->find_retry_ms);
+}
+
+/* Older streams that every handler has left. */
+static void close_old_generations(struct stream_supervisor *supervisor)
+{
+    struct generation *generation;
+    struct follower *follower;
+    list_each(generation, &supervisor->generations, struct generation, link) {
+        bool used = !superseded(supervisor, generation);
+        list_each(follower, &supervisor->followers, struct follower, link)
+            used = used || follower->generation == generation;
+        if (used)
+            continue;
+        generation_release_all(generation, supervisor->options.loads);
+        generation_free(generation);
+    }
+}
+
+static void find(void *user)
+{
+    struct stream_supervisor *supervisor = user;
+    close_old_generations(supervisor);
+    if (list_empty(&supervisor->followers)) /* nobody asks */
+        timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
+    else if (supervisor->options.stream->arn)
+        set_latest(supervisor, supervisor->options.stream->arn);
+    else
+        supervisor->finding = source_find_stream(supervisor->options.source,
+                                                 supervisor->options.stream->table, on_found, supervisor);
+}
+
+/* ---- life ---- */
+
+struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_options *options)
+{
+    struct stream_supervisor *supervisor = mem_zero(sizeof *supervisor);
+    supervisor->options = *options;
+    config_hold(options->config);
+    supervisor->subject = mem_printf("stream %s", options->stream->name);
+    list_init(&supervisor->generations);
+    list_init(&supervisor->followers);
+    timer_init(&supervisor->find, find, supervisor);
+    timer_set(options->reactor, &supervisor->find, 0);
+    return supervisor;
+}
+
+void stream_supervisor_free(struct stream_supervisor *supervisor)
+{
+    struct follower *follower;
+    struct generation *generation;
+    if (!supervisor)
+        return;
+    timer_stop(supervisor->options.reactor, &supervisor->find);
+    source_cancel(supervisor->options.source, supervisor->finding);
+    source_cancel(supervisor->options.source, supervisor->moving_call);
+    list_each(follower, &supervisor->followers, struct follower, link)
+        follower_free(follower);
+    list_each(generation, &supervisor->generations, struct generation, link) {
+        generation_release_all(generation, supervisor->options.loads);
+        generation_free(generation);
+    }
+    troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
+    troubles_end(supervisor->options.troubles, supervisor->subject, "disabled");
+    free(supervisor->latest_arn);
+    free(supervisor->complaint);
+    config_release(supervisor->options.config);
+    free(supervisor->subject);
+    free(supervisor);
+}
+
+void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler)
+{
+    struct follower *follower = mem_zero(sizeof *follower);
+    follower->supervisor = supervisor;
+    follower->handler = mem_string(handler);
+    list_init(&follower->cursor_calls);
+    list_init(&follower->inheritances);
+    list_append(&supervisor->followers, &follower->link);
+    if (supervisor->latest_arn)
+        place_followers(supervisor);
+    else if (!supervisor->finding)
+        timer_set(supervisor->options.reactor, &supervisor->find, 0);
+}
+
+const char *stream_supervisor_name(const struct stream_supervisor *supervisor)
+{
+    return supervisor->options.stream->name;
+}
+
+const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor)
+{
+    return supervisor->options.config;
+}
+
+bool stream_supervisor_idle(const struct stream_supervisor *supervisor)
+{
+    return list_empty(&supervisor->followers);
+}
+
+void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,
+                                    const struct store_snapshot *snapshot)
+{
+    supervisor->options.snapshot = snapshot;
+}
+
+/* Shards that only this handler read. */
+static void release_left(struct stream_supervisor *supervisor, struct follower *follower)
+{
+    const char *shard;
+    size_t at = 0;
+    while (follower->generation && map_next(&follower->active, &at, &shard))
+        release_if_idle(supervisor, follower->generation, shard);
+}
+
+void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (strcmp(follower->handler, handler) != 0 || follower->removed)
+            continue;
+        follower->removed = true;
+        release_left(supervisor, follower);
+        if (supervisor->moving == follower) {
+            source_cancel(supervisor->options.source, supervisor->moving_call);
+            supervisor->moving_call = NULL;
+            supervisor->moving = NULL;
+        }
+        /* While its beginning is on the way to the store, the store will come back to it. */
+        if (follower->phase != FOLLOWER_JOINING || follower->cursors_wanted)
+            follower_free(follower);
+    }
+}

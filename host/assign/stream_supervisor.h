@@ -1,0 +1,64 @@
+/* stream_supervisor.h: one [stream] of the INI and the handlers that follow it.
+ *
+ * It finds the table's stream, keeps its shard list, and gives each shard to a worker for each handler that
+ * may read it now. A stream that was disabled and enabled again is two streams in a row (two ARNs): each
+ * handler finishes the old one and then goes on to the next.
+ *
+ * Lives on one reactor, which is also where its source and store answer. */
+#ifndef TIDEMILL_ASSIGN_STREAM_SUPERVISOR_H
+#define TIDEMILL_ASSIGN_STREAM_SUPERVISOR_H
+
+#include "assign/generation.h"
+#include "worker/worker.h"
+
+struct stream_supervisor;
+
+struct stream_supervisor_options {
+    const struct config *config;        /* held */
+    const struct config_stream *stream; /* of `config` */
+    struct reactor *reactor;
+    struct source *source;
+    struct store *store;
+    struct aws_client *client;
+    struct log *log;
+    struct loads *loads;                   /* of the workers; must stay */
+    struct troubles *troubles;             /* or NULL */
+    const struct store_snapshot *snapshot; /* what the store knew at the start; must stay */
+};
+
+struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_options *options);
+/* Of the stream, in the INI. */
+const char *stream_supervisor_name(const struct stream_supervisor *supervisor);
+
+/* What it was made from. */
+const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor);
+
+/* Has every handler left, so that it may be freed while the host runs? */
+bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
+void stream_supervisor_free(struct stream_supervisor *supervisor);
+
+/* What the store knows by now, for handlers added from here on; must stay. */
+void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,
+                                    const struct store_snapshot *snapshot);
+
+void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler);
+
+/* Give it no further shard; what the workers do is the caller's business. Nothing when it is not here. */
+void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, const char *handler);
+
+/* Where the records of the letter's item are read now: a shard, or several of which nobody knows which one
+ * has the item. Each is given to `add` (the texts must be copied). False: the handler is not here. True
+ * without any: it is between two shards; ask again. */
+typedef void redrive_place_fn(void *user, struct worker *worker, const char *stream_arn, const char *shard);
+bool stream_supervisor_places(struct stream_supervisor *supervisor, const struct store_dead_letter *letter,
+                              redrive_place_fn *add, void *user);
+
+/* Reports of workers; ignored when they are about another stream. */
+void stream_supervisor_closed(struct stream_supervisor *supervisor, const char *stream_arn,
+                              const char *shard);
+void stream_supervisor_finished(struct stream_supervisor *supervisor, const char *stream_arn,
+                                const char *shard, const char *handler, const char *progress);
+void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
+                               const char *shard);
+
+#endif

@@ -1,0 +1,120 @@
+/* eventbridge.c: PutEvents.
+ * https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html; how an entry's size is
+ * computed: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include "deliver/targets/json_batch.h"
+
+#define TIME_BYTES 14
+#define SOURCE_MAX 256
+#define DETAIL_TYPE_MAX 128
+#define SOURCE_DEFAULT "tidemill"
+#define DETAIL_TYPE_DEFAULT "DynamoDB Stream Record"
+
+static const char *source_of(const struct target *target, const struct message *message)
+{
+    const char *source = message->source ? message->source : target->config->source;
+    return source ? source : SOURCE_DEFAULT;
+}
+
+static const char *detail_type_of(const struct target *target, const struct message *message)
+{
+    const char *type = message->detail_type ? message->detail_type : target->config->detail_type;
+    return type ? type : DETAIL_TYPE_DEFAULT;
+}
+
+/* The table's ARN: the stream's up to "/stream/". */
+static size_t table_arn_size(const struct message *message)
+{
+    const char *arn = message->stream_arn, *stream = arn ? strstr(arn, "/stream/") : NULL;
+    return stream && strncmp(arn, "arn:", 4) == 0 ? (size_t)(stream - arn) : 0;
+}
+
+/* What a route makes is JSON in any case. */
+static bool is_object(const struct message *message)
+{
+    struct arena arena = ARENA_INIT;
+    if (message->routed)
+        return message->payload_size && message->payload[0] == '{';
+    const struct json *detail = json_parse(&arena, message->payload, message->payload_size, NULL);
+    bool object =
+        detail && detail->type == JSON_OBJECT && utf8_valid(message->payload, message->payload_size);
+    arena_fini(&arena);
+    return object;
+}
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    if (!is_object(message)) {
+        err_set(err, ERR_CONFIG, "EventBridge takes only a JSON object, in UTF-8, as an event's detail");
+        return 0;
+    }
+    if (strncmp(source_of(target, message), "aws.", 4) == 0) {
+        err_set(err, ERR_CONFIG, "source: what begins with \"aws.\" is for AWS itself");
+        return 0;
+    }
+    size_t source = strlen(source_of(target, message)), type = strlen(detail_type_of(target, message));
+    if (!source || source > SOURCE_MAX)
+        err_set(err, ERR_CONFIG, "source: EventBridge takes 1 to %d characters, not %zu", SOURCE_MAX, source);
+    else if (!type || type > DETAIL_TYPE_MAX)
+        err_set(err, ERR_CONFIG, "detail_type: EventBridge takes 1 to %d characters, not %zu",
+                DETAIL_TYPE_MAX, type);
+    return (message->time_ms ? TIME_BYTES : 0) + strlen(source_of(target, message)) +
+           strlen(detail_type_of(target, message)) + message->payload_size + table_arn_size(message);
+}
+
+static void add_entry(struct buf *out, const struct target *target, const struct message *message)
+{
+    const char *source = source_of(target, message), *type = detail_type_of(target, message);
+    buf_add_char(out, '{');
+    json_batch_add(out, "Source", source, strlen(source));
+    buf_add_char(out, ',');
+    json_batch_add(out, "DetailType", type, strlen(type));
+    if (message->time_ms)
+        buf_printf(out, ",\"Time\":%lld.%03d", (long long)(message->time_ms / 1000),
+                   (int)(message->time_ms % 1000));
+    if (table_arn_size(message)) {
+        buf_add_literal(out, ",\"Resources\":[");
+        json_write_string(out, message->stream_arn, table_arn_size(message));
+        buf_add_char(out, ']');
+    }
+    if (target->config->bus) {
+        buf_add_char(out, ',');
+        json_batch_add(out, "EventBusName", target->config->bus, strlen(target->config->bus));
+    }
+    buf_add_char(out, ',');
+    json_batch_add(out, "Detail", message->payload, message->payload_size);
+    buf_add_char(out, '}');
+}
+
+static void send(struct request *request)
+{
+    struct aws_request aws = {.service = AWS_EVENTS, .operation = "PutEvents"};
+    buf_add_literal(&aws.body, "{\"Entries\":[");
+    for (size_t i = 0; i < request->count; i++) {
+        if (i)
+            buf_add_char(&aws.body, ',');
+        add_entry(&aws.body, request->target, &request->entries[i]->message);
+    }
+    buf_add_literal(&aws.body, "]}");
+    request_send_aws(request, &aws);
+}
+
+static void read(struct request *request, struct transport_response *response)
+{
+    json_batch_read(request, response, "Entries", "ErrorCode", "ErrorMessage");
+}
+
+const struct batch_kind kind_eventbridge = {
+    .count_max = 10,
+    .bytes_max = 256 << 10,
+    .bytes_most = 1 << 20,
+    .linger_ms = 20,
+    .in_flight = 16,
+    .measure = measure,
+    .send = send,
+    .read = read,
+};

@@ -1,0 +1,132 @@
+/* http.c: a POST for each message.
+ *
+ * With `secret` the request carries "Tidemill-Signature: t=SECONDS,v1=HEX": HMAC-SHA256, with the secret, of
+ * "SECONDS.BODY". "Idempotency-Key" is the same whenever the same message is sent again. */
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "deliver/target.h"
+#include "record/item_key.h"
+
+#define TIMEOUT_MS 30000
+#define RETRY_AFTER_MS_MAX (3600 * 1000)
+#define BODY_BYTES_MAX (64u << 20)
+#define ANSWER_BYTES_MAX 4096 /* of an answer, which nobody reads */
+#define CONTENT_TYPE "application/json"
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    (void)target;
+    (void)err;
+    return message->payload_size;
+}
+
+static char *signature(const char *secret, int64_t wall_ms, const struct message *message)
+{
+    struct buf text = BUF_INIT;
+    unsigned char digest[32];
+    char hex[65];
+    buf_printf(&text, "%lld.", (long long)(wall_ms / 1000));
+    buf_add(&text, message->payload, message->payload_size);
+    HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.data, text.size, digest,
+         NULL);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    buf_fini(&text);
+    return mem_printf("Tidemill-Signature: t=%lld,v1=%s", (long long)(wall_ms / 1000), hex);
+}
+
+/* Seconds, or a date. */
+static int64_t retry_after_ms(const struct target *target, const struct transport_response *response)
+{
+    char text[64], *end;
+    struct tm tm = {0};
+    if (!transport_header(response, "retry-after", text, sizeof text))
+        return 0;
+    long long seconds = strtoll(text, &end, 10);
+    int64_t ms = end != text && !*end ? seconds * 1000 : 0;
+    if (!ms && strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
+        ms = (int64_t)timegm(&tm) * 1000 - clock_wall_ms(reactor_clock(target->outbox->reactor));
+    ms = ms < 0 ? 0 : ms;
+    return ms < RETRY_AFTER_MS_MAX ? ms : RETRY_AFTER_MS_MAX;
+}
+
+static void on_answer(void *user, struct transport_response *response, const struct err *err)
+{
+    struct request *request = user;
+    struct err refused = {0};
+    if (!response || (response->status >= 200 && response->status < 300)) {
+        request_answered(request, response, err);
+        return;
+    }
+    err_set(&refused, ERR_SERVICE, "HTTP status %d", response->status);
+    refused.http_status = response->status;
+    /* What passes: https://www.rfc-editor.org/rfc/rfc9110 (408), RFC 8470 (425), RFC 6585 (429). */
+    if (response->status == 408 || response->status == 425)
+        refused.http_status = 503;
+    struct emission *emission = request->entries[0];
+    int64_t patience = retry_after_ms(request->target, response);
+    emission->retry_after_ms = patience;
+    request_answered(request, response, &refused);
+}
+
+static void read(struct request *request, struct transport_response *response)
+{
+    (void)request;
+    (void)response;
+}
+
+static void send(struct request *request)
+{
+    const struct target *target = request->target;
+    const struct config_target *config = target->config;
+    const struct message *message = &request->entries[0]->message;
+    int64_t wall_ms = clock_wall_ms(reactor_clock(target->outbox->reactor));
+    char *key = item_key_safe(message->id);
+    char *type = mem_printf("Content-Type: %s", config->content_type ? config->content_type : CONTENT_TYPE);
+    char *idempotency = mem_printf("Idempotency-Key: %s", key);
+    char *signed_ = config->secret ? signature(config->secret, wall_ms, message) : NULL;
+    char *authorization =
+        config->authorization ? mem_printf("Authorization: %s", config->authorization) : NULL;
+    const char *headers[8] = {type, idempotency};
+    size_t count = 2;
+    if (signed_)
+        headers[count++] = signed_;
+    if (authorization)
+        headers[count++] = authorization;
+    struct transport_request http = {
+        .method = "POST",
+        .url = config->url,
+        .headers = headers,
+        .body = message->payload,
+        .body_size = message->payload_size,
+        .timeout_ms = request_timeout_ms(request),
+        .response_max = ANSWER_BYTES_MAX,
+        .http2 = true,
+        .idempotent = true,     /* it carries an Idempotency-Key */
+        .status_decides = true, /* nothing is read of the answer */
+    };
+    request->http = transport_send(target->outbox->transport, &http, on_answer, request);
+    mem_free_secret(authorization);
+    free(signed_);
+    free(idempotency);
+    free(type);
+    free(key);
+}
+
+const struct batch_kind kind_http = {
+    .count_max = 1,
+    .bytes_max = BODY_BYTES_MAX,
+    .bytes_most = BODY_BYTES_MAX,
+    .linger_ms = 0,
+    .in_flight = 16,
+    .timeout_ms = TIMEOUT_MS,
+    .measure = measure,
+    .send = send,
+    .read = read,
+};

@@ -1,0 +1,84 @@
+/* lambda.c: Invoke, one message a call, waiting for the function's answer.
+ * https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "deliver/targets/json_batch.h"
+#include "net/url.h"
+
+#define PAYLOAD_MAX (6u << 20)
+#define TIMEOUT_MS \
+    (15 * 60 * 1000 + 5000) /* a function may take so long: giving up earlier would run it twice */
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    (void)target;
+    if (!json_parse(&arena, message->payload, message->payload_size, NULL) ||
+        (!message->routed && !utf8_valid(message->payload, message->payload_size)))
+        err_set(err, ERR_CONFIG, "Lambda takes only JSON, in UTF-8, as an event");
+    arena_fini(&arena);
+    return message->payload_size;
+}
+
+/* A name, a partial or a whole ARN, in a path. To be freed. */
+static char *path_of(const char *function)
+{
+    struct buf path = BUF_INIT;
+    buf_add_literal(&path, "2015-03-31/functions/");
+    url_encode(&path, function, strlen(function), URL_UNRESERVED);
+    buf_add_literal(&path, "/invocations");
+    return buf_take(&path);
+}
+
+static void send(struct request *request)
+{
+    const struct message *message = &request->entries[0]->message;
+    struct aws_request aws = {
+        .service = AWS_LAMBDA,
+        .operation = "Invoke",
+        .headers = {"Content-Type: application/json", "X-Amz-Invocation-Type: RequestResponse"},
+        .path = path_of(request->target->config->function),
+    };
+    buf_add(&aws.body, message->payload, message->payload_size);
+    request_send_aws(request, &aws);
+}
+
+/* The function raised: what it said. Another attempt is the sender's business. */
+static void read(struct request *request, struct transport_response *response)
+{
+    struct emission *emission = request->entries[0];
+    char kind[64];
+    if (!transport_header(response, "x-amz-function-error", kind, sizeof kind)) {
+        emission->answer = response->body;
+        response->body = BUF_INIT;
+        buf_add(&emission->answer, "", 0);
+        return;
+    }
+    struct arena arena = ARENA_INIT;
+    const struct json *root =
+        json_parse(&arena, response->body.data ? response->body.data : "", response->body.size, NULL);
+    const char *type = json_string(&arena, json_get(root, "errorType"));
+    const char *text = json_string(&arena, json_get(root, "errorMessage"));
+    struct err err;
+    err_set(&err, ERR_SERVICE, "the function failed: %s%s%s", type ? type : kind, text ? ": " : "",
+            text ? text : "");
+    emission_set_err(emission, &err);
+    arena_fini(&arena);
+}
+
+const struct batch_kind kind_lambda = {
+    .count_max = 1,
+    .bytes_max = PAYLOAD_MAX,
+    .bytes_most = PAYLOAD_MAX,
+    .linger_ms = 0,
+    .in_flight = 16,
+    .timeout_ms = TIMEOUT_MS,
+    .measure = measure,
+    .send = send,
+    .read = read,
+};

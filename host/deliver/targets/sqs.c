@@ -1,0 +1,80 @@
+/* sqs.c: SendMessageBatch, over the JSON protocol.
+ * https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "deliver/targets/json_batch.h"
+#include "record/item_key.h"
+
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
+{
+    (void)target;
+    return text_measure(message, "SQS", err);
+}
+
+static void add_safe(struct buf *out, const char *name, const char *text)
+{
+    char *safe = item_key_safe(text);
+    buf_add_char(out, ',');
+    json_batch_add(out, name, safe, strlen(safe));
+    free(safe);
+}
+
+static void send(struct request *request)
+{
+    const struct target *target = request->target;
+    struct buf text = BUF_INIT;
+    struct aws_request aws = {.service = AWS_SQS, .operation = "SendMessageBatch"};
+    buf_add_char(&aws.body, '{');
+    json_batch_add(&aws.body, "QueueUrl", target->config->queue, strlen(target->config->queue));
+    buf_add_literal(&aws.body, ",\"Entries\":[");
+    for (size_t i = 0; i < request->count; i++) {
+        const struct message *message = &request->entries[i]->message;
+        buf_printf(&aws.body, "%s{\"Id\":\"%zu\",", i ? "," : "", i);
+        buf_clear(&text);
+        text_write(&text, message);
+        json_batch_add(&aws.body, "MessageBody", text.data ? text.data : "", text.size);
+        if (name_is_fifo(target->config->queue)) {
+            add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
+            add_safe(&aws.body, "MessageDeduplicationId", message->id);
+        }
+        buf_add_char(&aws.body, '}');
+    }
+    buf_fini(&text);
+    buf_add_literal(&aws.body, "]}");
+    request_send_aws(request, &aws);
+}
+
+static void read(struct request *request, struct transport_response *response)
+{
+    struct arena arena = ARENA_INIT;
+    bool *named = mem_zero(request->count);
+    const struct json *root = json_parse(&arena, response->body.data, response->body.size, NULL);
+    json_each(done, json_get(root, "Successful"))
+        entry_named(request, json_string(&arena, json_get(done, "Id")), named);
+    json_each(failed, json_get(root, "Failed")) {
+        struct emission *emission = entry_named(request, json_string(&arena, json_get(failed, "Id")), named);
+        const char *code = json_string(&arena, json_get(failed, "Code"));
+        const struct json *sender = json_get(failed, "SenderFault");
+        if (emission)
+            entry_failed(emission, code ? code : "Failed", json_string(&arena, json_get(failed, "Message")),
+                         sender && sender->type == JSON_TRUE);
+    }
+    request_unnamed(request, named);
+    free(named);
+    arena_fini(&arena);
+}
+
+const struct batch_kind kind_sqs = {
+    .count_max = 10,
+    .bytes_max = 256 << 10,
+    .bytes_most = 1 << 20,
+    .linger_ms = 20,
+    .in_flight = 16,
+    .measure = measure,
+    .send = send,
+    .read = read,
+};

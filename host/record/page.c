@@ -1,0 +1,198 @@
+/* page.c: see page.h. */
+#include "record/page.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "record/position.h"
+
+/* A tree node is some 50 bytes for every 15 to 20 bytes of text. */
+#define TREE_FACTOR 3
+
+static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};
+
+const char *record_event_name(enum record_event event)
+{
+    return event_names[event];
+}
+
+static uint64_t hash_value(const struct json *value, uint64_t seed)
+{
+    uint64_t hash = hash_bytes(value->key, value->key_size, seed);
+    if (value->type == JSON_STRING)
+        return hash_bytes(value->text, value->size, hash);
+    json_each(child, value)
+        hash = hash_mix(hash ^ hash_value(child, 1));
+    return hash;
+}
+
+/* The order of the attributes in Keys means nothing, so they are summed. Two items whose numbers collide
+ * share a lane, which costs a little time and breaks nothing. */
+static uint64_t hash_keys(const struct json *keys)
+{
+    uint64_t sum = 0;
+    json_each(attribute, keys)
+        sum += hash_mix(hash_value(attribute, 0));
+    return sum;
+}
+
+static bool read_event(const struct json *name, enum record_event *event)
+{
+    for (int i = 0; i < 3; i++) {
+        if (json_string_is(name, event_names[i])) {
+            *event = (enum record_event)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The time is whole seconds, as an integer or as a float. */
+static int64_t read_time(const struct json *value)
+{
+    int64_t seconds = 0;
+    if (!value || value->type != JSON_NUMBER)
+        return 0;
+    for (uint32_t i = 0; i < value->size; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9')
+            return (int64_t)(json_double(value, 0) * 1000.0);
+        seconds = seconds * 10 + (value->text[i] - '0');
+    }
+    return seconds * 1000;
+}
+
+static bool read_change(struct page *page, struct record *record, const struct json *change)
+{
+    const struct json *time = NULL, *size = NULL, *sequence = NULL;
+    json_each(member, change) {
+        if (json_key_is(member, "Keys"))
+            record->keys = member;
+        else if (json_key_is(member, "NewImage"))
+            record->new_image = member;
+        else if (json_key_is(member, "OldImage"))
+            record->old_image = member;
+        else if (json_key_is(member, "SequenceNumber"))
+            sequence = member;
+        else if (json_key_is(member, "ApproximateCreationDateTime"))
+            time = member;
+        else if (json_key_is(member, "SizeBytes"))
+            size = member;
+    }
+    if (!record->keys || record->keys->type != JSON_OBJECT || !sequence || sequence->type != JSON_STRING ||
+        sequence->size >= SEQUENCE_SIZE)
+        return false;
+    record->sequence = json_string(&page->arena, sequence);
+    record->time_ms = read_time(time);
+    record->size_bytes = json_integer(size, 0);
+    record->item = hash_keys(record->keys);
+    return true;
+}
+
+static bool read_record(struct page *page, struct record *record, const struct json *json)
+{
+    const struct json *change = NULL;
+    bool named = false;
+    *record = (struct record){.page = page, .json = json};
+    json_each(member, json) {
+        if (json_key_is(member, "dynamodb"))
+            change = member;
+        else if (json_key_is(member, "eventName"))
+            named = read_event(member, &record->event);
+    }
+    return change && named && read_change(page, record, change);
+}
+
+const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE])
+{
+    if (!record->part)
+        return record->sequence;
+    snprintf(unit, RECORD_UNIT_SIZE, "%s/%016llx", record->sequence, (unsigned long long)record->part);
+    return unit;
+}
+
+void record_write_id(struct buf *out, const struct record *record)
+{
+    const struct json *id = json_get(record->json, "eventID");
+    if (record->part)
+        buf_printf(out, "%s-%016llx", record->sequence, (unsigned long long)record->part);
+    else if (id && id->type == JSON_STRING)
+        buf_add(out, id->text, id->size);
+}
+
+/* The same whenever the record is read: made of its item, and of how many of that number and item came before
+ * it. The service gives all records of a number in one page, and always in one order. */
+static void number_parts(struct page *page, bool always)
+{
+    for (size_t i = 0, first = 0; i < page->count; i++) {
+        struct record *record = &page->records[i];
+        uint64_t same = 0;
+        bool shares;
+        if (strcmp(page->records[first].sequence, record->sequence) != 0)
+            first = i;
+        shares = first < i ||
+                 (i + 1 < page->count && strcmp(record->sequence, page->records[i + 1].sequence) == 0);
+        if (!shares && !always)
+            continue;
+        for (size_t j = first; j < i; j++)
+            same += page->records[j].item == record->item;
+        record->part = hash_mix(record->item + same * 0x9e3779b97f4a7c15u);
+        record->part += !record->part;
+    }
+}
+
+struct page *page_read(struct buf *body, struct err *err)
+{
+    struct page *page = mem_zero(sizeof *page);
+    page->references = 1;
+    page->body = *body;
+    *body = BUF_INIT;
+    if (page->body.size > 4096)
+        arena_reserve(&page->arena, page->body.size * TREE_FACTOR);
+    const struct json *root =
+        json_parse(&page->arena, page->body.data ? page->body.data : "", page->body.size, err);
+    const struct json *records = json_get(root, "Records");
+    if (root && (!records || records->type != JSON_ARRAY))
+        root = NULL, err_set(err, ERR_PARSE, "the answer holds no Records");
+    if (root && records->count) {
+        page->records = arena_alloc(&page->arena, records->count * sizeof *page->records);
+        json_each(json, records) {
+            if (!read_record(page, &page->records[page->count], json)) {
+                err_set(err, ERR_PARSE, "record %zu of the page lacks eventName, Keys or SequenceNumber",
+                        page->count);
+                root = NULL;
+                break;
+            }
+            page->count++;
+        }
+    }
+    if (root && page->count)
+        number_parts(page,
+                     json_string_is(json_get(page->records[0].json, "eventSource"), "scylladb:alternator"));
+    if (root)
+        page->next_cursor = json_string(&page->arena, json_get(root, "NextShardIterator"));
+    page->bytes = sizeof *page + page->body.capacity + page->arena.bytes;
+    if (root)
+        return page;
+    page_release(page);
+    return NULL;
+}
+
+struct page *page_hold(struct page *page)
+{
+    page->references++;
+    return page;
+}
+
+void page_release(struct page *page)
+{
+    if (!page || --page->references)
+        return;
+    if (page->freed)
+        page->freed(page->freed_user, page);
+    buf_fini(&page->body);
+    arena_fini(&page->arena);
+    free(page);
+}

@@ -1,0 +1,61 @@
+/* page.h: one page of stream records: the bytes as they came, the tree over them, and a view of each record.
+ * Counted by reference: a page lives until the last record of it is settled. */
+#ifndef TIDEMILL_RECORD_PAGE_H
+#define TIDEMILL_RECORD_PAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "record/position.h"
+
+enum record_event { RECORD_INSERT, RECORD_MODIFY, RECORD_REMOVE };
+
+struct page;
+
+struct record {
+    struct page *page;
+    const struct json *json;      /* the record as GetRecords gave it */
+    const struct json *keys;      /* never NULL */
+    const struct json *new_image; /* NULL where the view type or the event has none */
+    const struct json *old_image;
+    const char *sequence;
+    uint64_t part;   /* which one of those that share the sequence number; 0: no other has it */
+    uint64_t item;   /* of the primary key: equal keys, equal number */
+    int64_t time_ms; /* ApproximateCreationDateTime */
+    int64_t size_bytes;
+    enum record_event event;
+};
+
+struct page {
+    size_t references;
+    size_t bytes; /* held in memory */
+    struct buf body;
+    struct arena arena;
+    struct record *records;
+    size_t count;
+    const char *next_cursor;                      /* NULL: the shard is closed and this was its last page */
+    void (*freed)(void *user, struct page *page); /* before the memory goes */
+    void *freed_user;
+};
+
+/* Takes the body of a GetRecords answer. One reference; NULL and `err` when it is no such answer. */
+struct page *page_read(struct buf *body, struct err *err);
+
+/* What names a record among those of its shard, whenever it is read: "SEQUENCE", or "SEQUENCE/PART" where
+ * records may share a number (ScyllaDB Alternator: rows of one partition that were written together). */
+#define RECORD_UNIT_SIZE (SEQUENCE_SIZE + 20)
+const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE]);
+
+/* The record's id: the service's eventID, or one made of its number, where that is not unique. Into `out`. */
+void record_write_id(struct buf *out, const struct record *record);
+
+struct page *page_hold(struct page *page);
+void page_release(struct page *page);
+
+const char *record_event_name(enum record_event event);
+
+#endif

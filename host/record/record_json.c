@@ -1,0 +1,77 @@
+/* record_json.c: see record_json.h. The raw API says userIdentity {PrincipalId, Type}, Lambda's event
+ * {principalId, type}. */
+#include "record/record_json.h"
+
+#include <string.h>
+
+static void write_identity(struct buf *out, const struct json *identity)
+{
+    buf_add_char(out, '{');
+    json_each(member, identity) {
+        if (member != identity->child)
+            buf_add_char(out, ',');
+        if (json_key_is(member, "PrincipalId"))
+            buf_add_literal(out, "\"principalId\":");
+        else if (json_key_is(member, "Type"))
+            buf_add_literal(out, "\"type\":");
+        else {
+            json_write_string(out, member->key, member->key_size);
+            buf_add_char(out, ':');
+        }
+        json_write_value(out, member);
+    }
+    buf_add_char(out, '}');
+}
+
+/* One that is unique, where the service's may repeat. */
+static void write_id(struct buf *out, const struct record *record)
+{
+    buf_add_char(out, '"');
+    record_write_id(out, record);
+    buf_add_char(out, '"');
+}
+
+/* As it came, where that is one line: nothing has to be taken apart and put together again. */
+static void write_member(struct buf *out, const struct json *value)
+{
+    bool whole = value->type == JSON_OBJECT && !memchr(value->text, '\n', value->size);
+    if (whole)
+        buf_add(out, value->text, value->size);
+    else
+        json_write_value(out, value);
+}
+
+void record_write_json(struct buf *out, const struct record *record, const char *stream_arn)
+{
+    buf_add_char(out, '{');
+    json_each(member, record->json) {
+        if (json_key_is(member, "eventSourceARN"))
+            continue;
+        json_write_string(out, member->key, member->key_size);
+        buf_add_char(out, ':');
+        if (record->part && json_key_is(member, "eventID"))
+            write_id(out, record);
+        else if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
+            write_identity(out, member);
+        else
+            write_member(out, member);
+        buf_add_char(out, ',');
+    }
+    buf_add_literal(out, "\"eventSourceARN\":");
+    json_write_string(out, stream_arn, strlen(stream_arn));
+    buf_add_char(out, '}');
+}
+
+bool record_expired(const struct record *record)
+{
+    const struct json *identity = json_get(record->json, "userIdentity");
+    const struct json *type = json_get(identity, "Type"), *principal = json_get(identity, "PrincipalId");
+    type = type ? type : json_get(identity, "type");
+    principal = principal ? principal : json_get(identity, "principalId");
+    return json_string_is(type, "Service") && json_string_is(principal, "dynamodb.amazonaws.com");
+}
+
+const struct json *record_view(const struct record *record)
+{
+    return json_get(json_get(record->json, "dynamodb"), "StreamViewType");
+}

@@ -1,0 +1,418 @@
+/* transform.c: see transform.h. */
+#include "route/transform.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/problems.h"
+#include "record/record_json.h"
+
+#define VARIABLES_MAX 100 /* as EventBridge allows */
+#define STEPS_MAX 32
+
+/* ".name", "['name']" or "[0]" */
+struct step {
+    char *name; /* NULL: an index */
+    size_t index;
+};
+
+struct path {
+    struct step steps[STEPS_MAX];
+    size_t count;
+};
+
+struct piece {
+    char *text;     /* a literal; NULL: a variable */
+    int variable;   /* -1: the whole event */
+    bool in_string; /* between quotes */
+};
+
+struct transform {
+    enum { WHOLE, IMAGE, PATH, TEMPLATE } kind;
+    enum route_image image;
+    bool unmarshalled;
+    struct path path;
+    char *names[VARIABLES_MAX + 1];
+    struct path paths[VARIABLES_MAX];
+    size_t variables;
+    struct piece *pieces;
+    size_t piece_count, piece_capacity;
+};
+
+/* ---- paths ---- */
+
+static bool path_wrong(const char *text, struct err *err)
+{
+    return err_set(err, ERR_CONFIG, "\"%s\" is no path (try $.dynamodb.NewImage.id.S)", text);
+}
+
+static bool add_step(struct path *path, const char *name, size_t size, size_t index)
+{
+    if (path->count == STEPS_MAX)
+        return false;
+    path->steps[path->count++] = (struct step){name ? mem_copy(name, size) : NULL, index};
+    return true;
+}
+
+static bool path_parse(const char *text, struct path *path, struct err *err)
+{
+    const char *at = text;
+    if (*at++ != '$')
+        return path_wrong(text, err);
+    while (*at) {
+        char *end = NULL;
+        if (*at == '.' && strcspn(at + 1, ".[") > 0) {
+            size_t size = strcspn(at + 1, ".[");
+            if (!add_step(path, at + 1, size, 0))
+                return path_wrong(text, err);
+            at += 1 + size;
+        } else if (*at == '[' && (at[1] == '\'' || at[1] == '"')) {
+            const char *close = strchr(at + 2, at[1]);
+            if (!close || close[1] != ']' || !add_step(path, at + 2, (size_t)(close - at - 2), 0))
+                return path_wrong(text, err);
+            at = close + 2;
+        } else if (*at == '[' && at[1] >= '0' && at[1] <= '9') {
+            size_t index = strtoul(at + 1, &end, 10);
+            if (*end != ']' || !add_step(path, NULL, 0, index))
+                return path_wrong(text, err);
+            at = end + 1;
+        } else {
+            return path_wrong(text, err);
+        }
+    }
+    return true;
+}
+
+static const struct json *path_follow(const struct path *path, const struct json *value)
+{
+    for (size_t i = 0; value && i < path->count; i++) {
+        const struct step *step = &path->steps[i];
+        if (step->name) {
+            value = json_get(value, step->name);
+            continue;
+        }
+        const struct json *item = value->type == JSON_ARRAY ? value->child : NULL;
+        for (size_t left = step->index; item && left; left--)
+            item = item->next;
+        value = item;
+    }
+    return value;
+}
+
+static void path_fini(struct path *path)
+{
+    for (size_t i = 0; i < path->count; i++)
+        free(path->steps[i].name);
+}
+
+/* ---- templates ---- */
+
+static void add_piece(struct transform *transform, const char *text, size_t size, int variable,
+                      bool in_string)
+{
+    mem_grow(&transform->pieces, &transform->piece_capacity, transform->piece_count,
+             sizeof *transform->pieces);
+    transform->pieces[transform->piece_count++] =
+        (struct piece){text ? mem_copy(text, size) : NULL, variable, in_string};
+}
+
+#define WHOLE_EVENT "aws.events.event.json"
+
+static bool add_variable(struct transform *transform, const char *name, size_t size, bool in_string,
+                         struct err *err)
+{
+    char *copy = mem_copy(name, size);
+    int found = strcmp(copy, WHOLE_EVENT) == 0 ? -1 : -2;
+    for (size_t i = 0; i < transform->variables && found == -2; i++)
+        if (strcmp(transform->names[i], copy) == 0)
+            found = (int)i;
+    const char *meant = nearest_name(copy, (const char *const *)transform->names);
+    if (found == -2)
+        err_set(err, ERR_CONFIG, "input_template: input_paths has no \"%s\"%s%s%s", copy,
+                meant ? " (did you mean " : "", meant ? meant : "", meant ? "?)" : "");
+    else
+        add_piece(transform, NULL, 0, found, in_string);
+    free(copy);
+    return found != -2;
+}
+
+static bool is_name(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ||
+              (text[i] >= '0' && text[i] <= '9') || strchr("_-.", text[i])))
+            return false;
+    return size > 0;
+}
+
+/* Would it be JSON with null in the place of each variable? */
+static bool template_is_json(const struct transform *transform, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    struct err inner;
+    for (size_t i = 0; i < transform->piece_count; i++)
+        buf_add_text(&text, transform->pieces[i].text        ? transform->pieces[i].text
+                            : transform->pieces[i].in_string ? ""
+                                                             : "null");
+    bool ok = json_parse(&arena, text.data ? text.data : "", text.size, &inner) != NULL;
+    if (!ok)
+        err_set(err, ERR_CONFIG, "input_template: filled in, it is not JSON: %s", inner.text);
+    arena_fini(&arena);
+    buf_fini(&text);
+    return ok;
+}
+
+static bool template_parse(struct transform *transform, const char *text, struct err *err)
+{
+    const char *from = text, *at = text;
+    bool in_string = false;
+    while (*at) {
+        const char *close = *at == '<' ? strchr(at, '>') : NULL;
+        if (close && is_name(at + 1, (size_t)(close - at - 1))) {
+            add_piece(transform, from, (size_t)(at - from), 0, false);
+            if (!add_variable(transform, at + 1, (size_t)(close - at - 1), in_string, err))
+                return false;
+            at = from = close + 1;
+        } else if (in_string && *at == '\\' && at[1]) {
+            at += 2;
+        } else {
+            in_string ^= *at == '"';
+            at++;
+        }
+    }
+    add_piece(transform, from, (size_t)(at - from), 0, false);
+    return template_is_json(transform, err);
+}
+
+static bool read_paths(struct transform *transform, const char *text, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    const struct json *root = json_parse(&arena, text, strlen(text), err);
+    bool ok = root && root->type == JSON_OBJECT;
+    if (root && !ok)
+        err_set(err, ERR_CONFIG, "an object of names and paths expected");
+    json_each(member, ok ? root : NULL) {
+        const char *path = json_string(&arena, member);
+        if (transform->variables == VARIABLES_MAX)
+            ok = err_set(err, ERR_CONFIG, "more than %d variables", VARIABLES_MAX);
+        else if (!path || !is_name(member->key, member->key_size))
+            ok = err_set(err, ERR_CONFIG, "\"%.*s\": a name of letters and digits and a path expected",
+                         (int)member->key_size, member->key);
+        else {
+            transform->names[transform->variables] = mem_copy(member->key, member->key_size);
+            ok = path_parse(path, &transform->paths[transform->variables++], err);
+        }
+        if (!ok)
+            break;
+    }
+    arena_fini(&arena);
+    return ok || err_prefix(err, "input_paths");
+}
+
+/* ---- values ---- */
+
+static void unmarshal_members(struct buf *out, const struct json *object)
+{
+    buf_add_char(out, '{');
+    json_each(member, object) {
+        if (member != object->child)
+            buf_add_char(out, ',');
+        json_write_string(out, member->key, member->key_size);
+        buf_add_char(out, ':');
+        transform_unmarshal(out, member, false);
+    }
+    buf_add_char(out, '}');
+}
+
+/* A list of values, or of the texts of a set. */
+static void unmarshal_items(struct buf *out, const struct json *array, bool values, bool numbers)
+{
+    buf_add_char(out, '[');
+    json_each(item, array) {
+        if (item != array->child)
+            buf_add_char(out, ',');
+        if (values)
+            transform_unmarshal(out, item, false);
+        else if (numbers)
+            buf_add(out, item->text, item->size);
+        else
+            json_write_value(out, item);
+    }
+    buf_add_char(out, ']');
+}
+
+void transform_unmarshal(struct buf *out, const struct json *value, bool item)
+{
+    const struct json *inner = value && value->type == JSON_OBJECT ? value->child : NULL;
+    if (item && value && value->type == JSON_OBJECT)
+        unmarshal_members(out, value);
+    else if (!inner || json_key_is(inner, "NULL"))
+        buf_add_literal(out, "null");
+    else if (json_key_is(inner, "N"))
+        buf_add(out, inner->text, inner->size);
+    else if (json_key_is(inner, "M"))
+        unmarshal_members(out, inner);
+    else if (json_key_is(inner, "L"))
+        unmarshal_items(out, inner, true, false);
+    else if (json_key_is(inner, "SS") || json_key_is(inner, "BS"))
+        unmarshal_items(out, inner, false, false);
+    else if (json_key_is(inner, "NS"))
+        unmarshal_items(out, inner, false, true);
+    else
+        json_write_value(out, inner);
+}
+
+static void write_item(const struct transform *transform, const struct json *item, struct buf *out)
+{
+    if (!item)
+        buf_add_literal(out, "null");
+    else if (transform->unmarshalled)
+        transform_unmarshal(out, item, true);
+    else
+        json_write_value(out, item);
+}
+
+static void write_image(const struct transform *transform, const struct record *record, struct buf *out)
+{
+    switch (transform->image) {
+    case IMAGE_NEW:
+        write_item(transform, record->new_image, out);
+        return;
+    case IMAGE_OLD:
+        write_item(transform, record->old_image, out);
+        return;
+    case IMAGE_KEYS:
+        write_item(transform, record->keys, out);
+        return;
+    default:
+        buf_printf(out, "{\"event\":\"%s\",\"keys\":", record_event_name(record->event));
+        write_item(transform, record->keys, out);
+        buf_add_literal(out, ",\"old\":");
+        write_item(transform, record->old_image, out);
+        buf_add_literal(out, ",\"new\":");
+        write_item(transform, record->new_image, out);
+        buf_add_char(out, '}');
+    }
+}
+
+/* Into a JSON string that is open: the text of a string, or of any other value. */
+static void write_in_string(struct buf *out, const char *text, size_t size)
+{
+    struct buf quoted = BUF_INIT;
+    json_write_string(&quoted, text, size);
+    buf_add(out, quoted.data + 1, quoted.size - 2);
+    buf_fini(&quoted);
+}
+
+static void write_variable(struct buf *out, const struct json *value, bool in_string)
+{
+    struct buf text = BUF_INIT;
+    if (!in_string && !value)
+        buf_add_literal(out, "null");
+    else if (!in_string)
+        json_write_value(out, value);
+    else if (value && value->type == JSON_STRING)
+        write_in_string(out, value->text, value->size);
+    else if (value) {
+        json_write_value(&text, value);
+        write_in_string(out, text.data, text.size);
+    }
+    buf_fini(&text);
+}
+
+static void write_template(const struct transform *transform, const struct json *event, struct buf *out)
+{
+    for (size_t i = 0; i < transform->piece_count; i++) {
+        const struct piece *piece = &transform->pieces[i];
+        if (piece->text)
+            buf_add_text(out, piece->text);
+        else if (piece->variable < 0)
+            write_variable(out, event, piece->in_string);
+        else
+            write_variable(out, path_follow(&transform->paths[piece->variable], event), piece->in_string);
+    }
+}
+
+void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
+                     struct buf *out)
+{
+    struct buf text = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    if (transform->kind == WHOLE) {
+        record_write_json(out, record, stream_arn);
+        return;
+    }
+    if (transform->kind == IMAGE) {
+        write_image(transform, record, out);
+        return;
+    }
+    record_write_json(&text, record, stream_arn); /* paths are those of Lambda's event */
+    const struct json *event = json_parse(&arena, text.data, text.size, NULL);
+    if (transform->kind == PATH)
+        write_variable(out, path_follow(&transform->path, event), false);
+    else
+        write_template(transform, event, out);
+    arena_fini(&arena);
+    buf_fini(&text);
+}
+
+/* ---- life ---- */
+
+bool transform_none(const struct transform *transform)
+{
+    return transform->kind == WHOLE;
+}
+
+bool transform_applies(const struct transform *transform, const struct record *record)
+{
+    if (transform->kind != IMAGE)
+        return true;
+    return transform->image == IMAGE_NEW   ? record->new_image != NULL
+           : transform->image == IMAGE_OLD ? record->old_image != NULL
+                                           : true;
+}
+
+struct transform *transform_new(const struct config_route *route, struct err *err)
+{
+    struct transform *transform = mem_zero(sizeof *transform);
+    bool ok = true;
+    transform->image = (enum route_image)route->image;
+    transform->unmarshalled = route->unmarshalled;
+    if (route->image != IMAGE_RECORD || route->unmarshalled)
+        transform->kind = IMAGE;
+    if (transform->kind == IMAGE && transform->image == IMAGE_RECORD)
+        transform->image = IMAGE_BOTH;
+    if (route->input_path) {
+        transform->kind = PATH;
+        ok = path_parse(route->input_path, &transform->path, err) || err_prefix(err, "input_path");
+    }
+    if (ok && route->input_paths)
+        ok = read_paths(transform, route->input_paths, err);
+    if (ok && route->input_template) {
+        transform->kind = TEMPLATE;
+        ok = template_parse(transform, route->input_template, err);
+    }
+    if (ok)
+        return transform;
+    transform_free(transform);
+    return NULL;
+}
+
+void transform_free(struct transform *transform)
+{
+    if (!transform)
+        return;
+    for (size_t i = 0; i < transform->variables; i++) {
+        free(transform->names[i]);
+        path_fini(&transform->paths[i]);
+    }
+    for (size_t i = 0; i < transform->piece_count; i++)
+        free(transform->pieces[i].text);
+    path_fini(&transform->path);
+    free(transform->pieces);
+    free(transform);
+}

@@ -1,0 +1,35 @@
+/* transform.h: what a route makes of a record: all of it, an image, a part, or a template filled in.
+ *
+ * Paths and templates are those of EventBridge's input transformer:
+ * https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html */
+#ifndef TIDEMILL_ROUTE_TRANSFORM_H
+#define TIDEMILL_ROUTE_TRANSFORM_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "conf/config.h"
+#include "record/page.h"
+
+struct transform;
+
+/* NULL and `err`, which names the key, when something in the section is wrong. */
+struct transform *transform_new(const struct config_route *route, struct err *err);
+void transform_free(struct transform *transform);
+
+/* Does it make the whole record? */
+bool transform_none(const struct transform *transform);
+
+/* Has the record what is asked for? A removed item has no new image. */
+bool transform_applies(const struct transform *transform, const struct record *record);
+
+/* JSON text into `out`. Where a path leads to nothing stands null, or nothing inside of quotes. */
+void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
+                     struct buf *out);
+
+/* A DynamoDB value ({"N": "1"}) as plain JSON: numbers keep all their digits, sets become arrays, binaries
+ * stay base64. `item`: it is the attributes of an item. */
+void transform_unmarshal(struct buf *out, const struct json *value, bool item);
+
+#endif

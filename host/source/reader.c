@@ -1,0 +1,386 @@
+/* reader.c: cursor, page, pause, and again. */
+#include "source/reader.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+/* A cursor lives 15 minutes; one that lay unused this long is replaced before use. */
+#define CURSOR_AGE_MS_MAX (10 * 60 * 1000)
+#define BACKOFF_MS_MIN 200
+#define BACKOFF_MS_MAX 10000
+#define MISSING_MS_MAX 60000
+#define COMPLAIN_EVERY_MS 60000
+/* GetRecords stops at 1 MB; a page near it has more behind it. */
+#define FULL_PAGE_BYTES (900 * 1024)
+
+struct reader {
+    struct reader_options options;
+    struct reader_events events;
+    void *user;
+    char *stream_arn, *shard, *subject;
+    struct timer next; /* the next step: a cursor or a page */
+    struct source_call *call;
+    char *cursor; /* NULL: to be got */
+    int64_t cursor_born_ms;
+    struct position start;    /* where reading began */
+    char last[SEQUENCE_SIZE]; /* of the last record read; "" before */
+    bool gap;                 /* between gap_from and the next record */
+    char gap_from[SEQUENCE_SIZE];
+    bool from_horizon; /* the next cursor is at the trim horizon, whatever was read */
+    bool paused, stopped, shard_closed;
+    bool at_tip;
+    int64_t asked_ms;      /* wall clock: when the page that is on its way was asked for */
+    int64_t idle_ms;       /* pause after the last page, growing while idle */
+    int64_t backoff_ms;    /* after the last fault, 0 when there was none */
+    int64_t complained_ms; /* monotonic; 0: not since the last success */
+    int fruitless;         /* cursors in a row that were good for nothing */
+    uint64_t random;
+    struct reader_stats stats;
+};
+
+static int64_t now_ms(const struct reader *reader)
+{
+    return clock_monotonic_ms(reactor_clock(reader->options.reactor));
+}
+
+static void step_in(struct reader *reader, int64_t delay_ms)
+{
+    if (!reader->paused && !reader->stopped && !reader->call)
+        timer_set(reader->options.reactor, &reader->next, delay_ms);
+}
+
+static void drop_cursor(struct reader *reader)
+{
+    free(reader->cursor);
+    reader->cursor = NULL;
+}
+
+static void keep_cursor(struct reader *reader, const char *cursor)
+{
+    drop_cursor(reader);
+    reader->cursor = mem_string(cursor);
+    reader->cursor_born_ms = now_ms(reader);
+}
+
+/* ---- faults ---- */
+
+static int64_t grow_backoff(struct reader *reader, int64_t max_ms)
+{
+    reader->backoff_ms = reader->backoff_ms ? reader->backoff_ms * 2 : BACKOFF_MS_MIN;
+    if (reader->backoff_ms > max_ms)
+        reader->backoff_ms = max_ms;
+    /* Between half and all of it: readers that were refused together do not come back together. */
+    reader->random = hash_mix(reader->random + 1);
+    return reader->backoff_ms / 2 + (int64_t)(reader->random % (uint64_t)(reader->backoff_ms / 2 + 1));
+}
+
+static void complain(struct reader *reader, const char *what, const struct err *err)
+{
+    int64_t now = now_ms(reader);
+    char *text = mem_printf("shard %s: %s: %s", reader->shard, what, err->text);
+    troubles_tell(reader->options.troubles, reader->subject, reader->shard, text);
+    free(text);
+    if (reader->complained_ms && now - reader->complained_ms < COMPLAIN_EVERY_MS)
+        return;
+    reader->complained_ms = now;
+    log_warn(reader->options.log, reader->subject, "shard %s: %s: %s", reader->shard, what, err->text);
+}
+
+/* The first new cursor is got at once; a service that refuses one after the other is asked more and more
+ * rarely. */
+static int64_t pause_before_cursor(struct reader *reader)
+{
+    return reader->fruitless++ ? grow_backoff(reader, BACKOFF_MS_MAX) : 0;
+}
+
+/* The records behind the cursor are gone: note it, and go on with the oldest that is left. */
+static void begin_gap(struct reader *reader)
+{
+    if (!reader->gap) {
+        const char *from = *reader->last ? reader->last : reader->start.sequence;
+        reader->gap = true;
+        memcpy(reader->gap_from, from, SEQUENCE_SIZE);
+        reader->stats.gaps++;
+    }
+    reader->from_horizon = true;
+    drop_cursor(reader);
+    step_in(reader, pause_before_cursor(reader));
+}
+
+static void on_fault(struct reader *reader, const struct err *err)
+{
+    switch (source_fault(err)) {
+    case SOURCE_EXPIRED:
+        reader->stats.expired++;
+        drop_cursor(reader);
+        if (reader->fruitless)
+            complain(reader, "each iterator is refused as expired", err);
+        step_in(reader, pause_before_cursor(reader));
+        break;
+    case SOURCE_TRIMMED:
+        if (reader->fruitless > 1)
+            complain(reader, "each iterator is refused as trimmed", err);
+        begin_gap(reader);
+        break;
+    case SOURCE_THROTTLED:
+        reader->stats.throttled++;
+        troubles_tell(reader->options.troubles, reader->subject, reader->shard, err->text);
+        step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
+        break;
+    case SOURCE_MISSING:
+        drop_cursor(reader);
+        complain(reader, "the service does not know it", err);
+        step_in(reader, grow_backoff(reader, MISSING_MS_MAX));
+        reader->events.missing(reader->user);
+        break;
+    case SOURCE_OTHER:
+        complain(reader, "reading failed, trying again", err);
+        step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
+        break;
+    }
+}
+
+/* ---- pages ---- */
+
+static bool is_full(const struct reader *reader, const struct page *page)
+{
+    return (int64_t)page->count >= reader->options.batch_size || page->body.size >= FULL_PAGE_BYTES;
+}
+
+static int64_t pause_after(struct reader *reader, const struct page *page)
+{
+    int64_t least = reader->options.poll_min_ms, most = reader->options.poll_max_ms;
+    if (is_full(reader, page))
+        return 0;
+    if (page->count || reader->shard_closed) {
+        reader->idle_ms = 0;
+        return least;
+    }
+    reader->idle_ms = reader->idle_ms ? reader->idle_ms * 2 : least;
+    reader->idle_ms = reader->idle_ms < most ? reader->idle_ms : most;
+    return reader->idle_ms;
+}
+
+static void count_page(struct reader *reader, const struct page *page)
+{
+    reader->stats.records += (int64_t)page->count;
+    reader->stats.read_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
+    if (!page->count)
+        reader->stats.caught_up_ms = reader->stats.read_ms;
+    if (reader->complained_ms)
+        log_info(reader->options.log, reader->subject, "shard %s: reading again", reader->shard);
+    reader->complained_ms = 0;
+    reader->backoff_ms = 0;
+    reader->fruitless = 0;
+    troubles_end(reader->options.troubles, reader->subject, reader->shard);
+}
+
+/* Numbers never fall within a page (several records may have one number). What does is a fault of the
+ * service, not a reason to skip or to fall over. */
+static bool in_order(const struct page *page)
+{
+    for (size_t i = 1; i < page->count; i++)
+        if (sequence_compare(page->records[i].sequence, page->records[i - 1].sequence) < 0)
+            return false;
+    return true;
+}
+
+/* A service that goes back gives again what was read; all records of one number stand in one page. */
+static void leave_out_repeated(const struct reader *reader, struct page *page)
+{
+    while (*reader->last && page->count && sequence_compare(page->records[0].sequence, reader->last) <= 0) {
+        page->records++;
+        page->count--;
+    }
+}
+
+static void on_disorder(struct reader *reader, struct page *page)
+{
+    struct err err;
+    err_set(&err, ERR_PARSE, "the service gave records out of order (behind %s); they are read again",
+            *reader->last ? reader->last : "the start");
+    page_release(page);
+    drop_cursor(reader);
+    complain(reader, "reading failed", &err);
+    step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
+}
+
+/* The records first, and only then what NextShardIterator says: a last page may hold records. */
+static void on_page(void *user, struct page *page, const struct err *err)
+{
+    struct reader *reader = user;
+    reader->call = NULL;
+    if (err) {
+        on_fault(reader, err);
+        return;
+    }
+    if (!in_order(page)) {
+        on_disorder(reader, page);
+        return;
+    }
+    bool last = page->next_cursor == NULL;
+    int64_t pause = pause_after(reader, page);
+    reader->at_tip = !is_full(reader, page);
+    count_page(reader, page);
+    leave_out_repeated(reader, page);
+    if (last)
+        drop_cursor(reader);
+    else
+        keep_cursor(reader, page->next_cursor);
+    reader->stopped = last;
+    if (page->count)
+        sequence_copy(reader->last, page->records[page->count - 1].sequence);
+    bool gap = reader->gap; /* told at once, even if what comes behind it is not written yet */
+    char gap_from[SEQUENCE_SIZE], gap_to[SEQUENCE_SIZE] = "";
+    if (gap) {
+        memcpy(gap_from, reader->gap_from, sizeof gap_from);
+        if (page->count)
+            sequence_copy(gap_to, page->records[0].sequence);
+        reader->gap = false;
+    }
+    step_in(reader, pause);
+    if (gap)
+        reader->events.gap(reader->user, gap_from, gap_to);
+    bool empty = !page->count, tip = empty && reader->at_tip;
+    if (empty)
+        page_release(page);
+    else
+        reader->events.page(reader->user, page);
+    if (tip && !last && reader->events.caught_up)
+        reader->events.caught_up(reader->user, reader->asked_ms);
+    if (last)
+        reader->events.closed(reader->user);
+}
+
+static void on_cursor(void *user, const char *cursor, const struct err *err)
+{
+    struct reader *reader = user;
+    reader->call = NULL;
+    if (err) {
+        on_fault(reader, err);
+        return;
+    }
+    reader->from_horizon = false;
+    keep_cursor(reader, cursor);
+    step_in(reader, 0);
+}
+
+static void ask_cursor(struct reader *reader)
+{
+    enum cursor_kind kind = CURSOR_TRIM_HORIZON;
+    const char *sequence = NULL;
+    if (reader->from_horizon) {
+        kind = CURSOR_TRIM_HORIZON;
+    } else if (*reader->last) {
+        kind = CURSOR_AFTER;
+        sequence = reader->last;
+    } else if (reader->start.kind == POSITION_AFTER) {
+        kind = CURSOR_AFTER;
+        sequence = reader->start.sequence;
+    }
+    /* POSITION_LATEST without its first cursor: from the horizon, and the subscription leaves out what is
+     * older than the position. LATEST again would skip what was written meanwhile. */
+    reader->call = source_get_cursor(reader->options.source, reader->stream_arn, reader->shard, kind,
+                                     sequence, on_cursor, reader);
+}
+
+static void step(void *user)
+{
+    struct reader *reader = user;
+    assert(!reader->call && !reader->stopped && !reader->paused);
+    if (reader->cursor && now_ms(reader) - reader->cursor_born_ms > CURSOR_AGE_MS_MAX)
+        drop_cursor(reader);
+    if (!reader->cursor) {
+        ask_cursor(reader);
+        return;
+    }
+    reader->stats.get_records_calls++;
+    reader->asked_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
+    reader->call =
+        source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page, reader);
+}
+
+struct reader *reader_new(const struct reader_options *options, const struct reader_events *events,
+                          void *user)
+{
+    struct reader *reader = mem_zero(sizeof *reader);
+    reader->options = *options;
+    reader->events = *events;
+    reader->user = user;
+    reader->stream_arn = mem_string(options->stream_arn);
+    reader->shard = mem_string(options->shard);
+    reader->subject = mem_string(options->subject);
+    reader->stopped = true;
+    reader->random = hash_bytes(reader->shard, strlen(reader->shard), (uint64_t)now_ms(reader));
+    timer_init(&reader->next, step, reader);
+    return reader;
+}
+
+static void halt(struct reader *reader)
+{
+    timer_stop(reader->options.reactor, &reader->next);
+    source_cancel(reader->options.source, reader->call);
+    reader->call = NULL;
+    drop_cursor(reader);
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader)
+        return;
+    halt(reader);
+    free(reader->stream_arn);
+    free(reader->shard);
+    free(reader->subject);
+    free(reader);
+}
+
+void reader_start(struct reader *reader, const struct position *position, const char *cursor)
+{
+    assert(position->kind != POSITION_FINISHED);
+    halt(reader);
+    reader->start = *position;
+    if (position->kind != POSITION_AFTER)
+        reader->start.sequence[0] = '\0';
+    reader->last[0] = '\0';
+    reader->gap = reader->from_horizon = reader->stopped = reader->at_tip = false;
+    reader->idle_ms = reader->backoff_ms = 0;
+    if (cursor)
+        keep_cursor(reader, cursor);
+    step_in(reader, 0);
+}
+
+void reader_pause(struct reader *reader)
+{
+    reader->paused = true;
+    timer_stop(reader->options.reactor, &reader->next);
+}
+
+void reader_resume(struct reader *reader)
+{
+    if (!reader->paused)
+        return;
+    reader->paused = false;
+    step_in(reader, 0);
+}
+
+void reader_shard_closed(struct reader *reader)
+{
+    reader->shard_closed = true;
+    if (timer_is_set(&reader->next) && !reader->backoff_ms)
+        step_in(reader, 0);
+}
+
+bool reader_at_tip(const struct reader *reader)
+{
+    return reader->at_tip;
+}
+
+const struct reader_stats *reader_stats(const struct reader *reader)
+{
+    return &reader->stats;
+}

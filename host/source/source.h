@@ -1,0 +1,124 @@
+/* source.h: the source seam: which stream, which shards with which parents, a cursor from a position, the
+ * next page. DynamoDB Streams is the first source behind it. */
+#ifndef TIDEMILL_SOURCE_SOURCE_H
+#define TIDEMILL_SOURCE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "record/page.h"
+
+struct source;
+struct source_call;
+
+/* What an error means for a reader. */
+enum source_fault {
+    SOURCE_OTHER,     /* may pass: try again */
+    SOURCE_THROTTLED, /* we are too fast, or not alone */
+    SOURCE_EXPIRED,   /* the cursor is too old: get another */
+    SOURCE_TRIMMED,   /* the records behind the cursor are gone */
+    SOURCE_MISSING,   /* no such table, stream or shard */
+};
+
+enum source_fault source_fault(const struct err *err);
+
+enum stream_status { STREAM_ENABLED, STREAM_DISABLED };
+
+struct shard_info {
+    const char *id;
+    const char *parent; /* NULL: none */
+    bool closed;
+    const char *starting; /* the number of its oldest record, or of where it began; NULL: not said */
+};
+
+struct shard_page {
+    enum stream_status status;
+    const struct shard_info *shards;
+    size_t count;
+    const char *last; /* where the next page starts behind; NULL: this was the last page */
+};
+
+enum cursor_kind { CURSOR_TRIM_HORIZON, CURSOR_LATEST, CURSOR_AFTER };
+
+/* All texts and structs are valid during the call; a page is the receiver's. Exactly one of result and
+ * `err` is given. */
+typedef void source_stream_fn(void *user, const char *stream_arn, const struct err *err);
+typedef void source_shards_fn(void *user, const struct shard_page *page, const struct err *err);
+typedef void source_cursor_fn(void *user, const char *cursor, const struct err *err);
+typedef void source_page_fn(void *user, struct page *page, const struct err *err);
+
+/* ScyllaDB Alternator's: ".../table/KEYSPACE@TABLE_scylla_cdc_log/stream/..." */
+static inline bool stream_is_alternator(const char *stream_arn)
+{
+    return strstr(stream_arn, "_scylla_cdc_log/") != NULL;
+}
+
+struct source_ops {
+    struct source_call *(*find_stream)(struct source *, const char *table, source_stream_fn *, void *user);
+    struct source_call *(*next_stream)(struct source *, const char *table, const char *stream_arn,
+                                       source_stream_fn *, void *user);
+    struct source_call *(*list_shards)(struct source *, const char *stream_arn, const char *after,
+                                       source_shards_fn *, void *user);
+    struct source_call *(*get_cursor)(struct source *, const char *stream_arn, const char *shard,
+                                      enum cursor_kind, const char *sequence, source_cursor_fn *, void *user);
+    struct source_call *(*read_page)(struct source *, const char *cursor, int64_t limit, source_page_fn *,
+                                     void *user);
+    void (*cancel)(struct source_call *);
+    void (*free)(struct source *);
+};
+
+struct source {
+    const struct source_ops *ops;
+};
+
+/* The ARN of the table's latest stream; NULL without an error when it never had one. */
+static inline struct source_call *source_find_stream(struct source *source, const char *table,
+                                                     source_stream_fn *done, void *user)
+{
+    return source->ops->find_stream(source, table, done, user);
+}
+
+/* The table's stream that was enabled next after `stream_arn`; NULL without an error when there is none yet.
+ */
+static inline struct source_call *source_next_stream(struct source *source, const char *table,
+                                                     const char *stream_arn, source_stream_fn *done,
+                                                     void *user)
+{
+    return source->ops->next_stream(source, table, stream_arn, done, user);
+}
+
+static inline struct source_call *source_list_shards(struct source *source, const char *stream_arn,
+                                                     const char *after, source_shards_fn *done, void *user)
+{
+    return source->ops->list_shards(source, stream_arn, after, done, user);
+}
+
+static inline struct source_call *source_get_cursor(struct source *source, const char *stream_arn,
+                                                    const char *shard, enum cursor_kind kind,
+                                                    const char *sequence, source_cursor_fn *done, void *user)
+{
+    return source->ops->get_cursor(source, stream_arn, shard, kind, sequence, done, user);
+}
+
+static inline struct source_call *source_read_page(struct source *source, const char *cursor, int64_t limit,
+                                                   source_page_fn *done, void *user)
+{
+    return source->ops->read_page(source, cursor, limit, done, user);
+}
+
+static inline void source_cancel(struct source *source, struct source_call *call)
+{
+    if (call)
+        source->ops->cancel(call);
+}
+
+static inline void source_free(struct source *source)
+{
+    if (source)
+        source->ops->free(source);
+}
+
+#endif

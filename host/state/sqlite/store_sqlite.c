@@ -1,0 +1,508 @@
+/* store_sqlite.c: one connection per reactor, with a thread of its own, so that neither a lock of another
+ * process nor a slow disk holds the reactor up; a simulation, which has one thread only, asks for none.
+ *
+ * WAL with synchronous=NORMAL: a killed process loses nothing; a machine that loses power may lose the last
+ * commits, in order, which repeats work and skips none. */
+#include "state/sqlite/store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "state/sqlite/sqlite_internal.h"
+
+#define BUSY_MS 10000 /* another reactor's commit takes milliseconds */
+#define BUSY_STEP_MS 5
+#define RETRY_MS 1000
+#define TELL_EVERY_MS 10000 /* the log hears of a disk that says no */
+#define CLOSE_SECONDS_MAX 5
+
+struct pending {
+    struct pending *next;
+    struct store_batch *batch;
+    store_done_fn *done;
+    store_load_fn *load;
+    store_claim_fn *claim;
+    struct store_claim wanted; /* of a claim; owned texts */
+    struct store_query query;  /* of a load; likewise */
+    void *user;
+    /* what came of it */
+    struct store_snapshot *snapshot;
+    struct claimed claimed;
+    struct err err; /* of a load */
+};
+
+struct store_lock {
+    int fd;
+};
+
+static struct store_sqlite *from_store(struct store *store)
+{
+    return (struct store_sqlite *)(void *)((char *)store - offsetof(struct store_sqlite, store));
+}
+
+/* ---- the work: by the store's thread, or by its task on the reactor ---- */
+
+/* All batches from `first` to `last` in one transaction. */
+static bool write_batches(struct store_sqlite *sqlite, const struct pending *first,
+                          const struct pending *last, struct err *err)
+{
+    if (!sqlite_run(sqlite, "BEGIN IMMEDIATE", err))
+        return false;
+    for (const struct pending *pending = first;; pending = pending->next) {
+        for (struct store_write *write = pending->batch->first; write; write = write->next)
+            if (!sqlite_write(sqlite, write, err))
+                goto failed;
+        if (pending == last)
+            break;
+    }
+    if (sqlite_run(sqlite, "COMMIT", err))
+        return true;
+failed:
+    if (!sqlite3_get_autocommit(sqlite->db))
+        sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);
+    return false;
+}
+
+/* What is done together begins with `first`, and ends here: all batches in a row, or one of the others. */
+static struct pending *group_last(struct pending *first)
+{
+    struct pending *last = first;
+    while (first->batch && last->next && last->next->batch)
+        last = last->next;
+    return last;
+}
+
+/* False: it cannot be written now, and is to be tried again. */
+static bool perform(struct store_sqlite *sqlite, struct pending *first, const struct pending *last,
+                    struct err *err)
+{
+    if (first->batch)
+        return write_batches(sqlite, first, last, err);
+    if (first->claim)
+        return sqlite_claim(sqlite, &first->wanted, &first->claimed, err);
+    first->snapshot = sqlite_read(sqlite, &first->query, &first->err);
+    return true;
+}
+
+static void tell_failure(struct store_sqlite *sqlite, const struct err *err)
+{
+    int64_t now_ms = clock_monotonic_ms(reactor_clock(sqlite->reactor));
+    if (sqlite->failing && now_ms - sqlite->told_ms < TELL_EVERY_MS)
+        return;
+    log_error(sqlite->log, "state", "%s; nothing is lost, trying again", err->text);
+    sqlite->failing = true;
+    sqlite->told_ms = now_ms;
+}
+
+static void tell_success(struct store_sqlite *sqlite)
+{
+    if (sqlite->failing)
+        log_info(sqlite->log, "state", "%s can be written again", sqlite->path);
+    sqlite->failing = false;
+}
+
+/* ---- the queue ---- */
+
+static void pending_free(struct pending *pending)
+{
+    store_batch_free(pending->batch);
+    free((char *)pending->wanted.handler);
+    free((char *)pending->wanted.key);
+    free((char *)pending->wanted.owner);
+    free((char *)pending->query.handler);
+    free((char *)pending->query.error);
+    free(pending->claimed.result);
+    free(pending);
+}
+
+static void tell(struct pending *pending)
+{
+    const struct claimed *claimed = &pending->claimed;
+    if (pending->claim)
+        pending->claim(pending->user, claimed->claim, claimed->result ? claimed->result : "",
+                       claimed->expires_ms, NULL);
+    else if (pending->load)
+        pending->load(pending->user, pending->snapshot, pending->snapshot ? NULL : &pending->err);
+    else if (pending->done)
+        pending->done(pending->user, NULL);
+}
+
+static void tell_all(struct pending *pending)
+{
+    for (struct pending *next; pending; pending = next) {
+        next = pending->next;
+        tell(pending);
+        pending_free(pending);
+    }
+}
+
+/* Out of the queue, up to `last`: a list that ends there. What came meanwhile stays. */
+static struct pending *take_group(struct store_sqlite *sqlite, struct pending *last)
+{
+    struct pending *group = sqlite->first;
+    sqlite->first = last->next;
+    last->next = NULL;
+    if (!sqlite->first)
+        sqlite->end = &sqlite->first;
+    return group;
+}
+
+/* In a task: what was there by now. Whoever is told may put something new at the end. */
+static void work(void *user)
+{
+    struct store_sqlite *sqlite = user;
+    struct pending *last = NULL;
+    for (struct pending *pending = sqlite->first; pending; pending = pending->next)
+        last = pending;
+    for (bool more = last != NULL; more && sqlite->first;) {
+        struct pending *group = group_last(sqlite->first);
+        struct err err = {0};
+        if (!perform(sqlite, sqlite->first, group, &err)) {
+            tell_failure(sqlite, &err);
+            timer_set(sqlite->reactor, &sqlite->retry, RETRY_MS);
+            return;
+        }
+        if (!sqlite->first->load)
+            tell_success(sqlite);
+        for (struct pending *pending = sqlite->first; pending != group->next; pending = pending->next)
+            more = more && pending != last;
+        tell_all(take_group(sqlite, group));
+    }
+    if (sqlite->first)
+        task_defer(sqlite->reactor, &sqlite->work);
+}
+
+/* ---- the thread ---- */
+
+static void wait_a_while(struct store_sqlite *sqlite, int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (!sqlite->closing && pthread_cond_timedwait(&sqlite->changed, &sqlite->lock, &until) == 0)
+        ; /* new work does not make the disk any better */
+}
+
+/* Done: the reactor tells, from its own thread. */
+static void hand_over(struct store_sqlite *sqlite, struct pending *group)
+{
+    uint64_t one = 1;
+    *sqlite->done_end = group;
+    while (*sqlite->done_end)
+        sqlite->done_end = &(*sqlite->done_end)->next;
+    if (write(sqlite->done_fd, &one, sizeof one) < 0)
+        return; /* the counter is full: the reactor will come */
+}
+
+static void *run(void *user)
+{
+    struct store_sqlite *sqlite = user;
+    pthread_mutex_lock(&sqlite->lock);
+    while (!sqlite->closing) {
+        struct pending *first = sqlite->first, *last = first ? group_last(first) : NULL;
+        struct err err = {0};
+        if (!first) {
+            pthread_cond_wait(&sqlite->changed, &sqlite->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&sqlite->lock); /* others only add behind this group */
+        bool ok = perform(sqlite, first, last, &err), load = first->load != NULL;
+        if (ok && !load)
+            tell_success(sqlite);
+        pthread_mutex_lock(&sqlite->lock);
+        if (ok) {
+            hand_over(sqlite, take_group(sqlite, last));
+        } else if (!sqlite->closing) {
+            tell_failure(sqlite, &err);
+            wait_a_while(sqlite, RETRY_MS);
+        }
+    }
+    sqlite->ended = true;
+    pthread_cond_broadcast(&sqlite->changed);
+    pthread_mutex_unlock(&sqlite->lock);
+    return NULL;
+}
+
+static void on_done(void *user)
+{
+    struct store_sqlite *sqlite = user;
+    uint64_t times;
+    if (read(sqlite->done_fd, &times, sizeof times) < 0)
+        return; /* told already */
+    pthread_mutex_lock(&sqlite->lock);
+    struct pending *group = sqlite->done;
+    sqlite->done = NULL;
+    sqlite->done_end = &sqlite->done;
+    pthread_mutex_unlock(&sqlite->lock);
+    tell_all(group);
+}
+
+/* Another connection has the file: waited for, unless we are asked to end. */
+static int on_busy(void *user, int times)
+{
+    struct store_sqlite *sqlite = user;
+    pthread_mutex_lock(&sqlite->lock);
+    bool closing = sqlite->closing;
+    pthread_mutex_unlock(&sqlite->lock);
+    if (closing || times >= BUSY_MS / BUSY_STEP_MS)
+        return 0;
+    usleep(BUSY_STEP_MS * 1000);
+    return 1;
+}
+
+static bool start_thread(struct store_sqlite *sqlite, struct err *err)
+{
+    pthread_condattr_t attributes;
+    sigset_t all, before;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&sqlite->lock, NULL);
+    pthread_cond_init(&sqlite->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    sqlite->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (sqlite->done_fd < 0)
+        return err_set(err, ERR_IO, "state store: %s", strerror(errno));
+    sqlite3_busy_handler(sqlite->db, on_busy, sqlite);
+    sqlite->watch = reactor_watch(sqlite->reactor, sqlite->done_fd, POLLIN, on_done, sqlite);
+    sigfillset(&all); /* signals are for the thread that waits for them */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sqlite->threaded = pthread_create(&sqlite->thread, NULL, run, sqlite) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return sqlite->threaded || err_set(err, ERR_IO, "state store: no thread: %s", strerror(errno));
+}
+
+/* False: it hangs in the file system, and what it has in hand must stay. */
+static bool stop_thread(struct store_sqlite *sqlite)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += CLOSE_SECONDS_MAX;
+    pthread_mutex_lock(&sqlite->lock);
+    sqlite->closing = true;
+    pthread_cond_broadcast(&sqlite->changed);
+    sqlite3_interrupt(sqlite->db);
+    while (!sqlite->ended && pthread_cond_timedwait(&sqlite->changed, &sqlite->lock, &until) == 0)
+        ;
+    bool ended = sqlite->ended;
+    pthread_mutex_unlock(&sqlite->lock);
+    if (ended)
+        pthread_join(sqlite->thread, NULL);
+    else
+        pthread_detach(sqlite->thread);
+    return ended;
+}
+
+/* ---- the seam ---- */
+
+static void enqueue(struct store_sqlite *sqlite, struct pending *pending)
+{
+    if (sqlite->threaded)
+        pthread_mutex_lock(&sqlite->lock);
+    *sqlite->end = pending;
+    sqlite->end = &pending->next;
+    if (sqlite->threaded) {
+        pthread_cond_signal(&sqlite->changed);
+        pthread_mutex_unlock(&sqlite->lock);
+    } else if (!timer_is_set(&sqlite->retry)) {
+        task_defer(sqlite->reactor, &sqlite->work);
+    }
+}
+
+static void commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
+{
+    struct pending *pending = mem_zero(sizeof *pending);
+    pending->batch = batch;
+    pending->done = done;
+    pending->user = user;
+    enqueue(from_store(store), pending);
+}
+
+static void load(struct store *store, const struct store_query *query, store_load_fn *done, void *user)
+{
+    struct pending *pending = mem_zero(sizeof *pending);
+    pending->query = *query;
+    pending->query.handler = mem_string(query->handler);
+    pending->query.error = mem_string(query->error);
+    pending->load = done;
+    pending->user = user;
+    enqueue(from_store(store), pending);
+}
+
+static void claim(struct store *store, const struct store_claim *wanted, store_claim_fn *done, void *user)
+{
+    struct pending *pending = mem_zero(sizeof *pending);
+    pending->claim = done;
+    pending->wanted = *wanted;
+    pending->wanted.handler = mem_string(wanted->handler);
+    pending->wanted.key = mem_string(wanted->key);
+    pending->wanted.owner = mem_string(wanted->owner ? wanted->owner : "");
+    pending->user = user;
+    enqueue(from_store(store), pending);
+}
+
+static void cancel_all(struct pending *pending)
+{
+    struct err cancelled;
+    err_set(&cancelled, ERR_CANCELLED, "the state store was closed");
+    for (struct pending *next; pending; pending = next) {
+        next = pending->next;
+        if (pending->claim)
+            pending->claim(pending->user, CLAIM_BUSY, "", 0, &cancelled);
+        else if (pending->load)
+            pending->load(pending->user, NULL, &cancelled);
+        else if (pending->done)
+            pending->done(pending->user, &cancelled);
+        store_snapshot_free(pending->snapshot);
+        pending_free(pending);
+    }
+}
+
+static struct pending *take_all(struct store_sqlite *sqlite)
+{
+    struct pending *all = sqlite->done;
+    *sqlite->done_end = sqlite->first;
+    if (!all)
+        all = sqlite->first;
+    sqlite->first = sqlite->done = NULL;
+    sqlite->end = &sqlite->first;
+    sqlite->done_end = &sqlite->done;
+    return all;
+}
+
+static void close_store(struct store *store)
+{
+    struct store_sqlite *sqlite = from_store(store);
+    bool hangs = sqlite->threaded && !stop_thread(sqlite);
+    watch_free(sqlite->watch);
+    if (hangs) {
+        log_error(sqlite->log, "state",
+                  "%s: the file system does not answer; what was not written is "
+                  "repeated by the next host",
+                  sqlite->path);
+        return; /* its thread still uses all of this */
+    }
+    sqlite->threaded = false;
+    for (struct pending *all; (all = take_all(sqlite));)
+        cancel_all(all); /* which may ask for more */
+    task_cancel(&sqlite->work);
+    timer_stop(sqlite->reactor, &sqlite->retry);
+    for (int i = 0; i < STATEMENT_COUNT; i++)
+        sqlite3_finalize(sqlite->prepared[i]);
+    sqlite3_close(sqlite->db);
+    if (sqlite->done_fd >= 0)
+        close(sqlite->done_fd);
+    free(sqlite->path);
+    free(sqlite->group);
+    free(sqlite);
+}
+
+/* ---- opening ---- */
+
+struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlite_options *options,
+                               struct err *err)
+{
+    static const struct store_ops ops = {commit, claim, load, close_store};
+    struct store_sqlite *sqlite = mem_zero(sizeof *sqlite);
+    sqlite->store.ops = &ops;
+    sqlite->reactor = reactor;
+    sqlite->log = options->log;
+    sqlite->path = mem_string(options->path);
+    sqlite->group = mem_string(options->group);
+    sqlite->end = &sqlite->first;
+    sqlite->done_end = &sqlite->done;
+    sqlite->done_fd = -1;
+    task_init(&sqlite->work, work, sqlite);
+    timer_init(&sqlite->retry, work, sqlite);
+    int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    bool ok = sqlite3_open_v2(options->path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
+    if (!ok) {
+        sqlite_problem(sqlite, "cannot open the state file", err);
+    } else {
+        sqlite3_busy_timeout(sqlite->db, BUSY_MS);
+        if (!options->read_only)
+            ok = sqlite_run(sqlite,
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+                            "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512",
+                            err);
+        ok = ok && sqlite_open_schema(sqlite, options->read_only, err);
+        if (options->commit_fails)
+            sqlite3_commit_hook(sqlite->db, options->commit_fails, options->user);
+        ok = ok && (!options->threaded || start_thread(sqlite, err));
+    }
+    if (ok)
+        return &sqlite->store;
+    close_store(&sqlite->store);
+    return NULL;
+}
+
+/* Two names of one file are one lock. To be freed. */
+static char *lock_name(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *name = mem_printf("%s.lock", real ? real : path);
+    free(real);
+    return name;
+}
+
+bool store_sqlite_in_use(const char *path)
+{
+    char *name = lock_name(path);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    if (fd >= 0)
+        close(fd);
+    free(name);
+    return locked;
+}
+
+struct store_lock *store_sqlite_lock(const char *path, struct err *err)
+{
+    char *name = lock_name(path);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    char pid[32] = "";
+    if (fd < 0) {
+        err_set(err, ERR_IO, "%s: cannot open: %s", name, strerror(errno));
+    } else if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
+        ssize_t size = read(fd, pid, sizeof pid - 1);
+        pid[size > 0 ? size : 0] = '\0';
+        pid[strcspn(pid, "\n")] = '\0';
+        err_set(err, ERR_BUSY,
+                "%s is in use by another tidemill%s%s%s; stop it, or give this one a state file of its own",
+                path, *pid ? " (process " : "", pid, *pid ? ")" : "");
+        close(fd);
+        fd = -1;
+    } else if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0) {
+        err_set(err, ERR_IO, "%s: cannot write: %s", name, strerror(errno));
+        close(fd);
+        fd = -1;
+    }
+    free(name);
+    if (fd < 0)
+        return NULL;
+    struct store_lock *lock = mem_alloc(sizeof *lock);
+    lock->fd = fd;
+    return lock;
+}
+
+void store_sqlite_unlock(struct store_lock *lock)
+{
+    if (!lock)
+        return;
+    close(lock->fd);
+    free(lock);
+}

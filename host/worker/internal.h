@@ -1,0 +1,77 @@
+/* internal.h: what worker.c, posts.c and reports.c share. */
+#ifndef TIDEMILL_WORKER_INTERNAL_H
+#define TIDEMILL_WORKER_INTERNAL_H
+
+#include "base/map.h"
+#include "worker/worker.h"
+#include "dispatch/shard.h"
+
+struct worker {
+    struct worker_options options;
+    const struct config *config; /* of scripts to come */
+    struct worker_reports reports;
+    struct reactor *reactor;
+    struct transport *transport;
+    struct aws_client *client;
+    struct source *source;
+    struct store *store;
+    struct emitter *outbox;
+    struct map handlers; /* name -> struct handler */
+    struct map shards;   /* "arn\nshard" -> struct shard */
+    struct map leaving;  /* removed handler -> size_t, owned: shards it has not left yet */
+    struct list early;   /* orders for handlers that could not be loaded yet */
+    struct troubles *troubles;
+    char *owner;            /* of what its scripts claim */
+    int64_t wall_offset_ms; /* of the wall clock over the other one, when last looked at */
+    int64_t started_ms;     /* wall clock */
+    int64_t step_told_ms;   /* monotonic: the log hears of long steps no sooner */
+    int64_t longest_ms;     /* of all steps, and what it was */
+    char longest[64];
+    struct timer flush;
+    bool flushing; /* a batch is on its way */
+    int64_t statistics_ms;
+    enum { RUNNING, STOPPING, STOPPED } phase;
+};
+
+/* ---- reports.c ---- */
+
+enum worker_report {
+    REPORT_CLOSED,
+    REPORT_FINISHED,
+    REPORT_MISSING,
+    REPORT_LEFT,
+    REPORT_REDRIVEN,
+    REPORT_HELD,
+    REPORT_LOADED,
+    REPORT_HALTED,
+    REPORT_STOPPED
+};
+
+/* What is not said is NULL, or 0. */
+void worker_report(struct worker *worker, enum worker_report kind, const struct shard *shard,
+                   const char *handler, const char *progress, int64_t letter);
+
+/* A redrive that this worker cannot do, where the shard is not here. */
+void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
+
+/* ---- worker.c ---- */
+
+extern const struct shard_events worker_shard_events;
+
+/* No shard has the handler any more. */
+void worker_forget_handler(struct worker *worker, const char *handler);
+
+/* ---- posts.c ---- */
+
+/* What stands at the place, with the configuration in force; one reference. */
+struct handler *worker_load(struct worker *worker, const char *place, struct problems *problems);
+
+/* Those that came before their handler: of one that is here now they are carried out, of one that was removed
+ * dropped (`handler`; NULL: of all). */
+void worker_run_early(struct worker *worker, const char *handler);
+void worker_drop_early(struct worker *worker, const char *handler);
+
+/* The targets of the configuration in force. */
+struct emitter *worker_make_outbox(struct worker *worker);
+
+#endif

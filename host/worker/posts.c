@@ -1,0 +1,363 @@
+/* posts.c: what a worker is told comes in as posts. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/handlers.h"
+#include "worker/internal.h"
+#include "deliver/outbox.h"
+
+struct order {
+    struct list link; /* of one that is early */
+    struct worker *worker;
+    struct assignment assignment; /* owned texts */
+    int64_t letter;               /* of a redrive */
+    char *record;                 /* likewise */
+    bool hold, run;               /* of a redrive, of a release */
+};
+
+static struct order *order_new(struct worker *worker, const struct assignment *assignment)
+{
+    struct order *order = mem_zero(sizeof *order);
+    order->worker = worker;
+    list_init(&order->link);
+    order->assignment = *assignment;
+    config_hold(assignment->config);
+    order->assignment.stream_arn = mem_string(assignment->stream_arn);
+    order->assignment.table = mem_string(assignment->table);
+    order->assignment.shard = mem_string(assignment->shard);
+    order->assignment.handler = mem_string(assignment->handler);
+    order->assignment.cursor = mem_string(assignment->cursor);
+    order->assignment.progress = mem_string(assignment->progress ? assignment->progress : "");
+    return order;
+}
+
+static void order_free(void *user)
+{
+    struct order *order = user;
+    list_remove(&order->link);
+    free((char *)order->assignment.stream_arn);
+    free((char *)order->assignment.table);
+    free((char *)order->assignment.shard);
+    free((char *)order->assignment.handler);
+    free((char *)order->assignment.cursor);
+    free((char *)order->assignment.progress);
+    free(order->record);
+    config_release(order->assignment.config);
+    free(order);
+}
+
+static char *shard_key(const struct assignment *assignment)
+{
+    return mem_printf("%s\n%s", assignment->stream_arn, assignment->shard);
+}
+
+static struct shard *find_shard(struct order *order)
+{
+    char *key = shard_key(&order->assignment);
+    struct shard *shard = map_get(&order->worker->shards, key);
+    free(key);
+    return shard;
+}
+
+static struct shard *make_shard(struct worker *worker, const struct assignment *assignment)
+{
+    struct shard *shard = shard_new(
+        &(struct shard_options){
+            .reactor = worker->reactor,
+            .source = worker->source,
+            .store = worker->store,
+            .log = worker->options.log,
+            .observer = worker->options.observer,
+            .troubles = worker->troubles,
+            .config = assignment->config,
+            .stream = assignment->stream,
+            .stream_arn = assignment->stream_arn,
+            .id = assignment->shard,
+            .table = assignment->table,
+        },
+        &worker_shard_events, worker);
+    char *key = shard_key(assignment);
+    map_set(&worker->shards, key, shard);
+    free(key);
+    return shard;
+}
+
+/* One that every handler has left may have been read with other settings. */
+static struct shard *take_shard(struct order *order)
+{
+    struct shard *shard = find_shard(order);
+    if (shard && shard_subscription_count(shard))
+        return shard;
+    char *key = shard_key(&order->assignment);
+    shard_free(map_remove(&order->worker->shards, key));
+    free(key);
+    return make_shard(order->worker, &order->assignment);
+}
+
+static void carry_out(struct order *order, struct handler *handler)
+{
+    const struct assignment *assignment = &order->assignment;
+    struct shard *shard = take_shard(order);
+    shard_subscribe(shard, handler,
+                    &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
+                                          assignment->last});
+    if (assignment->closed)
+        shard_closed(shard);
+}
+
+static void do_assign(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    struct handler *handler = map_get(&worker->handlers, order->assignment.handler);
+    if (worker->phase == RUNNING && !handler) { /* it could not be loaded, and will be tried again */
+        list_append(&worker->early, &order->link);
+        return;
+    }
+    if (worker->phase == RUNNING)
+        carry_out(order, handler);
+    order_free(order);
+}
+
+void worker_run_early(struct worker *worker, const char *name)
+{
+    struct order *order;
+    struct handler *handler = map_get(&worker->handlers, name);
+    list_each(order, &worker->early, struct order, link) {
+        if (!handler || strcmp(order->assignment.handler, name) != 0)
+            continue;
+        carry_out(order, handler);
+        order_free(order);
+    }
+}
+
+void worker_drop_early(struct worker *worker, const char *name)
+{
+    struct order *order;
+    list_each(order, &worker->early, struct order, link)
+        if (!name || strcmp(order->assignment.handler, name) == 0)
+            order_free(order);
+}
+
+static void do_closed(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (shard)
+        shard_closed(shard);
+    order_free(order);
+}
+
+static void do_vanished(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (shard && order->worker->phase == RUNNING)
+        shard_vanished(shard);
+    order_free(order);
+}
+
+static void do_redrive(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    struct shard *shard = find_shard(order);
+    if (worker->phase != RUNNING || !shard ||
+        !shard_redrive(shard, order->assignment.handler, order->letter, order->record, order->hold))
+        worker_report_redriven(worker, order->assignment.stream_arn, order->assignment.shard, order->letter);
+    order_free(order);
+}
+
+static void do_release(void *user)
+{
+    struct order *order = user;
+    struct shard *shard = find_shard(order);
+    if (!shard || !shard_release(shard, order->assignment.handler, order->letter, order->run))
+        worker_report_redriven(order->worker, order->assignment.stream_arn, order->assignment.shard,
+                               order->letter);
+    order_free(order);
+}
+
+struct handler *worker_load(struct worker *worker, const char *place, struct problems *problems)
+{
+    return handler_load(
+        &(struct script_options){
+            .path = place,
+            .config = worker->config,
+            .reactor = worker->reactor,
+            .aws = worker->client,
+            .transport = worker->transport,
+            .store = worker->store,
+            .emitter = worker->outbox,
+            .log = worker->options.log,
+            .observer = worker->options.observer,
+            .owner = worker->owner,
+            .known_dead = worker->options.known_dead,
+            .known_user = worker->options.known_user,
+        },
+        problems);
+}
+
+struct text_order {
+    struct worker *worker;
+    char *text; /* a place, or a handler's name */
+};
+
+static void text_order_free(void *user)
+{
+    struct text_order *order = user;
+    free(order->text);
+    free(order);
+}
+
+static void post_text_order(struct worker *worker, reactor_fn *fn, const char *text)
+{
+    struct text_order *order = mem_zero(sizeof *order);
+    *order = (struct text_order){worker, mem_string(text)};
+    reactor_post_owned(worker->reactor, fn, text_order_free, order);
+}
+
+static void do_load_handler(void *user)
+{
+    struct text_order *order = user;
+    struct worker *worker = order->worker;
+    struct problems problems = PROBLEMS_INIT;
+    struct handler *handler = worker->phase == RUNNING ? worker_load(worker, order->text, &problems) : NULL;
+    size_t at = 0;
+    for (size_t i = 0; i < problems.count; i++)
+        log_error(worker->options.log, NULL, "%s", problems.lines[i]);
+    if (worker->phase == RUNNING)
+        worker_report(worker, REPORT_LOADED, NULL, order->text, NULL, handler != NULL);
+    if (handler) {
+        struct handler *old = map_get(&worker->handlers, handler_name(handler));
+        map_set(&worker->handlers, handler_name(handler), handler);
+        if (handler->emitter && handler->emitter->give_back)
+            handler->emitter->give_back(handler->emitter, handler_name(handler), false);
+        for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+            shard_replace_handler(shard, handler);
+        handler_release(old);
+        worker_run_early(worker, handler_name(handler));
+    }
+    problems_fini(&problems);
+    text_order_free(order);
+}
+
+static void do_remove_handler(void *user)
+{
+    struct text_order *order = user;
+    struct worker *worker = order->worker;
+    size_t at = 0, *shards = mem_zero(sizeof *shards);
+    const struct handler *handler = map_get(&worker->handlers, order->text);
+    worker_drop_early(worker, order->text);
+    if (handler && handler->emitter && handler->emitter->give_back)
+        handler->emitter->give_back(handler->emitter, order->text, true);
+    map_set(&worker->leaving, order->text, shards);
+    *shards = 1; /* so that it does not end while we count */
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        *shards += shard_unsubscribe(shard, order->text);
+    if (--*shards == 0)
+        worker_forget_handler(worker, order->text);
+    text_order_free(order);
+}
+
+struct config_order {
+    struct worker *worker;
+    const struct config *config;
+};
+
+static void config_order_free(void *user)
+{
+    struct config_order *order = user;
+    config_release(order->config);
+    free(order);
+}
+
+struct emitter *worker_make_outbox(struct worker *worker)
+{
+    const struct worker_world *world = &worker->options.world;
+    if (world->emitter_new)
+        return world->emitter_new(world->emitter_user, worker->reactor, worker->config);
+    return outbox_new(&(struct outbox_options){
+        .config = worker->config,
+        .reactor = worker->reactor,
+        .aws = worker->client,
+        .transport = worker->transport,
+        .log = worker->options.log,
+        .troubles = worker->troubles,
+        .store = worker->store,
+    });
+}
+
+static void do_set_config(void *user)
+{
+    struct config_order *order = user;
+    struct worker *worker = order->worker;
+    bool same = config_same_targets(worker->config, order->config);
+    config_release(worker->config);
+    worker->config = order->config;
+    free(order);
+    if (same)
+        return;
+    /* Handlers of the versions before keep the targets that they were loaded with, until those have sent what
+     * they can send at once and given back the rest: it goes where the new ones say. */
+    struct emitter *former = worker->outbox;
+    worker->outbox = worker_make_outbox(worker);
+    former->flush(former, true);
+    former->release(former);
+}
+
+void worker_set_config(struct worker *worker, const struct config *config)
+{
+    struct config_order *order = mem_zero(sizeof *order);
+    *order = (struct config_order){worker, config_hold(config)};
+    reactor_post_owned(worker->reactor, do_set_config, config_order_free, order);
+}
+
+void worker_load_handler(struct worker *worker, const char *place)
+{
+    post_text_order(worker, do_load_handler, place);
+}
+
+void worker_remove_handler(struct worker *worker, const char *handler)
+{
+    post_text_order(worker, do_remove_handler, handler);
+}
+
+void worker_assign(struct worker *worker, const struct assignment *assignment)
+{
+    reactor_post_owned(worker->reactor, do_assign, order_free, order_new(worker, assignment));
+}
+
+void worker_redrive(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, const char *record, bool hold)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard, .handler = handler};
+    struct order *order = order_new(worker, &assignment);
+    order->letter = letter;
+    order->record = mem_string(record);
+    order->hold = hold;
+    reactor_post_owned(worker->reactor, do_redrive, order_free, order);
+}
+
+void worker_release(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
+                    int64_t letter, bool run)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard, .handler = handler};
+    struct order *order = order_new(worker, &assignment);
+    order->letter = letter;
+    order->run = run;
+    reactor_post_owned(worker->reactor, do_release, order_free, order);
+}
+
+void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post_owned(worker->reactor, do_closed, order_free, order_new(worker, &assignment));
+}
+
+void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post_owned(worker->reactor, do_vanished, order_free, order_new(worker, &assignment));
+}

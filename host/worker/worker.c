@@ -1,0 +1,414 @@
+/* worker.c: a worker's life: its parts, its checkpoints, its end. */
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/internal.h"
+#include "state/sqlite/store_sqlite.h"
+#include "source/dynamodb/source_dynamodb.h"
+
+/* What status shows is written with every fifth checkpoint, and at least so often. */
+#define STATISTICS_EVERY_MS 5000
+#define STATISTICS_EVERY_CHECKPOINTS 5
+
+/* ---- events of shards ---- */
+
+static void on_closed(void *user, struct shard *shard)
+{
+    worker_report(user, REPORT_CLOSED, shard, NULL, NULL, 0);
+}
+
+static void on_finished(void *user, struct shard *shard, const char *handler, const char *progress)
+{
+    worker_report(user, REPORT_FINISHED, shard, handler, progress, 0);
+}
+
+static void on_redriven(void *user, struct shard *shard, int64_t letter)
+{
+    worker_report(user, REPORT_REDRIVEN, shard, NULL, NULL, letter);
+}
+
+static void on_held(void *user, struct shard *shard, int64_t letter)
+{
+    worker_report(user, REPORT_HELD, shard, NULL, NULL, letter);
+}
+
+static void on_missing(void *user, struct shard *shard)
+{
+    worker_report(user, REPORT_MISSING, shard, NULL, NULL, 0);
+}
+
+static void on_halted(void *user, struct shard *shard, const char *handler)
+{
+    (void)shard;
+    worker_report(user, REPORT_HALTED, NULL, handler, NULL, 0);
+}
+
+void worker_forget_handler(struct worker *worker, const char *handler)
+{
+    free(map_remove(&worker->leaving, handler));
+    handler_release(map_remove(&worker->handlers, handler));
+    worker_report(worker, REPORT_LEFT, NULL, handler, NULL, 0);
+}
+
+static void on_left(void *user, struct shard *shard, const char *handler)
+{
+    struct worker *worker = user;
+    size_t *shards = map_get(&worker->leaving, handler);
+    (void)shard;
+    if (shards && --*shards == 0)
+        worker_forget_handler(worker, handler);
+}
+
+/* ---- checkpoints ---- */
+
+static void tell_checkpoint(struct worker *worker, bool durable)
+{
+    if (worker->outbox && worker->outbox->checkpoint)
+        worker->outbox->checkpoint(worker->outbox, durable);
+}
+
+static void on_flushed(void *user, const struct err *err)
+{
+    struct worker *worker = user;
+    worker->flushing = false;
+    if (!err)
+        tell_checkpoint(worker, true);
+}
+
+/* Shards whose handlers have all finished. */
+static void sweep_shards(struct worker *worker)
+{
+    size_t at = 0, count = 0;
+    const char *key;
+    char **idle = mem_alloc((worker->shards.count + 1) * sizeof *idle);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, &key));)
+        if (!shard_subscription_count(shard))
+            idle[count++] = mem_string(key);
+    for (size_t i = 0; i < count; i++) {
+        shard_free(map_remove(&worker->shards, idle[i]));
+        free(idle[i]);
+    }
+    free(idle);
+}
+
+/* The first worker says that the host is alive, and what kept a reactor longest lately. */
+static void put_beat(struct worker *worker, struct store_batch *batch)
+{
+    log_flush(worker->options.log);
+    if (worker->options.place != 0 || !worker->options.instance)
+        return;
+    store_put_host(
+        batch, &(struct store_host){
+                   .instance = worker->options.instance,
+                   .version = TIDEMILL_VERSION,
+                   .started_ms = worker->started_ms,
+                   .beat_ms = clock_wall_ms(reactor_clock(worker->reactor)),
+                   .stopped_ms = worker->phase == STOPPED ? clock_wall_ms(reactor_clock(worker->reactor)) : 0,
+                   .longest_step_ms = worker->longest_ms,
+                   .longest_step = worker->longest,
+               });
+}
+
+/* Suspended, or set: whoever reads times should know. */
+#define JUMP_MS 60000
+
+static void look_at_clocks(struct worker *worker)
+{
+    struct clock *clock = reactor_clock(worker->reactor);
+    int64_t offset_ms = clock_wall_ms(clock) - clock_monotonic_ms(clock);
+    int64_t jump_ms = offset_ms - worker->wall_offset_ms;
+    if (llabs(jump_ms) < JUMP_MS)
+        return;
+    worker->wall_offset_ms = offset_ms;
+    if (worker->options.place == 0)
+        log_warn(
+            worker->options.log, NULL,
+            "this machine's clock was set %s by %lld s; the age of records is reckoned with the new time",
+            jump_ms > 0 ? "forward" : "back", (long long)llabs(jump_ms) / 1000);
+}
+
+static struct store_batch *collect(struct worker *worker, bool statistics)
+{
+    struct store_batch *batch = store_batch_new();
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_collect(shard, batch, statistics);
+    if (statistics) {
+        troubles_collect(worker->troubles, batch);
+        put_beat(worker, batch);
+    }
+    return batch;
+}
+
+static void flush(void *user)
+{
+    struct worker *worker = user;
+    int64_t now = reactor_now_ms(worker->reactor);
+    timer_set(worker->reactor, &worker->flush, worker->options.config->host.checkpoint_interval_ms);
+    look_at_clocks(worker);
+    if (worker->flushing)
+        return; /* the store still works on the last one; what moved meanwhile goes with the next */
+    int64_t every_ms = STATISTICS_EVERY_CHECKPOINTS * worker->options.config->host.checkpoint_interval_ms;
+    bool statistics =
+        now - worker->statistics_ms >= (every_ms < STATISTICS_EVERY_MS ? every_ms : STATISTICS_EVERY_MS);
+    if (statistics)
+        worker->statistics_ms = now;
+    tell_checkpoint(worker, false);
+    struct store_batch *batch = collect(worker, statistics);
+    sweep_shards(worker);
+    if (store_batch_empty(batch)) {
+        store_batch_free(batch);
+        tell_checkpoint(worker, true); /* it was durable before */
+        return;
+    }
+    worker->flushing = true;
+    store_commit(worker->store, batch, on_flushed, worker);
+}
+
+/* ---- stopping ---- */
+
+static void on_last_flush(void *user, const struct err *err)
+{
+    if (!err)
+        tell_checkpoint(user, true);
+    worker_report(user, REPORT_STOPPED, NULL, NULL, NULL, 0);
+}
+
+static void finish_if_stopped(struct worker *worker)
+{
+    size_t at = 0;
+    if (worker->phase != STOPPING)
+        return;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        if (!shard_stopped(shard))
+            return;
+    worker->phase = STOPPED;
+    timer_stop(worker->reactor, &worker->flush);
+    tell_checkpoint(worker, false);
+    store_commit(worker->store, collect(worker, true), on_last_flush, worker);
+}
+
+static void on_stopped(void *user, struct shard *shard)
+{
+    (void)shard;
+    finish_if_stopped(user);
+}
+
+const struct shard_events worker_shard_events = {.closed = on_closed,
+                                                 .finished = on_finished,
+                                                 .missing = on_missing,
+                                                 .left = on_left,
+                                                 .redriven = on_redriven,
+                                                 .held = on_held,
+                                                 .halted = on_halted,
+                                                 .stopped = on_stopped};
+
+static void do_stop(void *user)
+{
+    struct worker *worker = user;
+    size_t at = 0;
+    if (worker->phase != RUNNING)
+        return;
+    worker->phase = STOPPING;
+    worker->outbox->flush(worker->outbox, true);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_stop(shard);
+    finish_if_stopped(worker);
+}
+
+static void do_abandon(void *user)
+{
+    struct worker *worker = user;
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_abandon(shard);
+    finish_if_stopped(worker);
+}
+
+void worker_stop(struct worker *worker)
+{
+    reactor_post(worker->reactor, do_stop, worker);
+}
+
+void worker_abandon(struct worker *worker)
+{
+    reactor_post(worker->reactor, do_abandon, worker);
+}
+
+/* ---- life ---- */
+
+static struct store *open_store(struct worker *worker, struct err *err)
+{
+    const struct config_host *host = &worker->options.config->host;
+    struct store_sqlite_options options = {
+        .path = host->state + strlen("sqlite:"),
+        .group = host->group,
+        .log = worker->options.log,
+        .threaded = !worker->options.world.one_thread,
+        .commit_fails = worker->options.world.commit_fails,
+        .user = worker->options.world.user,
+    };
+    return store_sqlite_new(worker->reactor, &options, err);
+}
+
+#define STEP_MS_TOLD 100
+#define STEPS_TOLD_EVERY_MS 10000
+
+static void on_long_step(void *user, int64_t ms, const char *what)
+{
+    struct worker *worker = user;
+    if (ms > worker->longest_ms) {
+        worker->longest_ms = ms;
+        snprintf(worker->longest, sizeof worker->longest, "%s", what);
+    }
+    if (ms < STEP_MS_TOLD || reactor_now_ms(worker->reactor) < worker->step_told_ms)
+        return;
+    worker->step_told_ms = reactor_now_ms(worker->reactor) + STEPS_TOLD_EVERY_MS;
+    log_warn(worker->options.log, NULL, "one step took %lld ms (%s); all else on its thread waited",
+             (long long)ms, what);
+}
+
+struct worker *worker_new(const struct worker_options *options, struct err *err)
+{
+    struct worker *worker = mem_zero(sizeof *worker);
+    worker->options = *options;
+    config_hold(options->config);
+    worker->config = config_hold(options->config);
+    worker->reactor = reactor_new(options->world.clock);
+    worker->troubles = troubles_new(options->world.clock, options->place);
+    worker->owner = options->instance ? mem_printf("host:%s", options->instance) : NULL;
+    worker->started_ms = clock_wall_ms(options->world.clock);
+    worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
+    list_init(&worker->early);
+    reactor_watch_steps(worker->reactor, on_long_step, worker);
+    worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
+    worker->client =
+        aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
+    worker->store = worker->client ? open_store(worker, err) : NULL;
+    if (!worker->store) {
+        worker_free(worker);
+        return NULL;
+    }
+    worker->source = source_dynamodb_new(worker->client);
+    worker->outbox = worker_make_outbox(worker);
+    timer_init(&worker->flush, flush, worker);
+    timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
+    return worker;
+}
+
+void worker_close_store(struct worker *worker)
+{
+    store_free(worker->store);
+    worker->store = NULL;
+}
+
+void worker_free(struct worker *worker)
+{
+    size_t at = 0;
+    if (!worker)
+        return;
+    timer_stop(worker->reactor, &worker->flush);
+    worker_close_store(worker);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_free(shard);
+    map_fini(&worker->shards);
+    at = 0;
+    for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
+        handler_release(handler);
+    map_fini(&worker->handlers);
+    at = 0;
+    for (size_t *shards; (shards = map_next(&worker->leaving, &at, NULL));)
+        free(shards);
+    map_fini(&worker->leaving);
+    worker_drop_early(worker, NULL);
+    if (worker->outbox)
+        worker->outbox->release(worker->outbox);
+    source_free(worker->source);
+    aws_client_free(worker->client);
+    transport_free(worker->transport);
+    reactor_free(worker->reactor);
+    troubles_free(worker->troubles);
+    free(worker->owner);
+    config_release(worker->config);
+    config_release(worker->options.config);
+    free(worker);
+}
+
+void worker_set_reports(struct worker *worker, const struct worker_reports *reports)
+{
+    worker->reports = *reports;
+}
+
+const struct handler *worker_add_handler(struct worker *worker, const char *place, struct problems *problems)
+{
+    struct handler *handler = worker_load(worker, place, problems);
+    if (handler)
+        map_set(&worker->handlers, handler_name(handler), handler);
+    return handler;
+}
+
+const struct handler *worker_handler(const struct worker *worker, const char *name)
+{
+    return map_get(&worker->handlers, name);
+}
+
+void worker_each_handler(struct worker *worker, void (*fn)(void *user, const struct handler *handler),
+                         void *user)
+{
+    size_t at = 0;
+    for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
+        fn(user, handler);
+}
+
+struct reactor *worker_reactor(struct worker *worker)
+{
+    return worker->reactor;
+}
+
+struct source *worker_source(struct worker *worker)
+{
+    return worker->source;
+}
+
+struct store *worker_store(struct worker *worker)
+{
+    return worker->store;
+}
+
+struct aws_client *worker_client(struct worker *worker)
+{
+    return worker->client;
+}
+
+struct troubles *worker_troubles(struct worker *worker)
+{
+    return worker->troubles;
+}
+
+struct transport *worker_transport(struct worker *worker)
+{
+    return worker->transport;
+}
+
+bool worker_drained(const struct worker *worker)
+{
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        if (!shard_drained(shard))
+            return false;
+    return true;
+}
+
+void worker_run(struct worker *worker)
+{
+    reactor_run(worker->reactor);
+}
+
+void worker_end(struct worker *worker)
+{
+    reactor_stop(worker->reactor);
+}
