@@ -24,15 +24,15 @@ void follower_set_position(struct follower *follower, const char *shard, const s
 
 static void give(struct follower *follower, const char *shard, bool last)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct stream_supervisor_options *options = follower->options;
     struct generation *generation = follower->generation;
     const struct known *known = map_get(&follower->positions, shard);
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
-    struct worker *worker = generation_worker(generation, shard, supervisor->options.loads);
+    struct worker *worker = generation_worker(generation, shard, options->loads);
     struct assignment assignment = {
-        .config = supervisor->options.config,
-        .stream = supervisor->options.stream,
+        .config = options->config,
+        .stream = options->stream,
         .stream_arn = generation->stream_arn,
         .table = generation->table,
         .shard = shard,
@@ -76,7 +76,7 @@ static void on_inherited(void *user, const struct err *err)
  * before the child is read. Of several children the first one is the heir. */
 static bool inherit(struct follower *follower, const char *shard, const char *parent)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct stream_supervisor_options *options = follower->options;
     const struct known *known = parent ? map_get(&follower->positions, parent) : NULL;
     const struct position begin = {.kind = POSITION_TRIM_HORIZON};
     const char *stream_arn = follower->generation->stream_arn;
@@ -95,7 +95,7 @@ static bool inherit(struct follower *follower, const char *shard, const char *pa
     *inheritance = (struct inheritance){.follower = follower, .shard = mem_string(shard)};
     list_init(&inheritance->link);
     list_append(&follower->inheritances, &inheritance->link);
-    store_commit(supervisor->options.store, batch, on_inherited, inheritance);
+    store_commit(options->store, batch, on_inherited, inheritance);
     buf_fini(&progress);
     return true;
 }
@@ -111,7 +111,7 @@ void follower_assign_ready(struct follower *follower)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     /* Is a position lost? Whoever wants to be asked first is asked before anything behind it is read. */
-    if (follower->supervisor->options.stream->on_gap == GAP_STOP && lineage_misses(lineage))
+    if (follower->options->stream->on_gap == GAP_STOP && lineage_misses(lineage))
         return;
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const struct shard_info *shard = lineage_at(lineage, i);
@@ -152,7 +152,7 @@ bool follower_close_windows(struct follower *follower, bool over)
 static void put_follow(struct follower *follower, struct store_batch *batch)
 {
     const char *stream_arn = follower->generation->stream_arn;
-    char *identity = stream_identity(stream_arn, follower->supervisor->options.stream->table);
+    char *identity = stream_identity(stream_arn, follower->options->stream->table);
     store_put_follow(batch, &(struct store_follow){identity, follower->handler, stream_arn});
     free(identity);
 }
@@ -167,13 +167,13 @@ static void on_joined(void *user, const struct err *err)
         return;
     }
     follower->phase = FOLLOWER_READY;
-    stream_supervisor_review(follower->supervisor, follower->generation);
+    follower->ready(follower->user, follower);
 }
 
 void follower_commit_join(struct follower *follower, struct store_batch *batch)
 {
     put_follow(follower, batch);
-    store_commit(follower->supervisor->options.store, batch, on_joined, follower);
+    store_commit(follower->options->store, batch, on_joined, follower);
 }
 
 /* Closed shards are finished, open ones begin at `since_ms`; children that come later begin at their start.
@@ -195,7 +195,7 @@ static void commit_latest(struct follower *follower)
         if (!open)
             progress_finish(&follower->progress, shard);
     }
-    log_info(follower->supervisor->options.log, follower->supervisor->subject,
+    log_info(follower->options->log, follower->subject,
              "handler %s begins at the latest record (%zu open shards)", follower->handler,
              follower->cursors.count);
     follower_commit_join(follower, batch);
@@ -203,9 +203,9 @@ static void commit_latest(struct follower *follower)
 
 static void cursor_call_free(struct cursor_call *call)
 {
-    struct stream_supervisor *supervisor = call->follower->supervisor;
-    source_cancel(supervisor->options.source, call->call);
-    timer_stop(supervisor->options.reactor, &call->retry);
+    const struct stream_supervisor_options *options = call->follower->options;
+    source_cancel(options->source, call->call);
+    timer_stop(options->reactor, &call->retry);
     list_remove(&call->link);
     free(call->shard);
     free(call);
@@ -217,8 +217,8 @@ static void on_latest_cursor(void *user, const char *cursor, const struct err *e
     struct follower *follower = call->follower;
     call->call = NULL;
     if (err && source_fault(err) != SOURCE_MISSING) {
-        log_debug(follower->supervisor->options.log, follower->supervisor->subject, "%s", err->text);
-        timer_set(follower->supervisor->options.reactor, &call->retry, CURSOR_RETRY_MS);
+        log_debug(follower->options->log, follower->subject, "%s", err->text);
+        timer_set(follower->options->reactor, &call->retry, CURSOR_RETRY_MS);
         return;
     }
     if (cursor)
@@ -232,8 +232,8 @@ static void ask_latest_cursor(void *user)
 {
     struct cursor_call *call = user;
     struct follower *follower = call->follower;
-    call->call = source_get_cursor(follower->supervisor->options.source, follower->generation->stream_arn,
-                                   call->shard, CURSOR_LATEST, NULL, on_latest_cursor, call);
+    call->call = source_get_cursor(follower->options->source, follower->generation->stream_arn, call->shard,
+                                   CURSOR_LATEST, NULL, on_latest_cursor, call);
 }
 
 /* `since_ms` lies before the listing that has just ended, and the cursors are got before the beginning is
@@ -263,12 +263,12 @@ static void join_latest(struct follower *follower)
 /* The handler's first sight of the stream. */
 void follower_begin(struct follower *follower)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct stream_supervisor_options *options = follower->options;
     struct discovery *discovery = follower->generation->discovery;
-    bool latest = follower->latest || supervisor->options.stream->start == START_LATEST;
+    bool latest = follower->latest || options->stream->start == START_LATEST;
     if (latest && !follower->since_ms) {
         /* Wait for a listing that begins after this moment. */
-        follower->since_ms = aws_client_earliest_now_ms(supervisor->options.client);
+        follower->since_ms = aws_client_earliest_now_ms(options->client);
         follower->listing_needed = discovery_begun(discovery) + 1;
         discovery_now(discovery);
         return;
@@ -279,7 +279,7 @@ void follower_begin(struct follower *follower)
     if (latest) {
         join_latest(follower);
     } else {
-        log_info(supervisor->options.log, supervisor->subject, "handler %s begins at the oldest record",
+        log_info(options->log, follower->subject, "handler %s begins at the oldest record",
                  follower->handler);
         follower_commit_join(follower, store_batch_new());
     }
@@ -336,15 +336,15 @@ void follower_places(struct follower *follower, const char *shard, void (*add)(v
 
 void follower_halt(struct follower *follower)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct stream_supervisor_options *options = follower->options;
     char *subject = mem_printf("handler %s", follower->handler);
     char *text = mem_printf("it stands still at a gap in stream %s (on_gap = stop); to go on: tidemill dead "
                             "drop --gaps --handler %s",
-                            supervisor->options.stream->name, follower->handler);
+                            options->stream->name, follower->handler);
     if (!follower->halted)
-        log_error(supervisor->options.log, subject, "%s", text);
+        log_error(options->log, subject, "%s", text);
     follower->halted = true;
-    troubles_tell(supervisor->options.troubles, subject, "gap", text);
+    troubles_tell(options->troubles, subject, "gap", text);
     free(text);
     free(subject);
 }
@@ -352,16 +352,15 @@ void follower_halt(struct follower *follower)
 void follower_lose(struct follower *follower, const char *shard, const struct known *known, const char *why,
                    struct store_batch *batch)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    const struct stream_supervisor_options *options = follower->options;
     const struct generation *generation = follower->generation;
     bool after = known->position.kind == POSITION_AFTER;
     char from[SEQUENCE_SIZE] = "", *own = mem_string(shard);
     if (after)
         sequence_copy(from, known->position.sequence);
     const char *to = lineage_next_starting(discovery_lineage(generation->discovery), from);
-    log_error(supervisor->options.log, supervisor->subject,
-              "handler %s, shard %s: %s: lost between %s and %s", follower->handler, own, why,
-              after ? from : "its start", to ? to : "its end");
+    log_error(options->log, follower->subject, "handler %s, shard %s: %s: lost between %s and %s",
+              follower->handler, own, why, after ? from : "its start", to ? to : "its end");
     store_put_event(batch, &(struct store_event){
                                .kind = "gap",
                                .handler = follower->handler,
@@ -370,12 +369,12 @@ void follower_lose(struct follower *follower, const char *shard, const struct kn
                                .from_sequence = from,
                                .to_sequence = to,
                                .text = why,
-                               .time_ms = clock_wall_ms(reactor_clock(supervisor->options.reactor)),
+                               .time_ms = clock_wall_ms(reactor_clock(options->reactor)),
                            });
     store_forget_checkpoints(batch, follower->handler, generation->stream_arn, own);
     free(map_remove(&follower->positions, own));
     free(own);
-    if (supervisor->options.stream->on_gap == GAP_STOP)
+    if (options->stream->on_gap == GAP_STOP)
         follower_halt(follower);
 }
 
@@ -401,7 +400,7 @@ void follower_free(struct follower *follower)
     }
     if (follower->halted) {
         char *subject = mem_printf("handler %s", follower->handler);
-        troubles_end(follower->supervisor->options.troubles, subject, "gap");
+        troubles_end(follower->options->troubles, subject, "gap");
         free(subject);
     }
     list_remove(&follower->link);

@@ -1,4 +1,4 @@
-/* follower.h: one handler on one stream. Private to stream_supervisor.c and follower.c. */
+/* follower.h: one handler on one stream. Private to assign/. */
 #ifndef TIDEMILL_ASSIGN_FOLLOWER_H
 #define TIDEMILL_ASSIGN_FOLLOWER_H
 
@@ -16,7 +16,10 @@ struct known {
 /* One handler on this stream. */
 struct follower {
     struct list link;
-    struct stream_supervisor *supervisor;
+    const struct stream_supervisor_options *options;      /* of its stream */
+    const char *subject;                                  /* for the log: the stream */
+    void (*ready)(void *user, struct follower *follower); /* it may be given shards */
+    void *user;
     char *handler;
     struct generation *generation; /* NULL: not known yet */
     enum {
@@ -47,28 +50,6 @@ struct cursor_call {
     struct timer retry;
     char *shard;
 };
-
-struct stream_supervisor {
-    struct stream_supervisor_options options;
-    char *subject;
-    struct list generations;
-    struct list followers;
-    char *latest_arn; /* of the table, or the fixed one */
-    struct timer find;
-    struct source_call *finding;
-    int64_t find_retry_ms;
-    int64_t complained_ms;
-    char *complaint;
-    struct follower *moving; /* to the generation that is looked for */
-    struct source_call *moving_call;
-};
-
-/* ---- stream_supervisor.c ---- */
-
-/* Do whatever may be done now. */
-void stream_supervisor_review(struct stream_supervisor *supervisor, struct generation *generation);
-
-/* ---- follower.c ---- */
 
 /* The handler's first sight of its generation: where it begins there is made durable first. May be called
  * again until `phase` has changed. */

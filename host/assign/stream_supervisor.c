@@ -7,6 +7,21 @@
 #include "base/mem.h"
 #include "assign/follower.h"
 
+struct stream_supervisor {
+    struct stream_supervisor_options options;
+    char *subject;
+    struct list generations;
+    struct list followers;
+    char *latest_arn; /* of the table, or the fixed one */
+    struct timer find;
+    struct source_call *finding;
+    int64_t find_retry_ms;
+    int64_t complained_ms;
+    char *complaint;
+    struct follower *moving; /* to the generation that is looked for */
+    struct source_call *moving_call;
+};
+
 #define FIND_RETRY_MS_MIN 500
 #define FIND_RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000
@@ -37,7 +52,7 @@ static void on_review(void *user)
 }
 
 /* Once for all that happened by then: a thousand shards may end together. */
-void stream_supervisor_review(struct stream_supervisor *supervisor, struct generation *generation)
+static void ask_review(struct stream_supervisor *supervisor, struct generation *generation)
 {
     task_defer(supervisor->options.reactor, &generation->review);
 }
@@ -48,7 +63,7 @@ static void on_listed(void *user)
     generation->missing = false;
     generation->missing_count = 0;
     forget_finished(generation->owner, generation);
-    stream_supervisor_review(generation->owner, generation);
+    ask_review(generation->owner, generation);
 }
 
 /* Whoever was removed counts no more: it only finishes what runs. */
@@ -152,7 +167,7 @@ static void on_missing(void *user)
     if (generation->missing_count < MISSING_TIMES || now_ms(supervisor) - generation->missing_ms < MISSING_MS)
         return;
     generation->missing = true;
-    stream_supervisor_review(supervisor, generation);
+    ask_review(supervisor, generation);
 }
 
 static struct generation *open_generation(struct stream_supervisor *supervisor, const char *stream_arn)
@@ -200,7 +215,7 @@ static void take_snapshot(struct follower *follower);
  * in none, at all. */
 static void put_lost_stream(struct follower *follower, struct store_batch *batch)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    struct stream_supervisor *supervisor = follower->user;
     static const char text[] = "the stream was gone before it was read to its end";
     const char *shard;
     size_t at = 0, told = 0;
@@ -226,7 +241,7 @@ static void put_lost_stream(struct follower *follower, struct store_batch *batch
 
 static void move_to(struct follower *follower, const char *stream_arn)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    struct stream_supervisor *supervisor = follower->user;
     struct store_batch *batch = store_batch_new();
     if (follower->generation->missing)
         put_lost_stream(follower, batch);
@@ -265,7 +280,7 @@ static void on_next_stream(void *user, const char *stream_arn, const struct err 
 /* The stream between may have been enabled and disabled while nobody looked: ask which came next. */
 static void move_on(struct follower *follower)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    struct stream_supervisor *supervisor = follower->user;
     const char *latest = supervisor->latest_arn;
     if (!latest || strcmp(latest, follower->generation->stream_arn) == 0) {
         if (!follower->told_disabled && !follower->generation->missing)
@@ -370,7 +385,7 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
     discovery_shard_closed(generation->discovery, shard);
     if (discovery_status(generation->discovery) == STREAM_DISABLED)
         discovery_now(generation->discovery);
-    stream_supervisor_review(supervisor, generation);
+    ask_review(supervisor, generation);
 }
 
 void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,
@@ -425,7 +440,7 @@ bool stream_supervisor_places(struct stream_supervisor *supervisor, const struct
 /* With on_gap = stop, a gap that somebody has not dropped yet holds the handler. */
 static void halt_at_gap(struct follower *follower)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    struct stream_supervisor *supervisor = follower->user;
     const struct store_snapshot *snapshot = supervisor->options.snapshot;
     char *identity = stream_identity(follower->generation->stream_arn, supervisor->options.stream->table);
     for (size_t i = 0; i < snapshot->event_count && !follower->halted; i++) {
@@ -442,7 +457,7 @@ static void halt_at_gap(struct follower *follower)
 /* What the store knows of the handler on its generation. */
 static void take_snapshot(struct follower *follower)
 {
-    const struct store_snapshot *snapshot = follower->supervisor->options.snapshot;
+    const struct store_snapshot *snapshot = follower->options->snapshot;
     for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
         const struct store_checkpoint *row = &snapshot->checkpoints[i];
         if (strcmp(row->handler, follower->handler) != 0 ||
@@ -454,7 +469,7 @@ static void take_snapshot(struct follower *follower)
         else
             discovery_expect(follower->generation->discovery, row->shard);
     }
-    if (follower->supervisor->options.stream->on_gap == GAP_STOP)
+    if (follower->options->stream->on_gap == GAP_STOP)
         halt_at_gap(follower);
 }
 
@@ -463,7 +478,7 @@ static void join(struct follower *follower, struct generation *generation)
     follower->generation = generation;
     take_snapshot(follower);
     if (discovery_listed(generation->discovery))
-        stream_supervisor_review(follower->supervisor, generation);
+        ask_review(follower->user, generation);
 }
 
 /* Does the configuration read a stream of that identity? */
@@ -485,7 +500,7 @@ static bool is_read(const struct config *config, const char *identity)
 /* The handler stood on a stream that nobody reads now: another account's or region's, or of another table. */
 static void tell_left_behind(struct follower *follower, const char *identity)
 {
-    struct stream_supervisor *supervisor = follower->supervisor;
+    struct stream_supervisor *supervisor = follower->user;
     const struct store_snapshot *snapshot = supervisor->options.snapshot;
     struct store_batch *batch = store_batch_new();
     char *own_table = table_of_arn(identity, "");
@@ -671,10 +686,18 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     free(supervisor);
 }
 
+static void on_ready(void *user, struct follower *follower)
+{
+    ask_review(user, follower->generation);
+}
+
 void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const char *handler)
 {
     struct follower *follower = mem_zero(sizeof *follower);
-    follower->supervisor = supervisor;
+    follower->options = &supervisor->options;
+    follower->subject = supervisor->subject;
+    follower->ready = on_ready;
+    follower->user = supervisor;
     follower->handler = mem_string(handler);
     list_init(&follower->cursor_calls);
     list_init(&follower->inheritances);

@@ -33,12 +33,21 @@ struct status {
     struct map subscriptions, shards, dead, versions;
 };
 
+/* ---- status_rows.c ---- */
+
+/* Out of the snapshot; with `config`, `running` and `now_ms`. */
+void status_gather(struct status *status);
+
+/* Of something that was at `then_ms`; at least 0. */
+int64_t status_age(int64_t now_ms, int64_t then_ms);
+
 const char *status_position_name(const struct position *position);
 
 /* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
 int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i);
 
-/* status_json.c */
+/* ---- status_json.c ---- */
+
 void status_print_json(const struct status *status);
 
 #endif

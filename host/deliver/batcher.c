@@ -434,7 +434,8 @@ static void batcher_free(struct target *target)
 
 struct target *batcher_new(const struct batch_kind *kind)
 {
-    static const struct target_ops ops = {add, cancel, hurry, give_back, NULL, batcher_free};
+    static const struct target_ops ops = {
+        .add = add, .cancel = cancel, .hurry = hurry, .give_back = give_back, .free = batcher_free};
     struct batcher *batcher = mem_zero(sizeof *batcher);
     batcher->target.ops = &ops;
     batcher->kind = kind;

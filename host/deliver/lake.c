@@ -142,10 +142,9 @@ static char *under_root(const struct config_target *config, const char *path)
     return mem_printf("%s%s%s", root, size && root[size - 1] != '/' ? "/" : "", path);
 }
 
-char *lake_locate(const struct config_target *config, const char *object)
+static char *locate(const struct target *target, const char *object)
 {
-    if (config->type != TARGET_FILE && config->type != TARGET_S3)
-        return NULL;
+    const struct config_target *config = target->config;
     char *path = under_root(config, object);
     char *location = config->type == TARGET_S3 ? mem_printf("s3://%s/%s", config->bucket, path)
                                                : mem_printf("file://%s", path);
@@ -957,7 +956,13 @@ static void lake_free(struct target *target)
 
 struct target *lake_new(const struct config_target *config)
 {
-    static const struct target_ops ops = {add, cancel, hurry, give_back, checkpoint, lake_free};
+    static const struct target_ops ops = {.add = add,
+                                          .cancel = cancel,
+                                          .hurry = hurry,
+                                          .give_back = give_back,
+                                          .checkpoint = checkpoint,
+                                          .locate = locate,
+                                          .free = lake_free};
     struct lake *lake = mem_zero(sizeof *lake);
     (void)config;
     lake->target.ops = &ops;

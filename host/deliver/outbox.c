@@ -1,11 +1,9 @@
-/* outbox.c: names to targets, and the life of an emission. */
+/* outbox.c: the targets of a configuration, by name, behind the emitter. */
 #include "deliver/outbox.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/retry.h"
-#include "base/backoff.h"
 #include "base/mem.h"
 #include "deliver/target.h"
 
@@ -25,163 +23,16 @@ static struct outbox *outbox_of(const struct emitter *emitter)
     return list_entry(emitter, struct outbox, emitter);
 }
 
-/* ---- emissions ---- */
-
-void emission_free(struct emission *emission)
-{
-    outbox_of(emission->target->emitter)->held_bytes -= emission->message.payload_size;
-    timer_stop(emission->target->outbox->reactor, &emission->pause);
-    list_remove(&emission->link);
-    message_fini(&emission->message);
-    buf_fini(&emission->answer);
-    free(emission->err);
-    free(emission->lane);
-    free(emission);
-}
-
-void emission_finish(struct emission *emission, const struct err *err)
-{
-    struct target *target = emission->target;
-    emitted_fn *done = emission->done;
-    void *user = emission->user;
-    struct err copy = err ? *err : (struct err){0};
-    struct buf answer = emission->answer;
-    emission->answer = BUF_INIT;
-    if (err && err->code == ERR_CANCELLED)
-        target_forget(target);
-    else
-        target->stats.waiting--;
-    if (!err)
-        target_tell_well(target);
-    if (err) {
-        target->stats.failed++;
-    } else if (done) {
-        target->stats.accepted++;
-        target->stats.bytes += (int64_t)emission->message.payload_size;
-    }
-    emission_free(emission);
-    if (done)
-        done(user, answer.data ? &answer : NULL, err ? &copy : NULL);
-    buf_fini(&answer);
-}
-
-void emission_set_err(struct emission *emission, const struct err *err)
-{
-    if (!emission->err)
-        emission->err = mem_alloc(sizeof *emission->err);
-    *emission->err = *err;
-}
-
-int64_t target_backoff_ms(struct target *target, int attempts)
-{
-    return backoff_ms(target->config->backoff_ms, attempts, &target->random);
-}
-
-static bool leaves(const struct target *target, const char *handler)
-{
-    return target->stopping || (target->leaving->count && handler && map_get(target->leaving, handler));
-}
-
-/* What a service says of a message that no repetition will change. */
-static bool can_never_pass(const struct err *err)
-{
-    static const char *const codes[] = {"InvalidMessageContents",
-                                        "InvalidParameterValue",
-                                        "InvalidParameterCombination",
-                                        "InvalidParameter",
-                                        "InvalidArgumentException",
-                                        "ValidationException",
-                                        "InvalidArgument",
-                                        "MalformedDetail",
-                                        "InvalidRequestContentException",
-                                        "RequestTooLargeException",
-                                        "RequestEntityTooLarge",
-                                        "EntityTooLarge",
-                                        "AWS.SimpleQueueService.BatchRequestTooLong",
-                                        "BatchRequestTooLong",
-                                        "BatchRequestTooLongException",
-                                        "UnsupportedMediaTypeException",
-                                        NULL};
-    return err->code == ERR_SERVICE && retry_code_is_one_of(err->service, codes);
-}
-
-void target_give_up(const struct target *target, const char *handler, struct err *err)
-{
-    if (leaves(target, handler) && retry_kind(err) != RETRY_NEVER)
-        err->code = ERR_CANCELLED;
-    else if (can_never_pass(err))
-        err->code = ERR_LIMIT;
-}
-
-bool target_may_retry(const struct target *target, const struct patience *patience)
-{
-    const struct reactor *reactor = target->outbox->reactor;
-    int64_t retries = target->config->retries;
-    /* When the host stops nobody waits for better times: the record comes again. */
-    if (leaves(target, patience->handler) || (retries >= 0 && patience->attempts > retries))
-        return false;
-    return !patience->give_up_ms || clock_wall_ms(reactor_clock(reactor)) < patience->give_up_ms ||
-           reactor_now_ms(reactor) - patience->born_ms < patience->patience_ms;
-}
-
-void target_tell_well(struct target *target)
-{
-    if (!target->troubled)
-        return;
-    target->troubled = false;
-    troubles_end(target->outbox->troubles, target->subject, "sending");
-}
-
-void target_forget(struct target *target)
-{
-    if (!--target->stats.waiting)
-        target_tell_well(target); /* nobody wants anything of it any more */
-}
-
-#define TELL_EVERY_MS 10000
-
-void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms)
-{
-    int64_t now_ms = reactor_now_ms(target->outbox->reactor);
-    target->troubled = true;
-    troubles_tell(target->outbox->troubles, target->subject, "sending", err->text);
-    log_debug(target->outbox->log, target->subject, "%s; attempt %d in %lld ms", err->text, attempts + 1,
-              (long long)delay_ms);
-    if (target->told_ms && now_ms - target->told_ms < TELL_EVERY_MS)
-        return;
-    target->told_ms = now_ms;
-    log_warn(target->outbox->log, target->subject, "%s; trying again (%lld messages wait)", err->text,
-             (long long)target->stats.waiting);
-}
-
 /* ---- the report ---- */
 
 #define REPORT_EVERY_MS 60000
-
-/* What has happened since the last one. */
-static void report_target(struct target *target)
-{
-    const struct target_stats *now = &target->stats, *then = &target->reported;
-    int64_t accepted = now->accepted - then->accepted, requests = now->requests - then->requests;
-    int64_t failed = now->failed - then->failed;
-    if (!accepted && !failed && !requests)
-        return;
-    log_info(
-        target->outbox->log, target->subject,
-        "%lld messages (%lld KiB) accepted in %lld requests, %.1f in each; %lld were sent again, %lld given "
-        "up, %lld wait",
-        (long long)accepted, (long long)(now->bytes - then->bytes) / 1024, (long long)requests,
-        requests ? (double)accepted / (double)requests : 0.0, (long long)(now->retried - then->retried),
-        (long long)failed, (long long)now->waiting);
-    target->reported = *now;
-}
 
 static void report(void *user)
 {
     struct outbox *outbox = user;
     timer_set(outbox->options.reactor, &outbox->report, REPORT_EVERY_MS);
     for (size_t i = 0; i < outbox->count; i++)
-        report_target(outbox->targets[i]);
+        target_report(outbox->targets[i]);
 }
 
 /* ---- the emitter ---- */
@@ -239,7 +90,7 @@ static void cancel(const struct emitter *emitter, struct emission *emission)
 static char *locate(const struct emitter *emitter, const char *name, const char *object)
 {
     const struct target *target = find(emitter, name);
-    return target ? lake_locate(target->config, object) : NULL;
+    return target && target->ops->locate ? target->ops->locate(target, object) : NULL;
 }
 
 static void hurry(const struct emitter *emitter, const char *handler)
@@ -298,7 +149,7 @@ static void release(const struct emitter *emitter)
         return;
     timer_stop(outbox->options.reactor, &outbox->report);
     for (size_t i = 0; i < outbox->count; i++) {
-        report_target(outbox->targets[i]);
+        target_report(outbox->targets[i]);
         target_tell_well(outbox->targets[i]); /* those that take its place say how it goes */
         free(outbox->targets[i]->subject);
         outbox->targets[i]->ops->free(outbox->targets[i]);
@@ -353,6 +204,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
         target->config = config;
         target->outbox = &outbox->options;
         target->emitter = &outbox->emitter;
+        target->held_bytes = &outbox->held_bytes;
         target->leaving = &outbox->leaving;
         target->subject = mem_printf("target %s", config->name);
         target->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));

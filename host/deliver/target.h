@@ -1,4 +1,4 @@
-/* target.h: what outbox.c and the targets share. */
+/* target.h: what all targets have in common; outbox.c has them by name. */
 #ifndef TIDEMILL_DELIVER_TARGET_H
 #define TIDEMILL_DELIVER_TARGET_H
 
@@ -37,6 +37,9 @@ struct target_ops {
     void (*give_back)(struct target *, const char *handler);
     /* A checkpoint of all that was settled by now begins; `durable`: it is. Or NULL. */
     void (*checkpoint)(struct target *, bool durable);
+    /* Where an object of that name would be ("s3://...", "file:///..."), to be freed. Or NULL: it keeps none.
+     */
+    char *(*locate)(const struct target *, const char *object);
     void (*free)(struct target *);
 };
 
@@ -45,6 +48,7 @@ struct target {
     const struct config_target *config;
     const struct outbox_options *outbox;
     struct emitter *emitter;   /* to be held while completions run */
+    size_t *held_bytes;        /* of messages that were sent and not accepted yet, of all targets */
     const struct map *leaving; /* handlers whose messages wait for nothing */
     char *subject;             /* for the log: "target bus" */
     struct target_stats stats, reported;
@@ -87,6 +91,9 @@ void target_tell_well(struct target *target);
 
 /* What went wrong will be tried again: the log hears of each time, and the operator now and then. */
 void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms);
+
+/* What has happened since it was told the last time, into the log. */
+void target_report(struct target *target);
 
 /* ---- what batcher.c gathers, each service in its file ---- */
 
@@ -134,6 +141,5 @@ void request_unnamed(struct request *request, const bool *named);
 /* ---- lake.c: the s3 and file targets ---- */
 
 struct target *lake_new(const struct config_target *config);
-char *lake_locate(const struct config_target *config, const char *object);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "dispatch/gaps.h"
 
 /* Checkpoints so close together begin on one feed: reading a little again is cheaper than a second reader. */
 #define NEAR_MS (60 * 1000)
@@ -13,38 +14,12 @@
 #define PAGES_PER_TURN 40
 #define PATIENCE_MS 1000
 
-/* ---- positions ---- */
-
-static bool same_position(const struct position *a, const struct position *b)
-{
-    return a->kind == b->kind && (a->kind != POSITION_AFTER || strcmp(a->sequence, b->sequence) == 0);
-}
-
-bool position_reaches(const struct position *from, const struct position *position)
-{
-    struct position earlier = position_earlier(from, position);
-    return same_position(&earlier, from);
-}
+/* ---- who is where ---- */
 
 static bool near(const struct position *a, const struct position *b)
 {
     return a->kind == POSITION_AFTER && b->kind == POSITION_AFTER && a->record_time_ms && b->record_time_ms &&
            llabs(a->record_time_ms - b->record_time_ms) <= NEAR_MS;
-}
-
-/* ---- who is where ---- */
-
-bool subscriber_is_active(const struct subscriber *subscriber)
-{
-    return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone &&
-           !subscriber->last && !subscriber->halted;
-}
-
-bool subscriber_in_group(const struct subscriber *subscriber)
-{
-    const struct feed *extra = &subscriber->shard->extra;
-    return subscriber->lagging && subscriber_is_active(subscriber) && extra->reading &&
-           position_reaches(&extra->read, subscription_fed(subscriber->subscription));
 }
 
 static size_t count_active(struct shard *shard, bool lagging)
@@ -91,7 +66,7 @@ static void join(struct subscriber *subscriber)
              subscriber->handler);
     if (shard->ended) {
         gap_check_end(subscriber);
-        shard_finish_if_done(subscriber);
+        subscriber_finish_if_done(subscriber);
     }
 }
 
@@ -210,7 +185,7 @@ static void on_shared_closed(void *user)
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (!subscriber->lagging && subscriber_is_active(subscriber))
             subscription_ended(subscriber->subscription);
-        shard_finish_if_done(subscriber);
+        subscriber_finish_if_done(subscriber);
     }
     serve_later(shard);
     shard->events.closed(shard->user, shard);
@@ -432,19 +407,19 @@ void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
     bool alone = count_active(shard, false) <= 1; /* itself */
     if (subscriber->last) {
         subscription_close_window(subscriber->subscription);
-        shard_finish_if_done(subscriber);
+        subscriber_finish_if_done(subscriber);
         return;
     }
     if (!shared->reading || (alone && !position_reaches(&shared->read, position))) {
         shard->ended = false;
         start_feed(shared, position, start->cursor);
     } else if (position_reaches(&shared->read, position)) {
-        if (!shard->ended && !reader_at_tip(shared->reader) && !same_position(&shared->read, position) &&
+        if (!shard->ended && !reader_at_tip(shared->reader) && !position_same(&shared->read, position) &&
             !near(&shared->read, position))
             overtake(subscriber, start);
         if (shard->ended) {
             gap_check_end(subscriber);
-            shard_finish_if_done(subscriber);
+            subscriber_finish_if_done(subscriber);
         }
     } else if (near(&shared->read, position) && !shared->pages) {
         start_feed(shared, position, NULL);
@@ -511,7 +486,7 @@ void feeds_vanished(struct shard *shard)
     store_commit(shard->options.store, batch, NULL, NULL);
     shard->ended = true;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        shard_finish_if_done(subscriber);
+        subscriber_finish_if_done(subscriber);
 }
 
 void feeds_stop(struct shard *shard)

@@ -1,5 +1,5 @@
 /* gaps.c: records that were trimmed before a handler got them, and which handlers are told so. */
-#include "dispatch/feeds.h"
+#include "dispatch/gaps.h"
 
 void gap_put(struct subscriber *subscriber, struct store_batch *batch, const char *from, const char *to)
 {

@@ -5,88 +5,7 @@
 
 #include "base/mem.h"
 #include "dispatch/feeds.h"
-
-/* ---- checkpoints ---- */
-
-/* Position and progress of the subscriber into the batch. `last`: there will be no other; whatever moved. */
-static bool put_checkpoint(struct subscriber *subscriber, struct store_batch *batch, bool last, bool finished)
-{
-    struct shard *shard = subscriber->shard;
-    struct buf progress = BUF_INIT;
-    struct store_checkpoint checkpoint = {subscriber->handler, shard->stream_arn, shard->id, {0}, ""};
-    bool moved = subscription_checkpoint(subscriber->subscription, last, &checkpoint.position, &progress);
-    if (moved || finished) {
-        if (finished || subscriber->last) {
-            checkpoint.position.kind = POSITION_FINISHED;
-            checkpoint.position.since_ms = clock_wall_ms(reactor_clock(shard->options.reactor));
-        }
-        checkpoint.progress = progress.data;
-        store_put_checkpoint(batch, &checkpoint);
-    }
-    if (finished) {
-        free(subscriber->progress);
-        subscriber->progress = mem_string(progress.data ? progress.data : "");
-    }
-    buf_fini(&progress);
-    return moved;
-}
-
-/* ---- the end ---- */
-
-static void on_finished(void *user, const struct err *err)
-{
-    struct subscriber *subscriber = user;
-    struct shard *shard = subscriber->shard;
-    if (err)
-        return; /* the store was closed: it will be finished again */
-    subscriber->gone = true;
-    task_defer(shard->options.reactor, &shard->sweep);
-    shard->events.finished(shard->user, shard, subscriber->handler, subscriber->progress);
-}
-
-static void on_left(void *user, const struct err *err)
-{
-    struct subscriber *subscriber = user;
-    struct shard *shard = subscriber->shard;
-    if (err)
-        return;
-    subscriber->gone = true;
-    task_defer(shard->options.reactor, &shard->sweep);
-    shard->events.left(shard->user, shard, subscriber->handler);
-}
-
-/* A removed handler has nothing under way any more: keep where it stands. */
-static void leave_if_done(struct subscriber *subscriber)
-{
-    struct shard *shard = subscriber->shard;
-    if (subscriber->finishing || !subscription_drained(subscriber->subscription))
-        return;
-    struct store_batch *batch = store_batch_new();
-    put_checkpoint(subscriber, batch, true, false);
-    store_put_subscription(batch, /* at no time: it does not run */
-                           &(struct store_subscription){.handler = subscriber->handler,
-                                                        .stream_arn = shard->stream_arn,
-                                                        .shard = shard->id});
-    subscriber->finishing = true;
-    store_commit(shard->options.store, batch, on_left, subscriber);
-}
-
-/* The closed shard is settled to its end: make that durable, then say so. */
-void shard_finish_if_done(struct subscriber *subscriber)
-{
-    struct shard *shard = subscriber->shard;
-    if ((!shard->ended && !subscriber->last) || shard->stopping || subscriber->lagging ||
-        subscriber->finishing || subscriber->leaving || subscriber->halted)
-        return;
-    if (!subscription_drained(subscriber->subscription)) {
-        subscription_hurry(subscriber->subscription); /* children wait for it */
-        return;
-    }
-    struct store_batch *batch = store_batch_new();
-    put_checkpoint(subscriber, batch, true, true);
-    subscriber->finishing = true;
-    store_commit(shard->options.store, batch, on_finished, subscriber);
-}
+#include "dispatch/gaps.h"
 
 /* ---- events of a subscription ---- */
 
@@ -100,9 +19,9 @@ static void on_drained(void *user)
         if (shard_stopped(shard))
             shard->events.stopped(shard->user, shard);
     } else if (subscriber->leaving) {
-        leave_if_done(subscriber);
+        subscriber_leave_if_done(subscriber);
     } else {
-        shard_finish_if_done(subscriber);
+        subscriber_finish_if_done(subscriber);
     }
 }
 
@@ -375,7 +294,7 @@ void shard_collect(struct shard *shard, struct store_batch *batch, bool statisti
     struct subscriber *subscriber;
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (!subscriber->finishing)
-            put_checkpoint(subscriber, batch, shard->stopping, false);
+            subscriber_put_checkpoint(subscriber, batch, shard->stopping, false);
         if (!subscriber->gone && !subscriber->finishing)
             put_subscription(subscriber, batch);
     }

@@ -422,22 +422,12 @@ static struct expr *parse_or(struct parser *parser)
     return parse_joined(parser, "OR", EXPR_OR, parse_and);
 }
 
-struct expr *condition_parse(struct placeholders *placeholders, const char *parameter, struct text source)
+struct expr *parser_condition(struct parser *parser)
 {
-    struct parser parser;
-    parser_begin(&parser, placeholders, parameter, source);
-    if (!source.size) {
-        parser_fault(&parser, "The expression can not be empty;");
-        return NULL;
-    }
-    struct expr *expr = parse_or(&parser);
+    struct expr *expr = parse_or(parser);
     if (expr && !is_condition(expr)) {
-        parser_unexpected(&parser);
+        parser_unexpected(parser);
         return NULL;
     }
-    parser.resolving = parser.typing = true;
-    return expr && parser_expect_end(&parser) && check_words(&parser, expr, PLACE_CONDITION) &&
-                   check_condition(&parser, expr)
-               ? expr
-               : NULL;
+    return expr;
 }

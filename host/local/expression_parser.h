@@ -42,6 +42,9 @@ bool parser_path(struct parser *parser, struct path *path);
 /* A path, a value, a function or something in parentheses. NULL and a fault. */
 struct expr *parser_operand(struct parser *parser);
 
+/* Comparisons, functions that are conditions, and what joins them. NULL and a fault. */
+struct expr *parser_condition(struct parser *parser);
+
 struct expr *expr_new(struct parser *parser, enum expr_kind kind, struct text text);
 void expr_add(struct expr *expr, struct expr *argument);
 

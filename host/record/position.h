@@ -68,4 +68,16 @@ static inline struct position position_earlier(const struct position *a, const s
     return (struct position){.kind = POSITION_TRIM_HORIZON};
 }
 
+static inline bool position_same(const struct position *a, const struct position *b)
+{
+    return a->kind == b->kind && (a->kind != POSITION_AFTER || strcmp(a->sequence, b->sequence) == 0);
+}
+
+/* Whoever reads on from `from` misses nothing that is wanted from `position` on. */
+static inline bool position_reaches(const struct position *from, const struct position *position)
+{
+    struct position earlier = position_earlier(from, position);
+    return position_same(&earlier, from);
+}
+
 #endif

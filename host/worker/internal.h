@@ -10,6 +10,7 @@ struct worker {
     struct worker_options options;
     const struct config *config; /* of scripts to come */
     struct worker_reports reports;
+    const struct shard_events *shard_events; /* what is done when its shards say something */
     struct reactor *reactor;
     struct transport *transport;
     struct aws_client *client;
@@ -54,14 +55,10 @@ void worker_report(struct worker *worker, enum worker_report kind, const struct 
 /* A redrive that this worker cannot do, where the shard is not here. */
 void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
 
-/* ---- worker.c ---- */
-
-extern const struct shard_events worker_shard_events;
+/* ---- posts.c ---- */
 
 /* No shard has the handler any more. */
 void worker_forget_handler(struct worker *worker, const char *handler);
-
-/* ---- posts.c ---- */
 
 /* What stands at the place, with the configuration in force; one reference. */
 struct handler *worker_load(struct worker *worker, const char *place, struct problems *problems);

@@ -76,7 +76,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .id = assignment->shard,
             .table = assignment->table,
         },
-        &worker_shard_events, worker);
+        worker->shard_events, worker);
     char *key = shard_key(assignment);
     map_set(&worker->shards, key, shard);
     free(key);
@@ -241,6 +241,13 @@ static void do_load_handler(void *user)
     }
     problems_fini(&problems);
     text_order_free(order);
+}
+
+void worker_forget_handler(struct worker *worker, const char *handler)
+{
+    free(map_remove(&worker->leaving, handler));
+    handler_release(map_remove(&worker->handlers, handler));
+    worker_report(worker, REPORT_LEFT, NULL, handler, NULL, 0);
 }
 
 static void do_remove_handler(void *user)

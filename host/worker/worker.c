@@ -47,13 +47,6 @@ static void on_halted(void *user, struct shard *shard, const char *handler)
     worker_report(user, REPORT_HALTED, NULL, handler, NULL, 0);
 }
 
-void worker_forget_handler(struct worker *worker, const char *handler)
-{
-    free(map_remove(&worker->leaving, handler));
-    handler_release(map_remove(&worker->handlers, handler));
-    worker_report(worker, REPORT_LEFT, NULL, handler, NULL, 0);
-}
-
 static void on_left(void *user, struct shard *shard, const char *handler)
 {
     struct worker *worker = user;
@@ -198,7 +191,7 @@ static void on_stopped(void *user, struct shard *shard)
     finish_if_stopped(user);
 }
 
-const struct shard_events worker_shard_events = {.closed = on_closed,
+static const struct shard_events shard_events = {.closed = on_closed,
                                                  .finished = on_finished,
                                                  .missing = on_missing,
                                                  .left = on_left,
@@ -341,6 +334,7 @@ void worker_free(struct worker *worker)
 void worker_set_reports(struct worker *worker, const struct worker_reports *reports)
 {
     worker->reports = *reports;
+    worker->shard_events = &shard_events;
 }
 
 const struct handler *worker_add_handler(struct worker *worker, const char *place, struct problems *problems)

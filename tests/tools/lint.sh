@@ -39,5 +39,8 @@ for room in $rooms; do
     below=${below# }
 done
 
+echo "  lint  circles"
+python3 tests/tools/circles.py build/lint-gcc
+
 echo "  lint  format"
 find host tests -name '*.[ch]' -exec clang-format --dry-run --Werror {} +

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stream/lineage.h"
+#include "source/lineage.h"
 
 struct fixture {
     struct lineage *lineage;
