@@ -4,11 +4,12 @@ import re
 import resource
 import signal
 import sqlite3
+import subprocess
 import threading
 import urllib.request
 
 import pytest
-from conftest import Local, wait_until
+from conftest import BINARY, Local, wait_until
 from services import EventBridge, Http, JsonStub, Proxy
 from test_delivery import emulators, service  # noqa: F401  (fixtures)
 from test_trials import put, status_of, troubles
@@ -258,7 +259,11 @@ def test_marked_letters_of_a_handler_that_is_gone_hide_no_others(beside_local, l
     (deployment.directory / "scripts" / "gone.lua").unlink()
     wait_until(lambda: any("gone" in message and "removed" in message or "gone is gone" in message for message in host.messages())
                or len(deployment.status()["checkpoints"]) == 1, "its script is gone")
-    deployment.run("dead", "redrive", "--handler", "gone")
+    marking = subprocess.Popen([BINARY, "dead", "redrive", "--handler", "gone"], cwd=deployment.directory, env=deployment.environment,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: sum(letter["marked"] for letter in letters(deployment)) == 250, "all of its letters are marked")
+    marking.kill()
+    marking.wait()
     deployment.script("h", 'return { stream = "s", on_record = function() end }')
     host.wait_for("takes the place of")
     done = deployment.run("dead", "redrive", "--handler", "h")
@@ -419,16 +424,16 @@ def resident_mib(host):
 def test_what_handlers_emit_stays_within_the_memory_of_the_stream(beside_local, local, name, target):
     deployment, table = beside_local, local.table(name())
     deployment.script("h", 'local emit = require "tidemill.emit"\nreturn { stream = "s", concurrency = 100, on_record = function(record)\n'
-                           '  for i = 1, 40 do emit("t", { text = ("x"):rep(250000) }) end end }')
+                           '  for i = 1, 20 do emit("t", { text = ("x"):rep(250000) }) end end }')
     deployment.stream(table, f"window = 8MiB\n[target t]\ntype = http\nurl = {target.url}\nbackoff = 50ms..100ms\n", threads=1)
     target.status = 503
-    for i in range(100):
+    for i in range(60):
         put(local.client, table, f"i{i}")
     host = deployment.start()
     wait_until(lambda: len(target.seen) > 20, "it is refused")
     most = 0
     seen = len(target.seen)
-    while len(target.seen) < seen + 50:
+    while len(target.seen) < seen + 20:
         most = max(most, resident_mib(host))
         assert host.process.poll() is None
     sanitized = b"__asan_init" in open(host.process.args[0], "rb").read() or b"__tsan_init" in open(host.process.args[0], "rb").read()
@@ -441,7 +446,7 @@ def test_what_handlers_emit_stays_within_the_memory_of_the_stream(beside_local, 
 def test_a_disk_that_is_full_spends_no_attempts_of_once_and_keeps_no_stop_waiting(beside_local, local, name, target):
     deployment, table = beside_local, local.table(name())
     deployment.script("h", EFFECT.replace("URL", target.url).replace("HOW", HOWS["a record without retries"]).replace("OPTIONS", "{}"))
-    deployment.stream(table, log_level="info")
+    deployment.stream(table, log_level="info", shutdown_timeout="2s")
     host = deployment.start()
     put(local.client, table, "first")
     wait_until(lambda: host.fields("sent"), "it works")
