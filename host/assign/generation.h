@@ -1,4 +1,5 @@
-/* generation.h: one stream ARN with its shard list, and which worker reads which shard. Private to core/. */
+/* generation.h: one stream ARN with its shard list, and which worker reads which shard. Private to assign/,
+ * but for what it knows of ARNs. */
 #ifndef TIDEMILL_ASSIGN_GENERATION_H
 #define TIDEMILL_ASSIGN_GENERATION_H
 

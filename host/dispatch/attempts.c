@@ -221,6 +221,13 @@ void attempt_run(struct attempt *attempt)
         on_ended(attempt, result, &outcome);
 }
 
+int64_t attempt_wait_ms(const struct subscription *subscription, int64_t due_ms)
+{
+    int64_t wait_ms = due_ms - subscription_wall_ms(subscription);
+    int64_t most_ms = subscription->settings.backoff_ms[1];
+    return !due_ms || wait_ms <= 0 ? 0 : wait_ms < most_ms ? wait_ms : most_ms;
+}
+
 bool entry_is_due(const struct subscription *subscription, const struct entry *entry)
 {
     return entry->due_ms <= subscription_wall_ms(subscription);
@@ -229,12 +236,11 @@ bool entry_is_due(const struct subscription *subscription, const struct entry *e
 void attempt_begin(struct attempt *attempt)
 {
     struct subscription *subscription = attempt->subscription;
-    int64_t wait_ms = attempt->entry->due_ms - subscription_wall_ms(subscription);
-    int64_t most_ms = subscription->settings.backoff_ms[1];
-    if (!attempt->entry->due_ms || wait_ms <= 0)
+    int64_t wait_ms = attempt_wait_ms(subscription, attempt->entry->due_ms);
+    if (!wait_ms)
         attempt_run(attempt);
-    else /* a clock that was set back makes nobody wait longer than usual */
-        timer_set(subscription->options.reactor, &attempt->backoff, wait_ms < most_ms ? wait_ms : most_ms);
+    else
+        timer_set(subscription->options.reactor, &attempt->backoff, wait_ms);
 }
 
 /* Another attempt does not count towards `concurrency` while it waits, only while it runs; it may exceed it

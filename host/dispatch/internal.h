@@ -140,6 +140,10 @@ void attempt_abandon(struct attempt *attempt); /* it waits for its turn again */
 void attempts_abandon(struct subscription *subscription); /* all of them, those that run too */
 void attempts_stop(struct subscription *subscription);    /* those that wait for another attempt */
 
+/* How long to wait until then (wall clock; 0: nothing is waited for): a clock that was set back makes nobody
+ * wait longer than the longest backoff. */
+int64_t attempt_wait_ms(const struct subscription *subscription, int64_t due_ms);
+
 /* What status shows of why records wait. */
 void attempt_keep_trouble(struct subscription *subscription, const char *text);
 

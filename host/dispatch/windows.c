@@ -195,14 +195,13 @@ static void call_last(void *user)
 static void begin_closing(struct subscription *subscription)
 {
     struct window *window = &subscription->window;
-    int64_t wait_ms = window->due_ms - subscription_wall_ms(subscription);
-    int64_t most_ms = subscription->settings.backoff_ms[1];
+    int64_t wait_ms = attempt_wait_ms(subscription, window->due_ms);
     window->closing = true;
     timer_init(&window->backoff, call_last, subscription);
-    if (!window->due_ms || wait_ms <= 0)
+    if (!wait_ms)
         call_last(subscription);
-    else /* as attempt_begin */
-        timer_set(subscription->options.reactor, &window->backoff, wait_ms < most_ms ? wait_ms : most_ms);
+    else
+        timer_set(subscription->options.reactor, &window->backoff, wait_ms);
 }
 
 bool window_runs(const struct subscription *subscription)

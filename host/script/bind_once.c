@@ -1,12 +1,13 @@
 /* bind_once.c: the raw verbs under tidemill.once, in the state store; lua/tidemill/once.lua makes them
  * pleasant.
  *
- *   raw.claim(key, seconds)            -> "won"; or "done", result; or "busy"; or "own": this invocation has
- * it raw.finish(key, result, seconds)   keeps the result (a string) for so long raw.forget(key) lets the next
- * claim win raw.now()                          -> seconds since 1970 raw.seconds(value)                 ->
- * seconds of a number or of a text such as "7d"; nil: it is neither raw.owner()                        -> a
- * text that names this invocation among all of all hosts raw.over(owner)                    -> true when that
- * invocation is known to have ended
+ *   raw.claim(key, seconds)            -> "won"; or "done", result; or "busy"; or "own": held by this call
+ *   raw.finish(key, result, seconds)   keeps the result (a string) for so long
+ *   raw.forget(key)                    lets the next claim win
+ *   raw.now()                          -> seconds since 1970
+ *   raw.seconds(value)                 -> seconds, of a number or a text such as "7d"; nil: it is neither
+ *   raw.owner()                        -> a text that names this invocation among all of all hosts
+ *   raw.over(owner)                    -> true when that invocation is known to have ended
  *
  * What an invocation has claimed and not finished is forgotten with it, however it ends; what a process had
  * claimed, with the process (state/store.h). So a claim that is met is somebody's who works on it now. */

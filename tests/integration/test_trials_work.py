@@ -116,11 +116,15 @@ end }}""")
 
 # ---- batches that wait ----
 
+def patient_batches(deployment, size):
+    deployment.script("h", f'local log = require "tidemill.log"\nreturn {{ stream = "s", batch_size = {size}, batch_window = "5m", '
+                           'on_batch = function(records) log.info("batch", { size = #records }) end }')
+
+
 def test_a_batch_goes_when_nothing_more_can_join_it(beside_local, local, name):
     """Its window is five minutes; the records are larger than the memory that a shard may take."""
     deployment, table = beside_local, local.table(name())
-    deployment.script("h", 'local log = require "tidemill.log"\nreturn { stream = "s", batch_size = 100, batch_window = "5m", '
-                           'on_batch = function(records) log.info("batch", { size = #records }) end }')
+    patient_batches(deployment, 100)
     deployment.stream(table, "window = 2MiB")
     for i in range(40):
         put(local.client, table, f"i{i}", text={"S": "x" * 300_000})
@@ -131,8 +135,7 @@ def test_a_batch_goes_when_nothing_more_can_join_it(beside_local, local, name):
 
 def test_a_batch_goes_when_its_bytes_reach_lambdas_limit(beside_local, local, name):
     deployment, table = beside_local, local.table(name())
-    deployment.script("h", 'local log = require "tidemill.log"\nreturn { stream = "s", batch_size = 1000, batch_window = "5m", '
-                           'on_batch = function(records) log.info("batch", { size = #records }) end }')
+    patient_batches(deployment, 1000)
     deployment.stream(table, "window = 64MiB")
     for i in range(25):
         put(local.client, table, f"i{i}", text={"S": "x" * 390_000})
@@ -148,8 +151,7 @@ def test_a_batch_goes_when_its_shard_has_ended(beside_local, name, tmp_path):
     deployment = beside_local
     deployment.dynamodb = engine
     table = engine.table(name())
-    deployment.script("h", 'local log = require "tidemill.log"\nreturn { stream = "s", batch_size = 100, batch_window = "5m", '
-                           'on_batch = function(records) log.info("batch", { size = #records }) end }')
+    patient_batches(deployment, 100)
     deployment.stream(table)
     host = deployment.start()
     for i in range(5):

@@ -180,6 +180,13 @@ static void turn(struct fixture *f)
         reactor_turn(f->world.reactor, 1);
 }
 
+static void pass(struct fixture *f, int64_t ms)
+{
+    int64_t end_ms = f->world.now_ms + ms;
+    while (f->world.now_ms < end_ms)
+        reactor_turn(f->world.reactor, end_ms - f->world.now_ms);
+}
+
 static void finish(struct fixture *f)
 {
     subscription_abandon(f->subscription);
@@ -336,13 +343,9 @@ static void a_restart_waits_on_for_the_next_attempt(void **state)
     turn(&f);
     assert_int_equal(f.begun_count, 1);
     assert_int_equal(f.begun[0], 11);
-    int64_t end_ms = f.world.now_ms + 59000;
-    while (f.world.now_ms < end_ms)
-        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    pass(&f, 59000);
     assert_int_equal(f.begun_count, 1);
-    end_ms = f.world.now_ms + 2000;
-    while (f.world.now_ms < end_ms)
-        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    pass(&f, 2000);
     assert_int_equal(f.begun_count, 2);
     finish(&f);
 }
@@ -356,18 +359,9 @@ static void a_due_time_far_ahead_waits_no_longer_than_the_backoff(void **state)
     feed(&f, "a", 10);
     turn(&f);
     assert_int_equal(f.begun_count, 0);
-    int64_t end_ms = f.world.now_ms + 5100;
-    while (f.world.now_ms < end_ms)
-        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    pass(&f, 5100);
     assert_int_equal(f.begun_count, 1);
     finish(&f);
-}
-
-static void pass(struct fixture *f, int64_t ms)
-{
-    int64_t end_ms = f->world.now_ms + ms;
-    while (f->world.now_ms < end_ms)
-        reactor_turn(f->world.reactor, end_ms - f->world.now_ms);
 }
 
 static void make_batches(struct fixture *f, const char *progress)
@@ -524,9 +518,7 @@ static void a_letter_waits_while_its_window_closes(void **state)
     turn(&f);
     assert_int_equal(f.begun_count, 3);
     return_from(&f, LAST);
-    int64_t end_ms = f.world.now_ms + 1000;
-    while (f.world.now_ms < end_ms)
-        reactor_turn(f.world.reactor, end_ms - f.world.now_ms);
+    pass(&f, 1000);
     assert_int_equal(f.begun_count, 4);
     assert_int_equal(f.begun[3], 1);
     return_from(&f, 1);
