@@ -15,6 +15,8 @@ def arrows(build):
     defined, wanted = {}, collections.defaultdict(set)
     for path in sorted((build / "host").rglob("*.o")):
         file = str(path.relative_to(build / "host"))[:-2]
+        if not pathlib.Path("host", file + ".c").exists():
+            continue  # built before the file was moved
         for line in subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout.splitlines():
             kind, symbol = line[17:18], line[19:]
             if kind == "U":
