@@ -104,9 +104,9 @@ static void give_up(struct batcher *batcher, struct emission *emission, const st
 
 /* ---- lanes ---- */
 
-static bool of_one_record(const struct emission *a, const struct emission *b)
+static bool of_one_call(const struct emission *a, const struct emission *b)
 {
-    return a->message.record && b->message.record && strcmp(a->message.record, b->message.record) == 0;
+    return a->message.call && a->message.call == b->message.call;
 }
 
 /* True when the emission is the first of its lane. */
@@ -122,8 +122,8 @@ static bool enter_lane(struct batcher *batcher, struct emission *emission)
     return !last;
 }
 
-/* The first of its lane is done with. What the same record emitted after it is given up with it: the order of
- * a key holds when the record is tried again. */
+/* The first of its lane is done with. What the same call emitted after it is given up with it: the order of
+ * a key holds when the call is made again. */
 static void leave_lane(struct batcher *batcher, struct emission *emission, const struct err *err)
 {
     struct emission *next = emission->behind;
@@ -140,7 +140,7 @@ static void leave_lane(struct batcher *batcher, struct emission *emission, const
         map_remove(&batcher->lanes, emission->lane);
         return;
     }
-    if (err && of_one_record(emission, next)) {
+    if (err && of_one_call(emission, next)) {
         struct err copy = *err;
         err_prefix(&copy, "behind another message of key %s that was not accepted", emission->message.key);
         give_up(batcher, next, &copy);

@@ -132,7 +132,6 @@ static struct message message_of(const struct failing_facts *facts)
         .table = mem_string(facts->table),
         .shard = mem_string(facts->shard),
         .sequence = mem_string(facts->sequence),
-        .record = mem_string(facts->unit),
         .id = mem_printf("%s/%s/%s/failure", facts->handler, facts->shard, facts->unit),
         .time_ms = facts->record_time_ms,
         .give_up_ms = facts->now_ms + PATIENCE_MS,

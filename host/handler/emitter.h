@@ -21,7 +21,7 @@ struct message {
     char *object;  /* s3, file: a name of its own instead of a place among the events */
     /* Where it comes from. */
     char *handler, *stream_arn, *table, *shard, *sequence;
-    char *record;        /* which record of its shard, see record_unit; NULL: of no single one */
+    const void *call;    /* what emitted it with others, and repeats it with them; alive while it waits */
     char *id;            /* the same whenever the same record emits the same thing again */
     char *revision;      /* NULL; "redriven" or "replayed": not in its place in the stream */
     int64_t time_ms;     /* of the record */

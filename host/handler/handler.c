@@ -97,15 +97,16 @@ void handler_hurry(struct handler *handler)
         handler->emitter->hurry(handler->emitter, handler->name);
 }
 
-#define MESSAGE_TEXTS 13
+#define MESSAGE_TEXTS 12
 
 /* All of them but the payload, which may hold U+0000. */
 static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
 {
-    char **all[MESSAGE_TEXTS] = {
-        &message->key,     &message->source,     &message->detail_type, &message->subject, &message->object,
-        &message->handler, &message->stream_arn, &message->table,       &message->shard,   &message->sequence,
-        &message->id,      &message->revision,   &message->record};
+    char **all[] = {&message->key,        &message->source, &message->detail_type,
+                                 &message->subject,    &message->object, &message->handler,
+                                 &message->stream_arn, &message->table,  &message->shard,
+                                 &message->sequence,   &message->id,     &message->revision};
+    _Static_assert(sizeof all == MESSAGE_TEXTS * sizeof *all, "each text once");
     memcpy(texts, all, sizeof all);
 }
 

@@ -93,7 +93,6 @@ static struct message message_for(const struct route *route, const struct handle
                                                  : NULL),
         .time_ms = first->record->time_ms,
         .routed = true,
-        .record = single ? mem_string(record_unit(first->record, unit)) : NULL,
     };
     handler_set_patience(&route->handler, first, clock_wall_ms(reactor_clock(route->reactor)), &message);
     message.payload = buf_take(&payload);

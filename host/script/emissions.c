@@ -18,12 +18,23 @@ struct emitted {
     struct emission *emission; /* on its way */
 };
 
+/* Which of its record's messages it is: of a record the same in whatever company it comes again. */
+static size_t number_of(struct invocation *invocation, int64_t place)
+{
+    size_t count = invocation->call->count;
+    if (place < 0 || count == 1)
+        return invocation->emitted_count;
+    if (!invocation->emitted_of)
+        invocation->emitted_of = mem_zero(count * sizeof *invocation->emitted_of);
+    return invocation->emitted_of[place]++;
+}
+
 /* The same whenever the handler emits the same thing for the same records again. */
-static char *identity(const struct invocation *invocation, int64_t place)
+static char *identity(struct invocation *invocation, int64_t place)
 {
     const struct handler_call *call = invocation->call;
     const char *name = invocation->script->handler.name, *shard = call->source->shard;
-    size_t number = invocation->emitted_count;
+    size_t number = number_of(invocation, place);
     if (!call->count)
         return mem_printf("%s/%s/%lld/%zu", name, shard, (long long)call->window->start_ms, number);
     char first_unit[RECORD_UNIT_SIZE], last_unit[RECORD_UNIT_SIZE];
@@ -35,7 +46,7 @@ static char *identity(const struct invocation *invocation, int64_t place)
 
 /* Where it comes from, and what follows from that where the script has not said otherwise. Of a batch as a
  * whole that is its first record, but no key. */
-static void describe(const struct invocation *invocation, int64_t place, struct message *message)
+static void describe(struct invocation *invocation, int64_t place, struct message *message)
 {
     const struct handler_call *call = invocation->call;
     const struct handler_input *input = call->count ? &call->inputs[place < 0 ? 0 : place] : NULL;
@@ -45,14 +56,13 @@ static void describe(const struct invocation *invocation, int64_t place, struct 
     message->table = mem_string(source->table);
     message->shard = mem_string(source->shard);
     message->id = identity(invocation, place);
-    char unit[RECORD_UNIT_SIZE];
+    message->call = invocation;
     handler_set_patience(&invocation->script->handler, input,
                          clock_wall_ms(reactor_clock(invocation->script->options.reactor)), message);
     message->time_ms = input ? input->record->time_ms : call->window->start_ms;
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
-    message->record = mem_string(record_unit(input->record, unit));
     message->revision = mem_string(input->replayed ? "replayed" : input->redriven ? "redriven" : NULL);
     if (!message->key && (place >= 0 || call->count == 1))
         message->key = item_key_text(input->record->keys);
@@ -153,5 +163,7 @@ void emissions_drop(struct invocation *invocation)
         message_fini(&emitted->message);
     }
     invocation->emitted_count = invocation->emitted_bytes = invocation->emissions = 0;
+    free(invocation->emitted_of);
+    invocation->emitted_of = NULL;
     handler_outcome_fini(&invocation->outcome);
 }

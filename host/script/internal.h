@@ -67,6 +67,7 @@ struct invocation {
     int64_t cpu_left_ms;
     struct emitted *emitted; /* what it has emitted, in order; owned */
     size_t emitted_count, emitted_capacity, emitted_bytes;
+    size_t *emitted_of;             /* of each record of several: how many of them; owned; NULL: none yet */
     size_t emissions;               /* not accepted yet, after the function has returned */
     struct handler_outcome outcome; /* what comes when they are */
     struct timer limit;             /* the whole invocation, waiting included */

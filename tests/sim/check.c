@@ -188,7 +188,7 @@ static void forget_positions(struct sim *sim, struct sim_handler *handler)
 void check_store(struct sim *sim)
 {
     struct view view;
-    service_end_calls(sim);
+    targets_settle_loose(sim);
     service_harvest(sim);
     if (read_view(sim, &view)) {
         for (size_t i = 0; i < view.all->checkpoint_count; i++) {
@@ -291,6 +291,7 @@ void check_end(struct sim *sim)
                 continue;
             for (int i = 0; i < sim->write_count; i++)
                 check_record(sim, &view, handler, i);
+            targets_check_lake(sim, h);
             if (handler->kind == KIND_WINDOW && !handler->seeks)
                 check_windows(sim, &view, handler, 10 * SECOND_MS);
         }

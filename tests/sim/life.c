@@ -73,8 +73,20 @@ static const char script_head[] =
     "  if order.sleep > 0 then time.sleep(order.sleep / 1000) end\n"
     "  if order.fail == 1 then error('told to fail') end\n"
     "  if order.fail == 2 then error(tidemill.permanent('told to fail for good')) end\n"
-    "  if EMITS then\n" /* then the end of the call is that it was accepted */
-    "    require('tidemill.emit')('sink', { call = order.call })\n"
+    "  local emit = require('tidemill.emit')\n" /* then the end of the call is that all was accepted */
+    "  if SENDS == 'sink' then\n"
+    "    emit('sink', { call = order.call })\n"
+    "  elseif SENDS ~= 'nothing' and #records > 0 then\n"
+    "    local at = {}\n"
+    "    for k, record in ipairs(records) do\n"
+    "      local item = order.items[k]\n"
+    "      for part = 1, order.messages do\n"
+    "        at[item] = (at[item] or 0) + 1\n"
+    "        emit(SENDS, { handler = NAME, call = order.call, v = record.new.v, part = part, at = at[item] "
+    "},\n"
+    "          { key = 'item ' .. item, record = record })\n"
+    "      end\n"
+    "    end\n"
     "  else\n"
     "    call('done', { call = order.call })\n"
     "  end\n"
@@ -109,11 +121,14 @@ static void write_text(const struct sim *sim, const char *name, const char *text
     free(next);
 }
 
+static const char *const sends[] = {
+    [SENDS_NOTHING] = "nothing", [SENDS_HTTP] = "sink", [SENDS_BUS] = "bus", [SENDS_LAKE] = "lake"};
+
 static void write_script(struct sim *sim, struct sim_handler *handler, bool broken)
 {
     char *name = mem_printf("scripts/%s.lua", handler->name);
-    char *text = mem_printf("-- %d\nlocal NAME, EMITS = '%s', %s\n%s%s%s", handler->serial++, handler->name,
-                            handler->emits ? "true" : "false", script_head, script_tails[handler->kind],
+    char *text = mem_printf("-- %d\nlocal NAME, SENDS = '%s', '%s'\n%s%s%s", handler->serial++, handler->name,
+                            sends[handler->sends], script_head, script_tails[handler->kind],
                             broken ? "end end\n" : "");
     write_text(sim, name, text);
     free(name);
@@ -151,7 +166,7 @@ static void choose_handlers(struct sim *sim, struct buf *ini)
         handler->discard = sim_chance(sim, 150);
         handler->forwards = !handler->discard && sim_chance(sim, 250);
         handler->slow = sim_chance(sim, 200);
-        handler->emits = sim_chance(sim, 400);
+        handler->sends = sim_chance(sim, 600) ? (enum sim_sends)(1 + sim_below(sim, 3)) : SENDS_NOTHING;
         buf_printf(ini,
                    "[handler h%d]\nstream = s\nretries = %d\non_failure = %s\nbackoff = %dms..%ds\n"
                    "concurrency = %d\nbatch_size = %d\nbatch_window = %dms\n",
@@ -173,11 +188,17 @@ static void write_deployment(struct sim *sim)
         &ini,
         "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
         "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n"
+        "endpoint_kinesis = http://kinesis.sim\nendpoint_s3 = http://s3.sim\n"
         "[stream s]\ntable = Table\nstart = trim_horizon\nbatch_size = %d\npoll_min = %dms\npoll_max = %ds\n"
         "discovery = %ds\n"
         "[target sink]\ntype = http\nurl = http://sink.sim/done\nretries = 0\ntimeout = 5s\nin_flight = "
-        "1000\n",
-        1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
+        "1000\n"
+        "[target bus]\ntype = kinesis\nstream = bus\nretries = %d\nbackoff = 100ms..2s\ntimeout = 5s\n"
+        "batch_count = %d\n"
+        "[target lake]\ntype = s3\nbucket = lake\ncompression = none\nlinger = %dms\nretries = %d\n"
+        "backoff = 100ms..2s\ntimeout = 5s\n",
+        1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30),
+        sim_below(sim, 6), 1 + sim_below(sim, 40), sim_below(sim, 3000), sim_below(sim, 6));
     choose_handlers(sim, &ini);
     sim->ini = mem_string(ini.data);
     write_text(sim, "tidemill.ini", ini.data);
@@ -509,7 +530,7 @@ static void calm_down(struct sim *sim)
     int64_t end_ms = sim->world.now_ms + CALM_MS_MAX;
     for (bool settled = false; !settled && sim->world.now_ms < end_ms && !*sim->violation;) {
         pass(sim, 5 * SECOND_MS);
-        service_end_calls(sim);
+        targets_settle_loose(sim);
         settled = all_settled(sim);
     }
     pass(sim, 30 * SECOND_MS); /* the last windows close, what was redriven comes back */

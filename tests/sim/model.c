@@ -169,6 +169,7 @@ void model_begin(struct sim *sim, struct sim_call *call)
     trace_call(sim, call, "begins");
     for (int i = 0; i < call->count; i++) {
         check_alone(sim, call, i);
+        sim->handlers[call->handler].redriven |= call->redriven[i];
         if (call->redriven[i])
             check_redriven(sim, call, i);
         else
@@ -260,11 +261,11 @@ void model_end(struct sim *sim, struct sim_call *call)
         if (call->redriven[i] && sim->handlers[call->handler].seeks)
             fate->epoch = -1; /* its own turn may still come again */
         fate->frozen = call->frozen;
-        if (call->frozen)
+        if (call->frozen || (call->unsure && well))
             fate->epoch = -1; /* the handler may have been told that it failed */
         fate->permanent = call->permanent;
         /* What was not accepted while the host stopped, or the handler left, was no attempt. */
-        fate->interrupted = !well && sim->handlers[call->handler].emits &&
+        fate->interrupted = !well && sim->handlers[call->handler].sends &&
                             (sim->stopping || call->began_ms <= sim->handlers[call->handler].left_ms);
         fate->redriven = call->redriven[i];
     }
@@ -283,6 +284,7 @@ void model_given_up(struct sim *sim, const struct observed *observed)
         sim_violated(sim, "a record that was never written was given up");
         return;
     }
+    targets_gave_up(sim, handler, record);
     struct fate *fate = fate_of(sim, handler, record);
     const struct sim_handler *its = &sim->handlers[handler];
     if (its->discard != (observed->outcome == OUTCOME_DISCARDED))

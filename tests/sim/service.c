@@ -8,7 +8,6 @@
 #include "fake_alternator.h"
 #include "sim.h"
 
-#define SINK "http://sink.sim/"
 #define OPEN -1 /* a status: it is not clear yet */
 
 /* ---- bad connections ---- */
@@ -90,6 +89,13 @@ static void fails_before(struct sim *sim, struct answer *answer, bool dynamodb)
     }
 }
 
+bool service_fails_before(struct sim *sim, struct answer *answer, bool throttles)
+{
+    answer->status = OPEN;
+    fails_before(sim, answer, throttles);
+    return answer->status != OPEN || (throttles && expired(sim, answer));
+}
+
 /* ---- DynamoDB ---- */
 
 bool service_call(struct sim *sim, const char *target, const char *body, struct buf *answer)
@@ -108,9 +114,7 @@ static void answer_dynamodb(struct sim *sim, const struct transport_request *req
 {
     struct engine_reply reply = {0};
     char target[128] = "";
-    answer->status = OPEN;
-    fails_before(sim, answer, true);
-    if (answer->status != OPEN || expired(sim, answer))
+    if (service_fails_before(sim, answer, true))
         return;
     request_header(request, "X-Amz-Target", target, sizeof target);
     if (sim->alternator && fake_alternator_answer(sim->alternator, target, request->body ? request->body : "",
@@ -300,6 +304,7 @@ static void call_free(struct sim_call *call)
     free(call->attempts);
     free(call->failed);
     free(call->redriven);
+    free(call->arrived_ms);
     free(call->window.seen);
     free(call);
 }
@@ -314,6 +319,7 @@ const char *service_window_key(const struct sim *sim, const struct sim_call *cal
 /* Calls whose end has come are told to the model, in the order of their ends. */
 void service_end_calls(struct sim *sim)
 {
+    targets_end_loose(sim);
     for (;;) {
         struct sim_call *call, *first = NULL;
         list_each(call, &sim->calls, struct sim_call, link)
@@ -380,6 +386,8 @@ static void answer_begin(struct sim *sim, struct sim_call *call, struct answer *
 {
     int64_t when_ms;
     int fail = decide(sim, call), sleep_ms = fail ? 0 : sleep_of(sim, call);
+    int messages = 1 + sim_below(sim, MESSAGES_MAX);
+    targets_goes_on(sim, call);
     model_begin(sim, call);
     list_append(&sim->calls, &call->link);
     if (answer->status == OPEN) {
@@ -388,6 +396,9 @@ static void answer_begin(struct sim *sim, struct sim_call *call, struct answer *
         for (int i = 0, told = 0; i < call->count; i++)
             if (call->failed[i])
                 buf_printf(&body, "%s%d", told++ ? "," : "", i + 1);
+        buf_printf(&body, "],\"messages\":%d,\"items\":[", messages);
+        for (int i = 0; i < call->count; i++)
+            buf_printf(&body, "%s%d", i ? "," : "", sim->writes[call->records[i]].item);
         buf_add_literal(&body, "]}");
         say(answer, 200, body.data);
         buf_fini(&body);
@@ -397,6 +408,8 @@ static void answer_begin(struct sim *sim, struct sim_call *call, struct answer *
         call->end_ms = when_ms;
     else if (sleep_ms > HANDLER_TIMEOUT_MS)
         call->end_ms = sim->world.now_ms + HANDLER_TIMEOUT_MS - SECOND_MS;
+    else if (call->count && sim->handlers[call->handler].sends >= SENDS_BUS)
+        targets_expect(call, messages);
     call->permanent = heard && fail == 2;
 }
 
@@ -484,7 +497,7 @@ static void answer(void *user, const struct transport_request *request, struct a
         answer_failed(sim, request, answer);
     else if (strncmp(request->url, SINK, strlen(SINK)) == 0)
         answer_sink(sim, request, answer);
-    else
+    else if (!targets_answer(sim, request, answer))
         answer_dynamodb(sim, request, answer);
 }
 
@@ -492,6 +505,8 @@ void service_host_gone(struct sim *sim, bool crashed)
 {
     struct sim_call *call;
     service_end_calls(sim);
+    if (!crashed)
+        targets_stopped(sim);
     sim->crashes += crashed;
     list_each(call, &sim->calls, struct sim_call, link) {
         if (!crashed && !call->frozen)
@@ -550,6 +565,7 @@ void service_fini(struct sim *sim)
         call_free(call);
     engine_free(sim->engine);
     fake_alternator_free(sim->alternator);
+    targets_fini(sim);
     world_fini(&sim->world);
     map_fini(&sim->final_failures);
     free(sim->listing);

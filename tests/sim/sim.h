@@ -23,6 +23,11 @@
 #define ITEMS_TOGETHER 4         /* in a partition of Alternator's table */
 #define CALL_TIMEOUT_MS 5000     /* of the handlers' calls, as in their script */
 #define HANDLER_TIMEOUT_MS 30000 /* the default of `timeout` */
+#define MESSAGES_MAX 4           /* of a record in a call */
+
+#define SINK "http://sink.sim/"
+#define KINESIS "http://kinesis.sim/"
+#define S3 "http://s3.sim/"
 
 /* What was written. Its number is its place among all writes, from 0. */
 struct written {
@@ -58,6 +63,19 @@ struct fate {
 
 enum sim_kind { KIND_ITEM, KIND_SHARD, KIND_BATCH, KIND_WINDOW };
 
+/* Where a handler's effects go. */
+enum sim_sends {
+    SENDS_NOTHING, /* it calls the service itself */
+    SENDS_HTTP,    /* one message a call, for all of its records */
+    SENDS_BUS,     /* several messages of each record, in the order of its item */
+    SENDS_LAKE,    /* likewise, as lines of objects */
+};
+
+/* The last message of an item that the bus took: which call's, and which of the call's for the item. */
+struct sim_lane {
+    int call, at;
+};
+
 /* A window's last call as the service saw it. */
 struct closed_window {
     struct closed_window *next;
@@ -71,7 +89,10 @@ struct sim_handler {
     char name[8];
     enum sim_kind kind;
     int retries;
-    bool discard, slow, emits, present, joined;
+    bool discard, slow, present, joined;
+    enum sim_sends sends;
+    struct sim_lane lanes[ITEMS_MAX];
+    bool redriven;      /* some of its records were */
     bool forwards;      /* on_failure is a target */
     char *forwarded;    /* of each write: that target has taken it */
     char *in_given_up;  /* likewise: the state of a window that was given up has it */
@@ -95,7 +116,11 @@ struct sim_call {
     bool permanent;
     int *records, *attempts;
     bool *redriven;
-    bool *failed; /* given back by on_batch */
+    bool *failed;        /* given back by on_batch */
+    bool loose;          /* its end can only be inferred */
+    bool unsure;         /* and was, from what the host did next */
+    int messages;        /* of each record */
+    int64_t *arrived_ms; /* of each: when the host has heard that it was taken; INT64_MAX: it has not */
     int count;
     struct closed_window window;
 };
@@ -124,21 +149,23 @@ struct sim {
     bool branched; /* a shard had two children */
     bool stopping;
     int open_shards;
-    bool calm;                 /* nothing goes wrong but what always does */
-    int64_t disk_full_ms;      /* until then no COMMIT succeeds */
-    int64_t expired_ms;        /* until then the credentials have expired */
-    int64_t target_down_ms;    /* until then the failure target refuses */
-    bool jumped;               /* the host's clock has: it closes windows by it */
-    int requests;              /* of seeks: their numbers */
-    char *ini;                 /* the deployment's text */
-    bool moved;                /* the target is at its other place */
-    char *listing;             /* an older answer of DescribeStream ... */
-    char *listing_request;     /* ... to this request */
-    bool listing_old;          /* the last answer was an older one */
-    int poisoned;              /* records of a thousand that no attempt can handle */
-    struct map positions;      /* durable: handler and shard -> sequence */
-    struct map final_failures; /* handler, shard and window -> failed last calls */
-    char violation[1000];      /* "": none */
+    bool calm;                  /* nothing goes wrong but what always does */
+    int64_t disk_full_ms;       /* until then no COMMIT succeeds */
+    int64_t expired_ms;         /* until then the credentials have expired */
+    int64_t target_down_ms;     /* until then the failure target refuses */
+    bool jumped;                /* the host's clock has: it closes windows by it */
+    int requests;               /* of seeks: their numbers */
+    char *ini;                  /* the deployment's text */
+    bool moved;                 /* the target is at its other place */
+    char *listing;              /* an older answer of DescribeStream ... */
+    char *listing_request;      /* ... to this request */
+    bool listing_old;           /* the last answer was an older one */
+    int poisoned;               /* records of a thousand that no attempt can handle */
+    struct map positions;       /* durable: handler and shard -> sequence */
+    struct map final_failures;  /* handler, shard and window -> failed last calls */
+    struct sim_object *objects; /* S3's, the oldest first */
+    int *lines;                 /* of targets.c: how often each message stands in them */
+    char violation[1000];       /* "": none */
 };
 
 /* ---- chance ---- */
@@ -171,6 +198,9 @@ bool service_call(struct sim *sim, const char *target, const char *body, struct 
 /* The process stood still: what is under way may have timed out. */
 void service_freeze(struct sim *sim);
 
+/* Something may go wrong before the service sees the request: true when it has. */
+bool service_fails_before(struct sim *sim, struct answer *answer, bool throttles);
+
 /* Calls whose end has come are told to the model. */
 void service_end_calls(struct sim *sim);
 
@@ -178,6 +208,33 @@ const char *service_window_key(const struct sim *sim, const struct sim_call *cal
 
 /* The host is gone: what it had under way never happened. */
 void service_host_gone(struct sim *sim, bool crashed);
+
+/* ---- targets.c: Kinesis and S3 ---- */
+
+/* False where the request is for neither. */
+bool targets_answer(struct sim *sim, const struct transport_request *request, struct answer *answer);
+
+/* The call is going to emit so many messages of each of its records. */
+void targets_expect(struct sim_call *call, int messages);
+
+/* Loose calls whose messages are all known to be taken get an end. */
+void targets_end_loose(struct sim *sim);
+
+/* Likewise those whose events stand in the lake since an earlier call. */
+void targets_settle_loose(struct sim *sim);
+
+/* The host begins with `next`: what contradicts that has ended. */
+void targets_goes_on(struct sim *sim, const struct sim_call *next);
+
+/* The host has given the record up: its call has failed. */
+void targets_gave_up(struct sim *sim, int handler, int record);
+
+/* The host has stopped: what was not taken was no attempt. */
+void targets_stopped(struct sim *sim);
+
+/* At the end: each event that was handled stands in the lake, once. */
+void targets_check_lake(struct sim *sim, int handler);
+void targets_fini(struct sim *sim);
 
 /* ---- model.c: what handlers may and may not do ---- */
 

@@ -34,6 +34,7 @@ struct fixture {
     struct emitter *emitter;
     char path[64];
     struct emission *emissions[MESSAGES];
+    char calls[MESSAGES]; /* their addresses are who emits */
     struct told *waiting[MESSAGES];
     enum { NOT_YET, ACCEPTED, REFUSED } told[MESSAGES];
     int told_count, wanted;
@@ -150,7 +151,7 @@ static void emit(struct fixture *f, int number, int record, int key)
                               .shard = mem_printf("s%d", f->shards ? number % f->shards : 0),
                               .table = mem_string("T"),
                               .sequence = mem_printf("%d", record),
-                              .record = mem_printf("%d", record),
+                              .call = &f->calls[record],
                               .id = mem_printf("id%d", number),
                               .time_ms = clock_wall_ms(&f->world.clock)};
     message.payload_size = strlen(message.payload);
