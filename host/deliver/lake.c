@@ -3,12 +3,14 @@
  * A file holds what one handler sent of one shard within one hour, under
  *     prefix/table=T/year=Y/month=M/day=D/hour=H/SHARD-SEQUENCE.jsonl.gz
  * where SEQUENCE is that of its oldest event. Of one handler and shard only one file is written at a time,
- * and the next one only when that is durable.
+ * and the next one only when that is durable. None is written over another: before a name is used, the lake
+ * is asked whether it has it.
  *
- * Each event stands in one file, also when the process was killed between a file and the checkpoint behind
- * it: before a file is written, a plan that names its events is kept in the state store, and goes with the
- * checkpoint that has passed them. Who finds a plan looks whether the file is there; its events, which come
- * again, are then accepted without being written again. */
+ * Each event stands in one file, also when its record is handled again after the file was written (the
+ * process was killed, or something else of the call was refused): before a file is written, a plan that names
+ * its events is kept in the state store, and goes with the checkpoint whose position has passed them. Who
+ * finds a plan looks whether the file is there; its events, when they come again, are then accepted without
+ * being written again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +50,9 @@ struct lake {
     bool loading;              /* the plans were asked for */
     struct lake_loading *load; /* while they are on their way */
     struct map names;          /* paths that were given out lately -> lake */
-    struct planned *accepted,
-        *covered; /* plans of files that are durable: new; a checkpoint passes them now */
+    struct planned *passed,
+        *covered; /* plans whose events are settled: since the last checkpoint; by the one on its way */
+    bool blind;   /* the log has heard that the lake does not say what it has */
     struct task work;
     size_t in_flight;
 };
@@ -70,8 +73,9 @@ struct plan {
     struct list link;
     struct lake *lake;
     char *key, *path, *handler;
-    uint64_t *ids; /* of its events, in order */
-    size_t count, met;
+    char *shard, *last; /* the sequence of its newest event; NULL: an earlier version wrote the plan */
+    uint64_t *ids;      /* of its events, in order */
+    size_t count;
     bool there; /* else it is not known yet */
     int attempts;
     struct timer again;
@@ -88,11 +92,13 @@ struct planning {
 struct file {
     struct list link;
     struct lake *lake;
-    char *handler, *series; /* one of a series after the other */
-    char *place;            /* its partition and what else keeps it apart; NULL: no more to come */
+    char *handler, *shard, *series; /* one of a series after the other */
+    char *place;                    /* its partition and what else keeps it apart; NULL: no more to come */
     char *prefix, *sequence, *revision; /* what its name is made of */
     bool routed;                        /* this, too */
+    char *last;                         /* the sequence of its newest event */
     char *path;                         /* once it is sealed */
+    bool free;                          /* which nothing has in the lake */
     struct compressor *compressor;
     struct buf bytes; /* compressed */
     size_t raw_bytes;
@@ -204,13 +210,19 @@ static void set_path(struct file *file)
     map_set(&lake->names, file->path, lake);
 }
 
-/* A file has the name of the oldest event in it. */
+/* A file has the name of the oldest event in it, and is passed with the newest. */
 static void note_sequence(struct file *file, const char *sequence)
 {
-    if (!sequence || (file->sequence && sequence_compare(file->sequence, sequence) <= 0))
+    if (!sequence)
         return;
-    free(file->sequence);
-    file->sequence = mem_string(sequence);
+    if (!file->sequence || sequence_compare(file->sequence, sequence) > 0) {
+        free(file->sequence);
+        file->sequence = mem_string(sequence);
+    }
+    if (!file->last || sequence_compare(file->last, sequence) < 0) {
+        free(file->last);
+        file->last = mem_string(sequence);
+    }
 }
 
 static void note_patience(struct file *file, const struct message *message)
@@ -257,7 +269,8 @@ static struct file *file_new(struct lake *lake, const struct message *message)
     file->lake = lake;
     file->born_ms = reactor_now_ms(reactor_of(lake));
     file->handler = mem_string(message->handler);
-    file->series = mem_printf("%s\n%s", message->handler, message->shard ? message->shard : "");
+    file->shard = mem_string(message->shard ? message->shard : "");
+    file->series = mem_printf("%s\n%s", file->handler, file->shard);
     list_init(&file->emissions);
     timer_init(&file->timer, on_timer, file);
     list_append(&lake->files, &file->link);
@@ -308,10 +321,12 @@ static void file_free(struct file *file)
     buf_fini(&file->bytes);
     free(file->err);
     free(file->handler);
+    free(file->shard);
     free(file->series);
     free(file->place);
     free(file->prefix);
     free(file->sequence);
+    free(file->last);
     free(file->revision);
     free(file->path);
     free(file);
@@ -347,13 +362,6 @@ static void free_planned(struct planned **list)
     }
 }
 
-static void forget_key(const struct lake *lake, const char *key)
-{
-    struct store_batch *batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){PLAN_HANDLER, key, NULL, 0, NULL});
-    store_commit(lake->target.outbox->store, batch, NULL, NULL);
-}
-
 static void plan_free(struct plan *plan)
 {
     list_remove(&plan->link);
@@ -362,6 +370,8 @@ static void plan_free(struct plan *plan)
     free(plan->key);
     free(plan->path);
     free(plan->handler);
+    free(plan->shard);
+    free(plan->last);
     free(plan->ids);
     free(plan);
 }
@@ -381,10 +391,8 @@ static void on_looked(struct plan *plan, bool there)
     log_debug(lake->target.outbox->log, lake->target.subject, "%s: %s", plan->path,
               there ? "it was written; its events are not written again" : "it was planned and not written");
     plan->there = there;
-    if (!there) {
-        forget_key(lake, plan->key);
+    if (!there) /* in the store it stays: another thread may be about to write it */
         plan_free(plan);
-    }
     sure(lake);
 }
 
@@ -422,30 +430,35 @@ static struct disk *disk_of(struct lake *lake)
     return lake->disk;
 }
 
-static void look(void *user)
+static struct aws_call *head(struct lake *lake, const char *path, int attempts, aws_done_fn *done, void *user)
 {
-    struct plan *plan = user;
-    const struct config_target *config = plan->lake->target.config;
-    if (config->type == TARGET_FILE) {
-        plan->looking = true;
-        disk_look(disk_of(plan->lake), plan->path, on_disk_looked, plan);
-        return;
-    }
     struct aws_request aws = {
         .service = AWS_S3,
         .operation = "HeadObject",
-        .region = config->region,
+        .region = lake->target.config->region,
         .method = "HEAD",
+        .attempts = attempts,
         .status_decides = true,
-        .bucket = mem_string(config->bucket),
-        .path = s3_path(plan->path),
+        .bucket = mem_string(lake->target.config->bucket),
+        .path = s3_path(path),
     };
-    plan->aws = aws_send(plan->lake->target.outbox->aws, &aws, on_head, plan);
+    return aws_send(lake->target.outbox->aws, &aws, done, user);
 }
 
-/* Takes the ids. */
-static void add_plan(struct lake *lake, const char *key, const char *path, const char *handler, uint64_t *ids,
-                     size_t count)
+static void look(void *user)
+{
+    struct plan *plan = user;
+    if (plan->lake->target.config->type == TARGET_FILE) {
+        plan->looking = true;
+        disk_look(disk_of(plan->lake), plan->path, on_disk_looked, plan);
+    } else {
+        plan->aws = head(plan->lake, plan->path, 0, on_head, plan);
+    }
+}
+
+/* Takes the ids, in no order. */
+static struct plan *plan_new(struct lake *lake, const char *key, const char *path, const char *handler,
+                             uint64_t *ids, size_t count)
 {
     struct plan *plan = mem_zero(sizeof *plan);
     plan->lake = lake;
@@ -457,26 +470,46 @@ static void add_plan(struct lake *lake, const char *key, const char *path, const
     qsort(ids, count, sizeof *ids, compare_ids);
     timer_init(&plan->again, look, plan);
     list_append(&lake->plans, &plan->link);
-    lake->unsure++;
+    return plan;
+}
+
+static void look_for(struct plan *plan)
+{
+    plan->lake->unsure++;
     look(plan);
 }
 
-/* "TARGET\nPATH" -> "HANDLER\nIDS", these in base64. */
+/* The text up to the next line, which `at` then stands at; NULL: there is no other. To be freed. */
+static char *take_line(const char **at)
+{
+    const char *end = strchr(*at, '\n');
+    char *line = end ? mem_copy(*at, (size_t)(end - *at)) : NULL;
+    *at = end ? end + 1 : *at;
+    return line;
+}
+
+/* "TARGET\nPATH" -> "HANDLER\nSHARD\nLAST\nIDS", these in base64. */
 static void read_plan(struct lake *lake, const struct store_marker *marker)
 {
-    const char *path = strchr(marker->key, '\n'), *ids = strchr(marker->result, '\n');
+    const char *path = strchr(marker->key, '\n'), *ids = marker->result;
     const char *name = lake->target.config->name;
     size_t size = 0;
-    if (!path || !ids || strncmp(marker->key, name, strlen(name)) != 0 || marker->key + strlen(name) != path)
+    if (!path || strncmp(marker->key, name, strlen(name)) != 0 || marker->key + strlen(name) != path)
         return;
-    uint64_t *own = mem_alloc(BASE64_DECODED_MAX(strlen(ids + 1)));
-    if (!base64_decode(ids + 1, strlen(ids + 1), own, &size) || !size || size % sizeof *own) {
-        free(own);
-        return;
+    char *handler = take_line(&ids), *shard = take_line(&ids), *last = take_line(&ids);
+    uint64_t *own = mem_alloc(BASE64_DECODED_MAX(strlen(ids)));
+    if (handler && base64_decode(ids, strlen(ids), own, &size) && size && size % sizeof *own == 0) {
+        struct plan *plan = plan_new(lake, marker->key, path + 1, handler, own, size / sizeof *own);
+        plan->shard = shard;
+        plan->last = last;
+        look_for(plan);
+        shard = last = NULL;
+        own = NULL;
     }
-    char *handler = mem_copy(marker->result, (size_t)(ids - marker->result));
-    add_plan(lake, marker->key, path + 1, handler, own, size / sizeof *own);
+    free(own);
     free(handler);
+    free(shard);
+    free(last);
 }
 
 static void on_plans(void *user, struct store_snapshot *snapshot, const struct err *err)
@@ -517,14 +550,9 @@ static bool is_there(struct lake *lake, const struct message *message)
     struct plan *plan;
     uint64_t id = list_empty(&lake->plans) ? 0 : id_of(message);
     list_each(plan, &lake->plans, struct plan, link) {
-        if (!plan->there || message->revision || strcmp(plan->handler, message->handler) != 0 ||
-            !bsearch(&id, plan->ids, plan->count, sizeof id, compare_ids))
-            continue;
-        if (++plan->met == plan->count) { /* they will be behind the next checkpoint */
-            note_planned(&lake->accepted, plan->key);
-            plan_free(plan);
-        }
-        return true;
+        if (plan->there && !message->revision && strcmp(plan->handler, message->handler) == 0 &&
+            bsearch(&id, plan->ids, plan->count, sizeof id, compare_ids))
+            return true;
     }
     return false;
 }
@@ -552,7 +580,7 @@ static void plan_file(struct file *file)
     file->key = mem_printf("%s\n%s", lake->target.config->name, file->path);
     file->planning = mem_alloc(sizeof *file->planning);
     file->planning->file = file;
-    buf_printf(&result, "%s\n", file->handler);
+    buf_printf(&result, "%s\n%s\n%s\n", file->handler, file->shard, file->last ? file->last : "");
     base64_write(&result, (const char *)file->ids, file->count * sizeof *file->ids);
     store_put_marker(
         batch, &(struct store_marker){PLAN_HANDLER, file->key, result.data,
@@ -563,6 +591,19 @@ static void plan_file(struct file *file)
 }
 
 /* ---- sending ---- */
+
+/* Its events may come again before a checkpoint passes them. Where it was not accepted, perhaps only the
+ * answer was lost: it is looked for. */
+static void keep_plan(struct file *file, bool accepted)
+{
+    struct plan *plan = plan_new(file->lake, file->key, file->path, file->handler, file->ids, file->count);
+    plan->shard = mem_string(file->shard);
+    plan->last = mem_string(file->last);
+    plan->there = accepted;
+    file->ids = NULL;
+    if (!accepted)
+        look_for(plan);
+}
 
 static void finish(struct file *file, const struct err *err)
 {
@@ -575,13 +616,8 @@ static void finish(struct file *file, const struct err *err)
     if (!err)
         log_debug(target->outbox->log, target->subject, "%s: %zu messages, %zu bytes", file->path,
                   file->count, file->raw_bytes);
-    if (!err && file->key) {
-        note_planned(&lake->accepted, file->key);
-    } else if (file->key) { /* perhaps only the answer was lost: to be looked for before its events come again
-                             */
-        add_plan(lake, file->key, file->path, file->handler, file->ids, file->count);
-        file->ids = NULL;
-    }
+    if (file->key)
+        keep_plan(file, !err);
     while (!list_empty(&file->emissions)) {
         struct emission *emission = list_entry(file->emissions.next, struct emission, link);
         list_remove(&emission->link);
@@ -687,6 +723,67 @@ static void transmit(struct file *file)
     disk_write(disk_of(lake), file->path, &copy, on_written, file);
 }
 
+/* The name is its own. */
+static void put(struct file *file)
+{
+    if (file->place && !file->revision && !file->key && file->lake->target.outbox->store)
+        plan_file(file);
+    else
+        transmit(file);
+}
+
+static void look_at_name(struct file *file);
+
+static void on_name_looked(struct file *file, bool there)
+{
+    file->free = !there;
+    if (there) {
+        set_path(file);
+        look_at_name(file);
+    } else {
+        put(file);
+    }
+}
+
+static void on_name_head(void *user, struct transport_response *response, const struct err *err)
+{
+    struct file *file = user;
+    struct lake *lake = file->lake;
+    (void)response;
+    file->aws = NULL;
+    if (err && retry_kind(err) != RETRY_NEVER) {
+        on_sent(file, err);
+        return;
+    }
+    if (err && err->http_status != 404 && !lake->blind) {
+        lake->blind = true;
+        log_warn(
+            lake->target.outbox->log, lake->target.subject,
+            "%s: cannot see whether there is such a file (s3:GetObject, s3:ListBucket): %s; if there is, "
+            "it is written over",
+            file->path, err->text);
+    }
+    on_name_looked(file, !err);
+}
+
+static void on_name_disk(void *user, const struct err *err)
+{
+    struct file *file = user;
+    file->writing = false;
+    on_name_looked(file, !err);
+}
+
+static void look_at_name(struct file *file)
+{
+    struct lake *lake = file->lake;
+    if (lake->target.config->type == TARGET_FILE) {
+        file->writing = true;
+        disk_look(disk_of(lake), file->path, on_name_disk, file);
+    } else {
+        file->aws = head(lake, file->path, 1, on_name_head, file);
+    }
+}
+
 static void send(struct file *file)
 {
     struct lake *lake = file->lake;
@@ -694,10 +791,10 @@ static void send(struct file *file)
     file->attempts++;
     lake->in_flight++;
     lake->target.stats.requests++;
-    if (file->place && !file->revision && !file->key && lake->target.outbox->store)
-        plan_file(file);
+    if (file->place && !file->free)
+        look_at_name(file);
     else
-        transmit(file);
+        put(file);
 }
 
 /* Is an earlier file of its series still on its way? */
@@ -875,29 +972,37 @@ static void give_back(struct target *target, const char *handler)
 {
     struct lake *lake = lake_of(target);
     struct file *file;
-    struct plan *plan;
     list_each(file, &lake->files, struct file, link)
         if (strcmp(file->handler, handler) == 0)
             file_seal(file);
     give_held_back(lake, handler);
-    /* It leaves with a checkpoint: what comes again after that is meant to. */
-    list_each(plan, &lake->plans, struct plan, link)
-        if (plan->there && strcmp(plan->handler, handler) == 0) {
-            forget_key(lake, plan->key);
-            plan_free(plan);
-        }
     wake(lake);
+}
+
+/* What comes again although it was passed is meant to. */
+static void passed(struct target *target, const char *handler, const char *shard, const char *sequence)
+{
+    struct lake *lake = lake_of(target);
+    struct plan *plan;
+    list_each(plan, &lake->plans, struct plan, link) {
+        if (!plan->there || strcmp(plan->handler, handler) != 0 ||
+            (plan->shard && strcmp(plan->shard, shard) != 0) ||
+            (plan->last && sequence && sequence_compare(plan->last, sequence) > 0))
+            continue;
+        note_planned(&lake->passed, plan->key);
+        plan_free(plan);
+    }
 }
 
 static void checkpoint(struct target *target, bool durable)
 {
     struct lake *lake = lake_of(target);
     struct planned **end = &lake->covered;
-    if (!durable) { /* what was accepted by now is in it */
+    if (!durable) {
         while (*end)
             end = &(*end)->next;
-        *end = lake->accepted;
-        lake->accepted = NULL;
+        *end = lake->passed;
+        lake->passed = NULL;
         return;
     }
     if (!lake->covered)
@@ -946,7 +1051,7 @@ static void lake_free(struct target *target)
         plan_free(plan);
     if (lake->load)
         lake->load->lake = NULL;
-    free_planned(&lake->accepted);
+    free_planned(&lake->passed);
     free_planned(&lake->covered);
     map_fini(&lake->names);
     map_fini(&lake->open);
@@ -960,6 +1065,7 @@ struct target *lake_new(const struct config_target *config)
                                           .cancel = cancel,
                                           .hurry = hurry,
                                           .give_back = give_back,
+                                          .passed = passed,
                                           .checkpoint = checkpoint,
                                           .locate = locate,
                                           .free = lake_free};

@@ -129,6 +129,15 @@ static size_t held_bytes(const struct emitter *emitter)
     return outbox_of(emitter)->held_bytes;
 }
 
+static void passed(const struct emitter *emitter, const char *handler, const char *shard,
+                   const char *sequence)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++)
+        if (outbox->targets[i]->ops->passed)
+            outbox->targets[i]->ops->passed(outbox->targets[i], handler, shard, sequence);
+}
+
 static void checkpoint(const struct emitter *emitter, bool durable)
 {
     struct outbox *outbox = outbox_of(emitter);
@@ -191,6 +200,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
         .flush = flush,
         .give_back = give_back,
         .held_bytes = held_bytes,
+        .passed = passed,
         .checkpoint = checkpoint,
     };
     outbox->references = 1;

@@ -35,7 +35,10 @@ struct target_ops {
     void (*hurry)(struct target *, const char *handler); /* NULL: any handler */
     /* The handler leaves: what it has waiting for better times is given back. Or NULL. */
     void (*give_back)(struct target *, const char *handler);
-    /* A checkpoint of all that was settled by now begins; `durable`: it is. Or NULL. */
+    /* Of the shard the handler has settled all up to the sequence (NULL: all there is), as the next
+     * checkpoint will say. Or NULL. */
+    void (*passed)(struct target *, const char *handler, const char *shard, const char *sequence);
+    /* A checkpoint of all that was passed by now begins; `durable`: it is. Or NULL. */
     void (*checkpoint)(struct target *, bool durable);
     /* Where an object of that name would be ("s3://...", "file:///..."), to be freed. Or NULL: it keeps none.
      */

@@ -35,6 +35,9 @@ struct shard_events {
     /* A handler settled its last record of the closed shard, and the store knows it. `progress`: what was
      * kept with its last checkpoint. */
     void (*finished)(void *user, struct shard *shard, const char *handler, const char *progress);
+    /* The handler has settled all up to the sequence (NULL: all there is): so says a checkpoint that is on
+     * its way to the store. */
+    void (*passed)(void *user, struct shard *shard, const char *handler, const char *sequence);
     /* The service does not know the shard; the reader goes on asking. */
     void (*missing)(void *user, struct shard *shard);
     /* After shard_unsubscribe: the handler's last position is durable, its subscription gone. */

@@ -23,6 +23,14 @@ bool subscriber_in_group(const struct subscriber *subscriber)
 
 /* ---- checkpoints ---- */
 
+static void tell_passed(const struct subscriber *subscriber, const struct position *position)
+{
+    struct shard *shard = subscriber->shard;
+    if (position->kind == POSITION_AFTER || position->kind == POSITION_FINISHED)
+        shard->events.passed(shard->user, shard, subscriber->handler,
+                             position->kind == POSITION_AFTER ? position->sequence : NULL);
+}
+
 bool subscriber_put_checkpoint(struct subscriber *subscriber, struct store_batch *batch, bool last,
                                bool finished)
 {
@@ -37,6 +45,7 @@ bool subscriber_put_checkpoint(struct subscriber *subscriber, struct store_batch
         }
         checkpoint.progress = progress.data;
         store_put_checkpoint(batch, &checkpoint);
+        tell_passed(subscriber, &checkpoint.position);
     }
     if (finished) {
         free(subscriber->progress);

@@ -61,7 +61,10 @@ struct emitter {
     /* The handler leaves, or is back: what it has waiting for better times is given back at once
      * (ERR_CANCELLED), and nothing more waits for them. */
     void (*give_back)(const struct emitter *, const char *handler, bool leaves);
-    /* A checkpoint of all that was settled by now begins; with `durable`: it is in the store. */
+    /* Of the shard the handler has settled all up to the sequence (NULL: all there is), as the next
+     * checkpoint will say. */
+    void (*passed)(const struct emitter *, const char *handler, const char *shard, const char *sequence);
+    /* A checkpoint of all that was passed by now begins; with `durable`: it is in the store. */
     void (*checkpoint)(const struct emitter *, bool durable);
     /* Bytes of messages that were sent and not accepted yet. */
     size_t (*held_bytes)(const struct emitter *);

@@ -58,6 +58,13 @@ static void on_left(void *user, struct shard *shard, const char *handler)
 
 /* ---- checkpoints ---- */
 
+static void on_passed(void *user, struct shard *shard, const char *handler, const char *sequence)
+{
+    struct worker *worker = user;
+    if (worker->outbox && worker->outbox->passed)
+        worker->outbox->passed(worker->outbox, handler, shard_id(shard), sequence);
+}
+
 static void tell_checkpoint(struct worker *worker, bool durable)
 {
     if (worker->outbox && worker->outbox->checkpoint)
@@ -193,6 +200,7 @@ static void on_stopped(void *user, struct shard *shard)
 
 static const struct shard_events shard_events = {.closed = on_closed,
                                                  .finished = on_finished,
+                                                 .passed = on_passed,
                                                  .missing = on_missing,
                                                  .left = on_left,
                                                  .redriven = on_redriven,
