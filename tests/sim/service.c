@@ -504,7 +504,7 @@ static void answer(void *user, const struct transport_request *request, struct a
 void service_host_gone(struct sim *sim, bool crashed)
 {
     struct sim_call *call;
-    service_end_calls(sim);
+    targets_settle_loose(sim);
     if (!crashed)
         targets_stopped(sim);
     sim->crashes += crashed;

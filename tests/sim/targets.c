@@ -304,12 +304,13 @@ void targets_settle_loose(struct sim *sim)
     service_end_calls(sim);
 }
 
-static bool has_record(const struct sim_call *call, int record)
+/* Its place among the call's records; -1: it is none of them. */
+static int place_of(const struct sim_call *call, int record)
 {
     for (int i = 0; i < call->count; i++)
         if (call->records[i] == record)
-            return true;
-    return false;
+            return i;
+    return -1;
 }
 
 static bool contradicts(const struct sim *sim, const struct sim_call *next, const struct sim_call *call)
@@ -326,6 +327,26 @@ static bool contradicts(const struct sim *sim, const struct sim_call *next, cons
     return false;
 }
 
+/* Was the record left over where the call ended well: given back, or behind one of its item that was? */
+static bool is_left_over(const struct sim *sim, const struct sim_call *call, int place)
+{
+    for (int i = 0; i <= place; i++)
+        if (call->failed[i] && sim->writes[call->records[i]].item == sim->writes[call->records[place]].item)
+            return true;
+    return false;
+}
+
+/* Could the host go on like this if the call had ended well? */
+static bool follows(const struct sim *sim, const struct sim_call *next, const struct sim_call *call)
+{
+    for (int i = 0; i < next->count; i++) {
+        int place = place_of(call, next->records[i]);
+        if (place >= 0 && !is_left_over(sim, call, place))
+            return false;
+    }
+    return true;
+}
+
 void targets_goes_on(struct sim *sim, const struct sim_call *next)
 {
     struct sim_call *call;
@@ -334,7 +355,7 @@ void targets_goes_on(struct sim *sim, const struct sim_call *next)
             !contradicts(sim, next, call))
             continue;
         call->end_ms = sim->world.now_ms;
-        call->well = !has_record(call, next->count ? next->records[0] : -1) && is_in_lake(sim, call);
+        call->well = follows(sim, next, call) && is_in_lake(sim, call);
         call->unsure = true;
     }
     service_end_calls(sim);
@@ -343,11 +364,14 @@ void targets_goes_on(struct sim *sim, const struct sim_call *next)
 void targets_gave_up(struct sim *sim, int handler, int record)
 {
     struct sim_call *call;
-    list_each(call, &sim->calls, struct sim_call, link)
-        if (call->loose && call->end_ms == NEVER && call->handler == handler && has_record(call, record)) {
-            call->end_ms = sim->world.now_ms;
-            call->permanent = is_bad(sim, record);
-        }
+    list_each(call, &sim->calls, struct sim_call, link) {
+        int place = place_of(call, record);
+        if (!call->loose || call->end_ms != NEVER || call->handler != handler || place < 0)
+            continue;
+        call->end_ms = sim->world.now_ms;
+        call->well = call->failed[place] && is_in_lake(sim, call); /* on_batch gave it back */
+        call->permanent = is_bad(sim, record);
+    }
     service_end_calls(sim);
 }
 
