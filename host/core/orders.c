@@ -188,13 +188,20 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
     return true;
 }
 
+/* The next look is after both answers: what one of them brings is taken up once. */
+static void looked(struct orders *orders)
+{
+    if (--orders->looking == 0 && !orders->stopped)
+        timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS);
+}
+
 /* From where the last look ended, and round: what stands first never hides what stands behind it. */
 static void on_marked(void *user, struct store_snapshot *snapshot, const struct err *err)
 {
     struct orders *orders = user;
     size_t count = snapshot && !orders->stopped ? snapshot->letter_count : 0, i = 0;
     struct store_batch *batch = store_batch_new();
-    orders->looking--;
+    looked(orders);
     if (err && err->code != ERR_CANCELLED)
         log_warn(orders->log, NULL, "%s", err->text);
     while (i < count && take_up(orders, &snapshot->letters[i], batch))
@@ -306,7 +313,7 @@ static void forget_answered(struct orders *orders, const struct store_snapshot *
 static void on_requests(void *user, struct store_snapshot *snapshot, const struct err *err)
 {
     struct orders *orders = user;
-    orders->looking--;
+    looked(orders);
     if (err && err->code != ERR_CANCELLED)
         log_warn(orders->log, NULL, "%s", err->text);
     if (snapshot)
@@ -330,9 +337,6 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
 static void look(void *user)
 {
     struct orders *orders = user;
-    timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS);
-    if (orders->looking) /* the store has not answered yet */
-        return;
     orders->looking = 2;
     store_load(orders->store, &(struct store_query){.what = STORE_REQUESTS}, on_requests, orders);
     store_load(orders->store,

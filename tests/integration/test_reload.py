@@ -2,6 +2,7 @@
 import os
 import random
 import signal
+import sqlite3
 import threading
 
 from conftest import wait_until
@@ -277,3 +278,29 @@ def test_a_storm_of_reloads_loses_and_repeats_nothing(deployment, dynamodb, name
         seen.setdefault(fields["id"], []).append(fields["version"])
     assert all(seen[item] == list(range(1, last + 1)) for item, last in versions.items())
     assert len({fields["by"] for fields in host.fields("saw")}) > 10, "many versions took part"
+
+
+def test_a_new_handler_waits_for_a_state_that_cannot_be_read(deployment, dynamodb, name):
+    table, side = set_up(deployment, dynamodb, name)
+    deployment.script("h", HANDLER.format(side=side, by="one"))
+    host = deployment.start()
+    put(dynamodb, table, "a")
+    wait_until(lambda: saw(host, "a"), "the first handler runs")
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        state.execute("ALTER TABLE follows RENAME TO elsewhere")
+    deployment.script("late", HANDLER.format(side=side, by="late"))
+    host.wait_for("new handlers wait")
+    put(dynamodb, table, "b")
+    wait_until(lambda: saw(host, "b") == ["one"], "the first one goes on")
+    with sqlite3.connect(deployment.directory / "state.db") as state:
+        state.execute("ALTER TABLE elsewhere RENAME TO follows")
+    numbers = iter(range(1000))
+
+    def is_there():
+        item = f"c{next(numbers)}"
+        put(dynamodb, table, item)
+        wait_until(lambda: "one" in saw(host, item), "it is handled")
+        return any(fields["by"] == "late" for fields in host.fields("saw"))
+
+    wait_until(is_there, "the second one has come")
+    assert host.stop() == 0

@@ -604,6 +604,40 @@ def test_an_event_stands_in_one_file_of_the_lake_though_the_host_is_killed(besid
     assert len(events()) == 600, len(events())
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_event_stands_in_one_file_though_the_rest_of_its_call_is_refused(beside_local, local, name, killed):
+    """What was written is not written again when its record is tried again, nor over what else stands in its file."""
+    deployment, table, other = beside_local, local.table(name()), Http(status=503)
+    deployment.script("h", """
+local emit = require "tidemill.emit"
+return { stream = "s", backoff = "20ms..50ms", retries = -1, on_record = function(record)
+  emit("lake", { id = record.new.id, line = 1 })
+  emit("lake", { id = record.new.id, line = 2 })
+  if record.new.id == "bad" then emit("other", record.new) end
+end }""")
+    deployment.configure(f"[stream s]\ntable = {table}\npoll_min = 10ms\npoll_max = 20ms\n"
+                         f"[target other]\ntype = http\nurl = {other.url}\nretries = 0\n"
+                         "[target lake]\ntype = file\npath = lake\nlinger = 200ms\ncompression = none\n", checkpoint_interval="100ms")
+    host = deployment.start()
+    for item in ("bad", *"abcdef"):
+        put(local.client, table, item)
+
+    def lines():
+        return sorted((line["id"], line["line"]) for path in (deployment.directory / "lake").rglob("*.jsonl")
+                      for line in map(json.loads, path.read_text().splitlines()))
+    expected = sorted((item, line) for item in ("bad", *"abcdef") for line in (1, 2))
+    wait_until(lambda: len(other.seen) > 5 and len(lines()) >= len(expected), lambda: f"it is refused often: {lines()}")
+    if killed:
+        host.kill()
+        host = deployment.start()
+        before = len(other.seen)
+        wait_until(lambda: len(other.seen) > before + 5, "it is refused again")
+    assert lines() == expected
+    other.status, before = 200, len(other.seen)
+    wait_until(lambda: len(other.seen) > before, "it is taken")
+    assert host.stop() == 0 and lines() == expected
+
+
 # ---- endpoints that misbehave ----
 
 @pytest.mark.parametrize("how", ["reload moves the target", "stream section changes", "seek --running"])

@@ -199,6 +199,14 @@ void fake_lose_next(struct fake_streams *fake, const char *operation, int times)
     add_fault(fake, operation, "", times, true);
 }
 
+int fake_unused_faults(const struct fake_streams *fake)
+{
+    int count = 0;
+    for (size_t i = 0; i < sizeof fake->faults / sizeof *fake->faults; i++)
+        count += fake->faults[i].times;
+    return count;
+}
+
 void fake_set_listing_page(struct fake_streams *fake, int shards)
 {
     fake->listing_page = shards;

@@ -30,6 +30,8 @@ void fake_show_open(struct fake_streams *fake, const char *shard); /* a closed o
 void fake_expire_iterators(struct fake_streams *fake);
 void fake_fail_next(struct fake_streams *fake, const char *operation, const char *code, int times);
 void fake_lose_next(struct fake_streams *fake, const char *operation, int times);
+/* Faults that were planned and have not come to pass. */
+int fake_unused_faults(const struct fake_streams *fake);
 void fake_set_listing_page(struct fake_streams *fake, int shards);
 
 /* ---- what was seen ---- */

@@ -106,6 +106,8 @@ static void finish(struct fixture *f)
     char command[128];
     if (f->host)
         kill_host(f);
+    if (fake_unused_faults(f->fake))
+        fail_msg("%d faults that were planned did not happen", fake_unused_faults(f->fake));
     fake_streams_free(f->fake);
     config_release(f->config);
     log_free(f->log);
@@ -380,7 +382,27 @@ static void an_iterator_that_expires_before_anything_was_read_is_replaced(void *
     fake_fail_next(f.fake, "GetRecords", "ExpiredIteratorException", 3);
     start_host(&f);
     wait_for_sink(&f, 1);
+    assert_int_equal(fake_iterators(f.fake, "TRIM_HORIZON"), 4);
     finish(&f);
+}
+
+static void iterators_that_are_no_good_are_not_asked_for_without_a_pause(void **state)
+{
+    static const char *const codes[] = {"ExpiredIteratorException", "TrimmedDataAccessException"};
+    (void)state;
+    for (int c = 0; c < 2; c++) {
+        struct fixture f;
+        make(&f, "", NULL);
+        fake_add_shard(f.fake, "shard", NULL);
+        fake_put(f.fake, "shard", "a", 1);
+        fake_fail_next(f.fake, "GetRecords", codes[c], 12);
+        start_host(&f);
+        int64_t begun_ms = f.world.now_ms;
+        wait_for_sink(&f, 1);
+        assert_true(f.world.now_ms - begun_ms > 20 * SECOND);
+        assert_int_equal(fake_iterators(f.fake, "TRIM_HORIZON"), 13);
+        finish(&f);
+    }
 }
 
 static void an_iterator_is_renewed_before_it_expires_while_reading_is_paused(void **state)
@@ -712,6 +734,7 @@ int main(void)
         cmocka_unit_test(a_shard_missing_from_one_listing_is_not_forgotten),
         cmocka_unit_test(an_expired_iterator_is_replaced_behind_the_last_record),
         cmocka_unit_test(an_iterator_that_expires_before_anything_was_read_is_replaced),
+        cmocka_unit_test(iterators_that_are_no_good_are_not_asked_for_without_a_pause),
         cmocka_unit_test(an_iterator_is_renewed_before_it_expires_while_reading_is_paused),
         cmocka_unit_test(a_gap_is_logged_counted_and_kept_and_reading_goes_on),
         cmocka_unit_test(a_gap_while_reading_is_noticed_too),

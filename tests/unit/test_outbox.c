@@ -59,6 +59,10 @@ static int key_of(int number)
 static void answer_upload(struct fixture *f, const struct transport_request *request, struct answer *answer)
 {
     const char *name = strrchr(request->url, '/'), *dash = name ? strchr(name, '-') : NULL;
+    if (strcmp(request->method, "HEAD") == 0) { /* the lake is empty */
+        answer->status = 404;
+        return;
+    }
     int at = f->uploads++, others = 0;
     assert_non_null(dash);
     f->random = hash_mix(f->random + 1);
