@@ -47,7 +47,8 @@ struct lake {
     struct list held;          /* emissions that wait until it is known which files are there */
     struct list plans;         /* of others' files, and of those whose fate is not known */
     size_t unsure;             /* what must be known first */
-    bool loading;              /* the plans were asked for */
+    bool loaded;               /* the plans were asked for ... */
+    size_t unsure_files;       /* ... when so many had been left behind by others */
     struct lake_loading *load; /* while they are on their way */
     struct map names;          /* paths that were given out lately -> lake */
     struct planned *passed,
@@ -488,13 +489,28 @@ static char *take_line(const char **at)
     return line;
 }
 
+/* One that it knows of, or is writing. */
+static bool is_own(const struct lake *lake, const char *key)
+{
+    const struct plan *plan;
+    const struct file *file;
+    list_each(plan, (struct list *)&lake->plans, struct plan, link)
+        if (strcmp(plan->key, key) == 0)
+            return true;
+    list_each(file, (struct list *)&lake->files, struct file, link)
+        if (file->key && strcmp(file->key, key) == 0)
+            return true;
+    return false;
+}
+
 /* "TARGET\nPATH" -> "HANDLER\nSHARD\nLAST\nIDS", these in base64. */
 static void read_plan(struct lake *lake, const struct store_marker *marker)
 {
     const char *path = strchr(marker->key, '\n'), *ids = marker->result;
     const char *name = lake->target.config->name;
     size_t size = 0;
-    if (!path || strncmp(marker->key, name, strlen(name)) != 0 || marker->key + strlen(name) != path)
+    if (!path || strncmp(marker->key, name, strlen(name)) != 0 || marker->key + strlen(name) != path ||
+        is_own(lake, marker->key))
         return;
     char *handler = take_line(&ids), *shard = take_line(&ids), *last = take_line(&ids);
     uint64_t *own = mem_alloc(BASE64_DECODED_MAX(strlen(ids)));
@@ -531,12 +547,15 @@ static void on_plans(void *user, struct store_snapshot *snapshot, const struct e
     sure(lake);
 }
 
-/* With the first message: who has none asks for nothing. */
+/* With the first message, and when a lake before this one has left a file behind. */
 static void load_plans(struct lake *lake)
 {
-    if (lake->loading || !lake->target.outbox->store)
+    const size_t *unsure = lake->target.outbox->unsure_files;
+    if (lake->load || !lake->target.outbox->store ||
+        (lake->loaded && (!unsure || *unsure == lake->unsure_files)))
         return;
-    lake->loading = true;
+    lake->loaded = true;
+    lake->unsure_files = unsure ? *unsure : 0;
     lake->unsure++;
     lake->load = mem_alloc(sizeof *lake->load);
     lake->load->lake = lake;
@@ -601,6 +620,8 @@ static void keep_plan(struct file *file, bool accepted)
     plan->last = mem_string(file->last);
     plan->there = accepted;
     file->ids = NULL;
+    if (!accepted && file->lake->target.stopping && file->lake->target.outbox->unsure_files)
+        ++*file->lake->target.outbox->unsure_files;
     if (!accepted)
         look_for(plan);
 }

@@ -109,6 +109,7 @@ struct sim_call {
     struct list link;
     int id, handler;
     int64_t began_ms;
+    int seeks; /* of its handler by then */
     bool final;
     bool frozen;    /* the process stood still meanwhile: whether the handler waited for it is not known */
     int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
