@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
+#include "conf/target_type.h"
 #include "local/server.h"
 
 #define PORT 8000
@@ -58,38 +59,15 @@ static void set_text(char **field, const char *text)
     *field = mem_string(text);
 }
 
-/* Has the service an endpoint of its own here? */
-static bool has_endpoint(const struct config_aws *aws, int type)
-{
-    switch (type) {
-    case TARGET_EVENTBRIDGE:
-        return aws->endpoint_events;
-    case TARGET_SQS:
-        return aws->endpoint_sqs;
-    case TARGET_SNS:
-        return aws->endpoint_sns;
-    case TARGET_KINESIS:
-        return aws->endpoint_kinesis;
-    case TARGET_FIREHOSE:
-        return aws->endpoint_firehose;
-    case TARGET_LAMBDA:
-        return aws->endpoint_lambda;
-    case TARGET_S3:
-        return aws->endpoint_s3;
-    default:
-        return true;
-    }
-}
-
 /* Nothing leaves the machine that was not told to: what is for AWS is printed, unless the INI has an endpoint
  * for the service. */
 static void print_targets(struct config *config)
 {
-    for (size_t i = 0; i < config->target_count; i++)
-        if (!has_endpoint(&config->aws, config->targets[i].type)) {
-            config->targets[i].type = TARGET_STDOUT;
-            config->targets[i].shown = true;
-        }
+    for (size_t i = 0; i < config->target_count; i++) {
+        const struct target_type *type = config->targets[i].type;
+        if (type && type->service && !config_endpoint(&config->aws, type->service))
+            config_target_show(&config->targets[i]);
+    }
 }
 
 static struct config *load(void *user, const char *path, struct problems *problems)

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "assign/generation.h"
+#include "conf/target_type.h"
 #include "worker/handlers.h"
 #include "net/reactor.h"
 #include "script/directory.h"
@@ -56,69 +57,14 @@ static void grant(struct policy *policy, const char *resource, const char *actio
     grant_of(policy, "dynamodb", resource, action);
 }
 
-/* "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME" */
-static char *queue_arn(const struct policy *policy, const char *url)
-{
-    const char *host = strstr(url, "://") + 3, *region = strncmp(host, "sqs.", 4) == 0 ? host + 4 : NULL;
-    const char *path = strchr(host, '/'), *name = path ? strchr(path + 1, '/') : NULL;
-    size_t size = region ? strcspn(region, "./") : 0;
-    return mem_printf("arn:%s:sqs:%.*s:%.*s:%s", policy->partition,
-                      region ? (int)size : (int)strlen(policy->region), region ? region : policy->region,
-                      name ? (int)(name - path - 1) : 1, name ? path + 1 : "*", name ? name + 1 : "*");
-}
-
-/* What a target is in a policy: an ARN is taken as it stands, a name gets one. */
-static char *arn_of(const struct policy *policy, const struct config_target *target, const char *format,
-                    const char *name)
-{
-    struct buf arn = BUF_INIT;
-    if (strncmp(name, "arn:", 4) == 0)
-        return mem_string(name);
-    buf_printf(&arn, "arn:%s:", policy->partition);
-    buf_printf(&arn, format, target->region ? target->region : policy->region);
-    buf_add_text(&arn, name);
-    return buf_take(&arn);
-}
-
 static void grant_aws(struct policy *policy, const struct config_target *target)
 {
-    char *arn = NULL;
-    switch (target->type) {
-    case TARGET_EVENTBRIDGE:
-        arn = arn_of(policy, target, "events:%s:*:event-bus/", target->bus ? target->bus : "default");
-        grant_of(policy, "events", arn, "PutEvents");
-        break;
-    case TARGET_SQS:
-        arn = queue_arn(policy, target->queue);
-        grant_of(policy, "sqs", arn, "SendMessage");
-        break;
-    case TARGET_SNS:
-        grant_of(policy, "sns", target->topic, "Publish");
-        break;
-    case TARGET_KINESIS:
-        arn = arn_of(policy, target, "kinesis:%s:*:stream/", target->stream);
-        grant_of(policy, "kinesis", arn, "PutRecords");
-        break;
-    case TARGET_FIREHOSE:
-        arn = arn_of(policy, target, "firehose:%s:*:deliverystream/", target->delivery_stream);
-        grant_of(policy, "firehose", arn, "PutRecordBatch");
-        break;
-    case TARGET_LAMBDA:
-        arn = arn_of(policy, target, "lambda:%s:*:function:", target->function);
-        grant_of(policy, "lambda", arn, "InvokeFunction");
-        break;
-    case TARGET_S3: {
-        const char *prefix = target->prefix ? target->prefix : "";
-        size_t size = strlen(prefix);
-        arn = mem_printf("arn:%s:s3:::%s/%s%s*", policy->partition, target->bucket, prefix,
-                         size && prefix[size - 1] != '/' ? "/" : "");
-        grant_of(policy, "s3", arn, "PutObject");
-        grant_of(policy, "s3", arn, "GetObject"); /* after a crash: is a file there that was being written? */
-        break;
-    }
-    default:
-        break;
-    }
+    const struct target_type *type = target->type;
+    if (!type->service)
+        return;
+    char *arn = type->arn(target, &(struct target_place){policy->partition, policy->region});
+    for (size_t i = 0; type->actions[i]; i++)
+        grant_of(policy, type->service, arn, type->actions[i]);
     free(arn);
 }
 

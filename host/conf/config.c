@@ -84,14 +84,8 @@ void config_release(const struct config *held)
         free(table->indexes);
         free(table->name);
     }
-    for (size_t i = 0; i < config->target_count; i++) {
-        struct config_target *target = &config->targets[i];
-        mem_free_secret(target->secret);
-        mem_free_secret(target->authorization);
-        target->secret = target->authorization = NULL;
-        free_texts(conf_target_settings, target);
-        free(target->name);
-    }
+    for (size_t i = 0; i < config->target_count; i++)
+        conf_target_fini(&config->targets[i]);
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_route *route = &config->routes[i];
         free_texts(conf_route_settings, route);
@@ -189,7 +183,7 @@ bool config_same_targets(const struct config *a, const struct config *b)
         return false;
     for (size_t i = 0; a && i < a->target_count; i++) {
         const struct config_target *other = config_target(b, a->targets[i].name);
-        if (!other || !settings_same(conf_target_settings, &a->targets[i], other))
+        if (!other || !conf_same_target(&a->targets[i], other))
             return false;
     }
     return true;

@@ -92,43 +92,21 @@ struct config_handler {
     int line;
 };
 
-/* In the order of their names in conf/tables.c. */
-enum target_type {
-    TARGET_EVENTBRIDGE,
-    TARGET_SQS,
-    TARGET_SNS,
-    TARGET_KINESIS,
-    TARGET_FIREHOSE,
-    TARGET_LAMBDA,
-    TARGET_S3,
-    TARGET_HTTP,
-    TARGET_FILE,
-    TARGET_STDOUT,
-    TARGET_TYPE_COUNT
-};
-
-/* Where messages go. What a type does not have is NULL. */
+/* Where messages go. */
 struct config_target {
     char *name;
-    int type;     /* enum target_type; -1: not given */
-    char *region; /* NULL: that of [aws] */
-    char *bus, *source, *detail_type;
-    char *queue;           /* a URL */
-    char *topic, *subject; /* an ARN */
-    char *stream;
-    char *delivery_stream;
-    char *function;
-    char *bucket, *prefix;
-    char *path; /* a directory */
-    char *url, *secret, *authorization, *content_type;
-    int compression; /* enum compression */
-    char *spill;     /* a target for what is too large for this one */
-    /* 0 or -1: what is usual for the type (deliver/target.h) */
+    const struct target_type *type; /* conf/target_type.h */
+    void *own;                      /* the type's own settings, as its file has them; NULL: it has none */
+    char *region;                   /* NULL: that of [aws] */
+    char *spill;                    /* a target for what is too large for this one */
+    /* 0 or -1: what is usual for the type (conf/target_type.h) */
     int64_t batch_count, batch_bytes, linger_ms, in_flight;
     int64_t retries; /* -1: as long as the record's max_age allows */
     int64_t backoff_ms[2];
     int64_t timeout_ms;
-    bool shown; /* by dev: its messages are printed with its name, in place of a service */
+    bool shown;                /* by dev: its messages are printed with its name, in place of a service */
+    struct config_pair *pairs; /* while the file is read */
+    size_t pair_count, pair_capacity;
     int line;
 };
 
@@ -240,7 +218,10 @@ void handler_settings_check(const struct handler_settings *settings, const struc
 /* The line of a key in a section, or of the section where it does not stand in it. */
 int config_key_line(const struct config_handler *section, const char *name);
 
-/* "eventbridge" ... */
-const char *target_type_name(int type);
+/* Print its messages instead of sending them. */
+void config_target_show(struct config_target *target);
+
+/* The endpoint that was set for one of AWS's services ("sqs"), or NULL. */
+const char *config_endpoint(const struct config_aws *aws, const char *service);
 
 #endif

@@ -149,7 +149,7 @@ static void open_target(struct load *load, const char *name, int line)
     config->targets[config->target_count].name = mem_string(name);
     config->targets[config->target_count].line = line;
     load->in = IN_TARGET;
-    load->table = conf_target_settings;
+    load->table = NULL;
     load->current = config->target_count++;
 }
 
@@ -235,8 +235,6 @@ static void *section_object(struct load *load)
         return &load->config->streams[load->current];
     case IN_TABLE:
         return &load->config->tables[load->current];
-    case IN_TARGET:
-        return &load->config->targets[load->current];
     default:
         return NULL;
     }
@@ -274,6 +272,13 @@ static void on_entry(void *user, const char *section, const char *name, const ch
     char *filled = expand(load->config, value, &err);
     if (!filled) {
         problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name, err.text);
+        return;
+    }
+    if (load->in == IN_TARGET) {
+        struct config_target *target = &load->config->targets[load->current];
+        mem_grow(&target->pairs, &target->pair_capacity, target->pair_count, sizeof *target->pairs);
+        target->pairs[target->pair_count++] =
+            (struct config_pair){mem_string(name), filled, mem_string(value), line};
         return;
     }
     if (load->in == IN_HANDLER || load->in == IN_ROUTE) {

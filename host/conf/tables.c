@@ -89,31 +89,10 @@ const struct setting conf_handler_settings[] = {
     {NULL, 0, 0, 0, 0, NULL},
 };
 
-const char *const conf_target_types[] = {"eventbridge", "sqs",  "sns",  "kinesis", "firehose", "lambda",
-                                         "s3",          "http", "file", "stdout",  NULL};
-static const char *const compressions[] = {"gzip", "zstd", "none", NULL};
-
+/* Those of all targets; `type` is read before them, and each type has its own (conf/target_type.h). */
 const struct setting conf_target_settings[] = {
-    {"type", SETTING_CHOICE, offsetof(struct config_target, type), 0, 0, conf_target_types},
     {"region", SETTING_TEXT, offsetof(struct config_target, region), 0, 0, NULL},
-    {"bus", SETTING_TEXT, offsetof(struct config_target, bus), 0, 0, NULL},
-    {"source", SETTING_TEXT, offsetof(struct config_target, source), 0, 0, NULL},
-    {"detail_type", SETTING_TEXT, offsetof(struct config_target, detail_type), 0, 0, NULL},
-    {"queue", SETTING_TEXT, offsetof(struct config_target, queue), 0, 0, NULL},
-    {"topic", SETTING_TEXT, offsetof(struct config_target, topic), 0, 0, NULL},
-    {"subject", SETTING_TEXT, offsetof(struct config_target, subject), 0, 0, NULL},
-    {"stream", SETTING_TEXT, offsetof(struct config_target, stream), 0, 0, NULL},
-    {"delivery_stream", SETTING_TEXT, offsetof(struct config_target, delivery_stream), 0, 0, NULL},
-    {"function", SETTING_TEXT, offsetof(struct config_target, function), 0, 0, NULL},
-    {"bucket", SETTING_TEXT, offsetof(struct config_target, bucket), 0, 0, NULL},
-    {"prefix", SETTING_TEXT, offsetof(struct config_target, prefix), 0, 0, NULL},
-    {"path", SETTING_TEXT, offsetof(struct config_target, path), 0, 0, NULL},
-    {"url", SETTING_TEXT, offsetof(struct config_target, url), 0, 0, NULL},
-    {"secret", SETTING_TEXT, offsetof(struct config_target, secret), 0, 0, NULL},
-    {"authorization", SETTING_TEXT, offsetof(struct config_target, authorization), 0, 0, NULL},
-    {"content_type", SETTING_TEXT, offsetof(struct config_target, content_type), 0, 0, NULL},
     {"spill", SETTING_TEXT, offsetof(struct config_target, spill), 0, 0, NULL},
-    {"compression", SETTING_CHOICE, offsetof(struct config_target, compression), 0, 0, compressions},
     {"batch_count", SETTING_INTEGER, offsetof(struct config_target, batch_count), 1, 1000000, NULL},
     {"batch_bytes", SETTING_SIZE, offsetof(struct config_target, batch_bytes), 1, GIB, NULL},
     {"linger", SETTING_DURATION, offsetof(struct config_target, linger_ms), 0, HOUR_MS, NULL},

@@ -16,11 +16,11 @@
 extern const struct setting conf_host_settings[], conf_aws_settings[], conf_stream_settings[],
     conf_handler_settings[], conf_table_settings[], conf_target_settings[], conf_route_settings[];
 
-extern const char *const conf_target_types[];
-
 /* targets.c: once everything was read. */
 void conf_check_targets(struct config *config, struct problems *problems);
 void conf_check_routes(struct config *config, struct problems *problems);
 void conf_target_init(struct config_target *target);
+void conf_target_fini(struct config_target *target);
+bool conf_same_target(const struct config_target *a, const struct config_target *b);
 
 #endif

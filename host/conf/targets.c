@@ -3,120 +3,230 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "conf/tables.h"
+#include "conf/target_type.h"
 
-#define BIT(type) (1u << (type))
-#define LAKES (BIT(TARGET_S3) | BIT(TARGET_FILE))
-#define ALL (BIT(TARGET_TYPE_COUNT) - 1)
-#define AWS (ALL & ~(BIT(TARGET_HTTP) | BIT(TARGET_FILE) | BIT(TARGET_STDOUT)))
+#define TYPES_MAX 32
 
-/* Which types a key is for; it is needed by those of `needed`. What is not listed is for all. */
-static const struct {
-    const char *key;
-    size_t offset;
-    unsigned types, needed;
-} uses[] = {
-    {"region", offsetof(struct config_target, region), AWS, 0},
-    {"bus", offsetof(struct config_target, bus), BIT(TARGET_EVENTBRIDGE), 0},
-    {"source", offsetof(struct config_target, source), BIT(TARGET_EVENTBRIDGE), 0},
-    {"detail_type", offsetof(struct config_target, detail_type), BIT(TARGET_EVENTBRIDGE), 0},
-    {"queue", offsetof(struct config_target, queue), BIT(TARGET_SQS), BIT(TARGET_SQS)},
-    {"topic", offsetof(struct config_target, topic), BIT(TARGET_SNS), BIT(TARGET_SNS)},
-    {"subject", offsetof(struct config_target, subject), BIT(TARGET_SNS), 0},
-    {"stream", offsetof(struct config_target, stream), BIT(TARGET_KINESIS), BIT(TARGET_KINESIS)},
-    {"delivery_stream", offsetof(struct config_target, delivery_stream), BIT(TARGET_FIREHOSE),
-     BIT(TARGET_FIREHOSE)},
-    {"function", offsetof(struct config_target, function), BIT(TARGET_LAMBDA), BIT(TARGET_LAMBDA)},
-    {"bucket", offsetof(struct config_target, bucket), BIT(TARGET_S3), BIT(TARGET_S3)},
-    {"prefix", offsetof(struct config_target, prefix), BIT(TARGET_S3), 0},
-    {"path", offsetof(struct config_target, path), BIT(TARGET_FILE), BIT(TARGET_FILE)},
-    {"url", offsetof(struct config_target, url), BIT(TARGET_HTTP), BIT(TARGET_HTTP)},
-    {"secret", offsetof(struct config_target, secret), BIT(TARGET_HTTP), 0},
-    {"authorization", offsetof(struct config_target, authorization), BIT(TARGET_HTTP), 0},
-    {"content_type", offsetof(struct config_target, content_type), BIT(TARGET_HTTP), 0},
-    {"spill", offsetof(struct config_target, spill), ALL & ~LAKES & ~BIT(TARGET_STDOUT), 0},
-};
+/* ---- types ---- */
 
-const char *target_type_name(int type)
+const struct target_type *target_type_find(const char *name)
 {
-    return conf_target_types[type];
+    for (size_t i = 0; target_types[i]; i++)
+        if (strcmp(target_types[i]->name, name) == 0)
+            return target_types[i];
+    return NULL;
 }
+
+char *target_arn(const struct config_target *target, const struct target_place *place, const char *format,
+                 const char *name)
+{
+    struct buf arn = BUF_INIT;
+    if (strncmp(name, "arn:", 4) == 0)
+        return mem_string(name);
+    buf_printf(&arn, "arn:%s:", place->partition);
+    buf_printf(&arn, format, target->region ? target->region : place->region);
+    buf_add_text(&arn, name);
+    return buf_take(&arn);
+}
+
+/* The type that has such a key; NULL: none has. */
+static const struct target_type *type_with(const char *key)
+{
+    for (size_t i = 0; target_types[i]; i++)
+        if (target_types[i]->settings && setting_find(target_types[i]->settings, key))
+            return target_types[i];
+    return NULL;
+}
+
+/* ---- a target's life ---- */
 
 void conf_target_init(struct config_target *target)
 {
     *target = (struct config_target){
-        .type = -1,
         .linger_ms = -1,
         .retries = -1,
         .backoff_ms = {100, 20 * SECOND_MS},
     };
 }
 
-static void complain(const struct config *config, const struct config_target *target,
-                     struct problems *problems, const char *sentence)
+static void free_own(struct config_target *target)
 {
-    problems_add(problems, "%s:%d: [target %s] %s", config->path, target->line, target->name, sentence);
+    for (const struct setting *each = target->own ? target->type->settings : NULL; each && each->name; each++)
+        if (each->type == SETTING_TEXT)
+            mem_free_secret(*(char **)((char *)target->own + each->offset));
+    free(target->own);
+    target->own = NULL;
 }
 
-static void check_keys(const struct config *config, const struct config_target *target,
-                       struct problems *problems)
+static void free_pairs(struct config_target *target)
 {
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
-        const char *value = *(char *const *)((const char *)target + uses[i].offset);
-        char *sentence = NULL;
-        if (value && !(uses[i].types & BIT(target->type)))
-            sentence = mem_printf("%s is not for type = %s", uses[i].key, target_type_name(target->type));
-        else if ((!value || !*value) && (uses[i].needed & BIT(target->type)))
-            sentence = mem_printf("type = %s needs %s", target_type_name(target->type), uses[i].key);
-        if (sentence)
-            complain(config, target, problems, sentence);
+    for (size_t i = 0; i < target->pair_count; i++) {
+        free(target->pairs[i].name);
+        mem_free_secret(target->pairs[i].value);
+        free(target->pairs[i].shown);
+    }
+    free(target->pairs);
+    target->pairs = NULL;
+    target->pair_count = target->pair_capacity = 0;
+}
+
+void conf_target_fini(struct config_target *target)
+{
+    free_own(target);
+    free_pairs(target);
+    free(target->region);
+    free(target->spill);
+    free(target->name);
+}
+
+bool conf_same_target(const struct config_target *a, const struct config_target *b)
+{
+    return a->type == b->type && settings_same(conf_target_settings, a, b) &&
+           (!a->own || settings_same(a->type->settings, a->own, b->own));
+}
+
+void config_target_show(struct config_target *target)
+{
+    free_own(target);
+    target->type = target_type_find("stdout");
+    target->shown = true;
+}
+
+const char *config_endpoint(const struct config_aws *aws, const char *service)
+{
+    char *key = mem_printf("endpoint_%s", service);
+    const struct setting *setting = setting_find(conf_aws_settings, key);
+    free(key);
+    return setting ? *(char *const *)((const char *)aws + setting->offset) : NULL;
+}
+
+/* ---- what the file says ---- */
+
+struct complaints {
+    const struct config *config;
+    const struct config_target *target;
+    struct problems *problems;
+};
+
+static void complain_at(const struct complaints *about, int line, const char *sentence)
+{
+    problems_add(about->problems, "%s:%d: [target %s] %s", about->config->path, line, about->target->name,
+                 sentence);
+}
+
+static void complain(void *user, const char *sentence)
+{
+    const struct complaints *about = user;
+    complain_at(about, about->target->line, sentence);
+}
+
+/* False where the target has none, or one that does not exist: what else it says cannot be looked at. */
+static bool read_type(struct config_target *target, const struct complaints *about)
+{
+    const char *names[TYPES_MAX];
+    size_t count = 0;
+    int place;
+    struct err err;
+    for (; target_types[count]; count++)
+        names[count] = target_types[count]->name;
+    names[count] = NULL;
+    const struct setting type = {"type", SETTING_CHOICE, 0, 0, 0, names};
+    for (size_t i = 0; i < target->pair_count; i++) {
+        const struct config_pair *pair = &target->pairs[i];
+        if (strcmp(pair->name, "type") != 0)
+            continue;
+        if (setting_store(&type, &place, pair->value, pair->shown, &err)) {
+            target->type = target_types[place];
+            target->own = target->type->settings ? mem_zero(target->type->settings_size) : NULL;
+            return true;
+        }
+        complain_at(about, pair->line, err.text);
+        return false;
+    }
+    complain((void *)about, "needs a type, such as type = eventbridge");
+    return false;
+}
+
+static char *unknown_key(const struct target_type *type, const char *name)
+{
+    const char *names[64] = {"type"};
+    setting_names(conf_target_settings, names + 1, 31);
+    size_t count = 0;
+    while (names[count])
+        count++;
+    if (type->settings)
+        setting_names(type->settings, names + count, 64 - count);
+    if (type_with(name))
+        return mem_printf("%s is not for type = %s", name, type->name);
+    const char *meant = nearest_name(name, names);
+    return mem_printf("%s is not a known key%s%s%s", name, meant ? " (did you mean " : "", meant ? meant : "",
+                      meant ? "?)" : "");
+}
+
+static void read_pair(struct config_target *target, const struct config_pair *pair,
+                      const struct complaints *about)
+{
+    const struct target_type *type = target->type;
+    const struct setting *setting = setting_find(conf_target_settings, pair->name);
+    const struct setting *own = type->settings ? setting_find(type->settings, pair->name) : NULL;
+    struct err err;
+    char *sentence = NULL;
+    if (strcmp(pair->name, "type") == 0)
+        return;
+    if (!setting && !own)
+        sentence = unknown_key(type, pair->name);
+    else if ((strcmp(pair->name, "region") == 0 && !type->service) ||
+             (strcmp(pair->name, "spill") == 0 && !type->spills))
+        sentence = mem_printf("%s is not for type = %s", pair->name, type->name);
+    else if (!setting_store(own ? own : setting, own ? target->own : target, pair->value, pair->shown, &err))
+        sentence = mem_string(err.text);
+    if (sentence)
+        complain_at(about, pair->line, sentence);
+    free(sentence);
+}
+
+static void check_needed(const struct config_target *target, const struct complaints *about)
+{
+    for (size_t i = 0; target->type->needed && target->type->needed[i]; i++) {
+        const struct setting *setting = setting_find(target->type->settings, target->type->needed[i]);
+        const char *value = *(char *const *)((const char *)target->own + setting->offset);
+        char *sentence = mem_printf("type = %s needs %s", target->type->name, setting->name);
+        if (!value || !*value)
+            complain((void *)about, sentence);
         free(sentence);
     }
 }
 
-static bool starts_with(const char *text, const char *start)
+static void check_target(const struct config *config, struct config_target *target,
+                         const struct complaints *about)
 {
-    return strncmp(text, start, strlen(start)) == 0;
-}
-
-static bool is_lake(const struct config_target *target)
-{
-    return target && target->type >= 0 && (BIT(target->type) & LAKES);
-}
-
-static void check_values(const struct config *config, const struct config_target *target,
-                         struct problems *problems)
-{
-    if (target->queue && !starts_with(target->queue, "http://") && !starts_with(target->queue, "https://"))
-        complain(config, target, problems, "queue: the URL of an SQS queue expected");
-    if (target->topic && !starts_with(target->topic, "arn:"))
-        complain(config, target, problems, "topic: the ARN of an SNS topic expected");
-    if (target->url && !starts_with(target->url, "http://") && !starts_with(target->url, "https://"))
-        complain(config, target, problems, "url: an http:// or https:// URL expected");
-    if (target->spill && !is_lake(config_target(config, target->spill)))
-        complain(config, target, problems, "spill: the name of an s3 or file target expected");
+    const struct config_target *spill = target->spill ? config_target(config, target->spill) : NULL;
+    check_needed(target, about);
+    if (target->type->check)
+        target->type->check(target, config->path, complain, (void *)about);
+    if (target->spill && (!spill || !spill->type || !spill->type->keeps_files))
+        complain((void *)about, "spill: the name of an s3 or file target expected");
+    if (strcmp(target->name, "dead") == 0 || strcmp(target->name, "discard") == 0)
+        complain((void *)about, "the name is taken: on_failure has a meaning for it");
 }
 
 void conf_check_targets(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->target_count; i++) {
         struct config_target *target = &config->targets[i];
-        if (target->type < 0) {
-            complain(config, target, problems, "needs a type, such as type = eventbridge");
-            continue;
-        }
-        check_keys(config, target, problems);
-        check_values(config, target, problems);
-        if (strcmp(target->name, "dead") == 0 || strcmp(target->name, "discard") == 0)
-            complain(config, target, problems, "the name is taken: on_failure has a meaning for it");
-        if (target->path) {
-            char *path = path_beside(config->path, target->path);
-            free(target->path);
-            target->path = path;
-        }
+        const struct complaints about = {config, target, problems};
+        bool typed = read_type(target, &about);
+        for (size_t j = 0; typed && j < target->pair_count; j++)
+            read_pair(target, &target->pairs[j], &about);
+        free_pairs(target);
     }
+    for (size_t i = 0; i < config->target_count; i++)
+        if (config->targets[i].type)
+            check_target(config, &config->targets[i],
+                         &(struct complaints){config, &config->targets[i], problems});
 }
 
 /* ---- routes ---- */
@@ -131,8 +241,8 @@ static bool for_scripts_only(const char *name)
     return false;
 }
 
-static void read_pair(const struct config *config, struct config_route *route, const struct config_pair *pair,
-                      struct problems *problems)
+static void read_route_pair(const struct config *config, struct config_route *route,
+                            const struct config_pair *pair, struct problems *problems)
 {
     struct err err;
     const struct setting *setting = setting_find(conf_route_settings, pair->name);
@@ -164,7 +274,7 @@ static void complain_route(const struct config *config, const struct config_rout
 static void check_lake(const struct config *config, const struct config_route *route,
                        struct problems *problems)
 {
-    if (!is_lake(config_target(config, route->target)))
+    if (!config_target(config, route->target)->type->keeps_files)
         return;
     for (const struct config_route *other = config->routes; other != route; other++) {
         if (!other->target || strcmp(other->target, route->target) != 0)
@@ -176,6 +286,16 @@ static void check_lake(const struct config *config, const struct config_route *r
         free(sentence);
         return;
     }
+}
+
+static void check_its_target(const struct config *config, const struct config_route *route,
+                             struct problems *problems)
+{
+    const struct config_target *target = config_target(config, route->target);
+    struct err err;
+    check_lake(config, route, problems);
+    if (target->type->check_route && !target->type->check_route(target, route, &err))
+        complain_route(config, route, problems, err.text);
 }
 
 static void check_route(const struct config *config, struct config_route *route, struct problems *problems)
@@ -194,8 +314,8 @@ static void check_route(const struct config *config, struct config_route *route,
         problems_add(problems, "%s needs a target", where);
     else if (!config_target(config, route->target))
         problems_add(problems, "%s target: there is no [target %s]", where, route->target);
-    else
-        check_lake(config, route, problems);
+    else if (config_target(config, route->target)->type)
+        check_its_target(config, route, problems);
     if (config_handler(config, route->name))
         problems_add(problems,
                      "%s there is a [handler %s] too: a handler and a route need names of their own", where,
@@ -218,7 +338,7 @@ void conf_check_routes(struct config *config, struct problems *problems)
         handler_settings_init(&route->settings);
         route->settings.concurrency = 1000; /* a message costs less than a call of Lua */
         for (size_t j = 0; j < route->section.pair_count; j++)
-            read_pair(config, route, &route->section.pairs[j], problems);
+            read_route_pair(config, route, &route->section.pairs[j], problems);
         check_route(config, route, problems);
     }
 }

@@ -14,7 +14,7 @@
 
 struct batcher {
     struct target target; /* the first: one is the other */
-    const struct batch_kind *kind;
+    const struct target_type *type;
     struct list waiting; /* emissions that may go with the next request */
     struct list other;   /* those that are behind, paused or over */
     struct list requests;
@@ -38,21 +38,21 @@ static int64_t now_ms(const struct batcher *batcher)
 static size_t count_max(const struct batcher *batcher)
 {
     size_t set = (size_t)batcher->target.config->batch_count;
-    return set && set < batcher->kind->count_max ? set : batcher->kind->count_max;
+    return set && set < batcher->type->count_max ? set : batcher->type->count_max;
 }
 
 static size_t bytes_max(const struct batcher *batcher)
 {
     size_t set = (size_t)batcher->target.config->batch_bytes;
     if (!set)
-        return batcher->kind->bytes_max;
-    return set < batcher->kind->bytes_most ? set : batcher->kind->bytes_most;
+        return batcher->type->bytes_max;
+    return set < batcher->type->bytes_most ? set : batcher->type->bytes_most;
 }
 
 static int64_t linger_ms(const struct batcher *batcher)
 {
     int64_t set = batcher->target.config->linger_ms;
-    return batcher->target.flushing ? 0 : set >= 0 ? set : batcher->kind->linger_ms;
+    return batcher->target.flushing ? 0 : set >= 0 ? set : batcher->type->linger_ms;
 }
 
 static void wake(struct batcher *batcher)
@@ -222,8 +222,8 @@ void request_answered(struct request *request, struct transport_response *respon
         if (err)
             emission_set_err(request->entries[i], err);
     }
-    if (!err)
-        batcher->kind->read(request, response);
+    if (!err && batcher->type->read)
+        batcher->type->read(request, response);
     batcher->in_flight--;
     for (size_t i = 0; i < request->count; i++)
         settle(batcher, request, request->entries[i]);
@@ -245,7 +245,7 @@ void request_unnamed(struct request *request, const bool *named)
 int64_t request_timeout_ms(const struct request *request)
 {
     int64_t set = request->target->config->timeout_ms;
-    return set ? set : batcher_of(request->target)->kind->timeout_ms;
+    return set ? set : batcher_of(request->target)->type->timeout_ms;
 }
 
 static void on_aws(void *user, struct transport_response *response, const struct err *err)
@@ -306,7 +306,7 @@ static void send_one(struct batcher *batcher)
     batcher->in_flight++;
     batcher->target.stats.requests++;
     list_append(&batcher->requests, &request->link);
-    batcher->kind->send(request);
+    batcher->type->send(request);
 }
 
 static void finish_over(struct batcher *batcher)
@@ -327,7 +327,7 @@ static void work(void *user)
     struct batcher *batcher = user;
     const struct emitter *emitter = batcher->target.emitter;
     int64_t most = batcher->target.config->in_flight;
-    most = most ? most : batcher->kind->in_flight;
+    most = most ? most : batcher->type->in_flight;
     emitter->hold(emitter);
     while ((int64_t)batcher->in_flight < most && may_send(batcher))
         send_one(batcher);
@@ -343,10 +343,10 @@ static void add(struct emission *emission)
 {
     struct batcher *batcher = batcher_of(emission->target);
     struct err err = {0};
-    emission->bytes = batcher->kind->measure(&batcher->target, &emission->message, &err);
-    if (!err.code && emission->bytes > batcher->kind->bytes_most)
+    emission->bytes = batcher->type->measure(&batcher->target, &emission->message, &err);
+    if (!err.code && emission->bytes > batcher->type->bytes_most)
         err_set(&err, ERR_LIMIT, "the message has %zu bytes; %zu are allowed", emission->bytes,
-                batcher->kind->bytes_most);
+                batcher->type->bytes_most);
     emission->alone = emission->bytes > bytes_max(batcher); /* the service decides */
     emission->due_ms = now_ms(batcher) + linger_ms(batcher);
     if (err.code)
@@ -418,8 +418,8 @@ static void batcher_free(struct target *target)
         aws_cancel(request->aws);
         if (request->http)
             transport_cancel(target->outbox->transport, request->http);
-        if (batcher->kind->cancel)
-            batcher->kind->cancel(request);
+        if (batcher->type->cancel)
+            batcher->type->cancel(request);
         for (size_t i = 0; i < request->count; i++)
             emission_free(request->entries[i]);
         request_free(request);
@@ -432,13 +432,13 @@ static void batcher_free(struct target *target)
     free(batcher);
 }
 
-struct target *batcher_new(const struct batch_kind *kind)
+struct target *batcher_open(const struct target_type *type)
 {
     static const struct target_ops ops = {
         .add = add, .cancel = cancel, .hurry = hurry, .give_back = give_back, .free = batcher_free};
     struct batcher *batcher = mem_zero(sizeof *batcher);
     batcher->target.ops = &ops;
-    batcher->kind = kind;
+    batcher->type = type;
     list_init(&batcher->waiting);
     list_init(&batcher->other);
     list_init(&batcher->requests);

@@ -26,7 +26,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "deliver/disk.h"
-#include "deliver/target.h"
+#include "deliver/lake.h"
 #include "record/position.h"
 
 #define BYTES_MAX (16u << 20) /* of lines, before they are compressed */
@@ -48,7 +48,7 @@ struct lake {
     struct list plans;         /* of others' files, and of those whose fate is not known */
     size_t unsure;             /* what must be known first */
     bool loaded;               /* the plans were asked for ... */
-    size_t unsure_files;       /* ... when so many had been left behind by others */
+    size_t late_files;         /* ... when there had been so many of others */
     struct lake_loading *load; /* while they are on their way */
     struct map names;          /* paths that were given out lately -> lake */
     struct planned *passed,
@@ -125,6 +125,11 @@ static struct lake *lake_of(struct target *target)
     return list_entry(target, struct lake, target);
 }
 
+static const struct lake_settings *settings_of(const struct lake *lake)
+{
+    return lake->target.config->own;
+}
+
 static struct reactor *reactor_of(const struct lake *lake)
 {
     return lake->target.outbox->reactor;
@@ -135,14 +140,16 @@ static void wake(struct lake *lake)
     task_defer(reactor_of(lake), &lake->work);
 }
 
+const char *const lake_compressions[] = {"gzip", "zstd", "none", NULL}; /* as enum compression counts */
+
 /* ---- names ---- */
 
-static const char *root_of(const struct config_target *config)
+static const char *root_of(const struct lake_settings *config)
 {
-    return config->type == TARGET_FILE ? config->path : config->prefix ? config->prefix : "";
+    return config->path ? config->path : config->prefix ? config->prefix : "";
 }
 
-static char *under_root(const struct config_target *config, const char *path)
+static char *under_root(const struct lake_settings *config, const char *path)
 {
     const char *root = root_of(config);
     size_t size = strlen(root);
@@ -151,10 +158,10 @@ static char *under_root(const struct config_target *config, const char *path)
 
 static char *locate(const struct target *target, const char *object)
 {
-    const struct config_target *config = target->config;
+    const struct lake_settings *config = target->config->own;
     char *path = under_root(config, object);
-    char *location = config->type == TARGET_S3 ? mem_printf("s3://%s/%s", config->bucket, path)
-                                               : mem_printf("file://%s", path);
+    char *location =
+        config->bucket ? mem_printf("s3://%s/%s", config->bucket, path) : mem_printf("file://%s", path);
     free(path);
     return location;
 }
@@ -188,7 +195,6 @@ static bool is_taken(const struct lake *lake, const char *path)
 static void set_path(struct file *file)
 {
     struct lake *lake = file->lake;
-    const struct target *target = &lake->target;
     char when[32] = "", more[32] = "";
     if (file->revision)
         snprintf(when, sizeof when, "-%llx",
@@ -199,8 +205,8 @@ static void set_path(struct file *file)
             mem_printf("%s-%s%s%s%s%s%s%s.jsonl%s", file->prefix, file->sequence ? file->sequence : "0",
                        file->routed ? "" : "-", file->routed ? "" : file->handler, file->revision ? "-" : "",
                        file->revision ? file->revision : "", when, more,
-                       compression_suffix((enum compression)target->config->compression));
-        file->path = under_root(target->config, name);
+                       compression_suffix((enum compression)settings_of(file->lake)->compression));
+        file->path = under_root(settings_of(lake), name);
         free(name);
         snprintf(more, sizeof more, "-%d", i);
     }
@@ -292,7 +298,7 @@ static struct file *open_file(struct lake *lake, const struct message *message)
         file->prefix = mem_printf("%s/%s", partition, message->shard ? message->shard : "none");
         file->revision = mem_string(message->revision);
         file->routed = message->routed;
-        file->compressor = compressor_new((enum compression)config->compression);
+        file->compressor = compressor_new((enum compression)settings_of(lake)->compression);
         map_set(&lake->open, place, file);
         timer_set(reactor_of(lake), &file->timer,
                   lake->target.flushing    ? 0
@@ -440,7 +446,7 @@ static struct aws_call *head(struct lake *lake, const char *path, int attempts, 
         .method = "HEAD",
         .attempts = attempts,
         .status_decides = true,
-        .bucket = mem_string(lake->target.config->bucket),
+        .bucket = mem_string(settings_of(lake)->bucket),
         .path = s3_path(path),
     };
     return aws_send(lake->target.outbox->aws, &aws, done, user);
@@ -449,7 +455,7 @@ static struct aws_call *head(struct lake *lake, const char *path, int attempts, 
 static void look(void *user)
 {
     struct plan *plan = user;
-    if (plan->lake->target.config->type == TARGET_FILE) {
+    if (settings_of(plan->lake)->path) {
         plan->looking = true;
         disk_look(disk_of(plan->lake), plan->path, on_disk_looked, plan);
     } else {
@@ -547,15 +553,15 @@ static void on_plans(void *user, struct store_snapshot *snapshot, const struct e
     sure(lake);
 }
 
-/* With the first message, and when a lake before this one has left a file behind. */
+/* With the first message, and when a lake before this one has ended a file since. */
 static void load_plans(struct lake *lake)
 {
-    const size_t *unsure = lake->target.outbox->unsure_files;
+    const size_t *late = lake->target.outbox->late_files;
     if (lake->load || !lake->target.outbox->store ||
-        (lake->loaded && (!unsure || *unsure == lake->unsure_files)))
+        (lake->loaded && (!late || *late == lake->late_files)))
         return;
     lake->loaded = true;
-    lake->unsure_files = unsure ? *unsure : 0;
+    lake->late_files = late ? *late : 0;
     lake->unsure++;
     lake->load = mem_alloc(sizeof *lake->load);
     lake->load->lake = lake;
@@ -620,8 +626,8 @@ static void keep_plan(struct file *file, bool accepted)
     plan->last = mem_string(file->last);
     plan->there = accepted;
     file->ids = NULL;
-    if (!accepted && file->lake->target.stopping && file->lake->target.outbox->unsure_files)
-        ++*file->lake->target.outbox->unsure_files;
+    if (file->lake->target.stopping && file->lake->target.outbox->late_files)
+        ++*file->lake->target.outbox->late_files;
     if (!accepted)
         look_for(plan);
 }
@@ -719,11 +725,12 @@ static void upload(struct file *file, struct buf *copy)
         .operation = "PutObject",
         .region = config->region,
         .method = "PUT",
-        .headers = {file->place ? types[config->compression] : "Content-Type: application/json"},
+        .headers = {file->place ? types[settings_of(file->lake)->compression]
+                                : "Content-Type: application/json"},
         .attempts = 1,
         .status_decides = true,
         .timeout_ms = config->timeout_ms ? config->timeout_ms : UPLOAD_TIMEOUT_MS,
-        .bucket = mem_string(config->bucket),
+        .bucket = mem_string(settings_of(file->lake)->bucket),
         .path = s3_path(file->path),
         .body = *copy,
     };
@@ -736,7 +743,7 @@ static void transmit(struct file *file)
     struct lake *lake = file->lake;
     struct buf copy = BUF_INIT; /* the bytes stay for another attempt */
     buf_add(&copy, file->bytes.data ? file->bytes.data : "", file->bytes.size);
-    if (lake->target.config->type == TARGET_S3) {
+    if (settings_of(lake)->bucket) {
         upload(file, &copy);
         return;
     }
@@ -797,7 +804,7 @@ static void on_name_disk(void *user, const struct err *err)
 static void look_at_name(struct file *file)
 {
     struct lake *lake = file->lake;
-    if (lake->target.config->type == TARGET_FILE) {
+    if (settings_of(lake)->path) {
         file->writing = true;
         disk_look(disk_of(lake), file->path, on_name_disk, file);
     } else {
@@ -910,7 +917,7 @@ static bool acceptable(const struct emission *emission, struct err *err)
 static void add_object(struct lake *lake, struct emission *emission)
 {
     struct file *file = file_new(lake, &emission->message);
-    file->path = under_root(lake->target.config, emission->message.object);
+    file->path = under_root(settings_of(lake), emission->message.object);
     buf_add(&file->bytes, emission->message.payload, emission->message.payload_size);
     file->count = 1;
     note_patience(file, &emission->message);
@@ -1080,7 +1087,7 @@ static void lake_free(struct target *target)
     free(lake);
 }
 
-struct target *lake_new(const struct config_target *config)
+struct target *lake_open(const struct target_type *type)
 {
     static const struct target_ops ops = {.add = add,
                                           .cancel = cancel,
@@ -1091,7 +1098,7 @@ struct target *lake_new(const struct config_target *config)
                                           .locate = locate,
                                           .free = lake_free};
     struct lake *lake = mem_zero(sizeof *lake);
-    (void)config;
+    (void)type; /* one for both: what the settings hold decides */
     lake->target.ops = &ops;
     list_init(&lake->files);
     list_init(&lake->refused);

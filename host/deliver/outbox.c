@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "conf/target_type.h"
 #include "deliver/target.h"
 
 struct outbox {
@@ -171,21 +172,6 @@ static void release(const struct emitter *emitter)
 
 /* ---- life ---- */
 
-static struct target *target_new(const struct config_target *config)
-{
-    static const struct batch_kind *const kinds[TARGET_TYPE_COUNT] = {
-        [TARGET_EVENTBRIDGE] = &kind_eventbridge,
-        [TARGET_SQS] = &kind_sqs,
-        [TARGET_SNS] = &kind_sns,
-        [TARGET_KINESIS] = &kind_kinesis,
-        [TARGET_FIREHOSE] = &kind_firehose,
-        [TARGET_LAMBDA] = &kind_lambda,
-        [TARGET_HTTP] = &kind_http,
-        [TARGET_STDOUT] = &kind_stdout,
-    };
-    return kinds[config->type] ? batcher_new(kinds[config->type]) : lake_new(config);
-}
-
 struct emitter *outbox_new(const struct outbox_options *options)
 {
     struct outbox *outbox = mem_zero(sizeof *outbox);
@@ -210,7 +196,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
     outbox->targets = mem_zero((outbox->count + 1) * sizeof *outbox->targets);
     for (size_t i = 0; i < outbox->count; i++) {
         const struct config_target *config = &options->config->targets[i];
-        struct target *target = target_new(config);
+        struct target *target = config->type->open(config->type);
         target->config = config;
         target->outbox = &outbox->options;
         target->emitter = &outbox->emitter;

@@ -17,10 +17,10 @@ struct outbox_options {
     struct transport *transport;
     struct log *log;
     struct troubles *troubles; /* or NULL */
-    struct store *store;  /* where the lake keeps which files it is about to write; NULL: after a crash an
-                           * event may stand in two files */
-    size_t *unsure_files; /* counts the files of which an outbox that was replaced does not know whether they
-                           * were written: those who took its place look; or NULL */
+    struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an
+                          * event may stand in two files */
+    size_t *late_files;  /* counts the files that an outbox still had under way when it was replaced: who took
+                          * its place asks the store for their plans; or NULL */
 };
 
 /* Counted by reference through the emitter's hold and release; the caller has the first. */

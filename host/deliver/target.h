@@ -4,6 +4,8 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "conf/config.h"
+#include "conf/target_type.h"
 #include "deliver/outbox.h"
 
 struct target;
@@ -114,25 +116,8 @@ struct request {
     bool refused; /* as a whole, not entry by entry */
 };
 
-struct batch_kind {
-    size_t count_max;  /* entries in a request */
-    size_t bytes_max;  /* all entries, as `measure` counts them, unless batch_bytes says otherwise ... */
-    size_t bytes_most; /* ... which may say so much; what is larger than a batch goes alone, up to this */
-    int64_t linger_ms, in_flight; /* usual */
-    int64_t timeout_ms;           /* likewise; 0: as long as any call to AWS */
-    /* The bytes that the message counts for, or 0 and `err` where the service would never take it. */
-    size_t (*measure)(const struct target *, const struct message *, struct err *err);
-    /* Send it: with request_send_aws, or otherwise, and call request_answered in the end. */
-    void (*send)(struct request *);
-    /* Read a 2xx answer: emission_set_err for each entry that was not accepted. */
-    void (*read)(struct request *, struct transport_response *);
-    void (*cancel)(struct request *); /* what `send` began otherwise; or NULL */
-};
-
-extern const struct batch_kind kind_eventbridge, kind_sqs, kind_sns, kind_kinesis, kind_firehose, kind_lambda,
-    kind_http, kind_stdout;
-
-struct target *batcher_new(const struct batch_kind *kind);
+/* For `open` of such a type. */
+struct target *batcher_open(const struct target_type *type);
 
 int64_t request_timeout_ms(const struct request *request);
 void request_send_aws(struct request *request, struct aws_request *aws);
@@ -140,9 +125,5 @@ void request_answered(struct request *request, struct transport_response *respon
 
 /* Each entry that the service does not name has failed; `named` was zeroed. */
 void request_unnamed(struct request *request, const bool *named);
-
-/* ---- lake.c: the s3 and file targets ---- */
-
-struct target *lake_new(const struct config_target *config);
 
 #endif

@@ -17,8 +17,9 @@ struct message {
     char *key;    /* messages of one key are accepted in order; of the item, unless set */
     char *source; /* EventBridge */
     char *detail_type;
-    char *subject; /* SNS */
-    char *object;  /* s3, file: a name of its own instead of a place among the events */
+    const char *event; /* INSERT, MODIFY or REMOVE, for what has no detail_type at all; static; or NULL */
+    char *subject;     /* SNS */
+    char *object;      /* s3, file: a name of its own instead of a place among the events */
     /* Where it comes from. */
     char *handler, *stream_arn, *table, *shard, *sequence;
     const void *call;    /* what emitted it with others, and repeats it with them; alive while it waits */

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "conf/target_type.h"
 #include "route/transform.h"
 #include "filter/filter.h"
 #include "record/item_key.h"
@@ -78,9 +79,8 @@ static struct message message_for(const struct route *route, const struct handle
         .payload_size = payload.size,
         .key = single ? item_key_text(first->record->keys) : NULL,
         .source = mem_string(config->source),
-        .detail_type = mem_string(config->detail_type          ? config->detail_type
-                                  : route->target->detail_type ? NULL
-                                                               : record_event_name(first->record->event)),
+        .detail_type = mem_string(config->detail_type),
+        .event = record_event_name(first->record->event),
         .subject = mem_string(config->subject),
         .handler = mem_string(route->handler.name),
         .stream_arn = mem_string(source->stream_arn),
@@ -247,9 +247,8 @@ static void set_version(struct route *route)
  * the order of what is written to it. */
 static void set_kind(struct route *route)
 {
-    route->handler.kind = route->target->type == TARGET_LAMBDA ? HANDLER_BATCHES : HANDLER_RECORDS;
-    route->handler.pipelined = route->target->type == TARGET_S3 || route->target->type == TARGET_FILE ||
-                               route->target->type == TARGET_STDOUT;
+    route->handler.kind = route->target->type->takes_batches ? HANDLER_BATCHES : HANDLER_RECORDS;
+    route->handler.pipelined = route->target->type->pipelined;
 }
 
 struct handler *route_load(const struct route_options *options, struct problems *problems)

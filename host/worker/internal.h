@@ -16,7 +16,7 @@ struct worker {
     struct aws_client *client;
     struct source *source;
     struct store *store;
-    size_t unsure_files; /* see struct outbox_options */
+    size_t late_files; /* see struct outbox_options */
     struct emitter *outbox;
     struct map handlers; /* name -> struct handler */
     struct map shards;   /* "arn\nshard" -> struct shard */

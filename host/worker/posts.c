@@ -293,7 +293,7 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .log = worker->options.log,
         .troubles = worker->troubles,
         .store = worker->store,
-        .unsure_files = &worker->unsure_files,
+        .late_files = &worker->late_files,
     });
 }
 

@@ -19,6 +19,26 @@
 #define ANSWER_BYTES_MAX 4096 /* of an answer, which nobody reads */
 #define CONTENT_TYPE "application/json"
 
+struct http_settings {
+    char *url;
+    char *secret;
+    char *authorization;
+    char *content_type;
+};
+
+static const struct setting settings[] = {
+    {"url", SETTING_TEXT, offsetof(struct http_settings, url), 0, 0, NULL},
+    {"secret", SETTING_TEXT, offsetof(struct http_settings, secret), 0, 0, NULL},
+    {"authorization", SETTING_TEXT, offsetof(struct http_settings, authorization), 0, 0, NULL},
+    {"content_type", SETTING_TEXT, offsetof(struct http_settings, content_type), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct http_settings *settings_of(const struct target *target)
+{
+    return target->config->own;
+}
+
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     (void)target;
@@ -84,7 +104,7 @@ static void read(struct request *request, struct transport_response *response)
 static void send(struct request *request)
 {
     const struct target *target = request->target;
-    const struct config_target *config = target->config;
+    const struct http_settings *config = settings_of(target);
     const struct message *message = &request->entries[0]->message;
     int64_t wall_ms = clock_wall_ms(reactor_clock(target->outbox->reactor));
     char *key = item_key_safe(message->id);
@@ -119,7 +139,26 @@ static void send(struct request *request)
     free(key);
 }
 
-const struct batch_kind kind_http = {
+/* ---- the type ---- */
+
+static void check(struct config_target *target, const char *ini, target_complain_fn *complain, void *user)
+{
+    const char *url = ((const struct http_settings *)target->own)->url;
+    (void)ini;
+    if (url && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        complain(user, "url: an http:// or https:// URL expected");
+}
+
+static const char *const needed[] = {"url", NULL};
+
+const struct target_type target_http = {
+    .name = "http",
+    .settings = settings,
+    .settings_size = sizeof(struct http_settings),
+    .needed = needed,
+    .check = check,
+    .spills = true,
+    .open = batcher_open,
     .count_max = 1,
     .bytes_max = BODY_BYTES_MAX,
     .bytes_most = BODY_BYTES_MAX,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -71,6 +72,13 @@ size_t text_measure(const struct message *message, const char *service, struct e
     for (; odd && (text = find_noncharacter(text, end)); text += 3)
         size += 3;
     return size;
+}
+
+void json_batch_add_data(struct buf *out, const char *bytes, size_t size)
+{
+    buf_add_literal(out, "{\"Data\":\"");
+    base64_write(out, bytes, size);
+    buf_add_char(out, '"');
 }
 
 void entry_failed(struct emission *emission, const char *service, const char *message, bool sender)

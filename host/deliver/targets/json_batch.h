@@ -15,6 +15,9 @@ size_t text_measure(const struct message *message, const char *service, struct e
 
 /* The answer lists a result for each entry, in their order: `error_code` and `error_message` are the members
  * of those that failed. */
+/* {"Data":"...", in base64; the record goes on behind it. */
+void json_batch_add_data(struct buf *out, const char *bytes, size_t size);
+
 void json_batch_read(struct request *request, struct transport_response *response, const char *list,
                      const char *error_code, const char *error_message);
 

@@ -1,16 +1,27 @@
-/* kinesis.c: PutRecords of Kinesis, PutRecordBatch of Firehose.
- * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
- * https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html */
+/* kinesis.c: PutRecords.
+ * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/json.h"
 #include "deliver/targets/json_batch.h"
 #include "record/item_key.h"
 
 #define KINESIS_RECORD_MAX (10u << 20) /* a stream may take so much; by default it takes 1 MiB */
-#define FIREHOSE_RECORD_MAX (1000u << 10)
+
+struct kinesis_settings {
+    char *stream; /* a name, or an ARN */
+};
+
+static const struct setting settings[] = {
+    {"stream", SETTING_TEXT, offsetof(struct kinesis_settings, stream), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct kinesis_settings *settings_of(const struct target *target)
+{
+    return target->config->own;
+}
 
 /* Messages without a key have no order to keep, and spread by what names them. To be freed. */
 static char *partition_key(const struct message *message)
@@ -18,7 +29,7 @@ static char *partition_key(const struct message *message)
     return item_key_safe(message->key ? message->key : message->id);
 }
 
-static size_t measure_kinesis(const struct target *target, const struct message *message, struct err *err)
+static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     char *key = partition_key(message);
     size_t size = message->payload_size + strlen(key);
@@ -29,16 +40,9 @@ static size_t measure_kinesis(const struct target *target, const struct message 
     return size;
 }
 
-static void add_data(struct buf *out, const char *bytes, size_t size)
+static void send(struct request *request)
 {
-    buf_add_literal(out, "{\"Data\":\"");
-    base64_write(out, bytes, size);
-    buf_add_char(out, '"');
-}
-
-static void send_kinesis(struct request *request)
-{
-    const char *stream = request->target->config->stream;
+    const char *stream = settings_of(request->target)->stream;
     struct aws_request aws = {.service = AWS_KINESIS, .operation = "PutRecords"};
     buf_add_char(&aws.body, '{');
     json_batch_add(&aws.body, strncmp(stream, "arn:", 4) == 0 ? "StreamARN" : "StreamName", stream,
@@ -49,7 +53,7 @@ static void send_kinesis(struct request *request)
         char *key = partition_key(message);
         if (i)
             buf_add_char(&aws.body, ',');
-        add_data(&aws.body, message->payload, message->payload_size);
+        json_batch_add_data(&aws.body, message->payload, message->payload_size);
         buf_add_char(&aws.body, ',');
         json_batch_add(&aws.body, "PartitionKey", key, strlen(key));
         buf_add_char(&aws.body, '}');
@@ -59,68 +63,37 @@ static void send_kinesis(struct request *request)
     request_send_aws(request, &aws);
 }
 
-static void read_kinesis(struct request *request, struct transport_response *response)
+static void read(struct request *request, struct transport_response *response)
 {
     json_batch_read(request, response, "Records", "ErrorCode", "ErrorMessage");
 }
 
-const struct batch_kind kind_kinesis = {
+/* ---- the type ---- */
+
+static char *arn(const struct config_target *target, const struct target_place *place)
+{
+    return target_arn(target, place, "kinesis:%s:*:stream/",
+                      ((const struct kinesis_settings *)target->own)->stream);
+}
+
+static const char *const needed[] = {"stream", NULL}, *const actions[] = {"PutRecords", NULL};
+
+const struct target_type target_kinesis = {
+    .name = "kinesis",
+    .settings = settings,
+    .settings_size = sizeof(struct kinesis_settings),
+    .needed = needed,
+    .service = "kinesis",
+    .spills = true,
+    .actions = actions,
+    .arn = arn,
+    .open = batcher_open,
     .count_max = 500,
     .bytes_max = 5 << 20,
     .bytes_most = 10 << 20,
     .linger_ms = 20,
     .in_flight = 8,
-    .measure = measure_kinesis,
-    .send = send_kinesis,
-    .read = read_kinesis,
-};
-
-/* ---- Firehose, which puts records one behind the other: each gets a line of its own ---- */
-
-static size_t measure_firehose(const struct target *target, const struct message *message, struct err *err)
-{
-    size_t size = message->payload_size + 1;
-    (void)target;
-    if (size > FIREHOSE_RECORD_MAX)
-        err_set(err, ERR_LIMIT, "the record has %zu bytes; Firehose takes %u", size, FIREHOSE_RECORD_MAX);
-    return size;
-}
-
-static void send_firehose(struct request *request)
-{
-    const char *stream = request->target->config->delivery_stream;
-    struct aws_request aws = {.service = AWS_FIREHOSE, .operation = "PutRecordBatch"};
-    struct buf line = BUF_INIT;
-    buf_add_char(&aws.body, '{');
-    json_batch_add(&aws.body, "DeliveryStreamName", stream, strlen(stream));
-    buf_add_literal(&aws.body, ",\"Records\":[");
-    for (size_t i = 0; i < request->count; i++) {
-        const struct message *message = &request->entries[i]->message;
-        if (i)
-            buf_add_char(&aws.body, ',');
-        buf_clear(&line);
-        buf_add(&line, message->payload, message->payload_size);
-        buf_add_char(&line, '\n');
-        add_data(&aws.body, line.data, line.size);
-        buf_add_char(&aws.body, '}');
-    }
-    buf_add_literal(&aws.body, "]}");
-    buf_fini(&line);
-    request_send_aws(request, &aws);
-}
-
-static void read_firehose(struct request *request, struct transport_response *response)
-{
-    json_batch_read(request, response, "RequestResponses", "ErrorCode", "ErrorMessage");
-}
-
-const struct batch_kind kind_firehose = {
-    .count_max = 500,
-    .bytes_max = 4 << 20,
-    .bytes_most = 4 << 20,
-    .linger_ms = 20,
-    .in_flight = 8,
-    .measure = measure_firehose,
-    .send = send_firehose,
-    .read = read_firehose,
+    .measure = measure,
+    .send = send,
+    .read = read,
 };

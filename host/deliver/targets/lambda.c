@@ -14,6 +14,20 @@
 #define TIMEOUT_MS \
     (15 * 60 * 1000 + 5000) /* a function may take so long: giving up earlier would run it twice */
 
+struct lambda_settings {
+    char *function; /* a name, or an ARN */
+};
+
+static const struct setting settings[] = {
+    {"function", SETTING_TEXT, offsetof(struct lambda_settings, function), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct lambda_settings *settings_of(const struct target *target)
+{
+    return target->config->own;
+}
+
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     struct arena arena = ARENA_INIT;
@@ -42,7 +56,7 @@ static void send(struct request *request)
         .service = AWS_LAMBDA,
         .operation = "Invoke",
         .headers = {"Content-Type: application/json", "X-Amz-Invocation-Type: RequestResponse"},
-        .path = path_of(request->target->config->function),
+        .path = path_of(settings_of(request->target)->function),
     };
     buf_add(&aws.body, message->payload, message->payload_size);
     request_send_aws(request, &aws);
@@ -71,7 +85,27 @@ static void read(struct request *request, struct transport_response *response)
     arena_fini(&arena);
 }
 
-const struct batch_kind kind_lambda = {
+/* ---- the type ---- */
+
+static char *arn(const struct config_target *target, const struct target_place *place)
+{
+    return target_arn(target, place,
+                      "lambda:%s:*:function:", ((const struct lambda_settings *)target->own)->function);
+}
+
+static const char *const needed[] = {"function", NULL}, *const actions[] = {"InvokeFunction", NULL};
+
+const struct target_type target_lambda = {
+    .name = "lambda",
+    .settings = settings,
+    .settings_size = sizeof(struct lambda_settings),
+    .needed = needed,
+    .service = "lambda",
+    .spills = true,
+    .takes_batches = true,
+    .actions = actions,
+    .arn = arn,
+    .open = batcher_open,
     .count_max = 1,
     .bytes_max = PAYLOAD_MAX,
     .bytes_most = PAYLOAD_MAX,

@@ -12,9 +12,25 @@
 
 #define ENTRY "PublishBatchRequestEntries.member.%zu."
 
+struct sns_settings {
+    char *topic; /* an ARN */
+    char *subject;
+};
+
+static const struct setting settings[] = {
+    {"topic", SETTING_TEXT, offsetof(struct sns_settings, topic), 0, 0, NULL},
+    {"subject", SETTING_TEXT, offsetof(struct sns_settings, subject), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct sns_settings *settings_of(const struct target *target)
+{
+    return target->config->own;
+}
+
 static const char *subject_of(const struct target *target, const struct message *message)
 {
-    return message->subject ? message->subject : target->config->subject;
+    return message->subject ? message->subject : settings_of(target)->subject;
 }
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
@@ -52,7 +68,7 @@ static void add_entry(struct buf *out, const struct target *target, const struct
     buf_fini(&text);
     if (subject)
         add_member(out, place, "Subject", subject, strlen(subject));
-    if (name_is_fifo(target->config->topic)) {
+    if (name_is_fifo(settings_of(target)->topic)) {
         add_safe(out, place, "MessageGroupId", message->key ? message->key : message->handler);
         add_safe(out, place, "MessageDeduplicationId", message->id);
     }
@@ -63,7 +79,7 @@ static void send(struct request *request)
     const struct target *target = request->target;
     struct aws_request aws = {.service = AWS_SNS, .operation = "PublishBatch"};
     buf_add_literal(&aws.body, "Action=PublishBatch&Version=2010-03-31&TopicArn=");
-    url_encode(&aws.body, target->config->topic, strlen(target->config->topic), URL_UNRESERVED);
+    url_encode(&aws.body, settings_of(target)->topic, strlen(settings_of(target)->topic), URL_UNRESERVED);
     for (size_t i = 0; i < request->count; i++)
         add_entry(&aws.body, target, &request->entries[i]->message, i);
     request_send_aws(request, &aws);
@@ -89,7 +105,35 @@ static void read(struct request *request, struct transport_response *response)
     arena_fini(&arena);
 }
 
-const struct batch_kind kind_sns = {
+/* ---- the type ---- */
+
+static void check(struct config_target *target, const char *ini, target_complain_fn *complain, void *user)
+{
+    const char *topic = ((const struct sns_settings *)target->own)->topic;
+    (void)ini;
+    if (topic && strncmp(topic, "arn:", 4) != 0)
+        complain(user, "topic: the ARN of an SNS topic expected");
+}
+
+static char *arn(const struct config_target *target, const struct target_place *place)
+{
+    (void)place;
+    return mem_string(((const struct sns_settings *)target->own)->topic);
+}
+
+static const char *const needed[] = {"topic", NULL}, *const actions[] = {"Publish", NULL};
+
+const struct target_type target_sns = {
+    .name = "sns",
+    .settings = settings,
+    .settings_size = sizeof(struct sns_settings),
+    .needed = needed,
+    .check = check,
+    .service = "sns",
+    .spills = true,
+    .actions = actions,
+    .arn = arn,
+    .open = batcher_open,
     .count_max = 10,
     .bytes_max = 256 << 10,
     .bytes_most = 1 << 20,

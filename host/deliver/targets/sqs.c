@@ -9,6 +9,20 @@
 #include "deliver/targets/json_batch.h"
 #include "record/item_key.h"
 
+struct sqs_settings {
+    char *queue; /* a URL */
+};
+
+static const struct setting settings[] = {
+    {"queue", SETTING_TEXT, offsetof(struct sqs_settings, queue), 0, 0, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static const struct sqs_settings *settings_of(const struct target *target)
+{
+    return target->config->own;
+}
+
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     (void)target;
@@ -29,7 +43,7 @@ static void send(struct request *request)
     struct buf text = BUF_INIT;
     struct aws_request aws = {.service = AWS_SQS, .operation = "SendMessageBatch"};
     buf_add_char(&aws.body, '{');
-    json_batch_add(&aws.body, "QueueUrl", target->config->queue, strlen(target->config->queue));
+    json_batch_add(&aws.body, "QueueUrl", settings_of(target)->queue, strlen(settings_of(target)->queue));
     buf_add_literal(&aws.body, ",\"Entries\":[");
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
@@ -37,7 +51,7 @@ static void send(struct request *request)
         buf_clear(&text);
         text_write(&text, message);
         json_batch_add(&aws.body, "MessageBody", text.data ? text.data : "", text.size);
-        if (name_is_fifo(target->config->queue)) {
+        if (name_is_fifo(settings_of(target)->queue)) {
             add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
             add_safe(&aws.body, "MessageDeduplicationId", message->id);
         }
@@ -68,7 +82,41 @@ static void read(struct request *request, struct transport_response *response)
     arena_fini(&arena);
 }
 
-const struct batch_kind kind_sqs = {
+/* ---- the type ---- */
+
+static void check(struct config_target *target, const char *ini, target_complain_fn *complain, void *user)
+{
+    const char *queue = ((const struct sqs_settings *)target->own)->queue;
+    (void)ini;
+    if (queue && strncmp(queue, "http://", 7) != 0 && strncmp(queue, "https://", 8) != 0)
+        complain(user, "queue: the URL of an SQS queue expected");
+}
+
+/* "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"; what another host stands for is not known. */
+static char *arn(const struct config_target *target, const struct target_place *place)
+{
+    const char *host = strstr(((const struct sqs_settings *)target->own)->queue, "://") + 3;
+    const char *region = strncmp(host, "sqs.", 4) == 0 ? host + 4 : NULL;
+    const char *path = strchr(host, '/'), *name = path ? strchr(path + 1, '/') : NULL;
+    size_t size = region ? strcspn(region, "./") : 0;
+    return mem_printf("arn:%s:sqs:%.*s:%.*s:%s", place->partition,
+                      region ? (int)size : (int)strlen(place->region), region ? region : place->region,
+                      name ? (int)(name - path - 1) : 1, name ? path + 1 : "*", name ? name + 1 : "*");
+}
+
+static const char *const needed[] = {"queue", NULL}, *const actions[] = {"SendMessage", NULL};
+
+const struct target_type target_sqs = {
+    .name = "sqs",
+    .settings = settings,
+    .settings_size = sizeof(struct sqs_settings),
+    .needed = needed,
+    .check = check,
+    .service = "sqs",
+    .spills = true,
+    .actions = actions,
+    .arn = arn,
+    .open = batcher_open,
     .count_max = 10,
     .bytes_max = 256 << 10,
     .bytes_most = 1 << 20,

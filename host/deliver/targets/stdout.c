@@ -101,13 +101,10 @@ static void cancel(struct request *request)
         close(request->fd);
 }
 
-static void read_nothing(struct request *request, struct transport_response *response)
-{
-    (void)request;
-    (void)response;
-}
-
-const struct batch_kind kind_stdout = {
+const struct target_type target_stdout = {
+    .name = "stdout",
+    .pipelined = true,
+    .open = batcher_open,
     .count_max = 1000,
     .bytes_max = 1 << 20,
     .bytes_most = 16 << 20,
@@ -115,6 +112,5 @@ const struct batch_kind kind_stdout = {
     .in_flight = 1,
     .measure = measure,
     .send = send,
-    .read = read_nothing,
     .cancel = cancel,
 };

@@ -1,0 +1,38 @@
+/* s3.c: files of events in S3; deliver/lake.c writes them.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
+#include <string.h>
+
+#include "base/mem.h"
+#include "deliver/lake.h"
+
+static const struct setting settings[] = {
+    {"bucket", SETTING_TEXT, offsetof(struct lake_settings, bucket), 0, 0, NULL},
+    {"prefix", SETTING_TEXT, offsetof(struct lake_settings, prefix), 0, 0, NULL},
+    {"compression", SETTING_CHOICE, offsetof(struct lake_settings, compression), 0, 0, lake_compressions},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
+static char *arn(const struct config_target *target, const struct target_place *place)
+{
+    const struct lake_settings *own = target->own;
+    const char *prefix = own->prefix ? own->prefix : "";
+    size_t size = strlen(prefix);
+    return mem_printf("arn:%s:s3:::%s/%s%s*", place->partition, own->bucket, prefix,
+                      size && prefix[size - 1] != '/' ? "/" : "");
+}
+
+/* GetObject: is there a file of that name already? */
+static const char *const needed[] = {"bucket", NULL}, *const actions[] = {"PutObject", "GetObject", NULL};
+
+const struct target_type target_s3 = {
+    .name = "s3",
+    .settings = settings,
+    .settings_size = sizeof(struct lake_settings),
+    .needed = needed,
+    .service = "s3",
+    .keeps_files = true,
+    .pipelined = true,
+    .actions = actions,
+    .arn = arn,
+    .open = lake_open,
+};

@@ -1,0 +1,11 @@
+/* table.c: the kinds of targets there are; conf/target_type.h says how one is added. */
+#include "conf/target_type.h"
+
+extern const struct target_type target_eventbridge, target_sqs, target_sns, target_kinesis, target_firehose,
+    target_lambda, target_s3, target_http, target_file, target_stdout;
+
+const struct target_type *const target_types[] = {
+    &target_eventbridge, &target_sqs,    &target_sns, &target_kinesis,
+    &target_firehose,    &target_lambda, &target_s3,  &target_http,
+    &target_file,        &target_stdout, NULL,
+};
