@@ -32,13 +32,13 @@ char *target_arn(const struct config_target *target, const struct target_place *
     return buf_take(&arn);
 }
 
-/* The type that has such a key; NULL: none has. */
-static const struct target_type *type_with(const char *key)
+/* Has any type such a key? */
+static bool is_of_a_type(const char *key)
 {
     for (size_t i = 0; target_types[i]; i++)
         if (target_types[i]->settings && setting_find(target_types[i]->settings, key))
-            return target_types[i];
-    return NULL;
+            return true;
+    return false;
 }
 
 /* ---- a target's life ---- */
@@ -150,18 +150,31 @@ static bool read_type(struct config_target *target, const struct complaints *abo
     return false;
 }
 
-static char *unknown_key(const struct target_type *type, const char *name)
+/* Of its own keys and those of all targets, else of another type's. */
+static const char *meant_by(const struct target_type *type, const char *name)
 {
     const char *names[64] = {"type"};
-    setting_names(conf_target_settings, names + 1, 31);
-    size_t count = 0;
+    size_t count = 1;
+    setting_names(conf_target_settings, names + count, 31);
     while (names[count])
         count++;
     if (type->settings)
         setting_names(type->settings, names + count, 64 - count);
-    if (type_with(name))
-        return mem_printf("%s is not for type = %s", name, type->name);
     const char *meant = nearest_name(name, names);
+    for (size_t i = 0; !meant && target_types[i]; i++) {
+        if (!target_types[i]->settings)
+            continue;
+        setting_names(target_types[i]->settings, names, 64);
+        meant = nearest_name(name, names);
+    }
+    return meant;
+}
+
+static char *unknown_key(const struct target_type *type, const char *name)
+{
+    if (is_of_a_type(name))
+        return mem_printf("%s is not for type = %s", name, type->name);
+    const char *meant = meant_by(type, name);
     return mem_printf("%s is not a known key%s%s%s", name, meant ? " (did you mean " : "", meant ? meant : "",
                       meant ? "?)" : "");
 }

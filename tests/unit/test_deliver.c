@@ -12,6 +12,7 @@
 #include "aws/xml.h"
 #include "base/compress.h"
 #include "base/mem.h"
+#include "deliver/target.h"
 #include "route/transform.h"
 #include "source/archive/archive.h"
 #include "record/item_key.h"
@@ -239,6 +240,36 @@ static void archives_are_in_the_order_of_their_events(void **state)
     }
 }
 
+/* What the type says of itself is what those who ask it rely on. */
+static void every_type_of_target_is_whole(void **state)
+{
+    (void)state;
+    for (size_t i = 0; target_types[i]; i++) {
+        const struct target_type *type = target_types[i];
+        assert_ptr_equal(target_type_find(type->name), type);
+        assert_true(!type->settings == !type->settings_size);
+        assert_true(!type->needed || type->settings);
+        for (size_t k = 0; type->needed && type->needed[k]; k++)
+            assert_true(setting_find(type->settings, type->needed[k])->type == SETTING_TEXT);
+        assert_true(!type->service == !type->actions && !type->service == !type->arn);
+        if (type->service) { /* `dev` prints what is for AWS unless there is an endpoint for it */
+            struct config_aws aws = {.endpoint_events = "e",
+                                     .endpoint_sqs = "e",
+                                     .endpoint_sns = "e",
+                                     .endpoint_kinesis = "e",
+                                     .endpoint_firehose = "e",
+                                     .endpoint_lambda = "e",
+                                     .endpoint_s3 = "e"};
+            assert_string_equal(config_endpoint(&aws, type->service), "e");
+        }
+        assert_non_null(type->open);
+        if (type->open == batcher_open) {
+            assert_true(type->measure && type->send && type->count_max && type->in_flight);
+            assert_true(type->bytes_max && type->bytes_max <= type->bytes_most);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +278,7 @@ int main(void)
         cmocka_unit_test(paths_and_templates),
         cmocka_unit_test(mistakes_in_transforms_are_named),
         cmocka_unit_test(keys_are_one_text_within_bounds),
+        cmocka_unit_test(every_type_of_target_is_whole),
         cmocka_unit_test(compressed_bytes_come_back),
         cmocka_unit_test(s3s_listing_is_read),
         cmocka_unit_test(archives_are_in_the_order_of_their_events),
