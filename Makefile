@@ -23,7 +23,15 @@ CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES))
 LDLIBS   += $(shell pkg-config --libs $(PACKAGES)) -lm
 endif
 
-SOURCES := $(shell find host -name '*.c')
+# Built in where the library is there.
+ifeq ($(shell pkg-config --exists libnats 2>/dev/null && echo yes),yes)
+CPPFLAGS += -DTIDEMILL_NATS $(shell pkg-config --cflags libnats)
+LDLIBS   += $(shell pkg-config --libs libnats)
+else
+WITHOUT  += host/deliver/targets/nats.c
+endif
+
+SOURCES := $(filter-out $(WITHOUT),$(shell find host -name '*.c'))
 LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/*.lua)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) 
 LIBRARY := $(filter-out $(BUILD)/host/main.o,$(OBJECTS))

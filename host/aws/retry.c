@@ -52,14 +52,15 @@ bool retry_code_is_one_of(const char *code, const char *const *codes)
 
 enum retry_kind retry_kind(const struct err *err)
 {
-    if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
+    if (err->passes != PASSES_NEVER && (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT))
         return RETRY_TRANSIENT;
-    if (err->code != ERR_SERVICE)
+    if (err->passes == PASSES_NEVER || (err->code != ERR_SERVICE && err->passes != PASSES_LATER))
         return RETRY_NEVER;
     if (retry_code_is_one_of(err->service, throttling_codes) || err->http_status == 429)
         return RETRY_THROTTLING;
-    if (retry_code_is_one_of(err->service, transient_codes) || err->http_status == 500 ||
-        err->http_status == 502 || err->http_status == 503 || err->http_status == 504)
+    if (err->passes == PASSES_LATER || retry_code_is_one_of(err->service, transient_codes) ||
+        err->http_status == 500 || err->http_status == 502 || err->http_status == 503 ||
+        err->http_status == 504)
         return RETRY_TRANSIENT;
     return RETRY_NEVER;
 }

@@ -12,6 +12,7 @@ bool err_setv(struct err *err, enum err_code code, const char *format, va_list a
         return false;
     err->code = code;
     err->http_status = 0;
+    err->passes = PASSES_AS_CODED;
     err->queued_ms = 0;
     err->service[0] = '\0';
     if (vsnprintf(err->text, sizeof err->text, format, args) >= (int)sizeof err->text)

@@ -24,15 +24,24 @@ enum err_code {
     ERR_RESOURCES, /* this machine has no more to give (descriptors); nobody was asked anything */
 };
 
+/* Will the same thing go well another time? */
+enum err_passes {
+    PASSES_AS_CODED, /* as its code, the service's code and the HTTP status say */
+    PASSES_LATER,
+    PASSES_NEVER,
+};
+
 struct err {
     enum err_code code;
+    enum err_passes passes;
     int http_status;   /* of ERR_SERVICE, else 0 */
     int64_t queued_ms; /* how long a call waited for its turn before it failed, else 0 */
     char service[64];  /* the service's own error code, such as "ThrottlingException", else "" */
     char text[1024];   /* one sentence, no newline at its end */
 };
 
-/* Both fill `err` (which may be NULL) and return false, so that `return err_set(...)` reads well. */
+/* Both fill `err` (which may be NULL; it passes as coded) and return false, so that `return err_set(...)`
+ * reads well. */
 bool err_set(struct err *err, enum err_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool err_setv(struct err *err, enum err_code code, const char *format, va_list args);

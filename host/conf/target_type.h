@@ -73,6 +73,9 @@ struct target_type {
     /* Read a 2xx answer: emission_set_err for each entry that was not accepted. NULL: it says nothing. */
     void (*read)(struct request *, struct transport_response *);
     void (*cancel)(struct request *); /* what `send` began otherwise; or NULL */
+    /* Of a type whose connections outlive a request, which stand in target.own from its first `send` on: the
+     * target goes, and all of its requests were answered or cancelled. Or NULL. */
+    void (*close)(struct target *);
 };
 
 /* All there are, ends with NULL: deliver/targets/table.c. */

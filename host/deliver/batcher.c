@@ -203,7 +203,6 @@ static void settle(struct batcher *batcher, const struct request *request, struc
 static void request_free(struct request *request)
 {
     list_remove(&request->link);
-    buf_fini(&request->body);
     free(request->entries);
     free(request);
 }
@@ -236,7 +235,7 @@ void request_unnamed(struct request *request, const bool *named)
 {
     struct err err;
     err_set(&err, ERR_SERVICE, "the service's answer says nothing of this message");
-    err.http_status = 500; /* so that it is sent again */
+    err.passes = PASSES_LATER;
     for (size_t i = 0; i < request->count; i++)
         if (!named[i])
             emission_set_err(request->entries[i], &err);
@@ -302,7 +301,6 @@ static void send_one(struct batcher *batcher)
         if (emission->alone)
             break;
     }
-    request->fd = -1;
     batcher->in_flight++;
     batcher->target.stats.requests++;
     list_append(&batcher->requests, &request->link);
@@ -424,6 +422,8 @@ static void batcher_free(struct target *target)
             emission_free(request->entries[i]);
         request_free(request);
     }
+    if (batcher->type->close)
+        batcher->type->close(target);
     free_emissions(&batcher->waiting);
     free_emissions(&batcher->other);
     map_fini(&batcher->lanes);

@@ -557,8 +557,7 @@ static void on_plans(void *user, struct store_snapshot *snapshot, const struct e
 static void load_plans(struct lake *lake)
 {
     const size_t *late = lake->target.outbox->late_files;
-    if (lake->load || !lake->target.outbox->store ||
-        (lake->loaded && (!late || *late == lake->late_files)))
+    if (lake->load || !lake->target.outbox->store || (lake->loaded && (!late || *late == lake->late_files)))
         return;
     lake->loaded = true;
     lake->late_files = late ? *late : 0;

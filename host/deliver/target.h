@@ -50,6 +50,7 @@ struct target_ops {
 
 struct target {
     const struct target_ops *ops;
+    void *own; /* what the type keeps between requests, until its `close` */
     const struct config_target *config;
     const struct outbox_options *outbox;
     struct emitter *emitter;   /* to be held while completions run */
@@ -107,12 +108,9 @@ struct request {
     struct target *target;
     struct emission **entries;
     size_t count;
-    struct aws_call *aws; /* one of the two */
+    struct aws_call *aws; /* of those that go one of these ways */
     struct transport_call *http;
-    struct buf body; /* of stdout: what is not written yet */
-    size_t written;
-    struct watch *watch;
-    int fd;
+    void *own;    /* what the type's `send` keeps of it until it is answered or cancelled */
     bool refused; /* as a whole, not entry by entry */
 };
 

@@ -2,8 +2,8 @@
 # Installs what is missing from Debian 12's packages: deps.sh build|test|develop ...
 set -eu
 
-build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev"
-test="libcmocka-dev libcjson-dev python3-boto3 python3-pytest default-jre-headless npm ca-certificates zstd"
+build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev libnats-dev"
+test="libcmocka-dev libcjson-dev python3-boto3 python3-pytest default-jre-headless npm ca-certificates zstd nats-server"
 develop="clang clang-format awscli"
 
 wanted=

@@ -88,17 +88,11 @@ static void on_answer(void *user, struct transport_response *response, const str
     refused.http_status = response->status;
     /* What passes: https://www.rfc-editor.org/rfc/rfc9110 (408), RFC 8470 (425), RFC 6585 (429). */
     if (response->status == 408 || response->status == 425)
-        refused.http_status = 503;
+        refused.passes = PASSES_LATER;
     struct emission *emission = request->entries[0];
     int64_t patience = retry_after_ms(request->target, response);
     emission->retry_after_ms = patience;
     request_answered(request, response, &refused);
-}
-
-static void read(struct request *request, struct transport_response *response)
-{
-    (void)request;
-    (void)response;
 }
 
 static void send(struct request *request)
@@ -167,5 +161,4 @@ const struct target_type target_http = {
     .timeout_ms = TIMEOUT_MS,
     .measure = measure,
     .send = send,
-    .read = read,
 };

@@ -86,7 +86,7 @@ void entry_failed(struct emission *emission, const char *service, const char *me
     struct err err;
     err_set(&err, ERR_SERVICE, "%s: %s", service, message ? message : "no message");
     snprintf(err.service, sizeof err.service, "%s", service);
-    err.http_status = sender ? 400 : 500;
+    err.passes = sender ? PASSES_AS_CODED : PASSES_LATER;
     emission_set_err(emission, &err);
 }
 

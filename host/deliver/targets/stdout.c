@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "deliver/target.h"
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
@@ -25,13 +27,28 @@ static int open_again(void)
     return open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
+/* What is not written yet. */
+struct output {
+    struct buf lines;
+    size_t written;
+    struct watch *watch;
+    int fd; /* -1: the one that the process was given */
+};
+
+static void cancel(struct request *request)
+{
+    struct output *output = request->own;
+    watch_free(output->watch);
+    if (output->fd >= 0)
+        close(output->fd);
+    buf_fini(&output->lines);
+    free(output);
+    request->own = NULL;
+}
+
 static void end(struct request *request, const struct err *err)
 {
-    watch_free(request->watch);
-    request->watch = NULL;
-    if (request->fd >= 0)
-        close(request->fd);
-    request->fd = -1;
+    cancel(request);
     request_answered(request, NULL, err);
 }
 
@@ -45,10 +62,10 @@ static bool is_full(int fd)
 #define WRITE_BYTES_MAX 4096
 
 /* So many whole lines as fit; a longer line alone, in parts. */
-static size_t next_size(const struct request *request)
+static size_t next_size(const struct output *output)
 {
-    const char *from = request->body.data + request->written;
-    size_t left = request->body.size - request->written;
+    const char *from = output->lines.data + output->written;
+    size_t left = output->lines.size - output->written;
     size_t most = left < WRITE_BYTES_MAX ? left : WRITE_BYTES_MAX;
     const char *line_end = memrchr(from, '\n', most);
     return line_end ? (size_t)(line_end - from) + 1 : most;
@@ -58,13 +75,14 @@ static size_t next_size(const struct request *request)
 static void write_on(void *user)
 {
     struct request *request = user;
+    struct output *output = request->own;
     struct err err = {0};
-    int fd = request->fd >= 0 ? request->fd : STDOUT_FILENO;
-    bool must_ask = request->fd < 0;
-    while (request->written < request->body.size) {
+    int fd = output->fd >= 0 ? output->fd : STDOUT_FILENO;
+    bool must_ask = output->fd < 0;
+    while (output->written < output->lines.size) {
         if (must_ask && is_full(fd))
             return;
-        ssize_t written = write(fd, request->body.data + request->written, next_size(request));
+        ssize_t written = write(fd, output->lines.data + output->written, next_size(output));
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0 && errno == EAGAIN)
@@ -74,31 +92,24 @@ static void write_on(void *user)
             end(request, &err);
             return;
         }
-        request->written += (size_t)written;
+        output->written += (size_t)written;
     }
     end(request, NULL);
 }
 
 static void send(struct request *request)
 {
+    struct output *output = request->own = mem_zero(sizeof *output);
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
         if (request->target->config->shown)
-            buf_printf(&request->body, "         -> %s  ", request->target->config->name);
-        buf_add(&request->body, message->payload, message->payload_size);
-        buf_add_char(&request->body, '\n');
+            buf_printf(&output->lines, "         -> %s  ", request->target->config->name);
+        buf_add(&output->lines, message->payload, message->payload_size);
+        buf_add_char(&output->lines, '\n');
     }
-    request->fd = open_again();
-    request->watch =
-        reactor_watch(request->target->outbox->reactor, request->fd >= 0 ? request->fd : STDOUT_FILENO,
-                      POLLOUT, write_on, request);
-}
-
-static void cancel(struct request *request)
-{
-    watch_free(request->watch);
-    if (request->fd >= 0)
-        close(request->fd);
+    output->fd = open_again();
+    output->watch = reactor_watch(request->target->outbox->reactor,
+                                  output->fd >= 0 ? output->fd : STDOUT_FILENO, POLLOUT, write_on, request);
 }
 
 const struct target_type target_stdout = {

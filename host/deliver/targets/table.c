@@ -2,10 +2,21 @@
 #include "conf/target_type.h"
 
 extern const struct target_type target_eventbridge, target_sqs, target_sns, target_kinesis, target_firehose,
-    target_lambda, target_s3, target_http, target_file, target_stdout;
+    target_lambda, target_s3, target_http, target_file, target_stdout, target_nats;
 
 const struct target_type *const target_types[] = {
-    &target_eventbridge, &target_sqs,    &target_sns, &target_kinesis,
-    &target_firehose,    &target_lambda, &target_s3,  &target_http,
-    &target_file,        &target_stdout, NULL,
+    &target_eventbridge,
+    &target_sqs,
+    &target_sns,
+    &target_kinesis,
+    &target_firehose,
+    &target_lambda,
+    &target_s3,
+    &target_http,
+    &target_file,
+    &target_stdout,
+#ifdef TIDEMILL_NATS /* the library was there when this was built */
+    &target_nats,
+#endif
+    NULL,
 };
