@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "deliver/targets/table.h"
 #include "net/reactor.h"
 #include "worker/handlers.h"
 #include "route/route.h"
@@ -84,7 +85,7 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     struct problems problems = PROBLEMS_INIT, warnings = PROBLEMS_INIT;
     path = cmd_config_path(path);
-    struct config *config = config_load(path, &problems);
+    struct config *config = config_load(path, target_types, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     problems_remove_repeated(&problems);
     for (size_t i = 0; i < problems.count; i++)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "deliver/targets/table.h"
 
 #define LOCAL_CONFIG "tidemill.ini"
 #define SYSTEM_CONFIG "/etc/tidemill/tidemill.ini"
@@ -86,7 +87,7 @@ struct config *cmd_load_config(const char *path)
 {
     struct problems problems = PROBLEMS_INIT;
     path = cmd_config_path(path);
-    struct config *config = config_load(path, &problems);
+    struct config *config = config_load(path, target_types, &problems);
     for (size_t i = 0; i < problems.count; i++)
         cmd_complain("%s", problems.lines[i]);
     if (problems.count) {

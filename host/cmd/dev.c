@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
 #include "conf/target_type.h"
+#include "deliver/targets/table.h"
 #include "local/server.h"
 
 #define PORT 8000
@@ -66,14 +67,14 @@ static void print_targets(struct config *config)
     for (size_t i = 0; i < config->target_count; i++) {
         const struct target_type *type = config->targets[i].type;
         if (type && type->service && !config_endpoint(&config->aws, type->service))
-            config_target_show(&config->targets[i]);
+            config_target_show(config, &config->targets[i]);
     }
 }
 
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     struct dev *dev = user;
-    struct config *config = config_load(path, problems);
+    struct config *config = config_load(path, target_types, problems);
     set_text(&config->aws.endpoint, dev->url);
     set_text(&config->aws.endpoint_dynamodb, NULL);
     set_text(&config->aws.endpoint_streams, NULL);

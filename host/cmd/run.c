@@ -3,11 +3,12 @@
 
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
+#include "deliver/targets/table.h"
 
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     (void)user;
-    return config_load(path, problems);
+    return config_load(path, target_types, problems);
 }
 
 static int run(int argc, char **argv)

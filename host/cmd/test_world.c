@@ -18,6 +18,7 @@
 #include "core/replay.h"
 #include "core/world.h"
 #include "deliver/emitter_dry.h"
+#include "deliver/targets/table.h"
 #include "local/engine.h"
 #include "script/testing.h"
 
@@ -262,7 +263,7 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
         fputs(deployment, file);
         fclose(file);
     }
-    t->config = config_load(ini, &problems);
+    t->config = config_load(ini, target_types, &problems);
     if (problems.count)
         err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
     bool ok = !problems.count;

@@ -92,6 +92,8 @@ struct config_handler {
     int line;
 };
 
+struct target_type;
+
 /* Where messages go. */
 struct config_target {
     char *name;
@@ -158,6 +160,7 @@ struct config {
     size_t stream_count, stream_capacity;
     struct config_handler *handlers;
     size_t handler_count, handler_capacity;
+    const struct target_type *const *target_types; /* those there are */
     struct config_target *targets;
     size_t target_count, target_capacity;
     struct config_route *routes;
@@ -167,8 +170,10 @@ struct config {
 };
 
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
- * checked. Never NULL; usable only when no problem was added. */
-struct config *config_load(const char *path, struct problems *problems);
+ * checked. `target_types` are the kinds of targets that it may name (deliver/targets/table.h). Never NULL;
+ * usable only when no problem was added. */
+struct config *config_load(const char *path, const struct target_type *const *target_types,
+                           struct problems *problems);
 
 /* Only the defaults, of no file (its path is ""). */
 struct config *config_empty(void);
@@ -219,7 +224,7 @@ void handler_settings_check(const struct handler_settings *settings, const struc
 int config_key_line(const struct config_handler *section, const char *name);
 
 /* Print its messages instead of sending them. */
-void config_target_show(struct config_target *target);
+void config_target_show(const struct config *config, struct config_target *target);
 
 /* The endpoint that was set for one of AWS's services ("sqs"), or NULL. */
 const char *config_endpoint(const struct config_aws *aws, const char *service);

@@ -376,11 +376,13 @@ static void resolve_paths(struct config *config, struct problems *problems)
     }
 }
 
-struct config *config_load(const char *path, struct problems *problems)
+struct config *config_load(const char *path, const struct target_type *const *target_types,
+                           struct problems *problems)
 {
     struct config *config = config_empty();
     free(config->path);
     config->path = mem_string(path);
+    config->target_types = target_types;
     struct err err;
     char *text = file_read(path, CONFIG_BYTES_MAX, NULL, &err);
     if (!text) {

@@ -19,8 +19,11 @@ extern const struct setting conf_host_settings[], conf_aws_settings[], conf_stre
 /* targets.c: once everything was read. */
 void conf_check_targets(struct config *config, struct problems *problems);
 void conf_check_routes(struct config *config, struct problems *problems);
+
+/* target_type.c */
 void conf_target_init(struct config_target *target);
 void conf_target_fini(struct config_target *target);
+void conf_target_forget_pairs(struct config_target *target); /* what the file said was read */
 bool conf_same_target(const struct config_target *a, const struct config_target *b);
 
 #endif

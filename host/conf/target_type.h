@@ -78,11 +78,8 @@ struct target_type {
     void (*close)(struct target *);
 };
 
-/* All there are, ends with NULL: deliver/targets/table.c. */
-extern const struct target_type *const target_types[];
-
-/* NULL: there is none of that name. */
-const struct target_type *target_type_find(const char *name);
+/* NULL: there is none of that name; `types` ends with NULL (deliver/targets/table.h). */
+const struct target_type *target_type_find(const struct target_type *const *types, const char *name);
 
 /* "arn:PARTITION:" and `format`, which takes the region, and `name`; where that is an ARN, it stands as it
  * is. To be freed. */

@@ -10,99 +10,6 @@
 
 #define TYPES_MAX 32
 
-/* ---- types ---- */
-
-const struct target_type *target_type_find(const char *name)
-{
-    for (size_t i = 0; target_types[i]; i++)
-        if (strcmp(target_types[i]->name, name) == 0)
-            return target_types[i];
-    return NULL;
-}
-
-char *target_arn(const struct config_target *target, const struct target_place *place, const char *format,
-                 const char *name)
-{
-    struct buf arn = BUF_INIT;
-    if (strncmp(name, "arn:", 4) == 0)
-        return mem_string(name);
-    buf_printf(&arn, "arn:%s:", place->partition);
-    buf_printf(&arn, format, target->region ? target->region : place->region);
-    buf_add_text(&arn, name);
-    return buf_take(&arn);
-}
-
-/* Has any type such a key? */
-static bool is_of_a_type(const char *key)
-{
-    for (size_t i = 0; target_types[i]; i++)
-        if (target_types[i]->settings && setting_find(target_types[i]->settings, key))
-            return true;
-    return false;
-}
-
-/* ---- a target's life ---- */
-
-void conf_target_init(struct config_target *target)
-{
-    *target = (struct config_target){
-        .linger_ms = -1,
-        .retries = -1,
-        .backoff_ms = {100, 20 * SECOND_MS},
-    };
-}
-
-static void free_own(struct config_target *target)
-{
-    for (const struct setting *each = target->own ? target->type->settings : NULL; each && each->name; each++)
-        if (each->type == SETTING_TEXT)
-            mem_free_secret(*(char **)((char *)target->own + each->offset));
-    free(target->own);
-    target->own = NULL;
-}
-
-static void free_pairs(struct config_target *target)
-{
-    for (size_t i = 0; i < target->pair_count; i++) {
-        free(target->pairs[i].name);
-        mem_free_secret(target->pairs[i].value);
-        free(target->pairs[i].shown);
-    }
-    free(target->pairs);
-    target->pairs = NULL;
-    target->pair_count = target->pair_capacity = 0;
-}
-
-void conf_target_fini(struct config_target *target)
-{
-    free_own(target);
-    free_pairs(target);
-    free(target->region);
-    free(target->spill);
-    free(target->name);
-}
-
-bool conf_same_target(const struct config_target *a, const struct config_target *b)
-{
-    return a->type == b->type && settings_same(conf_target_settings, a, b) &&
-           (!a->own || settings_same(a->type->settings, a->own, b->own));
-}
-
-void config_target_show(struct config_target *target)
-{
-    free_own(target);
-    target->type = target_type_find("stdout");
-    target->shown = true;
-}
-
-const char *config_endpoint(const struct config_aws *aws, const char *service)
-{
-    char *key = mem_printf("endpoint_%s", service);
-    const struct setting *setting = setting_find(conf_aws_settings, key);
-    free(key);
-    return setting ? *(char *const *)((const char *)aws + setting->offset) : NULL;
-}
-
 /* ---- what the file says ---- */
 
 struct complaints {
@@ -130,8 +37,8 @@ static bool read_type(struct config_target *target, const struct complaints *abo
     size_t count = 0;
     int place;
     struct err err;
-    for (; target_types[count]; count++)
-        names[count] = target_types[count]->name;
+    for (; about->config->target_types[count]; count++)
+        names[count] = about->config->target_types[count]->name;
     names[count] = NULL;
     const struct setting type = {"type", SETTING_CHOICE, 0, 0, 0, names};
     for (size_t i = 0; i < target->pair_count; i++) {
@@ -139,7 +46,7 @@ static bool read_type(struct config_target *target, const struct complaints *abo
         if (strcmp(pair->name, "type") != 0)
             continue;
         if (setting_store(&type, &place, pair->value, pair->shown, &err)) {
-            target->type = target_types[place];
+            target->type = about->config->target_types[place];
             target->own = target->type->settings ? mem_zero(target->type->settings_size) : NULL;
             return true;
         }
@@ -150,8 +57,18 @@ static bool read_type(struct config_target *target, const struct complaints *abo
     return false;
 }
 
+/* Has any type such a key? */
+static bool is_of_a_type(const struct target_type *const *types, const char *key)
+{
+    for (; *types; types++)
+        if ((*types)->settings && setting_find((*types)->settings, key))
+            return true;
+    return false;
+}
+
 /* Of its own keys and those of all targets, else of another type's. */
-static const char *meant_by(const struct target_type *type, const char *name)
+static const char *meant_by(const struct target_type *const *types, const struct target_type *type,
+                            const char *name)
 {
     const char *names[64] = {"type"};
     size_t count = 1;
@@ -161,20 +78,21 @@ static const char *meant_by(const struct target_type *type, const char *name)
     if (type->settings)
         setting_names(type->settings, names + count, 64 - count);
     const char *meant = nearest_name(name, names);
-    for (size_t i = 0; !meant && target_types[i]; i++) {
-        if (!target_types[i]->settings)
+    for (; !meant && *types; types++) {
+        if (!(*types)->settings)
             continue;
-        setting_names(target_types[i]->settings, names, 64);
+        setting_names((*types)->settings, names, 64);
         meant = nearest_name(name, names);
     }
     return meant;
 }
 
-static char *unknown_key(const struct target_type *type, const char *name)
+static char *unknown_key(const struct target_type *const *types, const struct target_type *type,
+                         const char *name)
 {
-    if (is_of_a_type(name))
+    if (is_of_a_type(types, name))
         return mem_printf("%s is not for type = %s", name, type->name);
-    const char *meant = meant_by(type, name);
+    const char *meant = meant_by(types, type, name);
     return mem_printf("%s is not a known key%s%s%s", name, meant ? " (did you mean " : "", meant ? meant : "",
                       meant ? "?)" : "");
 }
@@ -190,7 +108,7 @@ static void read_pair(struct config_target *target, const struct config_pair *pa
     if (strcmp(pair->name, "type") == 0)
         return;
     if (!setting && !own)
-        sentence = unknown_key(type, pair->name);
+        sentence = unknown_key(about->config->target_types, type, pair->name);
     else if ((strcmp(pair->name, "region") == 0 && !type->service) ||
              (strcmp(pair->name, "spill") == 0 && !type->spills))
         sentence = mem_printf("%s is not for type = %s", pair->name, type->name);
@@ -234,7 +152,7 @@ void conf_check_targets(struct config *config, struct problems *problems)
         bool typed = read_type(target, &about);
         for (size_t j = 0; typed && j < target->pair_count; j++)
             read_pair(target, &target->pairs[j], &about);
-        free_pairs(target);
+        conf_target_forget_pairs(target);
     }
     for (size_t i = 0; i < config->target_count; i++)
         if (config->targets[i].type)

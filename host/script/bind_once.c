@@ -185,8 +185,9 @@ static int raw_claim(lua_State *L)
     struct store *store = check_store(L);
     struct script *script = script_of(L);
     int64_t now = now_ms(L), least = script->handler.settings.timeout_ms, wanted = (int64_t)(seconds * 1000);
-    for (const struct held_claim *claim = script->current ? script->current->claims : NULL; claim;
-         claim = claim->next)
+    if (!script->current)
+        return luaL_error(L, "once can be called only while a record is handled");
+    for (const struct held_claim *claim = script->current->claims; claim; claim = claim->next)
         if (strcmp(claim->key, key) == 0) {
             lua_pushliteral(L, "own");
             return 1;

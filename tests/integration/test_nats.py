@@ -157,19 +157,19 @@ def test_what_the_stream_refuses_for_good_becomes_a_letter(beside_local, local, 
     assert host.stop() == 0 and not nats.messages()
 
 
-def test_what_is_too_large_for_the_server_goes_where_spill_says(beside_local, local, name, tmp_path):
+def test_a_failure_that_is_too_large_for_the_server_goes_where_spill_says(beside_local, local, name, tmp_path):
     server = Nats(tmp_path, "max_payload: 2000").start()
     try:
         server.stream()
         deployment, table = beside_local, local.table(name())
-        set_up(deployment, table, server.url, "spill = lake\n[target lake]\ntype = file\npath = lake\n", """
-local emit = require "tidemill.emit"
-return { stream = "s", on_record = function(record) emit("n", { text = ("x"):rep(3000) }) end }""")
+        set_up(deployment, table, server.url, "spill = lake\n[target lake]\ntype = file\npath = lake\n",
+               "return { stream = 's', retries = 0, on_failure = 'n', on_record = function() error('no') end }")
         host = deployment.start()
-        put(local.client, table, "a")
+        put(local.client, table, "a", text={"S": "x" * 3000})
         wait_until(lambda: server.messages(), "a reference to it is there")
-        [(_, body)] = server.messages()
-        assert "file://" in body and any((deployment.directory / "lake").rglob("*.json*"))
+        [(subject, body)] = server.messages()
+        assert subject == "orders.none" and "file://" in body and "xxx" not in body
+        assert any("xxx" in path.read_text() for path in (deployment.directory / "lake").rglob("*") if path.is_file())
         assert host.stop() == 0
     finally:
         server.kill()

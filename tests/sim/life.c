@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "fake_alternator.h"
 #include "sim.h"
+#include "deliver/targets/table.h"
 
 #define CALM_MS_MAX (4 * 60 * MINUTE_MS)
 
@@ -205,7 +206,7 @@ static void write_deployment(struct sim *sim)
     if (sim->loud)
         fputs(ini.data, stderr);
     char *path = mem_printf("%s/tidemill.ini", sim->directory);
-    sim->config = config_load(path, &problems);
+    sim->config = config_load(path, target_types, &problems);
     for (size_t i = 0; i < problems.count; i++)
         sim_violated(sim, "%s", problems.lines[i]);
     /* Small, so that handlers do fall behind. */
@@ -432,7 +433,7 @@ static void move_target(struct sim *sim)
         memcpy(place, "sink.sim/over", 13);
     write_text(sim, "tidemill.ini", text);
     char *path = mem_printf("%s/tidemill.ini", sim->directory);
-    struct config *config = config_load(path, &problems);
+    struct config *config = config_load(path, target_types, &problems);
     config->streams[0].window_bytes = sim->config->streams[0].window_bytes;
     for (int i = 0; i < sim->handler_count; i++)
         sim->handlers[i].left_ms = sim->world.now_ms;

@@ -13,6 +13,7 @@
 #include "base/compress.h"
 #include "base/mem.h"
 #include "deliver/target.h"
+#include "deliver/targets/table.h"
 #include "route/transform.h"
 #include "source/archive/archive.h"
 #include "record/item_key.h"
@@ -246,7 +247,7 @@ static void every_type_of_target_is_whole(void **state)
     (void)state;
     for (size_t i = 0; target_types[i]; i++) {
         const struct target_type *type = target_types[i];
-        assert_ptr_equal(target_type_find(type->name), type);
+        assert_ptr_equal(target_type_find(target_types, type->name), type);
         assert_true(!type->settings == !type->settings_size);
         assert_true(!type->needed || type->settings);
         for (size_t k = 0; type->needed && type->needed[k]; k++)

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "core/host.h"
 #include "fake_streams.h"
+#include "deliver/targets/table.h"
 #include "state/sqlite/store_sqlite.h"
 
 #define SECOND 1000
@@ -93,7 +94,7 @@ static void make(struct fixture *f, const char *stream_settings, const char *scr
              stream_settings);
     write_file(f, "tidemill.ini", ini);
     snprintf(path, sizeof path, "%s/tidemill.ini", f->directory);
-    f->config = config_load(path, &problems);
+    f->config = config_load(path, target_types, &problems);
     if (problems.count)
         fail_msg("%s", problems.lines[0]);
     snprintf(path, sizeof path, "%s/log", f->directory);

@@ -16,6 +16,7 @@
 #include "conf/config.h"
 #include "core/world.h"
 #include "deliver/outbox.h"
+#include "deliver/targets/table.h"
 
 #define MESSAGES 200
 
@@ -101,7 +102,7 @@ static void make_target(struct fixture *f, const char *type, const char *setting
     int fd = mkstemp(f->path);
     dprintf(fd, "[aws]\nregion = eu-west-1\n[stream s]\ntable = T\n[target t]\n%s%s", type, settings);
     close(fd);
-    f->config = config_load(f->path, &problems);
+    f->config = config_load(f->path, target_types, &problems);
     if (problems.count)
         fail_msg("%s", problems.lines[0]);
     world_init(&f->world);

@@ -1,5 +1,5 @@
 /* table.c: the kinds of targets there are; conf/target_type.h says how one is added. */
-#include "conf/target_type.h"
+#include "deliver/targets/table.h"
 
 extern const struct target_type target_eventbridge, target_sqs, target_sns, target_kinesis, target_firehose,
     target_lambda, target_s3, target_http, target_file, target_stdout, target_nats;
