@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -38,6 +39,8 @@ struct log {
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colours[] = {"\033[2m", "\033[32m", "\033[33m", "\033[1;31m"};
+static_assert(COUNT_OF(level_names) == LOG_ERROR + 1 && COUNT_OF(level_colours) == LOG_ERROR + 1,
+              "one for each level");
 
 /* Another description of the same pipe or terminal: whoever shares `fd` with us is not changed by it. */
 static void open_own(struct log *log, int fd)
@@ -84,11 +87,6 @@ void log_free(struct log *log)
     buf_fini(&log->kept);
     pthread_mutex_destroy(&log->lock);
     free(log);
-}
-
-void log_set_level(struct log *log, enum log_level level)
-{
-    log->level = (int)level;
 }
 
 bool log_wanted(const struct log *log, enum log_level level)
@@ -254,27 +252,4 @@ void log_write(struct log *log, enum log_level level, const char *subject, const
         log_write_fields(log, level, subject, message, NULL);
     va_end(args);
     free(message);
-}
-
-bool log_level_parse(const char *text, enum log_level *level)
-{
-    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
-        if (strcmp(text, level_names[i]) == 0) {
-            *level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool log_format_parse(const char *text, enum log_format *format)
-{
-    static const char *const names[] = {"auto", "text", "json"};
-    for (int i = LOG_AUTO; i <= LOG_JSON; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *format = (enum log_format)i;
-            return true;
-        }
-    }
-    return false;
 }

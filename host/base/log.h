@@ -23,8 +23,6 @@ void log_free(struct log *log);
 /* Try once more to write what is kept. */
 void log_flush(struct log *log);
 
-void log_set_level(struct log *log, enum log_level level);
-
 bool log_wanted(const struct log *log, enum log_level level);
 
 /* `subject` is whom the line is about: "stream products", "handler stock". NULL: the host itself. */
@@ -34,9 +32,6 @@ void log_write(struct log *log, enum log_level level, const char *subject, const
 /* The same with the members of a JSON object ("{...}", or NULL) beside the message. */
 void log_write_fields(struct log *log, enum log_level level, const char *subject, const char *message,
                       const char *fields_json);
-
-bool log_level_parse(const char *text, enum log_level *level);
-bool log_format_parse(const char *text, enum log_format *format);
 
 #define log_debug(log, ...) log_write((log), LOG_DEBUG, __VA_ARGS__)
 #define log_info(log, ...) log_write((log), LOG_INFO, __VA_ARGS__)

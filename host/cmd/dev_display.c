@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/mem.h"
 #include "cmd/dev.h"
 
@@ -146,10 +147,14 @@ static void add_record(const struct dev_display *display, struct buf *out, const
 
 static void on_attempted(void *user, const struct observed *observed)
 {
-    static const char *const colours[] = {"32", "33", "31", "31"};
-    static const char *const outcomes[] = {
-        " done", " failed, will try again: ", " gave up, kept as a dead letter: ", " gave up, discarded: "};
+    static const char *const colours[] = {"32", "33", "31", "31", "31"};
+    static const char *const outcomes[] = {" done",
+                                           " failed, will try again: ", " gave up, kept as a dead letter: ",
+                                           " gave up, sent where on_failure says: ", " gave up, discarded: "};
     static const char *const events[] = {"32", "33", "31"};
+    static_assert(COUNT_OF(outcomes) == OUTCOME_DISCARDED + 1 && COUNT_OF(colours) == COUNT_OF(outcomes),
+                  "one for each outcome");
+    static_assert(COUNT_OF(events) == RECORD_REMOVE + 1, "one for each event");
     struct dev_display *display = user;
     struct buf line = BUF_INIT;
     add_time(display, &line);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "cmd/status.h"
 
@@ -13,6 +14,7 @@
 const char *status_position_name(const struct position *position)
 {
     static const char *const names[] = {"trim_horizon", "latest", "after", "finished"};
+    static_assert(COUNT_OF(names) == POSITION_FINISHED + 1, "a name for each kind");
     return (unsigned)position->kind < 4 ? names[position->kind] : "?";
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "conf/tables.h"
 
@@ -45,7 +46,7 @@ static void free_texts(const struct setting *table, void *object)
 const struct config *config_hold(const struct config *config)
 {
     if (config)
-        atomic_fetch_add(&((struct config *)config)->references, 1);
+        CHECK(atomic_fetch_add(&((struct config *)config)->references, 1) > 0);
     return config;
 }
 

@@ -1,4 +1,4 @@
-/* config.h: the INI as typed values. The contract is the table in README.md and tidemill.ini's own comments.
+/* config.h: the INI as typed values. The contract is the table in README.md.
  *
  * A configuration is read-only once loaded and is shared by all reactors. */
 #ifndef TIDEMILL_CONF_CONFIG_H

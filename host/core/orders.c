@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "state/seek.h"
@@ -191,6 +192,7 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
 /* The next look is after both answers: what one of them brings is taken up once. */
 static void looked(struct orders *orders)
 {
+    CHECK(orders->looking > 0);
     if (--orders->looking == 0 && !orders->stopped)
         timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS);
 }

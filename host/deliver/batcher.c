@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "aws/retry.h"
+#include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "deliver/target.h"
@@ -82,6 +83,8 @@ static void enqueue(struct batcher *batcher, struct emission *emission, bool fir
 
 static void dequeue(struct batcher *batcher, struct emission *emission)
 {
+    CHECK(emission->state == EMISSION_WAITING && batcher->waiting_count > 0 &&
+          batcher->waiting_bytes >= emission->bytes);
     batcher->waiting_count--;
     batcher->waiting_bytes -= emission->bytes;
     list_remove(&emission->link);
@@ -128,8 +131,10 @@ static void leave_lane(struct batcher *batcher, struct emission *emission, const
 {
     struct emission *next = emission->behind;
     emission->behind = NULL;
+    CHECK(emission->lane || !next);
     if (!emission->lane)
         return;
+    CHECK(next || map_get(&batcher->lanes, emission->lane) == emission);
     while (next && !next->done) { /* cancelled meanwhile */
         struct emission *after = next->behind;
         next->behind = NULL;
@@ -223,6 +228,7 @@ void request_answered(struct request *request, struct transport_response *respon
     }
     if (!err && batcher->type->read)
         batcher->type->read(request, response);
+    CHECK(batcher->in_flight > 0 && request->count > 0);
     batcher->in_flight--;
     for (size_t i = 0; i < request->count; i++)
         settle(batcher, request, request->entries[i]);

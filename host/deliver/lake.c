@@ -19,6 +19,7 @@
 #include "aws/retry.h"
 #include "aws/s3.h"
 #include "base/base64.h"
+#include "base/check.h"
 #include "base/compress.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -140,7 +141,8 @@ static void wake(struct lake *lake)
     task_defer(reactor_of(lake), &lake->work);
 }
 
-const char *const lake_compressions[] = {"gzip", "zstd", "none", NULL}; /* as enum compression counts */
+const char *const lake_compressions[] = {"gzip", "zstd", "none", NULL};
+static_assert(COUNT_OF(lake_compressions) == COMPRESSION_NONE + 2, "a name for each compression");
 
 /* ---- names ---- */
 
@@ -246,6 +248,7 @@ static void file_seal(struct file *file)
 {
     if (file->state != FILE_OPEN)
         return;
+    CHECK(!file->place || map_get(&file->lake->open, file->place) == file);
     timer_stop(reactor_of(file->lake), &file->timer);
     if (file->place)
         map_remove(&file->lake->open, file->place);
@@ -388,6 +391,7 @@ static void add_held(struct lake *lake);
 /* One thing less that must be known. */
 static void sure(struct lake *lake)
 {
+    CHECK(lake->unsure > 0);
     if (--lake->unsure == 0)
         add_held(lake);
 }
@@ -679,6 +683,7 @@ static bool may_repeat(const struct file *file, const struct err *err)
 static void on_sent(struct file *file, const struct err *err)
 {
     struct target *target = &file->lake->target;
+    CHECK(file->state == FILE_SENT && file->lake->in_flight > 0);
     file->lake->in_flight--;
     if (!err) {
         finish(file, NULL);

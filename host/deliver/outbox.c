@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "conf/target_type.h"
 #include "deliver/target.h"
@@ -155,6 +156,7 @@ static void hold(const struct emitter *emitter)
 static void release(const struct emitter *emitter)
 {
     struct outbox *outbox = outbox_of(emitter);
+    CHECK(outbox->references > 0);
     if (--outbox->references)
         return;
     timer_stop(outbox->options.reactor, &outbox->report);

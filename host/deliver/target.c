@@ -5,12 +5,14 @@
 
 #include "aws/retry.h"
 #include "base/backoff.h"
+#include "base/check.h"
 #include "base/mem.h"
 
 /* ---- emissions ---- */
 
 void emission_free(struct emission *emission)
 {
+    CHECK(*emission->target->held_bytes >= emission->message.payload_size);
     *emission->target->held_bytes -= emission->message.payload_size;
     timer_stop(emission->target->outbox->reactor, &emission->pause);
     list_remove(&emission->link);

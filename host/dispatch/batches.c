@@ -3,10 +3,10 @@
  * What fails is isolated: records that on_batch gave back go on by themselves, and a call that raised is
  * repeated with each half of its records until the failing ones are alone; that costs no attempts. A record
  * behind a failed one of the same item waits for its turn again, whatever was said of it. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
 
@@ -151,7 +151,7 @@ static void bisect(struct batch *batch)
 {
     struct range range = batch->chosen;
     size_t middle = range.from + (range.to - range.from) / 2;
-    assert(batch->range_count + 2 <= RANGES_MAX);
+    CHECK(batch->range_count + 2 <= RANGES_MAX);
     batch->ranges[batch->range_count++] = (struct range){middle, range.to};
     batch->ranges[batch->range_count++] = (struct range){range.from, middle};
 }

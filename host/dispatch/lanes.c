@@ -1,9 +1,9 @@
 /* lanes.c: see lanes.h. */
 #include "dispatch/lanes.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 
 struct lane {
@@ -55,6 +55,7 @@ static void grow(struct lanes *lanes)
 static struct lane *lane_new(struct lanes *lanes, uint64_t item)
 {
     struct lane *lane = lanes->pool;
+    CHECK(!lane || !lane->head);
     if (lane)
         lanes->pool = lane->next_pooled;
     else
@@ -70,6 +71,7 @@ static struct lane *lane_new(struct lanes *lanes, uint64_t item)
 static void remove_lane(struct lanes *lanes, struct lane *lane)
 {
     size_t mask = lanes->capacity - 1, hole = slot_of(lanes, lane->item);
+    CHECK(lanes->slots[hole] == lane && !lane->head && !lane->count && list_empty(&lane->ready));
     lanes->slots[hole] = NULL;
     lanes->count--;
     for (size_t at = (hole + 1) & mask; lanes->slots[at]; at = (at + 1) & mask) {
@@ -111,6 +113,7 @@ struct lane_entry *lanes_next(struct lanes *lanes)
     struct lane_entry *entry = lanes_peek(lanes);
     if (!entry)
         return NULL;
+    CHECK(!entry->taken && entry->lane->head == entry);
     list_remove(&entry->lane->ready);
     entry->taken = true;
     return entry;
@@ -118,10 +121,10 @@ struct lane_entry *lanes_next(struct lanes *lanes)
 
 struct lane_entry *lanes_next_behind(struct lane_entry *entry)
 {
-    assert(entry->taken);
+    CHECK(entry->taken);
     if (!entry->next)
         return NULL;
-    assert(!entry->next->taken);
+    CHECK(!entry->next->taken);
     entry->next->taken = true;
     return entry->next;
 }
@@ -133,6 +136,7 @@ bool lanes_is_head(const struct lane_entry *entry)
 
 static void leave(struct lanes *lanes, struct lane *lane, struct lane_entry *entry)
 {
+    CHECK(lane->count > 0 && (lane->count != lanes->count_max || lanes->over > 0));
     lanes->over -= lane->count-- == lanes->count_max;
     entry->lane = NULL;
 }
@@ -140,7 +144,7 @@ static void leave(struct lanes *lanes, struct lane *lane, struct lane_entry *ent
 void lanes_done(struct lanes *lanes, struct lane_entry *entry)
 {
     struct lane *lane = entry->lane;
-    assert(lane->head == entry && entry->taken && list_empty(&lane->ready));
+    CHECK(lane->head == entry && entry->taken && list_empty(&lane->ready));
     lane->head = entry->next;
     leave(lanes, lane, entry);
     if (!lane->head)
@@ -151,7 +155,7 @@ void lanes_done(struct lanes *lanes, struct lane_entry *entry)
 
 void lanes_put_back(struct lanes *lanes, struct lane_entry *entry)
 {
-    assert(entry->taken);
+    CHECK(entry->taken);
     entry->taken = false;
     if (lanes_is_head(entry))
         list_append(&lanes->ready, &entry->lane->ready);
@@ -161,7 +165,7 @@ void lanes_cut(struct lanes *lanes, struct lane_entry *entry)
 {
     struct lane *lane = entry->lane;
     struct lane_entry **at = &lane->head;
-    assert(!entry->taken);
+    CHECK(!entry->taken);
     while (*at != entry)
         at = &(*at)->next;
     *at = NULL;

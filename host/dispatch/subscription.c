@@ -1,10 +1,10 @@
 /* subscription.c: the queue between the pages that come in and the attempts, batches and windows that run. */
 #include "dispatch/subscription.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "dispatch/internal.h"
@@ -74,18 +74,21 @@ bool subscription_slice_over(const struct subscription *subscription)
 
 void subscription_start_entry(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state == ENTRY_WAITING);
+    CHECK(entry->state == ENTRY_WAITING);
+    CHECK(subscription->waiting_bytes >= entry->record->json->size);
     entry->state = ENTRY_STARTED;
     subscription->waiting_bytes -= entry->record->json->size;
     entry->block->touched = true;
     subscription->started++;
+    CHECK(subscription->started <= subscription->unsettled);
     if (handler_kind(subscription->options.handler) != HANDLER_RECORDS)
         entry->attempts++; /* else attempt_run counts */
 }
 
 void subscription_put_back(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
+    CHECK(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
+    CHECK(subscription->started > 0);
     entry->state = ENTRY_WAITING;
     subscription->started--;
     subscription->waiting_bytes += entry->record->json->size;
@@ -94,7 +97,8 @@ void subscription_put_back(struct subscription *subscription, struct entry *entr
 
 void subscription_settle(struct subscription *subscription, struct entry *entry)
 {
-    assert(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
+    CHECK(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
+    CHECK(subscription->started > 0 && subscription->started <= subscription->unsettled);
     subscription->unsettled--;
     subscription->started--;
     lanes_done(&subscription->lanes, &entry->lane);
@@ -370,11 +374,6 @@ static bool busy(void *user, const struct entry *entry)
     return true;
 }
 
-size_t subscription_held_bytes(const struct subscription *subscription)
-{
-    return subscription->watermark.held_bytes;
-}
-
 static bool over(const struct subscription *subscription)
 {
     return subscription->watermark.held_bytes > subscription->bytes_max || subscription->lanes.over;
@@ -450,11 +449,6 @@ void subscription_free(struct subscription *subscription)
     free(subscription->spare);
     free(subscription->subject);
     free(subscription);
-}
-
-const char *subscription_handler(const struct subscription *subscription)
-{
-    return handler_name(subscription->options.handler);
 }
 
 /* What only keeps others out lets them in. */

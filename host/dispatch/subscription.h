@@ -70,8 +70,6 @@ struct subscription *subscription_new(const struct subscription_options *options
 /* Nothing may be running, unless the store is closed and the reactor will turn no more. */
 void subscription_free(struct subscription *subscription);
 
-const char *subscription_handler(const struct subscription *subscription);
-
 /* Records up to where the subscription was fed before are left out, so a reader may go back. */
 void subscription_feed(struct subscription *subscription, struct page *page);
 
@@ -87,7 +85,6 @@ bool subscription_release(struct subscription *subscription, int64_t letter, boo
 /* Does it hold more than so many bytes of pages, or too many records of one item? Tries to make room first.
  * After true, events.room tells when that has changed. */
 bool subscription_full(struct subscription *subscription, size_t bytes_max);
-size_t subscription_held_bytes(const struct subscription *subscription);
 
 /* Take back what was fed and has not begun to run: subscription_fed goes back, the memory is free. */
 void subscription_cut(struct subscription *subscription);

@@ -1,10 +1,10 @@
 /* watermark.c: see watermark.h. */
 #include "dispatch/watermark.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -117,6 +117,7 @@ static void forget_restored(struct watermark *watermark)
 
 static void release_page(struct watermark *watermark, struct block *block)
 {
+    CHECK(!block->page || block->redrive || watermark->held_bytes >= block->page->bytes);
     if (block->page && !block->redrive)
         watermark->held_bytes -= block->page->bytes;
     page_release(block->page);
@@ -166,6 +167,7 @@ static void set_fed(struct position *fed, const char *sequence, int64_t time_ms)
 
 struct block *watermark_add(struct watermark *watermark, struct page *page, size_t from)
 {
+    CHECK(from < page->count);
     const struct record *last = &page->records[page->count - 1];
     struct block *block = block_new(page, from);
     block->order = watermark->fed_count;
@@ -185,7 +187,7 @@ static void move_position(struct watermark *watermark, const char *sequence, int
 {
     struct position *position = &watermark->position;
     int order = position->kind == POSITION_AFTER ? sequence_compare(sequence, position->sequence) : 1;
-    assert(order >= 0);
+    CHECK(order >= 0);
     if (order > 0)
         set_fed(position, sequence, time_ms);
     watermark->changed = true;
@@ -203,6 +205,7 @@ static void advance(struct watermark *watermark)
 {
     struct block *block;
     while ((block = watermark->first)) {
+        CHECK(block->settled <= block->count && block->first <= block->settled);
         if (block->settled == block->count) {
             const struct block *next = block->next;
             if (!next || strcmp(next->first_sequence, block->last_sequence) != 0)
@@ -244,7 +247,7 @@ void watermark_added(struct watermark *watermark, struct block *block)
 void watermark_settle(struct watermark *watermark, struct entry *entry)
 {
     struct block *block = entry->block;
-    assert(entry->state != ENTRY_SETTLED);
+    CHECK(entry->state != ENTRY_SETTLED);
     entry->state = ENTRY_SETTLED;
     block->settled++;
     if (block->redrive)
@@ -404,7 +407,7 @@ static void compact(struct watermark *watermark, struct block *block)
     buf_add_literal(&body, "]}");
     struct page *page = page_read(&body, &err);
     buf_fini(&body);
-    assert(page && page->count == written); /* these very records were read before */
+    CHECK(page && page->count == written); /* these very records were read before */
     struct record *settled = arena_alloc(&page->arena, block->count * sizeof *settled);
     for (size_t i = 0, taken = 0; i < block->count; i++) {
         const struct record *old = block->entries[i].record;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -58,12 +59,14 @@ void handler_fini(struct handler *handler)
 
 struct handler *handler_hold(struct handler *handler)
 {
+    CHECK(handler->references > 0);
     handler->references++;
     return handler;
 }
 
 void handler_release(struct handler *handler)
 {
+    CHECK(!handler || handler->references > 0);
     if (handler && --handler->references == 0)
         handler->ops->free(handler);
 }
@@ -102,11 +105,10 @@ void handler_hurry(struct handler *handler)
 /* All of them but the payload, which may hold U+0000. */
 static void message_texts(struct message *message, char **texts[MESSAGE_TEXTS])
 {
-    char **all[] = {&message->key,        &message->source, &message->detail_type,
-                                 &message->subject,    &message->object, &message->handler,
-                                 &message->stream_arn, &message->table,  &message->shard,
-                                 &message->sequence,   &message->id,     &message->revision};
-    _Static_assert(sizeof all == MESSAGE_TEXTS * sizeof *all, "each text once");
+    char **all[] = {&message->key,    &message->source,   &message->detail_type, &message->subject,
+                    &message->object, &message->handler,  &message->stream_arn,  &message->table,
+                    &message->shard,  &message->sequence, &message->id,          &message->revision};
+    static_assert(sizeof all == MESSAGE_TEXTS * sizeof *all, "each text once");
     memcpy(texts, all, sizeof all);
 }
 

@@ -3,9 +3,12 @@
  *
  *   SetFaults {"Throttle": 0.1, "Error": 0.05, "Drop": 0.02, "DelayMs": 50, "Operations": ["GetRecords"]}
  *       shares of calls that are throttled, answered with 500, or done without an answer; {} ends all faults
- *   SplitShards {"StreamArn": ..., "ShardId": ..., "Children": 2}   both optional: every open shard; 0 closes
- * it ExpireIterators {}        every shard iterator made so far has expired TrimRecords {}            every
- * stream record written so far is gone */
+ *   SplitShards {"StreamArn": ..., "ShardId": ..., "Children": 2}
+ *       both optional: every open shard; 0 closes it
+ *   ExpireIterators {}
+ *       every shard iterator made so far has expired
+ *   TrimRecords {}
+ *       every stream record written so far is gone */
 #include "local/faults.h"
 
 #include <inttypes.h>

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 
 #define WAIT_MS_MAX 60000
@@ -145,6 +146,7 @@ void timer_stop(struct reactor *reactor, struct timer *timer)
     if (!timer->at)
         return;
     size_t index = timer->at - 1;
+    CHECK(index < reactor->heap_count && reactor->heap[index] == timer);
     timer->at = 0;
     struct timer *last = reactor->heap[--reactor->heap_count];
     if (last == timer)

@@ -1,5 +1,5 @@
-/* transport.h: the transport seam. Send an HTTP request, get one completion; everything the host does to
- * the outside passes here, so that a test can stand in for the whole world.
+/* transport.h: the transport seam. Send an HTTP request, get one completion; all that the host asks of
+ * services over HTTP passes here, so that a test can stand in for them.
  *
  * A completion comes from the reactor, never from inside transport_send. */
 #ifndef TIDEMILL_NET_TRANSPORT_H

@@ -5,12 +5,12 @@
  * its work. A call's time begins when its turn has come. */
 #include "net/transport_curl.h"
 
-#include <assert.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/descriptors.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -252,7 +252,7 @@ static struct transport_call *curl_send(struct transport *transport, const struc
 {
     struct curl_transport *curl = from_transport(transport);
     struct transport_call *call = mem_zero(sizeof *call);
-    assert(request->timeout_ms > 0);
+    CHECK(request->timeout_ms > 0);
     call->curl = curl;
     call->done = done;
     call->user = user;

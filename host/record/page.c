@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "record/position.h"
@@ -13,6 +14,7 @@
 #define TREE_FACTOR 3
 
 static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};
+static_assert(COUNT_OF(event_names) == RECORD_REMOVE + 1, "a name for each event");
 
 const char *record_event_name(enum record_event event)
 {
@@ -182,12 +184,14 @@ struct page *page_read(struct buf *body, struct err *err)
 
 struct page *page_hold(struct page *page)
 {
+    CHECK(page->references > 0);
     page->references++;
     return page;
 }
 
 void page_release(struct page *page)
 {
+    CHECK(!page || page->references > 0);
     if (!page || --page->references)
         return;
     if (page->freed)

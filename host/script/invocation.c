@@ -1,9 +1,9 @@
 /* invocation.c: a handler called for a record: a coroutine that ends, or waits and goes on. */
-#include <assert.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "script/internal.h"
 
@@ -401,7 +401,7 @@ enum handler_result invocation_run(struct handler *handler, const struct handler
     struct script *script = script_of_handler(handler);
     handler_hold(handler);
     struct invocation *invocation = take_idle(script);
-    assert(!script->current);
+    CHECK(!script->current);
     invocation->call = call;
     invocation->done = done;
     invocation->user = user;

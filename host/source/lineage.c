@@ -1,10 +1,10 @@
 /* lineage.c: see lineage.h. */
 #include "source/lineage.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "record/position.h"
 
@@ -78,7 +78,7 @@ static uint64_t generation_of(const char *id)
 
 static struct node *add(struct lineage *lineage, const struct shard_info *info)
 {
-    assert(info->id); /* a source leaves out what has none */
+    CHECK(info->id); /* a source leaves out what has none */
     struct node *node = mem_zero(sizeof *node);
     node->info.id = mem_string(info->id);
     node->generation = generation_of(info->id);

@@ -1,10 +1,10 @@
 /* reader.c: cursor, page, pause, and again. */
 #include "source/reader.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -291,7 +291,7 @@ static void ask_cursor(struct reader *reader)
 static void step(void *user)
 {
     struct reader *reader = user;
-    assert(!reader->call && !reader->stopped && !reader->paused);
+    CHECK(!reader->call && !reader->stopped && !reader->paused);
     if (reader->cursor && now_ms(reader) - reader->cursor_born_ms > CURSOR_AGE_MS_MAX)
         drop_cursor(reader);
     if (!reader->cursor) {
@@ -341,7 +341,7 @@ void reader_free(struct reader *reader)
 
 void reader_start(struct reader *reader, const struct position *position, const char *cursor)
 {
-    assert(position->kind != POSITION_FINISHED);
+    CHECK(position->kind != POSITION_FINISHED);
     halt(reader);
     reader->start = *position;
     if (position->kind != POSITION_AFTER)

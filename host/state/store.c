@@ -124,13 +124,6 @@ void store_forget_checkpoints(struct store_batch *batch, const char *handler, co
     own(batch, &own_copy->shard);
 }
 
-void store_forget_follow(struct store_batch *batch, const char *handler)
-{
-    struct store_follow *own_copy = &add(batch, WRITE_FORGET_FOLLOW)->follow;
-    *own_copy = (struct store_follow){.handler = handler};
-    own(batch, &own_copy->handler);
-}
-
 void store_put_event(struct store_batch *batch, const struct store_event *event)
 {
     struct store_event *own_copy = &add(batch, WRITE_EVENT)->event;

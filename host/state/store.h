@@ -32,7 +32,7 @@ struct store_checkpoint {
 
 /* The stream (one ARN of possibly several in a row) that a handler is on. */
 struct store_follow {
-    const char *stream; /* the name in the INI */
+    const char *stream; /* its ARN without the label: one name for all generations */
     const char *handler, *stream_arn;
 };
 
@@ -128,7 +128,6 @@ void store_put_subscription(struct store_batch *batch, const struct store_subscr
 /* "" for all streams or shards. */
 void store_forget_checkpoints(struct store_batch *batch, const char *handler, const char *stream_arn,
                               const char *shard);
-void store_forget_follow(struct store_batch *batch, const char *handler);
 void store_put_event(struct store_batch *batch, const struct store_event *event);
 void store_forget_events(struct store_batch *batch, const char *handler); /* "": of all handlers */
 void store_put_trouble(struct store_batch *batch, const struct store_trouble *trouble);
@@ -286,7 +285,6 @@ enum store_write_kind {
     WRITE_ANSWER,
     WRITE_SUBSCRIPTION,
     WRITE_FORGET_CHECKPOINTS,
-    WRITE_FORGET_FOLLOW,
     WRITE_FORGET_EVENTS,
     WRITE_TROUBLE,
     WRITE_FORGET_TROUBLE,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aws/streams.h"
+#include "base/check.h"
 #include "base/mem.h"
 
 struct source_dynamodb {
@@ -229,6 +230,7 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
                                       void *user)
 {
     static const char *const types[] = {"TRIM_HORIZON", "LATEST", "AFTER_SEQUENCE_NUMBER"};
+    static_assert(COUNT_OF(types) == CURSOR_AFTER + 1, "one for each kind of cursor");
     struct source_call *call = call_new(user);
     call->done.cursor = done;
     struct aws_request request =

@@ -293,15 +293,6 @@ static bool forget_checkpoints(struct store_sqlite *sqlite, const struct store_c
     return sqlite_step(sqlite, s, err);
 }
 
-static bool forget_follow(struct store_sqlite *sqlite, const struct store_follow *row, struct err *err)
-{
-    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_FOLLOW, err);
-    if (!s)
-        return false;
-    sqlite_bind(s, 2, row->handler);
-    return sqlite_step(sqlite, s, err);
-}
-
 bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, struct err *err)
 {
     switch (write->kind) {
@@ -343,8 +334,6 @@ bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, 
         return put_host(sqlite, &write->host, err);
     case WRITE_BEGIN_HOST:
         return begin_host(sqlite, &write->host, err);
-    case WRITE_FORGET_FOLLOW:
-        return forget_follow(sqlite, &write->follow, err);
     }
     return true;
 }
