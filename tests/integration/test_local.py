@@ -406,6 +406,22 @@ def test_dev_shows_the_quickstart(tmp_path):
     assert "Sanitizer" not in log.read_text()
 
 
+@pytest.mark.parametrize("where,expected", [("dead", "kept as a dead letter: "), ("out", "sent where on_failure says: "), ("discard", "discarded: ")])
+def test_dev_shows_what_became_of_a_record(tmp_path, where, expected):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "h.lua").write_text(f"return {{ stream = 's', retries = 0, on_failure = '{where}', on_record = function() error('no luck') end }}")
+    (tmp_path / "seed.json").write_text('[{"id": "a"}]')
+    (tmp_path / "tidemill.ini").write_text("[table Tab]\nkey = id\nseed = seed.json\n[stream s]\ntable = Tab\n[target out]\ntype = stdout\n")
+    log = tmp_path / "log"
+    process = subprocess.Popen([BINARY, "dev", "-c", tmp_path / "tidemill.ini", "--port", "0"], stdout=open(log, "wb"), stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: process.poll() is not None or f"h gave up, {expected}" in log.read_text() and "no luck" in log.read_text(), lambda: log.read_text())
+        process.terminate()
+        assert process.wait(timeout=60) == 0 and "Sanitizer" not in log.read_text()
+    finally:
+        process.kill()
+
+
 def test_dev_says_what_is_wrong(tmp_path):
     (tmp_path / "scripts").mkdir()
     ini = tmp_path / "tidemill.ini"
