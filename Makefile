@@ -180,7 +180,7 @@ lint:
 ## make format      put all C into the project's format
 format:
 	@tests/tools/deps.sh develop
-	@clang-format -i $(shell find host tests -name '*.[ch]')
+	@clang-format -i $(shell find host tests -name .deps -prune -o -name '*.[ch]' -print)
 
 ## make fuzz        each fuzzer for FUZZ_SECONDS (60)
 FUZZ_SECONDS ?= 60

@@ -43,4 +43,4 @@ echo "  lint  circles"
 python3 tests/tools/circles.py build/lint-gcc
 
 echo "  lint  format"
-find host tests -name '*.[ch]' -exec clang-format --dry-run --Werror {} +
+find host tests -name .deps -prune -o -name '*.[ch]' -exec clang-format --dry-run --Werror {} +

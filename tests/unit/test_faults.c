@@ -423,6 +423,44 @@ static void an_iterator_is_renewed_before_it_expires_while_reading_is_paused(voi
     finish(&f);
 }
 
+/* ---- scripts that load at one time and not at another ---- */
+
+static const char late_script[] =
+    "local dynamodb = require 'tidemill.dynamodb'\n"
+    "return { stream = 's', on_record = function(record)\n"
+    "  dynamodb.put('Sink', { id = record.new.id, version = record.new.version + 100 })\n"
+    "end }\n";
+
+/* When the host looked at it, it was well; when the worker loads it, it is not. */
+static void what_fails_to_load_in_a_worker_is_told_and_looked_at_again(void **state)
+{
+    static const char *const broken[] = {"error('not now')", "return {", "return require('helper')"};
+    static const char *const told[] = {"not now", "near <eof>", "helper"};
+    (void)state;
+    for (int b = 0; b < 3; b++) {
+        struct fixture f;
+        struct problems problems = PROBLEMS_INIT;
+        make(&f, "", NULL);
+        fake_add_shard(f.fake, "shard", NULL);
+        fake_put(f.fake, "shard", "a", 1);
+        start_host(&f);
+        wait_for_sink(&f, 1);
+        write_file(&f, "scripts/late.lua", late_script);
+        host_reload(f.host, f.config, &problems);
+        problems_fini(&problems);
+        write_file(&f, "scripts/late.lua", broken[b]);
+        pass_time(&f, 10);
+        assert_true(log_says(&f, told[b]));
+        write_file(&f, "scripts/late.lua", late_script);
+        fake_put(f.fake, "shard", "a", 2);
+        wait_for_sink(&f, 2);
+        assert_string_equal(fake_sink(f.fake), "a:1 a:2"); /* the other one goes on */
+        wait_for_sink(&f, 4);
+        assert_string_equal(fake_sink(f.fake), "a:1 a:2 a:101 a:102");
+        finish(&f);
+    }
+}
+
 /* ---- trimmed data ---- */
 
 static void a_gap_is_logged_counted_and_kept_and_reading_goes_on(void **state)
@@ -736,6 +774,7 @@ int main(void)
         cmocka_unit_test(an_expired_iterator_is_replaced_behind_the_last_record),
         cmocka_unit_test(an_iterator_that_expires_before_anything_was_read_is_replaced),
         cmocka_unit_test(iterators_that_are_no_good_are_not_asked_for_without_a_pause),
+        cmocka_unit_test(what_fails_to_load_in_a_worker_is_told_and_looked_at_again),
         cmocka_unit_test(an_iterator_is_renewed_before_it_expires_while_reading_is_paused),
         cmocka_unit_test(a_gap_is_logged_counted_and_kept_and_reading_goes_on),
         cmocka_unit_test(a_gap_while_reading_is_noticed_too),
