@@ -57,15 +57,21 @@ static void grant(struct policy *policy, const char *resource, const char *actio
     grant_of(policy, "dynamodb", resource, action);
 }
 
+static void grant_all(struct policy *policy, const char *service, char *arn, const char *const *actions)
+{
+    for (; *actions; actions++)
+        grant_of(policy, service, arn, *actions);
+    free(arn);
+}
+
 static void grant_aws(struct policy *policy, const struct config_target *target)
 {
     const struct target_type *type = target->type;
-    if (!type->service)
-        return;
-    char *arn = type->arn(target, &(struct target_place){policy->partition, policy->region});
-    for (size_t i = 0; type->actions[i]; i++)
-        grant_of(policy, type->service, arn, type->actions[i]);
-    free(arn);
+    const struct target_place place = {policy->partition, policy->region};
+    if (type->service)
+        grant_all(policy, type->service, type->arn(target, &place), type->actions);
+    if (type->around_actions)
+        grant_all(policy, type->service, type->around_arn(target, &place), type->around_actions);
 }
 
 static void grant_target(struct policy *policy, const char *name)

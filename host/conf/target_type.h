@@ -57,6 +57,9 @@ struct target_type {
 
     const char *const *actions;                                              /* ends with NULL */
     char *(*arn)(const struct config_target *, const struct target_place *); /* to be freed */
+    /* Likewise of what that stands in, or NULL. */
+    const char *const *around_actions;
+    char *(*around_arn)(const struct config_target *, const struct target_place *);
 
     /* ---- delivery ---- */
 

@@ -286,6 +286,7 @@ on_failure = f""")
         "arn:aws:events:eu-west-1:*:event-bus/orders": ["events:PutEvents"],
         "arn:aws:sqs:eu-west-3:123456789012:jobs.fifo": ["sqs:SendMessage"],
         "arn:aws:s3:::my-bucket/raw/*": ["s3:GetObject", "s3:PutObject"],
+        "arn:aws:s3:::my-bucket": ["s3:ListBucket"],
         "arn:aws:kinesis:eu-west-1:1:stream/k": ["kinesis:PutRecords"],
         "arn:aws:lambda:eu-west-1:*:function:fn": ["lambda:InvokeFunction"],
         "arn:aws:firehose:eu-west-1:*:deliverystream/d": ["firehose:PutRecordBatch"],

@@ -263,6 +263,7 @@ static void every_type_of_target_is_whole(void **state)
                                      .endpoint_s3 = "e"};
             assert_string_equal(config_endpoint(&aws, type->service), "e");
         }
+        assert_true(!type->around_actions == !type->around_arn && (type->service || !type->around_actions));
         assert_non_null(type->open);
         if (type->open == batcher_open) {
             assert_true(type->measure && type->send && type->count_max && type->in_flight);

@@ -98,7 +98,7 @@ static void release(struct link *link)
         return;
     pthread_mutex_destroy(&link->lock);
     pthread_cond_destroy(&link->changed);
-    free(link->url);
+    mem_free_secret(link->url); /* a password may stand in it */
     free(link->stream);
     free(link->credentials);
     mem_free_secret(link->token);

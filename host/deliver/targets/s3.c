@@ -21,8 +21,16 @@ static char *arn(const struct config_target *target, const struct target_place *
                       size && prefix[size - 1] != '/' ? "/" : "");
 }
 
-/* GetObject: is there a file of that name already? */
-static const char *const needed[] = {"bucket", NULL}, *const actions[] = {"PutObject", "GetObject", NULL};
+static char *bucket_arn(const struct config_target *target, const struct target_place *place)
+{
+    return mem_printf("arn:%s:s3:::%s", place->partition,
+                      ((const struct lake_settings *)target->own)->bucket);
+}
+
+/* Is there a file of that name already? Who may not list is told 403 in place of 404:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html */
+static const char *const needed[] = {"bucket", NULL}, *const actions[] = {"PutObject", "GetObject", NULL},
+                         *const bucket_actions[] = {"ListBucket", NULL};
 
 const struct target_type target_s3 = {
     .name = "s3",
@@ -34,5 +42,7 @@ const struct target_type target_s3 = {
     .pipelined = true,
     .actions = actions,
     .arn = arn,
+    .around_actions = bucket_actions,
+    .around_arn = bucket_arn,
     .open = lake_open,
 };
