@@ -12,7 +12,7 @@
 #include "cmd/state.h"
 #include "conf/settings.h"
 #include "state/seek.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 #define PAGE 500         /* letters read or changed at once */
 #define LOOK_MS 200      /* between two looks at what the host has redriven */
@@ -394,13 +394,13 @@ static bool drop_gaps(struct dead *dead, struct err *err)
 {
     struct store_snapshot *snapshot =
         cmd_state_load(&dead->state, &(struct store_query){.what = STORE_ALL}, err);
-    struct store_lock *lock = snapshot ? store_sqlite_lock(cmd_state_path(dead->config), err) : NULL;
+    struct store_lock *lock = snapshot ? store_lock(dead->config->host.state, err) : NULL;
     bool ok = false;
     if (lock)
         ok = drop_gaps_here(dead, snapshot, err);
     else if (snapshot && err->code == ERR_BUSY)
         ok = drop_gaps_there(dead, snapshot, err);
-    store_sqlite_unlock(lock);
+    store_unlock(lock);
     store_snapshot_free(snapshot);
     return ok;
 }

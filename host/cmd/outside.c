@@ -8,7 +8,7 @@
 #include "worker/handlers.h"
 #include "core/host.h"
 #include "deliver/outbox.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 /* Nothing is sent, so any key and any region do. */
 static void pretend_credentials(void)
@@ -53,12 +53,9 @@ bool cmd_outside_open(struct cmd_outside *outside, const struct config *config,
     outside->aws = aws_client_new(outside->reactor, outside->transport, &config->aws, outside->log, err);
     if (!outside->aws)
         return false;
-    struct store_sqlite_options store = {
-        .path = options->keeps ? config->host.state + strlen("sqlite:") : ":memory:",
-        .group = config->host.group,
-        .log = outside->log,
-    };
-    outside->store = store_sqlite_new(outside->reactor, &store, err);
+    struct store_options store = {
+        .group = config->host.group, .passing = !options->keeps, .log = outside->log};
+    outside->store = store_open(outside->reactor, config->host.state, &store, err);
     if (!outside->store)
         return false;
     outside->emitter = make_emitter(outside, options);

@@ -7,7 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/state.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 struct arguments {
     const char *config_path, *handler, *to, *shard;
@@ -77,14 +77,14 @@ static bool carry_out(const struct config *config, const struct arguments *argum
     struct cmd_state state;
     struct store_lock *lock = NULL;
     bool ok = cmd_state_open(&state, config, false, err);
-    if (ok && !(lock = store_sqlite_lock(cmd_state_path(config), err)) && err->code != ERR_BUSY)
+    if (ok && !(lock = store_lock(config->host.state, err)) && err->code != ERR_BUSY)
         ok = false;
     else if (ok && !lock && !arguments->running)
         ok = err_set(err, ERR_BUSY,
                      "a host is running on this state: stop it, or let it seek itself with --running");
     else if (ok)
         ok = lock ? seek_here(&state, arguments, err) : seek_there(&state, config, arguments, err);
-    store_sqlite_unlock(lock);
+    store_unlock(lock);
     cmd_state_close(&state);
     return ok;
 }

@@ -6,29 +6,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 #define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
-
-const char *cmd_state_path(const struct config *config)
-{
-    return config->host.state + strlen("sqlite:");
-}
 
 bool cmd_state_open(struct cmd_state *state, const struct config *config, bool read_only, struct err *err)
 {
     *state = (struct cmd_state){.clock = clock_system()};
     state->log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format, LOG_WARN, &state->clock);
     state->reactor = reactor_new(&state->clock);
-    if (access(cmd_state_path(config), R_OK) != 0)
-        return err_set(err, ERR_IO, "%s: there is no state yet, or it cannot be read",
-                       cmd_state_path(config));
-    state->store = store_sqlite_new(state->reactor,
-                                    &(struct store_sqlite_options){.path = cmd_state_path(config),
-                                                                   .group = config->host.group,
-                                                                   .read_only = read_only,
-                                                                   .log = state->log},
-                                    err);
+    state->store = store_open(
+        state->reactor, config->host.state,
+        &(struct store_options){
+            .group = config->host.group, .read_only = read_only, .must_exist = true, .log = state->log},
+        err);
     return state->store != NULL;
 }
 
@@ -52,7 +43,7 @@ bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct
 
 bool cmd_host_runs(const struct config *config)
 {
-    return store_sqlite_in_use(cmd_state_path(config));
+    return store_in_use(config->host.state);
 }
 
 /* ---- asking the running host ---- */

@@ -32,7 +32,4 @@ bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct 
 /* Does a host use this state now? */
 bool cmd_host_runs(const struct config *config);
 
-/* The file that `state` names. */
-const char *cmd_state_path(const struct config *config);
-
 #endif

@@ -19,7 +19,7 @@
 #include "worker/handlers.h"
 #include "script/directory.h"
 #include "script/script.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 struct host {
     struct host_options options;
@@ -345,7 +345,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     host->options = *options;
     config_hold(options->config);
     make_instance(host);
-    host->lock = store_sqlite_lock(options->config->host.state + strlen("sqlite:"), err);
+    host->lock = store_lock(options->config->host.state, err);
     if (!host->lock || !make_workers(host, err) || !begin_host(host, err) || !load_snapshot(host, err) ||
         !add_handlers(host, err)) {
         host_free(host);
@@ -375,7 +375,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->started_count; i++)
         free(host->started[i].place);
     store_snapshot_free(host->snapshot);
-    store_sqlite_unlock(host->lock);
+    store_unlock(host->lock);
     free(host->loads.counts);
     free(host->started);
     free(host->workers);

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "worker/internal.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 #include "source/dynamodb/source_dynamodb.h"
 
 /* What status shows is written with every fifth checkpoint, and at least so often. */
@@ -245,15 +245,14 @@ void worker_abandon(struct worker *worker)
 static struct store *open_store(struct worker *worker, struct err *err)
 {
     const struct config_host *host = &worker->options.config->host;
-    struct store_sqlite_options options = {
-        .path = host->state + strlen("sqlite:"),
+    struct store_options options = {
         .group = host->group,
         .log = worker->options.log,
         .threaded = !worker->options.world.one_thread,
         .commit_fails = worker->options.world.commit_fails,
         .user = worker->options.world.user,
     };
-    return store_sqlite_new(worker->reactor, &options, err);
+    return store_open(worker->reactor, host->state, &options, err);
 }
 
 #define STEP_MS_TOLD 100

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "sim.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 #define LETTERS_MAX 100000
 
@@ -20,13 +20,9 @@ struct view {
 static struct store *open_store(struct sim *sim, struct reactor *reactor, bool read_only)
 {
     struct err err;
-    struct store *store = store_sqlite_new(reactor,
-                                           &(struct store_sqlite_options){
-                                               .path = sim->config->host.state + strlen("sqlite:"),
-                                               .group = sim->config->host.group,
-                                               .read_only = read_only,
-                                           },
-                                           &err);
+    struct store *store =
+        store_open(reactor, sim->config->host.state,
+                   &(struct store_options){.group = sim->config->host.group, .read_only = read_only}, &err);
     if (!store)
         sim_violated(sim, "the store cannot be opened: %s", err.text);
     return store;

@@ -16,7 +16,7 @@
 #include "core/host.h"
 #include "fake_streams.h"
 #include "deliver/targets/table.h"
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
@@ -165,11 +165,8 @@ static struct store_snapshot *snapshot_of(struct fixture *f)
     struct store_snapshot *snapshot = NULL;
     struct reactor *reactor = reactor_new(&f->world.clock);
     struct store *store =
-        store_sqlite_new(reactor,
-                         &(struct store_sqlite_options){.path = f->config->host.state + strlen("sqlite:"),
-                                                        .group = f->config->host.group,
-                                                        .read_only = true},
-                         &err);
+        store_open(reactor, f->config->host.state,
+                   &(struct store_options){.group = f->config->host.group, .read_only = true}, &err);
     assert_non_null(store);
     store_load(store, &(struct store_query){.what = STORE_ALL}, store_loaded, &snapshot);
     reactor_turn(reactor, 0);

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "state/sqlite/store_sqlite.h"
+#include "state/store_open.h"
 #include "core/world.h"
 
-static const char path[] = "/tmp/tidemill-test-state.db";
+#define PATH "/tmp/tidemill-test-state.db"
+
+static const char path[] = PATH, uri[] = "sqlite:" PATH;
 
 struct fixture {
     struct world world;
@@ -37,8 +39,7 @@ static void remove_files(void)
 static void open_it(struct fixture *f)
 {
     struct err err;
-    f->store = store_sqlite_new(
-        f->world.reactor, &(struct store_sqlite_options){.path = path, .group = "g", .log = f->log}, &err);
+    f->store = store_open(f->world.reactor, uri, &(struct store_options){.group = "g", .log = f->log}, &err);
     if (!f->store)
         fail_msg("%s", err.text);
 }
@@ -196,20 +197,41 @@ static void a_second_host_is_refused(void **state)
     struct err err;
     (void)state;
     remove_files();
-    struct store_lock *first = store_sqlite_lock(path, &err);
+    struct store_lock *first = store_lock(uri, &err);
     assert_non_null(first);
-    assert_null(store_sqlite_lock(path, &err));
+    assert_null(store_lock(uri, &err));
     assert_int_equal(err.code, ERR_BUSY);
-    store_sqlite_unlock(first);
-    first = store_sqlite_lock(path, &err);
+    store_unlock(first);
+    first = store_lock(uri, &err);
     assert_non_null(first);
-    store_sqlite_unlock(first);
+    store_unlock(first);
     remove_files();
+}
+
+static void a_store_of_no_known_kind_is_refused(void **state)
+{
+    struct err err;
+    struct world world;
+    (void)state;
+    world_init(&world);
+    world_add_reactor(&world);
+    for (int i = 0; i < 4; i++) {
+        static const char *const uris[] = {"postgres:somewhere", "sqlite", "", "sqlitex:a"};
+        assert_null(store_open(world.reactor, uris[i], &(struct store_options){.group = "g"}, &err));
+        assert_non_null(strstr(err.text, "there is no store for"));
+        assert_null(store_lock(uris[i], &err));
+        assert_false(store_in_use(uris[i]));
+    }
+    assert_null(store_open(world.reactor, "sqlite:/nowhere/at.all",
+                           &(struct store_options){.group = "g", .must_exist = true}, &err));
+    assert_non_null(strstr(err.text, "/nowhere/at.all: there is no state yet"));
+    world_fini(&world);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_of_no_known_kind_is_refused),
         cmocka_unit_test(what_is_committed_from_a_completion_is_written_too),
         cmocka_unit_test(batches_and_reads_keep_their_order),
         cmocka_unit_test(what_waits_when_the_store_is_closed_is_told_so),

@@ -39,7 +39,8 @@ struct pending {
     struct err err; /* of a load */
 };
 
-struct store_lock {
+struct file_lock {
+    struct store_lock lock; /* the first: one is the other */
     int fd;
 };
 
@@ -411,15 +412,21 @@ static void close_store(struct store *store)
 
 /* ---- opening ---- */
 
-struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlite_options *options,
-                               struct err *err)
+static struct store *open_store(struct reactor *reactor, const char *path,
+                                const struct store_options *options, struct err *err)
 {
+    if (options->must_exist && access(path, R_OK) != 0) {
+        err_set(err, ERR_IO, "%s: there is no state yet, or it cannot be read", path);
+        return NULL;
+    }
+    if (options->passing)
+        path = ":memory:";
     static const struct store_ops ops = {commit, claim, load, close_store};
     struct store_sqlite *sqlite = mem_zero(sizeof *sqlite);
     sqlite->store.ops = &ops;
     sqlite->reactor = reactor;
     sqlite->log = options->log;
-    sqlite->path = mem_string(options->path);
+    sqlite->path = mem_string(path);
     sqlite->group = mem_string(options->group);
     sqlite->end = &sqlite->first;
     sqlite->done_end = &sqlite->done;
@@ -427,7 +434,7 @@ struct store *store_sqlite_new(struct reactor *reactor, const struct store_sqlit
     task_init(&sqlite->work, work, sqlite);
     timer_init(&sqlite->retry, work, sqlite);
     int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    bool ok = sqlite3_open_v2(options->path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
+    bool ok = sqlite3_open_v2(path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
     if (!ok) {
         sqlite_problem(sqlite, "cannot open the state file", err);
     } else {
@@ -457,7 +464,7 @@ static char *lock_name(const char *path)
     return name;
 }
 
-bool store_sqlite_in_use(const char *path)
+static bool in_use(const char *path)
 {
     char *name = lock_name(path);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -469,7 +476,7 @@ bool store_sqlite_in_use(const char *path)
     return locked;
 }
 
-struct store_lock *store_sqlite_lock(const char *path, struct err *err)
+static struct store_lock *lock_file(const char *path, struct err *err)
 {
     char *name = lock_name(path);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -494,15 +501,23 @@ struct store_lock *store_sqlite_lock(const char *path, struct err *err)
     free(name);
     if (fd < 0)
         return NULL;
-    struct store_lock *lock = mem_alloc(sizeof *lock);
-    lock->fd = fd;
-    return lock;
+    struct file_lock *held = mem_alloc(sizeof *held);
+    held->lock.kind = &store_sqlite_kind;
+    held->fd = fd;
+    return &held->lock;
 }
 
-void store_sqlite_unlock(struct store_lock *lock)
+static void unlock_file(struct store_lock *lock)
 {
-    if (!lock)
-        return;
-    close(lock->fd);
-    free(lock);
+    struct file_lock *held = (struct file_lock *)lock;
+    close(held->fd);
+    free(held);
 }
+
+const struct store_kind store_sqlite_kind = {
+    .scheme = "sqlite",
+    .open = open_store,
+    .lock = lock_file,
+    .unlock = unlock_file,
+    .in_use = in_use,
+};

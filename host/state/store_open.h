@@ -1,0 +1,50 @@
+/* store_open.h: a store by its URI, "SCHEME:PLACE", as [host] state says it
+ * ("sqlite:/var/lib/tidemill/state.db").
+ *
+ * To add one: a folder beside sqlite/ with a `const struct store_kind`, its line in store_open.c, and its
+ * form in conf/load.c, which resolves what stands beside the INI. */
+#ifndef TIDEMILL_STATE_STORE_OPEN_H
+#define TIDEMILL_STATE_STORE_OPEN_H
+
+#include "state/store.h"
+
+struct store_options {
+    const char *group;
+    bool read_only;  /* beside a running host */
+    bool must_exist; /* else it is made */
+    bool threaded;   /* work on a thread of its own; completions still come through the reactor */
+    bool passing;    /* nothing is kept: the store goes with the process, whatever the URI says */
+    struct log *log;
+    int (*commit_fails)(void *user); /* NULL, or for tests: asked at each COMMIT whether it is to fail */
+    void *user;
+};
+
+/* Exclusive use by one host; gone with the process, however it ends. */
+struct store_lock {
+    const struct store_kind *kind;
+    /* the kind's own stand behind */
+};
+
+struct store_kind {
+    const char *scheme;
+    struct store *(*open)(struct reactor *, const char *place, const struct store_options *, struct err *);
+    struct store_lock *(*lock)(const char *place, struct err *err); /* the first member is its `kind` */
+    void (*unlock)(struct store_lock *);
+    bool (*in_use)(const char *place);
+};
+
+/* Opens, and creates or upgrades what it needs. NULL and `err`. */
+struct store *store_open(struct reactor *reactor, const char *uri, const struct store_options *options,
+                         struct err *err);
+
+/* NULL and `err`; ERR_BUSY: another host has it. */
+struct store_lock *store_lock(const char *uri, struct err *err);
+void store_unlock(struct store_lock *lock); /* or NULL */
+
+/* Has somebody the lock? Does not take it, not even for a moment: a host may be about to. */
+bool store_in_use(const char *uri);
+
+/* What stands behind the scheme, for people: a path. Within `uri`. */
+const char *store_place(const char *uri);
+
+#endif
