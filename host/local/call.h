@@ -61,6 +61,8 @@ struct call {
 
 typedef bool operation(struct call *call);
 
+/* ---- catalog.c ---- */
+
 uint64_t engine_random(struct engine *engine);
 char *engine_uuid(struct engine *engine); /* to be freed */
 char *engine_table_arn(const struct engine *engine, const struct table *table);
@@ -115,8 +117,6 @@ struct attr *item_load(struct call *call, const struct table *table, struct row_
 enum writer { WRITTEN_BY_CLIENT, WRITTEN_BY_TTL };
 void item_write(struct call *call, const struct table *table, struct row_key row, const struct attr *before,
                 const struct attr *after, enum writer writer);
-
-struct attr *key_only(struct arena *arena, const struct key_schema *schema, const struct attr *item);
 
 /* ---- capacity ---- */
 
@@ -173,10 +173,16 @@ void engine_free_streams(struct engine *engine);
 void engine_renew_streams(struct call *call);
 bool stream_split(struct call *call, const char *arn, const char *shard, int children);
 
-/* ---- time_to_live.c: a hidden index over the attribute ---- */
+/* ---- row_key.c ---- */
 
+struct attr *key_only(struct arena *arena, const struct key_schema *schema, const struct attr *item);
+
+/* The hidden index over the attribute of expiry, and an item's key in it; false: it never expires. */
 int64_t ttl_index(const struct table *table);
 bool ttl_key(struct arena *arena, const struct table *table, const struct attr *item, struct row_key *key);
+
+/* ---- time_to_live.c ---- */
+
 void ttl_fill(struct call *call, const struct table *table); /* after it was switched on or off */
 
 /* ---- operations ---- */

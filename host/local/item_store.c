@@ -113,17 +113,6 @@ bool item_check(struct call *call, const struct table *table, const struct attr 
     return key_of(call->arena, &table->key, item, row);
 }
 
-struct attr *key_only(struct arena *arena, const struct key_schema *schema, const struct attr *item)
-{
-    struct attr *key = attr_new(arena, ATTR_M);
-    for (size_t i = 0; i < schema->count; i++) {
-        struct attr *value = attr_get(item, schema->parts[i].name);
-        if (value)
-            attr_append(arena, key, schema->parts[i].name, value);
-    }
-    return key;
-}
-
 bool paths_spare_keys(struct call *call, const struct table *table, const struct path *paths, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

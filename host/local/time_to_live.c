@@ -8,22 +8,6 @@
     (5 * 365 * 24 * 3600LL) /* older than that is taken for something else, as the service does */
 #define REMOVED_AT_ONCE 500
 
-int64_t ttl_index(const struct table *table)
-{
-    return -table->id; /* no other index has such a number */
-}
-
-bool ttl_key(struct arena *arena, const struct table *table, const struct attr *item, struct row_key *key)
-{
-    struct key_schema schema = {.parts = {{{table->ttl, table->ttl ? strlen(table->ttl) : 0}, ATTR_N}},
-                                .count = 1};
-    if (!table->ttl || !key_of(arena, &schema, item, key))
-        return false;
-    key->range = key->hash;
-    key->hash = (struct text){"", 0};
-    return true;
-}
-
 void ttl_fill(struct call *call, const struct table *table)
 {
     struct text none = {"", 0};

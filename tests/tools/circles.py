@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import sys
 
-KNOWN = {"dispatch", "local", "script"}
+KNOWN = {"dispatch", "script"}
 
 
 def arrows(build):
