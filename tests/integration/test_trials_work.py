@@ -397,17 +397,32 @@ def test_messages_up_to_the_services_limit_go_alone(beside_local, local, name, s
     assert host.stop() == 0
 
 
-@pytest.mark.parametrize("line", ["source =", "detail_type =", "source = " + "s" * 257, "detail_type = " + "d" * 129],
-                         ids=["no source", "no detail_type", "a long source", "a long detail_type"])
-def test_eventbridges_names_are_looked_at_before_anything_is_sent(beside_local, local, name, service, line):  # noqa: F811
+NAMES = pytest.mark.parametrize("key,value", [("source", ""), ("detail_type", ""), ("source", "s" * 257), ("detail_type", "d" * 129), ("source", "aws.mine")],
+                                ids=["no source", "no detail_type", "a long source", "a long detail_type", "AWS's source"])
+
+
+@NAMES
+@pytest.mark.parametrize("where", ["target", "route"])
+def test_check_looks_at_eventbridges_names(beside_local, key, value, where):
+    line = f"{key} = {value}\n"
+    beside_local.stream("Tab", "[target q]\ntype = eventbridge\nbus = default\n" + (line if where == "target" else "") +
+                        "[route r]\nstream = s\ntarget = q\n" + (line if where == "route" else ""))
+    done = beside_local.run("check")
+    assert done.returncode == 2 and f"[{where} {'q' if where == 'target' else 'r'}] {key}: " in done.stderr, done.stderr
+
+
+@NAMES
+def test_eventbridges_names_are_looked_at_before_anything_is_sent(beside_local, local, name, service, key, value):  # noqa: F811
     deployment, table = beside_local, local.table(name())
     bus = service(EventBridge)
     deployment.aws = f"endpoint_events = {bus.url}"
-    deployment.stream(table, f"[target q]\ntype = eventbridge\nbus = default\n{line}\n[route r]\nstream = s\ntarget = q\nretries = 9\n")
+    deployment.script("h", f"""return {{ stream = "s", retries = 9, on_record = function(record)
+  require "tidemill.emit"("q", {{ id = record.new.id }}, {{ {key} = "{value}" }}) end }}""")
+    deployment.stream(table, "[target q]\ntype = eventbridge\nbus = default\n")
     put(local.client, table, "a")
     host = deployment.start()
     letter, = wait_until(lambda: deployment.status() and letters(deployment), "it is a letter")
-    assert letter["attempts"] == 1 and line.split(" ")[0] + ":" in letter["error"] and not bus.requests, letter
+    assert letter["attempts"] == 1 and f"{key}:" in letter["error"] and not bus.requests, letter
     assert host.stop() == 0
 
 
