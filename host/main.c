@@ -1,4 +1,5 @@
 /* main.c: the command table. */
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +64,9 @@ int main(int argc, char **argv)
     if (!command)
         return EXIT_USAGE;
     descriptors_raise();
+    /* Libraries have threads that may still use OpenSSL while the process ends: it is not taken apart under
+     * them. */
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     signal(SIGPIPE, SIG_IGN); /* a pipe that nobody reads is an error like others */
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0)

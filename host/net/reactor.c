@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -51,6 +52,9 @@ struct reactor {
     const char *label;
     reactor_step_fn *on_step;
     void *on_step_user;
+
+    pthread_t *ending; /* threads that are to be joined */
+    size_t ending_count, ending_capacity;
 
     pthread_mutex_t lock; /* over the posts */
     struct post *posts, **posts_end;
@@ -348,11 +352,39 @@ struct reactor *reactor_new(struct clock *clock)
     return reactor;
 }
 
+/* ---- threads of others ---- */
+
+#define JOIN_SECONDS_MAX 10
+
+void reactor_join_later(struct reactor *reactor, pthread_t thread)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < reactor->ending_count; i++) /* those that have ended meanwhile */
+        if (pthread_tryjoin_np(reactor->ending[i], NULL) != 0)
+            reactor->ending[kept++] = reactor->ending[i];
+    reactor->ending_count = kept;
+    mem_grow(&reactor->ending, &reactor->ending_capacity, kept, sizeof *reactor->ending);
+    reactor->ending[reactor->ending_count++] = thread;
+}
+
+/* One that hangs is left alone: it uses nothing of the reactor's any more. */
+static void join_all(struct reactor *reactor)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_SECONDS_MAX;
+    for (size_t i = 0; i < reactor->ending_count; i++)
+        if (pthread_timedjoin_np(reactor->ending[i], NULL, &until) != 0)
+            pthread_detach(reactor->ending[i]);
+    free(reactor->ending);
+}
+
 void reactor_free(struct reactor *reactor)
 {
     struct watch *watch;
     if (!reactor)
         return;
+    join_all(reactor);
     list_each(watch, &reactor->watches, struct watch, link)
         watch_free(watch);
     for (struct post *post = take_posts(reactor), *next; post; post = next) {

@@ -7,6 +7,7 @@
 #define TIDEMILL_NET_REACTOR_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,10 @@ void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user);
 
 /* The same; where the reactor is freed first, `drop` gets `user` instead. */
 void reactor_post_owned(struct reactor *reactor, reactor_fn *fn, reactor_fn *drop, void *user);
+
+/* The thread is about to end, and nobody on the reactor waits for it; reactor_free does, ten seconds at most.
+ */
+void reactor_join_later(struct reactor *reactor, pthread_t thread);
 
 /* Whoever does work that may take long says what it is, until the step ends; must stay until then. */
 void reactor_label(struct reactor *reactor, const char *what);

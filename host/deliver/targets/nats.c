@@ -452,10 +452,8 @@ static struct link *link_open(struct target *target)
     list_init(&link->waits);
     pthread_mutex_init(&link->lock, NULL);
     pthread_cond_init(&link->changed, NULL);
-    if (link->inbox && pthread_create(&link->thread, NULL, run, link) == 0) {
-        pthread_detach(link->thread); /* it may stand in a connect for a while when we are gone */
+    if (link->inbox && pthread_create(&link->thread, NULL, run, link) == 0)
         return link;
-    }
     release(link);
     release(link);
     return NULL;
@@ -518,6 +516,7 @@ static void close_link(struct target *target)
     link->ending = true;
     pthread_cond_signal(&link->changed);
     pthread_mutex_unlock(&link->lock);
+    reactor_join_later(link->reactor, link->thread); /* it may stand in a connect for a while */
     release(link);
 }
 
