@@ -8,7 +8,8 @@
 
 static const struct store_kind *const kinds[] = {&store_sqlite_kind};
 
-const char *store_place(const char *uri)
+/* What stands behind the scheme. */
+static const char *place_of(const char *uri)
 {
     const char *colon = strchr(uri, ':');
     return colon ? colon + 1 : uri;
@@ -29,13 +30,13 @@ struct store *store_open(struct reactor *reactor, const char *uri, const struct 
                          struct err *err)
 {
     const struct store_kind *kind = kind_of(uri, err);
-    return kind ? kind->open(reactor, store_place(uri), options, err) : NULL;
+    return kind ? kind->open(reactor, place_of(uri), options, err) : NULL;
 }
 
 struct store_lock *store_lock(const char *uri, struct err *err)
 {
     const struct store_kind *kind = kind_of(uri, err);
-    struct store_lock *lock = kind ? kind->lock(store_place(uri), err) : NULL;
+    struct store_lock *lock = kind ? kind->lock(place_of(uri), err) : NULL;
     CHECK(!lock || lock->kind == kind);
     return lock;
 }
@@ -49,5 +50,5 @@ void store_unlock(struct store_lock *lock)
 bool store_in_use(const char *uri)
 {
     const struct store_kind *kind = kind_of(uri, NULL);
-    return kind && kind->in_use(store_place(uri));
+    return kind && kind->in_use(place_of(uri));
 }

@@ -44,7 +44,4 @@ void store_unlock(struct store_lock *lock); /* or NULL */
 /* Has somebody the lock? Does not take it, not even for a moment: a host may be about to. */
 bool store_in_use(const char *uri);
 
-/* What stands behind the scheme, for people: a path. Within `uri`. */
-const char *store_place(const char *uri);
-
 #endif

@@ -15,7 +15,7 @@
 static const char *const refusals[] = {"ThrottlingException", "ProvisionedThroughputExceededException",
                                        "LimitExceededException"};
 
-static void say(struct answer *answer, int status, const char *body)
+void service_say(struct answer *answer, int status, const char *body)
 {
     answer->status = status;
     buf_clear(&answer->body);
@@ -27,7 +27,7 @@ static void refuse(struct sim *sim, struct answer *answer)
     struct buf body = BUF_INIT;
     buf_printf(&body, "{\"__type\":\"com.amazonaws.dynamodb.v20120810#%s\",\"message\":\"slow down\"}",
                refusals[sim_below(sim, 3)]);
-    say(answer, 400, body.data);
+    service_say(answer, 400, body.data);
     buf_fini(&body);
 }
 
@@ -35,9 +35,9 @@ static bool expired(const struct sim *sim, struct answer *answer)
 {
     if (sim->world.now_ms >= sim->expired_ms)
         return false;
-    say(answer, 400,
-        "{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\",\"message\":\"the token has "
-        "expired\"}");
+    service_say(answer, 400,
+                "{\"__type\":\"com.amazon.coral.service#ExpiredTokenException\",\"message\":\"the token has "
+                "expired\"}");
     return true;
 }
 
@@ -74,7 +74,7 @@ static void fails_before(struct sim *sim, struct answer *answer, bool dynamodb)
         answer->status = 0; /* the connection breaks */
         break;
     case 1:
-        say(answer, 500, "{\"__type\":\"InternalServerError\",\"message\":\"broken\"}");
+        service_say(answer, 500, "{\"__type\":\"InternalServerError\",\"message\":\"broken\"}");
         break;
     case 2:
         if (dynamodb)
@@ -401,7 +401,7 @@ static void answer_begin(struct sim *sim, struct sim_call *call, struct answer *
         for (int i = 0; i < call->count; i++)
             buf_printf(&body, "%s%d", i ? "," : "", sim->writes[call->records[i]].item);
         buf_add_literal(&body, "]}");
-        say(answer, 200, body.data);
+        service_say(answer, 200, body.data);
         buf_fini(&body);
     }
     bool heard = arrives(sim, answer, &when_ms);
@@ -417,7 +417,7 @@ static void answer_begin(struct sim *sim, struct sim_call *call, struct answer *
 static void answer_done(struct sim *sim, struct sim_call *call, struct answer *answer)
 {
     if (answer->status == OPEN)
-        say(answer, 200, "{}");
+        service_say(answer, 200, "{}");
     call->well = arrives(sim, answer, &call->end_ms);
 }
 
@@ -430,11 +430,11 @@ static bool has_mercy(struct sim *sim, const struct sim_call *call)
     return call->final && (failures >= sim->handlers[call->handler].retries || failures >= 2);
 }
 
-static struct sim_call *find_call(struct sim *sim, const struct json *id)
+struct sim_call *service_find_call(struct sim *sim, int id)
 {
     struct sim_call *call;
     list_each(call, &sim->calls, struct sim_call, link)
-        if (call->id == json_integer(id, 0))
+        if (call->id == id)
             return call;
     return NULL;
 }
@@ -446,7 +446,8 @@ static void answer_sink(struct sim *sim, const struct transport_request *request
     const struct json *root = json_parse(&arena, request->body, request->body_size, &err);
     bool begins = strcmp(request->url, SINK "begin") == 0;
     service_end_calls(sim);
-    struct sim_call *call = begins ? read_call(sim, root) : find_call(sim, json_get(root, "call"));
+    struct sim_call *call =
+        begins ? read_call(sim, root) : service_find_call(sim, (int)json_integer(json_get(root, "call"), 0));
     if (call) {
         answer->status = OPEN;
         if (!has_mercy(sim, call))
@@ -457,7 +458,7 @@ static void answer_sink(struct sim *sim, const struct transport_request *request
             answer_done(sim, call, answer);
     } else {
         sim_violated(sim, "a handler says it is done with a call that it has not begun or that ended");
-        say(answer, 500, "{}");
+        service_say(answer, 500, "{}");
     }
     arena_fini(&arena);
 }
@@ -474,7 +475,7 @@ static void answer_failed(struct sim *sim, const struct transport_request *reque
     if (answer->status != OPEN)
         return;
     if (sim->world.now_ms < sim->target_down_ms) {
-        say(answer, sim_chance(sim, 300) ? 400 : 503, "{}");
+        service_say(answer, sim_chance(sim, 300) ? 400 : 503, "{}");
         return;
     }
     char *text = mem_copy(request->body, request->body_size);
@@ -488,7 +489,7 @@ static void answer_failed(struct sim *sim, const struct transport_request *reque
     else if (!strstr(text, "window"))
         sim_violated(sim, "the failure target got what is no failure: %.300s", text);
     free(text);
-    say(answer, 200, "{}");
+    service_say(answer, 200, "{}");
 }
 
 static void answer(void *user, const struct transport_request *request, struct answer *answer)

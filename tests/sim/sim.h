@@ -199,6 +199,11 @@ bool service_call(struct sim *sim, const char *target, const char *body, struct 
 /* The process stood still: what is under way may have timed out. */
 void service_freeze(struct sim *sim);
 
+/* One that is under way; NULL: there is none of that number. */
+struct sim_call *service_find_call(struct sim *sim, int id);
+
+void service_say(struct answer *answer, int status, const char *body);
+
 /* Something may go wrong before the service sees the request: true when it has. */
 bool service_fails_before(struct sim *sim, struct answer *answer, bool throttles);
 

@@ -17,15 +17,6 @@
 
 /* ---- a call's messages ---- */
 
-static struct sim_call *find_call(struct sim *sim, int id)
-{
-    struct sim_call *call;
-    list_each(call, &sim->calls, struct sim_call, link)
-        if (call->id == id)
-            return call;
-    return NULL;
-}
-
 void targets_expect(struct sim_call *call, int messages)
 {
     call->messages = messages;
@@ -68,7 +59,7 @@ static int64_t arrival(const struct sim *sim, const struct answer *answer)
 
 static void arrives(struct sim *sim, const struct said *said, int64_t when_ms)
 {
-    struct sim_call *call = find_call(sim, said->call);
+    struct sim_call *call = service_find_call(sim, said->call);
     if (!call || !call->loose)
         return;
     for (int i = 0; i < call->count; i++) {
@@ -102,19 +93,7 @@ static bool is_bad(const struct sim *sim, int record)
     return sim->poisoned && record % 61 == 17;
 }
 
-static void say(struct answer *answer, int status, const char *body)
-{
-    answer->status = status;
-    buf_clear(&answer->body);
-    buf_add_text(&answer->body, body);
-}
-
-struct entry {
-    struct said said;
-    char key[32];
-};
-
-static size_t read_entries(struct sim *sim, const struct transport_request *request, struct entry *entries)
+static size_t read_entries(struct sim *sim, const struct transport_request *request, struct said *entries)
 {
     struct arena arena = {0};
     struct err err;
@@ -129,7 +108,7 @@ static size_t read_entries(struct sim *sim, const struct transport_request *requ
             count = 0;
             break;
         }
-        if (read_said(sim, text, size, &entries[count].said))
+        if (read_said(sim, text, size, &entries[count]))
             count++;
     }
     arena_fini(&arena);
@@ -138,16 +117,16 @@ static size_t read_entries(struct sim *sim, const struct transport_request *requ
 
 static void answer_kinesis(struct sim *sim, const struct transport_request *request, struct answer *answer)
 {
-    struct entry *entries = mem_alloc(500 * sizeof *entries);
+    struct said *entries = mem_alloc(500 * sizeof *entries);
     struct buf body = BUF_INIT;
     size_t count = read_entries(sim, request, entries);
     int failed = 0;
     bool bad = false;
     for (size_t i = 0; i < count; i++)
-        bad = bad || is_bad(sim, entries[i].said.record);
+        bad = bad || is_bad(sim, entries[i].record);
     if (bad) {
-        say(answer, 400,
-            "{\"__type\":\"ValidationException\",\"message\":\"one of them is not to my liking\"}");
+        service_say(answer, 400,
+                    "{\"__type\":\"ValidationException\",\"message\":\"one of them is not to my liking\"}");
         free(entries);
         return;
     }
@@ -159,8 +138,8 @@ static void answer_kinesis(struct sim *sim, const struct transport_request *requ
                            : "\"SequenceNumber\":\"1\",\"ShardId\":\"s\"");
         if (refused)
             continue;
-        check_lane(sim, &entries[i].said);
-        arrives(sim, &entries[i].said, arrival(sim, answer));
+        check_lane(sim, &entries[i]);
+        arrives(sim, &entries[i], arrival(sim, answer));
     }
     answer->status = 200;
     buf_clear(&answer->body);
