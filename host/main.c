@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/descriptors.h"
 #include "cmd/cmd.h"
@@ -71,5 +72,7 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0)
             return help(first);
+    if (command != &cmd_init) /* what that makes is for everybody who works on it */
+        umask(0077);
     return command->run(argc - 1, argv + 1);
 }

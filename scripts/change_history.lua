@@ -11,19 +11,6 @@ for name in (config.ignore or ""):gmatch("[^,%s]+") do
   ignored[name] = true
 end
 
---- "ORDER-1" or, with a sort key, "CUSTOMER-1#ORDER-1": values in the order of their names.
-local function key_text(keys)
-  local names, values = {}, {}
-  for name in pairs(keys) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    values[i] = tostring(keys[name])
-  end
-  return table.concat(values, "#")
-end
-
 --- attribute -> {from, to}, either missing where there was none
 local function changes_of(record)
   local old, new, changes = record.old or {}, record.new or {}, {}
@@ -48,7 +35,7 @@ return {
     end
     local writer = (record.new or record.old or {})[config.by or "updatedBy"]
     dynamodb.create(config.history_table, {
-      item = key_text(record.keys),
+      item = dynamodb.key_text(record.keys),
       change = time.iso8601(record.time) .. "#" .. ("0"):rep(40 - #record.sequence) .. record.sequence,
       event = record.event,
       by = record.expired and "time to live" or writer,

@@ -2,19 +2,8 @@
 --- the document's id, so a repetition changes nothing.
 --- Settings: `service` = algolia, opensearch or typesense; `url`; `index`; `api_key`; `application` (Algolia's id).
 local config = require "tidemill.config"
+local dynamodb = require "tidemill.dynamodb"
 local http = require "tidemill.http"
-
-local function id_of(keys)
-  local names, values = {}, {}
-  for name in pairs(keys) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    values[i] = tostring(keys[name])
-  end
-  return table.concat(values, "#")
-end
 
 local function escape(text)
   return (text:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
@@ -40,7 +29,7 @@ end
 
 local function send(record, document)
   local service = services[config.service or "algolia"] or error(tidemill.permanent("unknown service " .. config.service))
-  local id = id_of(record.keys)
+  local id = dynamodb.key_text(record.keys)
   local url, method, id_field, headers = service(id, not document)
   if document and id_field then
     document[id_field] = id

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/subscription.h"
 
@@ -27,6 +28,8 @@ static void give(struct follower *follower, const char *shard, bool last)
     const struct stream_supervisor_options *options = follower->options;
     struct generation *generation = follower->generation;
     const struct known *known = map_get(&follower->positions, shard);
+    CHECK(follower->phase == FOLLOWER_READY && !follower->removed);
+    CHECK(map_get(&follower->active, shard) && leases_own(options->leases, generation->stream_arn, shard));
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
     struct worker *worker = generation_worker(generation, shard, options->loads);
@@ -72,8 +75,20 @@ static void on_inherited(void *user, const struct err *err)
     inheritance_free(inheritance);
 }
 
+void follower_disinherit(struct follower *follower, const char *shard)
+{
+    struct inheritance *inheritance;
+    list_each(inheritance, &follower->inheritances, struct inheritance, link) {
+        if (strcmp(inheritance->shard, shard) != 0)
+            continue;
+        inheritance->follower = NULL; /* the store comes back to it */
+        list_remove(&inheritance->link);
+    }
+}
+
 /* The parent was finished with a window open, which goes on in this child: both rows change in one write,
- * before the child is read. Of several children the first one is the heir. */
+ * before the child is read. Of several children the first one is the heir; one that has several parents is
+ * nobody's. */
 static bool inherit(struct follower *follower, const char *shard, const char *parent)
 {
     const struct stream_supervisor_options *options = follower->options;
@@ -84,6 +99,7 @@ static bool inherit(struct follower *follower, const char *shard, const char *pa
     if (!known || map_get(&follower->positions, shard) || !subscription_inherit(known->progress, &progress))
         return false;
     struct position finished = known->position;
+    CHECK(finished.kind == POSITION_FINISHED); /* a parent's end comes before its child's beginning */
     struct store_batch *batch = store_batch_new();
     store_put_checkpoint(batch,
                          &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
@@ -103,8 +119,13 @@ static bool inherit(struct follower *follower, const char *shard, const char *pa
 static void assign(struct follower *follower, const struct shard_info *shard)
 {
     map_set(&follower->active, shard->id, follower);
-    if (!inherit(follower, shard->id, shard->parent))
+    if (shard->parents[1] || !inherit(follower, shard->id, shard->parents[0]))
         give(follower, shard->id, false);
+}
+
+static bool owns(const struct follower *follower, const char *shard)
+{
+    return leases_own(follower->options->leases, follower->generation->stream_arn, shard);
 }
 
 void follower_assign_ready(struct follower *follower)
@@ -115,7 +136,8 @@ void follower_assign_ready(struct follower *follower)
         return;
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const struct shard_info *shard = lineage_at(lineage, i);
-        if (!map_get(&follower->active, shard->id) && lineage_ready(lineage, &follower->progress, shard->id))
+        if (!map_get(&follower->active, shard->id) &&
+            lineage_ready(lineage, &follower->progress, shard->id) && owns(follower, shard->id))
             assign(follower, shard);
     }
 }
@@ -135,11 +157,11 @@ bool follower_close_windows(struct follower *follower, bool over)
     size_t at = 0;
     bool any = false;
     for (struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
-        if (!has_window(known) || lineage_has_child(lineage, shard) ||
+        if (!has_window(known) || lineage_has_heir(lineage, shard) ||
             (!over && !lineage_superseded(lineage, shard)))
             continue;
         any = true;
-        if (map_get(&follower->active, shard))
+        if (map_get(&follower->active, shard) || !owns(follower, shard))
             continue;
         map_set(&follower->active, shard, follower);
         give(follower, shard, true);
@@ -160,6 +182,7 @@ static void put_follow(struct follower *follower, struct store_batch *batch)
 static void on_joined(void *user, const struct err *err)
 {
     struct follower *follower = user;
+    CHECK(follower->phase == FOLLOWER_JOINING && !follower->cursors_wanted);
     if (err)
         return; /* closed first: it joins at the next start */
     if (follower->removed) {
@@ -183,6 +206,7 @@ static void commit_latest(struct follower *follower)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     struct store_batch *batch = store_batch_new();
+    CHECK(!follower->cursors_wanted && list_empty(&follower->cursor_calls));
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const char *shard = lineage_at(lineage, i)->id;
         bool open = map_get(&follower->cursors, shard) != NULL;
@@ -211,19 +235,20 @@ static void cursor_call_free(struct cursor_call *call)
     free(call);
 }
 
-static void on_latest_cursor(void *user, const char *cursor, const struct err *err)
+static void on_latest_cursor(void *user, const char *cursor, const struct source_error *error)
 {
     struct cursor_call *call = user;
     struct follower *follower = call->follower;
     call->call = NULL;
-    if (err && source_fault(err) != SOURCE_MISSING) {
-        log_debug(follower->options->log, follower->subject, "%s", err->text);
+    if (error && error->fault != SOURCE_MISSING) {
+        log_debug(follower->options->log, follower->subject, "%s", error->err.text);
         timer_set(follower->options->reactor, &call->retry, CURSOR_RETRY_MS);
         return;
     }
     if (cursor)
         map_set(&follower->cursors, call->shard, mem_string(cursor));
     cursor_call_free(call);
+    CHECK(follower->phase == FOLLOWER_JOINING && follower->cursors_wanted > 0);
     if (--follower->cursors_wanted == 0)
         commit_latest(follower);
 }
@@ -232,6 +257,7 @@ static void ask_latest_cursor(void *user)
 {
     struct cursor_call *call = user;
     struct follower *follower = call->follower;
+    CHECK(!call->call);
     call->call = source_get_cursor(follower->options->source, follower->generation->stream_arn, call->shard,
                                    CURSOR_LATEST, NULL, on_latest_cursor, call);
 }
@@ -242,6 +268,7 @@ static void ask_latest_cursor(void *user)
 static void join_latest(struct follower *follower)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    CHECK(!follower->cursors_wanted && follower->since_ms);
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const char *shard = lineage_at(lineage, i)->id;
         if (lineage_closed(lineage, shard))
@@ -265,6 +292,7 @@ void follower_begin(struct follower *follower)
 {
     const struct stream_supervisor_options *options = follower->options;
     struct discovery *discovery = follower->generation->discovery;
+    CHECK(follower->phase == FOLLOWER_NEW && !follower->active.count);
     bool latest = follower->latest || options->stream->start == START_LATEST;
     if (latest && !follower->since_ms) {
         /* Wait for a listing that begins after this moment. */
@@ -306,7 +334,7 @@ static bool search_below(struct search *search, const char *shard, size_t depth,
     }
     for (size_t i = 0; i < lineage_count(lineage) && depth; i++) {
         const struct shard_info *info = lineage_at(lineage, i);
-        if (!info->parent || strcmp(info->parent, shard) != 0)
+        if (!shard_is_child(info, shard))
             continue;
         any = true;
         all = search_below(search, info->id, depth - 1, add) && all;
@@ -355,6 +383,7 @@ void follower_lose(struct follower *follower, const char *shard, const struct kn
     const struct stream_supervisor_options *options = follower->options;
     const struct generation *generation = follower->generation;
     bool after = known->position.kind == POSITION_AFTER;
+    CHECK(known == map_get(&follower->positions, shard) && known->position.kind != POSITION_FINISHED);
     char from[SEQUENCE_SIZE] = "", *own = mem_string(shard);
     if (after)
         sequence_copy(from, known->position.sequence);

@@ -61,6 +61,9 @@ void follower_commit_join(struct follower *follower, struct store_batch *batch);
 /* Give each shard that may be read now to its worker. */
 void follower_assign_ready(struct follower *follower);
 
+/* The shard is another host's: a window that goes on in it and is on its way to the store begins there. */
+void follower_disinherit(struct follower *follower, const char *shard);
+
 /* Nothing follows some of the shards that it has finished (`over`: any of them): the windows that are open in
  * those are closed. False when there are none. */
 bool follower_close_windows(struct follower *follower, bool over);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 
 char *table_of_arn(const char *stream_arn, const char *fallback)
@@ -44,6 +45,7 @@ void generation_free(struct generation *generation)
 {
     if (!generation)
         return;
+    CHECK(!generation->workers.count); /* they still count as their workers' load */
     list_remove(&generation->link);
     task_cancel(&generation->review);
     discovery_free(generation->discovery);
@@ -61,6 +63,7 @@ struct worker *generation_worker(struct generation *generation, const char *shar
     size_t best = 0;
     if (worker)
         return worker;
+    CHECK(loads->count > 0);
     for (size_t i = 1; i < loads->count; i++)
         if (loads->counts[i] < loads->counts[best])
             best = i;
@@ -72,8 +75,10 @@ struct worker *generation_worker(struct generation *generation, const char *shar
 static void unload(struct loads *loads, const struct worker *worker)
 {
     for (size_t i = 0; i < loads->count; i++)
-        if (loads->workers[i] == worker && loads->counts[i])
+        if (loads->workers[i] == worker) {
+            CHECK(loads->counts[i] > 0);
             loads->counts[i]--;
+        }
 }
 
 void generation_release(struct generation *generation, const char *shard, struct loads *loads)

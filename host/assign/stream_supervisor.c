@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
+#include "base/check.h"
 #include "base/mem.h"
 #include "assign/follower.h"
 
@@ -15,15 +17,15 @@ struct stream_supervisor {
     char *latest_arn; /* of the table, or the fixed one */
     struct timer find;
     struct source_call *finding;
-    int64_t find_retry_ms;
-    int64_t complained_ms;
+    int64_t find_failures; /* in a row */
+    struct log_limit complained;
+    uint64_t random;
     char *complaint;
     struct follower *moving; /* to the generation that is looked for */
     struct source_call *moving_call;
 };
 
-#define FIND_RETRY_MS_MIN 500
-#define FIND_RETRY_MS_MAX 10000
+static const int64_t find_retry_ms[2] = {500, 10000};
 #define COMPLAIN_EVERY_MS 60000
 
 static int64_t now_ms(const struct stream_supervisor *supervisor)
@@ -48,6 +50,7 @@ static void forget_finished(struct stream_supervisor *supervisor, struct generat
 static void on_review(void *user)
 {
     struct generation *generation = user;
+    CHECK(find_generation(generation->owner, generation->stream_arn) == generation);
     review(generation->owner, generation);
 }
 
@@ -243,6 +246,7 @@ static void move_to(struct follower *follower, const char *stream_arn)
 {
     struct stream_supervisor *supervisor = follower->user;
     struct store_batch *batch = store_batch_new();
+    CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
     if (follower->generation->missing)
         put_lost_stream(follower, batch);
     log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
@@ -263,10 +267,12 @@ static void move_to(struct follower *follower, const char *stream_arn)
     follower_commit_join(follower, batch);
 }
 
-static void on_next_stream(void *user, const char *stream_arn, const struct err *err)
+static void on_next_stream(void *user, const char *stream_arn, const struct source_error *error)
 {
+    const struct err *err = error ? &error->err : NULL;
     struct stream_supervisor *supervisor = user;
     struct follower *follower = supervisor->moving;
+    CHECK(follower && !follower->removed && follower->generation);
     supervisor->moving_call = NULL;
     supervisor->moving = NULL;
     if (err)
@@ -392,16 +398,71 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
                                const char *shard)
 {
     struct generation *generation = find_generation(supervisor, stream_arn);
-    if (!generation)
-        return;
+    struct worker *worker = generation ? map_get(&generation->workers, shard) : NULL;
+    if (!worker)
+        return; /* nobody reads it any more */
     map_set(&generation->missed, shard, generation);
     if (discovery_listed(generation->discovery) &&
         !lineage_knows(discovery_lineage(generation->discovery), shard))
-        worker_shard_vanished(map_get(&generation->workers, shard), stream_arn, shard);
+        worker_shard_vanished(worker, stream_arn, shard);
     else if (generation->missing && superseded(supervisor, generation))
         vanish_missed(generation);
     else
         discovery_now(generation->discovery);
+}
+
+/* ---- shards that come and go ---- */
+
+static void take_row(struct follower *follower, const struct store_checkpoint *row)
+{
+    follower_set_position(follower, row->shard, &row->position, row->progress);
+    if (row->position.kind == POSITION_FINISHED)
+        progress_finish(&follower->progress, row->shard);
+    else
+        discovery_expect(follower->generation->discovery, row->shard);
+}
+
+void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard,
+                              const struct store_snapshot *snapshot)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    struct follower *follower;
+    if (!generation)
+        return;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (follower->generation != generation)
+            continue;
+        for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+            const struct store_checkpoint *row = &snapshot->checkpoints[i];
+            if (strcmp(row->handler, follower->handler) == 0 && strcmp(row->stream_arn, stream_arn) == 0 &&
+                strcmp(row->shard, shard) == 0)
+                take_row(follower, row);
+        }
+    }
+    if (discovery_listed(generation->discovery))
+        ask_review(supervisor, generation);
+}
+
+/* Where its handlers stand in it, the store knows; whoever has it now moves that on. */
+void stream_supervisor_lost(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    struct worker *worker = generation ? map_get(&generation->workers, shard) : NULL;
+    struct follower *follower;
+    if (!generation)
+        return;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (follower->generation != generation)
+            continue;
+        follower_disinherit(follower, shard);
+        map_remove(&follower->active, shard);
+        free(map_remove(&follower->positions, shard));
+        free(map_remove(&follower->cursors, shard));
+    }
+    if (worker)
+        worker_lose(worker, stream_arn, shard);
+    map_remove(&generation->told_closed, shard);
+    release_if_idle(supervisor, generation, shard);
 }
 
 /* ---- dead letters ---- */
@@ -463,11 +524,7 @@ static void take_snapshot(struct follower *follower)
         if (strcmp(row->handler, follower->handler) != 0 ||
             strcmp(row->stream_arn, follower->generation->stream_arn) != 0)
             continue;
-        follower_set_position(follower, row->shard, &row->position, row->progress);
-        if (row->position.kind == POSITION_FINISHED)
-            progress_finish(&follower->progress, row->shard);
-        else
-            discovery_expect(follower->generation->discovery, row->shard);
+        take_row(follower, row);
     }
     if (follower->options->stream->on_gap == GAP_STOP)
         halt_at_gap(follower);
@@ -542,6 +599,7 @@ static void place_followers(struct stream_supervisor *supervisor)
     const struct store_snapshot *snapshot = supervisor->options.snapshot;
     char *identity = stream_identity(supervisor->latest_arn, supervisor->options.stream->table);
     struct follower *follower;
+    CHECK(supervisor->latest_arn);
     list_each(follower, &supervisor->followers, struct follower, link) {
         const char *stream_arn = NULL;
         if (follower->generation)
@@ -582,22 +640,24 @@ static void complain(struct stream_supervisor *supervisor, const char *sentence)
 {
     int64_t now = now_ms(supervisor);
     bool same = supervisor->complaint && strcmp(supervisor->complaint, sentence) == 0;
-    if (same && now - supervisor->complained_ms < COMPLAIN_EVERY_MS)
+    if (!same)
+        supervisor->complained = (struct log_limit){0};
+    if (!log_limit_passes(&supervisor->complained, now, COMPLAIN_EVERY_MS))
         return;
     free(supervisor->complaint);
     supervisor->complaint = mem_string(sentence);
-    supervisor->complained_ms = now;
     log_warn(supervisor->options.log, supervisor->subject, "%s", sentence);
 }
 
 static void find(void *user);
 
-static void on_found(void *user, const char *stream_arn, const struct err *err)
+static void on_found(void *user, const char *stream_arn, const struct source_error *error)
 {
+    const struct err *err = error ? &error->err : NULL;
     struct stream_supervisor *supervisor = user;
     supervisor->finding = NULL;
     if (stream_arn) {
-        supervisor->find_retry_ms = 0;
+        supervisor->find_failures = 0;
         troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
         timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
         set_latest(supervisor, stream_arn);
@@ -612,10 +672,8 @@ static void on_found(void *user, const char *stream_arn, const struct err *err)
     complain(supervisor, sentence);
     troubles_tell(supervisor->options.troubles, supervisor->subject, "finding", sentence);
     free(sentence);
-    supervisor->find_retry_ms = supervisor->find_retry_ms ? supervisor->find_retry_ms * 2 : FIND_RETRY_MS_MIN;
-    if (supervisor->find_retry_ms > FIND_RETRY_MS_MAX)
-        supervisor->find_retry_ms = FIND_RETRY_MS_MAX;
-    timer_set(supervisor->options.reactor, &supervisor->find, supervisor->find_retry_ms);
+    timer_set(supervisor->options.reactor, &supervisor->find,
+              backoff_ms(find_retry_ms, ++supervisor->find_failures, &supervisor->random));
 }
 
 /* Older streams that every handler has left. */
@@ -637,6 +695,7 @@ static void close_old_generations(struct stream_supervisor *supervisor)
 static void find(void *user)
 {
     struct stream_supervisor *supervisor = user;
+    CHECK(!supervisor->finding);
     close_old_generations(supervisor);
     if (list_empty(&supervisor->followers)) /* nobody asks */
         timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
@@ -653,6 +712,7 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
 {
     struct stream_supervisor *supervisor = mem_zero(sizeof *supervisor);
     supervisor->options = *options;
+    supervisor->options.source = sources_for(options->sources, options->stream);
     config_hold(options->config);
     supervisor->subject = mem_printf("stream %s", options->stream->name);
     list_init(&supervisor->generations);

@@ -8,6 +8,7 @@
 #ifndef TIDEMILL_ASSIGN_STREAM_SUPERVISOR_H
 #define TIDEMILL_ASSIGN_STREAM_SUPERVISOR_H
 
+#include "assign/leases.h"
 #include "assign/generation.h"
 #include "worker/worker.h"
 
@@ -17,8 +18,10 @@ struct stream_supervisor_options {
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     struct reactor *reactor;
-    struct source *source;
+    struct sources *sources;
+    struct source *source; /* of these, for the stream: set when it is made */
     struct store *store;
+    const struct leases *leases; /* or NULL: every shard is this host's; must stay */
     struct aws_client *client;
     struct log *log;
     struct loads *loads;                   /* of the workers; must stay */
@@ -36,6 +39,12 @@ const struct config *stream_supervisor_config(const struct stream_supervisor *su
 /* Has every handler left, so that it may be freed while the host runs? */
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
 void stream_supervisor_free(struct stream_supervisor *supervisor);
+
+/* The shard is this host's from now on, and the snapshot says where its handlers stand in it; or it is not
+ * any more: what runs in it is given up, and nothing of it is kept. See leases.h. */
+void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard,
+                              const struct store_snapshot *snapshot);
+void stream_supervisor_lost(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
 
 /* What the store knows by now, for handlers added from here on; must stay. */
 void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,

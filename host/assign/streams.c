@@ -135,6 +135,21 @@ void streams_set_snapshot(struct streams *streams, const struct store_snapshot *
         stream_supervisor_set_snapshot(stream->supervisor, snapshot);
 }
 
+void streams_gained(struct streams *streams, const char *stream_arn, const char *shard,
+                    const struct store_snapshot *snapshot)
+{
+    struct stream *stream;
+    list_each(stream, &streams->all, struct stream, link)
+        stream_supervisor_gained(stream->supervisor, stream_arn, shard, snapshot);
+}
+
+void streams_lost(struct streams *streams, const char *stream_arn, const char *shard)
+{
+    struct stream *stream;
+    list_each(stream, &streams->all, struct stream, link)
+        stream_supervisor_lost(stream->supervisor, stream_arn, shard);
+}
+
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard)
 {
     struct stream *stream;

@@ -30,6 +30,11 @@ void streams_set_snapshot(struct streams *streams, const struct store_snapshot *
 bool streams_places(struct streams *streams, const struct store_dead_letter *letter, redrive_place_fn *add,
                     void *user);
 
+/* Shards come and go with their leases, see leases.h. */
+void streams_gained(struct streams *streams, const char *stream_arn, const char *shard,
+                    const struct store_snapshot *snapshot);
+void streams_lost(struct streams *streams, const char *stream_arn, const char *shard);
+
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard);
 void streams_finished(struct streams *streams, const char *stream_arn, const char *shard, const char *handler,
                       const char *progress);

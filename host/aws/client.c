@@ -11,9 +11,9 @@
 #include "aws/retry.h"
 #include "aws/sigv4.h"
 #include "aws/xml.h"
+#include "base/document.h"
 #include "base/arena.h"
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/mem.h"
 
 #define ATTEMPTS_DEFAULT 3
@@ -255,11 +255,13 @@ static void finish(struct aws_call *call, struct transport_response *response, c
 static void read_json_error(struct arena *arena, const struct buf *body, const char **code,
                             const char **message)
 {
-    const struct json *root = json_parse(arena, body->data, body->size, NULL);
-    *code = json_string(arena, json_get(root, "__type"));
-    *message = json_string(arena, json_get(root, "message"));
-    if (!*message)
-        *message = json_string(arena, json_get(root, "Message"));
+    cJSON *root = document_read(body->data, body->size, NULL);
+    const char *type = document_text(root, "__type"), *lower = document_text(root, "message"),
+               *upper = document_text(root, "Message");
+    lower = lower ? lower : upper;
+    *code = type ? arena_copy(arena, type, strlen(type)) : NULL;
+    *message = lower ? arena_copy(arena, lower, strlen(lower)) : NULL;
+    cJSON_Delete(root);
 }
 
 static void read_xml_error(struct arena *arena, const struct buf *body, const char **code,

@@ -8,10 +8,11 @@
 #include "aws/fetch.h"
 #include "aws/process.h"
 #include "aws/sigv4.h"
+#include "base/document.h"
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
+#include "net/url.h"
 
 #define STS_TIMEOUT_MS 10000
 #define STS_ATTEMPTS 3
@@ -150,9 +151,26 @@ static void call_sts(struct credential_fetch *fetch, char *body, bool sign)
     free(url);
 }
 
+/* They go into the head of each request. */
+static bool are_printable(const struct aws_keys *keys)
+{
+    const char *const texts[] = {keys->access_key, keys->secret_key, keys->session_token};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (const char *c = texts[i] ? texts[i] : ""; *c; c++)
+            if (*c < '!' || *c > '~')
+                return false;
+    return true;
+}
+
 static void next_role(struct credential_fetch *fetch)
 {
-    if (fetch->roles_assumed == fetch->plan.role_count)
+    struct err err;
+    if (!are_printable(&fetch->keys)) {
+        err_set(&err, ERR_PARSE,
+                "credentials from %s: they hold a blank, a line's end or another character that none has",
+                fetch->plan.description);
+        finish(fetch, &err);
+    } else if (fetch->roles_assumed == fetch->plan.role_count)
         finish(fetch, NULL);
     else
         call_sts(fetch, sts_assume_role_body(&fetch->plan.roles[fetch->roles_assumed++]), true);
@@ -162,16 +180,15 @@ static void next_role(struct credential_fetch *fetch)
 
 static bool read_json(const char *text, size_t size, struct aws_keys *keys, struct err *err)
 {
-    struct arena arena = ARENA_INIT;
     bool ok = false;
-    const struct json *root = json_parse(&arena, text, size, err);
+    cJSON *root = document_read(text, size, err);
     if (root) {
-        const struct json *token = json_get(root, "SessionToken");
-        const char *expiration = json_string(&arena, json_get(root, "Expiration"));
-        const char *problem = json_string(&arena, json_get(root, "Message"));
-        keys->access_key = json_string_dup(json_get(root, "AccessKeyId"));
-        keys->secret_key = json_string_dup(json_get(root, "SecretAccessKey"));
-        keys->session_token = json_string_dup(token ? token : json_get(root, "Token"));
+        const char *token = document_text(root, "SessionToken");
+        const char *expiration = document_text(root, "Expiration");
+        const char *problem = document_text(root, "Message");
+        keys->access_key = mem_string(document_text(root, "AccessKeyId"));
+        keys->secret_key = mem_string(document_text(root, "SecretAccessKey"));
+        keys->session_token = mem_string(token ? token : document_text(root, "Token"));
         keys->expires_ms = expiration ? clock_from_iso8601(expiration) : 0;
         if (!keys->access_key || !keys->secret_key)
             err_set(err, ERR_PARSE, "the answer holds no AccessKeyId and SecretAccessKey%s%s",
@@ -183,7 +200,7 @@ static bool read_json(const char *text, size_t size, struct aws_keys *keys, stru
     }
     if (!ok)
         aws_keys_fini(keys);
-    arena_fini(&arena);
+    cJSON_Delete(root);
     return ok;
 }
 
@@ -223,6 +240,8 @@ static bool container_host_allowed(const char *url)
     if (strncasecmp(url, "http://", 7) != 0)
         return false;
     const char *host = url + 7;
+    if (memchr(host, '@', strcspn(host, "/?#")))
+        return false; /* what looks like the host is a user's name */
     size_t size = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#");
     for (size_t i = 0; hosts[i]; i++)
         if (strlen(hosts[i]) == size && strncasecmp(hosts[i], host, size) == 0)
@@ -240,8 +259,10 @@ static bool start_container(struct credential_fetch *fetch, struct err *err)
     char *header = NULL, *text = NULL;
     bool ok = false;
     if (!container_host_allowed(url)) {
+        char *origin = url_origin(url);
         err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI: %s is neither https nor this machine",
-                url);
+                origin);
+        free(origin);
         goto out;
     }
     if (file && *file) {
@@ -250,6 +271,10 @@ static bool start_container(struct credential_fetch *fetch, struct err *err)
             goto out;
         text[strcspn(text, "\r\n")] = '\0';
         token = text;
+    }
+    if (token && token[strcspn(token, "\r\n")]) {
+        err_set(err, ERR_CONFIG, "AWS_CONTAINER_AUTHORIZATION_TOKEN: it has more than one line");
+        goto out;
     }
     if (token && *token)
         header = mem_printf("Authorization: %s", token);

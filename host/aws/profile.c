@@ -306,3 +306,14 @@ void credential_plan_fini(struct credential_plan *plan)
     free(plan->description);
     *plan = (struct credential_plan){0};
 }
+
+bool credentials_run_a_program(const char *wanted)
+{
+    struct err err;
+    struct credential_plan plan = {0};
+    struct profiles *profiles = profiles_load();
+    bool runs = credential_plan(profiles, wanted, &plan, &err) && plan.source == SOURCE_PROCESS;
+    credential_plan_fini(&plan);
+    profiles_free(profiles);
+    return runs;
+}

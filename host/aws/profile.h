@@ -55,4 +55,7 @@ bool credential_plan(const struct profiles *profiles, const char *wanted, struct
                      struct err *err);
 void credential_plan_fini(struct credential_plan *plan);
 
+/* Do the credentials that are in force come from a program that is run for them? `wanted` as above. */
+bool credentials_run_a_program(const char *wanted);
+
 #endif

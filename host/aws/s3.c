@@ -42,6 +42,8 @@ struct aws_request s3_get(const char *bucket, const char *key)
                                 .path = s3_path(key)};
 }
 
+#define OBJECT_BYTES_MAX (50LL << 40) /* no object has more; sizes are added up */
+
 char *s3_read_list(const struct buf *body, s3_object_fn *each, void *user, struct err *err)
 {
     struct arena arena = ARENA_INIT;
@@ -50,9 +52,10 @@ char *s3_read_list(const struct buf *body, s3_object_fn *each, void *user, struc
     const struct xml *root = xml_parse(&arena, body->data ? body->data : "", body->size, err);
     for (const struct xml *item = root ? root->child : NULL; item; item = item->next) {
         const char *key = strcmp(item->name, "Contents") == 0 ? xml_text(item, "Key") : NULL;
-        const char *size = xml_text(item, "Size");
+        const char *text = xml_text(item, "Size");
+        long long size = text ? strtoll(text, NULL, 10) : 0;
         if (key)
-            each(user, key, size ? strtoll(size, NULL, 10) : 0);
+            each(user, key, size < 0 ? 0 : size < OBJECT_BYTES_MAX ? size : OBJECT_BYTES_MAX);
         if (strcmp(item->name, "NextContinuationToken") == 0)
             next = mem_string(item->text);
     }

@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "net/url.h"
 
@@ -26,8 +27,7 @@ struct url {
 
 static void hex(const unsigned char *bytes, size_t size, char *text)
 {
-    for (size_t i = 0; i < size; i++)
-        sprintf(text + 2 * i, "%02x", bytes[i]);
+    *hex_write(text, bytes, size) = '\0';
 }
 
 static void sha256(const void *bytes, size_t size, unsigned char digest[32])

@@ -13,6 +13,7 @@ struct arena {
     char *next;
     char *end;
     size_t bytes; /* taken from the system, for accounting */
+    size_t max;   /* of those, for who asks before it takes (json_parse); 0: as it comes */
 };
 
 #define ARENA_INIT ((struct arena){0})

@@ -55,9 +55,11 @@ int64_t clock_from_iso8601(const char *text)
         return -1;
     int64_t ms = 0;
     if (*rest == '.') {
-        char *end;
-        ms = (int64_t)(strtod(rest, &end) * 1000.0 + 0.5);
-        rest = end;
+        size_t digits = strspn(rest + 1, "0123456789");
+        char fraction[12] = "";
+        memcpy(fraction, rest, 1 + (digits < 9 ? digits : 9));
+        ms = digits ? (int64_t)(strtod(fraction, NULL) * 1000.0 + 0.5) : 0;
+        rest += 1 + digits;
     }
     if (strcmp(rest, "Z") != 0 && strcmp(rest, "+00:00") != 0)
         return -1;

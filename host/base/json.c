@@ -92,9 +92,17 @@ static bool read_unicode(const char **at, const char *end, uint32_t *point)
     return true;
 }
 
+static bool fits(struct parser *p, size_t more)
+{
+    return !p->arena->max || (p->arena->bytes <= p->arena->max && more <= p->arena->max - p->arena->bytes) ||
+           fail(p, "it needs more memory than there is for it");
+}
+
 /* Between `from` and `to` stands a string with escapes: decode it into the arena. */
 static bool unescape(struct parser *p, const char *from, const char *to, const char **text, uint32_t *size)
 {
+    if (!fits(p, (size_t)(to - from)))
+        return false;
     char *start = arena_alloc(p->arena, (size_t)(to - from) + 1), *out = start;
     for (const char *at = from; at < to;) {
         if (*at != '\\') {
@@ -225,6 +233,8 @@ static bool parse_children(struct parser *p, struct json *parent, char close, in
     if (p->at < p->end && *p->at == close)
         goto out;
     for (;;) {
+        if (!fits(p, 0))
+            return false;
         struct json *child = arena_alloc(p->arena, sizeof *child);
         child->key = NULL;
         child->key_size = 0;
@@ -334,10 +344,15 @@ int64_t json_integer(const struct json *value, int64_t fallback)
     return number >= -9e15 && number <= 9e15 ? (int64_t)number : fallback;
 }
 
-void json_write_string(struct buf *out, const char *text, size_t size)
+static void write_escape(struct buf *out, unsigned char c)
 {
-    buf_reserve(out, size + 2);
-    buf_add_char(out, '"');
+    static const char digits[] = "0123456789abcdef";
+    const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
+    buf_add(out, escape, sizeof escape);
+}
+
+void json_write_text(struct buf *out, const char *text, size_t size)
+{
     const char *end = text + size, *from = text;
     for (const char *at = text; at < end; at++) {
         unsigned char c = (unsigned char)*at;
@@ -351,10 +366,23 @@ void json_write_string(struct buf *out, const char *text, size_t size)
         } else if (c == '\n')
             buf_add_literal(out, "\\n");
         else
-            buf_printf(out, "\\u%04x", c);
+            write_escape(out, c);
     }
     buf_add(out, from, (size_t)(end - from));
+}
+
+void json_write_string(struct buf *out, const char *text, size_t size)
+{
+    buf_reserve(out, size + 2);
     buf_add_char(out, '"');
+    json_write_text(out, text, size);
+    buf_add_char(out, '"');
+}
+
+void json_write_member(struct buf *out, const char *name, const char *text, size_t size)
+{
+    buf_printf(out, "\"%s\":", name);
+    json_write_string(out, text, size);
 }
 
 void json_write_value(struct buf *out, const struct json *value)

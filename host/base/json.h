@@ -32,8 +32,9 @@ struct json {
 /* Deeper nesting is refused. An attribute value nests 32 deep with two JSON levels a piece. */
 #define JSON_DEPTH_MAX 128
 
-/* The whole of `text` must be one value. NULL and `err` with the byte offset otherwise. Bounded to
- * 2 GiB. The text must stay as long as the tree. */
+/* The whole of `text` must be one value. NULL and `err` with the byte offset otherwise, also where the tree
+ * would be larger than the arena's `max`: "[],[]" takes some twenty times its text. Bounded to 2 GiB. The
+ * text must stay as long as the tree. */
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
 
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
@@ -66,6 +67,9 @@ double json_double(const struct json *value, double fallback);
     for (const struct json *item = (parent) ? (parent)->child : NULL; item; item = item->next)
 
 void json_write_string(struct buf *out, const char *text, size_t size); /* with its quotes */
-void json_write_value(struct buf *out, const struct json *value);       /* compact; keys not written */
+void json_write_text(struct buf *out, const char *text, size_t size);   /* without: a part of a string */
+/* "NAME":"TEXT"; the name needs no escapes. */
+void json_write_member(struct buf *out, const char *name, const char *text, size_t size);
+void json_write_value(struct buf *out, const struct json *value); /* compact; keys not written */
 
 #endif

@@ -112,17 +112,17 @@ static void line_json(struct buf *line, const char *time, enum log_level level, 
     buf_add_literal(line, "}\n");
 }
 
-/* A control byte could drive the reader's terminal or forge a line: shown as "?", newline and tab kept
- * readable. */
+/* Lines behind the first are set in. */
 static void add_printable(struct buf *line, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '\n')
-            buf_add_literal(line, "\n    ");
-        else
-            buf_add_char(line, c == '\t' ? '\t' : c < 0x20 || c == 0x7f ? '?' : (char)c);
+    struct buf printable = BUF_INIT;
+    utf8_write_printable(&printable, text, strlen(text));
+    for (size_t i = 0; i < printable.size; i++) {
+        buf_add_char(line, printable.data[i]);
+        if (printable.data[i] == '\n')
+            buf_add_literal(line, "    ");
     }
+    buf_fini(&printable);
 }
 
 static void line_text(struct buf *line, bool colour, const char *time, enum log_level level,

@@ -33,6 +33,22 @@ void log_write(struct log *log, enum log_level level, const char *subject, const
 void log_write_fields(struct log *log, enum log_level level, const char *subject, const char *message,
                       const char *fields_json);
 
+/* A sentence that would be said again and again is said now and then. Zero at first, and again when all is
+ * well. */
+struct log_limit {
+    bool told;
+    int64_t told_ms;
+};
+
+/* May it be said now? `now_ms` is monotonic. */
+static inline bool log_limit_passes(struct log_limit *limit, int64_t now_ms, int64_t every_ms)
+{
+    if (limit->told && now_ms - limit->told_ms < every_ms)
+        return false;
+    *limit = (struct log_limit){true, now_ms};
+    return true;
+}
+
 #define log_debug(log, ...) log_write((log), LOG_DEBUG, __VA_ARGS__)
 #define log_info(log, ...) log_write((log), LOG_INFO, __VA_ARGS__)
 #define log_warn(log, ...) log_write((log), LOG_WARN, __VA_ARGS__)

@@ -1,4 +1,5 @@
 /* map.c: open addressing with linear probing; removal shifts back, so there are no tombstones. */
+#include "base/check.h"
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static size_t home(const struct map *map, const char *key)
 static struct map_slot *find(const struct map *map, const char *key)
 {
     size_t at = home(map, key);
+    CHECK(map->count < map->capacity); /* else it looks for ever */
     while (map->slots[at].key && strcmp(map->slots[at].key, key) != 0)
         at = (at + 1) & (map->capacity - 1);
     return &map->slots[at];
@@ -63,6 +65,7 @@ void *map_remove(struct map *map, const char *key)
     if (!slot || !slot->key)
         return NULL;
     void *value = slot->value;
+    CHECK(map->count > 0);
     free(slot->key);
     map->count--;
     size_t hole = (size_t)(slot - map->slots), mask = map->capacity - 1;

@@ -29,6 +29,12 @@ void problems_add(struct problems *problems, const char *format, ...)
     problems->lines[problems->count++] = line;
 }
 
+void problems_log(const struct problems *problems, struct log *log)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        log_error(log, NULL, "%s", problems->lines[i]);
+}
+
 void problems_remove_repeated(struct problems *problems)
 {
     size_t kept = 0;

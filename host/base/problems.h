@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "base/log.h"
+
 struct problems {
     char **lines; /* "file:line: sentence" where there is a line */
     size_t count;
@@ -14,6 +16,9 @@ struct problems {
 
 void problems_fini(struct problems *problems);
 void problems_add(struct problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Each as an error. */
+void problems_log(const struct problems *problems, struct log *log);
 
 /* The same thing may be found wrong from two sides. */
 void problems_remove_repeated(struct problems *problems);

@@ -46,14 +46,20 @@ size_t utf8_valid_size(const char *text, size_t size)
     return at;
 }
 
-void utf8_trim(char *text)
+size_t utf8_cut(const char *text, size_t size)
 {
-    size_t size = strlen(text), back = 0;
+    size_t back = 0;
     while (back < 3 && back < size && ((unsigned char)text[size - 1 - back] & 0xc0) == 0x80)
         back++;
     if (back < size && (unsigned char)text[size - 1 - back] >= 0xc0 &&
         !character_size((const unsigned char *)text + size - 1 - back, back + 1))
-        text[size - 1 - back] = '\0';
+        return size - 1 - back;
+    return size;
+}
+
+void utf8_trim(char *text)
+{
+    text[utf8_cut(text, strlen(text))] = '\0';
 }
 
 void utf8_write(struct buf *out, const char *text, size_t size)
@@ -67,4 +73,37 @@ void utf8_write(struct buf *out, const char *text, size_t size)
             at++;
         }
     }
+}
+
+/* The size of a control character there; 0: there is none. */
+static size_t control_size(const unsigned char *at, size_t left)
+{
+    if ((*at < 0x20 && *at != '\n' && *at != '\t') || *at == 0x7f)
+        return 1;
+    if (left > 1 && at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+        return 2;
+    if (left > 2 && at[0] == 0xe2 &&
+        ((at[1] == 0x80 && at[2] >= 0xaa && at[2] <= 0xae) ||
+         (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9)))
+        return 3;
+    return 0;
+}
+
+char *utf8_copy(const char *text)
+{
+    struct buf valid = BUF_INIT;
+    utf8_write(&valid, text, strlen(text));
+    return buf_take(&valid);
+}
+
+void utf8_write_printable(struct buf *out, const char *text, size_t size)
+{
+    struct buf valid = BUF_INIT;
+    utf8_write(&valid, text, size);
+    for (size_t i = 0; i < valid.size;) {
+        size_t control = control_size((const unsigned char *)valid.data + i, valid.size - i);
+        buf_add_char(out, control ? '?' : valid.data[i]);
+        i += control ? control : 1;
+    }
+    buf_fini(&valid);
 }

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 #include "net/reactor.h"
 #include "worker/handlers.h"
 #include "route/route.h"
@@ -79,17 +79,15 @@ static size_t check_scripts(const struct config *config, struct problems *proble
 
 static int run(int argc, char **argv)
 {
-    static const char *const flags[] = {NULL};
     const char *path = NULL;
-    if (!cmd_options(argc, argv, &path, flags, NULL))
+    if (!cmd_config_option(argc, argv, &path))
         return EXIT_USAGE;
     struct problems problems = PROBLEMS_INIT, warnings = PROBLEMS_INIT;
     path = cmd_config_path(path);
-    struct config *config = config_load(path, target_types, &problems);
+    struct config *config = config_load(path, &host_plugs, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     problems_remove_repeated(&problems);
-    for (size_t i = 0; i < problems.count; i++)
-        cmd_complain("%s", problems.lines[i]);
+    cmd_complain_all(&problems);
     for (size_t i = 0; i < warnings.count; i++)
         cmd_complain("warning: %s", warnings.lines[i]);
     if (!problems.count)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cmd/options.h"
 #include "conf/config.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -26,17 +27,14 @@ const char *cmd_config_path(const char *path);
 /* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
 struct config *cmd_load_config(const char *path);
 
-/* "-c FILE" and the given flags only: each of `flags` (ends with NULL) sets the bool of the same index.
- * False after complaining about anything else. */
-bool cmd_options(int argc, char **argv, const char **config_path, const char *const *flags, bool *set);
-
-/* "0" to "65535"; false where it is none. */
-bool cmd_port(const char *text, int *port);
-
 /* A bar on a terminal's stderr for what takes long; nothing elsewhere. */
 void cmd_progress(size_t done, size_t all, const char *what);
 void cmd_progress_end(void);
 
+/* To standard output, what came from outside among it: it drives no terminal. Without colours. */
+void cmd_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 void cmd_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cmd_complain_all(const struct problems *problems);
 
 #endif

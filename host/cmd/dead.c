@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "cmd/state.h"
 #include "conf/settings.h"
@@ -17,13 +18,13 @@
 #define PAGE 500         /* letters read or changed at once */
 #define LOOK_MS 200      /* between two looks at what the host has redriven */
 #define STALLED_MS 30000 /* so long without a letter done: it is not waited for any longer */
-#define IDS_MAX 10000
 
 struct arguments {
     const char *verb, *config_path;
     const char *handler, *error;
     int64_t older_ms, newer_ms; /* 0: not given */
-    int64_t ids[IDS_MAX];
+    struct cmd_texts id_texts;
+    int64_t ids[CMD_TEXTS_MAX];
     size_t id_count;
     bool all, json, no_wait, gaps;
 };
@@ -38,76 +39,46 @@ struct dead {
 
 /* ---- arguments ---- */
 
-static bool read_age(const char *name, const char *text, int64_t *ms)
+static bool read_ids(struct arguments *arguments)
 {
-    struct err err;
-    if (text && duration_parse(text, ms, &err) && *ms > 0)
-        return true;
-    cmd_complain("dead: %s needs a duration: 30m, 2h, 7d", name);
-    return false;
-}
-
-static bool read_id(const char *text, struct arguments *arguments)
-{
-    char *end;
-    long long id = strtoll(text, &end, 10);
-    if (end == text || *end || id <= 0 || arguments->id_count == IDS_MAX) {
-        cmd_complain("dead: %s is not the number of a dead letter (see tidemill help dead)", text);
-        return false;
+    for (size_t i = 0; i < arguments->id_texts.count; i++) {
+        const char *text = arguments->id_texts.list[i];
+        char *end;
+        long long id = strtoll(text, &end, 10);
+        if (end == text || *end || id <= 0) {
+            cmd_complain("dead: %s is not the number of a dead letter (see tidemill help dead)", text);
+            return false;
+        }
+        arguments->ids[arguments->id_count++] = id;
     }
-    arguments->ids[arguments->id_count++] = id;
     return true;
 }
 
-static bool read_flag(const char *text, struct arguments *arguments)
-{
-    bool *flag = strcmp(text, "--all") == 0       ? &arguments->all
-                 : strcmp(text, "--json") == 0    ? &arguments->json
-                 : strcmp(text, "--no-wait") == 0 ? &arguments->no_wait
-                 : strcmp(text, "--gaps") == 0    ? &arguments->gaps
-                                                  : NULL;
-    if (flag)
-        *flag = true;
-    return flag != NULL;
-}
-
-/* Options with a value; `*i` is moved over it. */
-static bool read_option(int argc, char **argv, int *i, struct arguments *arguments, bool *ok)
-{
-    const char *name = argv[*i], *value = *i + 1 < argc ? argv[*i + 1] : NULL;
-    const char **text = strcmp(name, "-c") == 0          ? &arguments->config_path
-                        : strcmp(name, "--handler") == 0 ? &arguments->handler
-                        : strcmp(name, "--error") == 0   ? &arguments->error
-                                                         : NULL;
-    int64_t *age = strcmp(name, "--older-than") == 0   ? &arguments->older_ms
-                   : strcmp(name, "--newer-than") == 0 ? &arguments->newer_ms
-                                                       : NULL;
-    if (!text && !age)
-        return false;
-    if (age)
-        *ok = read_age(name, value, age);
-    else if ((*text = value) == NULL)
-        cmd_complain("dead: %s needs a value", name);
-    *ok = *ok && value;
-    ++*i;
-    return true;
-}
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--handler", CMD_TEXT, offsetof(struct arguments, handler), NULL},
+    {"--error", CMD_TEXT, offsetof(struct arguments, error), NULL},
+    {"--older-than", CMD_DURATION, offsetof(struct arguments, older_ms), NULL},
+    {"--newer-than", CMD_DURATION, offsetof(struct arguments, newer_ms), NULL},
+    {"--all", CMD_FLAG, offsetof(struct arguments, all), NULL},
+    {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
+    {"--no-wait", CMD_FLAG, offsetof(struct arguments, no_wait), NULL},
+    {"--gaps", CMD_FLAG, offsetof(struct arguments, gaps), NULL},
+    {"VERB", CMD_OPERAND, offsetof(struct arguments, verb), NULL},
+    {"ID", CMD_OPERANDS, offsetof(struct arguments, id_texts), NULL},
+    {0},
+};
 
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
     static const char *const verbs[] = {"list", "show", "redrive", "drop"};
-    bool ok = true;
-    for (int i = 0; argc > 1 && i < 4; i++)
-        if (strcmp(argv[1], verbs[i]) == 0)
-            arguments->verb = verbs[i];
-    if (!arguments->verb) {
-        cmd_complain("dead: list, show, redrive or drop is needed (see tidemill help dead)");
+    if (!cmd_options(argc, argv, known_options, arguments))
         return false;
-    }
-    for (int i = 2; i < argc && ok; i++)
-        if (!read_flag(argv[i], arguments) && !read_option(argc, argv, &i, arguments, &ok))
-            ok = read_id(argv[i], arguments);
-    return ok;
+    for (size_t i = 0; arguments->verb && i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(arguments->verb, verbs[i]) == 0)
+            return read_ids(arguments);
+    cmd_complain("dead: list, show, redrive or drop is needed (see tidemill help dead)");
+    return false;
 }
 
 static bool is_chosen(const struct arguments *arguments)
@@ -170,10 +141,10 @@ static void list_row(struct dead *dead, const struct store_dead_letter *letter)
     char time[CLOCK_ISO_SIZE];
     clock_iso8601(letter->failed_ms, time);
     if (!dead->count++)
-        printf("%-8s %-24s %-24s %8s  %-32s %s\n", "ID", "HANDLER", "FAILED", "ATTEMPTS", "KEYS", "ERROR");
-    printf("%-8lld %-24s %-24s %8lld  %-32.60s %.*s%s\n", (long long)letter->id, letter->handler, time,
-           (long long)letter->attempts, letter->keys, (int)strcspn(letter->error, "\n"), letter->error,
-           letter->redrive_ms ? "  (marked to be redriven)" : "");
+        cmd_print("%-8s %-24s %-24s %8s  %-32s %s\n", "ID", "HANDLER", "FAILED", "ATTEMPTS", "KEYS", "ERROR");
+    cmd_print("%-8lld %-24s %-24s %8lld  %-32.60s %.*s%s\n", (long long)letter->id, letter->handler, time,
+              (long long)letter->attempts, letter->keys, (int)strcspn(letter->error, "\n"), letter->error,
+              letter->redrive_ms ? "  (marked to be redriven)" : "");
 }
 
 static void show_letter(struct dead *dead, const struct store_dead_letter *letter)
@@ -181,22 +152,25 @@ static void show_letter(struct dead *dead, const struct store_dead_letter *lette
     char failed[CLOCK_ISO_SIZE], written[CLOCK_ISO_SIZE];
     clock_iso8601(letter->failed_ms, failed);
     clock_iso8601(letter->record_time_ms, written);
-    printf("%sdead letter %lld\n  handler   %s (version %s)\n  table     %s\n  stream    %s\n  shard     %s\n"
-           "  sequence  %s\n  event     %s\n  written   %s\n  failed    %s, attempt %lld%s\n  keys      %s\n"
-           "  error     %s\n",
-           dead->count++ ? "\n" : "", (long long)letter->id, letter->handler,
-           *letter->version ? letter->version : "unknown", letter->table, letter->stream_arn, letter->shard,
-           letter->sequence, letter->event_id, written, failed, (long long)letter->attempts,
-           letter->redrive_ms ? ", marked to be redriven" : "", letter->keys, letter->error);
+    cmd_print(
+        "%sdead letter %lld\n  handler   %s (version %s)\n  table     %s\n  stream    %s\n  shard     %s\n"
+        "  sequence  %s\n  event     %s\n  written   %s\n  failed    %s, attempt %lld%s\n  keys      %s\n"
+        "  error     %s\n",
+        dead->count++ ? "\n" : "", (long long)letter->id, letter->handler,
+        *letter->version ? letter->version : "unknown", letter->table, letter->stream_arn, letter->shard,
+        letter->sequence, letter->event_id, written, failed, (long long)letter->attempts,
+        letter->redrive_ms ? ", marked to be redriven" : "", letter->keys, letter->error);
     if (*letter->traceback)
-        printf("  %s\n", letter->traceback);
-    printf("  record    %s\n", letter->record);
+        cmd_print("  %s\n", letter->traceback);
+    cmd_print("  record    %s\n", letter->record);
 }
 
 static void add_text(struct buf *out, const char *name, const char *text)
 {
-    buf_printf(out, ",\"%s\":", name);
-    json_write_string(out, text, strlen(text));
+    char *valid = utf8_copy(text);
+    buf_add_char(out, ',');
+    json_write_member(out, name, valid, strlen(valid));
+    free(valid);
 }
 
 static void write_letter(struct dead *dead, const struct store_dead_letter *letter)
@@ -336,7 +310,8 @@ static bool redrive(struct dead *dead, bool *failed_again, struct err *err)
     if (!change(dead, store_mark_dead_letter, "marked", err))
         return false;
     bool running = dead->count && cmd_host_runs(dead->config);
-    qsort(dead->ids, dead->count, sizeof *dead->ids, by_id);
+    if (dead->count)
+        qsort(dead->ids, dead->count, sizeof *dead->ids, by_id);
     if (running && !dead->arguments.no_wait &&
         (!wait_for_host(dead, &left, err) || !count_left(dead, false, &there, err)))
         return false;
@@ -385,7 +360,7 @@ static bool drop_gaps_here(struct dead *dead, const struct store_snapshot *snaps
     seek_past_gaps(snapshot, dead->arguments.handler ? dead->arguments.handler : "", batch, &told);
     bool ok = cmd_state_commit(&dead->state, batch, err);
     if (ok)
-        puts(told.data);
+        cmd_print("%s\n", told.data);
     buf_fini(&told);
     return ok;
 }

@@ -12,8 +12,9 @@
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
 #include "conf/target_type.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 #include "local/server.h"
+#include "state/store_open.h"
 
 #define PORT 8000
 
@@ -26,31 +27,12 @@ struct dev {
     struct dev_display *display;
 };
 
-static bool read_options(int argc, char **argv, struct dev *dev)
-{
-    dev->port = PORT;
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool known = strcmp(name, "-c") == 0 || strcmp(name, "--port") == 0 || strcmp(name, "--data") == 0;
-        if (!known || !value) {
-            cmd_complain(known ? "dev: %s needs a value"
-                               : "dev: unexpected argument %s (see tidemill help dev)",
-                         name);
-            return false;
-        }
-        i++;
-        if (strcmp(name, "-c") == 0)
-            dev->ini = value;
-        else if (strcmp(name, "--data") == 0)
-            dev->data = value;
-        else if (!cmd_port(value, &dev->port)) {
-            cmd_complain("dev: %s is not a port (0 to 65535; 0 takes a free one)", value);
-            return false;
-        }
-    }
-    dev->ini = cmd_config_path(dev->ini);
-    return true;
-}
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct dev, ini),
+    {"--port", CMD_PORT, offsetof(struct dev, port), NULL},
+    {"--data", CMD_TEXT, offsetof(struct dev, data), "a directory"},
+    {0},
+};
 
 /* ---- the configuration, turned to the embedded DynamoDB ---- */
 
@@ -74,7 +56,7 @@ static void print_targets(struct config *config)
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     struct dev *dev = user;
-    struct config *config = config_load(path, target_types, problems);
+    struct config *config = config_load(path, &host_plugs, problems);
     set_text(&config->aws.endpoint, dev->url);
     set_text(&config->aws.endpoint_dynamodb, NULL);
     set_text(&config->aws.endpoint_streams, NULL);
@@ -83,7 +65,9 @@ static struct config *load(void *user, const char *path, struct problems *proble
     if (!config->aws.region)
         config->aws.region = mem_string("us-east-1");
     free(config->host.state);
-    config->host.state = mem_printf("sqlite:%s/state.db", dev->state);
+    char *state = mem_printf("%s/state.db", dev->state);
+    config->host.state = store_in_file(state);
+    free(state);
     return config;
 }
 
@@ -91,8 +75,7 @@ static struct config *load_first(struct dev *dev)
 {
     struct problems problems = PROBLEMS_INIT;
     struct config *config = load(dev, dev->ini, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        cmd_complain("%s", problems.lines[i]);
+    cmd_complain_all(&problems);
     if (problems.count) {
         config_release(config);
         config = NULL;
@@ -137,9 +120,10 @@ static void remove_state(struct dev *dev)
 
 static bool start(struct dev *dev, struct clock *clock, struct err *err)
 {
-    struct engine_options options = {.directory = dev->data, .clock = clock, .region = getenv("AWS_REGION")};
     dev->display = dev_display_new();
-    dev->engine = engine_new(&options, err);
+    dev->engine = engine_new(
+        &(struct engine_options){.directory = dev->data, .clock = clock, .region = getenv("AWS_REGION")},
+        err);
     dev->server = dev->engine ? server_start(dev->engine, dev->port, err) : NULL;
     if (!dev->server)
         return false;
@@ -189,9 +173,10 @@ static int run_dev(struct dev *dev, int signal_fd)
 
 static int run(int argc, char **argv)
 {
-    struct dev dev = {0};
-    if (!read_options(argc, argv, &dev))
+    struct dev dev = {.port = PORT};
+    if (!cmd_options(argc, argv, known_options, &dev))
         return EXIT_USAGE;
+    dev.ini = cmd_config_path(dev.ini);
     int signal_fd = serve_block_signals();
     int status = run_dev(&dev, signal_fd);
     server_stop(dev.server);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -59,8 +60,11 @@ static void add_shown(struct buf *out, const char *text, size_t size, size_t mos
     size_t shown = size < most ? size : most;
     while (shown < size && shown && ((unsigned char)text[shown] & 0xc0) == 0x80)
         shown--; /* not in the middle of a character */
-    for (size_t i = 0; i < shown; i++)
-        buf_add_char(out, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
+    struct buf printable = BUF_INIT;
+    utf8_write_printable(&printable, text, shown);
+    for (size_t i = 0; i < printable.size; i++) /* one line */
+        buf_add_char(out, printable.data[i] == '\n' || printable.data[i] == '\t' ? ' ' : printable.data[i]);
+    buf_fini(&printable);
     if (shown < size)
         buf_add_literal(out, "…");
 }

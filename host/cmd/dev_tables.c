@@ -55,12 +55,12 @@ static void add_attributes(struct attributes *all, const struct config_key *key)
 static void write_key(struct buf *out, const struct config_key *hash, const struct config_key *range,
                       size_t at)
 {
-    buf_add_literal(out, "\"KeySchema\":[{\"KeyType\":\"HASH\",\"AttributeName\":");
-    json_write_string(out, hash->names[0], strlen(hash->names[0]));
+    buf_add_literal(out, "\"KeySchema\":[{\"KeyType\":\"HASH\",");
+    json_write_member(out, "AttributeName", hash->names[0], strlen(hash->names[0]));
     buf_add_char(out, '}');
     if (range->count > at) {
-        buf_add_literal(out, ",{\"KeyType\":\"RANGE\",\"AttributeName\":");
-        json_write_string(out, range->names[at], strlen(range->names[at]));
+        buf_add_literal(out, ",{\"KeyType\":\"RANGE\",");
+        json_write_member(out, "AttributeName", range->names[at], strlen(range->names[at]));
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
@@ -75,8 +75,7 @@ static void write_indexes(struct buf *out, const struct config_table *table, boo
             continue;
         buf_printf(out, any ? ",{" : ",\"%sSecondaryIndexes\":[{", local ? "Local" : "Global");
         any = true;
-        buf_add_literal(out, "\"IndexName\":");
-        json_write_string(out, index->name, strlen(index->name));
+        json_write_member(out, "IndexName", index->name, strlen(index->name));
         buf_add_literal(out, ",\"Projection\":{\"ProjectionType\":\"ALL\"},");
         write_key(out, local ? &table->key : &index->key, &index->key, local ? 0 : 1);
         buf_add_char(out, '}');

@@ -151,11 +151,11 @@ static bool anything_there(const char *directory)
 
 static int run(int argc, char **argv)
 {
-    const char *directory = argc > 1 ? argv[1] : ".";
-    if (argc > 2 || directory[0] == '-') {
-        cmd_complain("init: one directory expected (see tidemill help init)");
+    static const struct cmd_option options[] = {{"DIR", CMD_OPERAND, 0, NULL}, {0}};
+    const char *directory = NULL;
+    if (!cmd_options(argc, argv, options, &directory))
         return EXIT_USAGE;
-    }
+    directory = directory ? directory : ".";
     if (anything_there(directory))
         return EXIT_FAILED;
     if (!make_directory(directory, "") || !make_directory(directory, "scripts") ||

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "core/plugs.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
 #include "assign/generation.h"
@@ -29,22 +30,18 @@ struct invoking {
     struct handler_outcome outcome;
 };
 
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--dry-run", CMD_FLAG, offsetof(struct arguments, dry_run), NULL},
+    {"SCRIPT", CMD_OPERAND, offsetof(struct arguments, script), NULL},
+    {"EVENT", CMD_OPERAND, offsetof(struct arguments, event), NULL},
+    {0},
+};
+
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--dry-run") == 0)
-            arguments->dry_run = true;
-        else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
-            arguments->config_path = argv[++i];
-        else if (argv[i][0] != '-' && !arguments->script)
-            arguments->script = argv[i];
-        else if (argv[i][0] != '-' && !arguments->event)
-            arguments->event = argv[i];
-        else {
-            cmd_complain("invoke: unexpected argument %s (see tidemill help invoke)", argv[i]);
-            return false;
-        }
-    }
+    if (!cmd_options(argc, argv, known_options, arguments))
+        return false;
     if (!arguments->event)
         cmd_complain("invoke: a script and an event file are needed (see tidemill help invoke)");
     return arguments->event != NULL;
@@ -59,17 +56,17 @@ static void tell_request(void *user, const struct transport_request *request)
         if (strncmp(request->headers[i], "X-Amz-Target: ", 14) == 0)
             operation = strchr(request->headers[i], '.');
     if (operation)
-        printf("  would call %s %.*s\n", operation + 1, (int)request->body_size,
-               request->body ? request->body : "");
+        cmd_print("  would call %s %.*s\n", operation + 1, (int)request->body_size,
+                  request->body ? request->body : "");
     else
-        printf("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
-               request->body ? request->body : "");
+        cmd_print("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
+                  request->body ? request->body : "");
 }
 
 static void tell_message(void *user, const char *target, const struct message *message)
 {
     (void)user;
-    printf("  would emit to %s %.*s\n", target, (int)message->payload_size, message->payload);
+    cmd_print("  would emit to %s %.*s\n", target, (int)message->payload_size, message->payload);
 }
 
 /* What `once` did is remembered with the running host's, but a dry run leaves nothing behind. */
@@ -99,8 +96,7 @@ static bool load_handler(struct invoking *invoking)
     invoking->handler = cmd_outside_load(&invoking->outside, place,
                                          *invoking->config->path ? invoking->config : NULL, &problems);
     free(place);
-    for (size_t i = 0; i < problems.count; i++)
-        cmd_complain("%s", problems.lines[i]);
+    cmd_complain_all(&problems);
     problems_fini(&problems);
     return invoking->handler != NULL;
 }
@@ -116,7 +112,8 @@ static void on_done(void *user, enum handler_result result, struct handler_outco
 static void tell_returned(const char *what)
 {
     const char *colour = isatty(STDOUT_FILENO) ? "\033[32m" : "", *plain = *colour ? "\033[0m" : "";
-    printf("  %sreturned%s%s%s\n", colour, plain, *what ? " " : "", what);
+    printf("  %sreturned%s", colour, plain);
+    cmd_print("%s%s\n", *what ? " " : "", what);
 }
 
 /* True when the handler returned; the outcome stays in `invoking` until handler_outcome_fini. */
@@ -270,7 +267,7 @@ static bool run_event(struct invoking *invoking)
     struct err err;
     struct buf body = BUF_INIT;
     size_t size = 0, failed = 0;
-    char *text = file_read(invoking->arguments.event, EVENT_BYTES_MAX, &size, &err);
+    char *text = file_read_stream(invoking->arguments.event, EVENT_BYTES_MAX, &size, &err);
     struct page *page = NULL;
     if (text) {
         buf_add(&body, text, size);
@@ -306,7 +303,7 @@ static int run(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     const char *path = invoking.arguments.config_path;
     invoking.config =
-        path || access(cmd_config_path(NULL), R_OK) == 0 ? cmd_load_config(path) : config_empty();
+        path || access(cmd_config_path(NULL), R_OK) == 0 ? cmd_load_config(path) : config_empty(&host_plugs);
     if (!invoking.config)
         return EXIT_USAGE;
     int status = EXIT_USAGE;

@@ -10,33 +10,16 @@
 
 #define PORT 8000
 
-struct options {
+struct arguments {
     int port;
     const char *data;
 };
 
-static bool read_options(int argc, char **argv, struct options *options)
-{
-    *options = (struct options){.port = PORT};
-    for (int i = 1; i < argc; i++) {
-        bool port = strcmp(argv[i], "--port") == 0, data = strcmp(argv[i], "--data") == 0;
-        if (!port && !data) {
-            cmd_complain("local: unexpected argument %s (see tidemill help local)", argv[i]);
-            return false;
-        }
-        if (++i == argc) {
-            cmd_complain("local: %s needs a %s", argv[i - 1], port ? "number" : "directory");
-            return false;
-        }
-        if (data)
-            options->data = argv[i];
-        else if (!cmd_port(argv[i], &options->port)) {
-            cmd_complain("local: %s is not a port (0 to 65535; 0 takes a free one)", argv[i]);
-            return false;
-        }
-    }
-    return true;
-}
+static const struct cmd_option known_options[] = {
+    {"--port", CMD_PORT, offsetof(struct arguments, port), NULL},
+    {"--data", CMD_TEXT, offsetof(struct arguments, data), "a directory"},
+    {0},
+};
 
 /* Threads inherit the mask, so the signals wait for sigwait. */
 static void block_signals(sigset_t *set)
@@ -48,13 +31,13 @@ static void block_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
-static void announce(const struct server *server, const struct options *options)
+static void announce(const struct server *server, const struct arguments *arguments)
 {
     bool colour = isatty(STDOUT_FILENO);
     printf("%sDynamoDB on http://127.0.0.1:%d%s, ", colour ? "\033[36m" : "", server_port(server),
            colour ? "\033[0m" : "");
-    if (options->data)
-        printf("kept in %s\n", options->data);
+    if (arguments->data)
+        printf("kept in %s\n", arguments->data);
     else
         printf("in memory: nothing is kept (--data DIR keeps it)\n");
     fflush(stdout);
@@ -62,24 +45,25 @@ static void announce(const struct server *server, const struct options *options)
 
 static int run(int argc, char **argv)
 {
-    struct options options;
+    struct arguments arguments = {.port = PORT};
     struct clock clock = clock_system();
     struct err err;
     sigset_t signals;
     int signal;
-    if (!read_options(argc, argv, &options))
+    if (!cmd_options(argc, argv, known_options, &arguments))
         return EXIT_USAGE;
     block_signals(&signals);
-    struct engine *engine = engine_new(
-        &(struct engine_options){.directory = options.data, .clock = &clock, .region = getenv("AWS_REGION")},
-        &err);
-    struct server *server = engine ? server_start(engine, options.port, &err) : NULL;
+    struct engine *engine = engine_new(&(struct engine_options){.directory = arguments.data,
+                                                                .clock = &clock,
+                                                                .region = getenv("AWS_REGION")},
+                                       &err);
+    struct server *server = engine ? server_start(engine, arguments.port, &err) : NULL;
     if (!server) {
         cmd_complain("%s", err.text);
         engine_free(engine);
         return EXIT_FAILED;
     }
-    announce(server, &options);
+    announce(server, &arguments);
     sigwait(&signals, &signal);
     server_stop(server);
     engine_free(engine);

@@ -59,7 +59,7 @@ bool cmd_outside_open(struct cmd_outside *outside, const struct config *config,
     if (!outside->store)
         return false;
     outside->emitter = make_emitter(outside, options);
-    outside->emitter->flush(outside->emitter, false);
+    outside->emitter->ops->flush(outside->emitter, false);
     return true;
 }
 
@@ -73,7 +73,7 @@ void cmd_outside_close(struct cmd_outside *outside)
 {
     cmd_outside_close_store(outside);
     if (outside->emitter)
-        outside->emitter->release(outside->emitter);
+        outside->emitter->ops->release(outside->emitter);
     aws_client_free(outside->aws);
     transport_free(outside->transport);
     reactor_free(outside->reactor);

@@ -282,9 +282,8 @@ static void collect(struct policy *policy, struct script **scripts)
 
 static int run(int argc, char **argv)
 {
-    static const char *const flags[] = {NULL};
     const char *path = NULL;
-    if (!cmd_options(argc, argv, &path, flags, NULL))
+    if (!cmd_config_option(argc, argv, &path))
         return EXIT_USAGE;
     struct config *config = cmd_load_config(path);
     if (!config)
@@ -295,8 +294,7 @@ static int run(int argc, char **argv)
     struct problems problems = PROBLEMS_INIT;
     struct policy policy = {.config = config};
     struct script **scripts = load_scripts(config, reactor, log, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        cmd_complain("%s", problems.lines[i]);
+    cmd_complain_all(&problems);
     if (!problems.count) {
         collect(&policy, scripts);
         print_policy(&policy);

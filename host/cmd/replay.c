@@ -13,12 +13,9 @@
 #include "core/replay.h"
 #include "script/directory.h"
 
-#define KEYS_MAX 16
-
 struct arguments {
     const char *config_path, *from, *handler, *pattern;
-    const char *keys[KEYS_MAX + 1];
-    size_t key_count;
+    struct cmd_texts keys;
     int64_t after_ms, before_ms, rate;
     bool restart;
 };
@@ -35,71 +32,28 @@ struct replaying {
 
 /* ---- arguments ---- */
 
-static bool read_time(const char *name, const char *text, int64_t *ms)
-{
-    char *whole = text && strlen(text) == 10 ? mem_printf("%sT00:00:00Z", text) : mem_string(text);
-    *ms = whole ? clock_from_iso8601(whole) : -1;
-    free(whole);
-    if (*ms >= 0)
-        return true;
-    cmd_complain("replay: %s needs a time: 2026-01-31 or 2026-01-31T12:00:00Z", name);
-    return false;
-}
-
-static bool read_rate(const char *text, int64_t *rate)
-{
-    char *end = NULL;
-    *rate = text ? strtoll(text, &end, 10) : 0;
-    if (*rate > 0 && !*end)
-        return true;
-    cmd_complain("replay: --rate needs a number of events a second");
-    return false;
-}
-
-static bool read_key(const char *text, struct arguments *arguments)
-{
-    if (!text || !strchr(text, '=') || arguments->key_count == KEYS_MAX) {
-        cmd_complain("replay: --key needs NAME=VALUE, an attribute of the items' key");
-        return false;
-    }
-    arguments->keys[arguments->key_count++] = text;
-    return true;
-}
-
-/* An option with a value. */
-static bool read_option(const char *name, const char *value, struct arguments *arguments)
-{
-    const char **text = strcmp(name, "-c") == 0          ? &arguments->config_path
-                        : strcmp(name, "--from") == 0    ? &arguments->from
-                        : strcmp(name, "--handler") == 0 ? &arguments->handler
-                        : strcmp(name, "--pattern") == 0 ? &arguments->pattern
-                                                         : NULL;
-    if (text && value) {
-        *text = value;
-        return true;
-    }
-    if (strcmp(name, "--after") == 0)
-        return read_time(name, value, &arguments->after_ms);
-    if (strcmp(name, "--before") == 0)
-        return read_time(name, value, &arguments->before_ms);
-    if (strcmp(name, "--rate") == 0)
-        return read_rate(value, &arguments->rate);
-    if (strcmp(name, "--key") == 0)
-        return read_key(value, arguments);
-    cmd_complain("replay: %s %s (see tidemill help replay)",
-                 text ? "a value is missing behind" : "unexpected argument", name);
-    return false;
-}
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--from", CMD_TEXT, offsetof(struct arguments, from), NULL},
+    {"--handler", CMD_TEXT, offsetof(struct arguments, handler), NULL},
+    {"--pattern", CMD_TEXT, offsetof(struct arguments, pattern), NULL},
+    {"--key", CMD_TEXTS, offsetof(struct arguments, keys), "NAME=VALUE, an attribute of the items' key"},
+    {"--after", CMD_TIME, offsetof(struct arguments, after_ms), NULL},
+    {"--before", CMD_TIME, offsetof(struct arguments, before_ms), NULL},
+    {"--rate", CMD_COUNT, offsetof(struct arguments, rate), "a number of events a second"},
+    {"--restart", CMD_FLAG, offsetof(struct arguments, restart), NULL},
+    {0},
+};
 
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--restart") == 0)
-            arguments->restart = true;
-        else if (!read_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, arguments))
+    if (!cmd_options(argc, argv, known_options, arguments))
+        return false;
+    for (size_t i = 0; i < arguments->keys.count; i++) {
+        if (!strchr(arguments->keys.list[i], '=')) {
+            cmd_complain("replay: --key needs NAME=VALUE, an attribute of the items' key");
             return false;
-        else
-            i++;
+        }
     }
     if (!arguments->from)
         cmd_complain("replay: --from PATH or --from s3://BUCKET/PREFIX is needed");
@@ -160,8 +114,8 @@ static char *mark_of(const struct arguments *arguments)
     struct buf mark = BUF_INIT;
     buf_printf(&mark, "%s\n%s\n%lld\n%lld", arguments->from, arguments->pattern ? arguments->pattern : "",
                (long long)arguments->after_ms, (long long)arguments->before_ms);
-    for (size_t i = 0; i < arguments->key_count; i++)
-        buf_printf(&mark, "\n%s", arguments->keys[i]);
+    for (size_t i = 0; i < arguments->keys.count; i++)
+        buf_printf(&mark, "\n%s", arguments->keys.list[i]);
     return buf_take(&mark);
 }
 
@@ -191,7 +145,7 @@ static bool set_up(struct replaying *replaying, struct err *err)
         .handler = replaying->handler,
         .mark = mark,
         .filter = replaying->filter,
-        .keys = arguments->keys,
+        .keys = arguments->keys.list,
         .after_ms = arguments->after_ms,
         .before_ms = arguments->before_ms,
         .rate = arguments->rate,

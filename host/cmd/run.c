@@ -3,26 +3,25 @@
 
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     (void)user;
-    return config_load(path, target_types, problems);
+    return config_load(path, &host_plugs, problems);
 }
 
 static int run(int argc, char **argv)
 {
-    static const char *const flags[] = {NULL};
     const char *path = NULL;
-    if (!cmd_options(argc, argv, &path, flags, NULL))
+    if (!cmd_config_option(argc, argv, &path))
         return EXIT_USAGE;
     int signal_fd = serve_block_signals();
     struct config *config = cmd_load_config(path);
     if (!config)
         return EXIT_USAGE;
-    int status =
-        serve(&(struct serve_options){.ini = cmd_config_path(path), .load = load}, config, signal_fd);
+    int status = serve(&(struct serve_options){.ini = cmd_config_path(path), .load = load, .confined = true},
+                       config, signal_fd);
     close(signal_fd);
     return status;
 }

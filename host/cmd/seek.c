@@ -14,25 +14,20 @@ struct arguments {
     bool running;
 };
 
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--shard", CMD_TEXT, offsetof(struct arguments, shard), NULL},
+    {"--running", CMD_FLAG, offsetof(struct arguments, running), NULL},
+    {"HANDLER", CMD_OPERAND, offsetof(struct arguments, handler), NULL},
+    {"TO", CMD_OPERAND, offsetof(struct arguments, to), NULL},
+    {0},
+};
+
 static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
     arguments->shard = "";
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--running") == 0)
-            arguments->running = true;
-        else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
-            arguments->config_path = argv[++i];
-        else if (strcmp(argv[i], "--shard") == 0 && i + 1 < argc)
-            arguments->shard = argv[++i];
-        else if (argv[i][0] != '-' && !arguments->handler)
-            arguments->handler = argv[i];
-        else if (argv[i][0] != '-' && !arguments->to)
-            arguments->to = argv[i];
-        else {
-            cmd_complain("seek: unexpected argument %s (see tidemill help seek)", argv[i]);
-            return false;
-        }
-    }
+    if (!cmd_options(argc, argv, known_options, arguments))
+        return false;
     if (!arguments->to)
         cmd_complain(
             "seek: a handler and trim_horizon, latest or a sequence number are needed (see tidemill help "

@@ -3,11 +3,19 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
+#include "aws/profile.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rights.h"
 #include "cmd/cmd.h"
+#include "conf/target_type.h"
 #include "core/host.h"
+#include "state/store_open.h"
 
 /* Before any thread exists, so that all of them leave these signals to the signalfd. */
 int serve_block_signals(void)
@@ -30,13 +38,88 @@ struct running {
     struct host *host;
     struct log *log;
     int signal_fd;
+    char *rights; /* to be logged when there is a log */
 };
 
-static void log_problems(struct log *log, const struct problems *problems)
+/* ---- rights ---- */
+
+static const char *directory_of(const struct config_target *target)
 {
-    for (size_t i = 0; i < problems->count; i++)
-        log_error(log, NULL, "%s", problems->lines[i]);
+    return target->type && target->type->directory ? target->type->directory(target) : NULL;
 }
+
+/* Those of targets, which would make them with their first file: then it would be too late. */
+static void make_directories(const struct config *config)
+{
+    struct err err; /* is told with the first file */
+    for (size_t i = 0; i < config->target_count; i++) {
+        const char *directory = directory_of(&config->targets[i]);
+        char *path = directory ? mem_printf("%s/", directory) : NULL;
+        if (path)
+            file_make_directories(path, &err);
+        free(path);
+    }
+}
+
+/* Where what the configuration names is written. To be freed with its texts; ends with NULL. */
+static char **written(const struct config *config)
+{
+    char **all = mem_zero((config->target_count + 2) * sizeof *all);
+    size_t count = 0;
+    char *state = store_directory(config->host.state);
+    if (state)
+        all[count++] = state;
+    for (size_t i = 0; i < config->target_count; i++) {
+        if (directory_of(&config->targets[i]))
+            all[count++] = mem_string(directory_of(&config->targets[i]));
+    }
+    return all;
+}
+
+static void free_texts(char **all)
+{
+    for (size_t i = 0; all[i]; i++)
+        free(all[i]);
+    free(all);
+}
+
+/* Before any thread exists. */
+static char *confine(const struct config *config)
+{
+    char **directories = written(config), *text;
+    struct buf list = BUF_INIT;
+    size_t count = 0;
+    make_directories(config);
+    for (; directories[count]; count++)
+        buf_printf(&list, "%s%s", count ? ", " : "", directories[count]);
+    if (credentials_run_a_program(config->aws.profile))
+        text = mem_string(
+            "what this process may write is not limited: credential_process runs programs of its own");
+    else if (rights_confine((const char *const *)directories, count))
+        text = mem_printf("this process writes below %s only (Landlock)", count ? list.data : "no directory");
+    else
+        text = mem_string("what this process may write is not limited: this kernel has no Landlock");
+    buf_fini(&list);
+    free_texts(directories);
+    return text;
+}
+
+/* A new INI may name what this process may not write any more. */
+static bool may_write(const struct config *config, struct err *err)
+{
+    char **directories = written(config);
+    bool may = true;
+    for (size_t i = 0; directories[i] && may; i++)
+        if (!rights_cover(directories[i]))
+            may = err_set(err, ERR_CONFIG,
+                          "%s is not below what this process may write since its start (Landlock): start it "
+                          "anew, or set landlock = off in [host]",
+                          directories[i]);
+    free_texts(directories);
+    return may;
+}
+
+/* ---- reload ---- */
 
 static void take_over(struct running *running, const struct config *config, struct problems *problems)
 {
@@ -63,9 +146,12 @@ static void reload(struct running *running)
 {
     struct problems problems = PROBLEMS_INIT;
     struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
+    struct err err;
+    if (!problems.count && !may_write(config, &err))
+        problems_add(&problems, "%s: %s", running->options->ini, err.text);
     if (!problems.count && !running->next)
         take_over(running, config, &problems);
-    log_problems(running->log, &problems);
+    problems_log(&problems, running->log);
     if (problems.count)
         log_error(running->log, NULL, "%s: not taken over; everything goes on as before",
                   running->options->ini);
@@ -90,6 +176,25 @@ static void on_signal(void *user)
         host_stop(running->host);
 }
 
+/* Where the numbers are shown. In the way of an address that nobody asked for may stand whoever likes; of one
+ * that somebody did, nobody. NULL without an error: nowhere. */
+static struct admin *show_numbers(struct running *running, struct err *err)
+{
+    const char *asked = running->config->host.listen, *address = asked ? asked : CONFIG_LISTEN;
+    if (strcmp(address, "off") == 0)
+        return NULL;
+    struct admin *admin = admin_start(address, host_board(running->host), err);
+    if (admin)
+        log_info(running->log, NULL, "metrics are at http://%.*s:%d/metrics",
+                 (int)(strrchr(address, ':') - address), address, admin_port(admin));
+    else if (!asked)
+        log_warn(running->log, NULL,
+                 "no metrics are shown: %s (listen in [host] names another address, or off)", err->text);
+    if (!asked && !admin)
+        err->code = ERR_NONE;
+    return admin;
+}
+
 /* From start to stop with the configuration in force. */
 static bool run_host(struct running *running, struct clock *clock, struct err *err)
 {
@@ -100,10 +205,19 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     running->host = host_new(&options, err);
     if (!running->host)
         return false;
+    err->code = ERR_NONE;
+    struct admin *admin = show_numbers(running, err);
+    if (err->code != ERR_NONE) {
+        err_prefix(err, "listen");
+        host_free(running->host);
+        running->host = NULL;
+        return false;
+    }
     struct watch *watch =
         reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
     bool clean = host_run(running->host);
     watch_free(watch);
+    admin_stop(admin);
     host_free(running->host);
     running->host = NULL;
     log_info(running->log, NULL, clean ? "stopped; everything that was begun is settled" : "stopped");
@@ -123,6 +237,10 @@ static int run_in_turn(struct running *running, struct clock *clock)
     struct err err;
     while (running->config) {
         running->log = open_log(running->config, clock);
+        if (running->rights)
+            log_info(running->log, NULL, "%s", running->rights);
+        free(running->rights);
+        running->rights = NULL;
         if (run_host(running, clock, &err)) {
             config_release(before);
             before = running->config;
@@ -148,6 +266,10 @@ int serve(const struct serve_options *options, const struct config *config, int 
 {
     struct clock clock = clock_system();
     struct running running = {.options = options, .config = config, .signal_fd = signal_fd};
+    if (options->confined && !config->host.core_dumps)
+        rights_no_core();
+    if (options->confined && config->host.landlock)
+        running.rights = confine(config);
     int status = run_in_turn(&running, &clock);
     config_release(running.config);
     return status;

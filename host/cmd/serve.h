@@ -13,6 +13,7 @@ struct serve_options {
     struct config *(*load)(void *user, const char *path, struct problems *problems);
     const struct observer *observer; /* or NULL */
     void *user;
+    bool confined; /* it gives up the rights that it does not need ([host] landlock, core_dumps) */
 };
 
 /* The signals that serve waits for, kept from all threads that begin later: call it first. */

@@ -50,16 +50,16 @@ static void print_row(const struct status_row *row, const struct colours *colour
                                                                                      : "";
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
-    printf("%s%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s%s\n", colour, checkpoint->handler,
-           checkpoint->shard,
-           checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
-                                                       : status_position_name(&checkpoint->position),
-           lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
-           now ? (long long)now->waiting : 0, (long long)row->dead,
-           row->idle                 ? "  not running"
-           : now && now->catching_up ? "  catching up"
-                                     : "",
-           *colour ? colours->plain : "");
+    fputs(colour, stdout);
+    cmd_print("%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s", checkpoint->handler, checkpoint->shard,
+              checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
+                                                          : status_position_name(&checkpoint->position),
+              lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
+              now ? (long long)now->waiting : 0, (long long)row->dead,
+              row->idle                 ? "  not running"
+              : now && now->catching_up ? "  catching up"
+                                        : "");
+    puts(*colour ? colours->plain : "");
 }
 
 static void print_rows(const struct status *status, const struct colours *colours)
@@ -73,22 +73,25 @@ static void print_rows(const struct status *status, const struct colours *colour
     for (size_t i = 0; i < status->row_count; i++)
         print_row(&status->rows[i], colours);
     for (size_t i = 0; i < snapshot->shard_count; i++)
-        printf("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
-               snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
-               (long long)snapshot->shards[i].get_records_calls);
+        cmd_print("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
+                  snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
+                  (long long)snapshot->shards[i].get_records_calls);
     for (size_t i = 0; i < snapshot->handler_count; i++) {
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(snapshot->handlers[i].loaded_ms, time);
-        printf("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
-               snapshot->handlers[i].version, time);
+        cmd_print("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
+                  snapshot->handlers[i].version, time);
     }
 }
 
 /* One line each, whatever a service or a script has said. */
 static void print_line(const char *text)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+    char *line = mem_string(text);
+    for (char *at = line; (at = strpbrk(at, "\n\t"));)
+        *at = ' ';
+    cmd_print("%s", line);
+    free(line);
 }
 
 static void print_troubles(const struct status *status, const struct colours *colours)
@@ -97,7 +100,8 @@ static void print_troubles(const struct status *status, const struct colours *co
         const struct store_trouble *row = &status->troubles[i];
         char since[32];
         time_text(status_age(status->now_ms, row->since_ms), since, sizeof since);
-        printf("%s%s%s: for %s", i ? "" : "\n", colours->red, row->subject, since);
+        printf("%s%s", i ? "" : "\n", colours->red);
+        cmd_print("%s: for %s", row->subject, since);
         if (row->count > 1)
             printf(", %lld times", (long long)row->count);
         printf(": ");
@@ -112,11 +116,12 @@ static void print_events(const struct store_snapshot *snapshot, const struct col
         const struct store_event *row = &snapshot->events[i];
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(row->time_ms, time);
-        printf("%s%s%s %s: handler %s, shard %s: ", i ? "" : "\n", colours->red, time, row->kind,
-               row->handler, row->shard);
+        printf("%s%s", i ? "" : "\n", colours->red);
+        cmd_print("%s %s: handler %s, shard %s: ", time, row->kind, row->handler, row->shard);
         print_line(row->text);
-        printf(" (after %s, before %s)%s\n", *row->from_sequence ? row->from_sequence : "-",
-               *row->to_sequence ? row->to_sequence : "-", colours->plain);
+        cmd_print(" (after %s, before %s)", *row->from_sequence ? row->from_sequence : "-",
+                  *row->to_sequence ? row->to_sequence : "-");
+        puts(colours->plain);
     }
     if (snapshot->event_count > EVENTS_SHOWN)
         printf("%sand %zu more (status --json has them all)%s\n", colours->red,
@@ -134,9 +139,9 @@ static void print_host(const struct status *status, const struct colours *colour
                colours->plain);
     } else if (host) {
         clock_iso8601(host->started_ms, since);
-        printf("\nhost %s: version %s, runs since %s", host->instance, host->version, since);
+        cmd_print("\nhost %s: version %s, runs since %s", host->instance, host->version, since);
         if (host->longest_step_ms)
-            printf("; longest step %lld ms (%s)", (long long)host->longest_step_ms, host->longest_step);
+            cmd_print("; longest step %lld ms (%s)", (long long)host->longest_step_ms, host->longest_step);
         puts("");
     }
 }
@@ -184,18 +189,27 @@ static bool show(const struct config *config, bool json, struct err *err)
     return ok;
 }
 
+struct arguments {
+    const char *config_path;
+    bool json;
+};
+
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
+    {0},
+};
+
 static int run(int argc, char **argv)
 {
-    static const char *const flags[] = {"--json", NULL};
-    const char *path = NULL;
-    bool json[1] = {false};
+    struct arguments arguments = {0};
     struct err err = {0};
-    if (!cmd_options(argc, argv, &path, flags, json))
+    if (!cmd_options(argc, argv, known_options, &arguments))
         return EXIT_USAGE;
-    struct config *config = cmd_load_config(path);
+    struct config *config = cmd_load_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
-    bool ok = show(config, json[0], &err);
+    bool ok = show(config, arguments.json, &err);
     if (!ok)
         cmd_complain("%s", err.text);
     config_release(config);

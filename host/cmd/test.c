@@ -194,23 +194,27 @@ static void summarize(const struct testing *testing)
                testing->passed, testing->failed, testing->colour ? "\033[0m" : "");
 }
 
+struct arguments {
+    bool tap;
+    struct cmd_texts places;
+};
+
+static const struct cmd_option known_options[] = {
+    {"--tap", CMD_FLAG, offsetof(struct arguments, tap), NULL},
+    {"PLACE", CMD_OPERANDS, offsetof(struct arguments, places), NULL},
+    {0},
+};
+
 static int run(int argc, char **argv)
 {
     struct testing testing = {.colour = isatty(STDOUT_FILENO)};
     struct paths paths = {0};
-    bool named = false, ok = true;
-    for (int i = 1; i < argc && ok; i++) {
-        if (strcmp(argv[i], "--tap") == 0) {
-            testing.tap = true;
-        } else if (argv[i][0] == '-') {
-            cmd_complain("test: unexpected argument %s (see tidemill help test)", argv[i]);
-            ok = false;
-        } else {
-            named = true;
-            ok = collect(&paths, argv[i]);
-        }
-    }
-    if (ok && !named)
+    struct arguments arguments = {0};
+    bool ok = cmd_options(argc, argv, known_options, &arguments);
+    testing.tap = arguments.tap;
+    for (size_t i = 0; ok && i < arguments.places.count; i++)
+        ok = collect(&paths, arguments.places.list[i]);
+    if (ok && !arguments.places.count)
         find(&paths, ".", 0);
     setenv("AWS_ACCESS_KEY_ID", "test", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "test", 1);

@@ -1,6 +1,7 @@
 /* test_world.c: see test_world.h. */
 #include "cmd/test_world.h"
 
+#include <errno.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +19,10 @@
 #include "core/replay.h"
 #include "core/world.h"
 #include "deliver/emitter_dry.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 #include "local/engine.h"
 #include "script/testing.h"
+#include "state/store_open.h"
 
 #define ENDPOINT "http://dynamodb.test"
 #define LOOK_MS 50
@@ -226,7 +228,22 @@ static void on_attempted(void *user, const struct observed *observed)
 
 /* ---- making it ---- */
 
-/* The handlers that have a section, and lib/, as links. */
+static bool link_script(struct test_world *t, const char *beside, const char *handler, bool needed,
+                        struct err *err)
+{
+    char *name = mem_printf("%s.lua", handler), *path = path_beside(beside, name);
+    char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
+    bool ok = (!target && !needed) || (target && (symlink(target, link) == 0 || errno == EEXIST));
+    if (!ok)
+        err_set(err, ERR_CONFIG, "[handler %s]: there is no %s beside the test", handler, path);
+    free(name);
+    free(path);
+    free(link);
+    free(target);
+    return ok;
+}
+
+/* The handlers that have a section, the one that the test is named after, and lib/, as links. */
 static bool link_scripts(struct test_world *t, const char *beside, struct err *err)
 {
     char *lib = mem_printf("%s/scripts/lib", t->directory), *own_lib = path_beside(beside, "lib");
@@ -236,21 +253,15 @@ static bool link_scripts(struct test_world *t, const char *beside, struct err *e
     free(whole);
     free(lib);
     free(own_lib);
-    for (size_t i = 0; i < t->config->handler_count; i++) {
-        char *name = mem_printf("%s.lua", t->config->handlers[i].name), *path = path_beside(beside, name);
-        char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
-        bool ok = target && symlink(target, link) == 0;
-        if (!ok)
-            err_set(err, ERR_CONFIG, "[handler %s]: there is no %s beside the test",
-                    t->config->handlers[i].name, path);
-        free(name);
-        free(path);
-        free(link);
-        free(target);
-        if (!ok)
+    for (size_t i = 0; i < t->config->handler_count; i++)
+        if (!link_script(t, beside, t->config->handlers[i].name, true, err))
             return false;
-    }
-    return true;
+    const char *slash = strrchr(beside, '/'), *own = slash ? slash + 1 : beside,
+               *end = strstr(own, "_test.lua");
+    char *handler = mem_copy(own, end ? (size_t)(end - own) : 0);
+    bool ok = !*handler || link_script(t, beside, handler, false, err);
+    free(handler);
+    return ok;
 }
 
 static bool load_config(struct test_world *t, const char *path, const char *deployment, struct err *err)
@@ -263,7 +274,7 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
         fputs(deployment, file);
         fclose(file);
     }
-    t->config = config_load(ini, target_types, &problems);
+    t->config = config_load(ini, &host_plugs, &problems);
     if (problems.count)
         err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
     bool ok = !problems.count;
@@ -274,7 +285,9 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
     free(config->host.scripts);
     free(config->aws.endpoint);
     free(config->aws.region);
-    config->host.state = mem_printf("sqlite:%s/state.db", t->directory);
+    char *state = mem_printf("%s/state.db", t->directory);
+    config->host.state = store_in_file(state);
+    free(state);
     config->host.scripts = mem_printf("%s/scripts", t->directory);
     config->host.threads = 1;
     config->aws.endpoint = mem_string(ENDPOINT);
@@ -334,7 +347,9 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     struct worker_world world = world_of_host(&t->world);
     world.emitter_new = make_emitter;
     world.emitter_user = t;
-    t->host = host_new(&(struct host_options){t->config, t->log, world, &t->observer}, err);
+    t->host = host_new(
+        &(struct host_options){.config = t->config, .log = t->log, .world = world, .observer = &t->observer},
+        err);
     return t->host && load_script(t, path, err);
 }
 

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "conf/tables.h"
 
-static void set_defaults(struct config *config)
+static void set_defaults(struct config *config, const struct config_plugs *plugs)
 {
     char name[256] = "tidemill";
     gethostname(name, sizeof name - 1);
@@ -17,9 +17,9 @@ static void set_defaults(struct config *config)
         .name = mem_string(name),
         .group = mem_string("tidemill"),
         .scripts = mem_string("scripts"),
-        .state = mem_string("sqlite:tidemill.db"),
-        .listen = mem_string("127.0.0.1:9464"),
+        .state = mem_printf("%s:%s", plugs->stores[0]->scheme, plugs->stores[0]->standard),
         .log_level = LOG_INFO,
+        .landlock = 1,
         .log_format = LOG_AUTO,
         .shutdown_timeout_ms = 30 * SECOND_MS,
         .checkpoint_interval_ms = SECOND_MS,
@@ -27,12 +27,13 @@ static void set_defaults(struct config *config)
     config->aws = (struct config_aws){.connections = 64, .call_timeout_ms = 30 * SECOND_MS};
 }
 
-struct config *config_empty(void)
+struct config *config_empty(const struct config_plugs *plugs)
 {
     struct config *config = mem_zero(sizeof *config);
     config->path = mem_string("");
     atomic_init(&config->references, 1);
-    set_defaults(config);
+    set_defaults(config, plugs);
+    config->target_types = plugs->targets;
     return config;
 }
 
@@ -213,7 +214,7 @@ void handler_settings_fini(struct handler_settings *settings)
     free(settings->stream);
     free(settings->on_failure);
     free(settings->allow_hosts);
-    settings->stream = settings->on_failure = NULL;
+    settings->stream = settings->on_failure = settings->allow_hosts = NULL;
 }
 
 void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from)
@@ -255,13 +256,25 @@ int config_key_line(const struct config_handler *section, const char *name)
     return pair ? pair->line : section->line;
 }
 
+const char *config_shown(const struct config_handler *section, const char *name, const char *value)
+{
+    const struct config_pair *pair = section ? find_pair(section, name) : NULL;
+    return pair && strcmp(pair->value, value) == 0 ? pair->shown : value;
+}
+
+bool config_refuse(const struct config_handler *section, const char *name, const char *value, struct err *err)
+{
+    return setting_refuse(name, value, config_shown(section, name, value), err);
+}
+
 void handler_settings_check(const struct handler_settings *settings, const struct config *config,
-                            const char *where, struct problems *problems)
+                            const struct config_handler *section, const char *where,
+                            struct problems *problems)
 {
     const char *to = settings->on_failure;
     if (strcmp(to, "dead") == 0 || strcmp(to, "discard") == 0 || (config && config_target(config, to)))
         return;
     problems_add(problems,
                  "%s on_failure: \"%s\" is neither dead, nor discard, nor the name of a [target ...]", where,
-                 to);
+                 config_shown(section, "on_failure", to));
 }

@@ -13,18 +13,24 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/problems.h"
+#include "conf/plugs.h"
 
 enum start_position { START_TRIM_HORIZON, START_LATEST };
 enum gap_policy { GAP_CONTINUE, GAP_STOP };
 enum ordering { ORDERING_ITEM, ORDERING_SHARD };
 
+#define CONFIG_LISTEN "127.0.0.1:9464"
+
 struct config_host {
     char *name;
     char *group;
     char *scripts; /* absolute, or as seen from the working directory */
-    char *state;   /* "sqlite:PATH", the path resolved beside the INI */
-    char *listen;
+    char *state;   /* "SCHEME:PLACE" (state/store_open.h); a path is resolved beside the INI */
+    char *listen; /* where metrics are shown: see base/address.h; "off": nowhere; NULL: CONFIG_LISTEN, if free
+                   */
     int64_t threads; /* 0: one per core */
+    int landlock;    /* 1: it writes only where state and files of targets are (base/rights.h) */
+    int core_dumps;  /* 1: as the system has it; 0: none */
     int log_level;   /* enum log_level */
     int log_format;  /* enum log_format */
     int64_t shutdown_timeout_ms;
@@ -67,9 +73,9 @@ struct handler_settings {
     int64_t batch_size;         /* records for one on_batch or on_window, at most */
     int64_t batch_window_ms;    /* how long a batch may wait to fill */
     int64_t tumbling_window_ms; /* 0: none */
-    int64_t retries;            /* -1: until the record leaves the stream */
+    int64_t retries;            /* -1: as long as max_age allows */
     int64_t backoff_ms[2];
-    int64_t max_age_ms; /* -1: none */
+    int64_t max_age_ms;
     char *on_failure;
     int64_t timeout_ms;
     int64_t cpu_limit_ms;
@@ -172,11 +178,10 @@ struct config {
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
  * checked. `target_types` are the kinds of targets that it may name (deliver/targets/table.h). Never NULL;
  * usable only when no problem was added. */
-struct config *config_load(const char *path, const struct target_type *const *target_types,
-                           struct problems *problems);
+struct config *config_load(const char *path, const struct config_plugs *plugs, struct problems *problems);
 
 /* Only the defaults, of no file (its path is ""). */
-struct config *config_empty(void);
+struct config *config_empty(const struct config_plugs *plugs);
 
 /* Counted by reference, from any thread; config_load and config_empty give the first. NULL is nothing. */
 const struct config *config_hold(const struct config *config);
@@ -216,9 +221,19 @@ bool handler_settings_set(struct handler_settings *settings, const char *name, c
 void handler_settings_overlay(struct handler_settings *settings, const struct config *config,
                               const struct config_handler *handler, struct problems *problems);
 
-/* What can only be said of settings as a whole; problems begin with `where`. `config` may be NULL. */
+/* What can only be said of settings as a whole; problems begin with `where`. `config` may be NULL, and so may
+ * `section`, which some of them come from. */
 void handler_settings_check(const struct handler_settings *settings, const struct config *config,
-                            const char *where, struct problems *problems);
+                            const struct config_handler *section, const char *where,
+                            struct problems *problems);
+
+/* The key's value as it stands in the section: what ${...} stands for is shown to nobody. `value` where it
+ * does not come from there. */
+const char *config_shown(const struct config_handler *section, const char *name, const char *value);
+
+/* setting_refuse of a key that the section has. */
+bool config_refuse(const struct config_handler *section, const char *name, const char *value,
+                   struct err *err);
 
 /* The line of a key in a section, or of the section where it does not stand in it. */
 int config_key_line(const struct config_handler *section, const char *name);

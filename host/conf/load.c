@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/address.h"
 #include "base/mem.h"
 #include "conf/config.h"
 #include "conf/ini.h"
@@ -351,38 +352,82 @@ static void check_handlers(struct config *config, struct problems *problems)
         char *where =
             mem_printf("%s:%d: [handler %s]", config->path,
                        config_key_line(&config->handlers[i], "on_failure"), config->handlers[i].name);
-        handler_settings_check(&settings, config, where, problems);
+        handler_settings_check(&settings, config, &config->handlers[i], where, problems);
         free(where);
         if (settings.stream && !config_stream(config, settings.stream))
             problems_add(problems, "%s:%d: [handler %s] stream: there is no [stream %s]", config->path,
-                         config->handlers[i].line, config->handlers[i].name, settings.stream);
+                         config->handlers[i].line, config->handlers[i].name,
+                         config_shown(&config->handlers[i], "stream", settings.stream));
         handler_settings_fini(&settings);
     }
 }
 
-static void resolve_paths(struct config *config, struct problems *problems)
+static void resolve_scripts(struct config *config)
 {
-    struct config_host *host = &config->host;
-    char *scripts = path_beside(config->path, host->scripts);
-    free(host->scripts);
-    host->scripts = scripts;
-    if (strncmp(host->state, "sqlite:", 7) == 0 && host->state[7]) {
-        char *path = path_beside(config->path, host->state + 7), *state = mem_printf("sqlite:%s", path);
-        free(path);
-        free(host->state);
-        host->state = state;
-    } else {
-        problems_add(problems, "%s: [host] state: \"%s\" is not sqlite:PATH", config->path, host->state);
-    }
+    char *scripts = path_beside(config->path, config->host.scripts);
+    free(config->host.scripts);
+    config->host.scripts = scripts;
 }
 
-struct config *config_load(const char *path, const struct target_type *const *target_types,
-                           struct problems *problems)
+/* What stands behind the scheme; NULL: it is another one. */
+static const char *place_in(const struct store_place *store, const char *uri)
 {
-    struct config *config = config_empty();
+    size_t size = strlen(store->scheme);
+    return strncmp(uri, store->scheme, size) == 0 && uri[size] == ':' && uri[size + 1] ? uri + size + 1
+                                                                                       : NULL;
+}
+
+static void resolve_state(struct config *config, const struct store_place *const *stores,
+                          struct problems *problems)
+{
+    struct config_host *host = &config->host;
+    struct buf forms = BUF_INIT;
+    for (; *stores; stores++) {
+        const char *place = place_in(*stores, host->state);
+        if (place && (*stores)->is_path) {
+            char *path = path_beside(config->path, place);
+            /* It is a file, whatever such a name means elsewhere. */
+            if (*path == ':' || strncmp(path, "file:", 5) == 0) {
+                char *plain = mem_printf("./%s", path);
+                free(path);
+                path = plain;
+            }
+            char *state = mem_printf("%s:%s", (*stores)->scheme, path);
+            free(path);
+            free(host->state);
+            host->state = state;
+        }
+        if (place)
+            break;
+        buf_printf(&forms, "%s%s", forms.size ? " or " : "", (*stores)->form);
+    }
+    if (!*stores)
+        problems_add(problems, "%s: [host] state: \"%s\" is not %s", config->path, host->state, forms.data);
+    buf_fini(&forms);
+}
+
+/* Whoever reaches it sees what is handled here, and nobody is asked who they are. */
+static void check_listen(const struct config *config, struct problems *problems)
+{
+    const char *listen = config->host.listen;
+    union address address;
+    struct err err;
+    if (!listen || strcmp(listen, "off") == 0)
+        return;
+    if (!address_read(listen, &address, &err))
+        problems_add(problems, "%s: [host] listen: %s, or off", config->path, err.text);
+    else if (!address_is_loopback(&address))
+        problems_add(problems,
+                     "%s: [host] listen: %s can be reached from other machines, which nothing protects yet; "
+                     "name an address of this one, such as 127.0.0.1:9464, and put a proxy in front of it",
+                     config->path, listen);
+}
+
+struct config *config_load(const char *path, const struct config_plugs *plugs, struct problems *problems)
+{
+    struct config *config = config_empty(plugs);
     free(config->path);
     config->path = mem_string(path);
-    config->target_types = target_types;
     struct err err;
     char *text = file_read(path, CONFIG_BYTES_MAX, NULL, &err);
     if (!text) {
@@ -402,6 +447,8 @@ struct config *config_load(const char *path, const struct target_type *const *ta
     conf_check_routes(config, problems);
     for (size_t i = 0; i < config->table_count; i++)
         check_table(config, &config->tables[i], problems);
-    resolve_paths(config, problems);
+    resolve_scripts(config);
+    resolve_state(config, plugs->stores, problems);
+    check_listen(config, problems);
     return config;
 }

@@ -134,15 +134,19 @@ const struct setting *setting_find(const struct setting *table, const char *name
     return NULL;
 }
 
+bool setting_refuse(const char *name, const char *text, const char *shown, struct err *err)
+{
+    if (strcmp(text, shown) != 0)
+        return err_set(err, ERR_CONFIG, "%s: what %s stands for is not right here", name, shown);
+    err->code = ERR_CONFIG;
+    return err_prefix(err, "%s", name);
+}
+
 bool setting_store(const struct setting *setting, void *object, const char *text, const char *shown,
                    struct err *err)
 {
-    struct err inner;
-    if (store(setting, (char *)object + setting->offset, text, &inner))
-        return true;
-    if (strcmp(text, shown) == 0)
-        return err_set(err, ERR_CONFIG, "%s: %s", setting->name, inner.text);
-    return err_set(err, ERR_CONFIG, "%s: what %s stands for is not right here", setting->name, shown);
+    return store(setting, (char *)object + setting->offset, text, err) ||
+           setting_refuse(setting->name, text, shown, err);
 }
 
 static bool same(const struct setting *setting, const char *a, const char *b)

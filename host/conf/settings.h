@@ -38,6 +38,10 @@ const struct setting *setting_find(const struct setting *table, const char *name
 bool setting_store(const struct setting *setting, void *object, const char *text, const char *shown,
                    struct err *err);
 
+/* What is wrong with the key's value, in `err`, gets its name in front; where the value is not what stands in
+ * the file (`shown`), only that is told. False. */
+bool setting_refuse(const char *name, const char *text, const char *shown, struct err *err);
+
 /* Do two objects hold the same values? */
 bool settings_same(const struct setting *table, const void *a, const void *b);
 

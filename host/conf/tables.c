@@ -5,6 +5,7 @@
 
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
+static const char *const switches[] = {"off", "on", NULL};
 static const char *const starts[] = {"trim_horizon", "latest", NULL};
 static const char *const gap_policies[] = {"continue", "stop", NULL};
 static const char *const orderings[] = {"item", "shard", NULL};
@@ -16,6 +17,8 @@ const struct setting conf_host_settings[] = {
     {"state", SETTING_TEXT, offsetof(struct config_host, state), 0, 0, NULL},
     {"threads", SETTING_INTEGER, offsetof(struct config_host, threads), 0, 256, NULL},
     {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
+    {"landlock", SETTING_CHOICE, offsetof(struct config_host, landlock), 0, 0, switches},
+    {"core_dumps", SETTING_CHOICE, offsetof(struct config_host, core_dumps), 0, 0, switches},
     {"log_level", SETTING_CHOICE, offsetof(struct config_host, log_level), 0, 0, levels},
     {"log_format", SETTING_CHOICE, offsetof(struct config_host, log_format), 0, 0, formats},
     {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS,

@@ -49,9 +49,11 @@ struct target_type {
 
     const char *service; /* of AWS's, as in endpoint_NAME and its IAM actions: it takes a region; or NULL */
     bool keeps_files;    /* events stand in files there, and large messages may be spilled into it */
-    bool spills;         /* takes `spill` itself */
-    bool takes_batches;  /* a route hands it several records at once */
-    bool pipelined;      /* it keeps the order of what is given to it: routes need not wait for answers */
+    const char *(*directory)(
+        const struct config_target *); /* of this machine that it writes below; or NULL */
+    bool spills;                       /* takes `spill` itself */
+    bool takes_batches;                /* a route hands it several records at once */
+    bool pipelined; /* it keeps the order of what is given to it: routes need not wait for answers */
 
     /* ---- permissions (of an AWS service) ---- */
 

@@ -234,17 +234,19 @@ static void check_route(const struct config *config, struct config_route *route,
     char *where = mem_printf("%s:%d: [route %s]", config->path,
                              config_key_line(&route->section, "on_failure"), route->name);
     handler_settings_overlay(&route->settings, config, &route->section, problems);
-    handler_settings_check(&route->settings, config, where, problems);
+    handler_settings_check(&route->settings, config, &route->section, where, problems);
     free(where);
     where = mem_printf("%s:%d: [route %s]", config->path, route->line, route->name);
     if (!route->settings.stream)
         problems_add(problems, "%s needs a stream", where);
     else if (!config_stream(config, route->settings.stream))
-        problems_add(problems, "%s stream: there is no [stream %s]", where, route->settings.stream);
+        problems_add(problems, "%s stream: there is no [stream %s]", where,
+                     config_shown(&route->section, "stream", route->settings.stream));
     if (!route->target)
         problems_add(problems, "%s needs a target", where);
     else if (!config_target(config, route->target))
-        problems_add(problems, "%s target: there is no [target %s]", where, route->target);
+        problems_add(problems, "%s target: there is no [target %s]", where,
+                     config_shown(&route->section, "target", route->target));
     else if (config_target(config, route->target)->type)
         check_its_target(config, route, problems);
     if (config_handler(config, route->name))

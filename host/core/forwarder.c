@@ -88,28 +88,8 @@ static void on_sent(void *user, const struct err *err)
 static void send_letter(struct lane *lane, const struct handler *handler,
                         const struct store_dead_letter *letter)
 {
-    char *sequence = mem_copy(letter->sequence, strcspn(letter->sequence, "/"));
-    struct failing_facts facts = {
-        .handler = letter->handler,
-        .version = letter->version,
-        .condition = *letter->condition ? letter->condition : "RetryAttemptsExhausted",
-        .error = letter->error,
-        .attempts = letter->attempts,
-        .failed_ms = letter->failed_ms,
-        .now_ms = clock_wall_ms(reactor_clock(reactor_of(lane))),
-        .record_time_ms = letter->record_time_ms,
-        .stream_arn = letter->stream_arn,
-        .table = letter->table,
-        .shard = letter->shard,
-        .sequence = sequence,
-        .unit = letter->sequence,
-        .event_id = letter->event_id,
-        .keys = letter->keys,
-        .record = letter->record,
-    };
     lane->failing = failing_send(handler->emitter, handler->config, handler_settings_of(handler)->on_failure,
-                                 &facts, on_sent, lane);
-    free(sequence);
+                                 letter, clock_wall_ms(reactor_clock(reactor_of(lane))), on_sent, lane);
 }
 
 static void load(struct lane *lane);

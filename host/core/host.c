@@ -24,6 +24,7 @@
 struct host {
     struct host_options options;
     struct store_lock *lock;
+    struct board *board;
     struct worker **workers;
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
@@ -178,10 +179,14 @@ static bool known_dead(const void *user, const char *owner)
 static bool make_workers(struct host *host, struct err *err)
 {
     size_t count = thread_count(host->options.config);
-    struct worker_options options = {host->options.config, host->options.log,
-                                     host->options.world,  host->options.observer,
-                                     host->instance,       0,
-                                     known_dead,           host};
+    struct worker_options options = {.config = host->options.config,
+                                     .log = host->options.log,
+                                     .world = host->options.world,
+                                     .observer = host->options.observer,
+                                     .instance = host->instance,
+                                     .known_dead = known_dead,
+                                     .known_user = host};
+    options.board = host->board = board_new(count);
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
@@ -207,12 +212,6 @@ static bool make_workers(struct host *host, struct err *err)
     return true;
 }
 
-static void log_problems(struct host *host, const struct problems *problems)
-{
-    for (size_t i = 0; i < problems->count; i++)
-        log_error(host->options.log, NULL, "%s", problems->lines[i]);
-}
-
 /* For each worker its own copy; the first tells what is wrong and what the settings are. */
 static void add_handler(struct host *host, const char *place)
 {
@@ -222,7 +221,7 @@ static void add_handler(struct host *host, const char *place)
     for (size_t i = 1; ok && i < host->worker_count; i++)
         ok = worker_add_handler(host->workers[i], place, &problems) != NULL;
     if (!ok) {
-        log_problems(host, &problems);
+        problems_log(&problems, host->options.log);
         log_error(host->options.log, NULL, "%s: left out until it is mended", place);
         problems_fini(&problems);
         return;
@@ -256,8 +255,9 @@ static void make_streams(struct host *host)
     host->streams = streams_new(&(struct stream_supervisor_options){
         .config = host->options.config,
         .reactor = worker_reactor(host->workers[0]),
-        .source = worker_source(host->workers[0]),
+        .sources = worker_sources(host->workers[0]),
         .store = worker_store(host->workers[0]),
+        .leases = host->options.leases,
         .client = worker_client(host->workers[0]),
         .log = host->options.log,
         .loads = &host->loads,
@@ -375,6 +375,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->started_count; i++)
         free(host->started[i].place);
     store_snapshot_free(host->snapshot);
+    board_free(host->board);
     store_unlock(host->lock);
     free(host->loads.counts);
     free(host->started);
@@ -392,6 +393,43 @@ struct reactor *host_reactor(struct host *host)
 bool host_drained(const struct host *host)
 {
     return worker_drained(host->workers[0]);
+}
+
+struct gaining {
+    struct host *host;
+    char *stream_arn, *shard;
+};
+
+/* What the one before it has kept of the shard. Where it cannot be read, it is tried again. */
+static void on_gained(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct gaining *gaining = user;
+    struct host *host = gaining->host;
+    if (snapshot)
+        streams_gained(host->streams, gaining->stream_arn, gaining->shard, snapshot);
+    else if (err->code != ERR_CANCELLED)
+        host_gained(host, gaining->stream_arn, gaining->shard);
+    store_snapshot_free(snapshot);
+    free(gaining->stream_arn);
+    free(gaining->shard);
+    free(gaining);
+}
+
+void host_gained(struct host *host, const char *stream_arn, const char *shard)
+{
+    struct gaining *gaining = mem_alloc(sizeof *gaining);
+    *gaining = (struct gaining){host, mem_string(stream_arn), mem_string(shard)};
+    store_load(host_store(host), &(struct store_query){.what = STORE_ALL}, on_gained, gaining);
+}
+
+void host_lost(struct host *host, const char *stream_arn, const char *shard)
+{
+    streams_lost(host->streams, stream_arn, shard);
+}
+
+struct board *host_board(struct host *host)
+{
+    return host->board;
 }
 
 struct aws_client *host_client(struct host *host)

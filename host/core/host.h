@@ -4,6 +4,7 @@
 #ifndef TIDEMILL_CORE_HOST_H
 #define TIDEMILL_CORE_HOST_H
 
+#include "assign/leases.h"
 #include "worker/worker.h"
 
 struct host;
@@ -13,6 +14,7 @@ struct host_options {
     struct log *log;
     struct worker_world world;
     const struct observer *observer; /* or NULL; must stay */
+    const struct leases *leases;     /* or NULL: all shards are this host's; must stay */
 };
 
 /* The world of the program: libcurl and the machine's clock, which must stay. */
@@ -44,12 +46,20 @@ enum host_reload host_reload(struct host *host, const struct config *config, str
 bool host_drained(const struct host *host);
 
 /* The first worker's; for what runs beside its handlers. */
+struct board;
+
+/* What its reactors last said of their numbers; from any thread, until host_free. */
+struct board *host_board(struct host *host);
 struct aws_client *host_client(struct host *host);
 struct transport *host_transport(struct host *host);
 struct store *host_store(struct host *host);
 
 /* The version in force on the first worker, whose thread this is; NULL: none. */
 const struct handler *host_handler(struct host *host, const char *name);
+
+/* Of `leases`, on the host's reactor: a shard is this host's from now on, or not any more. */
+void host_gained(struct host *host, const char *stream_arn, const char *shard);
+void host_lost(struct host *host, const char *stream_arn, const char *shard);
 
 /* On the host's reactor. The second call gives up what still runs. */
 void host_stop(struct host *host);

@@ -31,7 +31,8 @@ struct redrive {
     char *handler;
     struct place *places;
     size_t count, capacity;
-    bool runs; /* in the first of them */
+    bool runs;   /* in the first of them */
+    bool ending; /* those that hold its item back were told to let go */
 };
 
 struct orders {
@@ -76,16 +77,22 @@ static void redrive_free(struct redrive *redrive)
     free(redrive);
 }
 
-/* Whoever still holds its item back lets go. */
+/* Whoever still holds its item back lets go, and says so. It is taken up again only after all have: what one
+ * says of the first time must not be taken for what it says of the second. */
 static void end_redrive(struct orders *orders, struct redrive *redrive)
 {
     char key[32];
+    bool all = true;
     for (size_t i = 0; i < redrive->count; i++) {
         const struct place *place = &redrive->places[i];
-        if (place->state != PLACE_GONE)
+        all = all && place->state == PLACE_GONE;
+        if (place->state != PLACE_GONE && !redrive->ending)
             worker_release(place->worker, place->stream_arn, place->shard, redrive->handler, redrive->id,
                            false);
     }
+    redrive->ending = true;
+    if (!all)
+        return;
     orders->places -= redrive->count;
     map_remove(&orders->redrives, key_of(key, redrive->id));
     redrive_free(redrive);
@@ -107,8 +114,9 @@ void orders_held(struct orders *orders, const char *stream_arn, const char *shar
     char key[32];
     struct redrive *redrive = map_get(&orders->redrives, key_of(key, letter));
     struct place *place = find_place(redrive, stream_arn, shard);
-    if (!place || redrive->runs)
+    if (!place || redrive->runs || redrive->ending)
         return;
+    CHECK(place->state != PLACE_GONE);
     place->state = PLACE_HELD;
     for (size_t i = 0; i < redrive->count; i++)
         if (redrive->places[i].state != PLACE_HELD)
@@ -126,7 +134,7 @@ void orders_redriven(struct orders *orders, const char *stream_arn, const char *
     if (!place)
         return;
     place->state = PLACE_GONE;
-    if (!redrive->runs || place == &redrive->places[0])
+    if (redrive->ending || !redrive->runs || place == &redrive->places[0])
         end_redrive(orders, redrive);
 }
 

@@ -16,7 +16,10 @@
 #include "worker/handlers.h"
 #include "script/directory.h"
 
-#define SETTLE_MS 50 /* an editor's several steps are one change */
+/* An editor's several steps are one change; where something is written all the time, it is looked at
+ * meanwhile. */
+#define SETTLE_MS 50
+#define SETTLE_MS_MAX 500
 #define LOOK_EVERY_MS 2000
 #define LOAD_AGAIN_MS_MIN 2000
 #define LOAD_AGAIN_MS_MAX 60000
@@ -37,6 +40,7 @@ struct reloader {
     struct map broken;   /* names of scripts that could not be loaded -> anything */
     uint64_t seen;       /* hash of everything as of the last look */
     struct timer look;
+    int64_t changed_ms; /* when something changed first since the last look, monotonic; 0: nothing has */
     int inotify_fd;
     struct watch *watch;
     bool stopped;
@@ -252,8 +256,7 @@ static struct handler *probe_and_tell(struct reloader *reloader, const char *pla
 {
     struct problems problems = PROBLEMS_INIT;
     struct handler *probe = probe_handler(reloader, reloader->options.config, place, &problems);
-    for (size_t i = 0; i < problems.count; i++)
-        log_error(reloader->options.log, NULL, "%s", problems.lines[i]);
+    problems_log(&problems, reloader->options.log);
     if (!probe && version)
         log_error(reloader->options.log, NULL, "%s: not loaded; version %s stays in force", place, version);
     else if (!probe)
@@ -418,6 +421,7 @@ static void look(void *user)
         return;
     }
     timer_set(reloader->options.reactor, &reloader->look, LOOK_EVERY_MS);
+    reloader->changed_ms = 0;
     size_t at = 0;
     for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
         load_failed_again(reloader, running);
@@ -522,7 +526,10 @@ static void on_inotify(void *user)
     char events[4096];
     while (read(reloader->inotify_fd, events, sizeof events) > 0)
         ; /* what exactly happened does not matter */
-    if (!reloader->stopped)
+    int64_t now_ms = reactor_now_ms(reloader->options.reactor);
+    if (!reloader->changed_ms)
+        reloader->changed_ms = now_ms;
+    if (!reloader->stopped && now_ms - reloader->changed_ms < SETTLE_MS_MAX)
         timer_set(reloader->options.reactor, &reloader->look, SETTLE_MS);
 }
 

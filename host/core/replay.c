@@ -169,8 +169,7 @@ static bool begin(struct replay *replay, struct err *err)
         replay->options.store,
         &(struct store_claim){MARK_HANDLER, replay->mark, owner, wall_ms(replay), wall_ms(replay) + CLAIM_MS},
         on_claimed, &claiming);
-    while (!claiming.done)
-        reactor_turn(replay->options.reactor, 5);
+    reactor_turn_until(replay->options.reactor, &claiming.done);
     if (claiming.err.code) {
         *err = claiming.err;
         return false;
@@ -406,10 +405,11 @@ static void on_room(void *user)
     (void)user;
 }
 
-static void on_missed(void *user, const char *to)
+static bool on_missed(void *user, const char *to)
 {
     (void)user;
     (void)to;
+    return true;
 }
 
 static void on_redriven(void *user, int64_t letter)
@@ -440,8 +440,7 @@ static void run_page(struct replay *replay, struct page *page)
     replay->drained = false;
     replay->subscription = subscription_new(&options, &start, "", &events, replay);
     subscription_feed(replay->subscription, page);
-    while (!replay->drained)
-        reactor_turn(replay->options.reactor, 1000);
+    reactor_turn_until(replay->options.reactor, &replay->drained);
     subscription_free(replay->subscription);
     replay->subscription = NULL;
     free(table);

@@ -74,6 +74,7 @@ static void into(struct list *list, struct emission *emission, bool first)
 
 static void enqueue(struct batcher *batcher, struct emission *emission, bool first)
 {
+    CHECK(emission->state != EMISSION_WAITING || list_empty(&emission->link));
     emission->state = EMISSION_WAITING;
     into(&batcher->waiting, emission, first);
     batcher->waiting_count++;
@@ -120,6 +121,7 @@ static bool enter_lane(struct batcher *batcher, struct emission *emission)
     emission->lane = mem_printf("%s\n%s", emission->message.handler, emission->message.key);
     struct emission *last = map_get(&batcher->lanes, emission->lane);
     map_set(&batcher->lanes, emission->lane, emission);
+    CHECK(!last || (last != emission && !last->behind));
     if (last)
         last->behind = emission;
     return !last;
@@ -131,10 +133,11 @@ static void leave_lane(struct batcher *batcher, struct emission *emission, const
 {
     struct emission *next = emission->behind;
     emission->behind = NULL;
-    CHECK(emission->lane || !next);
+    CHECK((emission->lane || !next) && next != emission);
     if (!emission->lane)
         return;
     CHECK(next || map_get(&batcher->lanes, emission->lane) == emission);
+    CHECK(!next || next->state == EMISSION_BEHIND);
     while (next && !next->done) { /* cancelled meanwhile */
         struct emission *after = next->behind;
         next->behind = NULL;
@@ -159,6 +162,7 @@ static void leave_lane(struct batcher *batcher, struct emission *emission, const
 static void on_pause(void *user)
 {
     struct emission *emission = user;
+    CHECK(emission->state == EMISSION_PAUSED);
     emission->due_ms = 0; /* it has waited enough */
     enqueue(batcher_of(emission->target), emission, true);
 }
@@ -180,6 +184,7 @@ static void settle(struct batcher *batcher, const struct request *request, struc
 {
     struct target *target = &batcher->target;
     struct err *err = emission->err;
+    CHECK(emission->state == EMISSION_SENT);
     if (!emission->done || !err) {
         finish(batcher, emission, NULL);
     } else if (perhaps_others_fault(request, err) && retry_kind(err) == RETRY_NEVER) {
@@ -219,7 +224,7 @@ void request_answered(struct request *request, struct transport_response *respon
     request->aws = NULL;
     request->http = NULL;
     request->refused = err != NULL;
-    emitter->hold(emitter); /* a completion may be the end of the last handler */
+    emitter->ops->hold(emitter); /* a completion may be the end of the last handler */
     for (size_t i = 0; i < request->count; i++) {
         free(request->entries[i]->err);
         request->entries[i]->err = NULL;
@@ -234,7 +239,7 @@ void request_answered(struct request *request, struct transport_response *respon
         settle(batcher, request, request->entries[i]);
     request_free(request);
     wake(batcher);
-    emitter->release(emitter);
+    emitter->ops->release(emitter);
 }
 
 void request_unnamed(struct request *request, const bool *named)
@@ -307,6 +312,7 @@ static void send_one(struct batcher *batcher)
         if (emission->alone)
             break;
     }
+    CHECK(request->count > 0 && request->count <= most);
     batcher->in_flight++;
     batcher->target.stats.requests++;
     list_append(&batcher->requests, &request->link);
@@ -319,6 +325,7 @@ static void finish_over(struct batcher *batcher)
     list_each(emission, &batcher->other, struct emission, link) {
         if (emission->state != EMISSION_OVER)
             continue;
+        CHECK(emission->err);
         struct err copy = *emission->err;
         finish(batcher, emission, &copy);
         wake(batcher); /* the list may have changed under us */
@@ -332,13 +339,13 @@ static void work(void *user)
     const struct emitter *emitter = batcher->target.emitter;
     int64_t most = batcher->target.config->in_flight;
     most = most ? most : batcher->type->in_flight;
-    emitter->hold(emitter);
+    emitter->ops->hold(emitter);
     while ((int64_t)batcher->in_flight < most && may_send(batcher))
         send_one(batcher);
     if (!batcher->waiting_count)
         batcher->hurried = false;
     finish_over(batcher);
-    emitter->release(emitter);
+    emitter->ops->release(emitter);
 }
 
 /* ---- the target ---- */

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/list.h"
 #include "base/mem.h"
 
@@ -53,36 +53,6 @@ static bool failed(struct err *err, const char *path)
 
 /* ---- on the thread ---- */
 
-static bool sync_directory(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    if (!ok)
-        failed(err, path);
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-/* All directories on the way; a new one is durable only with the one above it. */
-static bool make_directories(char *path, struct err *err)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool made = mkdir(path, 0755) == 0, ok = made || errno == EEXIST || failed(err, path);
-        char *above = made ? strrchr(path, '/') : NULL;
-        if (ok && above) {
-            *above = '\0';
-            ok = sync_directory(*path ? path : "/", err);
-            *above = '/';
-        }
-        *slash = '/';
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
 static bool write_bytes(int fd, const struct buf *bytes)
 {
     for (size_t at = 0; at < bytes->size;) {
@@ -98,7 +68,7 @@ static bool write_bytes(int fd, const struct buf *bytes)
 
 static bool write_part(const char *part, const struct buf *bytes, struct err *err)
 {
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return failed(err, part);
     bool ok = write_bytes(fd, bytes) || failed(err, part);
@@ -114,9 +84,9 @@ static bool write_file(const struct job *job, struct err *err)
     char *path = mem_string(job->path), *slash = strrchr(path, '/');
     char *directory = slash ? mem_copy(path, (size_t)(slash - path)) : mem_string(".");
     char *part = mem_printf("%s/.%s.part", directory, slash ? slash + 1 : path);
-    bool ok = make_directories(path, err) && write_part(part, &job->bytes, err) &&
+    bool ok = file_make_directories(path, err) && write_part(part, &job->bytes, err) &&
               (rename(part, job->path) == 0 || failed(err, job->path)) &&
-              sync_directory(*directory ? directory : "/", err);
+              file_sync_directory(*directory ? directory : "/", err);
     free(part);
     free(directory);
     free(path);

@@ -95,8 +95,7 @@ static void flush(const struct emitter *emitter, bool stopping)
 struct emitter *emitter_dry_new(struct reactor *reactor, const struct config *config, emitter_dry_fn *tell,
                                 void *user)
 {
-    struct dry *dry = mem_zero(sizeof *dry);
-    dry->emitter = (struct emitter){
+    static const struct emitter_ops ops = {
         .hold = hold,
         .release = release,
         .known = known,
@@ -106,6 +105,8 @@ struct emitter *emitter_dry_new(struct reactor *reactor, const struct config *co
         .hurry = hurry,
         .flush = flush,
     };
+    struct dry *dry = mem_zero(sizeof *dry);
+    dry->emitter.ops = &ops;
     dry->references = 1;
     dry->reactor = reactor;
     dry->config = config_hold(config);

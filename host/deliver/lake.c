@@ -18,6 +18,7 @@
 
 #include "aws/retry.h"
 #include "aws/s3.h"
+#include "base/file.h"
 #include "base/base64.h"
 #include "base/check.h"
 #include "base/compress.h"
@@ -176,7 +177,10 @@ static char *partition_of(const struct message *message)
     char hour[64];
     gmtime_r(&seconds, &tm);
     strftime(hour, sizeof hour, "year=%Y/month=%m/day=%d/hour=%H", &tm);
-    return mem_printf("table=%s/%s", message->table ? message->table : "unknown", hour);
+    char *table = path_component(message->table ? message->table : "unknown");
+    char *partition = mem_printf("table=%s/%s", table, hour);
+    free(table);
+    return partition;
 }
 
 /* ---- files ---- */
@@ -298,7 +302,9 @@ static struct file *open_file(struct lake *lake, const struct message *message)
     if (!file) {
         file = file_new(lake, message);
         file->place = mem_string(place);
-        file->prefix = mem_printf("%s/%s", partition, message->shard ? message->shard : "none");
+        char *shard = path_component(message->shard ? message->shard : "none");
+        file->prefix = mem_printf("%s/%s", partition, shard);
+        free(shard);
         file->revision = mem_string(message->revision);
         file->routed = message->routed;
         file->compressor = compressor_new((enum compression)settings_of(lake)->compression);
@@ -387,6 +393,7 @@ static void plan_free(struct plan *plan)
 }
 
 static void add_held(struct lake *lake);
+static void give_held_back(struct lake *lake, const char *handler);
 
 /* One thing less that must be known. */
 static void sure(struct lake *lake)
@@ -417,6 +424,8 @@ static void on_head(void *user, struct transport_response *response, const struc
         int64_t delay = target_backoff_ms(target, ++plan->attempts);
         target_tell_retry(target, err, plan->attempts, delay);
         timer_set(reactor_of(plan->lake), &plan->again, delay);
+        if (target->stopping)
+            give_held_back(plan->lake, NULL);
         return;
     }
     if (err && err->http_status != 404) /* S3 says 403 of what is not there to who may not list */
@@ -642,7 +651,7 @@ static void finish(struct file *file, const struct err *err)
     const struct emitter *emitter = target->emitter;
     struct list emissions;
     list_init(&emissions);
-    emitter->hold(emitter); /* a completion may be the end of the last handler */
+    emitter->ops->hold(emitter); /* a completion may be the end of the last handler */
     if (!err)
         log_debug(target->outbox->log, target->subject, "%s: %zu messages, %zu bytes", file->path,
                   file->count, file->raw_bytes);
@@ -657,7 +666,7 @@ static void finish(struct file *file, const struct err *err)
     while (!list_empty(&emissions))
         emission_finish(list_entry(emissions.next, struct emission, link), err);
     wake(lake);
-    emitter->release(emitter);
+    emitter->ops->release(emitter);
 }
 
 /* A full disk, too, is nobody's fault when the host stops. */
@@ -699,6 +708,7 @@ static void on_sent(struct file *file, const struct err *err)
     int64_t delay = target_backoff_ms(target, file->attempts);
     target_tell_retry(target, err, file->attempts, delay);
     target->stats.retried += (int64_t)file->count;
+    CHECK(!file->aws);
     file->state = FILE_PAUSED;
     timer_set(reactor_of(file->lake), &file->timer, delay);
     wake(file->lake);
@@ -819,6 +829,7 @@ static void look_at_name(struct file *file)
 static void send(struct file *file)
 {
     struct lake *lake = file->lake;
+    CHECK(file->state == FILE_SEALED && file->path && !file->compressor && !file->aws);
     file->state = FILE_SENT;
     file->attempts++;
     lake->in_flight++;
@@ -873,11 +884,11 @@ static void on_work(void *user)
 {
     struct lake *lake = user;
     const struct emitter *emitter = lake->target.emitter;
-    emitter->hold(emitter);
+    emitter->ops->hold(emitter);
     while ((lake->target.stopping || lake->target.leaving->count) && give_up_paused(lake))
         continue;
     work(lake);
-    emitter->release(emitter);
+    emitter->ops->release(emitter);
 }
 
 /* ---- the target ---- */
@@ -887,9 +898,9 @@ static void on_refused(void *user)
     struct emission *emission = user;
     struct err copy = emission->err ? *emission->err : (struct err){0};
     const struct emitter *emitter = emission->target->emitter;
-    emitter->hold(emitter);
+    emitter->ops->hold(emitter);
     emission_finish(emission, copy.code ? &copy : NULL);
-    emitter->release(emitter);
+    emitter->ops->release(emitter);
 }
 
 static bool is_json(const struct message *message)
@@ -907,6 +918,9 @@ static bool acceptable(const struct emission *emission, struct err *err)
     if (message->payload_size > MESSAGE_BYTES_MAX)
         return err_set(err, ERR_LIMIT, "the message has %zu bytes; %u are allowed", message->payload_size,
                        MESSAGE_BYTES_MAX);
+    if (message->object && !path_is_below(message->object))
+        return err_set(err, ERR_CONFIG, "the object's name \"%s\" leads out of the target's place",
+                       message->object);
     if (!message->object && memchr(message->payload, '\n', message->payload_size))
         return err_set(err, ERR_CONFIG, "the message has several lines; a line of JSON is expected");
     if (!message->object && !message->routed &&
@@ -948,6 +962,7 @@ static void write_line(struct lake *lake, struct emission *emission)
         return;
     }
     struct file *file = open_file(lake, message);
+    CHECK(!lake->unsure && file->state == FILE_OPEN && file->compressor);
     compressor_add(file->compressor, message->payload, message->payload_size, &file->bytes);
     compressor_add(file->compressor, "\n", 1, &file->bytes);
     note_sequence(file, message->sequence);
@@ -1053,6 +1068,16 @@ static void cancel(struct emission *emission)
     emission_free(emission);
 }
 
+/* Something that must be known was asked for in vain and will be asked for again. */
+static bool waits_to_look(const struct lake *lake)
+{
+    const struct plan *plan;
+    list_each(plan, (struct list *)&lake->plans, struct plan, link)
+        if (timer_is_set(&plan->again))
+            return true;
+    return false;
+}
+
 static void hurry(struct target *target, const char *handler)
 {
     struct lake *lake = lake_of(target);
@@ -1061,7 +1086,8 @@ static void hurry(struct target *target, const char *handler)
         if (!handler || strcmp(file->handler, handler) == 0)
             file_seal(file);
     if (target->stopping) {
-        give_held_back(lake, NULL);
+        if (waits_to_look(lake))
+            give_held_back(lake, NULL);
         wake(lake); /* what waits for another attempt is given up */
     }
 }

@@ -68,6 +68,7 @@ static struct emission *send(const struct emitter *emitter, const char *name, st
 {
     struct target *target = find(emitter, name);
     struct emission *emission = mem_zero(sizeof *emission);
+    CHECK(target && done); /* `known` was asked */
     emission->target = target;
     emission->message = *message;
     *message = (struct message){0};
@@ -85,6 +86,7 @@ static struct emission *send(const struct emitter *emitter, const char *name, st
 static void cancel(const struct emitter *emitter, struct emission *emission)
 {
     (void)emitter;
+    CHECK(emission->done);
     emission->done = NULL;
     emission->target->ops->cancel(emission);
 }
@@ -148,8 +150,16 @@ static void checkpoint(const struct emitter *emitter, bool durable)
             outbox->targets[i]->ops->checkpoint(outbox->targets[i], durable);
 }
 
+static void tell(const struct emitter *emitter)
+{
+    struct outbox *outbox = outbox_of(emitter);
+    for (size_t i = 0; i < outbox->count; i++)
+        target_tell(outbox->targets[i]);
+}
+
 static void hold(const struct emitter *emitter)
 {
+    CHECK(outbox_of(emitter)->references > 0);
     outbox_of(emitter)->references++;
 }
 
@@ -162,6 +172,8 @@ static void release(const struct emitter *emitter)
     timer_stop(outbox->options.reactor, &outbox->report);
     for (size_t i = 0; i < outbox->count; i++) {
         target_report(outbox->targets[i]);
+        outbox->targets[i]->stats.waiting = 0; /* of what waits is nothing left */
+        target_tell(outbox->targets[i]);
         target_tell_well(outbox->targets[i]); /* those that take its place say how it goes */
         free(outbox->targets[i]->subject);
         outbox->targets[i]->ops->free(outbox->targets[i]);
@@ -176,8 +188,7 @@ static void release(const struct emitter *emitter)
 
 struct emitter *outbox_new(const struct outbox_options *options)
 {
-    struct outbox *outbox = mem_zero(sizeof *outbox);
-    outbox->emitter = (struct emitter){
+    static const struct emitter_ops ops = {
         .hold = hold,
         .release = release,
         .known = known,
@@ -190,7 +201,10 @@ struct emitter *outbox_new(const struct outbox_options *options)
         .held_bytes = held_bytes,
         .passed = passed,
         .checkpoint = checkpoint,
+        .tell = tell,
     };
+    struct outbox *outbox = mem_zero(sizeof *outbox);
+    outbox->emitter.ops = &ops;
     outbox->references = 1;
     outbox->options = *options;
     config_hold(options->config);

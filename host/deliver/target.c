@@ -26,6 +26,7 @@ void emission_free(struct emission *emission)
 void emission_finish(struct emission *emission, const struct err *err)
 {
     struct target *target = emission->target;
+    CHECK(!emission->behind); /* who waits for it would wait for ever */
     emitted_fn *done = emission->done;
     void *user = emission->user;
     struct err copy = err ? *err : (struct err){0};
@@ -34,7 +35,7 @@ void emission_finish(struct emission *emission, const struct err *err)
     if (err && err->code == ERR_CANCELLED)
         target_forget(target);
     else
-        target->stats.waiting--;
+        CHECK(target->stats.waiting-- > 0);
     if (!err)
         target_tell_well(target);
     if (err) {
@@ -118,6 +119,7 @@ void target_tell_well(struct target *target)
 
 void target_forget(struct target *target)
 {
+    CHECK(target->stats.waiting > 0);
     if (!--target->stats.waiting)
         target_tell_well(target); /* nobody wants anything of it any more */
 }
@@ -131,18 +133,16 @@ void target_tell_retry(struct target *target, const struct err *err, int attempt
     troubles_tell(target->outbox->troubles, target->subject, "sending", err->text);
     log_debug(target->outbox->log, target->subject, "%s; attempt %d in %lld ms", err->text, attempts + 1,
               (long long)delay_ms);
-    if (target->told_ms && now_ms - target->told_ms < TELL_EVERY_MS)
-        return;
-    target->told_ms = now_ms;
-    log_warn(target->outbox->log, target->subject, "%s; trying again (%lld messages wait)", err->text,
-             (long long)target->stats.waiting);
+    if (log_limit_passes(&target->told_retry, now_ms, TELL_EVERY_MS))
+        log_warn(target->outbox->log, target->subject, "%s; trying again (%lld messages wait)", err->text,
+                 (long long)target->stats.waiting);
 }
 
 /* ---- the report ---- */
 
 void target_report(struct target *target)
 {
-    const struct target_stats *now = &target->stats, *then = &target->reported;
+    const struct stats_target *now = &target->stats, *then = &target->reported;
     int64_t accepted = now->accepted - then->accepted, requests = now->requests - then->requests;
     int64_t failed = now->failed - then->failed;
     if (!accepted && !failed && !requests)
@@ -155,4 +155,19 @@ void target_report(struct target *target)
         requests ? (double)accepted / (double)requests : 0.0, (long long)(now->retried - then->retried),
         (long long)failed, (long long)now->waiting);
     target->reported = *now;
+}
+
+void target_tell(struct target *target)
+{
+    struct stats_target *all = stats_target(target->outbox->stats, target->config->name);
+    const struct stats_target *now = &target->stats, *then = &target->told;
+    if (!all)
+        return;
+    all->accepted += now->accepted - then->accepted;
+    all->bytes += now->bytes - then->bytes;
+    all->requests += now->requests - then->requests;
+    all->retried += now->retried - then->retried;
+    all->failed += now->failed - then->failed;
+    all->waiting += now->waiting - then->waiting;
+    target->told = *now;
 }

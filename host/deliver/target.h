@@ -53,14 +53,15 @@ struct target {
     void *own; /* what the type keeps between requests, until its `close` */
     const struct config_target *config;
     const struct outbox_options *outbox;
-    struct emitter *emitter;   /* to be held while completions run */
-    size_t *held_bytes;        /* of messages that were sent and not accepted yet, of all targets */
-    const struct map *leaving; /* handlers whose messages wait for nothing */
-    char *subject;             /* for the log: "target bus" */
-    struct target_stats stats, reported;
+    struct emitter *emitter;            /* to be held while completions run */
+    size_t *held_bytes;                 /* of messages that were sent and not accepted yet, of all targets */
+    const struct map *leaving;          /* handlers whose messages wait for nothing */
+    char *subject;                      /* for the log: "target bus" */
+    struct stats_target stats;          /* since it was made */
+    struct stats_target reported, told; /* as the log, and as the reactor's numbers know them */
     bool flushing, stopping;
-    bool troubled;   /* the last attempt of something went wrong */
-    int64_t told_ms; /* when the operator last heard of trouble; 0: never */
+    bool troubled; /* the last attempt of something went wrong */
+    struct log_limit told_retry;
     uint64_t random;
 };
 
@@ -98,8 +99,9 @@ void target_tell_well(struct target *target);
 /* What went wrong will be tried again: the log hears of each time, and the operator now and then. */
 void target_tell_retry(struct target *target, const struct err *err, int attempts, int64_t delay_ms);
 
-/* What has happened since it was told the last time, into the log. */
+/* What has happened since it was told the last time, into the log; and into the reactor's numbers. */
 void target_report(struct target *target);
+void target_tell(struct target *target);
 
 /* ---- what batcher.c gathers, each service in its file ---- */
 

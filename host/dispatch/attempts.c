@@ -1,279 +1,383 @@
-/* attempts.c: a record on its own: tried, tried again after a while, and in the end given up. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* attempts.c: see attempts.h. */
+#include "dispatch/attempts.h"
 
-#include "base/backoff.h"
+#include <stdlib.h>
+
+#include "base/check.h"
 #include "base/mem.h"
-#include "base/utf8.h"
-#include "dispatch/internal.h"
+#include "dispatch/failure.h"
 
 #define WINDOW_CLOSES_MS 50 /* between two looks whether the window that closes has closed */
 
+struct attempt {
+    struct list link;
+    struct attempts *attempts;
+    struct ledger *ledger;
+    struct entry *entry;
+    struct handler_input input;
+    struct handler_call call;
+    struct handler_window window;
+    struct handler *handler;       /* of the invocation */
+    struct invocation *invocation; /* while it runs */
+    struct failure *failure;       /* it is given up, and on its way to where on_failure says */
+    int64_t began_ms;              /* monotonic: of the first attempt here */
+    int64_t unlucky;               /* times in a row that were no attempt */
+    struct timer backoff;
+};
+
 static void on_backoff(void *user);
 
-struct attempt *attempt_new(struct subscription *subscription, struct entry *entry)
+static struct attempt *attempt_new(struct attempts *attempts, struct entry *entry)
 {
-    struct attempt *attempt = subscription->spare ? subscription->spare : mem_alloc(sizeof *attempt);
-    subscription->spare = NULL;
-    *attempt = (struct attempt){.subscription = subscription,
+    struct attempt *attempt = attempts->spare ? attempts->spare : mem_alloc(sizeof *attempt);
+    CHECK(entry->state == ENTRY_STARTED);
+    attempts->spare = NULL;
+    *attempt = (struct attempt){.attempts = attempts,
+                                .ledger = attempts->ledger,
                                 .entry = entry,
-                                .began_ms = reactor_now_ms(subscription->options.reactor)};
+                                .began_ms = ledger_now_ms(attempts->ledger)};
     timer_init(&attempt->backoff, on_backoff, attempt);
-    list_append(&subscription->attempts, &attempt->link);
+    list_append(&attempts->list, &attempt->link);
     return attempt;
 }
 
 static void attempt_free(struct attempt *attempt)
 {
-    struct subscription *subscription = attempt->subscription;
-    timer_stop(subscription->options.reactor, &attempt->backoff);
-    handler_error_fini(&attempt->given_up);
+    struct attempts *attempts = attempt->attempts;
+    CHECK(!attempt->invocation && !attempt->failure);
+    timer_stop(attempt->ledger->options.reactor, &attempt->backoff);
     list_remove(&attempt->link);
-    if (subscription->spare)
+    if (attempts->spare)
         free(attempt);
     else
-        subscription->spare = attempt;
+        attempts->spare = attempt;
 }
 
-void attempt_settle(struct attempt *attempt, bool well)
+/* ---- its ends ---- */
+
+/* A dead letter that it came from is forgotten. */
+static void settle_well(struct attempt *attempt)
 {
+    struct ledger *ledger = attempt->ledger;
     struct entry *entry = attempt->entry;
-    struct subscription *subscription = attempt->subscription;
     attempt_free(attempt);
-    if (well)
-        subscription_settle_well(subscription, entry);
-    else
-        subscription_settle(subscription, entry);
-    subscription_keep_working(subscription);
+    ledger_settle_well(ledger, entry);
+    ledger_wake(ledger);
+}
+
+/* A dead letter that it came from stays: it is that of this failure now. */
+static void settle_kept(struct attempt *attempt)
+{
+    struct ledger *ledger = attempt->ledger;
+    struct entry *entry = attempt->entry;
+    struct block *block = entry->block;
+    bool redriven = block->redrive != 0;
+    attempt_free(attempt);
+    ledger_settle(ledger, entry); /* which may free a block of the watermark */
+    ledger_wake(ledger);
+    if (redriven)
+        ledger_end_redrive(ledger, block);
 }
 
 /* While stopping: leave it unsettled, and with it all that stands behind it in its lane. */
-void attempt_abandon(struct attempt *attempt)
+static void abandon(struct attempt *attempt)
 {
-    struct subscription *subscription = attempt->subscription;
+    struct ledger *ledger = attempt->ledger;
     struct entry *entry = attempt->entry;
     attempt_free(attempt);
-    subscription_put_back(subscription, entry);
-    subscription_keep_working(subscription);
+    ledger_put_back(ledger, entry);
+    ledger_wake(ledger);
 }
 
-int64_t attempt_backoff_ms(struct subscription *subscription, int64_t attempts)
+static void end_given_up(struct attempt *attempt, enum given_up to)
 {
-    return backoff_ms(subscription->settings.backoff_ms, attempts, &subscription->random);
+    if (to == GIVEN_UP_NOT)
+        abandon(attempt);
+    else if (to == GIVEN_UP_KEPT)
+        settle_kept(attempt);
+    else
+        settle_well(attempt);
 }
+
+static void on_given_up(void *user, enum given_up to)
+{
+    struct attempt *attempt = user;
+    struct ledger *ledger = attempt->ledger;
+    CHECK(attempt->failure && to != GIVEN_UP_LATER);
+    attempt->failure = NULL;
+    end_given_up(attempt, to);
+    ledger_flush(ledger);
+}
+
+static void give_up(struct attempt *attempt, struct handler_error *error, const char *condition)
+{
+    enum given_up to = failure_give_up(attempt->ledger, attempt->entry, error, condition, on_given_up,
+                                       attempt, &attempt->failure);
+    if (to != GIVEN_UP_LATER)
+        end_given_up(attempt, to);
+}
+
+/* ---- what comes of a failure ---- */
 
 /* By the wall clock, and by the other one it was tried for as long: a clock that jumps, or a host that was
  * away, takes no record's attempts from it. */
 static bool is_too_old(const struct attempt *attempt)
 {
-    const struct subscription *subscription = attempt->subscription;
+    const struct ledger *ledger = attempt->ledger;
     const struct block *block = attempt->entry->block;
-    int64_t max_age_ms = subscription->settings.max_age_ms;
+    int64_t max_age_ms = ledger->settings.max_age_ms;
     int64_t born_ms = block->redrive ? block->redriven_ms : attempt->entry->record->time_ms;
-    return !subscription->options.replayed && max_age_ms >= 0 &&
-           subscription_wall_ms(subscription) - born_ms > max_age_ms &&
-           reactor_now_ms(subscription->options.reactor) - attempt->began_ms >= max_age_ms;
+    return !ledger->options.replayed && max_age_ms >= 0 && ledger_wall_ms(ledger) - born_ms > max_age_ms &&
+           ledger_now_ms(ledger) - attempt->began_ms >= max_age_ms;
 }
 
 /* Was that the last attempt the handler's settings allow? Then why, in the words of Lambda's failure records
  * where it has one; else NULL. */
 static const char *last_because(const struct attempt *attempt, const struct handler_error *error)
 {
-    const struct subscription *subscription = attempt->subscription;
-    const struct handler_settings *settings = &subscription->settings;
-    const struct entry *entry = attempt->entry;
+    const struct handler_settings *settings = &attempt->ledger->settings;
     if (error->failure == FAILURE_PERMANENT)
         return "PermanentError";
     if (error->failure == FAILURE_PASSING && settings->retries >= 0 &&
-        (int64_t)entry->attempts > settings->retries)
+        (int64_t)attempt->entry->attempts > settings->retries)
         return "RetryAttemptsExhausted";
     return is_too_old(attempt) ? "RecordAgeExceeded" : NULL;
-}
-
-void attempt_keep_trouble(struct subscription *subscription, const char *text)
-{
-    struct subscription_stats *stats = &subscription->stats;
-    snprintf(stats->trouble, sizeof stats->trouble, "%s", text);
-    stats->trouble[strcspn(stats->trouble, "\n")] = '\0';
-    utf8_trim(stats->trouble);
-    stats->troubles++;
 }
 
 /* When the next attempt is due is kept with the progress: a restart goes on waiting. */
 static void wait_for_next(struct attempt *attempt, int64_t delay_ms)
 {
-    struct subscription *subscription = attempt->subscription;
-    attempt->entry->due_ms = subscription_wall_ms(subscription) + delay_ms;
-    if (subscription->stopping)
-        attempt_abandon(attempt);
+    struct ledger *ledger = attempt->ledger;
+    attempt->entry->due_ms = ledger_wall_ms(ledger) + delay_ms;
+    if (ledger->stopping)
+        abandon(attempt);
     else
-        timer_set(subscription->options.reactor, &attempt->backoff, delay_ms);
+        timer_set(ledger->options.reactor, &attempt->backoff, delay_ms);
 }
 
-void attempt_failed(struct attempt *attempt, struct handler_error *error)
+static void try_again(struct attempt *attempt, const char *because)
 {
-    struct subscription *subscription = attempt->subscription;
+    struct ledger *ledger = attempt->ledger;
     const struct entry *entry = attempt->entry;
-    subscription->watermark.changed = true; /* the number of attempts */
+    int64_t delay = ledger_backoff_ms(ledger, entry->attempts);
+    attempt->unlucky = 0;
+    if (!ledger->stopping) {
+        log_warn(ledger->options.log, ledger->subject, "%s (record %s, attempt %u; again in %lld ms)",
+                 because, entry->record->sequence, entry->attempts, (long long)delay);
+        ledger_observe(ledger, entry, OUTCOME_RETRIED, because);
+        ledger->counters->retried++;
+    }
+    ledger_keep_trouble(ledger, because);
+    wait_for_next(attempt, delay);
+}
+
+/* That was no attempt. */
+static void try_later(struct attempt *attempt, const char *because)
+{
+    struct ledger *ledger = attempt->ledger;
+    int64_t delay = ledger_backoff_ms(ledger, ++attempt->unlucky);
+    log_debug(ledger->options.log, ledger->subject, "%s (record %s; that was no attempt, again in %lld ms)",
+              because, attempt->entry->record->sequence, (long long)delay);
+    ledger_keep_trouble(ledger, because);
+    wait_for_next(attempt, delay);
+}
+
+/* Takes the error's texts. */
+static void on_failed(struct attempt *attempt, struct handler_error *error)
+{
+    struct ledger *ledger = attempt->ledger;
     bool counts = error->failure != FAILURE_NO_ATTEMPT;
+    ledger_changed(ledger); /* the number of attempts */
     if (!counts)
         attempt->entry->attempts--;
-    const char *condition = counts || !subscription->stopping ? last_because(attempt, error) : NULL;
-    if (condition) {
-        failure_give_up(attempt, error, condition);
-    } else if (counts) {
-        attempt->unlucky = 0;
-        int64_t delay = attempt_backoff_ms(subscription, entry->attempts);
-        if (!subscription->stopping) {
-            log_warn(subscription->options.log, subscription->subject,
-                     "%s (record %s, attempt %u; again in %lld ms)", error->text, entry->record->sequence,
-                     entry->attempts, (long long)delay);
-            subscription_observe(subscription, entry, OUTCOME_RETRIED, error->text);
-            subscription->stats.retried++;
-        }
-        attempt_keep_trouble(subscription, error->text);
-        wait_for_next(attempt, delay);
-    } else {
-        int64_t delay = attempt_backoff_ms(subscription, ++attempt->unlucky);
-        log_debug(subscription->options.log, subscription->subject,
-                  "%s (record %s; that was no attempt, again in %lld ms)", error->text,
-                  entry->record->sequence, (long long)delay);
-        attempt_keep_trouble(subscription, error->text);
-        wait_for_next(attempt, delay);
-    }
+    const char *condition = counts || !ledger->stopping ? last_because(attempt, error) : NULL;
+    if (condition)
+        give_up(attempt, error, condition);
+    else if (counts)
+        try_again(attempt, error->text);
+    else
+        try_later(attempt, error->text);
     handler_error_fini(error);
 }
 
-struct handler_error attempt_given_back(const struct subscription *subscription)
+void attempts_failed(struct attempts *attempts, struct entry *entry, struct handler_error error)
+{
+    on_failed(attempt_new(attempts, entry), &error);
+}
+
+struct handler_error attempt_given_back(const struct ledger *ledger)
 {
     return (struct handler_error){.text = mem_printf("%s: on_batch gave the record back as failed",
-                                                     handler_name(subscription->options.handler)),
+                                                     handler_name(ledger->options.handler)),
                                   .traceback = mem_string("")};
 }
 
+/* ---- running ---- */
+
 static void on_handled(struct attempt *attempt, struct handler_outcome *outcome)
 {
-    struct subscription *subscription = attempt->subscription;
-    subscription_observe(subscription, attempt->entry, OUTCOME_HANDLED, NULL);
-    subscription->stats.handled++;
-    if (attempt->call.window)
-        window_take_state(subscription, &outcome->state);
-    attempt_settle(attempt, true);
+    struct ledger *ledger = attempt->ledger;
+    ledger_observe(ledger, attempt->entry, OUTCOME_HANDLED, NULL);
+    ledger->counters->handled++;
+    if (attempt->call.window) {
+        window_take_state(&ledger->window, &outcome->state);
+        ledger_changed(ledger);
+    }
+    settle_well(attempt);
 }
 
 static void on_ended(struct attempt *attempt, enum handler_result result, struct handler_outcome *outcome)
 {
-    struct subscription *subscription = attempt->subscription;
+    struct ledger *ledger = attempt->ledger;
     if (result == HANDLER_RETURNED && outcome->verdicts && outcome->verdicts[0] != VERDICT_HANDLED) {
-        outcome->error = attempt_given_back(subscription);
+        outcome->error = attempt_given_back(ledger);
         result = HANDLER_RAISED;
     }
     if (result == HANDLER_RETURNED)
         on_handled(attempt, outcome);
     else
-        attempt_failed(attempt, &outcome->error);
+        on_failed(attempt, &outcome->error);
     handler_outcome_fini(outcome);
-    failure_flush(subscription);
+    ledger_flush(ledger);
 }
 
 static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct attempt *attempt = user;
-    struct subscription *subscription = attempt->subscription;
+    struct ledger *ledger = attempt->ledger;
+    CHECK(attempt->invocation);
     attempt->invocation = NULL;
-    subscription->running--;
+    ledger_ended_call(ledger);
     on_ended(attempt, result, outcome);
-    subscription_keep_working(subscription);
+    ledger_wake(ledger);
 }
 
-void attempt_run(struct attempt *attempt)
+static void call(struct attempt *attempt)
 {
-    struct subscription *subscription = attempt->subscription;
+    struct ledger *ledger = attempt->ledger;
     struct entry *entry = attempt->entry;
     struct handler_outcome outcome;
-    if (subscription_unwanted(subscription, entry)) {
-        subscription->stats.left_out++;
-        attempt_settle(attempt, true);
-        failure_flush(subscription);
-        return;
-    }
-    bool windows = handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
-    if (windows && !window_accepts(subscription, window_time(subscription, entry))) {
-        /* Its last call has the state: what comes out of this one would be lost, or counted twice. */
-        timer_set(subscription->options.reactor, &attempt->backoff, WINDOW_CLOSES_MS);
-        return;
-    }
+    CHECK(!attempt->invocation && !attempt->failure && entry->state == ENTRY_STARTED);
+    CHECK(lanes_is_head(&entry->lane)); /* nobody of its item runs beside it */
     entry->due_ms = 0;
     if (entry->attempts++)
-        subscription->watermark.changed = true;
+        ledger_changed(ledger);
     attempt->input = (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
-                                            subscription->options.replayed};
-    attempt->call = (struct handler_call){&attempt->input, 1, &subscription->options.source, NULL};
-    if (windows)
-        window_fill_call(subscription, &attempt->window, &attempt->call);
-    attempt->handler = subscription->options.handler;
+                                            ledger->options.replayed};
+    attempt->call = (struct handler_call){&attempt->input, 1, &ledger->options.source, NULL};
+    if (ledger_has_windows(ledger)) {
+        attempt->window = window_of_call(&ledger->window, false);
+        attempt->call.window = &attempt->window;
+    }
+    attempt->handler = ledger->options.handler;
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
     if (result == HANDLER_WAITING)
-        subscription->running++;
+        ledger_began_call(ledger);
     else
         on_ended(attempt, result, &outcome);
 }
 
-int64_t attempt_wait_ms(const struct subscription *subscription, int64_t due_ms)
+static void run(struct attempt *attempt)
 {
-    int64_t wait_ms = due_ms - subscription_wall_ms(subscription);
-    int64_t most_ms = subscription->settings.backoff_ms[1];
-    return !due_ms || wait_ms <= 0 ? 0 : wait_ms < most_ms ? wait_ms : most_ms;
+    struct ledger *ledger = attempt->ledger;
+    if (ledger_is_unwanted(ledger, attempt->entry)) {
+        ledger->counters->left_out++;
+        settle_well(attempt);
+        ledger_flush(ledger);
+    } else if (ledger_has_windows(ledger) &&
+               (ledger->running || !ledger_window_accepts(ledger, attempt->entry))) {
+        /* Another call has the state, maybe the last: what comes out of this one would be lost, or counted
+         * twice. */
+        timer_set(ledger->options.reactor, &attempt->backoff, WINDOW_CLOSES_MS);
+    } else {
+        call(attempt);
+    }
 }
 
-bool entry_is_due(const struct subscription *subscription, const struct entry *entry)
+void attempts_run(struct attempts *attempts, struct entry *entry)
 {
-    return entry->due_ms <= subscription_wall_ms(subscription);
+    run(attempt_new(attempts, entry));
 }
 
-void attempt_begin(struct attempt *attempt)
+void attempts_begin(struct attempts *attempts, struct entry *entry)
 {
-    struct subscription *subscription = attempt->subscription;
-    int64_t wait_ms = attempt_wait_ms(subscription, attempt->entry->due_ms);
+    struct attempt *attempt = attempt_new(attempts, entry);
+    int64_t wait_ms = ledger_wait_ms(attempts->ledger, entry->due_ms);
     if (!wait_ms)
-        attempt_run(attempt);
+        run(attempt);
     else
-        timer_set(subscription->options.reactor, &attempt->backoff, wait_ms);
+        timer_set(attempts->ledger->options.reactor, &attempt->backoff, wait_ms);
 }
 
 /* Another attempt does not count towards `concurrency` while it waits, only while it runs; it may exceed it
  * by those that wake at the same moment. */
 static void on_backoff(void *user)
 {
-    struct attempt *attempt = user;
-    struct subscription *subscription = attempt->subscription;
-    attempt_run(attempt);
-    subscription_report_if_drained(subscription);
+    run(user);
 }
 
-void attempts_stop(struct subscription *subscription)
+/* ---- all of them ---- */
+
+void attempts_init(struct attempts *attempts, struct ledger *ledger)
 {
-    struct attempt *attempt;
-    list_each(attempt, &subscription->attempts, struct attempt, link)
-        if (timer_is_set(&attempt->backoff))
-            attempt_abandon(attempt);
+    *attempts = (struct attempts){.ledger = ledger};
+    list_init(&attempts->list);
 }
 
-void attempts_abandon(struct subscription *subscription)
+void attempts_fini(struct attempts *attempts)
 {
     struct attempt *attempt;
-    list_each(attempt, &subscription->attempts, struct attempt, link) {
-        if (attempt->invocation) {
-            handler_cancel(attempt->handler, attempt->invocation);
-            subscription->running--;
-        }
-        bool failing = attempt->failing != NULL;
-        failing_cancel(attempt->failing);
-        attempt->failing = NULL;
-        if (failing || attempt->invocation || timer_is_set(&attempt->backoff))
-            attempt_abandon(attempt);
-        /* else its dead letter is on its way to the store, which will answer */
+    list_each(attempt, &attempts->list, struct attempt, link) {
+        list_remove(&attempt->link); /* the store was closed without an answer: its disk hangs */
+        free(attempt);
     }
+    free(attempts->spare);
+}
+
+bool attempts_waits(const struct attempts *attempts, const struct entry *entry)
+{
+    struct attempt *attempt;
+    list_each(attempt, &attempts->list, struct attempt, link)
+        if (attempt->entry == entry)
+            return timer_is_set(&attempt->backoff);
+    return false;
+}
+
+size_t attempts_waiting(const struct attempts *attempts)
+{
+    const struct attempt *attempt;
+    size_t count = 0;
+    list_each(attempt, &attempts->list, struct attempt, link)
+        count += timer_is_set(&attempt->backoff);
+    return count;
+}
+
+void attempts_stop(struct attempts *attempts)
+{
+    struct attempt *attempt;
+    list_each(attempt, &attempts->list, struct attempt, link)
+        if (timer_is_set(&attempt->backoff))
+            abandon(attempt);
+}
+
+static void give_up_all(struct attempt *attempt)
+{
+    if (attempt->invocation) {
+        handler_cancel(attempt->handler, attempt->invocation);
+        attempt->invocation = NULL;
+        ledger_ended_call(attempt->ledger);
+    }
+    if (attempt->failure && failure_cancel(attempt->failure))
+        attempt->failure = NULL;
+    if (!attempt->failure)
+        abandon(attempt);
+    /* else its dead letter is on its way to the store, which will answer */
+}
+
+void attempts_abandon(struct attempts *attempts)
+{
+    struct attempt *attempt;
+    list_each(attempt, &attempts->list, struct attempt, link)
+        give_up_all(attempt);
 }

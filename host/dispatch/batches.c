@@ -1,14 +1,10 @@
-/* batches.c: records that go to on_batch or on_window together.
- *
- * What fails is isolated: records that on_batch gave back go on by themselves, and a call that raised is
- * repeated with each half of its records until the failing ones are alone; that costs no attempts. A record
- * behind a failed one of the same item waits for its turn again, whatever was said of it. */
+/* batches.c: see batches.h. */
+#include "dispatch/batches.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "dispatch/internal.h"
 
 /* Halves that wait: one for each time the batch was cut in two. */
 #define RANGES_MAX 16
@@ -22,7 +18,9 @@ struct range {
 
 struct batch {
     struct list link;
-    struct subscription *subscription;
+    struct batches *batches;
+    struct ledger *ledger;
+    enum handler_kind kind; /* that it was made for */
     struct entry **entries; /* in shard order */
     size_t count, bytes;
     bool suspended;                  /* between two of its calls others have their turn */
@@ -39,6 +37,7 @@ struct batch {
 
 static void batch_free(struct batch *batch)
 {
+    CHECK(!batch->invocation && !batch->suspended);
     list_remove(&batch->link);
     free(batch->entries);
     free(batch->inputs);
@@ -53,16 +52,15 @@ static int by_order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool belongs(const struct subscription *subscription, const struct entry *entry)
+static bool belongs(const struct ledger *ledger, const struct entry *entry)
 {
-    return handler_kind(subscription->options.handler) != HANDLER_WINDOWS ||
-           window_holds(subscription, window_time(subscription, entry));
+    return !ledger_has_windows(ledger) || window_holds(&ledger->window, ledger_window_time(ledger, entry));
 }
 
 static void take(struct batch *batch, struct entry *entry)
 {
     batch->bytes += entry->record->json->size;
-    subscription_start_entry(batch->subscription, entry);
+    ledger_start(batch->ledger, entry);
     batch->entries[batch->count++] = entry;
 }
 
@@ -70,20 +68,20 @@ static void take(struct batch *batch, struct entry *entry)
 static bool fits(const struct batch *batch, const struct entry *entry)
 {
     const struct block *block = entry->block;
-    return belongs(batch->subscription, entry) && !block->hold && !block->dropped &&
-           entry_is_due(batch->subscription, entry) &&
-           (!batch->count || batch->bytes + entry->record->json->size <= BATCH_BYTES_MAX);
+    return belongs(batch->ledger, entry) && !block->hold && !block->dropped &&
+           ledger_is_due(batch->ledger, entry) && batch->bytes + entry->record->json->size <= BATCH_BYTES_MAX;
 }
 
-/* The heads of the lanes that are ready, each with what stands behind it. */
+/* The heads of the lanes that are ready, each with what stands behind it; the first was found fit already,
+ * and is, though the clock was set back since. */
 static void fill(struct batch *batch, size_t count_max)
 {
-    struct subscription *subscription = batch->subscription;
+    struct ledger *ledger = batch->ledger;
     struct lane_entry *next;
-    while (batch->count < count_max && (next = lanes_peek(&subscription->lanes))) {
-        if (!fits(batch, list_entry(next, struct entry, lane)))
+    while (batch->count < count_max && (next = lanes_peek(&ledger->lanes))) {
+        if (batch->count && !fits(batch, list_entry(next, struct entry, lane)))
             break;
-        next = lanes_next(&subscription->lanes);
+        next = lanes_next(&ledger->lanes);
         take(batch, list_entry(next, struct entry, lane));
         /* One behind it may still stand in another batch, from which this one was put back. */
         while (batch->count < count_max && next->next && !next->next->taken &&
@@ -95,55 +93,56 @@ static void fill(struct batch *batch, size_t count_max)
     qsort(batch->entries, batch->count, sizeof *batch->entries, by_order);
 }
 
-static struct batch *batch_new(struct subscription *subscription)
+static struct batch *batch_new(struct batches *batches)
 {
     struct batch *batch = mem_zero(sizeof *batch);
-    size_t count_max = (size_t)subscription->settings.batch_size;
-    batch->subscription = subscription;
+    size_t count_max = (size_t)batches->ledger->settings.batch_size;
+    batch->batches = batches;
+    batch->ledger = batches->ledger;
+    batch->kind = handler_kind(batch->ledger->options.handler);
     batch->entries = mem_alloc(count_max * sizeof *batch->entries);
     fill(batch, count_max);
+    CHECK(batch->count > 0);
     batch->inputs = mem_alloc(batch->count * sizeof *batch->inputs);
     batch->ranges[batch->range_count++] = (struct range){0, batch->count};
-    list_append(&subscription->batches, &batch->link);
+    list_append(&batches->list, &batch->link);
     return batch;
 }
 
 /* ---- what came of it ---- */
 
 /* It did not run on its own: that was no attempt. */
-static void put_back(struct subscription *subscription, struct entry *entry)
+static void put_back(struct ledger *ledger, struct entry *entry)
 {
     entry->attempts--;
-    subscription->watermark.changed = true;
-    subscription_put_back(subscription, entry);
+    ledger_changed(ledger);
+    ledger_put_back(ledger, entry);
 }
 
-static void fail(struct entry *entry, struct subscription *subscription, struct handler_error error)
+static void succeed(struct ledger *ledger, struct entry *entry)
 {
-    attempt_failed(attempt_new(subscription, entry), &error);
-}
-
-static void succeed(struct entry *entry, struct subscription *subscription)
-{
-    subscription_observe(subscription, entry, OUTCOME_HANDLED, NULL);
-    subscription->stats.handled++;
-    subscription_settle_well(subscription, entry);
+    ledger_observe(ledger, entry, OUTCOME_HANDLED, NULL);
+    ledger->counters->handled++;
+    ledger_settle_well(ledger, entry);
 }
 
 static void on_returned(struct batch *batch, struct handler_outcome *outcome)
 {
-    struct subscription *subscription = batch->subscription;
-    if (batch->call.window)
-        window_take_state(subscription, &outcome->state);
+    struct ledger *ledger = batch->ledger;
+    if (batch->call.window) {
+        window_take_state(&ledger->window, &outcome->state);
+        ledger_changed(ledger);
+    }
+    CHECK(batch->chosen.to - batch->chosen.from == batch->call.count);
     for (size_t i = 0; i < batch->call.count; i++) {
         struct entry *entry = batch->entries[batch->chosen.from + i];
         enum handler_verdict verdict = outcome->verdicts ? outcome->verdicts[i] : VERDICT_HANDLED;
         if (!lanes_is_head(&entry->lane) || verdict == VERDICT_UNTOUCHED) /* behind one that failed */
-            put_back(subscription, entry);
+            put_back(ledger, entry);
         else if (verdict == VERDICT_FAILED)
-            fail(entry, subscription, attempt_given_back(subscription));
+            attempts_failed(batch->batches->attempts, entry, attempt_given_back(ledger));
         else
-            succeed(entry, subscription);
+            succeed(ledger, entry);
     }
 }
 
@@ -158,14 +157,14 @@ static void bisect(struct batch *batch)
 
 static void on_raised(struct batch *batch, struct handler_outcome *outcome)
 {
-    struct subscription *subscription = batch->subscription;
+    struct ledger *ledger = batch->ledger;
     if (batch->call.count > 1) {
-        log_debug(subscription->options.log, subscription->subject, "%s (%zu records; tried again in halves)",
+        log_debug(ledger->options.log, ledger->subject, "%s (%zu records; tried again in halves)",
                   outcome->error.text, batch->call.count);
         bisect(batch);
         return;
     }
-    fail(batch->entries[batch->chosen.from], subscription, outcome->error);
+    attempts_failed(batch->batches->attempts, batch->entries[batch->chosen.from], outcome->error);
     outcome->error = (struct handler_error){0};
 }
 
@@ -176,7 +175,7 @@ static void on_ended(struct batch *batch, enum handler_result result, struct han
     else
         on_raised(batch, outcome);
     handler_outcome_fini(outcome);
-    failure_flush(batch->subscription);
+    ledger_flush(batch->ledger);
 }
 
 /* ---- running ---- */
@@ -200,195 +199,255 @@ static void choose(struct batch *batch, struct range range)
     for (size_t i = range.from; i < range.to; i++) {
         struct entry *entry = batch->entries[i];
         if (!may_run(batch, entry)) {
-            put_back(batch->subscription, entry);
+            put_back(batch->ledger, entry);
             continue;
         }
-        batch->inputs[batch->chosen.to - range.from] =
-            (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
-                                   batch->subscription->options.replayed};
+        batch->inputs[batch->chosen.to - range.from] = (struct handler_input){
+            entry->record, entry->attempts, entry->block->redrive != 0, batch->ledger->options.replayed};
+        CHECK(batch->chosen.to <= i && entry->state == ENTRY_STARTED);
         batch->entries[batch->chosen.to++] = entry;
     }
     batch->call.count = batch->chosen.to - batch->chosen.from;
 }
 
-static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome);
-
-/* Range after range, until one waits or all are done. */
-static void run(struct batch *batch)
+static void put_all_back(struct batch *batch)
 {
-    struct subscription *subscription = batch->subscription;
     while (batch->range_count) {
-        struct handler_outcome outcome;
-        choose(batch, batch->ranges[--batch->range_count]);
-        if (!batch->call.count)
-            continue;
-        batch->call.inputs = batch->inputs;
-        batch->call.source = &subscription->options.source;
-        batch->call.window = NULL;
-        if (handler_kind(subscription->options.handler) == HANDLER_WINDOWS)
-            window_fill_call(subscription, &batch->window, &batch->call);
-        batch->handler = subscription->options.handler;
-        enum handler_result result =
-            handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, &outcome);
-        if (result == HANDLER_WAITING) {
-            subscription->running++;
-            return;
-        }
-        on_ended(batch, result, &outcome);
-        if (batch->range_count && subscription_slice_over(subscription)) {
-            batch->suspended = true;
-            subscription->running++;
-            task_defer(subscription->options.reactor, &subscription->work);
-            return;
-        }
+        struct range range = batch->ranges[--batch->range_count];
+        for (size_t i = range.from; i < range.to; i++)
+            put_back(batch->ledger, batch->entries[i]);
     }
     batch_free(batch);
 }
 
-static void put_all_back(struct batch *batch);
+static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome);
+
+static enum handler_result call(struct batch *batch, struct handler_outcome *outcome)
+{
+    struct ledger *ledger = batch->ledger;
+    batch->call.inputs = batch->inputs;
+    batch->call.source = &ledger->options.source;
+    batch->call.window = NULL;
+    if (ledger_has_windows(ledger)) {
+        batch->window = window_of_call(&ledger->window, false);
+        batch->call.window = &batch->window;
+    }
+    batch->handler = ledger->options.handler;
+    return handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, outcome);
+}
+
+/* Does the handler still take records as when the batch was made, in a window that is still there? */
+static bool is_current(const struct batch *batch)
+{
+    const struct ledger *ledger = batch->ledger;
+    return batch->kind == handler_kind(ledger->options.handler) &&
+           (!ledger_has_windows(ledger) || ledger->window.phase != WINDOW_NONE);
+}
+
+/* Range after range, until one waits or all are done. When another version of the script takes its records in
+ * another way, they wait for their turn there. */
+static void run(struct batch *batch)
+{
+    struct ledger *ledger = batch->ledger;
+    while (batch->range_count && is_current(batch)) {
+        struct handler_outcome outcome;
+        choose(batch, batch->ranges[--batch->range_count]);
+        if (!batch->call.count)
+            continue;
+        enum handler_result result = call(batch, &outcome);
+        if (result == HANDLER_WAITING) {
+            ledger_began_call(ledger);
+            return;
+        }
+        on_ended(batch, result, &outcome);
+        if (batch->range_count && ledger_slice_over(ledger)) {
+            batch->suspended = true;
+            ledger_began_call(ledger);
+            task_defer(ledger->options.reactor, &ledger->work);
+            return;
+        }
+    }
+    put_all_back(batch);
+}
 
 static void resume(struct batch *batch)
 {
-    struct subscription *subscription = batch->subscription;
+    struct ledger *ledger = batch->ledger;
+    CHECK(batch->suspended);
     batch->suspended = false;
-    subscription->running--;
-    if (subscription->stopping)
+    ledger_ended_call(ledger);
+    if (ledger->stopping)
         put_all_back(batch);
     else
         run(batch);
 }
 
 /* Those that made room for others go on. */
-static void resume_suspended(struct subscription *subscription)
+static void resume_suspended(struct batches *batches)
 {
     struct batch *batch;
-    list_each(batch, &subscription->batches, struct batch, link) {
+    list_each(batch, &batches->list, struct batch, link) {
         if (!batch->suspended)
             continue;
         resume(batch);
-        if (subscription_slice_over(subscription))
+        if (ledger_slice_over(batches->ledger))
             return;
     }
-}
-
-static void put_all_back(struct batch *batch)
-{
-    struct subscription *subscription = batch->subscription;
-    while (batch->range_count) {
-        struct range range = batch->ranges[--batch->range_count];
-        for (size_t i = range.from; i < range.to; i++)
-            put_back(subscription, batch->entries[i]);
-    }
-    batch_free(batch);
 }
 
 static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)
 {
     struct batch *batch = user;
-    struct subscription *subscription = batch->subscription;
+    struct ledger *ledger = batch->ledger;
+    CHECK(batch->invocation && !batch->suspended);
     batch->invocation = NULL;
-    subscription->running--;
+    ledger_ended_call(ledger);
     on_ended(batch, result, outcome);
-    subscription_begin_slice(subscription);
-    if (subscription->stopping)
+    ledger_begin_slice(ledger);
+    if (ledger->stopping)
         put_all_back(batch);
     else
         run(batch);
-    subscription_keep_working(subscription);
+    ledger_wake(ledger);
 }
 
 /* ---- the queue ---- */
 
-/* Records that wait for their turn; some of them behind others. */
-static size_t waiting(const struct subscription *subscription)
-{
-    return subscription->unsettled - subscription->started;
-}
-
 /* May a batch that is not full start? */
-static bool may_start(struct subscription *subscription)
+static bool may_start(struct batches *batches)
 {
-    const struct handler_settings *settings = &subscription->settings;
-    if (waiting(subscription) >= (size_t)settings->batch_size || !settings->batch_window_ms ||
-        subscription->waiting_bytes >= BATCH_BYTES_MAX || subscription->fill_over)
+    struct ledger *ledger = batches->ledger;
+    const struct handler_settings *settings = &ledger->settings;
+    if (ledger_waiting(ledger) >= (size_t)settings->batch_size || !settings->batch_window_ms ||
+        ledger->waiting_bytes >= BATCH_BYTES_MAX || batches->fill_over)
         return true;
-    if (!timer_is_set(&subscription->fill))
-        timer_set(subscription->options.reactor, &subscription->fill, settings->batch_window_ms);
+    if (!timer_is_set(&batches->fill))
+        timer_set(ledger->options.reactor, &batches->fill, settings->batch_window_ms);
     return false;
 }
 
-static size_t batches_max(const struct subscription *subscription)
+static size_t batches_max(const struct ledger *ledger)
 {
-    int64_t count = subscription->settings.concurrency / subscription->settings.batch_size;
-    return subscription_serial(subscription) || count < 1 ? 1 : (size_t)count;
+    int64_t count = ledger->settings.concurrency / ledger->settings.batch_size;
+    return ledger_is_serial(ledger) || count < 1 ? 1 : (size_t)count;
 }
 
 /* Take from the head of the lanes what goes in no batch: what a new version of the script does not want, what
  * is tried again later, and what only keeps others of its item out. */
-static bool take_apart(struct subscription *subscription)
+static bool take_apart(struct batches *batches)
 {
-    struct lane_entry *next = lanes_peek(&subscription->lanes);
+    struct ledger *ledger = batches->ledger;
+    struct lane_entry *next = lanes_peek(&ledger->lanes);
     struct entry *entry = next ? list_entry(next, struct entry, lane) : NULL;
     bool held = entry && (entry->block->hold || entry->block->dropped);
-    if (!entry || (!held && entry_is_due(subscription, entry) && !subscription_unwanted(subscription, entry)))
+    if (!entry || (!held && ledger_is_due(ledger, entry) && !ledger_is_unwanted(ledger, entry)))
         return false;
-    subscription_start_entry(subscription, list_entry(lanes_next(&subscription->lanes), struct entry, lane));
+    ledger_start(ledger, list_entry(lanes_next(&ledger->lanes), struct entry, lane));
     entry->attempts--;
-    if (!subscription_holds(subscription, entry))
-        attempt_begin(attempt_new(subscription, entry)); /* which may leave it out */
+    if (!ledger_holds(ledger, entry))
+        attempts_begin(batches->attempts, entry); /* which may leave it out */
     return true;
 }
 
-void batches_work(struct subscription *subscription)
+/* Is there something for another batch, and may it run now? */
+static bool may_run_next(struct batches *batches)
 {
-    bool windows = handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
-    subscription_begin_slice(subscription);
-    resume_suspended(subscription);
-    while (subscription->running < batches_max(subscription)) {
-        while (take_apart(subscription))
+    struct ledger *ledger = batches->ledger;
+    const struct lane_entry *next = lanes_peek(&ledger->lanes);
+    return next && !window_is_over(&ledger->window) && may_start(batches) && ledger_has_room(ledger) &&
+           (!ledger_has_windows(ledger) ||
+            ledger_window_accepts(ledger, list_entry(next, const struct entry, lane)));
+}
+
+static void start(struct batches *batches)
+{
+    struct ledger *ledger = batches->ledger;
+    while (ledger->running < batches_max(ledger)) {
+        while (take_apart(batches))
             continue;
-        if (subscription_slice_over(subscription)) {
-            task_defer(subscription->options.reactor, &subscription->work);
-            break;
+        if (ledger_slice_over(ledger)) {
+            task_defer(ledger->options.reactor, &ledger->work);
+            return;
         }
-        struct lane_entry *next = lanes_peek(&subscription->lanes);
-        if (!next || window_busy(subscription) || !may_start(subscription) ||
-            !subscription_has_room(subscription))
-            break;
-        if (windows &&
-            !window_accepts(subscription, window_time(subscription, list_entry(next, struct entry, lane))))
-            break;
-        run(batch_new(subscription));
-        subscription->fill_over = false;
-    }
-    if (subscription->running && subscription->running >= batches_max(subscription))
-        handler_hurry(subscription->options.handler);
-    if (!waiting(subscription)) {
-        timer_stop(subscription->options.reactor, &subscription->fill);
-        subscription->fill_over = false;
+        if (!may_run_next(batches))
+            return;
+        run(batch_new(batches));
+        batches->fill_over = false;
     }
 }
 
-void batches_put_back(struct subscription *subscription)
+void batches_work(struct batches *batches)
+{
+    struct ledger *ledger = batches->ledger;
+    resume_suspended(batches);
+    if (handler_kind(ledger->options.handler) == HANDLER_RECORDS)
+        return; /* another version of the script has no on_batch any more */
+    start(batches);
+    if (ledger->running && ledger->running >= batches_max(ledger))
+        handler_hurry(ledger->options.handler);
+    if (!ledger_waiting(ledger)) {
+        timer_stop(ledger->options.reactor, &batches->fill);
+        batches->fill_over = false;
+    }
+}
+
+void batches_hurry(struct batches *batches)
+{
+    struct ledger *ledger = batches->ledger;
+    if (!ledger_waiting(ledger) || batches->fill_over || ledger->stopping)
+        return;
+    batches->fill_over = true;
+    ledger_wake(ledger);
+}
+
+/* ---- all of them ---- */
+
+static void on_filled(void *user)
+{
+    struct batches *batches = user;
+    batches->fill_over = true;
+    ledger_wake(batches->ledger);
+}
+
+void batches_init(struct batches *batches, struct ledger *ledger, struct attempts *attempts)
+{
+    *batches = (struct batches){.ledger = ledger, .attempts = attempts};
+    list_init(&batches->list);
+    timer_init(&batches->fill, on_filled, batches);
+}
+
+void batches_stop(struct batches *batches)
+{
+    timer_stop(batches->ledger->options.reactor, &batches->fill);
+}
+
+void batches_put_back(struct batches *batches)
 {
     struct batch *batch;
-    list_each(batch, &subscription->batches, struct batch, link)
+    list_each(batch, &batches->list, struct batch, link)
         if (batch->suspended)
             resume(batch);
 }
 
-void batches_abandon(struct subscription *subscription)
+static void abandon(struct batch *batch)
+{
+    if (batch->suspended) {
+        resume(batch); /* which puts all back, since it stops */
+        return;
+    }
+    CHECK(batch->invocation);
+    handler_cancel(batch->handler, batch->invocation);
+    batch->invocation = NULL;
+    ledger_ended_call(batch->ledger);
+    for (size_t i = 0; i < batch->call.count; i++)
+        ledger_put_back(batch->ledger, batch->entries[batch->chosen.from + i]);
+    put_all_back(batch);
+}
+
+void batches_abandon(struct batches *batches)
 {
     struct batch *batch;
-    list_each(batch, &subscription->batches, struct batch, link) {
-        if (batch->suspended) {
-            resume(batch); /* which puts all back, since it stops */
-            continue;
-        }
-        handler_cancel(batch->handler, batch->invocation);
-        subscription->running--;
-        for (size_t i = 0; i < batch->call.count; i++)
-            subscription_put_back(subscription, batch->entries[batch->chosen.from + i]);
-        put_all_back(batch);
-    }
+    batches_stop(batches);
+    list_each(batch, &batches->list, struct batch, link)
+        abandon(batch);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/gaps.h"
 
@@ -52,6 +53,7 @@ static void serve_later(struct shard *shard)
 static void lag(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
+    CHECK(!subscriber->lagging && subscriber_is_active(subscriber));
     subscriber->lagging = true;
     log_info(shard->options.log, shard->subject, "shard %s: handler %s goes on with a reader of its own",
              shard->id, subscriber->handler);
@@ -61,6 +63,7 @@ static void lag(struct subscriber *subscriber)
 static void join(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
+    CHECK(subscriber->lagging && subscriber_is_active(subscriber));
     subscriber->lagging = false;
     log_info(shard->options.log, shard->subject, "shard %s: handler %s has caught up", shard->id,
              subscriber->handler);
@@ -74,6 +77,7 @@ static void join(struct subscriber *subscriber)
 
 static void start_feed(struct feed *feed, const struct position *position, const char *cursor)
 {
+    CHECK(feed->reader && !feed->shard->stopping);
     feed->read = *position;
     feed->reading = true;
     feed->gap = 0;
@@ -138,6 +142,7 @@ static void on_page_freed(void *user, struct page *page)
     struct feed *feed = user;
     struct shard *shard = feed->shard;
     size_t window = (size_t)shard->options.stream->window_bytes;
+    CHECK(feed->live_bytes >= page->bytes);
     feed->live_bytes -= page->bytes;
     if (shard->shared.reader && !shard->stopping && feed->live_bytes <= window)
         serve_later(shard);
@@ -145,6 +150,8 @@ static void on_page_freed(void *user, struct page *page)
 
 static void take_page(struct feed *feed, struct page *page)
 {
+    CHECK(feed->reading && page->count > 0 && !page->freed);
+    CHECK(feed->read.kind != POSITION_FINISHED);
     const struct record *last = &page->records[page->count - 1];
     page->freed = on_page_freed;
     page->freed_user = feed;
@@ -164,7 +171,7 @@ static void on_shared_page(void *user, struct page *page)
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         if (!subscriber->lagging && subscriber_is_active(subscriber)) {
             gap_check(&shard->shared, subscriber, &before, page->records[0].sequence);
-            if (!subscriber->halted)
+            if (subscriber->phase != SUBSCRIBER_HALTED)
                 subscription_feed(subscriber->subscription, page);
         }
     shard->shared.gap = 0;
@@ -242,7 +249,7 @@ static void on_extra_page(void *user, struct page *page)
         if (subscriber_is_active(subscriber) && subscriber->lagging &&
             position_reaches(&before, subscription_fed(subscriber->subscription)) && !is_full(subscriber)) {
             gap_check(&shard->extra, subscriber, &before, page->records[0].sequence);
-            if (!subscriber->halted)
+            if (subscriber->phase != SUBSCRIBER_HALTED)
                 subscription_feed(subscriber->subscription, page);
         }
     shard->extra.gap = 0;
@@ -274,7 +281,7 @@ static void on_extra_tip(void *user, int64_t asked_ms)
     serve_later(shard);
 }
 
-static struct reader *new_reader(struct shard *shard, const struct reader_events *events)
+static struct reader *new_reader(struct shard *shard, const char *purpose, const struct reader_events *events)
 {
     const struct shard_options *options = &shard->options;
     struct reader *reader = reader_new(
@@ -285,10 +292,12 @@ static struct reader *new_reader(struct shard *shard, const struct reader_events
             .subject = shard->subject,
             .stream_arn = shard->stream_arn,
             .shard = shard->id,
+            .purpose = purpose,
             .batch_size = options->stream->batch_size,
             .poll_min_ms = options->stream->poll_min_ms,
             .poll_max_ms = options->stream->poll_max_ms,
             .troubles = options->troubles,
+            .counters = stats_stream(options->stats, options->stream->name),
         },
         events, shard);
     if (shard->closed)
@@ -303,8 +312,9 @@ static void start_extra(struct shard *shard, struct subscriber *subscriber)
                                                 .closed = on_extra_closed,
                                                 .caught_up = on_extra_tip,
                                                 .missing = on_missing};
+    CHECK(subscriber->lagging);
     if (!shard->extra.reader)
-        shard->extra.reader = new_reader(shard, &events);
+        shard->extra.reader = new_reader(shard, "(who is behind)", &events);
     shard->pages_at_tip = -1;
     start_feed(&shard->extra, subscription_fed(subscriber->subscription), subscriber->cursor);
     free(subscriber->cursor);
@@ -405,6 +415,7 @@ void feeds_place(struct subscriber *subscriber, const struct shard_start *start)
     struct feed *shared = &shard->shared;
     const struct position *position = &start->position;
     bool alone = count_active(shard, false) <= 1; /* itself */
+    CHECK(!subscriber->lagging && !subscriber->cursor);
     if (subscriber->last) {
         subscription_close_window(subscriber->subscription);
         subscriber_finish_if_done(subscriber);
@@ -444,7 +455,7 @@ void feeds_init(struct shard *shard)
                                                 .caught_up = on_shared_tip,
                                                 .missing = on_missing};
     shard->shared.shard = shard->extra.shard = shard;
-    shard->shared.reader = new_reader(shard, &events);
+    shard->shared.reader = new_reader(shard, NULL, &events);
     task_init(&shard->serve, serve, shard);
     timer_init(&shard->patience, on_impatient, shard);
 }
@@ -470,6 +481,7 @@ void feeds_vanished(struct shard *shard)
 {
     struct subscriber *subscriber;
     struct store_batch *batch = store_batch_new();
+    CHECK(!shard->ended || shard->extra.reader);
     stop_extra(shard);
     reader_pause(shard->shared.reader);
     log_error(shard->options.log, shard->subject, "shard %s is gone: lost between %s and its end", shard->id,

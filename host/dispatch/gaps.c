@@ -1,6 +1,8 @@
 /* gaps.c: records that were trimmed before a handler got them, and which handlers are told so. */
 #include "dispatch/gaps.h"
 
+#include "base/check.h"
+
 void gap_put(struct subscriber *subscriber, struct store_batch *batch, const char *from, const char *to)
 {
     struct shard *shard = subscriber->shard;
@@ -19,9 +21,9 @@ void gap_put(struct subscriber *subscriber, struct store_batch *batch, const cha
 void gap_halt(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
-    if (subscriber->halted)
+    if (subscriber->phase != SUBSCRIBER_READS)
         return;
-    subscriber->halted = true;
+    subscriber->phase = SUBSCRIBER_HALTED;
     subscription_cut(subscriber->subscription);
     shard->events.halted(shard->user, shard, subscriber->handler);
 }
@@ -61,6 +63,7 @@ void gap_begin(struct feed *feed, const char *from, const char *to)
 {
     struct shard *shard = feed->shard;
     struct subscriber *subscriber;
+    CHECK(!*from || !*to || sequence_compare(from, to) < 0);
     log_error(shard->options.log, shard->subject,
               "shard %s: records were trimmed before they were read: lost between %s and %s", shard->id,
               *from ? from : "the start of the shard", *to ? to : "its end");
@@ -74,6 +77,7 @@ void gap_begin(struct feed *feed, const char *from, const char *to)
 void gap_check_end(struct subscriber *subscriber)
 {
     tell_gap(&subscriber->shard->shared, subscriber, "");
+    subscription_ended(subscriber->subscription);
 }
 
 void gap_missed(struct subscriber *subscriber, const char *to)

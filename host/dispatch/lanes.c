@@ -35,6 +35,7 @@ void lanes_fini(struct lanes *lanes)
 static size_t slot_of(const struct lanes *lanes, uint64_t item)
 {
     size_t at = item & (lanes->capacity - 1);
+    CHECK(lanes->count < lanes->capacity); /* or the search has no end */
     while (lanes->slots[at] && lanes->slots[at]->item != item)
         at = (at + 1) & (lanes->capacity - 1);
     return at;
@@ -97,6 +98,7 @@ void lanes_add(struct lanes *lanes, struct lane_entry *entry, uint64_t item)
         lanes->count++;
         list_append(&lanes->ready, &lane->ready);
     }
+    CHECK(!*lane->end);
     *entry = (struct lane_entry){.lane = lane};
     *lane->end = entry;
     lane->end = &entry->next;
@@ -121,7 +123,7 @@ struct lane_entry *lanes_next(struct lanes *lanes)
 
 struct lane_entry *lanes_next_behind(struct lane_entry *entry)
 {
-    CHECK(entry->taken);
+    CHECK(entry->taken && entry->lane);
     if (!entry->next)
         return NULL;
     CHECK(!entry->next->taken);
@@ -131,6 +133,7 @@ struct lane_entry *lanes_next_behind(struct lane_entry *entry)
 
 bool lanes_is_head(const struct lane_entry *entry)
 {
+    CHECK(entry->lane);
     return entry->lane->head == entry;
 }
 
@@ -155,10 +158,12 @@ void lanes_done(struct lanes *lanes, struct lane_entry *entry)
 
 void lanes_put_back(struct lanes *lanes, struct lane_entry *entry)
 {
-    CHECK(entry->taken);
+    CHECK(entry->taken && entry->lane);
     entry->taken = false;
-    if (lanes_is_head(entry))
-        list_append(&lanes->ready, &entry->lane->ready);
+    if (!lanes_is_head(entry))
+        return;
+    CHECK(list_empty(&entry->lane->ready));
+    list_append(&lanes->ready, &entry->lane->ready);
 }
 
 void lanes_cut(struct lanes *lanes, struct lane_entry *entry)
@@ -166,12 +171,15 @@ void lanes_cut(struct lanes *lanes, struct lane_entry *entry)
     struct lane *lane = entry->lane;
     struct lane_entry **at = &lane->head;
     CHECK(!entry->taken);
-    while (*at != entry)
+    while (*at != entry) {
+        CHECK(*at);
         at = &(*at)->next;
+    }
     *at = NULL;
     lane->end = at;
     for (struct lane_entry *gone = entry, *next; gone; gone = next) {
         next = gone->next;
+        CHECK(!gone->taken && gone->lane == lane);
         leave(lanes, lane, gone);
     }
     if (!lane->head) {

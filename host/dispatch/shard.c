@@ -3,11 +3,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/feeds.h"
 #include "dispatch/gaps.h"
 
 /* ---- events of a subscription ---- */
+
+/* Nothing of it is under way: it goes without another checkpoint. */
+static void drop_if_drained(struct subscriber *subscriber)
+{
+    struct shard *shard = subscriber->shard;
+    bool leaving = subscriber->phase == SUBSCRIBER_LEAVING;
+    if (subscriber->phase >= SUBSCRIBER_ENDING || !subscription_drained(subscriber->subscription))
+        return;
+    subscriber->phase = SUBSCRIBER_GONE;
+    task_defer(shard->options.reactor, &shard->sweep);
+    if (leaving)
+        shard->events.left(shard->user, shard, subscriber->handler);
+}
 
 static void on_drained(void *user)
 {
@@ -15,10 +29,12 @@ static void on_drained(void *user)
     struct shard *shard = subscriber->shard;
     if (!subscriber->subscription)
         return; /* still being made */
-    if (shard->stopping) {
+    if (shard->lost) {
+        drop_if_drained(subscriber);
+    } else if (shard->stopping) {
         if (shard_stopped(shard))
             shard->events.stopped(shard->user, shard);
-    } else if (subscriber->leaving) {
+    } else if (subscriber->phase == SUBSCRIBER_LEAVING) {
         subscriber_leave_if_done(subscriber);
     } else {
         subscriber_finish_if_done(subscriber);
@@ -31,16 +47,18 @@ static void on_room(void *user)
     feeds_review(subscriber->shard);
 }
 
-static void on_missed(void *user, const char *to)
+static bool on_missed(void *user, const char *to)
 {
-    gap_missed(user, to);
+    struct subscriber *subscriber = user;
+    gap_missed(subscriber, to);
+    return subscriber->phase != SUBSCRIBER_HALTED;
 }
 
 static void on_redriven(void *user, int64_t letter)
 {
     struct subscriber *subscriber = user;
     struct shard *shard = subscriber->shard;
-    if (!shard->stopping) /* else nobody asks any more */
+    if (!shard->stopping || shard->lost) /* else nobody asks any more */
         shard->events.redriven(shard->user, shard, letter);
 }
 
@@ -53,6 +71,7 @@ static void on_held(void *user, int64_t letter)
 
 static void subscriber_free(struct subscriber *subscriber)
 {
+    CHECK(subscriber->shard->subscriber_count > 0);
     subscriber->shard->subscriber_count--;
     list_remove(&subscriber->link);
     if (subscriber->troubles_told) {
@@ -72,7 +91,7 @@ static void sweep(void *user)
     struct shard *shard = user;
     struct subscriber *subscriber;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (subscriber->gone)
+        if (subscriber->phase == SUBSCRIBER_GONE)
             subscriber_free(subscriber);
     feeds_review(shard);
 }
@@ -102,6 +121,7 @@ void shard_free(struct shard *shard)
     if (!shard)
         return;
     shard->stopping = true;
+    shard->lost = false; /* nobody is told anything any more */
     feeds_fini(shard);
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
         subscriber_free(subscriber);
@@ -141,6 +161,7 @@ size_t shard_subscription_count(const struct shard *shard)
 void shard_subscribe(struct shard *shard, struct handler *handler, const struct shard_start *start)
 {
     struct subscriber *subscriber = mem_zero(sizeof *subscriber);
+    CHECK(!shard->stopping);
     subscriber->shard = shard;
     subscriber->handler = mem_string(handler_name(handler));
     subscriber->last = start->last;
@@ -153,6 +174,9 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
             .log = shard->options.log,
             .observer = shard->options.observer,
             .handler = handler,
+            .counters =
+                stats_handler(shard->options.stats, shard->options.stream->name, handler_name(handler)),
+            .late_ms = shard->options.source->traits.late_ms(shard->stream_arn),
             .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id},
         },
         &start->position, start->progress,
@@ -165,11 +189,12 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
     feeds_place(subscriber, start);
 }
 
+/* One that is not on its way out. */
 static struct subscriber *find_subscriber(struct shard *shard, const char *handler)
 {
     struct subscriber *subscriber;
     list_each(subscriber, &shard->subscribers, struct subscriber, link)
-        if (strcmp(subscriber->handler, handler) == 0 && !subscriber->gone && !subscriber->leaving)
+        if (strcmp(subscriber->handler, handler) == 0 && subscriber->phase < SUBSCRIBER_LEAVING)
             return subscriber;
     return NULL;
 }
@@ -185,10 +210,8 @@ bool shard_unsubscribe(struct shard *shard, const char *handler)
 {
     struct subscriber *subscriber = find_subscriber(shard, handler);
     if (!subscriber)
-        return false;
-    if (subscriber->finishing)
-        return false; /* it has finished the shard: nothing is left to drain */
-    subscriber->leaving = true;
+        return false; /* or it has finished the shard: nothing is left to drain */
+    subscriber->phase = SUBSCRIBER_LEAVING;
     subscription_stop(subscriber->subscription);
     feeds_review(shard);
     return true;
@@ -199,7 +222,7 @@ bool shard_redrive(struct shard *shard, const char *handler, int64_t letter, con
     struct subscriber *subscriber = find_subscriber(shard, handler);
     struct buf body = BUF_INIT;
     struct err err;
-    if (!subscriber || subscriber->finishing)
+    if (!subscriber)
         return false;
     buf_printf(&body, "{\"Records\":[%s]}", record);
     struct page *page = page_read(&body, &err);
@@ -233,76 +256,65 @@ void shard_vanished(struct shard *shard)
         feeds_vanished(shard);
 }
 
-/* ---- what the store is told ---- */
+/* ---- what is told ---- */
 
 /* Why records wait, while they do. */
-static void tell_troubles(struct subscriber *subscriber, const struct subscription_stats *stats)
+static void tell_troubles(struct subscriber *subscriber, const struct stats_subscription *now)
 {
     struct shard *shard = subscriber->shard;
+    const struct subscription_trouble *trouble = subscription_trouble(subscriber->subscription);
     char *subject = mem_printf("handler %s", subscriber->handler);
-    if (!stats->retrying)
+    if (!now->retrying)
         troubles_end(shard->options.troubles, subject, shard->id);
-    else if (stats->troubles != subscriber->troubles_told)
-        troubles_tell(shard->options.troubles, subject, shard->id, stats->trouble);
-    subscriber->troubles_told = stats->troubles;
+    else if (trouble->count != subscriber->troubles_told)
+        troubles_tell(shard->options.troubles, subject, shard->id, trouble->text);
+    subscriber->troubles_told = trouble->count;
     free(subject);
 }
 
-static void put_subscription(struct subscriber *subscriber, struct store_batch *batch)
-{
-    const struct shard *shard = subscriber->shard;
-    const struct subscription_stats *stats = subscription_stats(subscriber->subscription);
-    struct store_subscription now = {
-        .handler = subscriber->handler,
-        .stream_arn = shard->stream_arn,
-        .shard = shard->id,
-        .in_flight = stats->in_flight,
-        .retrying = stats->retrying,
-        .waiting = stats->waiting,
-        .catching_up = subscriber->lagging,
-        .oldest_ms = stats->oldest_ms,
-        .time_ms = clock_wall_ms(reactor_clock(shard->options.reactor)),
-    };
-    const struct store_subscription *told = &subscriber->told;
-    tell_troubles(subscriber, stats);
-    if (told->time_ms && told->in_flight == now.in_flight && told->retrying == now.retrying &&
-        told->waiting == now.waiting && told->catching_up == now.catching_up &&
-        told->oldest_ms == now.oldest_ms)
-        return;
-    subscriber->told = now;
-    store_put_subscription(batch, &now);
-}
-
-static void put_statistics(struct shard *shard, struct store_batch *batch)
-{
-    const struct reader_stats *stats = reader_stats(shard->shared.reader);
-    if (stats->get_records_calls == shard->collected_calls)
-        return;
-    shard->collected_calls = stats->get_records_calls;
-    store_put_shard(batch, &(struct store_shard){
-                               .stream_arn = shard->stream_arn,
-                               .shard = shard->id,
-                               .get_records_calls = stats->get_records_calls,
-                               .records = stats->records,
-                               .read_ms = stats->read_ms,
-                               .caught_up_ms = stats->caught_up_ms,
-                           });
-}
-
-void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics)
+void shard_tell(struct shard *shard, const struct stats_sink *sink)
 {
     struct subscriber *subscriber;
+    struct stats_place place = {.stream = shard->options.stream->name,
+                                .stream_arn = shard->stream_arn,
+                                .shard = shard->id,
+                                .told = &shard->told};
+    if (sink->shard)
+        sink->shard(sink->user, &place, reader_now(shard->shared.reader));
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
-        if (!subscriber->finishing)
-            subscriber_put_checkpoint(subscriber, batch, shard->stopping, false);
-        if (!subscriber->gone && !subscriber->finishing)
-            put_subscription(subscriber, batch);
+        if (subscriber->phase >= SUBSCRIBER_ENDING)
+            continue;
+        struct stats_subscription now = subscription_now(subscriber->subscription);
+        now.catching_up = subscriber->lagging;
+        place.handler = subscriber->handler;
+        place.counters = subscription_counters(subscriber->subscription);
+        place.told = &subscriber->told;
+        tell_troubles(subscriber, &now);
+        if (sink->subscription)
+            sink->subscription(sink->user, &place, &now);
     }
-    if (statistics)
-        put_statistics(shard, batch);
+}
+
+void shard_collect(struct shard *shard, struct store_batch *batch)
+{
+    struct subscriber *subscriber;
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        if (subscriber->phase < SUBSCRIBER_ENDING)
+            subscriber_put_checkpoint(subscriber, batch, shard->stopping, false);
 }
 
 /* ---- stopping ---- */
+
+void shard_lose(struct shard *shard)
+{
+    struct subscriber *subscriber;
+    shard->stopping = shard->lost = true;
+    feeds_stop(shard);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        subscription_abandon(subscriber->subscription);
+    list_each(subscriber, &shard->subscribers, struct subscriber, link)
+        drop_if_drained(subscriber);
+}
 
 void shard_stop(struct shard *shard)
 {

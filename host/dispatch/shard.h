@@ -12,6 +12,7 @@
 #include "handler/observer.h"
 #include "state/store.h"
 #include "state/troubles.h"
+#include "stats/stats.h"
 #include "source/source.h"
 
 struct shard;
@@ -23,6 +24,7 @@ struct shard_options {
     struct log *log;
     const struct observer *observer;    /* or NULL; must stay */
     struct troubles *troubles;          /* or NULL */
+    struct stats *stats;                /* or NULL; must stay */
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *id, *table;
@@ -95,8 +97,15 @@ void shard_closed(struct shard *shard);
 /* The shard has vanished from the stream: what was read is all there is. */
 void shard_vanished(struct shard *shard);
 
-/* Add what moved since the last time. `statistics`: also what status shows. */
-void shard_collect(struct shard *shard, struct store_batch *batch, bool statistics);
+/* Add what moved since the last time and must become durable together. */
+void shard_collect(struct shard *shard, struct store_batch *batch);
+
+/* How its records stand; and, to the board, why some wait. */
+void shard_tell(struct shard *shard, const struct stats_sink *sink);
+
+/* It is another host's: what runs is given up, and nothing is checkpointed any more. In the end no
+ * subscription is left. */
+void shard_lose(struct shard *shard);
 
 void shard_stop(struct shard *shard);
 bool shard_stopped(const struct shard *shard);

@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 
 /* ---- which feed ---- */
 
 bool subscriber_is_active(const struct subscriber *subscriber)
 {
-    return subscriber->subscription && !subscriber->finishing && !subscriber->leaving && !subscriber->gone &&
-           !subscriber->last && !subscriber->halted;
+    return subscriber->subscription && subscriber->phase == SUBSCRIBER_READS && !subscriber->last;
 }
 
 bool subscriber_in_group(const struct subscriber *subscriber)
@@ -63,7 +63,8 @@ static void on_finished(void *user, const struct err *err)
     struct shard *shard = subscriber->shard;
     if (err)
         return; /* the store was closed: it will be finished again */
-    subscriber->gone = true;
+    CHECK(subscriber->phase == SUBSCRIBER_ENDING);
+    subscriber->phase = SUBSCRIBER_GONE;
     task_defer(shard->options.reactor, &shard->sweep);
     shard->events.finished(shard->user, shard, subscriber->handler, subscriber->progress);
 }
@@ -74,7 +75,8 @@ static void on_left(void *user, const struct err *err)
     struct shard *shard = subscriber->shard;
     if (err)
         return;
-    subscriber->gone = true;
+    CHECK(subscriber->phase == SUBSCRIBER_ENDING);
+    subscriber->phase = SUBSCRIBER_GONE;
     task_defer(shard->options.reactor, &shard->sweep);
     shard->events.left(shard->user, shard, subscriber->handler);
 }
@@ -82,7 +84,7 @@ static void on_left(void *user, const struct err *err)
 void subscriber_leave_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
-    if (subscriber->finishing || !subscription_drained(subscriber->subscription))
+    if (subscriber->phase != SUBSCRIBER_LEAVING || !subscription_drained(subscriber->subscription))
         return;
     struct store_batch *batch = store_batch_new();
     subscriber_put_checkpoint(subscriber, batch, true, false);
@@ -90,7 +92,7 @@ void subscriber_leave_if_done(struct subscriber *subscriber)
                            &(struct store_subscription){.handler = subscriber->handler,
                                                         .stream_arn = shard->stream_arn,
                                                         .shard = shard->id});
-    subscriber->finishing = true;
+    subscriber->phase = SUBSCRIBER_ENDING;
     store_commit(shard->options.store, batch, on_left, subscriber);
 }
 
@@ -98,7 +100,7 @@ void subscriber_finish_if_done(struct subscriber *subscriber)
 {
     struct shard *shard = subscriber->shard;
     if ((!shard->ended && !subscriber->last) || shard->stopping || subscriber->lagging ||
-        subscriber->finishing || subscriber->leaving || subscriber->halted)
+        subscriber->phase != SUBSCRIBER_READS)
         return;
     if (!subscription_drained(subscriber->subscription)) {
         subscription_hurry(subscriber->subscription); /* children wait for it */
@@ -106,6 +108,6 @@ void subscriber_finish_if_done(struct subscriber *subscriber)
     }
     struct store_batch *batch = store_batch_new();
     subscriber_put_checkpoint(subscriber, batch, true, true);
-    subscriber->finishing = true;
+    subscriber->phase = SUBSCRIBER_ENDING;
     store_commit(shard->options.store, batch, on_finished, subscriber);
 }

@@ -8,22 +8,27 @@
 #include "dispatch/subscription.h"
 #include "source/reader.h"
 
+enum subscriber_phase {
+    SUBSCRIBER_READS,
+    SUBSCRIBER_HALTED,  /* at a gap, by on_gap = stop: it is fed nothing more */
+    SUBSCRIBER_LEAVING, /* the handler was removed: what runs, finishes */
+    SUBSCRIBER_ENDING,  /* its last checkpoint is on its way to the store */
+    SUBSCRIBER_GONE,    /* it is there: to be freed from the top of the stack */
+};
+
 struct subscriber {
     struct list link;
     struct shard *shard;
     struct subscription *subscription;
     char *handler;
-    char *progress; /* of its last checkpoint, once it is finishing */
+    char *progress; /* of its last checkpoint, once it is ending */
     char *cursor;   /* at hand for where it begins, until the extra feed has used it; or NULL */
-    bool lagging;   /* not fed by the shared feed */
-    bool finishing; /* its last checkpoint is on its way to the store, or there */
-    bool leaving;   /* the handler was removed */
-    bool last;      /* it has finished the shard before, and only closes a window */
-    bool gone;      /* finished: to be freed from the top of the stack */
-    bool halted;    /* at a gap, by on_gap = stop: it is fed nothing more */
+    enum subscriber_phase phase;
+    bool lagging; /* not fed by the shared feed */
+    bool last;    /* it has finished the shard before, and only closes a window */
     int64_t troubles_told;
-    int gap_told;                   /* the number of the last gap that was kept for it */
-    struct store_subscription told; /* what the store was last told */
+    int gap_told;  /* the number of the last gap that was kept for it */
+    uint64_t told; /* see struct stats_place */
 };
 
 struct feed {
@@ -50,11 +55,12 @@ struct shard {
     bool closed;          /* discovery says so */
     bool ended;           /* the shared feed: no more pages will come */
     bool stopping;
-    struct task sweep;       /* frees the subscribers that are gone */
-    struct task serve;       /* sees to the laggards */
-    struct timer patience;   /* of a laggard that waits for the shared feed */
-    int64_t pages_at_turn;   /* of the shared feed, when a laggard was last given a page */
-    int64_t collected_calls; /* GetRecords calls when the store was last told */
+    bool lost;             /* to another host */
+    struct task sweep;     /* frees the subscribers that are gone */
+    struct task serve;     /* sees to the laggards */
+    struct timer patience; /* of a laggard that waits for the shared feed */
+    int64_t pages_at_turn; /* of the shared feed, when a laggard was last given a page */
+    uint64_t told;         /* see struct stats_place */
 };
 
 bool subscriber_is_active(const struct subscriber *subscriber);

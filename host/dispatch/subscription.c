@@ -2,214 +2,117 @@
 #include "dispatch/subscription.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
-#include "base/hash.h"
+#include "base/json.h"
 #include "base/mem.h"
-#include "dispatch/internal.h"
+#include "dispatch/attempts.h"
+#include "dispatch/batches.h"
+#include "dispatch/closing.h"
+#include "dispatch/ledger.h"
 
-/* How long handlers that never wait may keep the reactor from its other work. */
-#define SLICE_MS_MAX 5
+/* Pages with more records than this in work are not worth copying. */
+#define COMPACT_MAX 512
 
-/* So many unsettled records are listed with an ordinary checkpoint; with the last one before a clean stop
- * all. */
-#define OPEN_MAX 512
+#define EMPTY_PAGES_MIN 10
+#define EMPTY_MS_MIN 30000
 
-/* Emitted and not accepted, of all handlers on the reactor. */
-#define EMITTED_BYTES_MAX ((size_t)64 << 20)
-#define ROOM_MS 20
-
-/* ---- what the other files need ---- */
-
-int64_t subscription_wall_ms(const struct subscription *subscription)
-{
-    return clock_wall_ms(reactor_clock(subscription->options.reactor));
-}
-
-bool subscription_serial(const struct subscription *subscription)
-{
-    return subscription->settings.ordering == ORDERING_SHARD ||
-           handler_kind(subscription->options.handler) == HANDLER_WINDOWS;
-}
-
-void subscription_observe(const struct subscription *subscription, const struct entry *entry,
-                          enum outcome outcome, const char *error)
-{
-    const struct subscription_options *options = &subscription->options;
-    if (!options->observer)
-        return;
-    options->observer->attempted(options->observer->user,
-                                 &(struct observed){.handler = handler_name(options->handler),
-                                                    .stream_arn = options->source.stream_arn,
-                                                    .table = options->source.table,
-                                                    .record = entry->record,
-                                                    .attempt = entry->attempts,
-                                                    .outcome = outcome,
-                                                    .error = error});
-}
-
-void subscription_report_if_drained(struct subscription *subscription)
-{
-    if (subscription_drained(subscription))
-        subscription->events.drained(subscription->user);
-}
-
-void subscription_keep_working(struct subscription *subscription)
-{
-    if (!subscription->working)
-        task_defer(subscription->options.reactor, &subscription->work);
-}
-
-void subscription_begin_slice(struct subscription *subscription)
-{
-    subscription->slice_end_ms =
-        clock_monotonic_ms(reactor_clock(subscription->options.reactor)) + SLICE_MS_MAX;
-}
-
-bool subscription_slice_over(const struct subscription *subscription)
-{
-    return clock_monotonic_ms(reactor_clock(subscription->options.reactor)) >= subscription->slice_end_ms;
-}
-
-void subscription_start_entry(struct subscription *subscription, struct entry *entry)
-{
-    CHECK(entry->state == ENTRY_WAITING);
-    CHECK(subscription->waiting_bytes >= entry->record->json->size);
-    entry->state = ENTRY_STARTED;
-    subscription->waiting_bytes -= entry->record->json->size;
-    entry->block->touched = true;
-    subscription->started++;
-    CHECK(subscription->started <= subscription->unsettled);
-    if (handler_kind(subscription->options.handler) != HANDLER_RECORDS)
-        entry->attempts++; /* else attempt_run counts */
-}
-
-void subscription_put_back(struct subscription *subscription, struct entry *entry)
-{
-    CHECK(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
-    CHECK(subscription->started > 0);
-    entry->state = ENTRY_WAITING;
-    subscription->started--;
-    subscription->waiting_bytes += entry->record->json->size;
-    lanes_put_back(&subscription->lanes, &entry->lane);
-}
-
-void subscription_settle(struct subscription *subscription, struct entry *entry)
-{
-    CHECK(entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT);
-    CHECK(subscription->started > 0 && subscription->started <= subscription->unsettled);
-    subscription->unsettled--;
-    subscription->started--;
-    lanes_done(&subscription->lanes, &entry->lane);
-    watermark_settle(&subscription->watermark, entry);
-}
-
-void subscription_settle_well(struct subscription *subscription, struct entry *entry)
-{
-    struct block *block = entry->block;
-    bool redriven = block->redrive != 0;
-    subscription_settle(subscription, entry); /* which may free a block of the watermark */
-    if (redriven)
-        failure_forget_letter(subscription, block);
-}
-
-bool subscription_unwanted(const struct subscription *subscription, const struct entry *entry)
-{
-    return (entry->block->redrive || entry_order(entry) < subscription->asked_below) &&
-           !handler_wants(subscription->options.handler, entry->record, &subscription->options.source);
-}
+struct subscription {
+    struct ledger ledger;
+    struct attempts attempts;
+    struct batches batches;
+    struct closing closing;
+    int64_t empty_pages, empty_since_ms; /* in a row before anything was fed; monotonic */
+    bool full;
+    size_t bytes_max; /* when it was last asked whether it is full */
+};
 
 /* ---- the queue ---- */
 
-/* What runs is taken to emit what the handler emitted lately. */
-bool subscription_has_room(struct subscription *subscription)
-{
-    const struct handler *handler = subscription->options.handler;
-    if (!handler->emits_bytes || !handler->emitter || !handler->emitter->held_bytes)
-        return true;
-    size_t held = handler->emitter->held_bytes(handler->emitter);
-    if (!subscription->running || held + subscription->running * handler->emits_bytes < EMITTED_BYTES_MAX)
-        return true;
-    handler_hurry(subscription->options.handler);
-    if (!timer_is_set(&subscription->room))
-        timer_set(subscription->options.reactor, &subscription->room, ROOM_MS);
-    return false;
-}
-
 static void work_records(struct subscription *subscription)
 {
-    size_t concurrency = subscription_serial(subscription) ? 1 : (size_t)subscription->settings.concurrency;
-    if (subscription->options.handler->pipelined)
+    struct ledger *ledger = &subscription->ledger;
+    size_t concurrency = ledger_is_serial(ledger) ? 1 : (size_t)ledger->settings.concurrency;
+    if (ledger->options.handler->pipelined)
         concurrency = SIZE_MAX; /* the window is its bound */
-    subscription_begin_slice(subscription);
-    while (subscription->running < concurrency && subscription_has_room(subscription)) {
-        struct lane_entry *next = lanes_next(&subscription->lanes);
+    ledger_begin_slice(ledger);
+    while (ledger->running < concurrency && ledger_has_room(ledger)) {
+        struct lane_entry *next = lanes_next(&ledger->lanes);
         if (!next)
             return;
         struct entry *entry = list_entry(next, struct entry, lane);
-        subscription_start_entry(subscription, entry);
-        if (subscription_holds(subscription, entry))
+        ledger_start(ledger, entry);
+        if (ledger_holds(ledger, entry))
             continue;
-        attempt_begin(attempt_new(subscription, entry));
-        if (subscription_slice_over(subscription)) {
-            task_defer(subscription->options.reactor, &subscription->work);
+        attempts_begin(&subscription->attempts, entry);
+        if (ledger_slice_over(ledger)) {
+            task_defer(ledger->options.reactor, &ledger->work);
             return;
         }
     }
-    handler_hurry(subscription->options.handler);
+    handler_hurry(ledger->options.handler);
 }
 
-static bool over(const struct subscription *subscription);
-
-static void tell_room(struct subscription *subscription)
+/* May the last call of the window begin? What runs may still change its state. */
+static bool must_close(const struct ledger *ledger)
 {
-    if (!subscription->full || over(subscription))
-        return;
-    subscription->full = false;
-    subscription->events.room(subscription->user);
+    return ledger->window.phase == WINDOW_ENDED && (!ledger->running || !ledger_has_windows(ledger));
 }
 
+static void work_batches(struct subscription *subscription)
+{
+    struct ledger *ledger = &subscription->ledger;
+    bool closed;
+    ledger_begin_slice(ledger);
+    do {
+        batches_work(&subscription->batches);
+        closed = must_close(ledger);
+        if (closed)
+            closing_begin(&subscription->closing);
+    } while (closed && !window_is_over(&ledger->window) && !ledger_slice_over(ledger));
+    if (closed && !window_is_over(&ledger->window))
+        task_defer(ledger->options.reactor, &ledger->work);
+}
+
+static void tell_room(struct subscription *subscription);
+
+static void report_if_drained(struct subscription *subscription)
+{
+    if (subscription_drained(subscription))
+        subscription->ledger.events.drained(subscription->ledger.user);
+}
+
+/* Nobody below reports: whoever has done something wakes this. */
 static void work(void *user)
 {
     struct subscription *subscription = user;
-    subscription->working = true;
-    if (subscription->stopping)
-        batches_put_back(subscription);
-    else if (handler_kind(subscription->options.handler) == HANDLER_RECORDS)
-        work_records(subscription);
-    else
-        batches_work(subscription);
-    subscription->working = false;
+    struct ledger *ledger = &subscription->ledger;
+    CHECK(!ledger->working);
+    ledger->working = true;
+    if (ledger->stopping) {
+        batches_put_back(&subscription->batches);
+    } else {
+        work_batches(subscription);
+        if (handler_kind(ledger->options.handler) == HANDLER_RECORDS)
+            work_records(subscription);
+    }
+    ledger->working = false;
     tell_room(subscription);
-    subscription_report_if_drained(subscription);
-}
-
-/* There may be room by now. */
-static void on_room(void *user)
-{
-    subscription_keep_working(user);
-}
-
-static void on_filled(void *user)
-{
-    struct subscription *subscription = user;
-    subscription->fill_over = true;
-    work(subscription);
+    report_if_drained(subscription);
 }
 
 /* ---- feeding ---- */
 
 /* Is the record older than where a handler with start = latest begins? */
-static bool too_old(const struct subscription *subscription, const struct record *record)
+static bool too_old(const struct ledger *ledger, const struct record *record)
 {
-    int64_t since_ms = subscription->watermark.fed.since_ms;
+    int64_t since_ms = ledger->watermark.fed.since_ms;
     return since_ms && record->time_ms < since_ms - POSITION_MARGIN_MS;
 }
 
-static size_t first_unseen(const struct subscription *subscription, const struct page *page)
+static size_t first_unseen(const struct ledger *ledger, const struct page *page)
 {
-    const struct position *fed = &subscription->watermark.fed;
+    const struct position *fed = &ledger->watermark.fed;
     size_t at = 0;
     if (fed->kind == POSITION_AFTER)
         while (at < page->count && sequence_compare(page->records[at].sequence, fed->sequence) <= 0)
@@ -217,146 +120,121 @@ static size_t first_unseen(const struct subscription *subscription, const struct
     return at;
 }
 
-static void into_lane(struct subscription *subscription, struct entry *entry)
-{
-    bool serial = subscription_serial(subscription);
-    /* One that keeps the order itself has a lane for each record. */
-    lanes_add(&subscription->lanes, &entry->lane,
-              serial                                     ? 0
-              : subscription->options.handler->pipelined ? hash_mix(++subscription->lone)
-                                                         : entry->record->item);
-}
-
-static void queue(struct subscription *subscription, struct entry *entry)
-{
-    subscription->unsettled++;
-    subscription->waiting_bytes += entry->record->json->size;
-    into_lane(subscription, entry);
-}
-
 static void leave_out(struct entry *entry)
 {
+    CHECK(entry->state == ENTRY_WAITING && entry->block->settled < entry->block->count);
     entry->state = ENTRY_SETTLED;
     entry->block->settled++;
 }
 
 /* Into the lanes with what the handler wants; the rest is settled. */
-static void queue_block(struct subscription *subscription, struct block *block)
+static void queue_block(struct ledger *ledger, struct block *block)
 {
     for (size_t i = 0; i < block->count; i++) {
         struct entry *entry = &block->entries[i];
-        if (watermark_settled_before(&subscription->watermark, entry)) {
+        if (watermark_settled_before(&ledger->watermark, entry)) {
             block->touched = true;
             leave_out(entry);
-        } else if (too_old(subscription, entry->record) ||
-                   !handler_wants(subscription->options.handler, entry->record,
-                                  &subscription->options.source)) {
-            subscription->stats.left_out++;
+        } else if (too_old(ledger, entry->record) ||
+                   !handler_wants(ledger->options.handler, entry->record, &ledger->options.source)) {
+            ledger->counters->left_out++;
             leave_out(entry);
         } else {
             block->touched = block->touched || entry->attempts;
-            queue(subscription, entry);
+            ledger_queue(ledger, entry);
         }
     }
 }
 
 void subscription_feed(struct subscription *subscription, struct page *page)
 {
-    size_t from = first_unseen(subscription, page);
-    if (subscription->stopping || from == page->count)
+    struct ledger *ledger = &subscription->ledger;
+    size_t from = first_unseen(ledger, page);
+    if (ledger->stopping || from == page->count)
         return;
-    if (watermark_misses(&subscription->watermark, page->records[from].sequence))
-        subscription->events.missed(subscription->user, page->records[from].sequence);
-    struct block *block = watermark_add(&subscription->watermark, page, from);
-    queue_block(subscription, block);
-    watermark_added(&subscription->watermark, block);
-    if (subscription->unsettled)
-        subscription_keep_working(subscription);
+    if (watermark_misses(&ledger->watermark, page->records[from].sequence) &&
+        !ledger->events.missed(ledger->user, page->records[from].sequence))
+        return;
+    CHECK(from < page->count);
+    struct block *block = watermark_add(&ledger->watermark, page, from);
+    queue_block(ledger, block);
+    watermark_added(&ledger->watermark, block);
+    if (ledger->unsettled)
+        ledger_wake(ledger);
     else
-        subscription_report_if_drained(subscription);
+        report_if_drained(subscription);
 }
 
 void subscription_ended(struct subscription *subscription)
 {
-    if (!subscription->stopping && watermark_misses(&subscription->watermark, NULL))
-        subscription->events.missed(subscription->user, "");
+    struct ledger *ledger = &subscription->ledger;
+    if (!ledger->stopping && watermark_misses(&ledger->watermark, NULL))
+        ledger->events.missed(ledger->user, "");
 }
 
 void subscription_hurry(struct subscription *subscription)
 {
-    handler_hurry(subscription->options.handler);
-    if (subscription->unsettled == subscription->started || subscription->fill_over || subscription->stopping)
-        return;
-    subscription->fill_over = true; /* nothing can join what waits */
-    subscription_keep_working(subscription);
+    handler_hurry(subscription->ledger.options.handler);
+    batches_hurry(&subscription->batches);
+}
+
+/* ---- out of the dead letters ---- */
+
+/* In the order in which they came, also when they are queued anew: two letters that are held in several
+ * shards must not wait for each other. */
+static void append_redrive(struct ledger *ledger, struct block *block)
+{
+    struct block **end = &ledger->redrives;
+    while (*end)
+        end = &(*end)->next;
+    *end = block;
 }
 
 bool subscription_redrive(struct subscription *subscription, struct page *page, int64_t letter, bool hold)
 {
-    if (subscription->stopping || page->count != 1)
+    struct ledger *ledger = &subscription->ledger;
+    if (ledger->stopping || page->count != 1)
         return false;
-    struct block *block = block_of_redrive(page, letter, subscription_wall_ms(subscription));
-    block->order = subscription->watermark.fed_count; /* behind what waits */
+    struct block *block = block_of_redrive(page, letter, ledger_wall_ms(ledger));
+    block->order = ledger->watermark.fed_count; /* behind what waits */
     block->hold = hold;
-    /* In the order in which they came, also when they are queued anew: two letters that are held in several
-     * shards must not wait for each other. */
-    struct block **end = &subscription->redrives;
-    while (*end)
-        end = &(*end)->next;
-    *end = block;
-    queue(subscription, &block->entries[0]);
-    subscription_keep_working(subscription);
-    return true;
-}
-
-void subscription_end_redrive(struct subscription *subscription, struct block *block)
-{
-    int64_t letter = block->redrive;
-    struct block **at = &subscription->redrives;
-    while (*at != block)
-        at = &(*at)->next;
-    *at = block->next;
-    block_free(&subscription->watermark, block);
-    subscription->events.redriven(subscription->user, letter);
-}
-
-bool subscription_holds(struct subscription *subscription, struct entry *entry)
-{
-    struct block *block = entry->block;
-    if (block->dropped) {
-        subscription_settle(subscription, entry);
-        subscription_end_redrive(subscription, block);
-        return true;
-    }
-    if (!block->hold)
-        return false;
-    subscription->events.held(subscription->user, block->redrive);
+    append_redrive(ledger, block);
+    ledger_queue(ledger, &block->entries[0]);
+    ledger_wake(ledger);
     return true;
 }
 
 bool subscription_release(struct subscription *subscription, int64_t letter, bool run)
 {
-    struct block *block = subscription->redrives;
+    struct ledger *ledger = &subscription->ledger;
+    struct block *block = ledger->redrives;
     while (block && (block->redrive != letter || !block->hold))
         block = block->next;
-    if (!block || subscription->stopping)
+    if (!block || ledger->stopping)
         return false;
     struct entry *entry = &block->entries[0];
+    CHECK(block->count == 1);
     block->hold = false;
-    if (entry->state == ENTRY_WAITING && run)
-        return true;                     /* its turn will come */
-    if (entry->state == ENTRY_WAITING) { /* not yet: it leaves the line when it comes to its end */
-        block->dropped = true;
+    if (entry->state == ENTRY_WAITING) { /* if not to run, it leaves the line when it comes to its end */
+        block->dropped = !run;
         return true;
     }
     if (run) {
-        attempt_run(attempt_new(subscription, entry));
+        attempts_run(&subscription->attempts, entry);
         return true;
     }
-    subscription_settle(subscription, entry);
-    subscription_end_redrive(subscription, block);
-    subscription_keep_working(subscription);
+    ledger_settle(ledger, entry);
+    ledger_end_redrive(ledger, block);
+    ledger_wake(ledger);
     return true;
+}
+
+/* What only keeps others out lets them in. */
+static void abandon_held(struct ledger *ledger)
+{
+    for (struct block *block = ledger->redrives; block; block = block->next)
+        if (block->hold && block->entries[0].state == ENTRY_STARTED)
+            ledger_put_back(ledger, &block->entries[0]);
 }
 
 /* ---- bounds ---- */
@@ -364,48 +242,94 @@ bool subscription_release(struct subscription *subscription, int64_t letter, boo
 /* A record that waits for another attempt is used by nobody. */
 static bool busy(void *user, const struct entry *entry)
 {
-    struct subscription *subscription = user;
-    struct attempt *attempt;
+    const struct subscription *subscription = user;
     if (entry->state != ENTRY_STARTED)
         return entry->state == ENTRY_KEPT;
-    list_each(attempt, &subscription->attempts, struct attempt, link)
-        if (attempt->entry == entry)
-            return !timer_is_set(&attempt->backoff);
-    return true;
+    return !attempts_waits(&subscription->attempts, entry);
 }
 
 static bool over(const struct subscription *subscription)
 {
-    return subscription->watermark.held_bytes > subscription->bytes_max || subscription->lanes.over;
+    return subscription->ledger.watermark.held_bytes > subscription->bytes_max ||
+           subscription->ledger.lanes.over || ledger_changes_rule(&subscription->ledger);
+}
+
+static void tell_room(struct subscription *subscription)
+{
+    if (!subscription->full || over(subscription))
+        return;
+    subscription->full = false;
+    subscription->ledger.events.room(subscription->ledger.user);
 }
 
 bool subscription_full(struct subscription *subscription, size_t bytes_max)
 {
+    struct ledger *ledger = &subscription->ledger;
     subscription->bytes_max = bytes_max;
-    if (subscription->watermark.held_bytes > bytes_max && subscription->started <= OPEN_MAX)
-        watermark_compact(&subscription->watermark, busy, subscription);
+    if (ledger->watermark.held_bytes > bytes_max && ledger->started <= COMPACT_MAX)
+        watermark_compact(&ledger->watermark, busy, subscription);
     subscription->full = over(subscription);
     if (subscription->full)
         subscription_hurry(subscription);
     return subscription->full;
 }
 
-static void drop(void *user, struct entry *entry)
-{
-    struct subscription *subscription = user;
-    if (entry->lane.lane) /* else it was dropped with one before it */
-        lanes_cut(&subscription->lanes, &entry->lane);
-    subscription->unsettled--;
-    subscription->waiting_bytes -= entry->record->json->size;
-}
-
 void subscription_cut(struct subscription *subscription)
 {
-    watermark_cut(&subscription->watermark, drop, subscription);
-    /* Those out of the dead letters stood behind what was dropped. */
-    for (struct block *block = subscription->redrives; block; block = block->next)
-        if (block->entries[0].state == ENTRY_WAITING && !block->entries[0].lane.lane)
-            into_lane(subscription, &block->entries[0]);
+    ledger_cut(&subscription->ledger);
+}
+
+/* ---- windows ---- */
+
+bool subscription_inherit(const char *parent_progress, struct buf *progress)
+{
+    struct window window;
+    window_read(&window, parent_progress);
+    bool open = window.phase != WINDOW_NONE;
+    if (open) {
+        buf_add_char(progress, '{');
+        window_write(&window, progress);
+        buf_add_char(progress, '}');
+    }
+    window_fini(&window);
+    return open;
+}
+
+/* What is waited for before a stop stays for the next start. */
+static void end_window(struct ledger *ledger)
+{
+    if (ledger->window.phase != WINDOW_OPEN || ledger->stopping)
+        return;
+    window_end(&ledger->window);
+    ledger_wake(ledger);
+}
+
+void subscription_close_window(struct subscription *subscription)
+{
+    end_window(&subscription->ledger);
+}
+
+/* An empty page says nothing: more may follow it, as long as the service walks through what was trimmed or
+ * filtered. Many of them in a row, over a while, say that what was open before a restart is not there. */
+static bool is_empty_for_long(struct subscription *subscription)
+{
+    const struct ledger *ledger = &subscription->ledger;
+    if (ledger->watermark.fed.kind == POSITION_AFTER)
+        return false;
+    if (!subscription->empty_pages++)
+        subscription->empty_since_ms = ledger_now_ms(ledger);
+    return subscription->empty_pages >= EMPTY_PAGES_MIN &&
+           ledger_now_ms(ledger) - subscription->empty_since_ms >= EMPTY_MS_MIN;
+}
+
+void subscription_caught_up(struct subscription *subscription, int64_t time_ms)
+{
+    struct ledger *ledger = &subscription->ledger;
+    if (is_empty_for_long(subscription))
+        subscription_ended(subscription);
+    if (!ledger->unsettled && ledger_has_windows(ledger) &&
+        time_ms >= ledger->window.end_ms + ledger->options.late_ms)
+        end_window(ledger);
 }
 
 /* ---- life ---- */
@@ -415,21 +339,10 @@ struct subscription *subscription_new(const struct subscription_options *options
                                       const struct subscription_events *events, void *user)
 {
     struct subscription *subscription = mem_zero(sizeof *subscription);
-    subscription->options = *options;
-    subscription->settings = *handler_settings_of(handler_hold(options->handler));
-    subscription->events = *events;
-    subscription->user = user;
-    subscription->subject = mem_printf("handler %s", handler_name(options->handler));
-    subscription->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
-    watermark_init(&subscription->watermark, start, progress);
-    window_read(subscription, progress);
-    lanes_init(&subscription->lanes);
-    subscription->lanes.count_max = subscription_serial(subscription) ? 0 : ITEM_RECORDS_MAX;
-    list_init(&subscription->attempts);
-    list_init(&subscription->batches);
-    task_init(&subscription->work, work, subscription);
-    timer_init(&subscription->fill, on_filled, subscription);
-    timer_init(&subscription->room, on_room, subscription);
+    ledger_init(&subscription->ledger, options, start, progress, events, user, work, subscription);
+    attempts_init(&subscription->attempts, &subscription->ledger);
+    batches_init(&subscription->batches, &subscription->ledger, &subscription->attempts);
+    closing_init(&subscription->closing, &subscription->ledger);
     return subscription;
 }
 
@@ -438,97 +351,81 @@ void subscription_free(struct subscription *subscription)
     if (!subscription)
         return;
     subscription_abandon(subscription);
-    task_cancel(&subscription->work);
-    while (subscription->redrives)
-        subscription_end_redrive(subscription, subscription->redrives);
-    watermark_fini(&subscription->watermark);
-    window_fini(subscription);
-    handler_release(subscription->options.handler);
-    lanes_fini(&subscription->lanes);
-    free(subscription->forgotten);
-    free(subscription->spare);
-    free(subscription->subject);
+    attempts_fini(&subscription->attempts);
+    ledger_fini(&subscription->ledger);
     free(subscription);
 }
 
-/* What only keeps others out lets them in. */
-static void abandon_held(struct subscription *subscription)
+static void begin_stopping(struct subscription *subscription)
 {
-    for (struct block *block = subscription->redrives; block; block = block->next)
-        if (block->hold && block->entries[0].state == ENTRY_STARTED)
-            subscription_put_back(subscription, &block->entries[0]);
+    struct ledger *ledger = &subscription->ledger;
+    ledger->stopping = true;
+    timer_stop(ledger->options.reactor, &ledger->room);
+    batches_stop(&subscription->batches);
+    abandon_held(ledger);
 }
 
 void subscription_stop(struct subscription *subscription)
 {
-    subscription->stopping = true;
-    timer_stop(subscription->options.reactor, &subscription->fill);
-    timer_stop(subscription->options.reactor, &subscription->room);
-    abandon_held(subscription);
-    attempts_stop(subscription);
-    if (!window_runs(subscription))
-        window_abandon(subscription);
-    handler_hurry(subscription->options.handler);
-    subscription_keep_working(subscription);
+    struct ledger *ledger = &subscription->ledger;
+    begin_stopping(subscription);
+    attempts_stop(&subscription->attempts);
+    if (!closing_runs(&subscription->closing))
+        closing_abandon(&subscription->closing);
+    handler_hurry(ledger->options.handler);
+    ledger_wake(ledger);
 }
 
 void subscription_replace_handler(struct subscription *subscription, struct handler *handler)
 {
-    handler_hold(handler);
-    handler_release(subscription->options.handler);
-    subscription->options.handler = handler;
-    subscription->settings = *handler_settings_of(handler);
-    subscription->asked_below = subscription->watermark.fed_count;
-    subscription_keep_working(subscription); /* there may be more concurrency */
+    ledger_replace_handler(&subscription->ledger, handler);
 }
 
 void subscription_abandon(struct subscription *subscription)
 {
-    subscription->stopping = true;
-    timer_stop(subscription->options.reactor, &subscription->fill);
-    timer_stop(subscription->options.reactor, &subscription->room);
-    abandon_held(subscription);
-    attempts_abandon(subscription);
-    batches_abandon(subscription);
-    window_abandon(subscription);
+    begin_stopping(subscription);
+    attempts_abandon(&subscription->attempts);
+    batches_abandon(&subscription->batches);
+    closing_abandon(&subscription->closing);
 }
 
 bool subscription_drained(const struct subscription *subscription)
 {
-    if (subscription->stopping)
-        return subscription->started == 0 && !window_runs(subscription);
-    return subscription->unsettled == 0 && !subscription->window.closing;
+    const struct ledger *ledger = &subscription->ledger;
+    if (ledger->stopping)
+        return ledger->started == 0 && !closing_runs(&subscription->closing);
+    return ledger->unsettled == 0 && !window_is_over(&ledger->window);
 }
 
 const struct position *subscription_fed(const struct subscription *subscription)
 {
-    return &subscription->watermark.fed;
+    return &subscription->ledger.watermark.fed;
 }
 
 bool subscription_checkpoint(struct subscription *subscription, bool whole, struct position *position,
                              struct buf *progress)
 {
-    bool changed = subscription->watermark.changed;
-    buf_add_char(progress, '{');
-    *position = watermark_write(&subscription->watermark, progress, whole ? SIZE_MAX : OPEN_MAX);
-    window_write(subscription, progress);
-    if (progress->size == 1)
-        progress->size = 0, progress->data[0] = '\0';
-    else
-        buf_add_char(progress, '}');
-    return changed;
+    return ledger_checkpoint(&subscription->ledger, whole, position, progress);
 }
 
-const struct subscription_stats *subscription_stats(struct subscription *subscription)
+struct stats_subscription subscription_now(const struct subscription *subscription)
 {
-    struct subscription_stats *stats = &subscription->stats;
-    const struct attempt *attempt;
-    stats->retrying = 0;
-    list_each(attempt, &subscription->attempts, struct attempt, link)
-        stats->retrying += timer_is_set(&attempt->backoff);
-    stats->in_flight = (int64_t)subscription->started - stats->retrying;
-    stats->retrying += timer_is_set(&subscription->window.backoff); /* its last call */
-    stats->waiting = (int64_t)(subscription->unsettled - subscription->started);
-    stats->oldest_ms = watermark_oldest_ms(&subscription->watermark);
-    return stats;
+    const struct ledger *ledger = &subscription->ledger;
+    int64_t retrying = (int64_t)attempts_waiting(&subscription->attempts);
+    return (struct stats_subscription){
+        .in_flight = (int64_t)ledger->started - retrying,
+        .retrying = retrying + closing_waits(&subscription->closing),
+        .waiting = (int64_t)ledger_waiting(ledger),
+        .oldest_ms = watermark_oldest_ms(&ledger->watermark),
+    };
+}
+
+struct stats_handler *subscription_counters(struct subscription *subscription)
+{
+    return subscription->ledger.counters;
+}
+
+const struct subscription_trouble *subscription_trouble(const struct subscription *subscription)
+{
+    return &subscription->ledger.trouble;
 }

@@ -9,58 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/log.h"
-#include "net/reactor.h"
-#include "handler/handler.h"
-#include "handler/observer.h"
-#include "record/position.h"
-#include "state/store.h"
+#include "dispatch/terms.h"
 #include "record/page.h"
+#include "record/position.h"
 
 struct subscription;
-
-/* More records of one item than this do not wait in memory. */
-#define ITEM_RECORDS_MAX 4096
-
-struct subscription_options {
-    struct reactor *reactor;
-    struct store *store; /* for dead letters */
-    struct log *log;
-    struct handler *handler;
-    const struct observer *observer; /* or NULL; must stay */
-    bool replayed;                   /* the records are out of an archive: there is no checkpoint to write */
-    struct handler_source source;    /* the texts must stay */
-};
-
-/* From the reactor and from inside calls of the subscription. */
-struct subscription_events {
-    /* Everything that was fed is settled, or after subscription_stop: nothing runs any more. May come again
-     * and again. */
-    void (*drained)(void *user);
-    /* It was full and has room again. */
-    void (*room)(void *user);
-    /* What it had not settled before a restart is not there any more, up to `to` ("": all of it). */
-    void (*missed)(void *user, const char *to);
-    /* A record out of the dead letters is settled, or was given up without that (it is still marked). */
-    void (*redriven)(void *user, int64_t letter);
-    /* One that was given to subscription_redrive to be held has its turn. */
-    void (*held)(void *user, int64_t letter);
-};
-
-struct subscription_stats {
-    int64_t handled;  /* records the handler returned for */
-    int64_t left_out; /* by its filter or for want of a function */
-    int64_t retried;  /* attempts that failed and were followed by another */
-    int64_t dead;
-    int64_t discarded;
-    int64_t forwarded; /* to the target that on_failure names */
-    int64_t in_flight; /* now: records that a handler works on */
-    int64_t retrying;  /* now: records that wait for another attempt */
-    int64_t waiting;   /* now: records that wait for their turn */
-    int64_t oldest_ms; /* now: when the oldest unsettled record was written; 0: there is none */
-    int64_t troubles;  /* attempts that failed and are to be repeated, with what the last one said */
-    char trouble[256];
-};
 
 /* `progress` is what was kept with the position, see subscription_checkpoint; "" when there is none. */
 struct subscription *subscription_new(const struct subscription_options *options,
@@ -125,7 +78,13 @@ bool subscription_checkpoint(struct subscription *subscription, bool whole, stru
  * goes on there. False when there is nothing to go on with. */
 bool subscription_inherit(const char *parent_progress, struct buf *progress);
 
-/* Valid until the next call. */
-const struct subscription_stats *subscription_stats(struct subscription *subscription);
+/* How its records stand; who is `catching_up` knows the shard. */
+struct stats_subscription subscription_now(const struct subscription *subscription);
+
+/* Those it was given; or its own. */
+struct stats_handler *subscription_counters(struct subscription *subscription);
+
+/* What the last failed attempts said. */
+const struct subscription_trouble *subscription_trouble(const struct subscription *subscription);
 
 #endif

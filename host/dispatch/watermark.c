@@ -127,6 +127,7 @@ static void release_page(struct watermark *watermark, struct block *block)
 static void empty_block(struct watermark *watermark, struct block *block)
 {
     release_page(watermark, block);
+    CHECK(block->redrive || block->settled <= block->count);
     free(block->entries);
     block->entries = NULL;
 }
@@ -140,6 +141,7 @@ void block_free(struct watermark *watermark, struct block *block)
 static struct block *block_new(struct page *page, size_t from)
 {
     struct block *block = mem_zero(sizeof *block);
+    CHECK(from < page->count);
     block->page = page_hold(page);
     block->count = page->count - from;
     block->entries = mem_zero(block->count * sizeof *block->entries);
@@ -160,6 +162,7 @@ struct block *block_of_redrive(struct page *page, int64_t letter, int64_t now_ms
 
 static void set_fed(struct position *fed, const char *sequence, int64_t time_ms)
 {
+    CHECK(strlen(sequence) < SEQUENCE_SIZE);
     fed->kind = POSITION_AFTER;
     memcpy(fed->sequence, sequence, strlen(sequence) + 1);
     fed->record_time_ms = time_ms;
@@ -170,6 +173,7 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
     CHECK(from < page->count);
     const struct record *last = &page->records[page->count - 1];
     struct block *block = block_new(page, from);
+    CHECK(!watermark->first || watermark->end != &watermark->first);
     block->order = watermark->fed_count;
     block->before = watermark->fed;
     memcpy(block->first_sequence, page->records[from].sequence, strlen(page->records[from].sequence) + 1);
@@ -217,8 +221,10 @@ static void advance(struct watermark *watermark)
             continue;
         }
         size_t before = block->first;
-        while (block->entries[block->first].state == ENTRY_SETTLED)
+        while (block->entries[block->first].state == ENTRY_SETTLED) {
             block->first++;
+            CHECK(block->first < block->count);
+        }
         if (block->first > before) {
             size_t end = block->first;
             while (in_group(block, end))
@@ -234,6 +240,9 @@ static void advance(struct watermark *watermark)
 
 void watermark_added(struct watermark *watermark, struct block *block)
 {
+    CHECK(!block->redrive && !block->next && !*watermark->end);
+    CHECK(watermark->fed.kind != POSITION_AFTER ||
+          sequence_compare(block->first_sequence, watermark->fed.sequence) > 0);
     set_fed(&watermark->fed, block->last_sequence, block->last_time_ms);
     forget_restored(watermark);
     *watermark->end = block;
@@ -247,9 +256,10 @@ void watermark_added(struct watermark *watermark, struct block *block)
 void watermark_settle(struct watermark *watermark, struct entry *entry)
 {
     struct block *block = entry->block;
-    CHECK(entry->state != ENTRY_SETTLED);
+    CHECK(entry->state != ENTRY_SETTLED && entry >= block->entries && entry < block->entries + block->count);
     entry->state = ENTRY_SETTLED;
     block->settled++;
+    CHECK(block->settled <= block->count);
     if (block->redrive)
         return;
     watermark->changed = true;
@@ -350,6 +360,7 @@ struct position watermark_write(struct watermark *watermark, struct buf *progres
 int64_t watermark_oldest_ms(const struct watermark *watermark)
 {
     const struct block *first = watermark->first;
+    CHECK(!first || (first->entries && first->first < first->count)); /* else the position had passed it */
     return first ? first->entries[first->first].record->time_ms : 0;
 }
 
@@ -370,6 +381,7 @@ bool watermark_cut(struct watermark *watermark, void (*drop)(void *user, struct 
     watermark->fed_count = gone->order;
     for (struct block *next; gone; gone = next) {
         next = gone->next;
+        CHECK(!gone->touched && gone->order >= watermark->fed_count);
         for (size_t i = 0; gone->entries && i < gone->count; i++)
             if (gone->entries[i].state == ENTRY_WAITING)
                 drop(user, &gone->entries[i]);

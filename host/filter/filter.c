@@ -1,4 +1,5 @@
-/* filter.c: matching. Nothing here allocates. */
+/* filter.c: matching. Nothing here allocates. Lists of values with lists of alternatives, and wildcards, take
+ * more steps than both have bytes: they are counted. */
 #include "filter/filter.h"
 
 #include <arpa/inet.h>
@@ -7,12 +8,15 @@
 #include "filter/pattern.h"
 #include "value/decimal.h"
 
+static _Thread_local int64_t steps_left = INT64_MAX; /* of the comparison that runs; below 0: no more */
+
 /* ---- numbers ---- */
 
 /* Compare the number `text` with a bound: <0, 0, >0; `*ok` is false when the text is no number. */
 static int compare_bound(const char *text, size_t size, const struct bound *bound, bool *ok)
 {
     *ok = true;
+    steps_left -= (int64_t)size / 16;
     if (bound->small && size && size < 18) {
         size_t at = text[0] == '-';
         int64_t integer = 0;
@@ -53,6 +57,7 @@ static char fold(char c)
 
 static bool same(const char *a, const char *b, size_t size, bool folded)
 {
+    steps_left -= (int64_t)size / 16;
     if (!folded)
         return memcmp(a, b, size) == 0;
     for (size_t i = 0; i < size; i++)
@@ -73,6 +78,8 @@ static bool match_wildcard(const char *pattern, size_t pattern_size, const char 
             continue;
         }
         size_t escape = p < pattern_size && pattern[p] == '\\';
+        if (--steps_left < 0)
+            return false;
         if (t < size && p < pattern_size && pattern[p + escape] == text[t]) {
             p += 1 + escape;
             t++;
@@ -131,6 +138,8 @@ static bool match_string(const struct matcher *matcher, const char *text, size_t
 static bool match_scalar(const struct matcher *matcher, const struct json *value, bool number)
 {
     bool ok;
+    if (--steps_left < 0)
+        return false;
     switch (matcher->kind) {
     case MATCH_NULL:
         return value->type == JSON_NULL;
@@ -185,7 +194,7 @@ static bool match_element(const struct matcher *matchers, const struct json *val
                 return true;
         return false;
     }
-    for (const struct matcher *matcher = matchers; matcher; matcher = matcher->next)
+    for (const struct matcher *matcher = matchers; matcher && steps_left >= 0; matcher = matcher->next)
         if (match_scalar(matcher, value, number))
             return true;
     return false;
@@ -210,6 +219,8 @@ static const struct json *find(const struct json *object, const struct field *fi
     if (!object || object->type != JSON_OBJECT)
         return NULL;
     json_each(member, object) {
+        if (--steps_left < 0)
+            return NULL;
         if (member->key_size != field->key_size)
             continue;
         if (memcmp(member->key, field->key, field->key_size) == 0 ||
@@ -269,4 +280,19 @@ bool filter_match_record(const struct filter *filter, const struct json *record,
     };
     const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
     return match_pattern(filter->root, record, &more);
+}
+
+size_t filter_bytes(const struct filter *filter)
+{
+    return filter->arena.bytes;
+}
+
+enum filter_verdict filter_match_within(const struct filter *filter, const struct json *event,
+                                        const char *stream_arn, int64_t steps)
+{
+    steps_left = steps;
+    bool matches = stream_arn ? filter_match_record(filter, event, stream_arn) : filter_match(filter, event);
+    bool over = steps_left < 0;
+    steps_left = INT64_MAX;
+    return over ? FILTER_TOO_MUCH : matches ? FILTER_MATCHES : FILTER_DIFFERS;
 }

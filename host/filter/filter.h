@@ -27,6 +27,15 @@ void filter_free(struct filter *filter);
 
 bool filter_match(const struct filter *filter, const struct json *event);
 
+/* The memory that it takes. */
+size_t filter_bytes(const struct filter *filter);
+
+/* For patterns and values of who is not trusted with time: no more comparisons than `steps`. `stream_arn` as
+ * below, or NULL. */
+enum filter_verdict { FILTER_DIFFERS, FILTER_MATCHES, FILTER_TOO_MUCH };
+enum filter_verdict filter_match_within(const struct filter *filter, const struct json *event,
+                                        const char *stream_arn, int64_t steps);
+
 /* For a stream record, whose eventSourceARN is not part of its tree. */
 bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn);
 

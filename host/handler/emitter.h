@@ -41,7 +41,10 @@ typedef void emitted_fn(void *user, const struct buf *answer, const struct err *
 
 struct emission;
 
-struct emitter {
+struct emitter;
+
+/* All but what says so must be there. */
+struct emitter_ops {
     void (*hold)(const struct emitter *);
     void (*release)(const struct emitter *);
     /* Is there such a target? False and `err`. */
@@ -69,6 +72,12 @@ struct emitter {
     void (*checkpoint)(const struct emitter *, bool durable);
     /* Bytes of messages that were sent and not accepted yet. */
     size_t (*held_bytes)(const struct emitter *);
+    /* What its targets have done by now, into the reactor's numbers. Or NULL. */
+    void (*tell)(const struct emitter *);
+};
+
+struct emitter {
+    const struct emitter_ops *ops;
 };
 
 #endif

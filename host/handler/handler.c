@@ -20,9 +20,13 @@ void handler_error_fini(struct handler_error *error)
 
 char *handler_error_text(const char *text, size_t size)
 {
+    char *start = mem_copy(text, size < ERROR_BYTES_MAX ? size : ERROR_BYTES_MAX);
+    /* C ends at a zero byte, what a script says does not. */
+    for (size_t i = 0; i < size && i < ERROR_BYTES_MAX; i++)
+        if (!start[i])
+            start[i] = '?';
     if (size <= ERROR_BYTES_MAX)
-        return mem_printf("%.*s", (int)size, text);
-    char *start = mem_copy(text, ERROR_BYTES_MAX);
+        return start;
     utf8_trim(start);
     char *cut = mem_printf("%s... (%zu bytes)", start, size);
     free(start);
@@ -44,7 +48,7 @@ void handler_init(struct handler *handler, const struct handler_ops *ops, const 
     handler->config = config_hold(config);
     handler->emitter = emitter;
     if (emitter)
-        emitter->hold(emitter);
+        emitter->ops->hold(emitter);
     handler_settings_init(&handler->settings);
 }
 
@@ -53,7 +57,7 @@ void handler_fini(struct handler *handler)
     handler_settings_fini(&handler->settings);
     config_release(handler->config);
     if (handler->emitter)
-        handler->emitter->release(handler->emitter);
+        handler->emitter->ops->release(handler->emitter);
     free(handler->name);
 }
 
@@ -97,7 +101,7 @@ void handler_note_emitted(struct handler *handler, size_t bytes)
 void handler_hurry(struct handler *handler)
 {
     if (handler->emitter)
-        handler->emitter->hurry(handler->emitter, handler->name);
+        handler->emitter->ops->hurry(handler->emitter, handler->name);
 }
 
 #define MESSAGE_TEXTS 12

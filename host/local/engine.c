@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
-#include "local/body.h"
+#include "local/model/body.h"
 #include "local/faults.h"
 
 #define REQUEST_BYTES_MAX (16u << 20)
@@ -72,6 +72,10 @@ static void load_table(void *user, const char *name, const char *text, size_t si
 {
     struct engine *engine = user;
     struct table *table = table_read(text, size);
+    if (!table) {
+        engine_damaged(engine, "table", name);
+        return;
+    }
     map_set(&engine->tables, name, table);
     if (table->id > engine->last_id)
         engine->last_id = table->id;
@@ -109,7 +113,12 @@ struct engine *engine_new(const struct engine_options *options, struct err *err)
     storage_each(storage, "table", load_table, engine);
     engine->last_sequence = storage_last_sequence(storage);
     engine_load_streams(engine);
-    return engine;
+    if (!engine->damaged)
+        return engine;
+    err_set(err, ERR_IO, "%s/tidemill-local.db is damaged: %s cannot be read; move it away",
+            options->directory, engine->damaged);
+    engine_free(engine);
+    return NULL;
 }
 
 void engine_free(struct engine *engine)
@@ -125,6 +134,7 @@ void engine_free(struct engine *engine)
     storage_free(engine->storage);
     pthread_mutex_destroy(&engine->lock);
     free(engine->region);
+    free(engine->damaged);
     free(engine);
 }
 

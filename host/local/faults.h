@@ -2,7 +2,7 @@
 #ifndef TIDEMILL_LOCAL_FAULTS_H
 #define TIDEMILL_LOCAL_FAULTS_H
 
-#include "local/call.h"
+#include "local/keep/call.h"
 
 /* False and a fault, or what is to happen to the reply. */
 bool faults_before(struct call *call, const char *name, struct engine_reply *reply);

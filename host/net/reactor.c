@@ -1,7 +1,6 @@
 /* reactor.c: a heap of timers, a list of tasks, a locked list of posts. */
 #include "net/reactor.h"
 
-#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/mem.h"
 
 #define WAIT_MS_MAX 60000
+#define UNTIL_MS 2
 
 struct post {
     struct post *next;
@@ -109,6 +109,7 @@ static bool earlier(const struct timer *a, const struct timer *b)
 
 static void place(struct reactor *reactor, struct timer *timer, size_t index)
 {
+    CHECK(index < reactor->heap_count);
     reactor->heap[index] = timer;
     timer->at = index + 1;
 }
@@ -152,7 +153,9 @@ void timer_stop(struct reactor *reactor, struct timer *timer)
     size_t index = timer->at - 1;
     CHECK(index < reactor->heap_count && reactor->heap[index] == timer);
     timer->at = 0;
-    struct timer *last = reactor->heap[--reactor->heap_count];
+    struct timer *last = reactor->heap[reactor->heap_count - 1];
+    CHECK(last == timer || last->at == reactor->heap_count);
+    reactor->heap_count--;
     if (last == timer)
         return;
     place(reactor, last, index);
@@ -165,7 +168,9 @@ void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms)
     timer_stop(reactor, timer);
     timer->due_ms = clock_monotonic_ms(reactor->clock) + (delay_ms > 0 ? delay_ms : 0);
     mem_grow(&reactor->heap, &reactor->heap_capacity, reactor->heap_count, sizeof *reactor->heap);
-    place(reactor, timer, reactor->heap_count++);
+    CHECK(timer->fn && !timer->at);
+    reactor->heap_count++;
+    place(reactor, timer, reactor->heap_count - 1);
     sift_up(reactor, timer->at - 1);
 }
 
@@ -173,6 +178,7 @@ static void fire_timers(struct reactor *reactor)
 {
     while (reactor->heap_count && reactor->heap[0]->due_ms <= reactor->now_ms) {
         struct timer *timer = reactor->heap[0];
+        CHECK(timer->at == 1);
         timer_stop(reactor, timer);
         run_step(reactor, timer->fn, timer->user);
     }
@@ -188,6 +194,7 @@ void task_init(struct task *task, reactor_fn *fn, void *user)
 
 void task_defer(struct reactor *reactor, struct task *task)
 {
+    CHECK(task->fn);
     if (list_empty(&task->link))
         list_append(&reactor->tasks, &task->link);
 }
@@ -221,6 +228,7 @@ void reactor_post(struct reactor *reactor, reactor_fn *fn, void *user)
 void reactor_post_owned(struct reactor *reactor, reactor_fn *fn, reactor_fn *drop, void *user)
 {
     struct post *post = mem_alloc(sizeof *post);
+    CHECK(fn);
     *post = (struct post){.fn = fn, .drop = drop, .user = user};
     pthread_mutex_lock(&reactor->lock);
     *reactor->posts_end = post;
@@ -272,9 +280,11 @@ void watch_free(struct watch *watch)
 {
     if (!watch)
         return;
+    CHECK(!watch->gone || !watch->reactor->watches_running);
     watch->gone = true;
     if (watch->reactor->watches_running)
         return; /* run_watches frees it */
+    CHECK(watch->reactor->watch_count > 0);
     watch->reactor->watch_count--;
     list_remove(&watch->link);
     free(watch);
@@ -284,6 +294,7 @@ static void run_watches(struct reactor *reactor, size_t count)
 {
     struct watch *watch;
     size_t i = 0;
+    CHECK(!reactor->watches_running);
     list_each(watch, &reactor->watches, struct watch, link)
         watch->ready = i < count && reactor->fds[i++].revents != 0;
     reactor->watches_running = true;
@@ -439,6 +450,12 @@ void reactor_turn(struct reactor *reactor, int64_t wait_max_ms)
     reactor->poller->wait(reactor->poller, reactor->fds, count, wait_time(reactor, wait_max_ms));
     reactor->now_ms = clock_monotonic_ms(reactor->clock);
     run_watches(reactor, count);
+}
+
+void reactor_turn_until(struct reactor *reactor, const bool *done)
+{
+    while (!*done)
+        reactor_turn(reactor, UNTIL_MS); /* it may be done before the turn waits */
 }
 
 void reactor_run(struct reactor *reactor)

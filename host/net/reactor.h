@@ -38,6 +38,9 @@ int64_t reactor_now_ms(const struct reactor *reactor); /* monotonic, as of the s
 /* One turn: what was posted, timers that are due, tasks, then wait. `wait_max_ms` bounds the waiting. */
 void reactor_turn(struct reactor *reactor, int64_t wait_max_ms);
 
+/* For those that can do nothing before it is done. */
+void reactor_turn_until(struct reactor *reactor, const bool *done);
+
 /* Turns until reactor_stop. */
 void reactor_run(struct reactor *reactor);
 void reactor_stop(struct reactor *reactor); /* from any thread */

@@ -195,6 +195,7 @@ static int64_t now_ms(const struct curl_transport *curl)
 
 static void begin(struct curl_transport *curl, struct transport_call *call)
 {
+    CHECK(!call->easy && !timer_is_set(&call->starved) && has_turn(curl, call->endpoint));
     call->easy = curl->pool_count ? curl->pool[--curl->pool_count] : curl_easy_init();
     if (!call->began_ms)
         call->began_ms = now_ms(curl);
@@ -241,6 +242,7 @@ static void forget_endpoints(struct curl_transport *curl)
 static void on_starved(void *user)
 {
     struct transport_call *call = user;
+    CHECK(!call->easy && call->endpoint->starving > 0);
     list_remove(&call->link);
     call->endpoint->starving--;
     list_append(&call->endpoint->waiting, &call->link);
@@ -292,6 +294,7 @@ static void end_sending(struct curl_transport *curl, struct transport_call *call
     else
         curl_easy_cleanup(call->easy);
     call->easy = NULL;
+    CHECK(call->endpoint->out > 0 && curl->out >= !call->endpoint->own);
     call->endpoint->out--;
     curl->out -= !call->endpoint->own;
     task_defer(curl->reactor, &curl->admit);

@@ -14,7 +14,9 @@ char *url_host(const char *url, struct err *err)
     char *scheme = NULL, *host = NULL, *user = NULL, *result = NULL;
     CURLUcode code = curl_url_set(parts, CURLUPART_URL, url, 0);
     if (code) {
-        err_set(err, ERR_SCRIPT, "\"%s\" is not a URL: %s", url, curl_url_strerror(code));
+        /* Not itself: there may be a secret in it. */
+        err_set(err, ERR_SCRIPT, "a text of %zu characters is given as a URL and is none: %s", strlen(url),
+                curl_url_strerror(code));
     } else {
         curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
         curl_url_get(parts, CURLUPART_HOST, &host, 0);

@@ -52,16 +52,22 @@ static bool read_event(const struct json *name, enum record_event *event)
     return false;
 }
 
-/* The time is whole seconds, as an integer or as a float. */
+#define SECONDS_MAX 253402300799 /* the year 9999: what lies behind it is no time */
+
+/* The time is whole seconds, as an integer or as a float; 0 where it is none. */
 static int64_t read_time(const struct json *value)
 {
     int64_t seconds = 0;
     if (!value || value->type != JSON_NUMBER)
         return 0;
     for (uint32_t i = 0; i < value->size; i++) {
-        if (value->text[i] < '0' || value->text[i] > '9')
-            return (int64_t)(json_double(value, 0) * 1000.0);
+        if (value->text[i] < '0' || value->text[i] > '9') {
+            double real = json_double(value, 0);
+            return real >= 0 && real <= (double)SECONDS_MAX ? (int64_t)(real * 1000.0) : 0;
+        }
         seconds = seconds * 10 + (value->text[i] - '0');
+        if (seconds > SECONDS_MAX)
+            return 0;
     }
     return seconds * 1000;
 }
@@ -157,7 +163,7 @@ struct page *page_read(struct buf *body, struct err *err)
         json_parse(&page->arena, page->body.data ? page->body.data : "", page->body.size, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
-        root = NULL, err_set(err, ERR_PARSE, "the answer holds no Records");
+        root = NULL, err_set(err, ERR_PARSE, "there are no Records in it");
     if (root && records->count) {
         page->records = arena_alloc(&page->arena, records->count * sizeof *page->records);
         json_each(json, records) {
@@ -174,7 +180,8 @@ struct page *page_read(struct buf *body, struct err *err)
         number_parts(page,
                      json_string_is(json_get(page->records[0].json, "eventSource"), "scylladb:alternator"));
     if (root)
-        page->next_cursor = json_string(&page->arena, json_get(root, "NextShardIterator"));
+        page->root = root;
+    CHECK(!root || page->count == records->count);
     page->bytes = sizeof *page + page->body.capacity + page->arena.bytes;
     if (root)
         return page;
@@ -194,6 +201,7 @@ void page_release(struct page *page)
     CHECK(!page || page->references > 0);
     if (!page || --page->references)
         return;
+    CHECK(!page->count || page->root);
     if (page->freed)
         page->freed(page->freed_user, page);
     buf_fini(&page->body);

@@ -1,5 +1,5 @@
-/* page.h: one page of stream records: the bytes as they came, the tree over them, and a view of each record.
- * Counted by reference: a page lives until the last record of it is settled. */
+/* page.h: one page of records, whoever made it: the bytes as they came, the tree over them, and a view of
+ * each record. Counted by reference: a page lives until the last record of it is settled. */
 #ifndef TIDEMILL_RECORD_PAGE_H
 #define TIDEMILL_RECORD_PAGE_H
 
@@ -37,12 +37,14 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
-    const char *next_cursor;                      /* NULL: the shard is closed and this was its last page */
+    const struct json *root;                      /* the whole, for whoever knows what else stands in it */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
 };
 
-/* Takes the body of a GetRecords answer. One reference; NULL and `err` when it is no such answer. */
+/* Takes a body of {"Records": [...]}, as GetRecords answers and Lambda is given; a source whose service
+ * writes its records in another way writes them so first. One reference; NULL and `err` when it is no such
+ * body. */
 struct page *page_read(struct buf *body, struct err *err);
 
 /* What names a record among those of its shard, whenever it is read: "SEQUENCE", or "SEQUENCE/PART" where

@@ -201,15 +201,15 @@ static enum handler_result run(struct handler *handler, const struct handler_cal
     route->spare = NULL;
     handler_hold(handler);
     *invocation = (struct invocation){route, call, NULL, done, user};
-    invocation->emission =
-        handler->emitter->send(handler->emitter, route->config->target, &message, on_emitted, invocation);
+    invocation->emission = handler->emitter->ops->send(handler->emitter, route->config->target, &message,
+                                                       on_emitted, invocation);
     *running = invocation;
     return HANDLER_WAITING;
 }
 
 static void cancel(struct handler *handler, struct invocation *invocation)
 {
-    handler->emitter->cancel(handler->emitter, invocation->emission);
+    handler->emitter->ops->cancel(handler->emitter, invocation->emission);
     invocation_end(invocation);
 }
 
@@ -263,7 +263,7 @@ struct handler *route_load(const struct route_options *options, struct problems 
     handler_settings_copy(&route->handler.settings, &route->config->settings);
     const char *pattern = route->config->pattern;
     bool ok = !pattern || (route->filter = filter_compile(pattern, strlen(pattern), &err)) ||
-              err_prefix(&err, "pattern");
+              config_refuse(&route->config->section, "pattern", pattern, &err);
     ok = ok && (route->transform = transform_new(route->config, &err));
     if (!ok) {
         problems_add(problems, "%s:%d: [route %s] %s", options->config->path, route->config->line,

@@ -131,8 +131,8 @@ static bool add_variable(struct transform *transform, const char *name, size_t s
             found = (int)i;
     const char *meant = nearest_name(copy, (const char *const *)transform->names);
     if (found == -2)
-        err_set(err, ERR_CONFIG, "input_template: input_paths has no \"%s\"%s%s%s", copy,
-                meant ? " (did you mean " : "", meant ? meant : "", meant ? "?)" : "");
+        err_set(err, ERR_CONFIG, "input_paths has no \"%s\"%s%s%s", copy, meant ? " (did you mean " : "",
+                meant ? meant : "", meant ? "?)" : "");
     else
         add_piece(transform, NULL, 0, found, in_string);
     free(copy);
@@ -160,7 +160,7 @@ static bool template_is_json(const struct transform *transform, struct err *err)
                                                              : "null");
     bool ok = json_parse(&arena, text.data ? text.data : "", text.size, &inner) != NULL;
     if (!ok)
-        err_set(err, ERR_CONFIG, "input_template: filled in, it is not JSON: %s", inner.text);
+        err_set(err, ERR_CONFIG, "filled in, it is not JSON: %s", inner.text);
     arena_fini(&arena);
     buf_fini(&text);
     return ok;
@@ -210,7 +210,7 @@ static bool read_paths(struct transform *transform, const char *text, struct err
             break;
     }
     arena_fini(&arena);
-    return ok || err_prefix(err, "input_paths");
+    return ok;
 }
 
 /* ---- values ---- */
@@ -388,13 +388,16 @@ struct transform *transform_new(const struct config_route *route, struct err *er
         transform->image = IMAGE_BOTH;
     if (route->input_path) {
         transform->kind = PATH;
-        ok = path_parse(route->input_path, &transform->path, err) || err_prefix(err, "input_path");
+        ok = path_parse(route->input_path, &transform->path, err) ||
+             config_refuse(&route->section, "input_path", route->input_path, err);
     }
     if (ok && route->input_paths)
-        ok = read_paths(transform, route->input_paths, err);
+        ok = read_paths(transform, route->input_paths, err) ||
+             config_refuse(&route->section, "input_paths", route->input_paths, err);
     if (ok && route->input_template) {
         transform->kind = TEMPLATE;
-        ok = template_parse(transform, route->input_template, err);
+        ok = template_parse(transform, route->input_template, err) ||
+             config_refuse(&route->section, "input_template", route->input_template, err);
     }
     if (ok)
         return transform;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/base64.h"
 #include "script/internal.h"
 
@@ -38,15 +39,10 @@ static int crypto_hmac(lua_State *L)
 
 static int crypto_hex(lua_State *L)
 {
-    static const char digits[] = "0123456789abcdef";
     size_t size;
     luaL_Buffer buffer;
     const char *data = luaL_checklstring(L, 1, &size);
-    char *out = luaL_buffinitsize(L, &buffer, size * 2);
-    for (size_t i = 0; i < size; i++) {
-        *out++ = digits[(unsigned char)data[i] >> 4];
-        *out++ = digits[(unsigned char)data[i] & 15];
-    }
+    hex_write(luaL_buffinitsize(L, &buffer, size * 2), data, size);
     luaL_pushresultsize(&buffer, size * 2);
     return 1;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/hex.h"
 #include "base/json.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
@@ -164,12 +165,11 @@ static int raw_call(lua_State *L)
 static int raw_token(lua_State *L)
 {
     unsigned char bytes[16];
-    char text[2 * sizeof bytes + 1];
+    char text[2 * sizeof bytes];
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         return luaL_error(L, "the system gives no random bytes");
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    lua_pushstring(L, text);
+    hex_write(text, bytes, sizeof bytes);
+    lua_pushlstring(L, text, sizeof text);
     return 1;
 }
 

@@ -95,6 +95,7 @@ static int emit(lua_State *L)
     size_t size = 0;
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, 2, &size);
+        state_check_room(L, size);
         buf_add(payload, text, size);
     } else if (!value_write_json(L, 2, payload, &err)) {
         return luaL_error(L, "emit: %s", err.text);

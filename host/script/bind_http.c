@@ -13,6 +13,7 @@
 #include "script/internal.h"
 
 #define HEADERS_MAX 64
+#define METHOD_MAX 20
 #define BODY_BYTES_MAX (64 << 20)
 
 static void push_lower(lua_State *L, const char *text, size_t size)
@@ -124,11 +125,20 @@ static bool is_idempotent(const char *method, const char *const *headers)
     return false;
 }
 
+/* What would not fit into the handler's memory is not read. */
+static size_t bounded(const struct script *script, size_t bytes)
+{
+    size_t room = state_room(script);
+    return bytes < room ? bytes : room > 1 ? room : 1;
+}
+
 static int raw_send(lua_State *L)
 {
     const char *headers[HEADERS_MAX + 1] = {NULL};
     size_t body_size = 0;
     const char *method = script_check_text(L, 1), *url = script_check_text(L, 2);
+    size_t letters = strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-");
+    luaL_argcheck(L, letters && letters <= METHOD_MAX && !method[letters], 1, "a method is letters only");
     luaL_checktype(L, 3, LUA_TTABLE);
     const char *body = luaL_optlstring(L, 4, NULL, &body_size);
     lua_Number timeout_s = luaL_checknumber(L, 5);
@@ -153,7 +163,7 @@ static int raw_send(lua_State *L)
         .body = body, /* stays on this coroutine's stack until the answer */
         .body_size = body_size,
         .timeout_ms = timeout_s < 0.001 ? 1 : (int64_t)(timeout_s * 1000),
-        .response_max = (size_t)max_bytes,
+        .response_max = bounded(script_of(L), (size_t)max_bytes),
         .http2 = true,
         .idempotent = is_idempotent(method, headers),
     };

@@ -18,24 +18,35 @@ static void write_line(lua_State *L, enum log_level level, const char *message, 
     log_write_fields(script->options.log, level, subject->data, message, fields);
 }
 
+/* Of one text, and of all fields; what is longer is cut, and its size told. */
+#define TEXT_BYTES_MAX ((size_t)64 << 10)
+#define FIELDS_BYTES_MAX ((size_t)256 << 10)
+
 /* C ends at a zero byte, a line of the log does not. */
-static void add_text(struct buf *out, const char *text, size_t size)
+static void add_text(struct buf *out, const char *text, size_t whole)
 {
+    size_t size = whole <= TEXT_BYTES_MAX ? whole : utf8_cut(text, TEXT_BYTES_MAX);
     for (const char *zero; (zero = memchr(text, '\0', size)); text = zero + 1) {
         buf_add(out, text, (size_t)(zero - text));
         buf_add_literal(out, "\\0");
         size -= (size_t)(zero - text) + 1;
     }
     buf_add(out, text, size);
+    if (whole > TEXT_BYTES_MAX)
+        buf_printf(out, "... (%zu bytes)", whole);
     buf_add(out, "", 0);
 }
 
-static void write_json_text(struct buf *out, const char *text, size_t size)
+/* {"value": text}: what cannot stand there as it is. */
+static void write_value(lua_State *L, struct buf *fields, const char *text, size_t size)
 {
-    struct buf valid = BUF_INIT;
-    utf8_write(&valid, text, size);
-    json_write_string(out, valid.data ? valid.data : "", valid.size);
-    buf_fini(&valid);
+    struct buf *cut = script_buf(L), *valid = script_buf(L);
+    add_text(cut, text, size);
+    utf8_write(valid, cut->data, cut->size);
+    buf_clear(fields);
+    buf_add_literal(fields, "{\"value\":");
+    json_write_string(fields, valid->data, valid->size);
+    buf_add_char(fields, '}');
 }
 
 static int write_log(lua_State *L, enum log_level level)
@@ -49,11 +60,14 @@ static int write_log(lua_State *L, enum log_level level)
     const char *message = luaL_tolstring(L, 1, &size);
     add_text(text, message, size);
     if (!lua_isnil(L, 2) && (!lua_istable(L, 2) || !value_write_json(L, 2, fields, &err))) {
-        buf_clear(fields); /* a line of the log fails no record */
-        buf_add_literal(fields, "{\"value\":");
-        message = luaL_tolstring(L, 2, &size);
-        write_json_text(fields, message, size);
-        buf_add_char(fields, '}');
+        buf_fini(fields); /* what comes now is the script's code */
+        *fields = BUF_INIT;
+        message = luaL_tolstring(L, 2, &size); /* a line of the log fails no record */
+        write_value(L, fields, message, size);
+    } else if (fields->size > FIELDS_BYTES_MAX) {
+        struct buf *whole = script_buf(L);
+        buf_add(whole, fields->data, fields->size);
+        write_value(L, fields, whole->data, whole->size);
     }
     write_line(L, level, text->data, fields->size ? fields->data : NULL);
     return 0;
@@ -94,6 +108,10 @@ int bind_print(lua_State *L)
     buf_add_text(text, "");
     for (int i = 1; i <= count; i++) {
         size_t size;
+        if (text->size > FIELDS_BYTES_MAX) {
+            buf_printf(text, "... (%d more)", count - i + 1);
+            break;
+        }
         const char *part = luaL_tolstring(L, i, &size);
         if (i > 1)
             buf_add_char(text, '\t');

@@ -62,11 +62,29 @@ static void claim_free(struct held_claim *claim)
     free(claim);
 }
 
+static void forget(struct script *script, const char *key, const char *owner)
+{
+    struct store_batch *batch = store_batch_new();
+    store_put_marker(batch, &(struct store_marker){script->handler.name, key, NULL, 0, owner});
+    store_commit(script->options.store, batch, NULL, NULL);
+}
+
+/* The invocation has ended; what it claimed and did not finish is nobody's. */
+static void give_up_claims(struct invocation *invocation)
+{
+    for (struct held_claim *claim; (claim = invocation->claims);) {
+        invocation->claims = claim->next;
+        forget(invocation->script, claim->key, claim->owner);
+        claim_free(claim);
+    }
+}
+
 static void hold_claim(struct invocation *invocation, const char *key, const char *owner)
 {
     struct held_claim *claim = mem_alloc(sizeof *claim);
     *claim = (struct held_claim){invocation->claims, mem_string(key), mem_string(owner)};
     invocation->claims = claim;
+    invocation->give_up_claims = give_up_claims;
 }
 
 static void drop_claim(struct invocation *invocation, const char *key)
@@ -78,22 +96,6 @@ static void drop_claim(struct invocation *invocation, const char *key)
         *at = claim->next;
         claim_free(claim);
         return;
-    }
-}
-
-static void forget(struct script *script, const char *key, const char *owner)
-{
-    struct store_batch *batch = store_batch_new();
-    store_put_marker(batch, &(struct store_marker){script->handler.name, key, NULL, 0, owner});
-    store_commit(script->options.store, batch, NULL, NULL);
-}
-
-void once_invocation_over(struct invocation *invocation)
-{
-    for (struct held_claim *claim; (claim = invocation->claims);) {
-        invocation->claims = claim->next;
-        forget(invocation->script, claim->key, claim->owner);
-        claim_free(claim);
     }
 }
 
@@ -176,10 +178,19 @@ static void drop_stored(lua_State *L)
 
 /* ---- verbs ---- */
 
+#define KEY_BYTES_MAX 2048 /* as a partition key of DynamoDB's */
+
+static const char *check_key(lua_State *L)
+{
+    const char *key = script_check_text(L, 1);
+    luaL_argcheck(L, strlen(key) <= KEY_BYTES_MAX, 1, "a key has at most 2048 bytes");
+    return key;
+}
+
 /* Nobody else has it while this invocation runs, so it lapses no sooner than that may take. */
 static int raw_claim(lua_State *L)
 {
-    const char *key = script_check_text(L, 1);
+    const char *key = check_key(L);
     lua_Number seconds = luaL_checknumber(L, 2);
     luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 2, "seconds expected");
     struct store *store = check_store(L);
@@ -221,7 +232,7 @@ static int put_marker(lua_State *L, const char *key, const char *result, int64_t
 
 static int raw_finish(lua_State *L)
 {
-    const char *key = script_check_text(L, 1), *result = luaL_checkstring(L, 2);
+    const char *key = check_key(L), *result = luaL_checkstring(L, 2);
     lua_Number seconds = luaL_checknumber(L, 3);
     luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 3, "seconds expected");
     return put_marker(L, key, result, now_ms(L) + (int64_t)(seconds * 1000));
@@ -229,7 +240,7 @@ static int raw_finish(lua_State *L)
 
 static int raw_forget(lua_State *L)
 {
-    return put_marker(L, script_check_text(L, 1), NULL, 0);
+    return put_marker(L, check_key(L), NULL, 0);
 }
 
 static int raw_now(lua_State *L)

@@ -11,12 +11,24 @@
 
 static const char matcher_name[] = "tidemill.matcher";
 
+#define PATTERN_BYTES_MAX (256u << 10) /* compiled it takes some twenty times that, for a moment */
+#define STEPS_MAX 50000000             /* of one comparison: a long list of values with one of alternatives */
+
 static int matcher_free(lua_State *L)
 {
     struct filter **filter = luaL_checkudata(L, 1, matcher_name);
+    if (*filter)
+        state_release(script_of(L), filter_bytes(*filter));
     filter_free(*filter);
     *filter = NULL;
     return 0;
+}
+
+static void push_match(lua_State *L, enum filter_verdict verdict)
+{
+    if (verdict == FILTER_TOO_MUCH)
+        luaL_error(L, "pattern: the value and the pattern are too large for each other");
+    lua_pushboolean(L, verdict == FILTER_MATCHES);
 }
 
 static int matcher_call(lua_State *L)
@@ -27,7 +39,7 @@ static int matcher_call(lua_State *L)
     const struct handler_source *source;
     const struct handler_input *input = record_test(L, 2, &source);
     if (input) {
-        lua_pushboolean(L, filter_match_record(*filter, input->record->json, source->stream_arn));
+        push_match(L, filter_match_within(*filter, input->record->json, source->stream_arn, STEPS_MAX));
         return 1;
     }
     struct buf *text = script_buf(L);
@@ -37,7 +49,7 @@ static int matcher_call(lua_State *L)
     const struct json *value = json_parse(arena, text->data, text->size, &err);
     if (!value)
         return luaL_error(L, "pattern: %s", err.text);
-    lua_pushboolean(L, filter_match(*filter, value));
+    push_match(L, filter_match_within(*filter, value, NULL, STEPS_MAX));
     return 1;
 }
 
@@ -46,35 +58,45 @@ static int pattern_compile(lua_State *L)
     struct err err;
     struct buf *text = script_buf(L);
     size_t size;
+    const char *json = NULL;
     if (lua_type(L, 1) == LUA_TSTRING) {
-        const char *json = lua_tolstring(L, 1, &size);
-        buf_add(text, json, size);
+        json = lua_tolstring(L, 1, &size);
     } else {
         luaL_checktype(L, 1, LUA_TTABLE);
         if (!value_write_json(L, 1, text, &err))
             return luaL_error(L, "pattern: %s", err.text);
+        json = text->data;
+        size = text->size;
     }
+    if (size > PATTERN_BYTES_MAX)
+        return luaL_error(L, "pattern: it has %d KiB; %d are allowed", (int)(size >> 10),
+                          (int)(PATTERN_BYTES_MAX >> 10));
     struct filter **filter = lua_newuserdatauv(L, sizeof *filter, 0);
     *filter = NULL;
     luaL_setmetatable(L, matcher_name);
-    *filter = filter_compile(text->data ? text->data : "", text->size, &err);
+    *filter = filter_compile(json, size, &err);
     if (!*filter)
         return luaL_error(L, "pattern: %s", err.text);
+    state_hold(script_of(L), filter_bytes(*filter)); /* until it is freed, also where it is too much: */
+    state_check_room(L, 0);
     return 1;
+}
+
+void pattern_open(lua_State *L)
+{
+    luaL_newmetatable(L, matcher_name);
+    lua_pushcfunction(L, matcher_free);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, matcher_call);
+    lua_setfield(L, -2, "__call");
+    lua_pushliteral(L, "matcher");
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
 }
 
 int bind_pattern(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"compile", pattern_compile}, {NULL, NULL}};
-    if (luaL_newmetatable(L, matcher_name)) {
-        lua_pushcfunction(L, matcher_free);
-        lua_setfield(L, -2, "__gc");
-        lua_pushcfunction(L, matcher_call);
-        lua_setfield(L, -2, "__call");
-        lua_pushliteral(L, "matcher");
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
     luaL_newlib(L, functions);
     return 1;
 }

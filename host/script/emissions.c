@@ -77,22 +77,34 @@ static bool is_declared(const struct script *script, const char *target)
     return !script->targets;
 }
 
+static size_t bytes_of(const struct message *message)
+{
+    const char *const texts[] = {message->key, message->source, message->detail_type, message->subject};
+    size_t bytes = message->payload_size;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        bytes += texts[i] ? strlen(texts[i]) : 0;
+    return bytes;
+}
+
 void emissions_add(lua_State *L, const char *target, struct message *message, int64_t place)
 {
+    size_t bytes = bytes_of(message);
     struct script *script = script_of(L);
     struct invocation *invocation = script->current;
     struct err err;
     bool ok = false;
     if (!invocation || !invocation->call || !script->handler.emitter)
         err_set(&err, ERR_SCRIPT, "emit can be called only while a record is handled");
-    else if (!script->handler.emitter->known(script->handler.emitter, target, &err))
+    else if (!script->handler.emitter->ops->known(script->handler.emitter, target, &err))
         ;
     else if (!is_declared(script, target))
         err_set(&err, ERR_CONFIG, "the handler's targets do not name \"%s\"", target);
     else if (invocation->emitted_count == EMITTED_MAX)
         err_set(&err, ERR_LIMIT, "more than %d messages emitted in one call of the handler", EMITTED_MAX);
-    else if (invocation->emitted_bytes + message->payload_size > EMITTED_BYTES_MAX)
+    else if (invocation->emitted_bytes + bytes > EMITTED_BYTES_MAX)
         err_set(&err, ERR_LIMIT, "more than %u bytes emitted in one call of the handler", EMITTED_BYTES_MAX);
+    else if (bytes > state_room(script))
+        err_set(&err, ERR_LIMIT, "not enough memory");
     else
         ok = true;
     if (!ok) {
@@ -103,7 +115,8 @@ void emissions_add(lua_State *L, const char *target, struct message *message, in
     describe(invocation, place, message);
     mem_grow(&invocation->emitted, &invocation->emitted_capacity, invocation->emitted_count,
              sizeof *invocation->emitted);
-    invocation->emitted_bytes += message->payload_size;
+    invocation->emitted_bytes += bytes;
+    state_hold(script, bytes);
     invocation->emitted[invocation->emitted_count++] =
         (struct emitted){.invocation = invocation, .target = mem_string(target), .message = *message};
     *message = (struct message){0};
@@ -113,7 +126,7 @@ static void end(struct invocation *invocation)
 {
     struct handler_outcome outcome = invocation->outcome;
     invocation->outcome = (struct handler_outcome){0};
-    invocation_finish(invocation, outcome.error.text ? HANDLER_RAISED : HANDLER_RETURNED, &outcome);
+    invocation->emitted_done(invocation, outcome.error.text ? HANDLER_RAISED : HANDLER_RETURNED, &outcome);
 }
 
 /* The others are waited for even when one was refused: a repetition must not overtake them. */
@@ -133,7 +146,13 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
         end(invocation);
 }
 
-bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome)
+static void release(struct invocation *invocation)
+{
+    state_release(invocation->script, invocation->emitted_bytes);
+    invocation->emitted_bytes = 0;
+}
+
+bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome, emissions_fn *done)
 {
     struct script *script = invocation->script;
     const struct emitter *emitter = script->handler.emitter;
@@ -144,10 +163,13 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     invocation->outcome = *outcome;
     *outcome = (struct handler_outcome){0};
     invocation->emissions = invocation->emitted_count;
+    invocation->emitted_done = done;
     handler_note_emitted(&script->handler, invocation->emitted_bytes);
+    release(invocation); /* from here on the targets bound what waits */
     for (size_t i = 0; i < invocation->emitted_count; i++) {
         struct emitted *emitted = &invocation->emitted[i];
-        emitted->emission = emitter->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);
+        emitted->emission =
+            emitter->ops->send(emitter, emitted->target, &emitted->message, on_emitted, emitted);
     }
     return true;
 }
@@ -158,11 +180,12 @@ void emissions_drop(struct invocation *invocation)
     for (size_t i = 0; i < invocation->emitted_count; i++) {
         struct emitted *emitted = &invocation->emitted[i];
         if (emitted->emission)
-            emitter->cancel(emitter, emitted->emission);
+            emitter->ops->cancel(emitter, emitted->emission);
         free(emitted->target);
         message_fini(&emitted->message);
     }
-    invocation->emitted_count = invocation->emitted_bytes = invocation->emissions = 0;
+    release(invocation);
+    invocation->emitted_count = invocation->emissions = 0;
     free(invocation->emitted_of);
     invocation->emitted_of = NULL;
     handler_outcome_fini(&invocation->outcome);

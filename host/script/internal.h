@@ -31,13 +31,20 @@ struct script {
     struct invocation *idle;       /* to be used again */
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count, invocation_count;
-    uint64_t tag; /* names this Lua state among all of all hosts */
-    size_t memory_bytes, memory_max;
-    int64_t cpu_left_ms;  /* what the running code may use; 0: no limit */
-    int64_t cpu_base_ms;  /* thread's time when the hook first saw it run; -1: not yet */
-    bool cpu_exhausted;   /* it did: no pcall may catch what ends it */
-    bool preempted;       /* the running invocation only made room for others */
-    int64_t slice_end_ms; /* monotonic: when it should */
+    uint64_t tag;        /* names this Lua state among all of all hosts */
+    size_t memory_bytes; /* Lua's, and what C holds for it */
+    size_t memory_max;
+    bool in_slice, loaded;
+    int closes;                /* of coroutines, one within the other */
+    int bound;                 /* so many coroutines run within something that cannot be suspended */
+    lua_State *watched_before; /* the slice */
+    int64_t cpu_left_ms;       /* what the running code may use; 0: no limit */
+    int64_t cpu_base_ms;       /* thread's time when the hook first saw it run; -1: not yet */
+    bool cpu_exhausted;        /* the slice did: no pcall may catch what ends it */
+    bool refuses;   /* likewise, while memory ended again and again: no more of it before the slice ends */
+    bool preempted; /* the running invocation only made room for others */
+    int64_t slice_begin_ms; /* monotonic */
+    int64_t slice_end_ms;   /* when it should make room */
     struct script_table *tables;
     size_t table_count, table_capacity;
     char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
@@ -45,23 +52,30 @@ struct script {
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
 
+/* Everything that it emitted was accepted, or something was refused. */
+typedef void emissions_fn(struct invocation *invocation, enum handler_result result,
+                          struct handler_outcome *outcome);
+
 struct invocation {
     struct invocation *next_idle, *next_of_all;
     struct script *script;
     lua_State *co; /* NULL: to be made */
     int co_reference;
-    const struct handler_call *call; /* NULL: a function without a record */
-    int results;                     /* of the function that returned, on the coroutine's stack */
-    size_t number;                   /* among the script's */
-    struct held_claim *claims;       /* of tidemill.once, not finished yet; owned */
+    const struct handler_call *call;             /* NULL: a function without a record */
+    int results;                                 /* of the function that returned, on the coroutine's stack */
+    size_t number;                               /* among the script's */
+    struct held_claim *claims;                   /* of tidemill.once, not finished yet; owned */
+    void (*give_up_claims)(struct invocation *); /* of those: when it ends, they are nobody's */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
     bool waiting;         /* a yield that the host understands */
+    bool deaf;            /* an error out of a hook ended its coroutine: no hook comes any more */
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct timer sleep;
     struct task go_on;                   /* it made room for others, and it is its turn again */
     char *stored;                        /* what the store answered, until it is taken; owned */
+    size_t held_bytes;                   /* of the request that is on its way */
     struct transport_response *response; /* of the call that just ended */
     const struct err *err;
     int64_t cpu_left_ms;
@@ -69,7 +83,8 @@ struct invocation {
     size_t emitted_count, emitted_capacity, emitted_bytes;
     size_t *emitted_of;             /* of each record of several: how many of them; owned; NULL: none yet */
     size_t emissions;               /* not accepted yet, after the function has returned */
-    struct handler_outcome outcome; /* what comes when they are */
+    struct handler_outcome outcome; /* what comes when they are ... */
+    emissions_fn *emitted_done;     /* ... here */
     struct timer limit;             /* the whole invocation, waiting included */
     handler_done_fn *done;
     void *user;
@@ -83,18 +98,52 @@ static inline struct script *script_of_handler(struct handler *handler)
 }
 
 /* state.c */
-void state_open(struct script *script);
-void state_begin_slice(struct script *script,
-                       int64_t left_ms);        /* what runs next may use so much of the processor */
-int64_t state_end_slice(struct script *script); /* milliseconds used */
+void state_open(struct script *script); /* for record_open and sandbox_open to fill */
+/* What runs next, in L, may use so much of the processor. The end tells the milliseconds that it used. */
+void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms);
+int64_t state_end_slice(struct script *script);
+
+/* Within L another coroutine runs, until state_leave. A coroutine may always yield to who resumed it; whether
+ * that one can, Lua does not say: what waits for the host must get through all of them. `may_wait`: false
+ * where L runs a __close. */
+struct state_entry {
+    lua_State *before;
+    bool bound;
+};
+struct state_entry state_enter(lua_State *L, lua_State *co, bool may_wait);
+void state_leave(lua_State *L, const struct state_entry *entry);
+
+/* An object of C's, zero, onto the stack, where it stays: `release` (of the object at 1) is called when the C
+ * function that asked for it returns or raises, and not when the collector comes round, which knows nothing
+ * of what it holds. `name` is opened with the state and not with the first use: there the memory may end in
+ * the midst of it. */
+void state_open_owned(lua_State *L, const char *name, lua_CFunction release);
+void *state_push_owned(lua_State *L, size_t size, const char *name);
+
+/* Can what runs in L be suspended, down to the host? */
+bool state_may_wait(lua_State *L);
 
 /* May the code go on? Raises when it used up its part of the processor. */
 void state_tick(lua_State *L);
+
+/* Pushes the chunk (text only) as a function and returns LUA_OK, or an error: a text, and Lua's number of it.
+ * The compiler calls nothing that a hook would see: it is watched as it reads. */
+int state_compile(lua_State *L, const char *text, size_t size, const char *name);
 
 /* Has the running invocation had its turn, and can it wait here? Then use `return state_make_room(L, ...)`,
  * which goes on with `k` when it is its turn again. */
 bool state_should_make_room(lua_State *L);
 int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k);
+
+/* Do so many bytes more fit into the handler's memory? The second raises where they do not. */
+bool state_has_room(lua_State *L, size_t bytes);
+void state_check_room(lua_State *L, size_t bytes);
+size_t state_room(const struct script *script);
+
+/* What C keeps for a script longer than one call of it (bodies on their way, compiled patterns) counts as its
+ * memory. */
+void state_hold(struct script *script, size_t bytes);
+void state_release(struct script *script, size_t bytes);
 
 /* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
 void state_find_line(lua_State *co, char *text, size_t size);
@@ -106,8 +155,10 @@ const char *state_without_library_line(const char *text);
  */
 struct handler_error script_error(const struct script *script, const char *text);
 
-/* script.c: which function takes such an event; maybe one that the handler does not have. */
-enum handler_function script_function_for(const struct script *script, enum record_event event);
+/* May a script not resume that coroutine now, since the host will, or another invocation is in it? `index`:
+ * of its object. */
+void state_mark_waiting(lua_State *L, lua_State *co, bool waits);
+bool state_is_waiting(lua_State *L, int index);
 
 /* The script was made of these bytes, too. */
 void script_add_file(struct script *script, const char *path, const char *text, size_t size);
@@ -139,9 +190,8 @@ enum handler_result invocation_run(struct handler *handler, const struct handler
                                    struct handler_outcome *outcome);
 void invocation_cancel(struct handler *handler, struct invocation *invocation);
 
-/* It waited, and has ended. */
-void invocation_finish(struct invocation *invocation, enum handler_result result,
-                       struct handler_outcome *outcome);
+/* Which function takes such an event; maybe one that the handler does not have. */
+enum handler_function invocation_function_for(const struct script *script, enum record_event event);
 
 /* emissions.c: what an invocation emits is collected until it returns, then sent. */
 
@@ -149,25 +199,21 @@ void invocation_finish(struct invocation *invocation, enum handler_result result
  * emitted, and when it is too much. */
 void emissions_add(lua_State *L, const char *target, struct message *message, int64_t place);
 
-/* The function has returned: send. True when that is to be waited for; `outcome` is then taken. */
-bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome);
+/* The function has returned: send. True when that is to be waited for; `outcome` is then taken, and `done`
+ * gets it. */
+bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome, emissions_fn *done);
 void emissions_drop(struct invocation *invocation);
-
-/* bind_once.c: the invocation has ended; what it claimed and did not finish is nobody's. */
-void once_invocation_over(struct invocation *invocation);
 
 /* The argument as text without zero bytes, which C cannot carry: else it raises, and says so. */
 const char *script_check_text(lua_State *L, int argument);
 
-/* A buf that Lua frees, whatever raises: on the stack. */
+/* On the stack, where it stays: Lua frees it when the C function returns or raises. The arena is bounded by
+ * the handler's memory. */
 struct buf *script_buf(lua_State *L);
 struct arena *script_arena(lua_State *L);
 
 /* sandbox.c */
 void sandbox_open(lua_State *L);
-
-/* Only the host may resume that coroutine now. */
-void sandbox_mark_waiting(lua_State *L, lua_State *co, bool waits);
 
 /* bounds.c: what could stay in C for ever. */
 void bounds_open(lua_State *L);
@@ -210,6 +256,9 @@ int bind_time(lua_State *L);
 int bind_crypto(lua_State *L);
 int bind_emit(lua_State *L);
 int bind_test(lua_State *L);
+
+/* bind_pattern.c: once per state, before any script runs. */
+void pattern_open(lua_State *L);
 
 /* bind_log.c: print */
 int bind_print(lua_State *L);

@@ -8,7 +8,7 @@
 #include "script/internal.h"
 
 #define COROUTINES_KEPT_MAX 256
-#define SLICE_MS_MAX 10  /* how long a handler computes before others have their turn */
+#define DESCRIBE_BYTES ((size_t)1 << 20)
 #define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
 
 static void on_turn(void *user)
@@ -32,24 +32,28 @@ static struct invocation *take_idle(struct script *script)
     return invocation;
 }
 
+static void stop_waiting(struct invocation *invocation);
+
 /* The end of an invocation; the last of a replaced version takes the script with it. */
 static void put_idle(struct invocation *invocation)
 {
     struct script *script = invocation->script;
-    once_invocation_over(invocation);
+    stop_waiting(invocation); /* for what a script has made of an error in the midst of a wait */
+    if (invocation->claims)
+        invocation->give_up_claims(invocation);
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
-    invocation->aws = NULL;
     invocation->waiting = invocation->starved = false;
     timer_stop(script->options.reactor, &invocation->limit);
     /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
      * __close is run. */
-    if (invocation->co && (script->cpu_exhausted || script->coroutine_count > COROUTINES_KEPT_MAX)) {
+    if (invocation->co && (invocation->deaf || script->coroutine_count > COROUTINES_KEPT_MAX)) {
         luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
         invocation->co = NULL;
         script->coroutine_count--;
     }
+    invocation->deaf = false;
     if (invocation->co)
         lua_settop(invocation->co, 0);
     invocation->next_idle = script->idle;
@@ -80,9 +84,9 @@ static int describe_protected(lua_State *L)
         lua_pop(L, 2);
     }
     luaL_tolstring(L, 1, NULL);
-    free(description->error->text);
-    const char *text = state_without_library_line(lua_tostring(L, -1));
-    description->error->text = handler_error_text(text, strlen(text));
+    size_t size;
+    const char *whole = lua_tolstring(L, -1, &size), *text = state_without_library_line(whole);
+    description->error->text = handler_error_text(text, size - (size_t)(text - whole));
     luaL_traceback(L, co, NULL, 0);
     description->error->traceback = mem_string(lua_tostring(L, -1));
     return 0;
@@ -97,18 +101,22 @@ static void describe(struct invocation *invocation, struct handler_error *error)
     char line[512];
     size_t memory_max = script->memory_max;
     int top = lua_gettop(L);
-    *error = (struct handler_error){.text = mem_string("an error without a description"),
-                                    .failure = invocation->starved ? FAILURE_NO_ATTEMPT : FAILURE_PASSING};
+    *error = (struct handler_error){.failure = invocation->starved ? FAILURE_NO_ATTEMPT : FAILURE_PASSING};
     state_find_line(invocation->co, line, sizeof line);
-    script->memory_max = SIZE_MAX; /* telling what happened must not fail for want of memory */
-    bool exhausted = script->cpu_exhausted;
-    state_begin_slice(script, CLOSE_MS_MAX);
+    /* Telling what happened must not fail for want of memory, nor take all there is. */
+    if (memory_max < SIZE_MAX - DESCRIBE_BYTES && script->memory_bytes + DESCRIBE_BYTES > memory_max)
+        script->memory_max = script->memory_bytes + DESCRIBE_BYTES;
+    state_begin_slice(script, L, CLOSE_MS_MAX);
     lua_pushcfunction(L, describe_protected);
     lua_pushlightuserdata(L, &description);
-    lua_pcall(L, 1, 0, 0); /* an error's __tostring is the script's code */
+    bool failed = lua_pcall(L, 1, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING;
+    if (!error->text && failed) /* in an error's __tostring, which is the script's code */
+        error->text = mem_printf("an error that cannot be described: %s",
+                                 state_without_library_line(lua_tostring(L, -1)));
+    else if (!error->text)
+        error->text = mem_string("an error without a description");
     lua_settop(L, top);
     state_end_slice(script);
-    script->cpu_exhausted = exhausted;
     script->memory_max = memory_max;
     if (!error->traceback)
         error->traceback = mem_string("");
@@ -125,11 +133,12 @@ static void describe(struct invocation *invocation, struct handler_error *error)
 static void reset(struct invocation *invocation)
 {
     struct script *script = invocation->script;
-    if (script->cpu_exhausted)
+    if (invocation->deaf)
         return; /* see put_idle */
-    state_begin_slice(script, CLOSE_MS_MAX);
+    state_begin_slice(script, invocation->co, CLOSE_MS_MAX);
     lua_resetthread(invocation->co);
     state_end_slice(script);
+    invocation->deaf = script->cpu_exhausted;
 }
 
 static void on_limit(void *user);
@@ -144,24 +153,33 @@ static void start_limit(struct invocation *invocation)
     timer_set(script->options.reactor, &invocation->limit, script->handler.settings.timeout_ms);
 }
 
+/* It waited, and has ended. */
+static void finish(struct invocation *invocation, enum handler_result result, struct handler_outcome *outcome)
+{
+    handler_done_fn *done = invocation->done;
+    void *user = invocation->user;
+    put_idle(invocation);
+    done(user, result, outcome);
+}
+
 /* Run the coroutine until it ends or waits. */
 static enum handler_result advance(struct invocation *invocation, int arguments,
                                    struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     script->current = invocation;
-    state_begin_slice(script, invocation->cpu_left_ms);
-    script->cpu_exhausted = false;
+    state_begin_slice(script, invocation->co, invocation->cpu_left_ms);
     invocation->waiting = script->preempted = false;
-    script->slice_end_ms = clock_monotonic_ms(reactor_clock(script->options.reactor)) + SLICE_MS_MAX;
     reactor_label(script->options.reactor, script->handler.name);
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
+    bool read = status != LUA_OK || outcome_read(invocation, outcome); /* in its time: it may be large */
     invocation->cpu_left_ms -= state_end_slice(script);
-    if (status == LUA_OK && !outcome_read(invocation, outcome))
+    invocation->deaf = invocation->deaf || script->cpu_exhausted;
+    if (!read)
         return HANDLER_RAISED;
     if (status == LUA_OK)
-        return emissions_send(invocation, outcome) ? HANDLER_WAITING : HANDLER_RETURNED;
+        return emissions_send(invocation, outcome, finish) ? HANDLER_WAITING : HANDLER_RETURNED;
     if (status == LUA_YIELD && invocation->waiting)
         return HANDLER_WAITING;
     if (status == LUA_YIELD && script->preempted) {
@@ -178,27 +196,25 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     return HANDLER_RAISED;
 }
 
-void invocation_finish(struct invocation *invocation, enum handler_result result,
-                       struct handler_outcome *outcome)
-{
-    handler_done_fn *done = invocation->done;
-    void *user = invocation->user;
-    put_idle(invocation);
-    done(user, result, outcome);
-}
-
 void script_go_on(struct invocation *invocation)
 {
     struct handler_outcome outcome = {0};
     enum handler_result result = advance(invocation, 0, &outcome);
     if (result != HANDLER_WAITING)
-        invocation_finish(invocation, result, &outcome);
+        finish(invocation, result, &outcome);
+}
+
+static void release_held(struct invocation *invocation)
+{
+    state_release(invocation->script, invocation->held_bytes);
+    invocation->held_bytes = 0;
 }
 
 static void on_answer(void *user, struct transport_response *response, const struct err *err)
 {
     struct invocation *invocation = user;
     invocation->aws = NULL;
+    release_held(invocation);
     invocation->response = response;
     invocation->err = err;
     invocation->starved = invocation->starved || (err && err->code == ERR_RESOURCES);
@@ -211,6 +227,7 @@ static void stop_waiting(struct invocation *invocation)
     struct script *script = invocation->script;
     aws_cancel(invocation->aws);
     invocation->aws = NULL;
+    release_held(invocation);
     if (invocation->http)
         transport_cancel(script->options.transport, invocation->http);
     invocation->http = NULL;
@@ -228,7 +245,7 @@ static void on_limit(void *user)
     outcome.error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
     outcome.error.traceback = mem_string("");
     reset(invocation);
-    invocation_finish(invocation, HANDLER_RAISED, &outcome);
+    finish(invocation, HANDLER_RAISED, &outcome);
 }
 
 /* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
@@ -241,8 +258,10 @@ static struct invocation *begin_wait(lua_State *L)
         luaL_error(L, "calls can be made only while a record is handled, not while the script loads");
         return NULL; /* luaL_error does not come back */
     }
-    if (!lua_isyieldable(L))
-        luaL_error(L, "a call cannot wait here (inside a sort, a gsub or a metamethod of C)");
+    if (invocation->waiting)
+        luaL_error(L, "another call of this record is on its way");
+    if (!state_may_wait(L))
+        luaL_error(L, "a call cannot wait here (inside a sort, a __close or a metamethod of C)");
     start_limit(invocation);
     invocation->waiting = true;
     return invocation;
@@ -257,6 +276,8 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
                          body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
+    invocation->held_bytes = request->body.size;
+    state_hold(invocation->script, invocation->held_bytes);
     invocation->aws = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
     return lua_yieldk(L, 0, 0, after);
 }
@@ -320,6 +341,14 @@ int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
     return lua_yieldk(L, 0, 0, after);
 }
 
+enum handler_function invocation_function_for(const struct script *script, enum record_event event)
+{
+    enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
+    if (script->handler.kind != HANDLER_RECORDS)
+        return script->has[ON_BATCH] ? ON_BATCH : ON_WINDOW;
+    return script->has[own] ? own : ON_RECORD;
+}
+
 /* Making a coroutine and the arguments may run out of the handler's memory. */
 static int prepare_protected(lua_State *L)
 {
@@ -327,17 +356,18 @@ static int prepare_protected(lua_State *L)
     struct script *script = invocation->script;
     int arguments = 1;
     lua_settop(L, 0);
-    if (!invocation->co) {
-        invocation->co = lua_newthread(L);
+    if (!invocation->co) { /* which it has only when nothing can raise any more */
+        lua_State *co = lua_newthread(L);
+        state_mark_waiting(L, co, true); /* no script resumes it */
         invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
-        sandbox_mark_waiting(L, invocation->co, true); /* no script resumes it */
+        invocation->co = co;
         script->coroutine_count++;
     }
     if (!invocation->call)
         return 0;
     lua_rawgeti(
         L, LUA_REGISTRYINDEX,
-        script->functions[script_function_for(
+        script->functions[invocation_function_for(
             script, invocation->call->count ? invocation->call->inputs->record->event : RECORD_INSERT)]);
     if (script->handler.kind == HANDLER_RECORDS)
         record_push(L, invocation, 0);

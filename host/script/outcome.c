@@ -19,19 +19,26 @@ static void push_records(lua_State *L, struct invocation *invocation)
     }
 }
 
-static void push_state(lua_State *L, const char *state)
+static int read_kept(lua_State *L)
 {
     struct err err;
+    const char *state = *(const char **)lua_touserdata(L, 1);
+    const struct json *json = json_parse(script_arena(L), state, strlen(state), &err);
+    if (!json)
+        return luaL_error(L, "the window's state cannot be read: %s", err.text);
+    value_push_json(L, json);
+    return 1;
+}
+
+static void push_state(lua_State *L, const char *state)
+{
     if (!state) {
         lua_pushnil(L);
         return;
     }
-    struct arena *arena = script_arena(L);
-    const struct json *json = json_parse(arena, state, strlen(state), &err);
-    if (!json)
-        luaL_error(L, "the window's state cannot be read: %s", err.text);
-    value_push_json(L, json);
-    lua_remove(L, -2);
+    lua_pushcfunction(L, read_kept); /* on its own, for the arena's sake */
+    lua_pushlightuserdata(L, &state);
+    lua_call(L, 1, 1);
 }
 
 static void push_window(lua_State *L, const struct handler_call *call)
@@ -98,9 +105,9 @@ static void read_state(lua_State *L, struct reading *reading)
     struct err err;
     if (lua_isnoneornil(L, -1))
         return;
+    int state = lua_gettop(L);
     struct buf *text = script_buf(L);
-    lua_insert(L, -2);
-    if (!value_write_json(L, -1, text, &err))
+    if (!value_write_json(L, state, text, &err))
         luaL_error(L, "on_window returned a state that cannot be kept: %s", err.text);
     if (text->size > SCRIPT_STATE_BYTES_MAX)
         luaL_error(L, "on_window returned a state of %d bytes; %d are allowed", (int)text->size,

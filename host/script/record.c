@@ -2,8 +2,10 @@
  * from the page. When the invocation ends its serial grows and the object is good for nothing more: the page
  * may go away. */
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "script/internal.h"
 #include "record/record_json.h"
 #include "value/lua_value.h"
@@ -103,8 +105,6 @@ static void push_raw(lua_State *L, const struct record *record, const struct han
     if (!json)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
     value_push_json(L, json);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
 }
 
 /* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
@@ -161,29 +161,46 @@ static bool same_lists(const struct json *a, const struct json *b)
     return true;
 }
 
-static bool same_sets(const struct json *a, const struct json *b)
+static int compare_bytes(const char *a, size_t a_size, const char *b, size_t b_size)
 {
-    json_each(item, a) {
-        bool found = false;
-        json_each(other, b)
-            found = found || same(item, other);
-        if (!found)
-            return false;
-    }
-    return true;
+    if (a_size != b_size)
+        return a_size < b_size ? -1 : 1;
+    return a_size ? memcmp(a, b, a_size) : 0;
 }
 
-static bool same_members(const struct json *a, const struct json *b)
+static int by_text(const void *a, const void *b)
 {
-    json_each(member, a) {
-        const struct json *other = b->child;
-        while (other && (other->key_size != member->key_size ||
-                         memcmp(other->key, member->key, member->key_size) != 0))
-            other = other->next;
-        if (!other || !same(member, other))
-            return false;
-    }
-    return true;
+    const struct json *x = *(const struct json *const *)a, *y = *(const struct json *const *)b;
+    return compare_bytes(x->text, x->size, y->text, y->size);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct json *x = *(const struct json *const *)a, *y = *(const struct json *const *)b;
+    return compare_bytes(x->key, x->key_size, y->key, y->key_size);
+}
+
+/* To be freed. */
+static const struct json **sorted(const struct json *parent, int (*order)(const void *, const void *))
+{
+    const struct json **all = mem_alloc((parent->count + 1) * sizeof(const struct json *));
+    size_t count = 0;
+    json_each(item, parent)
+        all[count++] = item;
+    qsort(all, count, sizeof(const struct json *), order);
+    return all;
+}
+
+/* Both have as many. */
+static bool same_sorted(const struct json *a, const struct json *b, int (*order)(const void *, const void *))
+{
+    const struct json **mine = sorted(a, order), **theirs = sorted(b, order);
+    bool equal = true;
+    for (uint32_t i = 0; equal && i < a->count; i++)
+        equal = order(&mine[i], &theirs[i]) == 0 && same(mine[i], theirs[i]);
+    free(mine);
+    free(theirs);
+    return equal;
 }
 
 /* Equal attribute values. Members of maps and elements of sets have no order. */
@@ -196,9 +213,9 @@ static bool same(const struct json *a, const struct json *b)
     if (a->type == JSON_STRING || a->type == JSON_NUMBER)
         return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
     if (a->type == JSON_OBJECT)
-        return same_members(a, b);
+        return same_sorted(a, b, by_key);
     if (a->type == JSON_ARRAY)
-        return a->key && a->key_size == 2 ? same_sets(a, b) : same_lists(a, b);
+        return a->key && a->key_size == 2 ? same_sorted(a, b, by_text) : same_lists(a, b);
     return true;
 }
 

@@ -21,31 +21,6 @@ static const struct {
     {"crypto", bind_crypto},     {"emit", bind_emit},       {"test", bind_test},
 };
 
-/* load(chunk [, name [, mode [, env]]]): text only. */
-static int safe_load(lua_State *L)
-{
-    int arguments = lua_gettop(L);
-    luaL_checkstring(L, 1); /* no reader functions: they could yield or change their mind */
-    if (arguments < 2)
-        lua_pushnil(L);
-    lua_settop(L, arguments < 4 ? (arguments < 2 ? 2 : arguments) : 4);
-    size_t size;
-    const char *text = lua_tolstring(L, 1, &size),
-               *name = lua_isnoneornil(L, 2) ? "=(load)" : script_check_text(L, 2);
-    int code = luaL_loadbufferx(L, text, size, name, "t");
-    if (code != LUA_OK) {
-        lua_pushnil(L);
-        lua_insert(L, -2);
-        return 2;
-    }
-    if (arguments >= 4) {
-        lua_pushvalue(L, 4);
-        if (!lua_setupvalue(L, -2, 1))
-            lua_pop(L, 1);
-    }
-    return 1;
-}
-
 /* collectgarbage("count") and ("collect") and no tuning. */
 static int safe_collectgarbage(lua_State *L)
 {
@@ -71,6 +46,33 @@ static void pass_on_exhaustion(lua_State *L)
         luaL_error(L, "the handler used up its cpu_limit");
 }
 
+/* load(chunk [, name [, mode [, env]]]): text only. */
+static int safe_load(lua_State *L)
+{
+    int arguments = lua_gettop(L);
+    luaL_checkstring(L, 1); /* no reader functions: they could yield or change their mind */
+    if (arguments < 2)
+        lua_pushnil(L);
+    lua_settop(L, arguments < 4 ? (arguments < 2 ? 2 : arguments) : 4);
+    size_t size;
+    const char *text = lua_tolstring(L, 1, &size);
+    luaL_argcheck(L, size <= MODULE_BYTES_MAX, 1, "a chunk has at most 4 MiB");
+    const char *name = lua_isnoneornil(L, 2) ? "=(load)" : script_check_text(L, 2);
+    int code = state_compile(L, text, size, name);
+    if (code != LUA_OK) {
+        pass_on_exhaustion(L);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    if (arguments >= 4) {
+        lua_pushvalue(L, 4);
+        if (!lua_setupvalue(L, -2, 1))
+            lua_pop(L, 1);
+    }
+    return 1;
+}
+
 /* `context` is how many values stand below the results. */
 static int after_pcall(lua_State *L, int status, lua_KContext context)
 {
@@ -92,11 +94,27 @@ static int safe_pcall(lua_State *L)
     return after_pcall(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, after_pcall), 0);
 }
 
+/* Upvalue: the script's own message handler. What the hook raises comes here within the hook, where no other
+ * hook would end it. */
+static int handle_message(lua_State *L)
+{
+    if (script_of(L)->cpu_exhausted)
+        return 1;
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
 /* xpcall(f, handler, ...) */
 static int safe_xpcall(lua_State *L)
 {
     int arguments = lua_gettop(L) - 2;
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, handle_message, 1);
+    lua_replace(L, 2);
     lua_pushboolean(L, true);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2);
@@ -123,43 +141,23 @@ static int safe_setmetatable(lua_State *L)
 
 /* ---- coroutines: a wait inside a handler's own coroutine suspends the whole invocation ---- */
 
+/* Lua 5.4.4 forgets how deep the C stack is where a coroutine is closed: a chain of them would end it. */
+#define CLOSES_MAX 50
+
 static int resume_more(lua_State *L, int status, lua_KContext context);
-
-/* Coroutines that wait for the host, or made room for others, may be resumed by the host alone: a set in the
- * registry. An invocation's own coroutine is always in it. */
-static const char host_waits;
-
-void sandbox_mark_waiting(lua_State *L, lua_State *co, bool waits)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
-    lua_pushthread(co);
-    lua_xmove(co, L, 1);
-    if (waits)
-        lua_pushboolean(L, true);
-    else
-        lua_pushnil(L);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-}
-
-static bool waits_for_host(lua_State *L, int index)
-{
-    lua_pushvalue(L, index);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
-    lua_insert(L, -2);
-    bool waits = lua_rawget(L, -2) != LUA_TNIL;
-    lua_pop(L, 2);
-    return waits;
-}
 
 /* `co` stands at stack index 1 and its arguments are on its own stack. */
 static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
 {
     struct script *script = script_of(L);
     int results = 0;
+    state_mark_waiting(L, co,
+                       false); /* has room for the mark from here on: a wait that began must not fail */
+    struct state_entry entry = state_enter(L, co, true);
     int status = lua_resume(co, L, arguments, &results);
+    state_leave(L, &entry);
     if (status == LUA_YIELD && script->current && (script->current->waiting || script->preempted)) {
-        sandbox_mark_waiting(L, co, true);
+        state_mark_waiting(L, co, true);
         return lua_yieldk(L, 0, (lua_KContext)wrapped, resume_more);
     }
     if (status == LUA_OK || status == LUA_YIELD) {
@@ -177,7 +175,14 @@ static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
         return 2;
     }
     lua_xmove(co, L, 1);
-    lua_resetthread(co);
+    if (script->closes < CLOSES_MAX) { /* else it is left as it is */
+        entry = state_enter(L, co, false);
+        script->closes++;
+        lua_resetthread(co);
+        script->closes--;
+        state_leave(L, &entry);
+    }
+    pass_on_exhaustion(L);
     return lua_error(L);
 }
 
@@ -185,7 +190,7 @@ static int resume_more(lua_State *L, int status, lua_KContext context)
 {
     lua_State *co = lua_tothread(L, 1);
     (void)status;
-    sandbox_mark_waiting(L, co, false);
+    state_mark_waiting(L, co, false);
     return resume(L, co, 0, context != 0);
 }
 
@@ -193,7 +198,7 @@ static int resume_more(lua_State *L, int status, lua_KContext context)
 static int resume_first(lua_State *L, int index, lua_State *co, int arguments, bool wrapped)
 {
     const char *problem = NULL;
-    if (waits_for_host(L, index))
+    if (state_is_waiting(L, index))
         problem = "cannot resume a coroutine that waits for a call, or belongs to another record";
     if (problem)
         ;
@@ -226,13 +231,21 @@ static int coroutine_resume(lua_State *L)
 static int coroutine_close(lua_State *L)
 {
     luaL_argexpected(L, lua_tothread(L, 1), 1, "coroutine");
-    if (waits_for_host(L, 1))
+    if (state_is_waiting(L, 1))
         return luaL_error(L, "cannot close a coroutine that waits for a call, or belongs to another record");
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_callk(L, 1, LUA_MULTRET, 0, NULL);
-    return lua_gettop(L);
+    struct script *script = script_of(L);
+    if (script->closes >= CLOSES_MAX)
+        return luaL_error(L, "C stack overflow: coroutines that close each other");
+    struct state_entry entry = state_enter(L, lua_tothread(L, 2), false);
+    script->closes++;
+    int code = lua_pcall(L, 1, LUA_MULTRET, 0);
+    script->closes--;
+    state_leave(L, &entry);
+    pass_on_exhaustion(L);
+    return code == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 static int wrapped_call(lua_State *L)
@@ -270,7 +283,7 @@ static int push_library_module(lua_State *L, const char *name)
     if (!text)
         return open(L);
     char *chunk = mem_printf("=%s", name); /* freed below: neither call raises for our own text */
-    int code = luaL_loadbufferx(L, text, size, chunk, "t");
+    int code = state_compile(L, text, size, chunk);
     free(chunk);
     if (code != LUA_OK)
         return lua_error(L);
@@ -305,7 +318,7 @@ static int push_own_module(lua_State *L, const char *name)
     buf_add(text, bytes, size);
     free(bytes);
     lua_pushfstring(L, "@%s", path->data);
-    if (luaL_loadbufferx(L, text->data, text->size, lua_tostring(L, -1), "t") != LUA_OK)
+    if (state_compile(L, text->data, text->size, lua_tostring(L, -1)) != LUA_OK)
         return lua_error(L);
     lua_pushstring(L, name);
     lua_call(L, 1, 1);
@@ -343,7 +356,7 @@ static int safe_require(lua_State *L)
 static bool handles_records(lua_State *L)
 {
     const struct script *script = script_of(L);
-    return script->current && !script->options.testing;
+    return script->loaded && !script->options.testing;
 }
 
 static const char *name_of(lua_State *L, int index)
@@ -371,10 +384,17 @@ static int globals_missing(lua_State *L)
     return 0;
 }
 
+/* A copy: who has the table itself can set what stands in it. */
 static int globals_pairs(lua_State *L)
 {
     lua_getfield(L, lua_upvalueindex(1), "next");
-    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, lua_upvalueindex(1))) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
     lua_pushnil(L);
     return 3;
 }
@@ -512,6 +532,7 @@ void sandbox_open(lua_State *L)
     remove_global(L, "loadfile");
     remove_field(L, "string", "dump");
     bounds_open(L);
+    pattern_open(L);
     lua_register(L, "load", safe_load);
     lua_register(L, "collectgarbage", safe_collectgarbage);
     lua_register(L, "require", safe_require);
@@ -526,12 +547,6 @@ void sandbox_open(lua_State *L)
     lua_pushcclosure(L, coroutine_close, 1);
     lua_setfield(L, -2, "close");
     lua_pop(L, 1);
-    lua_newtable(L);
-    lua_newtable(L);
-    lua_pushliteral(L, "k");
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &host_waits);
     /* The metatable of strings is shared by all code of the state. */
     lua_pushliteral(L, "");
     if (lua_getmetatable(L, -1)) {

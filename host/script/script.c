@@ -15,6 +15,7 @@
 
 #define SCRIPT_BYTES_MAX (4u << 20)
 #define LOAD_MS_MAX 5000 /* for a script's main part */
+#define LOAD_BYTES_MAX ((size_t)1 << 30)
 
 static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
                                                            "on_record", "on_batch",  "on_window"};
@@ -69,16 +70,17 @@ static void read_function(struct loading *loading, lua_State *L, const char *nam
 
 static void read_filter(struct loading *loading, lua_State *L)
 {
-    struct buf text = BUF_INIT;
     struct err err;
     struct script *script = loading->script;
-    if (value_write_json(L, -1, &text, &err))
-        script->filter = filter_compile(text.data, text.size, &err);
+    int top = lua_gettop(L);
+    struct buf *text = script_buf(L);
+    if (value_write_json(L, top, text, &err))
+        script->filter = filter_compile(text->data, text->size, &err);
     if (!script->filter) {
         err_prefix(&err, "filter");
         complain(loading, err.text);
     }
-    buf_fini(&text);
+    lua_settop(L, top);
 }
 
 static void read_list(struct loading *loading, lua_State *L,
@@ -181,7 +183,7 @@ static int load_protected(lua_State *L)
     lua_settop(L, 0);
     size_t size;
     const char *tidemill = library_text("tidemill", &size);
-    if (luaL_loadbufferx(L, tidemill, size, "=tidemill", "t") != LUA_OK)
+    if (state_compile(L, tidemill, size, "=tidemill") != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
     lua_setglobal(L, "tidemill");
@@ -189,7 +191,7 @@ static int load_protected(lua_State *L)
     lua_getglobal(L, "tidemill");
     lua_setfield(L, -2, "tidemill");
     lua_pushfstring(L, "@%s", script->path);
-    if (luaL_loadbufferx(L, loading->text, loading->size, lua_tostring(L, -1), "t") != LUA_OK)
+    if (state_compile(L, loading->text, loading->size, lua_tostring(L, -1)) != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
     if (script->options.testing)
@@ -205,7 +207,8 @@ static void run_file(struct loading *loading)
 {
     struct script *script = loading->script;
     lua_State *L = script->L;
-    state_begin_slice(script, LOAD_MS_MAX);
+    script->memory_max = LOAD_BYTES_MAX;
+    state_begin_slice(script, L, LOAD_MS_MAX);
     lua_pushcfunction(L, with_line);
     lua_pushcfunction(L, load_protected);
     lua_pushlightuserdata(L, loading);
@@ -217,6 +220,7 @@ static void run_file(struct loading *loading)
     }
     lua_settop(L, 0);
     state_end_slice(script);
+    script->loaded = true;
 }
 
 /* Named in quotes in the script, or as one of its settings. */
@@ -238,7 +242,8 @@ static void check_failure(struct loading *loading)
     if (script->section && config_key_line(script->section, "on_failure") != script->section->line)
         return;
     char *where = mem_printf("%s:", script->path);
-    handler_settings_check(&script->handler.settings, script->handler.config, where, loading->problems);
+    handler_settings_check(&script->handler.settings, script->handler.config, script->section, where,
+                           loading->problems);
     free(where);
 }
 
@@ -270,18 +275,12 @@ static void check_stream(struct loading *loading)
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
     else if (config && !stream) {
+        const char *shown = config_shown(script->section, "stream", script->handler.settings.stream);
         char *sentence =
-            mem_printf("stream = \"%s\": there is no [stream %s] in %s", script->handler.settings.stream,
-                       script->handler.settings.stream, config->path);
+            mem_printf("stream = \"%s\": there is no [stream %s] in %s", shown, shown, config->path);
         complain(loading, sentence);
         free(sentence);
     }
-}
-
-void script_add_file(struct script *script, const char *path, const char *text, size_t size)
-{
-    mem_grow(&script->files, &script->file_capacity, script->file_count, sizeof *script->files);
-    script->files[script->file_count++] = (struct script_file){mem_string(path), hash_bytes(text, size, 0)};
 }
 
 static void set_version(struct script *script)
@@ -339,6 +338,8 @@ struct script *script_load(const struct script_options *options, struct problems
         struct loading loading = {script, problems, text, size};
         script_add_file(script, options->path, text, size);
         state_open(script);
+        sandbox_open(script->L);
+        record_open(script->L);
         run_file(&loading);
         if (options->testing) {
             script->handler.settings.timeout_ms = INT64_MAX / 4; /* of virtual time */
@@ -397,19 +398,11 @@ bool script_uses_emit(const struct script *script)
     return script->uses_emit;
 }
 
-enum handler_function script_function_for(const struct script *script, enum record_event event)
-{
-    enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
-    if (script->handler.kind != HANDLER_RECORDS)
-        return script->has[ON_BATCH] ? ON_BATCH : ON_WINDOW;
-    return script->has[own] ? own : ON_RECORD;
-}
-
 static bool wants(const struct handler *handler, const struct record *record,
                   const struct handler_source *source)
 {
     const struct script *script = script_of_handler((struct handler *)handler);
-    return script->has[script_function_for(script, record->event)] &&
+    return script->has[invocation_function_for(script, record->event)] &&
            (!script->filter || filter_match_record(script->filter, record->json, source->stream_arn));
 }
 

@@ -5,11 +5,15 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
+#include "base/check.h"
 #include "script/internal.h"
+#include "script/watch.h"
 #include "value/lua_value.h"
 
 #define HOOK_INSTRUCTIONS 10000
+#define SLICE_MS_MAX 10 /* how long a handler computes before others have their turn */
 
 struct script *script_of(lua_State *L)
 {
@@ -17,6 +21,18 @@ struct script *script_of(lua_State *L)
 }
 
 /* The handler's memory, counted. Lua turns NULL into an error that it raises in the handler. */
+/* When memory has ended, Lua collects all garbage and asks again. What C makes and throws away, within one
+ * call, could have that done for ever: when the slice's time is over this much is not given any more. */
+#define REFUSED_BYTES ((size_t)64 << 10)
+
+static bool is_over(struct script *script);
+
+static size_t memory_limit(const struct script *script)
+{
+    size_t refused = script->refuses ? REFUSED_BYTES : 0;
+    return script->memory_max > refused ? script->memory_max - refused : 0;
+}
+
 static void *allocate(void *user, void *old, size_t old_size, size_t size)
 {
     struct script *script = user;
@@ -26,41 +42,89 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
         free(old);
         return NULL;
     }
-    if (size > before && script->memory_bytes - before + size > script->memory_max)
+    if (size > before && script->memory_bytes - before + size > memory_limit(script)) {
+        if (is_over(script))
+            script->refuses = script->cpu_exhausted = true;
         return NULL;
+    }
     void *block = realloc(old, size);
     if (block)
         script->memory_bytes += size - before;
     return block;
 }
 
+static void on_count(lua_State *L, lua_Debug *activation);
+
+/* The watch looks sooner: what is more than that was somebody else's, such as a machine that stood still. */
+#define UNSEEN_MS_MAX 250
+
 /* The code that runs next may use `left_ms` of the processor. Time is looked at by the hook only, so that a
- * handler of a few instructions costs no system call. */
-void state_begin_slice(struct script *script, int64_t left_ms)
+ * handler of a few instructions costs no system call; it comes with every so many instructions, and when the
+ * watch asks for it. */
+void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
 {
+    CHECK(!script->in_slice);
+    script->in_slice = true;
+    script->cpu_exhausted = script->refuses = false;
     script->cpu_left_ms = left_ms > 0 ? left_ms : 1;
-    script->cpu_base_ms = -1;
+    /* A little is counted from here on: others may have the processor before the first look. */
+    script->cpu_base_ms = left_ms > UNSEEN_MS_MAX ? -1 : clock_cpu_ms(reactor_clock(script->options.reactor));
+    script->slice_begin_ms = clock_monotonic_ms(reactor_clock(script->options.reactor));
+    script->slice_end_ms = script->slice_begin_ms + SLICE_MS_MAX;
+    script->watched_before = watch_begin(L, on_count);
 }
 
 /* Milliseconds used, as far as the hook saw it. */
 int64_t state_end_slice(struct script *script)
 {
     int64_t used = 0;
+    CHECK(script->in_slice);
+    script->in_slice = false;
+    watch_end(script->watched_before);
     if (script->cpu_base_ms >= 0)
         used = clock_cpu_ms(reactor_clock(script->options.reactor)) - script->cpu_base_ms;
     script->cpu_left_ms = 0;
     return used;
 }
 
+struct state_entry state_enter(lua_State *L, lua_State *co, bool may_wait)
+{
+    struct script *script = script_of(L);
+    struct state_entry entry = {watch_begin(co, on_count), !may_wait || !lua_isyieldable(L)};
+    script->bound += entry.bound;
+    return entry;
+}
+
+void state_leave(lua_State *L, const struct state_entry *entry)
+{
+    CHECK(script_of(L)->bound >= entry->bound);
+    script_of(L)->bound -= entry->bound;
+    watch_end(entry->before);
+}
+
+bool state_may_wait(lua_State *L)
+{
+    return lua_isyieldable(L) && !script_of(L)->bound;
+}
+
+/* Has the slice used all that it may? */
+static bool is_over(struct script *script)
+{
+    if (!script->cpu_left_ms)
+        return false;
+    struct clock *clock = reactor_clock(script->options.reactor);
+    int64_t now = clock_cpu_ms(clock);
+    if (script->cpu_base_ms < 0) { /* it is the first look: until here the slice had the thread for itself */
+        int64_t unseen_ms = clock_monotonic_ms(clock) - script->slice_begin_ms;
+        script->cpu_base_ms = now - (unseen_ms < UNSEEN_MS_MAX ? unseen_ms : UNSEEN_MS_MAX);
+    }
+    return now - script->cpu_base_ms >= script->cpu_left_ms;
+}
+
 void state_tick(lua_State *L)
 {
     struct script *script = script_of(L);
-    if (!script->cpu_left_ms)
-        return;
-    int64_t now = clock_cpu_ms(reactor_clock(script->options.reactor));
-    if (script->cpu_base_ms < 0)
-        script->cpu_base_ms = now;
-    if (now - script->cpu_base_ms < script->cpu_left_ms)
+    if (!is_over(script))
         return;
     script->cpu_exhausted = true;
     luaL_error(L, "the handler used up its cpu_limit");
@@ -69,7 +133,7 @@ void state_tick(lua_State *L)
 bool state_should_make_room(lua_State *L)
 {
     const struct script *script = script_of(L);
-    return script->current && lua_isyieldable(L) &&
+    return script->current && state_may_wait(L) &&
            clock_monotonic_ms(reactor_clock(script->options.reactor)) >= script->slice_end_ms;
 }
 
@@ -79,15 +143,92 @@ int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k)
     return lua_yieldk(L, 0, context, k);
 }
 
-/* A loop that never yields is stopped here, and makes room for others before that. */
+static void set_hook(lua_State *L, int mask, int count)
+{
+    if (lua_gethookmask(L) != mask || lua_gethookcount(L) != count)
+        lua_sethook(L, on_count, mask, count);
+}
+
+/* A loop that never yields is stopped here, and makes room for others before that: at an instruction, a call
+ * cannot. The watch may have asked for it. */
 static void on_count(lua_State *L, lua_Debug *activation)
 {
-    (void)activation;
+    bool at_call = activation->event != LUA_HOOKCOUNT;
+    if (script_of(L)->cpu_exhausted) /* each __close that still stands on the way out ends as it begins */
+        set_hook(L, LUA_MASKCOUNT | LUA_MASKCALL, 1);
+    else
+        set_hook(L, LUA_MASKCOUNT, at_call ? 1 : HOOK_INSTRUCTIONS);
     state_tick(L);
-    if (!state_should_make_room(L))
+    if (at_call || !state_should_make_room(L))
         return;
     script_of(L)->preempted = true;
     lua_yield(L, 0);
+}
+
+/* ---- compiling ---- */
+
+/* What the compiler gets at once: each name in it may be looked for among thousands. */
+#define PIECE_BYTES 256
+
+struct pieces {
+    const char *text;
+    size_t left;
+};
+
+static const char *next_piece(lua_State *L, void *user, size_t *size)
+{
+    struct pieces *pieces = user;
+    const char *piece = pieces->text;
+    state_tick(L);
+    *size = pieces->left < PIECE_BYTES ? pieces->left : PIECE_BYTES;
+    pieces->text += *size;
+    pieces->left -= *size;
+    return piece;
+}
+
+int state_compile(lua_State *L, const char *text, size_t size, const char *name)
+{
+    struct pieces pieces = {text, size};
+    return lua_load(L, next_piece, &pieces, name, "t");
+}
+
+/* ---- memory that C holds for a script ---- */
+
+bool state_has_room(lua_State *L, size_t bytes)
+{
+    const struct script *script = script_of(L);
+    return bytes <= script->memory_max && script->memory_bytes <= script->memory_max - bytes;
+}
+
+void state_check_room(lua_State *L, size_t bytes)
+{
+    const struct script *script = script_of(L);
+    if (!state_has_room(L, bytes))
+        luaL_error(L, "not enough memory: this takes %d KiB, and the handler has %d KiB (memory)",
+                   (int)(bytes / 1024), (int)(script->memory_max / 1024));
+}
+
+void state_hold(struct script *script, size_t bytes)
+{
+    script->memory_bytes += bytes;
+}
+
+void state_release(struct script *script, size_t bytes)
+{
+    CHECK(script->memory_bytes >= bytes);
+    script->memory_bytes -= bytes;
+}
+
+size_t state_room(const struct script *script)
+{
+    return script->memory_max > script->memory_bytes ? script->memory_max - script->memory_bytes : 0;
+}
+
+/* A text that is written: it may have no end. */
+static void watch_text(lua_State *L, size_t bytes)
+{
+    state_tick(L);
+    state_check_room(L, bytes);
 }
 
 static int free_buf(lua_State *L)
@@ -102,25 +243,37 @@ static int free_arena(lua_State *L)
     return 0;
 }
 
-static void *push_owned(lua_State *L, size_t size, const char *name, lua_CFunction release)
+void *state_push_owned(lua_State *L, size_t size, const char *name)
 {
     void *object = memset(lua_newuserdatauv(L, size, 0), 0, size);
-    if (luaL_newmetatable(L, name)) {
-        lua_pushcfunction(L, release);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    luaL_setmetatable(L, name);
+    lua_toclose(L, -1);
     return object;
+}
+
+static const char buf_name[] = "tidemill.buf", arena_name[] = "tidemill.arena";
+
+void state_open_owned(lua_State *L, const char *name, lua_CFunction release)
+{
+    luaL_newmetatable(L, name);
+    lua_pushcfunction(L, release);
+    lua_setfield(L, -2, "__gc"); /* of a coroutine that is not closed any more */
+    lua_pushcfunction(L, release);
+    lua_setfield(L, -2, "__close");
+    lua_pop(L, 1);
 }
 
 struct buf *script_buf(lua_State *L)
 {
-    return push_owned(L, sizeof(struct buf), "tidemill.buf", free_buf);
+    return state_push_owned(L, sizeof(struct buf), buf_name);
 }
 
 struct arena *script_arena(lua_State *L)
 {
-    return push_owned(L, sizeof(struct arena), "tidemill.arena", free_arena);
+    struct arena *arena = state_push_owned(L, sizeof *arena, arena_name);
+    size_t room = state_room(script_of(L));
+    arena->max = room ? room : 1; /* SIZE_MAX: as good as none */
+    return arena;
 }
 
 static int on_panic(lua_State *L)
@@ -130,6 +283,46 @@ static int on_panic(lua_State *L)
               text ? text : "unprotected error");
     return 0; /* Lua aborts: a bug of ours, every entrance is protected */
 }
+
+/* ---- coroutines that wait for the host ---- */
+
+/* Coroutines that wait for the host, or made room for others, may be resumed by the host alone: a set in the
+ * registry. An invocation's own coroutine is always in it. */
+static const char host_waits;
+
+void state_mark_waiting(lua_State *L, lua_State *co, bool waits)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    /* False, and not away: marking it again takes no memory, which may have ended. */
+    lua_pushboolean(L, waits);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+bool state_is_waiting(lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &host_waits);
+    lua_insert(L, -2);
+    lua_rawget(L, -2);
+    bool waits = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+    return waits;
+}
+
+static void open_waiting(lua_State *L)
+{
+    lua_newtable(L);
+    lua_newtable(L);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &host_waits);
+}
+
+/* ---- life ---- */
 
 void state_open(struct script *script)
 {
@@ -142,11 +335,14 @@ void state_open(struct script *script)
     lua_State *L = script->L;
     *(struct script **)lua_getextraspace(L) = script; /* each new coroutine gets a copy */
     lua_atpanic(L, on_panic);
-    value_open(L);
-    sandbox_open(L);
-    record_open(L);
+    value_open(L, watch_text);
+    open_waiting(L);
+    state_open_owned(L, buf_name, free_buf);
+    state_open_owned(L, arena_name, free_arena);
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
 }
+
+/* ---- what Lua is told ---- */
 
 const char *script_check_text(lua_State *L, int argument)
 {
@@ -156,12 +352,14 @@ const char *script_check_text(lua_State *L, int argument)
     return text;
 }
 
+#define LEVELS_MAX 200 /* each is counted from the top of the stack */
+
 /* "scripts/stock.lua:12" of the innermost line of the handler's own files; "" when there is none. */
 void state_find_line(lua_State *co, char *text, size_t size)
 {
     lua_Debug activation;
     text[0] = '\0';
-    for (int level = 0; lua_getstack(co, level, &activation); level++) {
+    for (int level = 0; level < LEVELS_MAX && lua_getstack(co, level, &activation); level++) {
         lua_getinfo(co, "Sl", &activation);
         if (activation.source[0] != '@' || activation.currentline <= 0)
             continue;
@@ -187,4 +385,13 @@ const char *state_without_library_line(const char *text)
         return text;
     size_t digits = strspn(text + at + 1, "0123456789");
     return digits && strncmp(text + at + 1 + digits, ": ", 2) == 0 ? text + at + digits + 3 : text;
+}
+
+void script_add_file(struct script *script, const char *path, const char *text, size_t size)
+{
+    for (size_t i = 0; i < script->file_count; i++)
+        if (strcmp(script->files[i].path, path) == 0)
+            return; /* a module that raises is asked for again */
+    mem_grow(&script->files, &script->file_capacity, script->file_count, sizeof *script->files);
+    script->files[script->file_count++] = (struct script_file){mem_string(path), hash_bytes(text, size, 0)};
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "script/internal.h"
 
 #define CAPTURES_MAX 32
 #define DEPTH_MAX 200
@@ -571,22 +572,44 @@ struct gsub {
     lua_Integer max, count; /* of replacements */
     bool anchored, changed;
     struct buf out;
+    size_t held; /* of it, while a function of the script's runs: it may never come back */
+    const struct string_match_limits *limits;
 };
+
+static const char gsub_name[] = "tidemill.gsub";
+
+static void hold_out(lua_State *L, struct gsub *gsub, size_t bytes)
+{
+    if (bytes != gsub->held)
+        gsub->limits->hold(L, (ptrdiff_t)bytes - (ptrdiff_t)gsub->held);
+    gsub->held = bytes;
+}
 
 static int free_gsub(lua_State *L)
 {
-    buf_fini(&((struct gsub *)lua_touserdata(L, 1))->out);
+    struct gsub *gsub = lua_touserdata(L, 1);
+    if (gsub->held)
+        hold_out(L, gsub, 0);
+    buf_fini(&gsub->out);
     return 0;
 }
+
+#define LARGE_REPLACEMENT 65536u
 
 /* The replacement is on top of the stack: what the function, the table or the text said. */
 static void take_replacement(lua_State *L, struct gsub *gsub, const char *subject)
 {
-    size_t size;
+    const struct string_match_limits *limits = gsub->limits;
+    size_t size = 0;
+    const char *text = lua_tolstring(L, -1, &size); /* NULL: it is none */
+    if (size >= LARGE_REPLACEMENT) {                /* a few of them are as much as many steps */
+        limits->tick(L);
+        if (limits->too_large(L, gsub->out.size + size))
+            luaL_error(L, "not enough memory");
+    }
     if (!lua_toboolean(L, -1)) {
         buf_add(&gsub->out, subject + gsub->at, gsub->match_end - gsub->at);
-    } else if (lua_isstring(L, -1)) {
-        const char *text = lua_tolstring(L, -1, &size);
+    } else if (text) {
         buf_add(&gsub->out, text, size);
         gsub->changed = true;
     } else {
@@ -602,6 +625,7 @@ static int gsub_called(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
+    hold_out(L, lua_touserdata(L, 5), 0);
     take_replacement(L, lua_touserdata(L, 5), lua_tostring(L, 1));
     return gsub_go_on(L);
 }
@@ -669,7 +693,10 @@ static int gsub_go_on(lua_State *L)
             gsub->match_end = (size_t)(e - subject);
             if (lua_type(L, 3) == LUA_TFUNCTION) {
                 lua_pushvalue(L, 3);
-                lua_callk(L, push_captures(&m, s, e), 1, 0, gsub_called);
+                int captures = push_captures(&m, s, e);
+                hold_out(L, gsub, gsub->out.capacity);
+                lua_callk(L, captures, 1, 0, gsub_called);
+                hold_out(L, gsub, 0);
                 take_replacement(L, gsub, subject);
                 continue;
             }
@@ -697,12 +724,8 @@ static int string_gsub(lua_State *L)
         L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
         "string/function/table");
     lua_settop(L, 4);
-    struct gsub *gsub = memset(lua_newuserdatauv(L, sizeof *gsub, 0), 0, sizeof *gsub);
-    if (luaL_newmetatable(L, "tidemill.gsub")) {
-        lua_pushcfunction(L, free_gsub);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    struct gsub *gsub = state_push_owned(L, sizeof *gsub, gsub_name);
+    gsub->limits = lua_touserdata(L, lua_upvalueindex(1));
     gsub->last = -1;
     gsub->max = max;
     gsub->anchored = pattern_size && *pattern == '^';
@@ -718,4 +741,5 @@ void string_match_open(lua_State *L, const struct string_match_limits *limits)
                                          {NULL, NULL}};
     lua_pushlightuserdata(L, (void *)limits);
     luaL_setfuncs(L, functions, 1);
+    state_open_owned(L, gsub_name, free_gsub);
 }

@@ -9,6 +9,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct string_match_limits {
     void (*tick)(lua_State *L); /* called every few ten thousand steps; raises to end the call */
@@ -16,6 +17,8 @@ struct string_match_limits {
     bool (*should_make_room)(lua_State *L);
     int (*make_room)(lua_State *L, lua_KContext context, lua_KFunction k);
     bool (*too_large)(lua_State *L, size_t bytes); /* more than may be gathered outside of Lua's memory? */
+    /* So many bytes are, from now on (negative: no longer), while something else runs. */
+    void (*hold)(lua_State *L, ptrdiff_t bytes);
 };
 
 /* Put them into the table on top of the stack. `limits` must stay. */

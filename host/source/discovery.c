@@ -4,15 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "base/backoff.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #define CHILD_DELAY_MS_MIN 50
 #define CHILD_TRIES_MAX 8 /* 50 ms doubling: some 12 s, then the periodic listing finds them */
 #define MISSING_MS 3000   /* until the next listing when the last one lacked a shard that is known */
-#define RETRY_MS_MIN 500
-#define RETRY_MS_MAX 10000
 #define COMPLAIN_EVERY_MS 60000
 #define PAGES_MAX 10000
+
+static const int64_t retry_ms[2] = {500, 10000};
 
 struct discovery {
     struct discovery_options options;
@@ -27,8 +30,9 @@ struct discovery {
     bool again; /* asked for while a listing ran */
     enum stream_status status;
     int64_t begun, ended;
-    int64_t retry_ms;
-    int64_t complained_ms;
+    int64_t failures; /* in a row */
+    uint64_t random;
+    struct log_limit complained;
     struct map childless; /* closed shards whose children are looked for -> the int of tries, owned */
 };
 
@@ -86,57 +90,56 @@ static void on_gone(void *user, const char *shard)
 
 static void end_listing(struct discovery *discovery)
 {
+    CHECK(!discovery->call && discovery->begun > discovery->ended);
     free(discovery->after);
     discovery->after = NULL;
     lineage_end(discovery->lineage, clock_monotonic_ms(reactor_clock(discovery->options.reactor)), on_gone,
                 discovery);
     troubles_end(discovery->options.troubles, discovery->subject, "listing");
     discovery->ended = discovery->begun;
-    discovery->retry_ms = 0;
-    if (discovery->complained_ms)
+    discovery->failures = 0;
+    if (discovery->complained.told)
         log_info(discovery->options.log, discovery->subject, "listing shards works again");
-    discovery->complained_ms = 0;
+    discovery->complained = (struct log_limit){0};
     review_childless(discovery);
     next_in(discovery, discovery->again ? 0 : child_delay(discovery));
     discovery->again = false;
     discovery->events.listed(discovery->user);
 }
 
-static void on_failure(struct discovery *discovery, const struct err *err)
+static void on_failure(struct discovery *discovery, const struct source_error *error)
 {
+    const struct err *err = &error->err;
     int64_t now = clock_monotonic_ms(reactor_clock(discovery->options.reactor));
     free(discovery->after);
     discovery->after = NULL;
     troubles_tell(discovery->options.troubles, discovery->subject, "listing", err->text);
-    discovery->retry_ms = discovery->retry_ms ? discovery->retry_ms * 2 : RETRY_MS_MIN;
-    discovery->retry_ms = discovery->retry_ms < RETRY_MS_MAX ? discovery->retry_ms : RETRY_MS_MAX;
-    if (!discovery->complained_ms || now - discovery->complained_ms > COMPLAIN_EVERY_MS) {
+    if (log_limit_passes(&discovery->complained, now, COMPLAIN_EVERY_MS))
         log_warn(discovery->options.log, discovery->subject, "cannot list shards, trying again: %s",
                  err->text);
-        discovery->complained_ms = now ? now : 1;
-    }
-    next_in(discovery, discovery->retry_ms);
-    if (source_fault(err) == SOURCE_MISSING)
+    next_in(discovery, backoff_ms(retry_ms, ++discovery->failures, &discovery->random));
+    if (error->fault == SOURCE_MISSING)
         discovery->events.missing(discovery->user);
 }
 
 static void ask(struct discovery *discovery);
 
-static void on_shards(void *user, const struct shard_page *page, const struct err *err)
+static void on_shards(void *user, const struct shard_page *page, const struct source_error *error)
 {
     struct discovery *discovery = user;
     discovery->call = NULL;
-    if (err) {
-        on_failure(discovery, err);
+    if (error) {
+        on_failure(discovery, error);
         return;
     }
+    CHECK(page);
     discovery->status = page->status;
     lineage_learn(discovery->lineage, page->shards, page->count);
     /* An answer that names the same page again would go round for ever. */
     bool repeated = page->last && discovery->after && strcmp(page->last, discovery->after) == 0;
     if (repeated || ++discovery->pages > PAGES_MAX) {
-        struct err stuck;
-        err_set(&stuck, ERR_PARSE, "DescribeStream repeats the page behind %s",
+        struct source_error stuck = {SOURCE_OTHER, {0}};
+        err_set(&stuck.err, ERR_PARSE, "the service repeats the page of shards behind %s",
                 page->last ? page->last : "?");
         on_failure(discovery, &stuck);
     } else if (page->last) {
@@ -150,6 +153,7 @@ static void on_shards(void *user, const struct shard_page *page, const struct er
 
 static void ask(struct discovery *discovery)
 {
+    CHECK(!discovery->call);
     discovery->call = source_list_shards(discovery->options.source, discovery->stream_arn, discovery->after,
                                          on_shards, discovery);
 }
@@ -157,6 +161,7 @@ static void ask(struct discovery *discovery)
 static void begin(void *user)
 {
     struct discovery *discovery = user;
+    CHECK(!discovery->call && !discovery->after);
     discovery->begun++;
     discovery->pages = 0;
     lineage_begin(discovery->lineage);
@@ -173,6 +178,7 @@ struct discovery *discovery_new(const struct discovery_options *options,
     discovery->stream_arn = mem_string(options->stream_arn);
     discovery->subject = mem_string(options->subject);
     discovery->lineage = lineage_new();
+    discovery->random = hash_bytes(options->stream_arn, strlen(options->stream_arn), 0);
     timer_init(&discovery->next, begin, discovery);
     next_in(discovery, 0);
     return discovery;

@@ -19,6 +19,7 @@ struct node {
     bool has_child;
     bool listed;       /* in any listing; else it is expected */
     bool seen;         /* in the listing that is being learned */
+    bool has_heir;     /* a child with no other parent */
     int misses;        /* full listings in a row without it */
     int64_t missed_ms; /* when the first of these ended */
 };
@@ -39,7 +40,8 @@ struct lineage *lineage_new(void)
 static void node_free(struct node *node)
 {
     free((char *)node->info.id);
-    free((char *)node->info.parent);
+    for (size_t i = 0; i < SHARD_PARENTS_MAX; i++)
+        free((char *)node->info.parents[i]);
     free((char *)node->info.starting);
     free(node);
 }
@@ -80,6 +82,7 @@ static struct node *add(struct lineage *lineage, const struct shard_info *info)
 {
     CHECK(info->id); /* a source leaves out what has none */
     struct node *node = mem_zero(sizeof *node);
+    CHECK(!find(lineage, info->id));
     node->info.id = mem_string(info->id);
     node->generation = generation_of(info->id);
     lineage->version++;
@@ -87,6 +90,17 @@ static struct node *add(struct lineage *lineage, const struct shard_info *info)
     lineage->nodes[lineage->count++] = node;
     map_set(&lineage->by_id, info->id, node);
     return node;
+}
+
+static void tell_parents(struct lineage *lineage, const struct shard_info *info)
+{
+    for (size_t i = 0; i < SHARD_PARENTS_MAX; i++) {
+        struct node *parent = find(lineage, info->parents[i]);
+        if (!parent)
+            continue;
+        parent->has_child = true;
+        parent->has_heir = parent->has_heir || !info->parents[1];
+    }
 }
 
 void lineage_learn(struct lineage *lineage, const struct shard_info *shards, size_t count)
@@ -97,8 +111,9 @@ void lineage_learn(struct lineage *lineage, const struct shard_info *shards, siz
             node = add(lineage, &shards[i]);
         node->seen = node->listed = true;
         node->misses = 0;
-        if (!node->info.parent) /* once said, it stays */
-            node->info.parent = mem_string(shards[i].parent);
+        for (size_t p = 0; p < SHARD_PARENTS_MAX; p++)
+            if (!node->info.parents[p]) /* once said, it stays */
+                node->info.parents[p] = mem_string(shards[i].parents[p]);
         if (shards[i].starting &&
             (!node->info.starting || strcmp(node->info.starting, shards[i].starting) != 0)) {
             free((char *)node->info.starting);
@@ -106,11 +121,8 @@ void lineage_learn(struct lineage *lineage, const struct shard_info *shards, siz
         }
         node->info.closed |= shards[i].closed; /* a closed shard never opens again */
     }
-    for (size_t i = 0; i < count; i++) {
-        struct node *parent = find(lineage, shards[i].parent);
-        if (parent)
-            parent->has_child = true;
-    }
+    for (size_t i = 0; i < count; i++)
+        tell_parents(lineage, &shards[i]);
 }
 
 static bool is_gone(struct node *node, int64_t now_ms)
@@ -129,9 +141,7 @@ void lineage_end(struct lineage *lineage, int64_t now_ms, void (*gone)(void *use
     lineage->misses = false;
     for (size_t i = 0; i < lineage->count; i++) {
         struct node *node = lineage->nodes[i];
-        struct node *parent = find(lineage, node->info.parent);
-        if (parent) /* a parent may have been listed behind its child */
-            parent->has_child = true;
+        tell_parents(lineage, &node->info); /* one may have been listed behind its child */
         lineage->misses = lineage->misses || !node->seen;
         if (is_gone(node, now_ms)) {
             lineage->version++;
@@ -144,6 +154,7 @@ void lineage_end(struct lineage *lineage, int64_t now_ms, void (*gone)(void *use
         }
     }
     lineage->count = kept;
+    CHECK(lineage->count == lineage->by_id.count);
 }
 
 void lineage_expect(struct lineage *lineage, const char *shard)
@@ -195,6 +206,20 @@ bool lineage_has_child(const struct lineage *lineage, const char *shard)
 {
     const struct node *node = find(lineage, shard);
     return node && node->has_child;
+}
+
+bool lineage_has_heir(const struct lineage *lineage, const char *shard)
+{
+    const struct node *node = find(lineage, shard);
+    return node && node->has_heir;
+}
+
+bool shard_is_child(const struct shard_info *shard, const char *parent)
+{
+    for (size_t i = 0; i < SHARD_PARENTS_MAX; i++)
+        if (shard->parents[i] && strcmp(shard->parents[i], parent) == 0)
+            return true;
+    return false;
 }
 
 bool lineage_superseded(const struct lineage *lineage, const char *shard)
@@ -257,8 +282,12 @@ bool lineage_ready(const struct lineage *lineage, struct progress *progress, con
     /* A shard of the next generation names one parent, and may hold items of several. */
     if (node->generation && oldest_open(lineage, progress) < node->generation)
         return false;
-    const struct node *parent = find(lineage, node->info.parent);
-    return !parent || progress_finished(progress, parent->info.id);
+    for (size_t i = 0; i < SHARD_PARENTS_MAX; i++) {
+        const struct node *parent = find(lineage, node->info.parents[i]);
+        if (parent && !progress_finished(progress, parent->info.id))
+            return false;
+    }
+    return true;
 }
 
 bool lineage_all_finished(const struct lineage *lineage, const struct progress *progress)

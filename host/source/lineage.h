@@ -1,6 +1,6 @@
 /* lineage.h: which shards of a stream may be read now.
  *
- * A child may start when its parent is finished or has been trimmed away; where the shards of a generation
+ * A child may start when its parents are finished or have been trimmed away; where the shards of a generation
  * end together (ScyllaDB Alternator), when all of the generations before are. The answer depends only on the
  * shard list and on what was finished, so it can be asked again at any time. What a handler has finished is
  * a `progress`; many of them share one lineage. */
@@ -46,8 +46,14 @@ bool lineage_knows(const struct lineage *lineage, const char *shard);
 bool lineage_closed(const struct lineage *lineage, const char *shard);
 bool lineage_has_child(const struct lineage *lineage, const char *shard);
 
+/* Has it a child with no other parent? */
+bool lineage_has_heir(const struct lineage *lineage, const char *shard);
+
 /* Have others taken the place of its whole generation (ScyllaDB Alternator)? */
 bool lineage_superseded(const struct lineage *lineage, const char *shard);
+
+/* Is it a child of that one? */
+bool shard_is_child(const struct shard_info *shard, const char *parent);
 
 /* The shards, oldest first; valid until the next lineage_learn or lineage_end. */
 const struct shard_info *lineage_at(const struct lineage *lineage, size_t index);

@@ -4,24 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
-/* A cursor lives 15 minutes; one that lay unused this long is replaced before use. */
-#define CURSOR_AGE_MS_MAX (10 * 60 * 1000)
 #define BACKOFF_MS_MIN 200
 #define BACKOFF_MS_MAX 10000
 #define MISSING_MS_MAX 60000
 #define COMPLAIN_EVERY_MS 60000
-/* GetRecords stops at 1 MB; a page near it has more behind it. */
-#define FULL_PAGE_BYTES (900 * 1024)
 
 struct reader {
     struct reader_options options;
     struct reader_events events;
     void *user;
-    char *stream_arn, *shard, *subject;
+    char *stream_arn, *shard, *subject, *trouble;
     struct timer next; /* the next step: a cursor or a page */
     struct source_call *call;
     char *cursor; /* NULL: to be got */
@@ -33,13 +30,15 @@ struct reader {
     bool from_horizon; /* the next cursor is at the trim horizon, whatever was read */
     bool paused, stopped, shard_closed;
     bool at_tip;
-    int64_t asked_ms;      /* wall clock: when the page that is on its way was asked for */
-    int64_t idle_ms;       /* pause after the last page, growing while idle */
-    int64_t backoff_ms;    /* after the last fault, 0 when there was none */
-    int64_t complained_ms; /* monotonic; 0: not since the last success */
-    int fruitless;         /* cursors in a row that were good for nothing */
+    int64_t asked_ms; /* wall clock: when the page that is on its way was asked for */
+    int64_t idle_ms;  /* pause after the last page, growing while idle */
+    int64_t faults;   /* in a row */
+    struct log_limit complained;
+    int fruitless; /* cursors in a row that were good for nothing */
     uint64_t random;
-    struct reader_stats stats;
+    struct stats_stream *counters; /* `alone` where nobody collects them */
+    struct stats_stream alone;
+    struct stats_shard now;
 };
 
 static int64_t now_ms(const struct reader *reader)
@@ -49,6 +48,7 @@ static int64_t now_ms(const struct reader *reader)
 
 static void step_in(struct reader *reader, int64_t delay_ms)
 {
+    CHECK(delay_ms >= 0);
     if (!reader->paused && !reader->stopped && !reader->call)
         timer_set(reader->options.reactor, &reader->next, delay_ms);
 }
@@ -70,24 +70,17 @@ static void keep_cursor(struct reader *reader, const char *cursor)
 
 static int64_t grow_backoff(struct reader *reader, int64_t max_ms)
 {
-    reader->backoff_ms = reader->backoff_ms ? reader->backoff_ms * 2 : BACKOFF_MS_MIN;
-    if (reader->backoff_ms > max_ms)
-        reader->backoff_ms = max_ms;
-    /* Between half and all of it: readers that were refused together do not come back together. */
-    reader->random = hash_mix(reader->random + 1);
-    return reader->backoff_ms / 2 + (int64_t)(reader->random % (uint64_t)(reader->backoff_ms / 2 + 1));
+    return backoff_ms((int64_t[]){BACKOFF_MS_MIN, max_ms}, ++reader->faults, &reader->random);
 }
 
 static void complain(struct reader *reader, const char *what, const struct err *err)
 {
     int64_t now = now_ms(reader);
     char *text = mem_printf("shard %s: %s: %s", reader->shard, what, err->text);
-    troubles_tell(reader->options.troubles, reader->subject, reader->shard, text);
+    troubles_tell(reader->options.troubles, reader->subject, reader->trouble, text);
     free(text);
-    if (reader->complained_ms && now - reader->complained_ms < COMPLAIN_EVERY_MS)
-        return;
-    reader->complained_ms = now;
-    log_warn(reader->options.log, reader->subject, "shard %s: %s: %s", reader->shard, what, err->text);
+    if (log_limit_passes(&reader->complained, now, COMPLAIN_EVERY_MS))
+        log_warn(reader->options.log, reader->subject, "shard %s: %s: %s", reader->shard, what, err->text);
 }
 
 /* The first new cursor is got at once; a service that refuses one after the other is asked more and more
@@ -104,18 +97,19 @@ static void begin_gap(struct reader *reader)
         const char *from = *reader->last ? reader->last : reader->start.sequence;
         reader->gap = true;
         memcpy(reader->gap_from, from, SEQUENCE_SIZE);
-        reader->stats.gaps++;
+        reader->counters->gaps++;
     }
     reader->from_horizon = true;
     drop_cursor(reader);
     step_in(reader, pause_before_cursor(reader));
 }
 
-static void on_fault(struct reader *reader, const struct err *err)
+static void on_fault(struct reader *reader, const struct source_error *error)
 {
-    switch (source_fault(err)) {
+    const struct err *err = &error->err;
+    switch (error->fault) {
     case SOURCE_EXPIRED:
-        reader->stats.expired++;
+        reader->counters->expired++;
         drop_cursor(reader);
         if (reader->fruitless)
             complain(reader, "each iterator is refused as expired", err);
@@ -127,8 +121,8 @@ static void on_fault(struct reader *reader, const struct err *err)
         begin_gap(reader);
         break;
     case SOURCE_THROTTLED:
-        reader->stats.throttled++;
-        troubles_tell(reader->options.troubles, reader->subject, reader->shard, err->text);
+        reader->counters->throttled++;
+        troubles_tell(reader->options.troubles, reader->subject, reader->trouble, err->text);
         step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
         break;
     case SOURCE_MISSING:
@@ -148,7 +142,8 @@ static void on_fault(struct reader *reader, const struct err *err)
 
 static bool is_full(const struct reader *reader, const struct page *page)
 {
-    return (int64_t)page->count >= reader->options.batch_size || page->body.size >= FULL_PAGE_BYTES;
+    return (int64_t)page->count >= reader->options.batch_size ||
+           page->body.size >= reader->options.source->traits.full_page_bytes_min;
 }
 
 static int64_t pause_after(struct reader *reader, const struct page *page)
@@ -167,16 +162,17 @@ static int64_t pause_after(struct reader *reader, const struct page *page)
 
 static void count_page(struct reader *reader, const struct page *page)
 {
-    reader->stats.records += (int64_t)page->count;
-    reader->stats.read_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
+    reader->counters->records += (int64_t)page->count;
+    reader->now.records += (int64_t)page->count;
+    reader->now.read_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
     if (!page->count)
-        reader->stats.caught_up_ms = reader->stats.read_ms;
-    if (reader->complained_ms)
+        reader->now.caught_up_ms = reader->now.read_ms;
+    if (reader->complained.told)
         log_info(reader->options.log, reader->subject, "shard %s: reading again", reader->shard);
-    reader->complained_ms = 0;
-    reader->backoff_ms = 0;
+    reader->complained = (struct log_limit){0};
+    reader->faults = 0;
     reader->fruitless = 0;
-    troubles_end(reader->options.troubles, reader->subject, reader->shard);
+    troubles_end(reader->options.troubles, reader->subject, reader->trouble);
 }
 
 /* Numbers never fall within a page (several records may have one number). What does is a fault of the
@@ -209,20 +205,21 @@ static void on_disorder(struct reader *reader, struct page *page)
     step_in(reader, grow_backoff(reader, BACKOFF_MS_MAX));
 }
 
-/* The records first, and only then what NextShardIterator says: a last page may hold records. */
-static void on_page(void *user, struct page *page, const struct err *err)
+/* The records first, and only then that there is no next page: a last one may hold records. */
+static void on_page(void *user, struct page *page, const char *next, const struct source_error *error)
 {
     struct reader *reader = user;
     reader->call = NULL;
-    if (err) {
-        on_fault(reader, err);
+    if (error) {
+        on_fault(reader, error);
         return;
     }
     if (!in_order(page)) {
         on_disorder(reader, page);
         return;
     }
-    bool last = page->next_cursor == NULL;
+    CHECK(page && !reader->stopped);
+    bool last = next == NULL;
     int64_t pause = pause_after(reader, page);
     reader->at_tip = !is_full(reader, page);
     count_page(reader, page);
@@ -230,7 +227,7 @@ static void on_page(void *user, struct page *page, const struct err *err)
     if (last)
         drop_cursor(reader);
     else
-        keep_cursor(reader, page->next_cursor);
+        keep_cursor(reader, next);
     reader->stopped = last;
     if (page->count)
         sequence_copy(reader->last, page->records[page->count - 1].sequence);
@@ -256,14 +253,15 @@ static void on_page(void *user, struct page *page, const struct err *err)
         reader->events.closed(reader->user);
 }
 
-static void on_cursor(void *user, const char *cursor, const struct err *err)
+static void on_cursor(void *user, const char *cursor, const struct source_error *error)
 {
     struct reader *reader = user;
     reader->call = NULL;
-    if (err) {
-        on_fault(reader, err);
+    if (error) {
+        on_fault(reader, error);
         return;
     }
+    CHECK(cursor);
     reader->from_horizon = false;
     keep_cursor(reader, cursor);
     step_in(reader, 0);
@@ -292,13 +290,15 @@ static void step(void *user)
 {
     struct reader *reader = user;
     CHECK(!reader->call && !reader->stopped && !reader->paused);
-    if (reader->cursor && now_ms(reader) - reader->cursor_born_ms > CURSOR_AGE_MS_MAX)
+    if (reader->cursor &&
+        now_ms(reader) - reader->cursor_born_ms > reader->options.source->traits.cursor_age_ms_max)
         drop_cursor(reader);
     if (!reader->cursor) {
         ask_cursor(reader);
         return;
     }
-    reader->stats.get_records_calls++;
+    reader->counters->calls++;
+    reader->now.calls++;
     reader->asked_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
     reader->call =
         source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page, reader);
@@ -310,10 +310,13 @@ struct reader *reader_new(const struct reader_options *options, const struct rea
     struct reader *reader = mem_zero(sizeof *reader);
     reader->options = *options;
     reader->events = *events;
+    reader->counters = options->counters ? options->counters : &reader->alone;
     reader->user = user;
     reader->stream_arn = mem_string(options->stream_arn);
     reader->shard = mem_string(options->shard);
     reader->subject = mem_string(options->subject);
+    reader->trouble = mem_printf("%s%s%s", options->shard, options->purpose ? " " : "",
+                                 options->purpose ? options->purpose : "");
     reader->stopped = true;
     reader->random = hash_bytes(reader->shard, strlen(reader->shard), (uint64_t)now_ms(reader));
     timer_init(&reader->next, step, reader);
@@ -333,9 +336,11 @@ void reader_free(struct reader *reader)
     if (!reader)
         return;
     halt(reader);
+    troubles_end(reader->options.troubles, reader->subject, reader->trouble);
     free(reader->stream_arn);
     free(reader->shard);
     free(reader->subject);
+    free(reader->trouble);
     free(reader);
 }
 
@@ -348,7 +353,7 @@ void reader_start(struct reader *reader, const struct position *position, const 
         reader->start.sequence[0] = '\0';
     reader->last[0] = '\0';
     reader->gap = reader->from_horizon = reader->stopped = reader->at_tip = false;
-    reader->idle_ms = reader->backoff_ms = 0;
+    reader->idle_ms = reader->faults = 0;
     if (cursor)
         keep_cursor(reader, cursor);
     step_in(reader, 0);
@@ -371,7 +376,7 @@ void reader_resume(struct reader *reader)
 void reader_shard_closed(struct reader *reader)
 {
     reader->shard_closed = true;
-    if (timer_is_set(&reader->next) && !reader->backoff_ms)
+    if (timer_is_set(&reader->next) && !reader->faults)
         step_in(reader, 0);
 }
 
@@ -380,7 +385,7 @@ bool reader_at_tip(const struct reader *reader)
     return reader->at_tip;
 }
 
-const struct reader_stats *reader_stats(const struct reader *reader)
+const struct stats_shard *reader_now(const struct reader *reader)
 {
-    return &reader->stats;
+    return &reader->now;
 }

@@ -9,6 +9,7 @@
 #include "net/reactor.h"
 #include "record/position.h"
 #include "state/troubles.h"
+#include "stats/stats.h"
 #include "source/source.h"
 
 struct reader;
@@ -19,8 +20,10 @@ struct reader_options {
     struct log *log;
     const char *subject; /* for the log: "stream products" */
     const char *stream_arn, *shard;
+    const char *purpose; /* what tells its troubles from those of the shard's other reader; NULL: nothing */
     int64_t batch_size, poll_min_ms, poll_max_ms;
-    struct troubles *troubles; /* or NULL */
+    struct troubles *troubles;     /* or NULL */
+    struct stats_stream *counters; /* or NULL; must stay */
 };
 
 /* From the reactor, never from inside a call of the reader. None of them may free or restart the reader. */
@@ -37,16 +40,6 @@ struct reader_events {
     void (*caught_up)(void *user, int64_t asked_ms);
     /* The service does not know the shard (any more). The reader goes on asking, more and more rarely. */
     void (*missing)(void *user);
-};
-
-struct reader_stats {
-    int64_t get_records_calls;
-    int64_t records;
-    int64_t throttled;
-    int64_t expired;
-    int64_t gaps;
-    int64_t read_ms;      /* wall clock of the last page, 0 before */
-    int64_t caught_up_ms; /* of the last page that was empty */
 };
 
 struct reader *reader_new(const struct reader_options *options, const struct reader_events *events,
@@ -66,6 +59,6 @@ bool reader_at_tip(const struct reader *reader);
 /* A closed shard has nothing to wait for: read to its end at the fast pace. */
 void reader_shard_closed(struct reader *reader);
 
-const struct reader_stats *reader_stats(const struct reader *reader);
+const struct stats_shard *reader_now(const struct reader *reader);
 
 #endif

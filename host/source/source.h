@@ -1,11 +1,14 @@
 /* source.h: the source seam: which stream, which shards with which parents, a cursor from a position, the
- * next page. DynamoDB Streams is the first source behind it. */
+ * next page. DynamoDB Streams is the first source behind it.
+ *
+ * To add one: a folder beside dynamodb/ with a `const struct source_kind`, and its line in sources.c. All
+ * of source_ops must be there. A call answers once, never from inside itself, unless it is cancelled; pages
+ * are made with record/page.h. */
 #ifndef TIDEMILL_SOURCE_SOURCE_H
 #define TIDEMILL_SOURCE_SOURCE_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <string.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -23,13 +26,25 @@ enum source_fault {
     SOURCE_MISSING,   /* no such table, stream or shard */
 };
 
-enum source_fault source_fault(const struct err *err);
+struct source_error {
+    enum source_fault fault;
+    struct err err;
+};
+
+/* What a reader has to know of its source. */
+struct source_traits {
+    int64_t cursor_age_ms_max;  /* one that lay unused longer is replaced before use */
+    size_t full_page_bytes_min; /* a page of so many has more behind it, however few its records */
+    int64_t (*late_ms)(const char *stream_arn); /* so much later than its time says may a record be read */
+};
+
+#define SHARD_PARENTS_MAX 2 /* where shards merge */
 
 enum stream_status { STREAM_ENABLED, STREAM_DISABLED };
 
 struct shard_info {
     const char *id;
-    const char *parent; /* NULL: none */
+    const char *parents[SHARD_PARENTS_MAX]; /* NULL: none */
     bool closed;
     const char *starting; /* the number of its oldest record, or of where it began; NULL: not said */
 };
@@ -44,17 +59,12 @@ struct shard_page {
 enum cursor_kind { CURSOR_TRIM_HORIZON, CURSOR_LATEST, CURSOR_AFTER };
 
 /* All texts and structs are valid during the call; a page is the receiver's. Exactly one of result and
- * `err` is given. */
-typedef void source_stream_fn(void *user, const char *stream_arn, const struct err *err);
-typedef void source_shards_fn(void *user, const struct shard_page *page, const struct err *err);
-typedef void source_cursor_fn(void *user, const char *cursor, const struct err *err);
-typedef void source_page_fn(void *user, struct page *page, const struct err *err);
-
-/* ScyllaDB Alternator's: ".../table/KEYSPACE@TABLE_scylla_cdc_log/stream/..." */
-static inline bool stream_is_alternator(const char *stream_arn)
-{
-    return strstr(stream_arn, "_scylla_cdc_log/") != NULL;
-}
+ * `error` is given. `next`: the cursor behind the page; NULL: the shard is closed and this was its last. */
+typedef void source_stream_fn(void *user, const char *stream_arn, const struct source_error *error);
+typedef void source_shards_fn(void *user, const struct shard_page *page, const struct source_error *error);
+typedef void source_cursor_fn(void *user, const char *cursor, const struct source_error *error);
+typedef void source_page_fn(void *user, struct page *page, const char *next,
+                            const struct source_error *error);
 
 struct source_ops {
     struct source_call *(*find_stream)(struct source *, const char *table, source_stream_fn *, void *user);
@@ -72,6 +82,7 @@ struct source_ops {
 
 struct source {
     const struct source_ops *ops;
+    struct source_traits traits;
 };
 
 /* The ARN of the table's latest stream; NULL without an error when it never had one. */

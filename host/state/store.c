@@ -81,6 +81,13 @@ void store_forget_dead_letter(struct store_batch *batch, int64_t id)
     add(batch, WRITE_FORGET_DEAD_LETTER)->dead_letter.id = id;
 }
 
+void store_forget_redriven(struct store_batch *batch, int64_t id)
+{
+    struct store_dead_letter *letter = &add(batch, WRITE_FORGET_DEAD_LETTER)->dead_letter;
+    letter->id = id;
+    letter->redrive_ms = 1; /* at least */
+}
+
 void store_mark_dead_letter(struct store_batch *batch, int64_t id, int64_t redrive_ms)
 {
     struct store_dead_letter *letter = &add(batch, WRITE_MARK_DEAD_LETTER)->dead_letter;
@@ -265,6 +272,14 @@ void store_claim(struct store *store, const struct store_claim *claim, store_cla
     store->ops->claim(store, claim, done, user);
 }
 
+void store_note(struct store *store, struct store_batch *batch)
+{
+    if (store_batch_empty(batch))
+        store_batch_free(batch);
+    else
+        store->ops->note(store, batch);
+}
+
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user)
 {
     store->ops->commit(store, batch, done, user);
@@ -295,8 +310,7 @@ struct store_snapshot *store_load_now(struct store *store, struct reactor *react
 {
     struct loading loading = {.err = err};
     store_load(store, query, on_loaded, &loading);
-    while (!loading.done)
-        reactor_turn(reactor, 1);
+    reactor_turn_until(reactor, &loading.done);
     return loading.snapshot;
 }
 
@@ -311,8 +325,7 @@ bool store_commit_now(struct store *store, struct reactor *reactor, struct store
     struct err failure = {0};
     struct loading loading = {.err = &failure};
     store_commit(store, batch, on_committed, &loading);
-    while (!loading.done)
-        reactor_turn(reactor, 1);
+    reactor_turn_until(reactor, &loading.done);
     if (failure.code)
         *err = failure;
     return !failure.code;

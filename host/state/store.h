@@ -120,6 +120,9 @@ void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoi
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow);
 void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter);
 void store_forget_dead_letter(struct store_batch *batch, int64_t id);
+/* Only while it is marked: what was redriven well may have failed again meanwhile, fed anew after a seek, and
+ * that is the same letter. */
+void store_forget_redriven(struct store_batch *batch, int64_t id);
 void store_mark_dead_letter(struct store_batch *batch, int64_t id, int64_t redrive_ms); /* 0: not any more */
 void store_put_request(struct store_batch *batch, const struct store_request *request);
 void store_answer_request(struct store_batch *batch, int64_t id, bool done, const char *answer);
@@ -152,10 +155,16 @@ struct store_marker {
 
 void store_put_marker(struct store_batch *batch, const struct store_marker *marker);
 
-/* Takes the batch. Batches become durable in the order they are handed over. `done` may be NULL. `err` is
- * NULL, or ERR_CANCELLED when the store was freed first. */
+/* Takes the batch, which becomes durable as a whole: what one shard's subscriptions must not lose apart from
+ * each other, and no more than that. Batches become durable in the order they are handed over. `done` may be
+ * NULL. `err` is NULL, or ERR_CANCELLED when the store was freed first. */
 typedef void store_done_fn(void *user, const struct err *err);
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user);
+
+/* What status shows, and nothing is decided by: each row stands for itself. A store may write them one by one
+ * and later than what is committed after them, a newer row in place of an older one, and lose them with the
+ * process. Takes the batch, which may be empty. */
+void store_note(struct store *store, struct store_batch *batch);
 
 /* ---- claiming ---- */
 
@@ -261,6 +270,7 @@ void store_free(struct store *store);
 
 struct store_ops {
     void (*commit)(struct store *, struct store_batch *, store_done_fn *, void *user);
+    void (*note)(struct store *, struct store_batch *); /* not empty */
     void (*claim)(struct store *, const struct store_claim *, store_claim_fn *, void *user);
     void (*load)(struct store *, const struct store_query *, store_load_fn *, void *user);
     void (*free)(struct store *);

@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "state/sqlite/store_sqlite.h"
 
 static const struct store_kind *const kinds[] = {&store_sqlite_kind};
+const struct store_place *const store_places[] = {&store_sqlite_kind.place, NULL};
+
+char *store_in_file(const char *path)
+{
+    return mem_printf("%s:%s", store_sqlite_kind.place.scheme, path);
+}
 
 /* What stands behind the scheme. */
 static const char *place_of(const char *uri)
@@ -18,12 +25,23 @@ static const char *place_of(const char *uri)
 static const struct store_kind *kind_of(const char *uri, struct err *err)
 {
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
-        size_t size = strlen(kinds[i]->scheme);
-        if (strncmp(uri, kinds[i]->scheme, size) == 0 && uri[size] == ':')
+        const char *scheme = kinds[i]->place.scheme;
+        size_t size = strlen(scheme);
+        if (strncmp(uri, scheme, size) == 0 && uri[size] == ':')
             return kinds[i];
     }
     err_set(err, ERR_CONFIG, "state: there is no store for \"%s\"", uri);
     return NULL;
+}
+
+char *store_directory(const char *uri)
+{
+    struct err err;
+    const struct store_kind *kind = kind_of(uri, &err);
+    if (!kind || !kind->place.is_path)
+        return NULL;
+    const char *path = place_of(uri), *slash = strrchr(path, '/');
+    return slash == path ? mem_string("/") : slash ? mem_copy(path, (size_t)(slash - path)) : mem_string(".");
 }
 
 struct store *store_open(struct reactor *reactor, const char *uri, const struct store_options *options,

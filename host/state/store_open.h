@@ -1,11 +1,11 @@
 /* store_open.h: a store by its URI, "SCHEME:PLACE", as [host] state says it
  * ("sqlite:/var/lib/tidemill/state.db").
  *
- * To add one: a folder beside sqlite/ with a `const struct store_kind`, its line in store_open.c, and its
- * form in conf/load.c, which resolves what stands beside the INI. */
+ * To add one: a folder beside sqlite/ with a `const struct store_kind`, and its two lines in store_open.c. */
 #ifndef TIDEMILL_STATE_STORE_OPEN_H
 #define TIDEMILL_STATE_STORE_OPEN_H
 
+#include "conf/plugs.h"
 #include "state/store.h"
 
 struct store_options {
@@ -26,12 +26,21 @@ struct store_lock {
 };
 
 struct store_kind {
-    const char *scheme;
+    struct store_place place;
     struct store *(*open)(struct reactor *, const char *place, const struct store_options *, struct err *);
     struct store_lock *(*lock)(const char *place, struct err *err); /* the first member is its `kind` */
     void (*unlock)(struct store_lock *);
     bool (*in_use)(const char *place);
 };
+
+/* Of all kinds; ends with NULL. */
+extern const struct store_place *const store_places[];
+
+/* The URI of a store that is kept in this file. To be freed. */
+char *store_in_file(const char *path);
+
+/* Where its files stand; NULL: it has none here. To be freed. */
+char *store_directory(const char *uri);
 
 /* Opens, and creates or upgrades what it needs. NULL and `err`. */
 struct store *store_open(struct reactor *reactor, const char *uri, const struct store_options *options,

@@ -15,9 +15,12 @@
 
 #define DEPTH_MAX 40 /* DynamoDB allows 32 */
 
-void value_open(lua_State *L)
+#define PIECE_BYTES 16384u    /* of a long string that is written at once */
+#define UNWATCHED_VALUES 4096 /* written between two looks of the watch */
+
+void value_open(lua_State *L, value_watch_fn *watch)
 {
-    types_open(L);
+    types_open(L, watch);
 }
 
 /* ---- reading ---- */
@@ -26,13 +29,11 @@ static bool push_binary(lua_State *L, const struct json *value, struct err *err)
 {
     if (value->type != JSON_STRING)
         return err_set(err, ERR_PARSE, "B holds no base64");
-    size_t size;
-    unsigned char *bytes = mem_alloc(BASE64_DECODED_MAX(value->size));
-    bool ok = base64_decode(value->text, value->size, bytes, &size);
-    if (ok)
-        value_push_binary(L, bytes, size);
-    free(bytes);
-    return ok || err_set(err, ERR_PARSE, "B holds no base64");
+    struct binary *binary = types_new_binary(L, BASE64_DECODED_MAX(value->size));
+    if (base64_decode(value->text, value->size, binary->bytes, &binary->size))
+        return true;
+    lua_pop(L, 1);
+    return err_set(err, ERR_PARSE, "B holds no base64");
 }
 
 static bool push_list(lua_State *L, const struct json *list, struct err *err)
@@ -197,7 +198,34 @@ struct writer {
     struct buf *out;
     struct err *err;
     bool typed; /* {"S": ...} and so on, else plain JSON */
+    value_watch_fn *watch;
+    size_t agreed; /* so many bytes the watch has agreed to */
+    size_t values; /* since then */
 };
+
+/* So many values and bytes come next. Raises where the watch does. */
+static void look(struct writer *w, size_t values, size_t bytes)
+{
+    w->values += values;
+    if (w->out->size + bytes <= w->agreed && w->values < UNWATCHED_VALUES)
+        return;
+    w->values = 0;
+    w->agreed = w->out->size + bytes + (w->out->size + bytes) / 8 + PIECE_BYTES;
+    if (w->watch)
+        w->watch(w->L, w->agreed);
+}
+
+static void write_string(struct writer *w, const char *text, size_t size)
+{
+    buf_add_char(w->out, '"');
+    for (const char *end = text + size; text < end;) {
+        size_t piece = (size_t)(end - text) < PIECE_BYTES ? (size_t)(end - text) : PIECE_BYTES;
+        look(w, 0, piece);
+        json_write_text(w->out, text, piece);
+        text += piece;
+    }
+    buf_add_char(w->out, '"');
+}
 
 static void add_place(struct buf *out, const struct place *place)
 {
@@ -241,17 +269,18 @@ static bool write_text(struct writer *w, const char *text, size_t size, const st
         return false;
     if (w->typed)
         buf_add_literal(w->out, "{\"S\":");
-    json_write_string(w->out, text, size);
+    write_string(w, text, size);
     if (w->typed)
         buf_add_char(w->out, '}');
     return true;
 }
 
-static void write_base64(struct buf *out, const struct binary *binary)
+static void write_base64(struct writer *w, const struct binary *binary)
 {
-    buf_add_char(out, '"');
-    base64_write(out, binary->bytes, binary->size);
-    buf_add_char(out, '"');
+    look(w, 0, binary->size / 3 * 4 + 6);
+    buf_add_char(w->out, '"');
+    base64_write(w->out, binary->bytes, binary->size);
+    buf_add_char(w->out, '"');
 }
 
 /* The number at `index` as DynamoDB writes it; NULL where it is none that could be written. */
@@ -292,6 +321,7 @@ static bool write_userdata(struct writer *w, int index, const struct place *plac
         return write_number(w, index, place);
     const struct fragment *fragment = w->typed ? NULL : types_fragment(w->L, index);
     if (fragment) {
+        look(w, 0, fragment->size);
         buf_add(w->out, fragment->text, fragment->size);
         return true;
     }
@@ -300,7 +330,7 @@ static bool write_userdata(struct writer *w, int index, const struct place *plac
     if (!w->typed)
         return refuse(w, place, "JSON has no binary; use tostring, or encode it");
     buf_add_literal(w->out, "{\"B\":");
-    write_base64(w->out, binary);
+    write_base64(w, binary);
     buf_add_char(w->out, '}');
     return true;
 }
@@ -322,12 +352,12 @@ static bool write_element(struct writer *w, int index, char kind, const struct p
     if (element_kind(w->L, index) != kind)
         return refuse(w, place, "the elements of a set are all strings, all numbers or all binaries");
     if (kind == 'B') {
-        write_base64(w->out, types_binary(w->L, index));
+        write_base64(w, types_binary(w->L, index));
     } else if (kind == 'S') {
         const char *text = lua_tolstring(w->L, index, &size);
         if (!check_text(w, text, size, place))
             return false;
-        json_write_string(w->out, text, size);
+        write_string(w, text, size);
     } else {
         const char *text = number_text(w->L, index, room, sizeof room);
         if (!text)
@@ -351,6 +381,7 @@ static bool write_set(struct writer *w, int index, const struct place *place)
         if (i > 1)
             buf_add_char(w->out, ',');
         lua_rawgeti(w->L, index, i);
+        look(w, 1, 0);
         if (!write_element(w, lua_gettop(w->L), kind, &at))
             return false;
         lua_pop(w->L, 1);
@@ -393,7 +424,7 @@ static bool write_members(struct writer *w, int index, const struct place *place
         first = false;
         if (!check_text(w, key, size, &at))
             return false;
-        json_write_string(w->out, key, size);
+        write_string(w, key, size);
         buf_add_char(w->out, ':');
         if (!write_value(w, lua_gettop(w->L), &at))
             return false;
@@ -403,28 +434,29 @@ static bool write_members(struct writer *w, int index, const struct place *place
     return true;
 }
 
-static size_t count_keys(lua_State *L, int index)
+static size_t count_keys(struct writer *w, int index)
 {
     size_t keys = 0;
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        lua_pop(L, 1);
+    lua_pushnil(w->L);
+    while (lua_next(w->L, index)) {
+        lua_pop(w->L, 1);
         keys++;
     }
+    look(w, keys, 0);
     return keys;
 }
 
-static bool looks_like_list(lua_State *L, int index)
+static bool looks_like_list(struct writer *w, int index)
 {
-    size_t count = lua_rawlen(L, index);
-    return count && count_keys(L, index) == count;
+    size_t count = lua_rawlen(w->L, index);
+    return count && count_keys(w, index) == count;
 }
 
 /* What is marked as a list or a set, and has more than its elements, would lose that without a word. */
 static bool check_elements(struct writer *w, int index, const struct place *place)
 {
     size_t count = lua_rawlen(w->L, index);
-    if (count_keys(w->L, index) == count)
+    if (count_keys(w, index) == count)
         return true;
     return refuse(w, place, "a list (or set) with further keys, or with holes: they would be lost");
 }
@@ -439,7 +471,7 @@ static bool write_table(struct writer *w, int index, const struct place *place)
         return false;
     if (mark == MARK_SET && w->typed)
         return write_set(w, index, place);
-    if (mark != MARK_NONE || looks_like_list(w->L, index))
+    if (mark != MARK_NONE || looks_like_list(w, index))
         return write_list(w, index, place);
     if (w->typed)
         buf_add_literal(w->out, "{\"M\":");
@@ -454,6 +486,7 @@ static bool write_value(struct writer *w, int index, const struct place *place)
 {
     size_t size;
     const char *text;
+    look(w, 1, 64); /* more than any number has */
     switch (lua_type(w->L, index)) {
     case LUA_TSTRING:
         text = lua_tolstring(w->L, index, &size);
@@ -481,6 +514,7 @@ static bool write_root(lua_State *L, int index, struct buf *out, bool typed, boo
     int top = lua_gettop(L);
     index = lua_absindex(L, index);
     luaL_checkstack(L, 6, "values nested too deeply");
+    w.watch = types_watch(L);
     bool ok = item ? write_members(&w, index, &root) : write_value(&w, index, &root);
     lua_settop(L, top);
     return ok;

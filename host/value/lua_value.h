@@ -13,8 +13,12 @@
 #include "base/err.h"
 #include "base/json.h"
 
-/* Once per Lua state, before anything else here. */
-void value_open(lua_State *L);
+/* Told while a text is written that it will have `bytes` by the next time. May raise: what is written stands
+ * in a buf that Lua frees. Of a table that holds itself the text has no end. */
+typedef void value_watch_fn(lua_State *L, size_t bytes);
+
+/* Once per Lua state, before anything else here. `watch` may be NULL. */
+void value_open(lua_State *L, value_watch_fn *watch);
 
 /* Push the value of {"S": "text"} and so on; false (nothing pushed) where it is none. */
 bool value_push(lua_State *L, const struct json *attribute, struct err *err);

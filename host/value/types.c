@@ -8,9 +8,12 @@
 #include <string.h>
 
 #include "value/decimal.h"
-#include "value/lua_value.h"
 
-static const char binary_key, decimal_key, fragment_key, list_key, set_key, null_key, null_meta_key;
+static const char binary_key, decimal_key, fragment_key, list_key, set_key, null_key, null_meta_key,
+    watch_key;
+
+#define UNWATCHED_BYTES ((size_t)4 << 20) /* compared between two looks of the watch */
+#define ELEMENT_BYTES 64                  /* as much as so many bytes, however short it is */
 
 /* Is the metatable of the value at `index` the one kept under `key`? */
 static bool has_meta(lua_State *L, int index, const void *key)
@@ -64,14 +67,21 @@ void value_push_null(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &null_key);
 }
 
-void value_push_binary(lua_State *L, const void *bytes, size_t size)
+struct binary *types_new_binary(lua_State *L, size_t size)
 {
     struct binary *binary = lua_newuserdatauv(L, sizeof *binary + size + 1, 0);
+    memset(binary, 0, sizeof *binary + size + 1);
     binary->size = size;
-    memcpy(binary->bytes, bytes, size);
-    binary->bytes[size] = '\0';
     lua_rawgetp(L, LUA_REGISTRYINDEX, &binary_key);
     lua_setmetatable(L, -2);
+    return binary;
+}
+
+void value_push_binary(lua_State *L, const void *bytes, size_t size)
+{
+    struct binary *binary = types_new_binary(L, size);
+    if (size)
+        memcpy(binary->bytes, bytes, size);
 }
 
 void value_push_fragment(lua_State *L, const char *json, size_t size)
@@ -275,14 +285,30 @@ static int decimal_arithmetic(lua_State *L)
                       "or let DynamoDB count in an update expression");
 }
 
+value_watch_fn *types_watch(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &watch_key);
+    value_watch_fn *watch = *(value_watch_fn **)lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return watch;
+}
+
 /* set:contains(value) */
 static int set_contains(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checkany(L, 2);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
+    value_watch_fn *watch = types_watch(L);
+    size_t compared = 0, of_each = ELEMENT_BYTES;
+    if (lua_type(L, 2) == LUA_TSTRING || lua_type(L, 2) == LUA_TUSERDATA)
+        of_each += lua_rawlen(L, 2);
     bool found = false;
     for (lua_Integer i = 1; i <= count && !found; i++) {
+        if ((compared += of_each) > UNWATCHED_BYTES && watch) {
+            watch(L, 0);
+            compared = 0;
+        }
         lua_rawgeti(L, 1, i);
         found = lua_compare(L, -1, 2, LUA_OPEQ);
         lua_pop(L, 1);
@@ -308,8 +334,11 @@ static void make(lua_State *L, const void *key, const char *name, const luaL_Reg
     lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
-void types_open(lua_State *L)
+void types_open(lua_State *L, value_watch_fn *watch)
 {
+    value_watch_fn **kept = lua_newuserdatauv(L, sizeof *kept, 0);
+    *kept = watch;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &watch_key);
     static const luaL_Reg binary[] = {
         {"__tostring", binary_tostring}, {"__len", binary_len}, {"__eq", binary_eq}, {NULL, NULL}};
     static const luaL_Reg decimal[] = {{"__tostring", decimal_tostring},

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "value/lua_value.h"
+
 struct binary {
     size_t size;
     char bytes[];
@@ -24,7 +26,11 @@ struct fragment {
 
 enum value_mark { MARK_NONE, MARK_LIST, MARK_SET };
 
-void types_open(lua_State *L);
+void types_open(lua_State *L, value_watch_fn *watch);
+value_watch_fn *types_watch(lua_State *L); /* or NULL */
+
+/* Push one with room for so many bytes, and a zero behind them; its size may be set to fewer. */
+struct binary *types_new_binary(lua_State *L, size_t size);
 
 const struct binary *types_binary(lua_State *L, int index); /* NULL: it is something else */
 const struct decimal_text *types_decimal(lua_State *L, int index);

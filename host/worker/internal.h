@@ -14,15 +14,18 @@ struct worker {
     struct reactor *reactor;
     struct transport *transport;
     struct aws_client *client;
-    struct source *source;
+    struct sources *sources;
     struct store *store;
     size_t late_files; /* see struct outbox_options */
     struct emitter *outbox;
     struct map handlers; /* name -> struct handler */
     struct map shards;   /* "arn\nshard" -> struct shard */
-    struct map leaving;  /* removed handler -> size_t, owned: shards it has not left yet */
-    struct list early;   /* orders for handlers that could not be loaded yet */
+    struct shard **lost; /* until nothing of them is under way */
+    size_t lost_count, lost_capacity;
+    struct map leaving; /* removed handler -> size_t, owned: shards it has not left yet */
+    struct list early;  /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
+    struct stats *stats;
     char *owner;            /* of what its scripts claim */
     int64_t wall_offset_ms; /* of the wall clock over the other one, when last looked at */
     int64_t started_ms;     /* wall clock */
@@ -30,7 +33,8 @@ struct worker {
     int64_t longest_ms;     /* of all steps, and what it was */
     char longest[64];
     struct timer flush;
-    bool flushing; /* a batch is on its way */
+    size_t flushing;   /* batches that are on their way; only then the next ones are made */
+    bool flush_failed; /* one of these was not written */
     int64_t statistics_ms;
     enum { RUNNING, STOPPING, STOPPED } phase;
 };
@@ -55,6 +59,15 @@ void worker_report(struct worker *worker, enum worker_report kind, const struct 
 
 /* A redrive that this worker cannot do, where the shard is not here. */
 void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
+
+/* ---- notes.c ---- */
+
+/* What status shows of its shards (`statistics`: also of their readers), into `notes`; and its numbers, onto
+ * the board. */
+void worker_tell(struct worker *worker, struct store_batch *notes, bool statistics);
+
+/* Its numbers alone, onto the board. `now_ms`: wall clock. */
+void worker_put_up(struct worker *worker, int64_t now_ms);
 
 /* ---- posts.c ---- */
 

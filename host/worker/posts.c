@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "worker/handlers.h"
 #include "worker/internal.h"
@@ -65,11 +66,12 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
     struct shard *shard = shard_new(
         &(struct shard_options){
             .reactor = worker->reactor,
-            .source = worker->source,
+            .source = sources_for(worker->sources, assignment->stream),
             .store = worker->store,
             .log = worker->options.log,
             .observer = worker->options.observer,
             .troubles = worker->troubles,
+            .stats = worker->stats,
             .config = assignment->config,
             .stream = assignment->stream,
             .stream_arn = assignment->stream_arn,
@@ -158,6 +160,35 @@ static void do_vanished(void *user)
     order_free(order);
 }
 
+/* Handlers that could not be loaded yet begin in it elsewhere. */
+static void drop_early_of(const struct order *lost)
+{
+    struct order *order;
+    list_each(order, &lost->worker->early, struct order, link)
+        if (strcmp(order->assignment.stream_arn, lost->assignment.stream_arn) == 0 &&
+            strcmp(order->assignment.shard, lost->assignment.shard) == 0)
+            order_free(order);
+}
+
+/* It may come back at once, as another one; what the store still works on comes to this one. */
+static void do_lose(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    struct shard *shard = find_shard(order);
+    if (shard) {
+        char *key = shard_key(&order->assignment);
+        map_remove(&worker->shards, key);
+        free(key);
+        mem_grow(&worker->lost, &worker->lost_capacity, worker->lost_count, sizeof *worker->lost);
+        worker->lost[worker->lost_count++] = shard;
+        shard_lose(shard);
+        worker->shard_events->stopped(worker, shard); /* it may have been the last that the end waited for */
+    }
+    drop_early_of(order);
+    order_free(order);
+}
+
 static void do_redrive(void *user)
 {
     struct order *order = user;
@@ -225,15 +256,14 @@ static void do_load_handler(void *user)
     struct problems problems = PROBLEMS_INIT;
     struct handler *handler = worker->phase == RUNNING ? worker_load(worker, order->text, &problems) : NULL;
     size_t at = 0;
-    for (size_t i = 0; i < problems.count; i++)
-        log_error(worker->options.log, NULL, "%s", problems.lines[i]);
+    problems_log(&problems, worker->options.log);
     if (worker->phase == RUNNING)
         worker_report(worker, REPORT_LOADED, NULL, order->text, NULL, handler != NULL);
     if (handler) {
         struct handler *old = map_get(&worker->handlers, handler_name(handler));
         map_set(&worker->handlers, handler_name(handler), handler);
-        if (handler->emitter && handler->emitter->give_back)
-            handler->emitter->give_back(handler->emitter, handler_name(handler), false);
+        if (handler->emitter && handler->emitter->ops->give_back)
+            handler->emitter->ops->give_back(handler->emitter, handler_name(handler), false);
         for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
             shard_replace_handler(shard, handler);
         handler_release(old);
@@ -245,7 +275,9 @@ static void do_load_handler(void *user)
 
 void worker_forget_handler(struct worker *worker, const char *handler)
 {
-    free(map_remove(&worker->leaving, handler));
+    size_t *shards = map_remove(&worker->leaving, handler);
+    CHECK(shards && !*shards);
+    free(shards);
     handler_release(map_remove(&worker->handlers, handler));
     worker_report(worker, REPORT_LEFT, NULL, handler, NULL, 0);
 }
@@ -257,8 +289,8 @@ static void do_remove_handler(void *user)
     size_t at = 0, *shards = mem_zero(sizeof *shards);
     const struct handler *handler = map_get(&worker->handlers, order->text);
     worker_drop_early(worker, order->text);
-    if (handler && handler->emitter && handler->emitter->give_back)
-        handler->emitter->give_back(handler->emitter, order->text, true);
+    if (handler && handler->emitter && handler->emitter->ops->give_back)
+        handler->emitter->ops->give_back(handler->emitter, order->text, true);
     map_set(&worker->leaving, order->text, shards);
     *shards = 1; /* so that it does not end while we count */
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
@@ -292,6 +324,7 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .transport = worker->transport,
         .log = worker->options.log,
         .troubles = worker->troubles,
+        .stats = worker->stats,
         .store = worker->store,
         .late_files = &worker->late_files,
     });
@@ -311,8 +344,8 @@ static void do_set_config(void *user)
      * they can send at once and given back the rest: it goes where the new ones say. */
     struct emitter *former = worker->outbox;
     worker->outbox = worker_make_outbox(worker);
-    former->flush(former, true);
-    former->release(former);
+    former->ops->flush(former, true);
+    former->ops->release(former);
 }
 
 void worker_set_config(struct worker *worker, const struct config *config)
@@ -362,6 +395,12 @@ void worker_shard_closed(struct worker *worker, const char *stream_arn, const ch
 {
     struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
     reactor_post_owned(worker->reactor, do_closed, order_free, order_new(worker, &assignment));
+}
+
+void worker_lose(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post_owned(worker->reactor, do_lose, order_free, order_new(worker, &assignment));
 }
 
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard)

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "worker/internal.h"
 #include "state/store_open.h"
-#include "source/dynamodb/source_dynamodb.h"
+#include "source/sources.h"
 
 /* What status shows is written with every fifth checkpoint, and at least so often. */
 #define STATISTICS_EVERY_MS 5000
@@ -52,6 +53,7 @@ static void on_left(void *user, struct shard *shard, const char *handler)
     struct worker *worker = user;
     size_t *shards = map_get(&worker->leaving, handler);
     (void)shard;
+    CHECK(!shards || *shards > 0);
     if (shards && --*shards == 0)
         worker_forget_handler(worker, handler);
 }
@@ -61,22 +63,32 @@ static void on_left(void *user, struct shard *shard, const char *handler)
 static void on_passed(void *user, struct shard *shard, const char *handler, const char *sequence)
 {
     struct worker *worker = user;
-    if (worker->outbox && worker->outbox->passed)
-        worker->outbox->passed(worker->outbox, handler, shard_id(shard), sequence);
+    if (worker->outbox && worker->outbox->ops->passed)
+        worker->outbox->ops->passed(worker->outbox, handler, shard_id(shard), sequence);
 }
 
 static void tell_checkpoint(struct worker *worker, bool durable)
 {
-    if (worker->outbox && worker->outbox->checkpoint)
-        worker->outbox->checkpoint(worker->outbox, durable);
+    if (worker->outbox && worker->outbox->ops->checkpoint)
+        worker->outbox->ops->checkpoint(worker->outbox, durable);
+}
+
+/* Of the last batch of a flush. */
+static void on_flush_over(struct worker *worker)
+{
+    if (!worker->flush_failed)
+        tell_checkpoint(worker, true);
+    if (worker->phase == STOPPED)
+        worker_report(worker, REPORT_STOPPED, NULL, NULL, NULL, 0);
 }
 
 static void on_flushed(void *user, const struct err *err)
 {
     struct worker *worker = user;
-    worker->flushing = false;
-    if (!err)
-        tell_checkpoint(worker, true);
+    CHECK(worker->flushing > 0);
+    worker->flush_failed = worker->flush_failed || err;
+    if (!--worker->flushing)
+        on_flush_over(worker);
 }
 
 /* Shards whose handlers have all finished. */
@@ -93,6 +105,14 @@ static void sweep_shards(struct worker *worker)
         free(idle[i]);
     }
     free(idle);
+    for (size_t i = 0; i < worker->lost_count;) {
+        if (shard_subscription_count(worker->lost[i])) {
+            i++;
+            continue;
+        }
+        shard_free(worker->lost[i]);
+        worker->lost[i] = worker->lost[--worker->lost_count];
+    }
 }
 
 /* The first worker says that the host is alive, and what kept a reactor longest lately. */
@@ -131,17 +151,30 @@ static void look_at_clocks(struct worker *worker)
             jump_ms > 0 ? "forward" : "back", (long long)llabs(jump_ms) / 1000);
 }
 
-static struct store_batch *collect(struct worker *worker, bool statistics)
+static void commit(struct worker *worker, struct store_batch *batch)
 {
-    struct store_batch *batch = store_batch_new();
+    worker->flushing++;
+    store_commit(worker->store, batch, on_flushed, worker);
+}
+
+/* A batch for each shard where something moved. */
+static void write_shards(struct worker *worker)
+{
     size_t at = 0;
-    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
-        shard_collect(shard, batch, statistics);
-    if (statistics) {
-        troubles_collect(worker->troubles, batch);
-        put_beat(worker, batch);
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));) {
+        struct store_batch *batch = store_batch_new();
+        shard_collect(shard, batch);
+        if (store_batch_empty(batch))
+            store_batch_free(batch);
+        else
+            commit(worker, batch);
     }
-    return batch;
+}
+
+static void put_notes(struct worker *worker, struct store_batch *notes)
+{
+    troubles_collect(worker->troubles, notes);
+    put_beat(worker, notes);
 }
 
 static void flush(void *user)
@@ -158,25 +191,19 @@ static void flush(void *user)
     if (statistics)
         worker->statistics_ms = now;
     tell_checkpoint(worker, false);
-    struct store_batch *batch = collect(worker, statistics);
+    struct store_batch *notes = store_batch_new();
+    worker->flush_failed = false;
+    write_shards(worker);
+    worker_tell(worker, notes, statistics);
+    if (statistics)
+        put_notes(worker, notes);
+    store_note(worker->store, notes);
     sweep_shards(worker);
-    if (store_batch_empty(batch)) {
-        store_batch_free(batch);
-        tell_checkpoint(worker, true); /* it was durable before */
-        return;
-    }
-    worker->flushing = true;
-    store_commit(worker->store, batch, on_flushed, worker);
+    if (!worker->flushing)
+        on_flush_over(worker); /* it was durable before */
 }
 
 /* ---- stopping ---- */
-
-static void on_last_flush(void *user, const struct err *err)
-{
-    if (!err)
-        tell_checkpoint(user, true);
-    worker_report(user, REPORT_STOPPED, NULL, NULL, NULL, 0);
-}
 
 static void finish_if_stopped(struct worker *worker)
 {
@@ -189,7 +216,11 @@ static void finish_if_stopped(struct worker *worker)
     worker->phase = STOPPED;
     timer_stop(worker->reactor, &worker->flush);
     tell_checkpoint(worker, false);
-    store_commit(worker->store, collect(worker, true), on_last_flush, worker);
+    struct store_batch *last = store_batch_new(); /* that it stopped must not be lost either */
+    write_shards(worker);
+    worker_tell(worker, last, true);
+    put_notes(worker, last);
+    commit(worker, last);
 }
 
 static void on_stopped(void *user, struct shard *shard)
@@ -215,7 +246,7 @@ static void do_stop(void *user)
     if (worker->phase != RUNNING)
         return;
     worker->phase = STOPPING;
-    worker->outbox->flush(worker->outbox, true);
+    worker->outbox->ops->flush(worker->outbox, true);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
     finish_if_stopped(worker);
@@ -280,6 +311,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->config = config_hold(options->config);
     worker->reactor = reactor_new(options->world.clock);
     worker->troubles = troubles_new(options->world.clock, options->place);
+    worker->stats = stats_new();
     worker->owner = options->instance ? mem_printf("host:%s", options->instance) : NULL;
     worker->started_ms = clock_wall_ms(options->world.clock);
     worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
@@ -293,7 +325,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
         worker_free(worker);
         return NULL;
     }
-    worker->source = source_dynamodb_new(worker->client);
+    worker->sources = sources_new(worker->client);
     worker->outbox = worker_make_outbox(worker);
     timer_init(&worker->flush, flush, worker);
     timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
@@ -316,6 +348,9 @@ void worker_free(struct worker *worker)
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_free(shard);
     map_fini(&worker->shards);
+    for (size_t i = 0; i < worker->lost_count; i++)
+        shard_free(worker->lost[i]);
+    free(worker->lost);
     at = 0;
     for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
         handler_release(handler);
@@ -326,12 +361,13 @@ void worker_free(struct worker *worker)
     map_fini(&worker->leaving);
     worker_drop_early(worker, NULL);
     if (worker->outbox)
-        worker->outbox->release(worker->outbox);
-    source_free(worker->source);
+        worker->outbox->ops->release(worker->outbox);
+    sources_free(worker->sources);
     aws_client_free(worker->client);
     transport_free(worker->transport);
     reactor_free(worker->reactor);
     troubles_free(worker->troubles);
+    stats_free(worker->stats);
     free(worker->owner);
     config_release(worker->config);
     config_release(worker->options.config);
@@ -370,9 +406,9 @@ struct reactor *worker_reactor(struct worker *worker)
     return worker->reactor;
 }
 
-struct source *worker_source(struct worker *worker)
+struct sources *worker_sources(struct worker *worker)
 {
-    return worker->source;
+    return worker->sources;
 }
 
 struct store *worker_store(struct worker *worker)
@@ -406,6 +442,8 @@ bool worker_drained(const struct worker *worker)
 
 void worker_run(struct worker *worker)
 {
+    /* So that whoever asks before the first checkpoint sees more than nothing. */
+    worker_put_up(worker, clock_wall_ms(reactor_clock(worker->reactor)));
     reactor_run(worker->reactor);
 }
 

@@ -14,7 +14,8 @@
 #include "script/script.h"
 #include "state/store.h"
 #include "state/troubles.h"
-#include "source/source.h"
+#include "stats/board.h"
+#include "source/sources.h"
 
 struct worker;
 
@@ -57,6 +58,7 @@ struct worker_options {
     const struct observer *observer; /* of what handlers do; or NULL; must stay */
     const char *instance;            /* of the host: what it owns is marked with it; must stay */
     size_t place;                    /* among the workers */
+    struct board *board;             /* where its numbers are put up; or NULL; must stay */
     /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */
     bool (*known_dead)(const void *user, const char *owner);
     const void *known_user;
@@ -85,7 +87,7 @@ void worker_each_handler(struct worker *worker, void (*fn)(void *user, const str
                          void *user);
 
 struct reactor *worker_reactor(struct worker *worker);
-struct source *worker_source(struct worker *worker);
+struct sources *worker_sources(struct worker *worker);
 struct store *worker_store(struct worker *worker);
 struct aws_client *worker_client(struct worker *worker);
 
@@ -113,6 +115,8 @@ struct assignment {
 
 void worker_assign(struct worker *worker, const struct assignment *assignment);
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
+/* The shard is another host's: what runs is given up, and nothing of it is committed any more. */
+void worker_lose(struct worker *worker, const char *stream_arn, const char *shard);
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);
 
 /* Give the handler on that shard a record out of the dead letters. */

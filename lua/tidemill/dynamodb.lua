@@ -4,7 +4,7 @@
 --- A failed condition returns `false, "ConditionalCheckFailed"`; every other error raises, with the
 --- service's code and message in `err.code` and `err.message`.
 local raw = ...
-local concat, unpack = table.concat, table.unpack -- `table` is a parameter's name below
+local concat, sort, unpack = table.concat, table.sort, table.unpack -- `table` is a parameter's name below
 
 local dynamodb = {
   null = raw.null,
@@ -398,6 +398,26 @@ function dynamodb.batch_get(table, keys)
     end
   end
   return items
+end
+
+local function escape_separator(text)
+  return (text:gsub("[#%%]", { ["#"] = "%23", ["%"] = "%25" }))
+end
+
+--- A key as one text, such as a document's id elsewhere: "ORDER-1", or of two attributes, in the order of their
+--- names, "CUSTOMER-1#ORDER-1". Different keys of a table have different texts.
+---@param key table such as `record.keys`
+---@return string
+function dynamodb.key_text(key)
+  local names, values = {}, {}
+  for name in pairs(key) do
+    names[#names + 1] = name
+  end
+  sort(names)
+  for i, name in ipairs(names) do
+    values[i] = #names == 1 and tostring(key[name]) or escape_separator(tostring(key[name]))
+  end
+  return concat(values, "#")
 end
 
 --- Any number of puts and deletes, without conditions: `{put = {item, ...}, delete = {key, ...}}`.

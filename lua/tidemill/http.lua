@@ -56,14 +56,49 @@ local function header_list(options)
   return list
 end
 
+-- "https://host:port" in lower case, with the port that the scheme means.
+local function origin(url)
+  local scheme, authority = url:match("^(%a+)://([^/?#]*)")
+  scheme, authority = scheme:lower(), authority:lower()
+  if not authority:find(":%d+$") then
+    authority = authority .. (scheme == "https" and ":443" or ":80")
+  end
+  return scheme .. "://" .. authority, scheme
+end
+
+-- Where a Location leads from there (RFC 3986, 5.2): every form but the empty one and other schemes.
 local function target(url, location)
-  if location:find("^https?://") then
-    return location
+  local scheme, base = url:match("^(%a+)://"), url:match("^%a+://[^/?#]*")
+  local to
+  if location:find("^%a[%w+.-]*:") then
+    to = location
+  elseif location:sub(1, 2) == "//" then
+    to = scheme .. ":" .. location
+  elseif location:sub(1, 1) == "/" then
+    to = base .. location
+  elseif location:sub(1, 1) == "?" then
+    to = url:match("^[^?#]*") .. location
+  elseif location ~= "" and location:sub(1, 1) ~= "#" then
+    local path = url:sub(#base + 1):match("^[^?#]*")
+    to = base .. (path:match("^.*/") or "/") .. location
   end
-  if location:sub(1, 1) == "/" and location:sub(1, 2) ~= "//" then
-    return url:match("^https?://[^/?#]+") .. location
+  local is_http = to and to:lower():find("^https?://[^/?#]")
+  if not is_http then
+    error("http: a redirect from " .. origin(url) .. " leads to no http or https URL", 0)
   end
-  error("http: a redirect to " .. location .. " cannot be followed", 0)
+  return to
+end
+
+-- What was meant for one place is not told to another.
+local function leave_out_headers(headers)
+  local list = {}
+  for _, line in ipairs(headers) do
+    local name = line:match("^[^:]*"):lower()
+    if name == "content-type" or name == "user-agent" or name == "accept" then
+      list[#list + 1] = line
+    end
+  end
+  return list
 end
 
 --- `http.request{method = "POST", url = ..., json = {...}, headers = {...}, timeout = 5, redirects = 3}`
@@ -93,12 +128,21 @@ function http.request(options)
     if not location or (options.redirects or 0) == 0 then
       return setmetatable({ status = status, headers = answer_headers, body = answer }, Response)
     end
-    url = target(url, location)
+    local to = target(url, location)
+    local there, scheme = origin(to)
+    local here, former = origin(url)
+    if former == "https" and scheme ~= "https" then
+      error("http: a redirect from https to http is not followed", 0)
+    end
+    if there ~= here then
+      headers = leave_out_headers(headers)
+    end
+    url = to
     if status == 303 or (status < 303 and method == "POST") then
       method, body = "GET", nil
     end
   end
-  error("http: too many redirects, the last to " .. url, 2)
+  error("http: too many redirects, the last to " .. origin(url), 2)
 end
 
 local function verb(method)

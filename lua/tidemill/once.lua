@@ -115,7 +115,7 @@ local function check(options)
   return checked
 end
 
----@param key string
+---@param key string  # at most 2048 bytes
 ---@param fn fun(): any  its result should be something JSON can hold, or nil
 ---@param options? {ttl?: number|string, in_progress?: number|string, store?: string}
 ---@return any result

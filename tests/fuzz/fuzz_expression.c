@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "local/expression.h"
+#include "local/language/expression.h"
 
 static const char names[] = "{\"#a\":\"a\",\"#b\":\"b.c\"}";
 static const char values[] = "{\":n\":{\"N\":\"1.5\"},\":s\":{\"S\":\"text\"},\":l\":{\"L\":[{\"N\":\"1\"}]},"

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err;
     if (!L) {
         L = luaL_newstate();
-        value_open(L);
+        value_open(L, NULL);
     }
     buf_add(&body, data, size);
     struct page *page = page_read(&body, &err);

@@ -185,9 +185,9 @@ class Deployment:
 
     def configure(self, text, **host):
         settings = dict(scripts="scripts", state="sqlite:state.db", threads=THREADS, log_format="json",
-                        checkpoint_interval="50ms", log_level="debug")
+                        checkpoint_interval="50ms", log_level="debug", listen="off")
         settings.update(host)
-        lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
+        lines = "\n".join(f"{name} = {value}" for name, value in settings.items() if value is not None)
         self.ini.write_text(f"[host]\n{lines}\n[aws]\nregion = eu-west-1\nendpoint = {self.dynamodb.url}\n"
                             f"{self.aws}\n{text}\n")
 

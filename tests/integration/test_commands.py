@@ -6,6 +6,8 @@ import os
 import pty
 import subprocess
 
+import pytest
+
 from conftest import BINARY, wait_until
 
 
@@ -75,6 +77,18 @@ def test_wrong_usage_ends_with_status_2(deployment):
         assert not done.stdout
 
 
+@pytest.mark.parametrize("arguments, text", [
+    (["local", "--port=70000"], "local: --port needs a port (0 to 65535"), (["status", "--json=yes"], "--json takes no value"),
+    (["dead", "list", "--handler", "--json"], "--handler needs a value"), (["dead", "list", "--older-than=0s"], "--older-than needs a duration"),
+    (["dead", "--json"], "list, show, redrive or drop"), (["dead", "drop", "1", "x"], "x is not the number"), (["seek", "a", "b", "c"], "unexpected argument c"),
+    (["replay", "--from=x", "--rate=99999999999999999999"], "--rate needs a number"), (["init", "--", "-x", "y"], "unexpected argument y"),
+    (["invoke", "--", "--dry-run"], "a script and an event file"), (["test", "-t"], "unexpected argument -t"), (["status", "-c"], "-c needs a file"),
+    (["replay", "--from=x", "--after=2026-13-01"], "--after needs a time")], ids=str)
+def test_arguments_are_read_by_one_table(tmp_path, arguments, text):
+    done = subprocess.run([BINARY, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and text in done.stderr, done.stderr
+
+
 def test_help_and_version(deployment):
     assert deployment.run("--version").stdout.startswith("tidemill ")
     assert "tidemill status" in deployment.run("--help").stdout
@@ -88,14 +102,16 @@ def test_status_before_the_first_run_says_so(deployment):
     assert done.returncode == 1 and "state.db" in done.stderr
 
 
-def test_a_state_file_of_a_newer_version_is_refused(deployment):
+@pytest.mark.parametrize("version, said", [(99, "was written by a newer tidemill (schema 99"), (-570425341, "is damaged, or no state of tidemill's (schema -570425341)")])
+def test_a_state_file_of_another_version_is_refused(deployment, version, said):
     import sqlite3
     deployment.script("h", 'return { stream = "s", on_record = function() end }')
     deployment.stream("T")
     with sqlite3.connect(deployment.directory / "state.db") as db:
-        db.execute("PRAGMA user_version = 99")
-    done = deployment.run("run")
-    assert done.returncode == 2 and "newer tidemill (schema 99" in done.stderr
+        db.execute(f"PRAGMA user_version = {version}")
+    for command in ("run", "status"):
+        done = deployment.run(command)
+        assert done.returncode in (1, 2) and said in done.stderr, done.stderr
 
 
 def test_the_log_is_json_in_a_pipe_and_coloured_text_on_a_terminal(deployment):

@@ -162,6 +162,8 @@ def test_query_scan_and_each_over_all_pages(deployment, dynamodb, name):
     local items = {}
     for i = 1, 60 do items[i] = {pk = "p", sk = string.format("%03d", i), n = i} end
     for i = 61, 70 do items[i] = {pk = "q", sk = string.format("%03d", i), n = i} end
+    same(dynamodb.key_text {id = "ORDER-1#%"}, "ORDER-1#%")
+    same(dynamodb.key_text {sk = 2, pk = "a#b%"}, "a%23b%25#2")
     same(dynamodb.batch_write(pairs_table, {put = items}), true)
     local condition, values = "pk = :p", {[":p"] = "p"}
     local page, last = dynamodb.query(pairs_table, condition, {values = values, limit = 25})
@@ -323,7 +325,7 @@ return {
     deployment.stream(table)
     patterns = ("find", "gsub", "gmatch")  # whichever of both limits is met first
     used_up = ("cpu", "pcall", "xpcall", "resume", "wrap", "both")
-    others = {"close": "h.lua:14: x", "tostring": "an error without a description", "rep": "too large",
+    others = {"close": "h.lua:14: x", "tostring": "an error that cannot be described", "rep": "too large",
               "memory": "not enough memory", "yield": "yielded outside of a coroutine",
               **{item: "more than the handler's memory could hold" for item in ("move", "insert", "remove", "concat")}}
     for item in (*used_up, *patterns, *others, "fine", "nothing"):

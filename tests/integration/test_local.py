@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import pathlib
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -384,8 +385,24 @@ def test_kill_9_keeps_what_was_answered(tmp_path):
     assert local.stop() == 0
 
 
+@pytest.mark.parametrize("kind, text", [("table", "{"), ("table", "{}"), ("table", '{"TableName": "T", "KeySchema": 7}'), ("table", ""), ("stream", ""), ("stream", "[]"),
+                                        ("stream", '{"Table": "T", "Label": "l", "Key": "k", "Enabled": true, "View": 99}'),
+                                        ("stream", '{"Table": "T", "Label": "l", "Key": "k", "Enabled": true, "View": 4, "Shards": [{}]}')])
+def test_what_is_kept_and_damaged_is_told(tmp_path, kind, text):
+    data = tmp_path / "data"
+    local = Local(tmp_path, "--data", str(data))
+    local.table("Tab")
+    assert local.stop() == 0
+    database = sqlite3.connect(data / "tidemill-local.db")
+    assert database.execute("UPDATE texts SET text = ? WHERE kind = ?", (text, kind)).rowcount == 1
+    database.commit()
+    database.close()
+    done = subprocess.run([BINARY, "local", "--port", "0", "--data", str(data)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and f"tidemill-local.db is damaged: {kind} " in done.stderr and "cannot be read" in done.stderr, done.stderr
+
+
 def test_wrong_options_say_so():
-    for arguments, status, text in ((["--port", "x"], 2, "is not a port"), (["--data"], 2, "needs a directory"), (["more"], 2, "unexpected argument"),
+    for arguments, status, text in ((["--port", "x"], 2, "--port needs a port"), (["--data"], 2, "needs a directory"), (["more"], 2, "unexpected argument"),
                                     (["--port", "0", "--data", "/proc/nowhere"], 1, "/proc/nowhere")):
         done = subprocess.run([BINARY, "local", *arguments], capture_output=True, text=True, timeout=60)
         assert done.returncode == status and text in done.stderr, done.stderr

@@ -70,9 +70,12 @@ def test_statements(local, dynamodb):
     assert not different, "\n".join(different)
 
 
-def test_order_by(local):  # DynamoDB Local answers 500
-    peer = Peer(local.port)
-    answer = peer.call("ExecuteStatement", {"Statement": "SELECT sk FROM \"Table\" WHERE pk = 'a' ORDER BY sk DESC"})
+def test_order_by(local, name):  # DynamoDB Local answers 500
+    peer, table = Peer(local.port), name()
+    peer.call("CreateTable", {**TABLE, "TableName": table})
+    for sk in (1, 2):
+        peer.call("ExecuteStatement", {"Statement": f"INSERT INTO \"{table}\" VALUE {{'pk': 'a', 'sk': {sk}}}"})
+    answer = peer.call("ExecuteStatement", {"Statement": f"SELECT sk FROM \"{table}\" WHERE pk = 'a' ORDER BY sk DESC"})
     assert [item["sk"]["N"] for item in answer[1]["Items"]] == ["2", "1"]
 
 

@@ -158,7 +158,7 @@ def test_sighup_starts_again_for_the_hosts_own_settings(deployment, dynamodb, na
     put(dynamodb, table, "b")
     wait_until(lambda: saw(host, "b") == ["after"], "it runs again")
     assert saw(host, "a") == ["nothing"]
-    deployment.stream(table, "[handler h]\nword = never", state="sqlite:/nonexistent/state.db")
+    deployment.stream(table, "[handler h]\nword = never", state="sqlite:missing/state.db")
     sighup(host, "going on with the configuration before")
     put(dynamodb, table, "c")
     wait_until(lambda: saw(host, "c") == ["after"], "it runs as before")
@@ -303,4 +303,26 @@ def test_a_new_handler_waits_for_a_state_that_cannot_be_read(deployment, dynamod
         return any(fields["by"] == "late" for fields in host.fields("saw"))
 
     wait_until(is_there, "the second one has come")
+    assert host.stop() == 0
+
+
+def test_a_directory_that_is_written_all_the_time_is_looked_at(deployment, dynamodb, name):
+    """The state is in the directory above the scripts: what others write there kept the host from looking."""
+    set_up(deployment, dynamodb, name)
+    deployment.script("h", 'return { stream = "s", on_record = function() end }')
+    host = deployment.start()
+    host.wait_for("begins at the oldest record")
+    done = threading.Event()
+
+    def write():
+        while not done.wait(0.005):
+            (deployment.directory / "noise").write_text("x")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        (deployment.directory / "scripts" / "h.lua").unlink()
+        host.wait_for("handler h has stopped")
+    finally:
+        done.set()
+        writer.join()
     assert host.stop() == 0

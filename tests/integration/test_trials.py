@@ -80,7 +80,7 @@ def test_status_says_what_does_not_work_and_since_when(beside_local, local, name
     assert not troubles(deployment)
     now = status_of(deployment)
     assert now["running"] and now["schema"] == 1 and now["host"]["stopped_ms"] == 0
-    assert all(row["lag_ms"] == 0 for row in now["checkpoints"])
+    wait_until(lambda: all(row["lag_ms"] == 0 for row in status_of(deployment)["checkpoints"]), "it has caught up")
     local.process.send_signal(signal.SIGSTOP)  # whoever is asked does not answer any more
     try:
         trouble = wait_until(lambda: [each for each in status_of(deployment)["troubles"] if each["subject"] == "stream s"],
@@ -785,6 +785,7 @@ def test_a_pattern_without_end_holds_nobody_else(beside_local, local, name):
     for i in range(20):
         put(local.client, table, f"i{i}")
     wait_until(lambda: len(host.fields("did")) == 20, "the light one is done")
-    heavy = next(row for row in status_of(deployment)["checkpoints"] if row["handler"] == "heavy")
+    heavy = wait_until(lambda: next((row for row in status_of(deployment)["checkpoints"] if row["handler"] == "heavy"), None),
+                       "its place is told")
     assert heavy["in_flight"] + heavy["waiting"] > 0 or heavy["position"] != "after", heavy  # it still computes
     host.process.send_signal(signal.SIGKILL)

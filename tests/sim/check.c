@@ -259,8 +259,9 @@ static void check_windows(struct sim *sim, const struct view *view, const struct
         for (int i = 0; i < window->count; i++) {
             int record = window->seen[i];
             const struct written *write = &sim->writes[record];
-            /* After a crash a letter may count in another window than before. */
-            if (times[record]++ && !(handler->fates[record].redriven && sim->crashes))
+            /* After a crash a letter may count in another window than before; and any record, where the
+             * clock was wrong. */
+            if (times[record]++ && !((handler->fates[record].redriven || sim->jumped) && sim->crashes))
                 sim_violated(sim, "record %d is in the windows of handler %s twice", record, handler->name);
             if (write->time_ms && !handler->fates[record].redriven && !sim->jumped &&
                 (write->time_ms < window->start_ms || write->time_ms >= window->start_ms + length_ms))

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "fake_alternator.h"
 #include "sim.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 
 #define CALM_MS_MAX (4 * 60 * MINUTE_MS)
 
@@ -185,28 +185,24 @@ static void write_deployment(struct sim *sim)
 {
     struct problems problems = PROBLEMS_INIT;
     struct buf ini = BUF_INIT;
+    buf_add_text(&ini, "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
+                       "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n");
+    targets_write_endpoints(&ini);
     buf_printf(
         &ini,
-        "[host]\nthreads = 1\nstate = sqlite:state.db\nshutdown_timeout = 120s\n"
-        "[aws]\nregion = us-east-1\nendpoint = http://dynamodb.sim\n"
-        "endpoint_kinesis = http://kinesis.sim\nendpoint_s3 = http://s3.sim\n"
         "[stream s]\ntable = Table\nstart = trim_horizon\nbatch_size = %d\npoll_min = %dms\npoll_max = %ds\n"
         "discovery = %ds\n"
         "[target sink]\ntype = http\nurl = http://sink.sim/done\nretries = 0\ntimeout = 5s\nin_flight = "
-        "1000\n"
-        "[target bus]\ntype = kinesis\nstream = bus\nretries = %d\nbackoff = 100ms..2s\ntimeout = 5s\n"
-        "batch_count = %d\n"
-        "[target lake]\ntype = s3\nbucket = lake\ncompression = none\nlinger = %dms\nretries = %d\n"
-        "backoff = 100ms..2s\ntimeout = 5s\n",
-        1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30),
-        sim_below(sim, 6), 1 + sim_below(sim, 40), sim_below(sim, 3000), sim_below(sim, 6));
+        "1000\n",
+        1 + sim_below(sim, 60), 50 + sim_below(sim, 500), 1 + sim_below(sim, 5), 2 + sim_below(sim, 30));
+    targets_write(sim, &ini);
     choose_handlers(sim, &ini);
     sim->ini = mem_string(ini.data);
     write_text(sim, "tidemill.ini", ini.data);
     if (sim->loud)
         fputs(ini.data, stderr);
     char *path = mem_printf("%s/tidemill.ini", sim->directory);
-    sim->config = config_load(path, target_types, &problems);
+    sim->config = config_load(path, &host_plugs, &problems);
     for (size_t i = 0; i < problems.count; i++)
         sim_violated(sim, "%s", problems.lines[i]);
     /* Small, so that handlers do fall behind. */
@@ -433,7 +429,7 @@ static void move_target(struct sim *sim)
         memcpy(place, "sink.sim/over", 13);
     write_text(sim, "tidemill.ini", text);
     char *path = mem_printf("%s/tidemill.ini", sim->directory);
-    struct config *config = config_load(path, target_types, &problems);
+    struct config *config = config_load(path, &host_plugs, &problems);
     config->streams[0].window_bytes = sim->config->streams[0].window_bytes;
     for (int i = 0; i < sim->handler_count; i++)
         sim->handlers[i].left_ms = sim->world.now_ms;

@@ -261,10 +261,10 @@ void model_end(struct sim *sim, struct sim_call *call)
         if (call->redriven[i] && sim->handlers[call->handler].seeks)
             fate->epoch = -1; /* its own turn may still come again */
         fate->frozen = call->frozen;
-        bool sought = call->seeks != sim->handlers[call->handler].seeks ||
-                      call->began_ms <= sim->handlers[call->handler].left_ms;
-        if (call->frozen || (call->unsure && (well || sought)))
-            fate->epoch = -1; /* the handler may have been told that it failed */
+        bool sought = call->sought || call->seeks != sim->handlers[call->handler].seeks,
+             left = call->began_ms <= sim->handlers[call->handler].left_ms;
+        if (call->frozen || sought || (call->unsure && (well || left)))
+            fate->epoch = -1; /* the handler may have been told that it failed, or begins anew */
         fate->permanent = call->permanent;
         /* What was not accepted while the host stopped, or the handler left, was no attempt. */
         fate->interrupted = !well && sim->handlers[call->handler].sends &&

@@ -283,6 +283,7 @@ static struct sim_call *read_call(struct sim *sim, const struct json *root)
     call->began_ms = sim->world.now_ms;
     call->handler = find_handler(sim, json_get(root, "handler"));
     call->seeks = sim->handlers[call->handler].seeks;
+    call->sought = sim->handlers[call->handler].sought;
     call->end_ms = INT64_MAX;
     call->records = mem_zero((records->count + 1) * sizeof *call->records);
     call->attempts = mem_zero((records->count + 1) * sizeof *call->attempts);

@@ -26,8 +26,6 @@
 #define MESSAGES_MAX 4           /* of a record in a call */
 
 #define SINK "http://sink.sim/"
-#define KINESIS "http://kinesis.sim/"
-#define S3 "http://s3.sim/"
 
 /* What was written. Its number is its place among all writes, from 0. */
 struct written {
@@ -109,7 +107,8 @@ struct sim_call {
     struct list link;
     int id, handler;
     int64_t began_ms;
-    int seeks; /* of its handler by then */
+    int seeks;   /* of its handler by then */
+    bool sought; /* another one was asked for, and not done yet */
     bool final;
     bool frozen;    /* the process stood still meanwhile: whether the handler waited for it is not known */
     int64_t end_ms; /* when it will have ended; INT64_MAX while that is open */
@@ -215,9 +214,13 @@ const char *service_window_key(const struct sim *sim, const struct sim_call *cal
 /* The host is gone: what it had under way never happened. */
 void service_host_gone(struct sim *sim, bool crashed);
 
-/* ---- targets.c: Kinesis and S3 ---- */
+/* ---- targets.c: the services of targets, a line in its table for each ---- */
 
-/* False where the request is for neither. */
+/* Into [aws], and the sections [target NAME]. */
+void targets_write_endpoints(struct buf *ini);
+void targets_write(struct sim *sim, struct buf *ini);
+
+/* False where the request is for none of them. */
 bool targets_answer(struct sim *sim, const struct transport_request *request, struct answer *answer);
 
 /* The call is going to emit so many messages of each of its records. */

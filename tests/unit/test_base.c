@@ -4,16 +4,25 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/problems.h"
+#include "base/rights.h"
 #include "net/reactor.h"
 #include "core/world.h"
 
@@ -126,6 +135,10 @@ static void times_are_read_and_written(void **state)
     assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59Z"), 1769903999000);
     assert_int_equal(clock_from_iso8601("yesterday"), -1);
     assert_int_equal(clock_from_iso8601("2026-01-31"), -1);
+    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.123456789123456789+00:00"), 1769903999123);
+    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.Z"), 1769903999000);
+    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.9e999Z"), -1);
+    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.infZ"), -1);
 }
 
 static void the_nearest_name_is_what_was_meant(void **state)
@@ -179,6 +192,92 @@ static void timers_fire_in_order_and_stopped_ones_do_not(void **state)
     world_fini(&world);
 }
 
+/* ---- names from outside ---- */
+
+static void a_name_from_outside_is_one_component(void **state)
+{
+    static const char *const names[][2] = {{"shardId-00000001-aa", "shardId-00000001-aa"},
+                                           {"H 19b7:8a51", "H 19b7:8a51"},
+                                           {"../../etc/passwd", "%2E.%2F..%2Fetc%2Fpasswd"},
+                                           {"..", "%2E."},
+                                           {"a/b", "a%2Fb"},
+                                           {"a\\b", "a%5Cb"},
+                                           {"100%", "100%25"},
+                                           {"a\nb\x1b[0m", "a%0Ab%1B[0m"},
+                                           {"", ""}};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *component = path_component(names[i][0]);
+        assert_string_equal(component, names[i][1]);
+        free(component);
+    }
+}
+
+static void what_leads_out_is_seen(void **state)
+{
+    static const char *const below[] = {"a", "a/b.json", "failures/h/s/2026/01/01/1.json", "a..b/.c", "..."};
+    static const char *const out[] = {"",   "/",    "/a",     "a/",   "a//b",  ".",
+                                      "..", "../a", "a/../b", "a/..", "a/./b", "a\nb"};
+    (void)state;
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++)
+        assert_true(path_is_below(below[i]));
+    for (size_t i = 0; i < sizeof out / sizeof *out; i++)
+        assert_false(path_is_below(out[i]));
+}
+
+/* ---- rights ---- */
+
+/* In a process of its own. The number of the first thing that it could do, or could not. */
+static int try_all(const char *within, const char *outside, int version)
+{
+    char path[128], other[128];
+    if (!rights_confine(&within, 1))
+        return 0; /* this kernel has no Landlock */
+    snprintf(path, sizeof path, "%s/kept", outside);
+    snprintf(other, sizeof other, "%s/made", outside);
+    if (open(path, O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+        return 1;
+    if (version >= 3 && (truncate(path, 0) == 0 || errno != EACCES))
+        return 2;
+    if (unlink(path) == 0 || errno != EACCES)
+        return 3;
+    if (mkdir(other, 0700) == 0 || errno != EACCES)
+        return 4;
+    if (symlink(path, other) == 0 || errno != EACCES)
+        return 5;
+    if (mkfifo(other, 0600) == 0 || errno != EACCES)
+        return 6;
+    if (open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) >= 0 || errno != EACCES)
+        return 7;
+    int read_only = open(path, O_RDONLY | O_CLOEXEC), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "%s/own", within);
+    int own = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (read_only < 0 || null < 0 || own < 0 || ftruncate(own, 0) != 0 || unlink(path) != 0)
+        return 8;
+    return rights_cover(within) && !rights_cover(outside) ? 0 : 9;
+}
+
+static void a_confined_process_changes_nothing_elsewhere(void **state)
+{
+    char within[] = "/tmp/tidemill-test-XXXXXX", outside[] = "/tmp/tidemill-test-XXXXXX", kept[128];
+    int status = -1;
+    (void)state;
+    int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    assert_non_null(mkdtemp(within));
+    assert_non_null(mkdtemp(outside));
+    snprintf(kept, sizeof kept, "%s/kept", outside);
+    close(open(kept, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    pid_t child = fork();
+    if (child == 0)
+        _exit(try_all(within, outside, version));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(unlink(kept), 0);
+    assert_int_equal(rmdir(outside), 0);
+    assert_int_equal(rmdir(within), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +289,9 @@ int main(void)
         cmocka_unit_test(times_are_read_and_written),
         cmocka_unit_test(the_nearest_name_is_what_was_meant),
         cmocka_unit_test(timers_fire_in_order_and_stopped_ones_do_not),
+        cmocka_unit_test(a_name_from_outside_is_one_component),
+        cmocka_unit_test(what_leads_out_is_seen),
+        cmocka_unit_test(a_confined_process_changes_nothing_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 #include "conf/config.h"
 #include "conf/settings.h"
-#include "deliver/targets/table.h"
+#include "core/plugs.h"
 
 static const char path[] = "/tmp/tidemill-test-conf.ini";
 
@@ -22,7 +22,7 @@ static struct config *load(const char *text, struct problems *problems)
     fputs(text, file);
     fclose(file);
     *problems = PROBLEMS_INIT;
-    struct config *config = config_load(path, target_types, problems);
+    struct config *config = config_load(path, &host_plugs, problems);
     unlink(path);
     return config;
 }

@@ -212,10 +212,12 @@ static void s3s_listing_is_read(void **state)
                  "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
                  "<Name>b</Name><Contents><Key>a &amp; b</Key><Size>5</Size></Contents>"
                  "<Contents><Key>c</Key><Size>70000000000</Size></Contents>"
+                 "<Contents><Key>d</Key><Size>9223372036854775807</Size></Contents>"
+                 "<Contents><Key>e</Key><Size>-1</Size></Contents>"
                  "<NextContinuationToken>t&lt;1</NextContinuationToken></ListBucketResult>");
     char *token = s3_read_list(&body, keep_name, &found, &err);
     assert_string_equal(token, "t<1");
-    assert_string_equal(found.data, "a & b:5 c:70000000000 ");
+    assert_string_equal(found.data, "a & b:5 c:70000000000 d:54975581388800 e:0 ");
     free(token);
     body.size -= 3;
     assert_null(s3_read_list(&body, keep_name, &found, &err));

@@ -45,7 +45,7 @@ static void list(struct fixture *f, int64_t after_ms, const struct shard_info *s
 }
 
 static const struct shard_info parent = {.id = "parent", .closed = true}, open_parent = {.id = "parent"},
-                               child = {.id = "child", .parent = "parent"}, orphan = {.id = "child"};
+                               child = {.id = "child", .parents = {"parent"}}, orphan = {.id = "child"};
 
 static void a_shard_is_gone_only_after_some_seconds(void **state)
 {
@@ -129,6 +129,30 @@ static void what_is_expected_and_never_listed_is_gone(void **state)
     progress_fini(&progress);
 }
 
+/* Where shards merge. */
+static void a_child_of_two_waits_for_both_and_is_nobodys_heir(void **state)
+{
+    struct fixture *f = *state;
+    struct progress progress = PROGRESS_INIT;
+    const struct shard_info other = {.id = "other", .closed = true},
+                            merged = {.id = "merged", .parents = {"parent", "other"}};
+    const struct shard_info all[] = {merged, parent, other};
+    list(f, 0, all, 3);
+    assert_true(lineage_has_child(f->lineage, "parent"));
+    assert_true(lineage_has_child(f->lineage, "other"));
+    assert_false(lineage_has_heir(f->lineage, "parent"));
+    assert_true(shard_is_child(&merged, "parent"));
+    assert_true(shard_is_child(&merged, "other"));
+    assert_false(shard_is_child(&merged, "merged"));
+    progress_finish(&progress, "other");
+    assert_false(lineage_ready(f->lineage, &progress, "merged"));
+    progress_finish(&progress, "parent");
+    assert_true(lineage_ready(f->lineage, &progress, "merged"));
+    list(f, 0, &child, 1);
+    assert_true(lineage_has_heir(f->lineage, "parent"));
+    progress_fini(&progress);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make, finish)
 
 int main(void)
@@ -140,6 +164,7 @@ int main(void)
         TEST(a_parent_once_said_stays_one),
         TEST(a_shard_that_is_listed_twice_is_one),
         TEST(what_is_expected_and_never_listed_is_gone),
+        TEST(a_child_of_two_waits_for_both_and_is_nobodys_heir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,7 @@ struct fixture {
     struct invocation *open[CALLS_MAX];
     int begun[CALLS_MAX], begun_count,
         open_count;                           /* versions, in the order of the calls; LAST: of a window */
+    size_t counts[CALLS_MAX];                 /* of the calls' records */
     int64_t windows_s[CALLS_MAX];             /* when the calls' windows begin */
     int64_t held[CALLS_MAX], done[CALLS_MAX]; /* letters */
     int held_count, done_count;
@@ -64,6 +65,7 @@ static enum handler_result run(struct handler *handler, const struct handler_cal
     *waits = (struct invocation){digits ? atoi(digits) : LAST, done, user};
     free(digits);
     f->windows_s[f->begun_count] = call->window ? call->window->start_ms / 1000 - START_S : 0;
+    f->counts[f->begun_count] = call->count;
     f->begun[f->begun_count++] = waits->v;
     f->open[f->open_count++] = waits;
     *invocation = waits;
@@ -96,10 +98,11 @@ static void nothing(void *user)
     (void)user;
 }
 
-static void on_missed(void *user, const char *to)
+static bool on_missed(void *user, const char *to)
 {
     (void)user;
     (void)to;
+    return true;
 }
 
 static void on_redriven(void *user, int64_t letter)
@@ -135,7 +138,8 @@ static void start(struct fixture *f, const char *progress)
                                                                       .store = &taking_store,
                                                                       .log = f->log,
                                                                       .handler = &f->handler,
-                                                                      .source = {"s", "arn", "T", "shard"}},
+                                                                      .source = {"s", "arn", "T", "shard"},
+                                                                      .late_ms = 5000},
                                        &start, progress, &events, f);
 }
 
@@ -438,10 +442,11 @@ static size_t nothing_held(const struct emitter *emitter)
 /* A handler whose calls emit 30 MiB each: no more of them run than have room. */
 static void calls_begin_only_where_what_they_emit_has_room(void **state)
 {
-    static const struct emitter emitter = {.hold = emitter_nothing,
+    static const struct emitter_ops ops = {.hold = emitter_nothing,
                                            .release = emitter_nothing,
                                            .hurry = emitter_hurry,
                                            .held_bytes = nothing_held};
+    static const struct emitter emitter = {&ops};
     static const enum handler_kind kinds[] = {HANDLER_RECORDS, HANDLER_BATCHES};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
@@ -525,6 +530,201 @@ static void a_letter_waits_while_its_window_closes(void **state)
     finish(&f);
 }
 
+/* ---- what a reload changes ---- */
+
+static void becomes(struct fixture *f, enum handler_kind kind)
+{
+    f->handler.kind = kind;
+    subscription_replace_handler(f->subscription, &f->handler);
+    turn(f);
+}
+
+static void a_script_without_on_window_gets_no_last_call(void **state)
+{
+    struct fixture f;
+    struct buf progress = BUF_INIT;
+    struct position position;
+    (void)state;
+    make_windows(&f);
+    feed(&f, "a", 1);
+    turn(&f);
+    return_from(&f, 1);
+    subscription_caught_up(f.subscription, (int64_t)(START_S + 60) * 1000);
+    turn(&f);
+    end_call(&f, LAST, false); /* another attempt is due */
+    becomes(&f, HANDLER_RECORDS);
+    pass(&f, 10000);
+    assert_int_equal(f.begun_count, 2);
+    assert_true(subscription_drained(f.subscription));
+    subscription_checkpoint(f.subscription, true, &position, &progress);
+    assert_null(strstr(progress.data, "window"));
+    buf_fini(&progress);
+    finish(&f);
+}
+
+static void halves_of_a_batch_go_the_way_of_the_new_script(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.handler.settings.batch_size = 4;
+    becomes(&f, HANDLER_BATCHES);
+    for (int v = 1; v <= 4; v++)
+        feed(&f, (char[]){(char)('a' + v), '\0'}, v);
+    turn(&f);
+    assert_int_equal(f.counts[0], 4);
+    f.handler.kind = HANDLER_RECORDS;
+    subscription_replace_handler(f.subscription, &f.handler);
+    end_call(&f, 1, false);
+    assert_int_equal(f.begun_count, 5);
+    for (int call = 1; call < 5; call++)
+        assert_int_equal(f.counts[call], 1);
+    for (int v = 1; v <= 4; v++)
+        return_from(&f, v);
+    assert_true(subscription_drained(f.subscription));
+    finish(&f);
+}
+
+/* ---- time ---- */
+
+/* A record may be read some seconds later than its time says. */
+static void a_window_stays_open_for_those_that_come_late(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_windows(&f);
+    feed(&f, "a", 1);
+    turn(&f);
+    return_from(&f, 1);
+    subscription_caught_up(f.subscription, (int64_t)(START_S + 10) * 1000 + 4999);
+    turn(&f);
+    assert_int_equal(f.begun_count, 1);
+    subscription_caught_up(f.subscription, (int64_t)(START_S + 10) * 1000 + 5000);
+    turn(&f);
+    assert_int_equal(f.begun_count, 2);
+    return_from(&f, LAST);
+    finish(&f);
+}
+
+static void a_record_that_fails_for_longer_than_max_age_is_given_up(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.handler.settings.retries = -1;
+    f.handler.settings.max_age_ms = 60000;
+    f.handler.settings.on_failure = "discard";
+    f.world.wall_start_ms = (int64_t)START_S * 1000 - f.world.now_ms;
+    subscription_replace_handler(f.subscription, &f.handler);
+    feed(&f, "a", 1);
+    turn(&f);
+    end_call(&f, 1, false);
+    pass(&f, 30000);
+    end_call(&f, 1, false);
+    assert_int_equal(subscription_counters(f.subscription)->discarded, 0);
+    pass(&f, 40000);
+    end_call(&f, 1, false);
+    assert_int_equal(subscription_counters(f.subscription)->discarded, 1);
+    assert_true(subscription_drained(f.subscription));
+    finish(&f);
+}
+
+/* ---- what a review found ---- */
+
+/* The service may give empty pages before those with records. */
+static void an_empty_page_settles_nothing_that_was_open(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_with(&f, "{\"through\":\"111\",\"open\":[[\"110\",1]]}", 100);
+    subscription_caught_up(f.subscription, (int64_t)(START_S + 60) * 1000);
+    turn(&f);
+    feed(&f, "a", 10);
+    feed(&f, "b", 11);
+    turn(&f);
+    assert_int_equal(f.begun_count, 1);
+    assert_int_equal(f.begun[0], 10);
+    return_from(&f, 10);
+    finish(&f);
+}
+
+/* on_record, on_window, on_record again, while two windows are in it. */
+static void a_window_that_was_dropped_takes_no_state(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_windows(&f);
+    becomes(&f, HANDLER_RECORDS);
+    feed(&f, "a", 1);
+    feed(&f, "b", 21); /* another window */
+    turn(&f);
+    end_call(&f, 1, false);
+    end_call(&f, 21, false);
+    becomes(&f, HANDLER_WINDOWS);
+    pass(&f, 5000);
+    becomes(&f, HANDLER_RECORDS);
+    while (f.open_count) {
+        struct invocation *invocation = f.open[0];
+        struct handler_outcome outcome = {.state = mem_string("{}")};
+        f.open[0] = f.open[--f.open_count];
+        invocation->done(invocation->user, HANDLER_RETURNED, &outcome);
+        free(invocation);
+        turn(&f);
+    }
+    pass(&f, 10000);
+    finish(&f);
+}
+
+/* One window has one state: what was begun before the script had on_window does not run beside another. */
+static void calls_of_a_window_do_not_overlap_after_a_reload(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make_windows(&f);
+    becomes(&f, HANDLER_RECORDS);
+    feed(&f, "a", 1);
+    feed(&f, "b", 2);
+    turn(&f);
+    end_call(&f, 1, false);
+    end_call(&f, 2, false);
+    becomes(&f, HANDLER_WINDOWS);
+    pass(&f, 60000);
+    assert_int_equal(f.open_count, 1);
+    return_from(&f, f.open[0]->v);
+    pass(&f, 1000);
+    assert_int_equal(f.open_count, 1);
+    return_from(&f, f.open[0]->v);
+    finish(&f);
+}
+
+/* Records of one item that were queued by another rule are not overtaken. */
+static void the_order_of_an_item_holds_through_a_change_of_ordering(void **state)
+{
+    static const enum ordering orders[][2] = {{ORDERING_ITEM, ORDERING_SHARD},
+                                              {ORDERING_SHARD, ORDERING_ITEM}};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture f;
+        make(&f);
+        f.handler.settings.ordering = orders[i][0];
+        becomes(&f, HANDLER_RECORDS);
+        feed(&f, "a", 1);
+        feed(&f, "a", 2);
+        turn(&f);
+        f.handler.settings.ordering = orders[i][1];
+        becomes(&f, HANDLER_RECORDS);
+        assert_true(subscription_full(f.subscription, 1 << 20)); /* nothing more, until it can change */
+        feed(&f, "a", 3);
+        turn(&f);
+        for (int v = 1; v <= 3; v++) {
+            assert_int_equal(f.open_count, 1);
+            return_from(&f, v);
+        }
+        assert_false(subscription_full(f.subscription, 1 << 20));
+        finish(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +738,14 @@ int main(void)
         cmocka_unit_test(a_letter_closes_no_window),
         cmocka_unit_test(a_letter_waits_while_its_window_closes),
         cmocka_unit_test(a_due_time_far_ahead_waits_no_longer_than_the_backoff),
+        cmocka_unit_test(calls_of_a_window_do_not_overlap_after_a_reload),
+        cmocka_unit_test(the_order_of_an_item_holds_through_a_change_of_ordering),
+        cmocka_unit_test(an_empty_page_settles_nothing_that_was_open),
+        cmocka_unit_test(a_window_that_was_dropped_takes_no_state),
+        cmocka_unit_test(a_script_without_on_window_gets_no_last_call),
+        cmocka_unit_test(halves_of_a_batch_go_the_way_of_the_new_script),
+        cmocka_unit_test(a_window_stays_open_for_those_that_come_late),
+        cmocka_unit_test(a_record_that_fails_for_longer_than_max_age_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

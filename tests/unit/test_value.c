@@ -72,7 +72,7 @@ static void generated_numbers_come_back_equal(void **state)
     lua_State *L = luaL_newstate();
     char text[80];
     (void)state;
-    value_open(L);
+    value_open(L, NULL);
     srand(11);
     for (int i = 0; i < 50000; i++) {
         int digits = 1 + rand() % 38, at = 0, point = rand() % (digits + 1);
@@ -116,7 +116,7 @@ static void what_cannot_be_written_is_named_by_its_path(void **state)
     };
     lua_State *L = luaL_newstate();
     (void)state;
-    value_open(L);
+    value_open(L, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf out = BUF_INIT;
         struct err err;

@@ -95,9 +95,9 @@ static void add_entry(struct buf *out, const struct target *target, const struct
 {
     const char *source = source_of(target, message), *type = detail_type_of(target, message);
     buf_add_char(out, '{');
-    json_batch_add(out, "Source", source, strlen(source));
+    json_write_member(out, "Source", source, strlen(source));
     buf_add_char(out, ',');
-    json_batch_add(out, "DetailType", type, strlen(type));
+    json_write_member(out, "DetailType", type, strlen(type));
     if (message->time_ms)
         buf_printf(out, ",\"Time\":%lld.%03d", (long long)(message->time_ms / 1000),
                    (int)(message->time_ms % 1000));
@@ -108,10 +108,10 @@ static void add_entry(struct buf *out, const struct target *target, const struct
     }
     if (settings_of(target)->bus) {
         buf_add_char(out, ',');
-        json_batch_add(out, "EventBusName", settings_of(target)->bus, strlen(settings_of(target)->bus));
+        json_write_member(out, "EventBusName", settings_of(target)->bus, strlen(settings_of(target)->bus));
     }
     buf_add_char(out, ',');
-    json_batch_add(out, "Detail", message->payload, message->payload_size);
+    json_write_member(out, "Detail", message->payload, message->payload_size);
     buf_add_char(out, '}');
 }
 

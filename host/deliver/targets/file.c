@@ -23,6 +23,11 @@ static void check(struct config_target *target, const char *ini, target_complain
     own->path = path;
 }
 
+static const char *directory(const struct config_target *target)
+{
+    return ((const struct lake_settings *)target->own)->path;
+}
+
 static const char *const needed[] = {"path", NULL};
 
 const struct target_type target_file = {
@@ -32,6 +37,7 @@ const struct target_type target_file = {
     .needed = needed,
     .check = check,
     .keeps_files = true,
+    .directory = directory,
     .pipelined = true,
     .open = lake_open,
 };

@@ -37,7 +37,7 @@ static void send(struct request *request)
     struct aws_request aws = {.service = AWS_FIREHOSE, .operation = "PutRecordBatch"};
     struct buf line = BUF_INIT;
     buf_add_char(&aws.body, '{');
-    json_batch_add(&aws.body, "DeliveryStreamName", stream, strlen(stream));
+    json_write_member(&aws.body, "DeliveryStreamName", stream, strlen(stream));
     buf_add_literal(&aws.body, ",\"Records\":[");
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "deliver/target.h"
 #include "record/item_key.h"
@@ -55,8 +56,7 @@ static char *signature(const char *secret, int64_t wall_ms, const struct message
     buf_add(&text, message->payload, message->payload_size);
     HMAC(EVP_sha256(), secret, (int)strlen(secret), (const unsigned char *)text.data, text.size, digest,
          NULL);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    *hex_write(hex, digest, sizeof digest) = '\0';
     buf_fini(&text);
     return mem_printf("Tidemill-Signature: t=%lld,v1=%s", (long long)(wall_ms / 1000), hex);
 }
@@ -69,7 +69,9 @@ static int64_t retry_after_ms(const struct target *target, const struct transpor
     if (!transport_header(response, "retry-after", text, sizeof text))
         return 0;
     long long seconds = strtoll(text, &end, 10);
-    int64_t ms = end != text && !*end ? seconds * 1000 : 0;
+    if (seconds > RETRY_AFTER_MS_MAX / 1000)
+        seconds = RETRY_AFTER_MS_MAX / 1000;
+    int64_t ms = end != text && !*end && seconds > 0 ? seconds * 1000 : 0;
     if (!ms && strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
         ms = (int64_t)timegm(&tm) * 1000 - clock_wall_ms(reactor_clock(target->outbox->reactor));
     ms = ms < 0 ? 0 : ms;

@@ -5,17 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/base64.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-
-void json_batch_add(struct buf *out, const char *name, const char *text, size_t size)
-{
-    buf_printf(out, "\"%s\":", name);
-    json_write_string(out, text, size);
-}
 
 /* U+FFFE and U+FFFF: EF BF BE, EF BF BF. */
 static const char *find_noncharacter(const char *text, const char *end)
@@ -93,23 +88,23 @@ void entry_failed(struct emission *emission, const char *service, const char *me
 void json_batch_read(struct request *request, struct transport_response *response, const char *list,
                      const char *error_code, const char *error_message)
 {
-    struct arena arena = ARENA_INIT;
     bool *named = mem_zero(request->count);
-    const struct json *root = json_parse(&arena, response->body.data, response->body.size, NULL);
+    cJSON *root = document_read(response->body.data, response->body.size, NULL);
+    const cJSON *result;
     size_t i = 0;
-    json_each(result, json_get(root, list)) {
+    cJSON_ArrayForEach(result, document_get(root, list))
+    {
         if (i == request->count)
             break;
-        const char *code = json_string(&arena, json_get(result, error_code));
+        const char *code = document_text(result, error_code);
         /* Whose fault it is, the code says: what is not known as passing stays. */
         if (code)
-            entry_failed(request->entries[i], code, json_string(&arena, json_get(result, error_message)),
-                         true);
+            entry_failed(request->entries[i], code, document_text(result, error_message), true);
         named[i++] = true;
     }
     request_unnamed(request, named);
     free(named);
-    arena_fini(&arena);
+    cJSON_Delete(root);
 }
 
 bool name_is_fifo(const char *name)

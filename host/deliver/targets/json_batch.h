@@ -4,20 +4,17 @@
 
 #include "deliver/target.h"
 
-/* "name":"text" */
-void json_batch_add(struct buf *out, const char *name, const char *text, size_t size);
-
 /* The payload as SQS and SNS take it: what XML 1.0 has no character for (U+FFFE, U+FFFF) is escaped where the
  * payload is JSON. `text_measure` says how long that gets, or `err` when it cannot be. `service` for the
  * sentence. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html */
 void text_write(struct buf *out, const struct message *message);
 size_t text_measure(const struct message *message, const char *service, struct err *err);
 
-/* The answer lists a result for each entry, in their order: `error_code` and `error_message` are the members
- * of those that failed. */
 /* {"Data":"...", in base64; the record goes on behind it. */
 void json_batch_add_data(struct buf *out, const char *bytes, size_t size);
 
+/* The answer lists a result for each entry, in their order: `error_code` and `error_message` are the members
+ * of those that failed. */
 void json_batch_read(struct request *request, struct transport_response *response, const char *list,
                      const char *error_code, const char *error_message);
 

@@ -45,8 +45,8 @@ static void send(struct request *request)
     const char *stream = settings_of(request->target)->stream;
     struct aws_request aws = {.service = AWS_KINESIS, .operation = "PutRecords"};
     buf_add_char(&aws.body, '{');
-    json_batch_add(&aws.body, strncmp(stream, "arn:", 4) == 0 ? "StreamARN" : "StreamName", stream,
-                   strlen(stream));
+    json_write_member(&aws.body, strncmp(stream, "arn:", 4) == 0 ? "StreamARN" : "StreamName", stream,
+                      strlen(stream));
     buf_add_literal(&aws.body, ",\"Records\":[");
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
@@ -55,7 +55,7 @@ static void send(struct request *request)
             buf_add_char(&aws.body, ',');
         json_batch_add_data(&aws.body, message->payload, message->payload_size);
         buf_add_char(&aws.body, ',');
-        json_batch_add(&aws.body, "PartitionKey", key, strlen(key));
+        json_write_member(&aws.body, "PartitionKey", key, strlen(key));
         buf_add_char(&aws.body, '}');
         free(key);
     }

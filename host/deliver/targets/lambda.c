@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -73,16 +74,13 @@ static void read(struct request *request, struct transport_response *response)
         buf_add(&emission->answer, "", 0);
         return;
     }
-    struct arena arena = ARENA_INIT;
-    const struct json *root =
-        json_parse(&arena, response->body.data ? response->body.data : "", response->body.size, NULL);
-    const char *type = json_string(&arena, json_get(root, "errorType"));
-    const char *text = json_string(&arena, json_get(root, "errorMessage"));
+    cJSON *root = document_read(response->body.data, response->body.size, NULL);
+    const char *type = document_text(root, "errorType"), *text = document_text(root, "errorMessage");
     struct err err;
     err_set(&err, ERR_SERVICE, "the function failed: %s%s%s", type ? type : kind, text ? ": " : "",
             text ? text : "");
     emission_set_err(emission, &err);
-    arena_fini(&arena);
+    cJSON_Delete(root);
 }
 
 /* ---- the type ---- */

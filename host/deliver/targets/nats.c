@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "deliver/target.h"
 #include "record/item_key.h"
@@ -171,11 +171,11 @@ static void on_news(void *user)
             list_append(&told, &wait->link);
         }
     if (emitter)
-        emitter->hold(emitter); /* an answer may be the end of the last handler */
+        emitter->ops->hold(emitter); /* an answer may be the end of the last handler */
     while (!list_empty(&told))
         answer(list_entry(told.next, struct wait, link), news->err.code ? &news->err : NULL);
     if (emitter)
-        emitter->release(emitter);
+        emitter->ops->release(emitter);
     news_free(news);
 }
 
@@ -207,20 +207,17 @@ static void on_timeout(void *user)
 
 static void read_ack(const char *text, size_t size, struct err *err)
 {
-    struct arena arena = ARENA_INIT;
-    const struct json *root = json_parse(&arena, text, size, NULL);
-    const struct json *error = json_get(root, "error");
-    if (root && json_get(root, "stream") && !error) {
-        arena_fini(&arena);
-        return;
+    cJSON *root = document_read(text, size, NULL);
+    const cJSON *error = document_get(root, "error");
+    if (!document_get(root, "stream") || error) {
+        const char *said = document_text(error, "description");
+        int64_t code = document_integer(error, "code", 0);
+        err_set(err, ERR_SERVICE, "JetStream: %s", said ? said : "an answer that is no acknowledgement");
+        snprintf(err->service, sizeof err->service, "%lld",
+                 (long long)document_integer(error, "err_code", 0));
+        err->passes = code >= 400 && code < 500 ? PASSES_NEVER : PASSES_LATER;
     }
-    const char *said = json_string(&arena, json_get(error, "description"));
-    int64_t code = json_integer(json_get(error, "code"), 0);
-    err_set(err, ERR_SERVICE, "JetStream: %s", said ? said : "an answer that is no acknowledgement");
-    snprintf(err->service, sizeof err->service, "%lld",
-             (long long)json_integer(json_get(error, "err_code"), 0));
-    err->passes = code >= 400 && code < 500 ? PASSES_NEVER : PASSES_LATER;
-    arena_fini(&arena);
+    cJSON_Delete(root);
 }
 
 static void on_ack(natsConnection *connection, natsSubscription *subscription, natsMsg *msg, void *user)

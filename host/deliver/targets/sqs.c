@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/arena.h"
-#include "base/json.h"
 #include "base/mem.h"
+#include "base/json.h"
 #include "deliver/targets/json_batch.h"
 #include "record/item_key.h"
 
@@ -33,7 +34,7 @@ static void add_safe(struct buf *out, const char *name, const char *text)
 {
     char *safe = item_key_safe(text);
     buf_add_char(out, ',');
-    json_batch_add(out, name, safe, strlen(safe));
+    json_write_member(out, name, safe, strlen(safe));
     free(safe);
 }
 
@@ -43,14 +44,14 @@ static void send(struct request *request)
     struct buf text = BUF_INIT;
     struct aws_request aws = {.service = AWS_SQS, .operation = "SendMessageBatch"};
     buf_add_char(&aws.body, '{');
-    json_batch_add(&aws.body, "QueueUrl", settings_of(target)->queue, strlen(settings_of(target)->queue));
+    json_write_member(&aws.body, "QueueUrl", settings_of(target)->queue, strlen(settings_of(target)->queue));
     buf_add_literal(&aws.body, ",\"Entries\":[");
     for (size_t i = 0; i < request->count; i++) {
         const struct message *message = &request->entries[i]->message;
         buf_printf(&aws.body, "%s{\"Id\":\"%zu\",", i ? "," : "", i);
         buf_clear(&text);
         text_write(&text, message);
-        json_batch_add(&aws.body, "MessageBody", text.data ? text.data : "", text.size);
+        json_write_member(&aws.body, "MessageBody", text.data ? text.data : "", text.size);
         if (name_is_fifo(settings_of(target)->queue)) {
             add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
             add_safe(&aws.body, "MessageDeduplicationId", message->id);
@@ -64,22 +65,22 @@ static void send(struct request *request)
 
 static void read(struct request *request, struct transport_response *response)
 {
-    struct arena arena = ARENA_INIT;
     bool *named = mem_zero(request->count);
-    const struct json *root = json_parse(&arena, response->body.data, response->body.size, NULL);
-    json_each(done, json_get(root, "Successful"))
-        entry_named(request, json_string(&arena, json_get(done, "Id")), named);
-    json_each(failed, json_get(root, "Failed")) {
-        struct emission *emission = entry_named(request, json_string(&arena, json_get(failed, "Id")), named);
-        const char *code = json_string(&arena, json_get(failed, "Code"));
-        const struct json *sender = json_get(failed, "SenderFault");
+    cJSON *root = document_read(response->body.data, response->body.size, NULL);
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, document_get(root, "Successful"))
+        entry_named(request, document_text(entry, "Id"), named);
+    cJSON_ArrayForEach(entry, document_get(root, "Failed"))
+    {
+        struct emission *emission = entry_named(request, document_text(entry, "Id"), named);
+        const char *code = document_text(entry, "Code");
         if (emission)
-            entry_failed(emission, code ? code : "Failed", json_string(&arena, json_get(failed, "Message")),
-                         sender && sender->type == JSON_TRUE);
+            entry_failed(emission, code ? code : "Failed", document_text(entry, "Message"),
+                         cJSON_IsTrue(document_get(entry, "SenderFault")));
     }
     request_unnamed(request, named);
     free(named);
-    arena_fini(&arena);
+    cJSON_Delete(root);
 }
 
 /* ---- the type ---- */

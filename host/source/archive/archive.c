@@ -146,8 +146,7 @@ static bool ask(struct archive *archive, struct aws_request request, struct buf 
 {
     struct waiting waiting = {0};
     aws_send(archive->aws, &request, on_answer, &waiting);
-    while (!waiting.done)
-        reactor_turn(archive->reactor, 1000);
+    reactor_turn_until(archive->reactor, &waiting.done);
     if (waiting.err.code) {
         *err = waiting.err;
         return false;
@@ -163,11 +162,15 @@ static bool list(struct archive *archive, const char *prefix, struct err *err)
     do {
         struct buf body = BUF_INIT;
         ok = ask(archive, s3_list(archive->bucket, prefix, token), &body, err);
-        free(token);
-        token = ok ? s3_read_list(&body, add_file, archive, err) : NULL;
+        char *next = ok ? s3_read_list(&body, add_file, archive, err) : NULL;
         ok = ok && !err->code;
+        if (next && token && strcmp(next, token) == 0) /* it would go round for ever */
+            ok = err_set(err, ERR_PARSE, "the service repeats the page of files behind %s", next);
+        free(token);
+        token = next;
         buf_fini(&body);
-    } while (token);
+    } while (token && ok);
+    free(token);
     return ok;
 }
 

@@ -6,8 +6,18 @@
 #include <string.h>
 
 #include "aws/streams.h"
+#include "base/document.h"
 #include "base/check.h"
 #include "base/mem.h"
+
+/* An iterator lives 15 minutes:
+ * https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html
+ * GetRecords stops at 1 MB. */
+#define ITERATOR_AGE_MS_MAX (10 * 60 * 1000)
+#define FULL_PAGE_BYTES_MIN (900 * 1024)
+
+#define LATE_MS 5000
+#define ALTERNATOR_LATE_MS 15000
 
 struct source_dynamodb {
     struct source source;
@@ -27,7 +37,7 @@ struct source_call {
     char *table, *stream_arn, *best;
 };
 
-enum source_fault source_fault(const struct err *err)
+static enum source_fault fault_of(const struct err *err)
 {
     static const struct {
         const char *code;
@@ -47,6 +57,11 @@ enum source_fault source_fault(const struct err *err)
     return SOURCE_OTHER;
 }
 
+static struct source_error error_of(const struct err *err)
+{
+    return (struct source_error){fault_of(err), *err};
+}
+
 static struct source_call *send(struct source *source, struct aws_request request, int attempts,
                                 aws_done_fn *done, struct source_call *call)
 {
@@ -64,13 +79,20 @@ static struct source_call *call_new(void *user)
     return call;
 }
 
-static const struct json *parse(struct arena *arena, const struct transport_response *response,
-                                const char *operation, struct err *err)
+/* The answer, to be freed; NULL and `error` when there is none that can be read. */
+static cJSON *read_answer(const struct transport_response *response, const struct err *err,
+                          const char *operation, struct source_error *error)
 {
-    const char *text = response->body.data ? response->body.data : "";
-    const struct json *root = json_parse(arena, text, response->body.size, err);
-    if (!root)
-        err_prefix(err, "%s", operation);
+    struct err problem;
+    if (err) {
+        *error = error_of(err);
+        return NULL;
+    }
+    cJSON *root = document_read(response->body.data, response->body.size, &problem);
+    if (!root) {
+        err_prefix(&problem, "%s", operation);
+        *error = error_of(&problem);
+    }
     return root;
 }
 
@@ -79,17 +101,12 @@ static const struct json *parse(struct arena *arena, const struct transport_resp
 static void on_table(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call call = *(struct source_call *)user;
-    struct arena arena = ARENA_INIT;
-    struct err problem;
+    struct source_error error;
     free(user);
-    const struct json *root = err ? NULL : parse(&arena, response, "DescribeTable", &problem);
-    if (root) {
-        const struct json *arn = json_get(json_get(root, "Table"), "LatestStreamArn");
-        call.done.stream(call.user, json_string(&arena, arn), NULL);
-    } else {
-        call.done.stream(call.user, NULL, err ? err : &problem);
-    }
-    arena_fini(&arena);
+    cJSON *root = read_answer(response, err, "DescribeTable", &error);
+    call.done.stream(call.user, document_text(document_get(root, "Table"), "LatestStreamArn"),
+                     root ? NULL : &error);
+    cJSON_Delete(root);
 }
 
 static struct source_call *find_stream(struct source *source, const char *table, source_stream_fn *done,
@@ -110,12 +127,13 @@ static const char *label_of(const char *stream_arn)
     return label ? label + strlen("/stream/") : NULL;
 }
 
-static void take_earliest_later(struct source_call *call, struct arena *arena, const struct json *streams)
+static void take_earliest_later(struct source_call *call, const cJSON *streams)
 {
     const char *after = label_of(call->stream_arn);
-    json_each(stream, streams) {
-        const char *arn = json_string(arena, json_get(stream, "StreamArn")),
-                   *label = arn ? label_of(arn) : NULL;
+    const cJSON *stream;
+    cJSON_ArrayForEach(stream, streams)
+    {
+        const char *arn = document_text(stream, "StreamArn"), *label = arn ? label_of(arn) : NULL;
         if (!label || !after || strcmp(label, after) <= 0)
             continue;
         if (call->best && strcmp(label, label_of(call->best)) >= 0)
@@ -128,22 +146,21 @@ static void take_earliest_later(struct source_call *call, struct arena *arena, c
 static void on_streams(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
-    struct arena arena = ARENA_INIT;
-    struct err problem;
-    const struct json *root = err ? NULL : parse(&arena, response, "ListStreams", &problem);
-    take_earliest_later(call, &arena, json_get(root, "Streams"));
-    const char *last = json_string(&arena, json_get(root, "LastEvaluatedStreamArn"));
+    struct source_error error;
+    cJSON *root = read_answer(response, err, "ListStreams", &error);
+    take_earliest_later(call, document_get(root, "Streams"));
+    const char *last = document_text(root, "LastEvaluatedStreamArn");
     if (last) {
         send(&call->source->source, streams_list_streams(call->table, last), 0, on_streams, call);
     } else {
         struct source_call own = *call;
         free(call);
-        own.done.stream(own.user, root ? own.best : NULL, root ? NULL : err ? err : &problem);
+        own.done.stream(own.user, root ? own.best : NULL, root ? NULL : &error);
         free(own.table);
         free(own.stream_arn);
         free(own.best);
     }
-    arena_fini(&arena);
+    cJSON_Delete(root);
 }
 
 static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
@@ -159,29 +176,29 @@ static struct source_call *next_stream(struct source *source, const char *table,
 
 /* ---- DescribeStream ---- */
 
-static bool read_shards(struct arena *arena, const struct json *root, struct shard_page *page,
-                        struct err *err)
+/* The shards, to be freed, with the answer's texts. False and `err`. */
+static bool read_shards(const cJSON *root, struct shard_page *page, struct err *err)
 {
-    const struct json *description = json_get(root, "StreamDescription"), *status, *list;
-    status = json_get(description, "StreamStatus");
-    list = json_get(description, "Shards");
-    if (!description || !status)
+    const cJSON *description = document_get(root, "StreamDescription"), *list, *shard;
+    const char *status = document_text(description, "StreamStatus");
+    list = document_get(description, "Shards");
+    if (!status)
         return err_set(err, ERR_PARSE, "DescribeStream: the answer holds no StreamDescription");
     /* DISABLING may still gain records; what is ENABLING has none yet. */
-    page->status = json_string_is(status, "DISABLED") ? STREAM_DISABLED : STREAM_ENABLED;
-    page->last = json_string(arena, json_get(description, "LastEvaluatedShardId"));
-    struct shard_info *shards = arena_alloc(arena, ((list ? list->count : 0) + 1) * sizeof *shards);
+    page->status = strcmp(status, "DISABLED") == 0 ? STREAM_DISABLED : STREAM_ENABLED;
+    page->last = document_text(description, "LastEvaluatedShardId");
+    struct shard_info *shards = mem_zero(((size_t)cJSON_GetArraySize(list) + 1) * sizeof *shards);
     page->shards = shards;
-    json_each(shard, list) {
-        const struct json *range = json_get(shard, "SequenceNumberRange");
-        struct shard_info *info = &shards[page->count];
-        info->id = json_string(arena, json_get(shard, "ShardId"));
-        info->parent = json_string(arena, json_get(shard, "ParentShardId"));
-        info->closed = json_get(range, "EndingSequenceNumber") != NULL;
-        info->starting = json_string(arena, json_get(range, "StartingSequenceNumber"));
+    cJSON_ArrayForEach(shard, list)
+    {
+        const cJSON *range = document_get(shard, "SequenceNumberRange");
+        struct shard_info *info = &shards[page->count++];
+        info->id = document_text(shard, "ShardId");
+        info->parents[0] = document_text(shard, "ParentShardId"); /* only one: they split and never merge */
+        info->closed = document_get(range, "EndingSequenceNumber") != NULL;
+        info->starting = document_text(range, "StartingSequenceNumber");
         if (!info->id)
             return err_set(err, ERR_PARSE, "DescribeStream: a shard without ShardId");
-        page->count++;
     }
     return true;
 }
@@ -189,16 +206,17 @@ static bool read_shards(struct arena *arena, const struct json *root, struct sha
 static void on_shards(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call call = *(struct source_call *)user;
-    struct arena arena = ARENA_INIT;
     struct shard_page page = {0};
+    struct source_error error;
     struct err problem;
     free(user);
-    const struct json *root = err ? NULL : parse(&arena, response, "DescribeStream", &problem);
-    if (root && read_shards(&arena, root, &page, &problem))
-        call.done.shards(call.user, &page, NULL);
-    else
-        call.done.shards(call.user, NULL, err ? err : &problem);
-    arena_fini(&arena);
+    cJSON *root = read_answer(response, err, "DescribeStream", &error);
+    bool good = root && read_shards(root, &page, &problem);
+    if (root && !good)
+        error = error_of(&problem);
+    call.done.shards(call.user, good ? &page : NULL, good ? NULL : &error);
+    free((struct shard_info *)page.shards);
+    cJSON_Delete(root);
 }
 
 static struct source_call *list_shards(struct source *source, const char *stream_arn, const char *after,
@@ -214,15 +232,16 @@ static struct source_call *list_shards(struct source *source, const char *stream
 static void on_cursor(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call call = *(struct source_call *)user;
-    struct arena arena = ARENA_INIT;
-    struct err problem;
+    struct source_error error;
     free(user);
-    const struct json *root = err ? NULL : parse(&arena, response, "GetShardIterator", &problem);
-    const char *cursor = json_string(&arena, json_get(root, "ShardIterator"));
-    if (root && !cursor)
-        err_set(&problem, ERR_PARSE, "GetShardIterator: the answer holds no ShardIterator");
-    call.done.cursor(call.user, cursor, cursor ? NULL : err ? err : &problem);
-    arena_fini(&arena);
+    cJSON *root = read_answer(response, err, "GetShardIterator", &error);
+    const char *cursor = document_text(root, "ShardIterator");
+    if (root && !cursor) {
+        error.fault = SOURCE_OTHER;
+        err_set(&error.err, ERR_PARSE, "GetShardIterator: the answer holds no ShardIterator");
+    }
+    call.done.cursor(call.user, cursor, cursor ? NULL : &error);
+    cJSON_Delete(root);
 }
 
 static struct source_call *get_cursor(struct source *source, const char *stream_arn, const char *shard,
@@ -240,15 +259,43 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
 
 /* ---- GetRecords ---- */
 
+/* They are compared by their digits, and become part of names. */
+static bool has_numbers(const struct page *page, struct err *err)
+{
+    for (size_t i = 0; i < page->count; i++)
+        if (!sequence_valid(page->records[i].sequence))
+            return err_set(err, ERR_PARSE, "record %zu of the page has a SequenceNumber that is no number",
+                           i);
+    return true;
+}
+
+/* No next page means that the shard is read to its end, for ever: that must be said, not be a mistake. */
+static bool has_next(const struct page *page, struct err *err)
+{
+    const struct json *next = json_get(page->root, "NextShardIterator");
+    return !next || next->type == JSON_NULL || (next->type == JSON_STRING && next->size) ||
+           err_set(err, ERR_PARSE, "NextShardIterator is neither a text nor null");
+}
+
 static void on_page(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call call = *(struct source_call *)user;
     struct err problem;
     free(user);
     struct page *page = err ? NULL : page_read(&response->body, &problem);
+    if (page && (!has_numbers(page, &problem) || !has_next(page, &problem))) {
+        page_release(page);
+        page = NULL;
+    }
     if (!page && !err)
         err_prefix(&problem, "GetRecords");
-    call.done.page(call.user, page, page ? NULL : err ? err : &problem);
+    if (page) {
+        call.done.page(call.user, page, json_string(&page->arena, json_get(page->root, "NextShardIterator")),
+                       NULL);
+    } else {
+        struct source_error error = error_of(err ? err : &problem);
+        call.done.page(call.user, NULL, NULL, &error);
+    }
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
@@ -273,12 +320,26 @@ static void free_source(struct source *source)
     free(source);
 }
 
-struct source *source_dynamodb_new(struct aws_client *client)
+/* ScyllaDB Alternator, ".../table/KEYSPACE@TABLE_scylla_cdc_log/stream/...", shows records after ten seconds
+ * (alternator_streams_time_window_s). */
+static int64_t late_ms(const char *stream_arn)
+{
+    return strstr(stream_arn, "_scylla_cdc_log/") ? ALTERNATOR_LATE_MS : LATE_MS;
+}
+
+static bool reads(const struct config_stream *stream)
+{
+    return stream->table || stream->arn;
+}
+
+static struct source *open_source(struct aws_client *client)
 {
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
-    dynamodb->source.ops = &ops;
+    dynamodb->source = (struct source){&ops, {ITERATOR_AGE_MS_MAX, FULL_PAGE_BYTES_MIN, late_ms}};
     dynamodb->client = client;
     return &dynamodb->source;
 }
+
+const struct source_kind source_dynamodb_kind = {reads, open_source};

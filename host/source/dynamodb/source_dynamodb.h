@@ -2,9 +2,8 @@
 #ifndef TIDEMILL_SOURCE_DYNAMODB_SOURCE_DYNAMODB_H
 #define TIDEMILL_SOURCE_DYNAMODB_SOURCE_DYNAMODB_H
 
-#include "aws/client.h"
-#include "source/source.h"
+#include "source/sources.h"
 
-struct source *source_dynamodb_new(struct aws_client *client);
+extern const struct source_kind source_dynamodb_kind;
 
 #endif

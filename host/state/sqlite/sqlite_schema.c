@@ -1,6 +1,7 @@
 /* sqlite_schema.c: tables, statements, and how an older file becomes a newer one. */
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "state/sqlite/sqlite_internal.h"
 
@@ -78,7 +79,7 @@ static const char *const statements[STATEMENT_COUNT] = {
     [CHANGE_DEAD_LETTER] =
         "UPDATE dead_letters SET error = ?3, traceback = ?4, attempts = ?5, failed_ms = ?6,"
         " version = ?7, condition = ?8, refused_by = ?9, redrive_ms = 0 WHERE grp = ?1 AND id = ?2",
-    [FORGET_DEAD_LETTER] = "DELETE FROM dead_letters WHERE grp = ?1 AND id = ?2",
+    [FORGET_DEAD_LETTER] = "DELETE FROM dead_letters WHERE grp = ?1 AND id = ?2 AND redrive_ms >= ?3",
     [MARK_DEAD_LETTER] = "UPDATE dead_letters SET redrive_ms = ?3 WHERE grp = ?1 AND id = ?2",
     [PUT_REQUEST] = "INSERT INTO requests (id, grp, kind, handler, shard, argument, created_ms)"
                     " VALUES (?7, ?1, ?2, ?3, ?4, ?5, ?6)",
@@ -205,6 +206,7 @@ static bool make_schema(struct store_sqlite *sqlite, struct err *err)
     if (!sqlite_run(sqlite, "BEGIN IMMEDIATE", err))
         return false;
     bool ok = read_version(sqlite, &version, err);
+    CHECK(version >= 0);
     for (; ok && version < SCHEMA_VERSION; version++)
         ok = sqlite_run(sqlite, versions[version], err);
     if (ok) {
@@ -225,6 +227,9 @@ bool sqlite_open_schema(struct store_sqlite *sqlite, bool read_only, struct err 
     if (version > SCHEMA_VERSION)
         return err_set(err, ERR_CONFIG, "%s was written by a newer tidemill (schema %d; this one knows %d)",
                        sqlite->path, version, SCHEMA_VERSION);
+    if (version < 0)
+        return err_set(err, ERR_CONFIG, "%s is damaged, or no state of tidemill's (schema %d)", sqlite->path,
+                       version);
     if (version < SCHEMA_VERSION && read_only)
         return err_set(err, ERR_CONFIG, "%s holds no state that this version can read: the host has not run",
                        sqlite->path);

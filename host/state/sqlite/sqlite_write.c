@@ -223,6 +223,7 @@ static bool forget_dead_letter(struct store_sqlite *sqlite, const struct store_d
     if (!s)
         return false;
     sqlite3_bind_int64(s, 2, row->id);
+    sqlite3_bind_int64(s, 3, row->redrive_ms);
     return sqlite_step(sqlite, s, err);
 }
 

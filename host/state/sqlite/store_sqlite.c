@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "state/sqlite/sqlite_internal.h"
 
@@ -331,6 +332,12 @@ static void commit(struct store *store, struct store_batch *batch, store_done_fn
     enqueue(from_store(store), pending);
 }
 
+/* In one transaction with whatever waits beside it. */
+static void note(struct store *store, struct store_batch *batch)
+{
+    commit(store, batch, NULL, NULL);
+}
+
 static void load(struct store *store, const struct store_query *query, store_load_fn *done, void *user)
 {
     struct pending *pending = mem_zero(sizeof *pending);
@@ -412,6 +419,18 @@ static void close_store(struct store *store)
 
 /* ---- opening ---- */
 
+/* Records are nobody's business but the owner's. What SQLite makes beside the file has its mode. */
+static void make_private(const char *path)
+{
+    char *beside[] = {mem_printf("%s-wal", path), mem_printf("%s-shm", path)};
+    file_make_private(path); /* where it cannot be, SQLite says why */
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        if (access(beside[i], F_OK) == 0)
+            file_make_private(beside[i]);
+        free(beside[i]);
+    }
+}
+
 static struct store *open_store(struct reactor *reactor, const char *path,
                                 const struct store_options *options, struct err *err)
 {
@@ -421,7 +440,7 @@ static struct store *open_store(struct reactor *reactor, const char *path,
     }
     if (options->passing)
         path = ":memory:";
-    static const struct store_ops ops = {commit, claim, load, close_store};
+    static const struct store_ops ops = {commit, note, claim, load, close_store};
     struct store_sqlite *sqlite = mem_zero(sizeof *sqlite);
     sqlite->store.ops = &ops;
     sqlite->reactor = reactor;
@@ -434,6 +453,8 @@ static struct store *open_store(struct reactor *reactor, const char *path,
     task_init(&sqlite->work, work, sqlite);
     timer_init(&sqlite->retry, work, sqlite);
     int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    if (!options->read_only && !options->passing)
+        make_private(path);
     bool ok = sqlite3_open_v2(path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
     if (!ok) {
         sqlite_problem(sqlite, "cannot open the state file", err);
@@ -442,7 +463,8 @@ static struct store *open_store(struct reactor *reactor, const char *path,
         if (!options->read_only)
             ok = sqlite_run(sqlite,
                             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                            "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512",
+                            "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512; "
+                            "PRAGMA temp_store = MEMORY", /* elsewhere it may not write (base/rights.h) */
                             err);
         ok = ok && sqlite_open_schema(sqlite, options->read_only, err);
         if (options->commit_fails)
@@ -480,7 +502,8 @@ static struct store_lock *lock_file(const char *path, struct err *err)
 {
     char *name = lock_name(path);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    file_make_private(name);
     char pid[32] = "";
     if (fd < 0) {
         err_set(err, ERR_IO, "%s: cannot open: %s", name, strerror(errno));
@@ -515,7 +538,7 @@ static void unlock_file(struct store_lock *lock)
 }
 
 const struct store_kind store_sqlite_kind = {
-    .scheme = "sqlite",
+    .place = {.scheme = "sqlite", .form = "sqlite:PATH", .standard = "tidemill.db", .is_path = true},
     .open = open_store,
     .lock = lock_file,
     .unlock = unlock_file,

@@ -1,0 +1,93 @@
+/* capacity.c: what reading and writing costs, as the service counts it. */
+#include <math.h>
+
+#include "local/keep/call.h"
+
+struct capacity capacity_new(struct call *call, const struct table *table)
+{
+    struct capacity capacity = {.table = table,
+                                .indexes = arena_alloc(call->arena, table->index_count * sizeof(double) + 1)};
+    for (size_t i = 0; i < table->index_count; i++)
+        capacity.indexes[i] = 0;
+    return capacity;
+}
+
+static double write_units(size_t bytes)
+{
+    return bytes <= 1024 ? 1 : ceil((double)bytes / 1024);
+}
+
+double read_units(size_t bytes, bool consistent)
+{
+    double units = bytes <= 4096 ? 1 : ceil((double)bytes / 4096);
+    return consistent ? units : units / 2;
+}
+
+void capacity_write_item(struct capacity *capacity, const struct attr *before, const struct attr *after,
+                         int factor)
+{
+    size_t old = before ? attr_item_size(before) : 0, new = after ? attr_item_size(after) : 0;
+    double units = write_units(old > new ? old : new) * factor;
+    capacity->units += units;
+    capacity->any = true;
+    for (size_t i = 0; i < capacity->table->index_count; i++) {
+        struct arena arena = ARENA_INIT;
+        struct row_key was, is;
+        const struct key_schema *key = &capacity->table->indexes[i].key;
+        bool had = before && key_of(&arena, key, before, &was),
+             has = after && key_of(&arena, key, after, &is);
+        bool moved = had && has && !same_key(was, is);
+        if (had || has)
+            capacity->indexes[i] += had && has && attr_equal(before, after) ? 0 : moved ? 2 * units : units;
+        arena_fini(&arena);
+    }
+}
+
+int call_capacity_mode(struct call *call)
+{
+    static const char *const choices[] = {"NONE", "TOTAL", "INDEXES", NULL};
+    return call_choice(call, "ReturnConsumedCapacity", choices);
+}
+
+static void write_index_units(struct buf *out, const struct capacity *capacity, bool global)
+{
+    bool any = false;
+    for (size_t i = 0; i < capacity->table->index_count; i++) {
+        if (capacity->table->indexes[i].global != global || capacity->indexes[i] == 0)
+            continue;
+        buf_printf(out, any ? ",\"%s\":{\"CapacityUnits\":%.1f}" : ",\"%sSecondaryIndexes\":{",
+                   any      ? capacity->table->indexes[i].name
+                   : global ? "Global"
+                            : "Local",
+                   capacity->indexes[i]);
+        if (!any)
+            buf_printf(out, "\"%s\":{\"CapacityUnits\":%.1f}", capacity->table->indexes[i].name,
+                       capacity->indexes[i]);
+        any = true;
+    }
+    if (any)
+        buf_add_char(out, '}');
+}
+
+void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes)
+{
+    double total = capacity->units;
+    for (size_t i = 0; i < capacity->table->index_count; i++)
+        total += capacity->indexes[i];
+    buf_printf(out, "{\"TableName\":\"%s\",\"CapacityUnits\":%.1f", capacity->table->name, total);
+    if (indexes) {
+        buf_printf(out, ",\"Table\":{\"CapacityUnits\":%.1f}", capacity->units);
+        write_index_units(out, capacity, false);
+        write_index_units(out, capacity, true);
+    }
+    buf_add_char(out, '}');
+}
+
+void call_write_capacity(struct call *call, const struct capacity *capacity, bool first)
+{
+    int mode = call_capacity_mode(call);
+    if (mode <= CAPACITY_NONE)
+        return;
+    buf_add_text(call->out, first ? "\"ConsumedCapacity\":" : ",\"ConsumedCapacity\":");
+    write_capacity(call->out, capacity, mode == CAPACITY_INDEXES);
+}

@@ -1,0 +1,68 @@
+/* fault.c: see fault.h. */
+#include "local/model/fault.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+
+void fault_fini(struct fault *fault)
+{
+    buf_fini(&fault->message);
+    buf_fini(&fault->members);
+    *fault = (struct fault){0};
+}
+
+static bool set(struct fault *fault, const char *type, const char *format, va_list args)
+{
+    va_list again;
+    if (fault->status)
+        return false;
+    fault->status = strcmp(type, "InternalServerError") == 0 ? 500 : 400;
+    fault->type = type;
+    va_copy(again, args);
+    int size = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    buf_reserve(&fault->message, (size_t)size + 1);
+    vsnprintf(fault->message.data, (size_t)size + 1, format, args);
+    fault->message.size = (size_t)size;
+    return false;
+}
+
+bool fault_set(struct fault *fault, const char *type, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    set(fault, type, format, args);
+    va_end(args);
+    return false;
+}
+
+bool fault_invalid(struct fault *fault, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    set(fault, "ValidationException", format, args);
+    va_end(args);
+    return false;
+}
+
+void fault_write(const struct fault *fault, struct buf *out)
+{
+    bool streams = strcmp(fault->type, "TrimmedDataAccessException") == 0 ||
+                   strcmp(fault->type, "ExpiredIteratorException") == 0;
+    const char *space = strcmp(fault->type, "ValidationException") == 0 ||
+                                strcmp(fault->type, "SerializationException") == 0 ||
+                                strcmp(fault->type, "ThrottlingException") == 0
+                            ? "com.amazon.coral.validate"
+                            : "com.amazonaws.dynamodb.v20120810";
+    buf_printf(out,
+               "{\"__type\":\"%s#%s\",\"message\":", streams ? "com.amazonaws.dynamodb.v20120810" : space,
+               fault->type);
+    json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
+    if (fault->members.size)
+        buf_add(out, fault->members.data, fault->members.size);
+    buf_add_char(out, '}');
+}

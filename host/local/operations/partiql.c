@@ -1,0 +1,477 @@
+/* partiql.c: ExecuteStatement, BatchExecuteStatement, ExecuteTransaction. */
+#include "local/operations/partiql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "local/operations/query.h"
+
+#define BATCH_MAX 25
+#define TRANSACTION_MAX 100
+
+/* ---- what a WHERE says of the key ---- */
+
+/* The value that `part` must equal in every item that the condition lets through; the conjunct goes out of
+ * `*where`. */
+static struct attr *take_equality(struct expr **where, const struct key_part *part)
+{
+    struct expr *expr = *where;
+    if (!expr)
+        return NULL;
+    if (expr->kind == EXPR_AND) {
+        struct expr *left = expr->first, *right = left->next;
+        struct attr *value = take_equality(&left, part);
+        if (!value)
+            value = take_equality(&right, part);
+        if (!left || !right) {
+            *where = left ? left : right;
+        } else {
+            expr->first = left;
+            left->next = right;
+        }
+        return value;
+    }
+    if (expr->kind != EXPR_COMPARE || !text_is(expr->text, "=", 1))
+        return NULL;
+    struct expr *a = expr->first, *b = a->next;
+    struct expr *path = a->kind == EXPR_PATH ? a : b, *value = path == a ? b : a;
+    if (path->kind != EXPR_PATH || value->kind != EXPR_VALUE || path->path.count != 1 ||
+        !text_equal(path->path.steps[0].name, part->name))
+        return NULL;
+    *where = NULL;
+    return value->value;
+}
+
+/* A range of the sort key among the conjuncts; it may stay in the filter, where it holds as well. */
+static bool find_range(const struct expr *where, const struct key_part *part, struct key_condition *condition)
+{
+    static const struct {
+        const char *text;
+        enum range_test test;
+    } tests[] = {{"=", RANGE_EQ}, {"<", RANGE_LT}, {"<=", RANGE_LE}, {">", RANGE_GT}, {">=", RANGE_GE}};
+    if (!where)
+        return false;
+    if (where->kind == EXPR_AND)
+        return find_range(where->first, part, condition) || find_range(where->first->next, part, condition);
+    const struct expr *path = where->first, *value = path ? path->next : NULL;
+    if (!path || !value || path->kind != EXPR_PATH || value->kind != EXPR_VALUE || path->path.count != 1 ||
+        !text_equal(path->path.steps[0].name, part->name) || value->value->type != part->type)
+        return false;
+    condition->low = value->value;
+    if (where->kind == EXPR_BETWEEN && value->next->kind == EXPR_VALUE &&
+        value->next->value->type == part->type) {
+        condition->test = RANGE_BETWEEN;
+        condition->high = value->next->value;
+        return true;
+    }
+    if (where->kind == EXPR_CALL && text_is(where->text, "begins_with", 11)) {
+        condition->test = RANGE_BEGINS;
+        return true;
+    }
+    for (size_t i = 0; where->kind == EXPR_COMPARE && i < sizeof tests / sizeof *tests; i++)
+        if (text_is(where->text, tests[i].text, strlen(tests[i].text))) {
+            condition->test = tests[i].test;
+            return true;
+        }
+    return false;
+}
+
+/* Both parts of the key; `*where` is what else is asked. */
+static struct attr *whole_key(struct call *call, const struct table *table, struct expr **where)
+{
+    struct attr *key = attr_new(call->arena, ATTR_M);
+    for (size_t i = 0; i < table->key.count && i < 2; i++) {
+        struct attr *value = take_equality(where, &table->key.parts[i]);
+        if (!value) {
+            fault_invalid(call->fault,
+                          "Where clause does not contain a mandatory equality on all key attributes");
+            return NULL;
+        }
+        attr_append(call->arena, key, table->key.parts[i].name, value);
+    }
+    return key;
+}
+
+/* ---- writes: decided first, carried out later ---- */
+
+struct prepared {
+    const struct statement *statement;
+    const struct table *table;
+    struct row_key row;
+    struct attr *before, *after;
+    bool writes;
+    struct fault fault;
+};
+
+static bool prepare_insert(struct call *call, struct prepared *prepared)
+{
+    const struct statement *statement = prepared->statement;
+    if (!item_check(call, prepared->table, statement->item, false, &prepared->row))
+        return false;
+    prepared->before = item_load(call, prepared->table, prepared->row);
+    prepared->after = statement->item;
+    return !prepared->before ||
+           fault_set(call->fault, "DuplicateItemException", "Duplicate primary key exists in table");
+}
+
+static bool prepare_change(struct call *call, struct prepared *prepared)
+{
+    const struct statement *statement = prepared->statement;
+    struct expr *where = statement->where;
+    struct row_key again;
+    struct attr *key = whole_key(call, prepared->table, &where);
+    if (!key || !item_key(call, prepared->table, key, &prepared->row))
+        return false;
+    for (const struct action *action = statement->update ? statement->update->actions : NULL; action;
+         action = action->next)
+        if (key_has(&prepared->table->key, action->path.steps[0].name))
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values were invalid: Cannot update attribute %.*s. This attribute "
+                "is part of the key",
+                (int)action->path.steps[0].name.size, action->path.steps[0].name.data);
+    prepared->before = item_load(call, prepared->table, prepared->row);
+    bool there = prepared->before != NULL;
+    if (statement->kind == STATEMENT_DELETE && !there)
+        return true; /* deleting what is not there is no fault */
+    if (!there || (where && !condition_holds(call->arena, where, prepared->before)))
+        return fault_set(call->fault, "ConditionalCheckFailedException", "The conditional request failed");
+    if (statement->kind == STATEMENT_UPDATE) {
+        prepared->after = update_apply(call->arena, statement->update, prepared->before, call->fault);
+        return prepared->after && item_check(call, prepared->table, prepared->after, true, &again);
+    }
+    if (statement->kind != STATEMENT_DELETE)
+        prepared->after = prepared->before;
+    return true;
+}
+
+/* With the call's fault where it may not be. */
+static bool prepare(struct call *call, const struct statement *statement, struct prepared *prepared)
+{
+    prepared->statement = statement;
+    prepared->writes = statement->kind != STATEMENT_SELECT && statement->kind != STATEMENT_EXISTS;
+    prepared->table = find_table(call, statement->table);
+    if (!prepared->table)
+        return false;
+    return statement->kind == STATEMENT_INSERT ? prepare_insert(call, prepared)
+                                               : prepare_change(call, prepared);
+}
+
+static void carry_out(struct call *call, const struct prepared *prepared)
+{
+    if (prepared->writes)
+        item_write(call, prepared->table, prepared->row, prepared->before, prepared->after,
+                   WRITTEN_BY_CLIENT);
+}
+
+static const struct attr *modified(struct call *call, const struct prepared *prepared,
+                                   const struct attr *item)
+{
+    struct projection projection = {0};
+    const struct action *first = prepared->statement->update ? prepared->statement->update->actions : NULL;
+    for (const struct action *action = first; action; action = action->next)
+        projection.count++;
+    projection.paths = arena_alloc(call->arena, projection.count * sizeof *projection.paths + 1);
+    projection.count = 0;
+    for (const struct action *action = first; action; action = action->next)
+        projection.paths[projection.count++] = action->path;
+    return item ? projection_apply(call->arena, &projection, item) : NULL;
+}
+
+static const struct attr *returned(struct call *call, const struct prepared *prepared)
+{
+    switch (prepared->statement->returning) {
+    case RETURNING_ALL_OLD:
+        return prepared->before;
+    case RETURNING_ALL_NEW:
+        return prepared->after;
+    case RETURNING_MODIFIED_OLD:
+        return modified(call, prepared, prepared->before);
+    case RETURNING_MODIFIED_NEW:
+        return modified(call, prepared, prepared->after);
+    default:
+        return NULL;
+    }
+}
+
+/* ---- SELECT ---- */
+
+/* A NextToken is the last key's JSON in base64. */
+static bool read_token(struct call *call, struct query_plan *plan)
+{
+    struct text token;
+    size_t size;
+    if (!call_text(call, "NextToken", &token) || !token.data)
+        return !call->fault->status;
+    char *bytes = arena_alloc(call->arena, BASE64_DECODED_MAX(token.size) + 1);
+    const struct json *json = base64_decode(token.data, token.size, bytes, &size)
+                                  ? json_parse(call->arena, bytes, size, NULL)
+                                  : NULL;
+    plan->start = json ? attr_read_item(call->arena, json, call->fault) : NULL;
+    return plan->start || fault_invalid(call->fault, "Invalid NextToken");
+}
+
+static bool plan_select(struct call *call, const struct statement *statement, struct query_plan *plan)
+{
+    *plan = (struct query_plan){.projection = statement->projection, .descending = statement->descending};
+    plan->table = find_table(call, statement->table);
+    if (!plan->table)
+        return false;
+    if (statement->index.data && !(plan->index = table_index(plan->table, statement->index)))
+        return fault_invalid(call->fault, "The table does not have the specified index: %.*s",
+                             (int)statement->index.size, statement->index.data);
+    const struct key_schema *key = plan->index ? &plan->index->key : &plan->table->key;
+    struct expr *where = statement->where;
+    plan->condition.hash = take_equality(&where, &key->parts[0]);
+    plan->scan = !plan->condition.hash;
+    if (plan->condition.hash && plan->condition.hash->type != key->parts[0].type)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Condition parameter type does not "
+                             "match schema type");
+    if (!plan->scan && key->count > 1)
+        find_range(where, &key->parts[1], &plan->condition);
+    plan->filter = where;
+    plan->limit = json_integer(call_member(call, "Limit"), 0);
+    return (!call_member(call, "Limit") || plan->limit > 0 ||
+            fault_invalid(call->fault,
+                          "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: "
+                          "Member must have value greater than or equal to 1")) &&
+           read_token(call, plan);
+}
+
+static bool execute_select(struct call *call, const struct statement *statement)
+{
+    struct query_plan plan;
+    if (!plan_select(call, statement, &plan))
+        return false;
+    buf_add_literal(call->out, "{\"Items\":[");
+    if (!query_run(call, &plan))
+        return false;
+    buf_add_char(call->out, ']');
+    if (plan.last) {
+        struct buf key = BUF_INIT;
+        attr_write_item(&key, plan.last);
+        buf_add_literal(call->out, ",\"NextToken\":\"");
+        base64_write(call->out, key.data, key.size);
+        buf_add_literal(call->out, "\",\"LastEvaluatedKey\":");
+        buf_add(call->out, key.data, key.size);
+        buf_fini(&key);
+    }
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+/* ---- ExecuteStatement ---- */
+
+static struct statement *read_statement(struct call *call)
+{
+    struct text text;
+    if (!call_required(call, "Statement") || !call_text(call, "Statement", &text))
+        return NULL;
+    return statement_parse(call->arena, text, call_member(call, "Parameters"), call->fault);
+}
+
+bool op_execute_statement(struct call *call)
+{
+    struct prepared prepared = {0};
+    struct statement *statement = read_statement(call);
+    if (!statement)
+        return false;
+    if (statement->kind == STATEMENT_SELECT)
+        return execute_select(call, statement);
+    if (statement->kind == STATEMENT_EXISTS)
+        return fault_invalid(call->fault, "EXISTS is for transactions only");
+    if (!prepare(call, statement, &prepared))
+        return false;
+    const struct attr *item = returned(call, &prepared);
+    carry_out(call, &prepared);
+    buf_add_literal(call->out, "{\"Items\":[");
+    if (item)
+        attr_write_item(call->out, item);
+    buf_add_literal(call->out, "]}");
+    return true;
+}
+
+/* ---- several ---- */
+
+static void write_item_of(struct call *call, const struct prepared *prepared)
+{
+    const struct statement *statement = prepared->statement;
+    const struct attr *item =
+        statement->kind == STATEMENT_SELECT ? prepared->before : returned(call, prepared);
+    if (!item)
+        return;
+    if (statement->kind == STATEMENT_SELECT && statement->projection)
+        item = projection_apply(call->arena, statement->projection, item);
+    buf_add_literal(call->out, "\"Item\":");
+    attr_write_item(call->out, item);
+}
+
+/* A SELECT of one item: the item, if it is there. */
+static bool prepare_read(struct call *call, const struct statement *statement, struct prepared *prepared)
+{
+    struct expr *where = statement->where;
+    prepared->statement = statement;
+    prepared->table = find_table(call, statement->table);
+    struct attr *key = prepared->table ? whole_key(call, prepared->table, &where) : NULL;
+    if (!key || !item_key(call, prepared->table, key, &prepared->row))
+        return false;
+    prepared->before = item_load(call, prepared->table, prepared->row);
+    if (prepared->before && where && !condition_holds(call->arena, where, prepared->before))
+        prepared->before = NULL;
+    return true;
+}
+
+static bool prepare_any(struct call *call, const struct statement *statement, struct prepared *prepared)
+{
+    return statement->kind == STATEMENT_SELECT ? prepare_read(call, statement, prepared)
+                                               : prepare(call, statement, prepared);
+}
+
+/* "ConditionalCheckFailedException" is told as "ConditionalCheckFailed" inside an answer. */
+static void write_code(struct buf *out, const struct fault *fault)
+{
+    bool invalid = strcmp(fault->type, "ValidationException") == 0;
+    size_t size = strlen(fault->type), tail = strlen("Exception");
+    buf_printf(out, "\"Code\":\"%.*s\",\"Message\":", invalid ? 15 : (int)(size > tail ? size - tail : size),
+               invalid ? "ValidationError" : fault->type);
+    json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
+}
+
+static bool read_list(struct call *call, const char *member, size_t most, const struct json **list)
+{
+    *list = call_member(call, member);
+    if (!call_required(call, member))
+        return false;
+    if ((*list)->child && (*list)->count <= most)
+        return true;
+    return fault_invalid(
+        call->fault,
+        "1 validation error detected: Value '[]' at '%s' failed to satisfy constraint: Member must have "
+        "length %s %zu",
+        lower_first(call->arena, member),
+        (*list)->child ? "less than or equal to" : "greater than or equal to",
+        (*list)->child ? most : (size_t)1);
+}
+
+bool op_batch_execute_statement(struct call *call)
+{
+    const struct json *list;
+    if (!read_list(call, "Statements", BATCH_MAX, &list))
+        return false;
+    buf_add_literal(call->out, "{\"Responses\":[");
+    json_each(element, list) {
+        struct call part = *call;
+        struct prepared prepared = {0};
+        part.request = element;
+        part.fault = &prepared.fault;
+        buf_add_text(call->out, element == list->child ? "{" : ",{");
+        struct statement *statement = read_statement(&part);
+        if (statement && prepare_any(&part, statement, &prepared)) {
+            buf_printf(call->out, "\"TableName\":\"%s\"", prepared.table->name);
+            size_t before = call->out->size;
+            buf_add_char(call->out, ',');
+            write_item_of(&part, &prepared);
+            if (call->out->size == before + 1)
+                call->out->data[--call->out->size] = '\0';
+            carry_out(&part, &prepared);
+        } else {
+            buf_add_literal(call->out, "\"Error\":{");
+            write_code(call->out, &prepared.fault);
+            buf_add_char(call->out, '}');
+        }
+        buf_add_char(call->out, '}');
+        fault_fini(&prepared.fault);
+    }
+    buf_add_literal(call->out, "]}");
+    return true;
+}
+
+/* ---- ExecuteTransaction ---- */
+
+static bool cancelled(struct call *call, struct prepared *all, size_t count)
+{
+    struct buf codes = BUF_INIT, *members = &call->fault->members;
+    buf_add_literal(members, ",\"CancellationReasons\":[");
+    for (size_t i = 0; i < count; i++) {
+        const struct fault *fault = &all[i].fault;
+        size_t size = fault->status ? strlen(fault->type) : 0;
+        bool invalid = fault->status && strcmp(fault->type, "ValidationException") == 0;
+        buf_add_text(members, i ? ",{" : "{");
+        if (fault->status)
+            write_code(members, fault);
+        else
+            buf_add_literal(members, "\"Code\":\"None\"");
+        buf_add_char(members, '}');
+        buf_printf(&codes, "%s%.*s", i ? ", " : "",
+                   !fault->status ? 4
+                   : invalid      ? 15
+                                  : (int)(size - strlen("Exception")),
+                   !fault->status ? "None"
+                   : invalid      ? "ValidationError"
+                                  : fault->type);
+    }
+    buf_add_char(members, ']');
+    fault_set(call->fault, "TransactionCanceledException",
+              "Transaction cancelled, please refer cancellation reasons for specific reasons [%s]",
+              codes.data);
+    buf_fini(&codes);
+    return false;
+}
+
+static bool read_transaction(struct call *call, const struct json *list, struct prepared *all)
+{
+    size_t count = 0, reads = 0;
+    json_each(element, list) {
+        struct call part = *call;
+        part.request = element;
+        struct statement *statement = read_statement(&part);
+        if (!statement)
+            return false;
+        reads += statement->kind == STATEMENT_SELECT;
+        all[count++].statement = statement;
+    }
+    return !reads || reads == count ||
+           fault_invalid(call->fault, "Transactions must consist of reads only, or of writes only");
+}
+
+static bool execute_all(struct call *call, struct prepared *all, size_t count)
+{
+    bool holds = true;
+    for (size_t i = 0; i < count; i++) {
+        struct call part = *call;
+        part.fault = &all[i].fault;
+        holds = prepare_any(&part, all[i].statement, &all[i]) && holds;
+    }
+    for (size_t i = 0; holds && i < count; i++)
+        for (size_t j = i + 1; j < count; j++)
+            if (all[i].table == all[j].table && text_equal(all[i].row.hash, all[j].row.hash) &&
+                text_equal(all[i].row.range, all[j].row.range))
+                return fault_invalid(call->fault,
+                                     "Transaction request cannot include multiple operations on one item");
+    if (!holds)
+        return cancelled(call, all, count);
+    buf_add_literal(call->out, "{\"Responses\":[");
+    for (size_t i = 0; i < count; i++) {
+        buf_add_text(call->out, i ? ",{" : "{");
+        write_item_of(call, &all[i]);
+        carry_out(call, &all[i]);
+        buf_add_char(call->out, '}');
+    }
+    buf_add_literal(call->out, "]}");
+    return true;
+}
+
+bool op_execute_transaction(struct call *call)
+{
+    const struct json *list;
+    if (!read_list(call, "TransactStatements", TRANSACTION_MAX, &list))
+        return false;
+    struct prepared *all = arena_alloc(call->arena, list->count * sizeof *all);
+    memset(all, 0, list->count * sizeof *all);
+    bool ok = read_transaction(call, list, all) && execute_all(call, all, list->count);
+    for (size_t i = 0; i < list->count; i++)
+        fault_fini(&all[i].fault);
+    return ok;
+}

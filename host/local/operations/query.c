@@ -1,0 +1,402 @@
+/* query.c: Query and Scan: walk, filter, project, and stop at the page's end. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "local/operations/query.h"
+
+#define SEGMENTS_MAX 1000000
+
+enum select { SELECT_ALL, SELECT_PROJECTED, SELECT_COUNT, SELECT_SPECIFIC };
+
+struct page {
+    struct call *call;
+    const struct table *table;
+    const struct index *index; /* NULL: the table */
+    const struct key_schema *key;
+    struct placeholders placeholders;
+    struct expr *filter;
+    struct projection *projection;
+    enum select select;
+    bool scan, descending, consistent;
+    int64_t limit; /* 0: none */
+    int64_t segment, segments;
+    struct key_condition condition;
+    struct row start;      /* behind this one, where has_start */
+    bool has_start, ended; /* ended: by limit or size; `last` is where */
+    struct attr *last;
+    int64_t count, scanned;
+    size_t bytes;
+};
+
+/* ---- reading the request ---- */
+
+static bool read_select(struct page *page)
+{
+    static const char *const names[] = {"",      "ALL_ATTRIBUTES",      "ALL_PROJECTED_ATTRIBUTES",
+                                        "COUNT", "SPECIFIC_ATTRIBUTES", NULL};
+    struct call *call = page->call;
+    int select = call_choice(call, "Select", names);
+    bool chosen = call_member(call, "ProjectionExpression") || call_member(call, "AttributesToGet");
+    const char *which =
+        call_member(call, "ProjectionExpression") ? "ProjectionExpression" : "AttributesToGet";
+    if (select < 0)
+        return false;
+    if (chosen && (select == 1 || select == 2))
+        return fault_invalid(call->fault, "Cannot specify the %s when choosing to get %s", which,
+                             names[select]);
+    if (chosen && select == 3)
+        return fault_invalid(call->fault, "Cannot specify the %s when choosing to get only the Count", which);
+    if (!chosen && select == 4)
+        return fault_invalid(call->fault,
+                             "Must specify the AttributesToGet or ProjectionExpression when choosing to get "
+                             "SPECIFIC_ATTRIBUTES");
+    if (select == 2 && !page->index)
+        return fault_invalid(call->fault,
+                             "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName");
+    if (select == 1 && page->index && page->index->global && page->index->projection != PROJECT_ALL)
+        return fault_invalid(
+            call->fault,
+            "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for "
+            "global secondary index %s because its projection type is not ALL",
+            page->index->name);
+    page->select = chosen                                    ? SELECT_SPECIFIC
+                   : select == 3                             ? SELECT_COUNT
+                   : select == 2 || (!select && page->index) ? SELECT_PROJECTED
+                                                             : SELECT_ALL;
+    return true;
+}
+
+static bool read_index(struct page *page)
+{
+    struct text name;
+    struct call *call = page->call;
+    page->key = &page->table->key;
+    page->consistent = call_flag(call, "ConsistentRead");
+    if (!call_text(call, "IndexName", &name) || !name.data)
+        return !call->fault->status;
+    page->index = table_index(page->table, name);
+    if (!page->index)
+        return fault_invalid(call->fault, "The table does not have the specified index: %.*s", (int)name.size,
+                             name.data);
+    if (page->index->global && page->consistent)
+        return fault_invalid(call->fault, "Consistent reads are not supported on global secondary indexes");
+    page->key = &page->index->key;
+    return true;
+}
+
+static bool read_limit(struct page *page)
+{
+    const struct json *limit = call_member(page->call, "Limit");
+    page->limit = json_integer(limit, 0);
+    return !limit || page->limit >= 1 ||
+           fault_invalid(page->call->fault,
+                         "1 validation error detected: Value '%" PRId64
+                         "' at 'limit' failed to satisfy constraint: "
+                         "Member must have value greater than or equal to 1",
+                         page->limit);
+}
+
+static bool read_segments(struct page *page)
+{
+    struct call *call = page->call;
+    const struct json *segment = call_member(call, "Segment"), *total = call_member(call, "TotalSegments");
+    page->segments = json_integer(total, 1);
+    page->segment = json_integer(segment, 0);
+    if (segment && !total)
+        return fault_invalid(
+            call->fault, "The TotalSegments parameter is required but was not present in the request when "
+                         "Segment parameter is present");
+    if (total && !segment)
+        return fault_invalid(call->fault,
+                             "The Segment parameter is required but was not present in the request when "
+                             "parameter TotalSegments is present");
+    if (total && (page->segments < 1 || page->segments > SEGMENTS_MAX))
+        return fault_invalid(
+            call->fault,
+            "1 validation error detected: Value '%" PRId64 "' at 'totalSegments' failed to satisfy "
+            "constraint: Member must have value %s",
+            page->segments,
+            page->segments < 1 ? "greater than or equal to 1" : "less than or equal to 1000000");
+    if (page->segment < 0 || page->segment >= page->segments)
+        return fault_invalid(
+            call->fault,
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: "
+            "%" PRId64 " is not less than TotalSegments: %" PRId64,
+            page->segment, page->segments);
+    return true;
+}
+
+static bool read_filter(struct page *page)
+{
+    struct text text;
+    struct call *call = page->call;
+    const char *member = page->scan ? "ScanFilter" : "QueryFilter";
+    if (!call_text(call, "FilterExpression", &text))
+        return false;
+    if (text.data)
+        page->filter = condition_parse(&page->placeholders, "FilterExpression", text);
+    else if (call_member(call, member))
+        page->filter = legacy_filter(call, call_member(call, member));
+    return !call->fault->status;
+}
+
+static bool read_projection(struct page *page)
+{
+    struct text text;
+    struct call *call = page->call;
+    if (!call_text(call, "ProjectionExpression", &text))
+        return false;
+    if (text.data)
+        page->projection = projection_parse(&page->placeholders, text);
+    else if (call_member(call, "AttributesToGet"))
+        page->projection = legacy_projection(call, call_member(call, "AttributesToGet"));
+    return !call->fault->status;
+}
+
+static bool start_fits(struct page *page, const struct attr *start)
+{
+    struct call *call = page->call;
+    size_t expected = page->table->key.count;
+    for (size_t i = 0; page->index && i < page->key->count; i++)
+        expected += !key_has(&page->table->key, page->key->parts[i].name);
+    if (start->count != expected || !key_of(call->arena, page->key, start, &page->start.at) ||
+        !key_of(call->arena, &page->table->key, start, &page->start.item))
+        return fault_invalid(call->fault, "The provided starting key is invalid");
+    page->has_start = true;
+    if (page->scan)
+        return true;
+    struct attr *hash = attr_get(start, page->key->parts[0].name);
+    if (!attr_equal(hash, page->condition.hash))
+        return fault_invalid(call->fault,
+                             "The provided starting key is outside query boundaries based on provided "
+                             "conditions");
+    return key_condition_place(&page->condition, call->arena, page->start.at.range) == 0 ||
+           fault_invalid(call->fault, "The provided starting key does not match the range key predicate");
+}
+
+static bool read_start(struct page *page)
+{
+    const struct json *start = call_member(page->call, "ExclusiveStartKey");
+    if (!start)
+        return true;
+    struct attr *key = attr_read_item(page->call->arena, start, page->call->fault);
+    return key && start_fits(page, key);
+}
+
+static bool begin(struct page *page, struct call *call, bool scan)
+{
+    static const char *const legacy[] = {"AttributesToGet", "QueryFilter",         "ScanFilter",
+                                         "KeyConditions",   "ConditionalOperator", NULL};
+    static const char *const expressions[] = {"ProjectionExpression", "FilterExpression",
+                                              "KeyConditionExpression", NULL};
+    bool any = call_member(call, "ProjectionExpression") || call_member(call, "FilterExpression") ||
+               call_member(call, "KeyConditionExpression");
+    const struct json *forward = call_member(call, "ScanIndexForward");
+    *page = (struct page){.call = call, .scan = scan, .descending = forward && forward->type == JSON_FALSE};
+    if (!call_required(call, "TableName") || call_capacity_mode(call) < 0 || !read_limit(page) ||
+        !call_not_both(call, legacy, expressions) ||
+        !placeholders_read(&page->placeholders, call->arena, call_member(call, "ExpressionAttributeNames"),
+                           call_member(call, "ExpressionAttributeValues"), any, call->fault))
+        return false;
+    page->table = call_table(call);
+    return page->table && read_index(page) && (!scan || read_segments(page)) && read_select(page);
+}
+
+/* ---- walking ---- */
+
+static struct attr *key_of_row(struct page *page, const struct attr *item)
+{
+    struct attr *key = key_only(page->call->arena, &page->table->key, item);
+    for (size_t i = 0; page->index && i < page->key->count; i++) {
+        struct text name = page->key->parts[i].name;
+        if (!attr_get(key, name))
+            attr_append(page->call->arena, key, name, attr_get(item, name));
+    }
+    return key;
+}
+
+static bool index_holds(const struct page *page, struct text name)
+{
+    if (page->index->projection == PROJECT_ALL || key_has(page->key, name) ||
+        key_has(&page->table->key, name))
+        return true;
+    for (size_t i = 0; i < page->index->included_count; i++)
+        if (text_equal(page->index->included[i], name))
+            return true;
+    return false;
+}
+
+/* What the index holds of the item. */
+static const struct attr *projected(struct page *page, const struct attr *item)
+{
+    if (!page->index || page->index->projection == PROJECT_ALL ||
+        (!page->index->global && page->select != SELECT_PROJECTED && page->select != SELECT_COUNT))
+        return item; /* a local index fetches from the table what it lacks */
+    struct attr *part = attr_new(page->call->arena, ATTR_M);
+    attr_each(member, item) if (index_holds(page, member->name))
+        attr_append(page->call->arena, part, member->name, member->value);
+    return part;
+}
+
+static void add_item(struct page *page, const struct attr *item)
+{
+    struct buf *out = page->call->out;
+    page->count++;
+    if (page->select == SELECT_COUNT)
+        return;
+    if (page->count > 1)
+        buf_add_char(out, ',');
+    attr_write_item(out,
+                    page->projection ? projection_apply(page->call->arena, page->projection, item) : item);
+}
+
+static bool in_segment(const struct page *page, const struct row *row)
+{
+    return page->segments <= 1 || (int64_t)(hash_bytes(row->at.hash.data, row->at.hash.size, 11) %
+                                            (uint64_t)page->segments) == page->segment;
+}
+
+/* False at the page's end. */
+static bool visit(struct page *page, const struct row *row)
+{
+    struct call *call = page->call;
+    char *text = arena_copy(call->arena, row->text.data, row->text.size);
+    const struct attr *item = projected(page, attr_parse_item(call->arena, text, row->text.size));
+    size_t size = attr_item_size(item);
+    page->scanned++;
+    page->bytes += size;
+    if (!page->filter || condition_holds(call->arena, page->filter, item))
+        add_item(page, item);
+    page->ended = page->scanned == page->limit || page->bytes >= PAGE_BYTES_MAX;
+    if (page->ended)
+        page->last = key_of_row(page, item);
+    return !page->ended;
+}
+
+static bool is_start(const struct page *page, const struct row *row)
+{
+    return page->has_start && text_equal(row->at.hash, page->start.at.hash) &&
+           text_equal(row->at.range, page->start.at.range) &&
+           text_equal(row->item.hash, page->start.item.hash) &&
+           text_equal(row->item.range, page->start.item.range);
+}
+
+static struct walk plan(struct page *page)
+{
+    struct arena *arena = page->call->arena;
+    struct text none = {"", 0}, edge = page->descending ? storage_last_key : none;
+    struct walk walk = {.table = page->table->id,
+                        .index = page->index ? page->index->id : 0,
+                        .whole = page->scan,
+                        .descending = !page->scan && page->descending};
+    walk.from = (struct row){.at = {none, none}, .item = {edge, edge}};
+    if (page->scan)
+        walk.from.item = (struct row_key){none, none};
+    if (page->has_start) {
+        walk.from = page->start;
+    } else if (!page->scan) {
+        struct buf hash = BUF_INIT;
+        attr_sort_key(&hash, page->condition.hash);
+        walk.from.at.hash =
+            (struct text){arena_copy(arena, hash.data ? hash.data : "", hash.size), hash.size};
+        walk.from.at.range = key_condition_start(&page->condition, arena, page->descending);
+        buf_fini(&hash);
+    }
+    return walk;
+}
+
+static void walk_page(struct page *page)
+{
+    struct walk walk = plan(page);
+    struct storage_rows *rows = storage_walk(page->call->engine->storage, &walk);
+    for (struct row row; storage_next(rows, &row);) {
+        int place = page->scan ? 0 : key_condition_place(&page->condition, page->call->arena, row.at.range);
+        if (place == (page->descending ? -1 : 1) && !page->scan)
+            break;
+        if (place != 0 || is_start(page, &row) || !in_segment(page, &row))
+            continue;
+        if (!visit(page, &row))
+            break;
+    }
+    storage_end(rows);
+}
+
+static bool answer(struct page *page)
+{
+    struct call *call = page->call;
+    struct capacity capacity = capacity_new(call, page->table);
+    buf_add_char(call->out, '{');
+    if (page->select != SELECT_COUNT)
+        buf_add_literal(call->out, "\"Items\":[");
+    walk_page(page);
+    if (page->select != SELECT_COUNT)
+        buf_add_literal(call->out, "],");
+    buf_printf(call->out, "\"Count\":%" PRId64 ",\"ScannedCount\":%" PRId64, page->count, page->scanned);
+    if (page->last) {
+        buf_add_literal(call->out, ",\"LastEvaluatedKey\":");
+        attr_write_item(call->out, page->last);
+    }
+    double units = read_units(page->bytes, page->consistent);
+    if (page->index)
+        capacity.indexes[page->index - page->table->indexes] = units;
+    else
+        capacity.units = units;
+    call_write_capacity(call, &capacity, false);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+/* In the order in which the service looks at them. */
+static bool read_expressions(struct page *page)
+{
+    struct call *call = page->call;
+    if (!read_filter(page) || !read_projection(page) ||
+        (!page->scan && !key_condition_parse(call, &page->placeholders, &page->condition)) ||
+        !placeholders_all_used(&page->placeholders))
+        return false;
+    return (!page->filter || keys_are_scalars(call, page->table, page->filter)) &&
+           (!page->projection ||
+            paths_spare_keys(call, page->table, page->projection->paths, page->projection->count));
+}
+
+bool op_query(struct call *call)
+{
+    struct page page;
+    return begin(&page, call, false) && read_expressions(&page) &&
+           key_condition_resolve(call, page.key, page.index ? page.index->name : NULL, &page.condition) &&
+           (!page.filter || filter_spares_key(call, page.filter, page.key)) && read_start(&page) &&
+           answer(&page);
+}
+
+bool op_scan(struct call *call)
+{
+    struct page page;
+    return begin(&page, call, true) && read_expressions(&page) && read_start(&page) && answer(&page);
+}
+
+bool query_run(struct call *call, struct query_plan *plan)
+{
+    struct page page = {
+        .call = call,
+        .table = plan->table,
+        .index = plan->index,
+        .key = plan->index ? &plan->index->key : &plan->table->key,
+        .filter = plan->filter,
+        .projection = plan->projection,
+        .select = plan->projection ? SELECT_SPECIFIC
+                  : plan->index    ? SELECT_PROJECTED
+                                   : SELECT_ALL,
+        .scan = plan->scan,
+        .descending = plan->descending,
+        .limit = plan->limit,
+        .segments = 1,
+        .condition = plan->condition,
+    };
+    if (plan->start && !start_fits(&page, plan->start))
+        return false;
+    walk_page(&page);
+    plan->last = page.last;
+    plan->bytes = page.bytes;
+    return true;
+}

@@ -1,0 +1,325 @@
+/* tables.c: CreateTable, DescribeTable, ListTables, DeleteTable, time to live, tags, and what describes the
+ * account. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "local/operations/table_check.h"
+
+static void write_description(struct call *call, const char *member, const struct table *table,
+                              const char *status)
+{
+    struct table_figures figures = {.status = status};
+    char *arn = engine_table_arn(call->engine, table);
+    storage_count(call->engine->storage, table->id, &figures.items, &figures.bytes);
+    figures.arn = arn;
+    buf_printf(call->out, "{\"%s\":", member);
+    table_describe(call->out, table, &figures);
+    buf_add_char(call->out, '}');
+    free(arn);
+}
+
+/* ---- creating ---- */
+
+static void copy_member(struct call *call, struct buf *out, const char *name)
+{
+    const struct json *member = call_member(call, name);
+    if (!member)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    json_write_value(out, member);
+}
+
+/* The indexes as they were asked for, each with a number of ours. */
+static void copy_indexes(struct call *call, struct buf *out, const char *name)
+{
+    const struct json *indexes = call_member(call, name);
+    if (!indexes)
+        return;
+    buf_printf(out, ",\"%s\":[", name);
+    json_each(index, indexes) {
+        buf_printf(out, "%s{\"Id\":%" PRId64, index == indexes->child ? "" : ",", ++call->engine->last_id);
+        json_each(member, index) {
+            buf_add_char(out, ',');
+            json_write_string(out, member->key, member->key_size);
+            buf_add_char(out, ':');
+            json_write_value(out, member);
+        }
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, ']');
+}
+
+static struct table *new_table(struct call *call)
+{
+    struct buf text = BUF_INIT;
+    char *uuid = engine_uuid(call->engine);
+    buf_printf(&text, "{\"Id\":%" PRId64 ",\"TableId\":\"%s\",\"Region\":\"%s\",\"CreatedMs\":%" PRId64,
+               ++call->engine->last_id, uuid, call->region, call->now_ms);
+    copy_member(call, &text, "TableName");
+    copy_member(call, &text, "AttributeDefinitions");
+    copy_member(call, &text, "KeySchema");
+    copy_member(call, &text, "ProvisionedThroughput");
+    copy_member(call, &text, "BillingMode");
+    copy_member(call, &text, "StreamSpecification");
+    copy_member(call, &text, "TableClass");
+    copy_member(call, &text, "DeletionProtectionEnabled");
+    copy_member(call, &text, "Tags");
+    copy_indexes(call, &text, "LocalSecondaryIndexes");
+    copy_indexes(call, &text, "GlobalSecondaryIndexes");
+    buf_add_char(&text, '}');
+    struct table *table = table_read(text.data, text.size);
+    free(uuid);
+    buf_fini(&text);
+    return table;
+}
+
+bool op_create_table(struct call *call)
+{
+    if (!check_new_table(call))
+        return false;
+    char *name = json_string_dup(call_member(call, "TableName"));
+    bool there = map_get(&call->engine->tables, name) != NULL;
+    free(name);
+    if (there)
+        return fault_set(call->fault, "ResourceInUseException", "Table already exists: %.*s",
+                         (int)call_member(call, "TableName")->size, call_member(call, "TableName")->text);
+    struct table *table = new_table(call);
+    if (table->view != VIEW_NONE)
+        stream_open(call, table);
+    engine_set_table(call->engine, table->name, table);
+    write_description(call, "TableDescription", table, "ACTIVE");
+    return true;
+}
+
+/* ---- describing ---- */
+
+static bool table_missing(struct call *call, struct text name)
+{
+    fault_fini(call->fault);
+    return fault_set(call->fault, "ResourceNotFoundException",
+                     "Requested resource not found: Table: %.*s not found", (int)name.size, name.data);
+}
+
+/* As call_table, but the fault names the table, as these operations' does. */
+static struct table *named_table(struct call *call)
+{
+    struct text name;
+    struct table *table = call_table(call);
+    if (!table && call->fault->type && strcmp(call->fault->type, "ResourceNotFoundException") == 0 &&
+        call_text(call, "TableName", &name))
+        table_missing(call, name);
+    return table;
+}
+
+bool op_describe_table(struct call *call)
+{
+    struct table *table = named_table(call);
+    if (!table)
+        return false;
+    write_description(call, "Table", table, "ACTIVE");
+    return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool op_list_tables(struct call *call)
+{
+    struct text start;
+    const struct json *limit = call_member(call, "Limit");
+    int64_t most = json_integer(limit, 100), count = 0;
+    size_t at = 0, total = 0, i = 0;
+    const char *name;
+    if (!call_text(call, "ExclusiveStartTableName", &start))
+        return false;
+    if (most < 1 || most > 100)
+        return fault_invalid(call->fault,
+                             "1 validation error detected: Value '%" PRId64
+                             "' at 'limit' failed to satisfy constraint: "
+                             "Member must have value %s",
+                             most, most < 1 ? "greater than or equal to 1" : "less than or equal to 100");
+    const char **names = arena_alloc(call->arena, (call->engine->tables.count + 1) * sizeof *names);
+    while (map_next(&call->engine->tables, &at, &name))
+        names[total++] = name;
+    qsort(names, total, sizeof *names, compare_names);
+    char *after = start.data ? arena_copy(call->arena, start.data, start.size) : NULL;
+    while (after && i < total && strcmp(names[i], after) <= 0)
+        i++;
+    buf_add_literal(call->out, "{\"TableNames\":[");
+    for (; i < total && count < most; i++)
+        buf_printf(call->out, "%s\"%s\"", count++ ? "," : "", names[i]);
+    buf_add_char(call->out, ']');
+    if (i < total)
+        buf_printf(call->out, ",\"LastEvaluatedTableName\":\"%s\"", names[i - 1]);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+/* ---- deleting ---- */
+
+bool op_delete_table(struct call *call)
+{
+    struct table *table = named_table(call);
+    if (!table)
+        return false;
+    if (table->protected)
+        return fault_invalid(call->fault,
+                             "Resource cannot be deleted as it is currently protected against deletion. "
+                             "Disable deletion protection first.");
+    write_description(call, "TableDescription", table, "DELETING");
+    storage_clear(call->engine->storage, table->id);
+    for (size_t i = 0; i < table->index_count; i++)
+        storage_clear_index(call->engine->storage, table->indexes[i].id);
+    storage_clear_index(call->engine->storage, ttl_index(table));
+    stream_close(call, table);
+    engine_set_table(call->engine, table->name, NULL);
+    return true;
+}
+
+/* ---- time to live ---- */
+
+bool op_update_time_to_live(struct call *call)
+{
+    if (!call_required(call, "TableName") || !call_required(call, "TimeToLiveSpecification"))
+        return false;
+    const struct json *specification = call_member(call, "TimeToLiveSpecification");
+    const struct json *name = json_get(specification, "AttributeName"),
+                      *enabled = json_get(specification, "Enabled");
+    struct table *table = named_table(call);
+    if (!table)
+        return false;
+    if (!name || name->type != JSON_STRING || !name->size)
+        return fault_invalid(call->fault, "TimeToLiveSpecification.AttributeName must be a non empty string");
+    bool on = enabled && enabled->type == JSON_TRUE;
+    if (on && table->ttl)
+        return fault_invalid(call->fault, "TimeToLive is already enabled");
+    if (!on && !table->ttl)
+        return fault_invalid(call->fault, "TimeToLive is already disabled");
+    if (!on && !json_string_is(name, table->ttl))
+        return fault_invalid(call->fault,
+                             "TimeToLive is active on a different AttributeName: current AttributeName is %s",
+                             table->ttl);
+    table->ttl = on ? arena_copy(&table->arena, name->text, name->size) : NULL;
+    engine_keep_table(call->engine, table);
+    ttl_fill(call, table);
+    buf_add_literal(call->out, "{\"TimeToLiveSpecification\":");
+    json_write_value(call->out, specification);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+bool op_describe_time_to_live(struct call *call)
+{
+    struct table *table = named_table(call);
+    if (!table)
+        return false;
+    buf_printf(call->out, "{\"TimeToLiveDescription\":{\"TimeToLiveStatus\":\"%s\"",
+               table->ttl ? "ENABLED" : "DISABLED");
+    if (table->ttl) {
+        buf_add_literal(call->out, ",\"AttributeName\":");
+        json_write_string(call->out, table->ttl, strlen(table->ttl));
+    }
+    buf_add_literal(call->out, "}}");
+    return true;
+}
+
+/* ---- tags ---- */
+
+static struct table *resource(struct call *call)
+{
+    struct text arn;
+    if (!call_required(call, "ResourceArn") || !call_text(call, "ResourceArn", &arn))
+        return NULL;
+    return find_table(call, arn);
+}
+
+static bool listed(const struct json *keys, const struct json *key)
+{
+    json_each(other, keys) {
+        const struct json *name = other->type == JSON_OBJECT ? json_get(other, "Key") : other;
+        if (name && key && name->size == key->size && memcmp(name->text, key->text, key->size) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Those of the table that are not among `keys`, then `more`. */
+static void set_tags(struct call *call, struct table *table, const struct json *keys, const struct json *more)
+{
+    struct buf text = BUF_INIT;
+    const struct json *tags = json_parse(call->arena, table->tags, strlen(table->tags), NULL);
+    json_each(tag, tags) {
+        if (listed(keys, json_get(tag, "Key")))
+            continue;
+        buf_add_char(&text, text.size ? ',' : '[');
+        json_write_value(&text, tag);
+    }
+    json_each(tag, more) {
+        buf_add_char(&text, text.size ? ',' : '[');
+        json_write_value(&text, tag);
+    }
+    buf_add_text(&text, text.size ? "]" : "[]");
+    table->tags = arena_copy(&table->arena, text.data, text.size);
+    engine_keep_table(call->engine, table);
+    buf_fini(&text);
+}
+
+bool op_tag_resource(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table || !call_required(call, "Tags"))
+        return false;
+    set_tags(call, table, call_member(call, "Tags"), call_member(call, "Tags"));
+    return true;
+}
+
+bool op_untag_resource(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table || !call_required(call, "TagKeys"))
+        return false;
+    set_tags(call, table, call_member(call, "TagKeys"), NULL);
+    return true;
+}
+
+bool op_list_tags(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table)
+        return false;
+    buf_printf(call->out, "{\"Tags\":%s}", table->tags);
+    return true;
+}
+
+/* ---- the account ---- */
+
+bool op_describe_limits(struct call *call)
+{
+    buf_add_literal(call->out,
+                    "{\"AccountMaxReadCapacityUnits\":80000,\"AccountMaxWriteCapacityUnits\":80000,"
+                    "\"TableMaxReadCapacityUnits\":40000,\"TableMaxWriteCapacityUnits\":40000}");
+    return true;
+}
+
+bool op_describe_endpoints(struct call *call)
+{
+    buf_printf(call->out,
+               "{\"Endpoints\":[{\"Address\":\"dynamodb.%s.amazonaws.com\",\"CachePeriodInMinutes\":1440}]}",
+               call->engine->region);
+    return true;
+}
+
+bool op_describe_backups(struct call *call)
+{
+    if (!named_table(call))
+        return false;
+    buf_add_literal(call->out,
+                    "{\"ContinuousBackupsDescription\":{\"ContinuousBackupsStatus\":\"ENABLED\","
+                    "\"PointInTimeRecoveryDescription\":{\"PointInTimeRecoveryStatus\":\"DISABLED\"}}}");
+    return true;
+}

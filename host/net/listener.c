@@ -1,0 +1,357 @@
+/* listener.c: see listener.h. */
+#include "net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/port.h"
+
+/* Who has not asked for anything yet holds a connection no longer, however steadily the bytes of a head come;
+ * the same for a body. */
+#define HEAD_S 10u
+#define BODY_S 20u
+#define LOOK_S 1 /* so often deadlines are looked at, while there are connections */
+
+struct listener {
+    struct listener_options options;
+    struct MHD_Daemon *daemon;
+    int port;
+    struct clock clock;
+    pthread_t reaper;
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t changed;
+    struct list connections;
+    bool stopping;
+};
+
+struct connection {
+    struct list link;
+    int fd;
+    int64_t deadline_ms; /* monotonic; INT64_MAX while it is answered */
+};
+
+/* A request whose body is still on its way. */
+struct incoming {
+    struct buf body;
+    bool too_large;
+};
+
+/* ---- requests ---- */
+
+const char *listener_header(const struct listener_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+const char *listener_query(const struct listener_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static enum MHD_Result send_reply(struct MHD_Connection *connection, struct listener_reply *reply)
+{
+    size_t size = reply->body.size;
+    char *text = buf_take(&reply->body);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        size, text ? text : "", text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (reply->type)
+        MHD_add_response_header(response, "Content-Type", reply->type);
+    for (size_t i = 0; i < sizeof reply->headers / sizeof *reply->headers && reply->headers[i].name; i++)
+        MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
+    enum MHD_Result result = MHD_queue_response(connection, (unsigned)reply->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- patience ---- */
+
+static void set_patience(struct listener *listener, struct MHD_Connection *mhd, int64_t seconds)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *connection = info ? info->socket_context : NULL;
+    if (!connection)
+        return;
+    pthread_mutex_lock(&listener->mutex);
+    connection->deadline_ms = seconds < 0 ? INT64_MAX : clock_monotonic_ms(&listener->clock) + seconds * 1000;
+    pthread_mutex_unlock(&listener->mutex);
+}
+
+static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct listener *listener = user;
+    struct connection *connection = *state;
+    pthread_mutex_lock(&listener->mutex);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *state = connection = mem_zero(sizeof *connection);
+        list_init(&connection->link);
+        connection->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        connection->deadline_ms = clock_monotonic_ms(&listener->clock) + HEAD_S * 1000;
+        list_append(&listener->connections, &connection->link);
+        pthread_cond_signal(&listener->changed);
+    } else if (connection) { /* before its descriptor is another's */
+        list_remove(&connection->link);
+        free(connection);
+        *state = NULL;
+    }
+    pthread_mutex_unlock(&listener->mutex);
+}
+
+static void cut_late(struct listener *listener)
+{
+    struct connection *connection;
+    int64_t now = clock_monotonic_ms(&listener->clock);
+    list_each(connection, &listener->connections, struct connection, link) {
+        if (connection->deadline_ms > now)
+            continue;
+        connection->deadline_ms = INT64_MAX;
+        shutdown(connection->fd, SHUT_RDWR); /* libmicrohttpd notices and closes */
+    }
+}
+
+static void *reap(void *user)
+{
+    struct listener *listener = user;
+    pthread_mutex_lock(&listener->mutex);
+    while (!listener->stopping) {
+        struct timespec until;
+        if (list_empty(&listener->connections)) {
+            pthread_cond_wait(&listener->changed, &listener->mutex);
+            continue;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += LOOK_S;
+        while (!listener->stopping &&
+               pthread_cond_timedwait(&listener->changed, &listener->mutex, &until) == 0)
+            continue;
+        cut_late(listener);
+    }
+    pthread_mutex_unlock(&listener->mutex);
+    return NULL;
+}
+
+/* ---- web pages ---- */
+
+/* "localhost", "x.localhost", an address: no page of another site has such a name, whatever DNS says. */
+static bool is_own_name(const char *name, size_t size)
+{
+    static const char suffix[] = ".localhost";
+    size_t tail = sizeof suffix - 1;
+    char *text = mem_copy(name, size);
+    struct in_addr v4;
+    bool own = strcasecmp(text, "localhost") == 0 || (size > 2 && text[0] == '[' && text[size - 1] == ']') ||
+               inet_pton(AF_INET, text, &v4) == 1 ||
+               (size > tail && strcasecmp(text + size - tail, suffix) == 0);
+    free(text);
+    return own;
+}
+
+/* "NAME", "NAME:PORT", "[V6]:PORT". */
+static bool is_own_host(const char *host)
+{
+    return is_own_name(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":"));
+}
+
+/* A page that has had its name resolved to this machine shows it in Host; one that sends to another site says
+ * in Origin where it is from. */
+static bool is_from_a_page(struct MHD_Connection *connection)
+{
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+    const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
+    const char *from = origin ? strstr(origin, "://") : NULL;
+    return (host && !is_own_host(host)) || (origin && (!from || !is_own_host(from + 3)));
+}
+
+static bool refuse(struct listener_reply *reply, int status, const char *text)
+{
+    reply->status = status;
+    reply->type = "text/plain";
+    buf_add_text(&reply->body, text);
+    return false;
+}
+
+struct framing {
+    const char *length; /* the first Content-Length */
+    bool ambiguous;
+};
+
+static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name,
+                                      const char *value)
+{
+    struct framing *framing = user;
+    (void)kind;
+    if (strcasecmp(name, "Content-Length") == 0) {
+        framing->ambiguous = framing->ambiguous || (framing->length && strcmp(framing->length, value) != 0) ||
+                             !*value || value[strspn(value, "0123456789")];
+        framing->length = value;
+    }
+    return MHD_YES;
+}
+
+/* Two who read it differently would see two different requests (RFC 9112, 6.3). */
+static bool is_ambiguous(struct MHD_Connection *connection)
+{
+    struct framing framing = {0};
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at_header, &framing);
+    return framing.ambiguous ||
+           (framing.length && MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding"));
+}
+
+/* Before the body is read. */
+static bool admit(struct listener *listener, struct MHD_Connection *connection, const char *method,
+                  const char *path, struct listener_reply *reply)
+{
+    struct listener_request request = {.method = method, .path = path, .body = "", .connection = connection};
+    if (is_ambiguous(connection))
+        return refuse(reply, 400, "the length of the request is said in two ways\n");
+    if (listener->options.local && is_from_a_page(connection))
+        return refuse(reply, 403,
+                      "this is for programs on this machine: name it localhost or by its address\n");
+    return !listener->options.admit || listener->options.admit(listener->options.user, &request, reply);
+}
+
+static enum MHD_Result answer(struct listener *listener, struct MHD_Connection *connection,
+                              const char *method, const char *path, const struct incoming *incoming)
+{
+    struct listener_reply reply = {0};
+    struct listener_request request = {
+        .method = method,
+        .path = path,
+        .body = incoming->body.data && !incoming->too_large ? incoming->body.data : "",
+        .size = incoming->too_large ? 0 : incoming->body.size,
+        .too_large = incoming->too_large,
+        .connection = connection,
+    };
+    listener->options.answer(listener->options.user, &request, &reply);
+    if (!reply.cut)
+        return send_reply(connection, &reply);
+    buf_fini(&reply.body);
+    return MHD_NO;
+}
+
+static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *data, size_t *size,
+                                  void **state)
+{
+    struct listener *listener = user;
+    struct incoming *incoming = *state;
+    (void)version;
+    if (!incoming) {
+        struct listener_reply reply = {0};
+        *state = mem_zero(sizeof(struct incoming));
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, listener->options.idle_s);
+        set_patience(listener, connection, BODY_S);
+        return admit(listener, connection, method, path, &reply) ? MHD_YES : send_reply(connection, &reply);
+    }
+    if (!*size) {
+        set_patience(listener, connection, -1);
+        return answer(listener, connection, method, path, incoming);
+    }
+    if (incoming->body.size + *size > listener->options.body_bytes_max)
+        incoming->too_large = true;
+    else
+        buf_add(&incoming->body, data, *size);
+    *size = 0;
+    return MHD_YES;
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct incoming *incoming = *state;
+    struct listener *listener = user;
+    (void)code;
+    set_patience(listener, connection, listener->options.idle_s + HEAD_S); /* for the next request */
+    if (!incoming)
+        return;
+    buf_fini(&incoming->body);
+    free(incoming);
+    *state = NULL;
+}
+
+/* ---- life ---- */
+
+static void explain(const char *address, int code, struct err *err)
+{
+    char holder[100];
+    if (code != EADDRINUSE) {
+        err_set(err, ERR_IO, "cannot listen on %s: %s", address, strerror(code));
+        return;
+    }
+    port_holder(atoi(strrchr(address, ':') + 1), holder, sizeof holder);
+    err_set(err, ERR_BUSY, "%s is in use: %s listens there", address, holder);
+}
+
+static void free_listener(struct listener *listener)
+{
+    pthread_cond_destroy(&listener->changed);
+    pthread_mutex_destroy(&listener->mutex);
+    free(listener);
+}
+
+struct listener *listener_start(const struct listener_options *options, struct err *err)
+{
+    union address address;
+    if (!address_read(options->address, &address, err))
+        return NULL;
+    struct listener *listener = mem_zero(sizeof *listener);
+    unsigned v6 = address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0;
+    listener->options = *options;
+    listener->clock = clock_system();
+    list_init(&listener->connections);
+    pthread_mutex_init(&listener->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&listener->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    listener->daemon = MHD_start_daemon(
+        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC | v6, 0,
+        NULL, NULL, on_request, listener, MHD_OPTION_SOCK_ADDR, &address.any, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
+        MHD_OPTION_CONNECTION_LIMIT, options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, HEAD_S,
+        MHD_OPTION_END);
+    if (!listener->daemon) {
+        explain(options->address, errno, err);
+        free_listener(listener);
+        return NULL;
+    }
+    if (pthread_create(&listener->reaper, NULL, reap, listener) != 0) {
+        err_set(err, ERR_RESOURCES, "no thread can be made for %s", options->address);
+        MHD_stop_daemon(listener->daemon);
+        free_listener(listener);
+        return NULL;
+    }
+    listener->port = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+    return listener;
+}
+
+int listener_port(const struct listener *listener)
+{
+    return listener->port;
+}
+
+void listener_stop(struct listener *listener)
+{
+    if (!listener)
+        return;
+    MHD_stop_daemon(listener->daemon);
+    pthread_mutex_lock(&listener->mutex);
+    listener->stopping = true;
+    pthread_cond_signal(&listener->changed);
+    pthread_mutex_unlock(&listener->mutex);
+    pthread_join(listener->reaper, NULL);
+    free_listener(listener);
+}

@@ -1,0 +1,65 @@
+/* listener.h: HTTP/1.1 for whoever asks this process: libmicrohttpd, a thread for each connection. Serves the
+ * embedded DynamoDB and what [host] listen shows; each has a listener of its own. */
+#ifndef TIDEMILL_NET_LISTENER_H
+#define TIDEMILL_NET_LISTENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct listener;
+
+/* All valid during the call. */
+struct listener_request {
+    const char *method, *path; /* the path is unescaped, without its query */
+    const char *body;          /* never NULL */
+    size_t size;
+    bool too_large; /* the body was, and is not there */
+    void *connection;
+};
+
+/* NULL: the request has none of that name. */
+const char *listener_header(const struct listener_request *request, const char *name);
+const char *listener_query(const struct listener_request *request, const char *name);
+
+/* Zero, to be filled. */
+struct listener_reply {
+    int status;
+    const char *type; /* Content-Type; stays */
+    struct buf body;
+    struct {
+        const char *name; /* stays */
+        char value[64];
+    } headers[4]; /* more of them, up to one without a name */
+    bool cut;     /* close the connection instead of answering */
+};
+
+/* On a thread of the listener, several at once. May wait. */
+typedef void listener_fn(void *user, const struct listener_request *request, struct listener_reply *reply);
+
+/* Asked before the body is read: false, and a reply, when it is not wanted. Nothing of the body is there. */
+typedef bool listener_admit_fn(void *user, const struct listener_request *request,
+                               struct listener_reply *reply);
+
+struct listener_options {
+    const char *address; /* see base/address.h; port 0: one that is free */
+    size_t body_bytes_max;
+    unsigned connections_max, idle_s;
+    bool local; /* for programs of this machine alone: what a web page sends, whatever name it has found for
+                 * this address, is answered with 403 */
+    listener_admit_fn *admit; /* or NULL: everything is */
+    listener_fn *answer;
+    void *user;
+};
+
+/* NULL and `err`; ERR_BUSY: somebody else listens there, and `err` says who. */
+struct listener *listener_start(const struct listener_options *options, struct err *err);
+
+int listener_port(const struct listener *listener);
+
+/* Answers what it has begun, then ends. NULL is allowed. */
+void listener_stop(struct listener *listener);
+
+#endif

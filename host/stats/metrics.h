@@ -1,0 +1,20 @@
+/* metrics.h: the metrics that there are. To add one: a line in metrics.c, and its samples in exposition.c.
+ * Named as Prometheus wants it: https://prometheus.io/docs/practices/naming/ */
+#ifndef TIDEMILL_STATS_METRICS_H
+#define TIDEMILL_STATS_METRICS_H
+
+enum join { JOIN_SUM, JOIN_GREATEST };
+
+struct metric {
+    const char *name, *type;
+    enum join join; /* how a series on two reactors becomes one */
+    const char *help;
+};
+
+/* NULL: there is none of that name. */
+const struct metric *metric_find(const char *name);
+
+/* By the metric's `join`. */
+double metric_joins(const char *name, double a, double b);
+
+#endif
