@@ -158,7 +158,7 @@ soak: need-test
 
 ## make asan        the same tests under AddressSanitizer and UndefinedBehaviorSanitizer
 asan: need-test
-	@ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	@ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	 $(MAKE) --no-print-directory run-tests WERROR=1 BUILD=build/asan SANITIZE=address,undefined OPTIMIZE="-O1 -g"
 
 ## make tsan        the same tests under ThreadSanitizer, two threads
@@ -194,8 +194,9 @@ format:
 	@tests/tools/deps.sh develop
 	@clang-format -i $(shell find host tests -name .deps -prune -o -name '*.[ch]' -print)
 
-## make fuzz        each fuzzer for FUZZ_SECONDS (60)
+## make fuzz        each fuzzer for FUZZ_SECONDS (60), in the order of FUZZ_SEED (0: another each time)
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 FUZZ_JOBS ?= $(JOBS)
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz:
@@ -204,7 +205,7 @@ fuzz:
 
 .PHONY: run-fuzzers
 run-fuzzers: $(FUZZERS:%=$(BUILD)/%)
-	@printf '%s\n' $(FUZZERS) | xargs -n 1 -P $(FUZZ_JOBS) tests/tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
+	@printf '%s\n' $(FUZZERS) | xargs -n 1 -P $(FUZZ_JOBS) tests/tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(LIBRARY)
 	@echo "  link  $@"

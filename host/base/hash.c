@@ -28,6 +28,7 @@ uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
         state = fold(state ^ word, MULTIPLIER_A);
     }
     word = 0;
-    memcpy(&word, at, size & 7);
+    if (size & 7)
+        memcpy(&word, at, size & 7);
     return fold(state ^ word, MULTIPLIER_B) ^ hash_mix(state);
 }

@@ -28,11 +28,11 @@ static void forget_open(struct watermark *watermark)
     watermark->open = MAP_INIT;
 }
 
-/* The sequence number of a record_unit; false when it has none that may be one. */
+/* The sequence number of a record_unit; false when it is none. */
 static bool sequence_of(const char *unit, char sequence[SEQUENCE_SIZE])
 {
-    size_t size = strcspn(unit, "/");
-    if (!size || size >= SEQUENCE_SIZE)
+    size_t size = strcspn(unit, "/"), part = unit[size] ? strspn(unit + size + 1, "0123456789abcdef") : 0;
+    if (!size || size >= SEQUENCE_SIZE || (unit[size] && (!part || unit[size + 1 + part])))
         return false;
     memcpy(sequence, unit, size);
     sequence[size] = '\0';
