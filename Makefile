@@ -117,11 +117,13 @@ unit: units
 	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
 
 # The simulation has one thread: nothing for ThreadSanitizer.
-## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log
+## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log; and groups of hosts: GROUP_SEEDS, GROUP=n
 SEEDS ?= $(if $(SANITIZE),1..100,1..1000)
+GROUP_SEEDS ?= $(if $(SANITIZE),1..200,1..2000)
 SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c)) $(BUILD)/tests/fake_alternator.o
 sim: $(BUILD)/tests/sim/sim
-	@$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS))
+	@$(if $(GROUP),,$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS)))
+	@$(if $(SEED),,$(BUILD)/tests/sim/sim group $(or $(GROUP),$(GROUP_SEEDS)))
 
 $(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
 	@mkdir -p $(@D)
@@ -148,10 +150,11 @@ integration: all units
 
 ## make soak        longer: simulated lives SOAK_SEEDS, and everything at once in the orders SOAK_CHAOS
 SOAK_SEEDS ?= 1001..30000
+SOAK_GROUPS ?= 2001..50000
 SOAK_CHAOS ?= 2 3 4 5
 soak: need-test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=1 all units $(BUILD)/tests/sim/sim
-	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS)
+	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS) GROUP_SEEDS=$(SOAK_GROUPS)
 	@for seed in $(SOAK_CHAOS); do \
 	    TIDEMILL_CHAOS_SEED=$$seed TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_chaos.py || exit 1; done

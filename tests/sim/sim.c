@@ -6,12 +6,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "group.h"
 #include "sim.h"
 
 #define PROCESSES_MAX 64
 
 struct range {
     uint64_t from, to;
+    void (*live)(uint64_t seed, bool loud, char *violation); /* a world */
+    const char *name;
 };
 
 static bool read_range(const char *text, struct range *range)
@@ -36,7 +39,7 @@ static int run_seeds(const struct range *range, uint64_t first, uint64_t step, b
     char violation[1000];
     for (uint64_t seed = range->from + first; seed <= range->to; seed += step) {
         *current = seed;
-        life_run(seed, loud, violation);
+        range->live(seed, loud, violation);
         if (*violation) {
             printf("seed %llu: %s\n", (unsigned long long)seed, violation);
             fflush(stdout);
@@ -76,17 +79,22 @@ static int run_all(const struct range *range)
         failed = !wait_for(processes[i], current[i]) || failed;
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
-    printf("  sim   seeds %llu to %llu: %s\n", (unsigned long long)range->from, (unsigned long long)range->to,
-           failed ? "FAILED (make sim SEED=n shows one)" : "all hold");
+    printf("  sim   %s %llu to %llu: %s\n", range->name, (unsigned long long)range->from,
+           (unsigned long long)range->to, failed ? "FAILED (make sim SEED=n shows one)" : "all hold");
     return failed;
 }
 
 int main(int argc, char **argv)
 {
-    struct range range;
+    struct range range = {.live = life_run, .name = "seeds"};
     uint64_t seed;
+    if (argc == 3 && strcmp(argv[1], "group") == 0) {
+        range.live = group_run;
+        range.name = "groups of hosts";
+        argv++, argc--;
+    }
     if (argc != 2 || !read_range(argv[1], &range)) {
-        fputs("usage: sim SEED | FIRST..LAST\n", stderr);
+        fputs("usage: sim [group] SEED | FIRST..LAST\n", stderr);
         return 2;
     }
     if (range.from == range.to)

@@ -1,0 +1,294 @@
+/* members.c: the other hosts: who is silent, and who is dead. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "lease/internal.h"
+
+#define WATCH_MS 1000
+#define WATCH_EACH_MS 30 /* of each host: they all look at all */
+#define WATCH_QUICK_MS 200
+#define MARK_SPREAD_MS 200
+#define FORGET_MS (15 * 60 * 1000) /* a dead one's row is deleted then: by then nothing names it */
+
+static struct member *find(struct coordinator *coordinator, const char *session)
+{
+    return map_get(&coordinator->members.all, session);
+}
+
+static struct member *add(struct coordinator *coordinator, const char *session, int64_t now)
+{
+    struct member *member = mem_zero(sizeof *member);
+    snprintf(member->session, sizeof member->session, "%s", session);
+    member->seen_ms = now;
+    member->lease_ms = coordinator->options.lease_ms;
+    member->reactors = 1;
+    map_set(&coordinator->members.all, session, member);
+    return member;
+}
+
+/* ---- death ---- */
+
+static void bury(struct coordinator *coordinator, struct member *member, int64_t now)
+{
+    if (member->dead)
+        return;
+    member->dead = true;
+    member->dead_ms = now;
+    member->load = 0;
+    coordinator->up->members_changed(coordinator, true);
+}
+
+static void on_marked(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
+{
+    struct member *member = subject;
+    int64_t now = now_of(coordinator);
+    const struct lease_host *row = answer->host_count ? &answer->hosts[0] : NULL;
+    member->marking = false;
+    if (answer->outcome == LEASE_OK || (row && row->death)) {
+        bury(coordinator, member, now);
+        return;
+    }
+    /* It beats, or has begun to exist, or has ceased to. */
+    member->seen_ms = now;
+    member->mark_ms = 0;
+    member->listed = row != NULL;
+    if (row)
+        snprintf(member->beat, sizeof member->beat, "%s", row->beat);
+}
+
+static void mark(struct coordinator *coordinator, struct member *member)
+{
+    struct lease_request request = {
+        .kind = member->listed ? LEASE_MARK : LEASE_BURY,
+        .host = {.session = member->session, .beat = "", .lease_ms = member->lease_ms},
+        .last = member->beat,
+        .death = LEASE_MARKED,
+        .by = coordinator->session.id,
+    };
+    request.host.death = LEASE_MARKED;
+    member->marking = true;
+    op_send(coordinator, &request, share_of(coordinator, 200), true, on_marked, member);
+}
+
+/* Silence counts only as long as this host itself has looked without a gap. */
+static bool has_looked(const struct coordinator *coordinator, const struct member *member, int64_t now)
+{
+    return now - coordinator->members.listed_ms <= member->lease_ms * BLIND_SHARE / 1000;
+}
+
+static void watch_silence(struct coordinator *coordinator, struct member *member, int64_t now, int64_t *next)
+{
+    if (member->dead || member->marking)
+        return;
+    if (!member->mark_ms)
+        member->mark_ms = member->seen_ms + member->lease_ms + below(coordinator, MARK_SPREAD_MS);
+    if (member->mark_ms > now)
+        sooner(next, member->mark_ms);
+    else if (has_looked(coordinator, member, now))
+        mark(coordinator, member);
+}
+
+bool member_is_dead(struct coordinator *coordinator, const char *session)
+{
+    struct member *member = find(coordinator, session);
+    if (!member && strcmp(session, coordinator->session.id) != 0) {
+        member = add(coordinator, session, now_of(coordinator)); /* named by a row, and not listed */
+        coordinator->up->members_changed(coordinator, false);
+    }
+    return member && member->dead;
+}
+
+void member_missing(struct coordinator *coordinator, const char *session)
+{
+    member_is_dead(coordinator, session);
+}
+
+void member_dead(struct coordinator *coordinator, const char *session)
+{
+    member_is_dead(coordinator, session);
+    bury(coordinator, find(coordinator, session), now_of(coordinator));
+}
+
+/* ---- the watch ---- */
+
+static bool learn(struct coordinator *coordinator, const struct lease_host *row, bool blind, int64_t now)
+{
+    struct member *member = find(coordinator, row->session);
+    bool changed = !member;
+    if (!member)
+        member = add(coordinator, row->session, now);
+    if (blind || strcmp(member->beat, row->beat) != 0) {
+        snprintf(member->beat, sizeof member->beat, "%s", row->beat);
+        member->seen_ms = now;
+        member->mark_ms = 0;
+        member->load = row->load;
+    }
+    member->listed = true;
+    member->lease_ms = row->lease_ms;
+    member->reactors = row->reactors > 0 ? row->reactors : 1;
+    changed = changed || member->state != row->state;
+    member->state = row->state;
+    if (row->death)
+        bury(coordinator, member, now);
+    return changed && !member->dead;
+}
+
+static void look_for_missing(struct coordinator *coordinator, const struct map *before, bool blind,
+                             int64_t now)
+{
+    struct member *member;
+    size_t at = 0;
+    while ((member = map_next(&coordinator->members.all, &at, NULL)))
+        if (!member->listed && !member->dead && (blind || map_get(before, member->session))) {
+            member->seen_ms = now; /* from the first sight of its being missing */
+            member->mark_ms = 0;
+        }
+}
+
+static void look_at_own(struct coordinator *coordinator, const struct lease_host *row, int64_t now)
+{
+    struct members *members = &coordinator->members;
+    if (row->mail == members->mail)
+        return;
+    members->mail = row->mail;
+    members->mail_wanted = true;
+    members->mail_due_ms = now;
+    members->mail_again_ms = 0;
+    members->quick_ms = now + 3000;
+}
+
+static void forget_dead(struct coordinator *coordinator, int64_t now)
+{
+    struct member *member;
+    const char *session;
+    size_t at = 0;
+    while ((member = map_next(&coordinator->members.all, &at, &session))) {
+        if (!member->dead || member->marking || now - member->dead_ms < FORGET_MS + below(coordinator, 60000))
+            continue;
+        if (member->listed) {
+            struct lease_request request = {.kind = LEASE_FORGET_HOST, .host = {.session = session}};
+            op_send(coordinator, &request, share_of(coordinator, 200), false, NULL, NULL);
+            member->dead_ms = now; /* it is asked again, should it stand there still */
+            continue;
+        }
+        free(map_remove(&coordinator->members.all, session));
+        at = 0;
+    }
+}
+
+static void on_hosts(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
+{
+    struct members *members = &coordinator->members;
+    int64_t now = now_of(coordinator), each = WATCH_EACH_MS * (int64_t)answer->host_count;
+    struct map before = MAP_INIT;
+    struct member *member;
+    const char *session;
+    size_t at = 0;
+    bool changed = false, quick = now < members->quick_ms, over = false;
+    (void)subject;
+    members->asking = false;
+    members->due_ms = now + WATCH_QUICK_MS;
+    if (answer->outcome != LEASE_OK)
+        return;
+    bool blind = now - members->listed_ms > share_of(coordinator, BLIND_SHARE);
+    members->listed_ms = now;
+    while ((member = map_next(&members->all, &at, &session))) {
+        if (member->listed)
+            map_set(&before, session, member);
+        member->listed = false;
+    }
+    for (size_t i = 0; i < answer->host_count; i++) {
+        const struct lease_host *row = &answer->hosts[i];
+        quick = quick || (row->state == LEASE_LEAVING && !row->death);
+        if (strcmp(row->session, coordinator->session.id) != 0)
+            changed = learn(coordinator, row, blind, now) || changed;
+        else if (row->death)
+            over = true;
+        else
+            look_at_own(coordinator, row, now);
+    }
+    look_for_missing(coordinator, &before, blind, now);
+    map_fini(&before);
+    int64_t calm_ms = each > WATCH_MS ? each : WATCH_MS, most_ms = share_of(coordinator, 250);
+    members->due_ms = now + (quick ? WATCH_QUICK_MS : calm_ms < most_ms ? calm_ms : most_ms);
+    forget_dead(coordinator, now);
+    if (over)
+        coordinator->up->over(coordinator);
+    else if (changed)
+        coordinator->up->members_changed(coordinator, false);
+}
+
+/* ---- who takes more ---- */
+
+bool member_takes(const struct coordinator *coordinator, const struct member *member)
+{
+    return !member->dead && member->listed && member->state == LEASE_RUN &&
+           now_of(coordinator) - member->seen_ms < member->lease_ms / 2;
+}
+
+const char *members_choose(struct coordinator *coordinator, double load, bool self)
+{
+    struct member *member, *best = NULL;
+    size_t at = 0;
+    double least = 0;
+    while ((member = map_next(&coordinator->members.all, &at, NULL))) {
+        double now = (member->load + load) / (double)member->reactors;
+        if (!member_takes(coordinator, member) || (best && now >= least))
+            continue;
+        best = member;
+        least = now;
+    }
+    if (self && (!best || (own_load(coordinator) + load) / coordinator->options.reactors <= least))
+        return coordinator->session.id;
+    if (!best)
+        return "";
+    best->load += load;
+    return best->session;
+}
+
+/* ---- life ---- */
+
+void members_begin(struct coordinator *coordinator)
+{
+    struct members *members = &coordinator->members;
+    int64_t now = now_of(coordinator);
+    members_fini(coordinator);
+    *members = (struct members){.listed_ms = now, .changed_ms = now};
+    list_init(&members->reads);
+}
+
+void members_fini(struct coordinator *coordinator)
+{
+    struct member *member;
+    size_t at = 0;
+    while ((member = map_next(&coordinator->members.all, &at, NULL)))
+        free(member);
+    map_fini(&coordinator->members.all);
+    coordinator->members.all = MAP_INIT;
+    struct mail_read *read;
+    list_each(read, &coordinator->members.reads, struct mail_read, link) {
+        list_remove(&read->link);
+        free(read);
+    }
+}
+
+void members_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
+{
+    struct members *members = &coordinator->members;
+    struct member *member;
+    size_t at = 0;
+    if (coordinator->session.phase != PHASE_LIVE)
+        return;
+    if (!members->asking && members->due_ms <= now) {
+        struct lease_request request = {.kind = LEASE_LIST_HOSTS};
+        members->asking = true;
+        op_send(coordinator, &request, share_of(coordinator, 100), false, on_hosts, NULL);
+    }
+    if (!members->asking)
+        sooner(next, members->due_ms);
+    while ((member = map_next(&members->all, &at, NULL)))
+        watch_silence(coordinator, member, now, next);
+}

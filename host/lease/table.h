@@ -1,0 +1,141 @@
+/* table.h: the rows that many hosts of a group share, and what may be asked of them: the seam between the
+ * rules of ownership and the table that keeps the rows.
+ *
+ * Each request touches one row (or lists some); what it demands of the row and what it changes are one step
+ * of the table. A table answers each with one of four outcomes: what it did, that it refused (with the row as
+ * it stood), that nobody knows, or that it certainly did nothing. A request whose outcome is not known may be
+ * carried out at any later time: who must know sends the same one again until he does. */
+#ifndef TIDEMILL_LEASE_TABLE_H
+#define TIDEMILL_LEASE_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A session: the host's name (63 bytes at most), '#', 16 hexadecimal digits. */
+#define LEASE_SESSION_SIZE 88
+#define LEASE_NONCE_SIZE 17 /* 16 hexadecimal digits */
+
+/* Of each stream's shards; the row that says who discovers the stream stands in one more. */
+#define LEASE_BUCKETS 64
+#define LEASE_STREAM_BUCKET LEASE_BUCKETS
+#define LEASE_STREAM_ROW "~stream" /* in place of a shard's id */
+
+/* The bucket of a shard's row. Part of what is stored: all versions must agree. */
+int lease_bucket(const char *shard);
+
+enum lease_death { LEASE_ALIVE, LEASE_MARKED, LEASE_LEFT };
+enum lease_host_state { LEASE_RUN, LEASE_LEAVING, LEASE_SICK };
+
+struct lease_host {
+    const char *session;
+    const char *beat; /* another nonce each time */
+    int64_t lease_ms; /* how long its silence must last */
+    double load;      /* of its shards, see options */
+    int64_t shards, reactors;
+    int64_t mail; /* counts what it was told of */
+    enum lease_host_state state;
+    enum lease_death death;
+    const char *version, *fingerprint; /* of the program; of scripts and INI */
+    int64_t since_ms;                  /* wall clock */
+};
+
+/* One handler's checkpoint in a shard, as the store writes it. */
+struct lease_part {
+    const char *handler, *text;
+    bool end; /* the handler has finished the shard */
+};
+
+struct lease_row {
+    const char *stream, *shard;
+    const char *parents[2]; /* NULL: none */
+    const char *owner;      /* a session */
+    int64_t epoch, version;
+    const char *nonce; /* of who wrote last */
+    double load;
+    const struct lease_part *parts;
+    size_t part_count;
+};
+
+/* What a host was given: the row will have that epoch, or has had it. */
+struct lease_mail {
+    const char *id, *stream, *shard;
+    int64_t epoch;
+};
+
+enum lease_request_kind {
+    LEASE_READ_GROUP,   /* `opened`, `gid` in the answer; refused: there is none */
+    LEASE_CREATE_GROUP, /* of `gid`, not opened; refused: there is one */
+    LEASE_OPEN_GROUP,   /* of `gid`; refused: another, or open already */
+    LEASE_LIST_HOSTS,   /* may be a little old */
+    LEASE_CREATE_HOST,  /* `host`; refused: there is one */
+    LEASE_BEAT,         /* `host`, where its beat is `last` and it is not dead */
+    LEASE_MARK,         /* `death` on `host.session`, where its beat is `last` and it is not dead */
+    LEASE_BURY,         /* a row of `host.session` that is dead; refused: there is a row */
+    LEASE_FORGET_HOST,  /* delete the row of `host.session`, where it is dead */
+    LEASE_TELL,        /* count `host.session`'s mail on and add `row.load`, where it is there and not dead */
+    LEASE_CREATE_ROW,  /* `row`, with its owner, epoch and nonce; refused: there is one */
+    LEASE_WRITE_ROW,   /* where owner, epoch and version are as `seen` says (version 0: whatever it is):
+                          owner, epoch, nonce, load as `row` says, version + 1, and of the parts those given */
+    LEASE_READ_ROW,    /* not an old one; refused: there is none */
+    LEASE_LIST_BUCKET, /* `bucket` of `row.stream`; may be a little old */
+    LEASE_DELETE_ROW,  /* where owner, epoch and version are as `seen` says */
+    LEASE_PUT_MAIL,    /* `mail` to `host.session`; the same again changes nothing */
+    LEASE_LIST_MAIL,   /* of `host.session`; not an old list */
+    LEASE_DELETE_MAIL, /* `mail.id` of `host.session` */
+};
+
+struct lease_request {
+    enum lease_request_kind kind;
+    const char *gid;
+    struct lease_host host;
+    const char *last, *by;
+    enum lease_death death;
+    struct lease_row row;
+    struct {
+        const char *owner;
+        int64_t epoch, version;
+    } seen;
+    int bucket;
+    struct lease_mail mail;
+};
+
+enum lease_outcome {
+    LEASE_OK,
+    LEASE_REFUSED, /* the condition did not hold; the row as it stands is in the answer, where there is one */
+    LEASE_UNKNOWN, /* no answer came: it may have been done, or may still be */
+    LEASE_NOT_DONE, /* certainly: throttled, refused before it was looked at */
+    LEASE_NO_TABLE,
+};
+
+/* Valid during the call. A write that was done gives the row as it is then. */
+struct lease_answer {
+    enum lease_outcome outcome;
+    int64_t server_ms; /* the table's wall clock, 0: unknown */
+    const char *gid;
+    bool opened;
+    const struct lease_host *hosts;
+    size_t host_count;
+    const struct lease_row *rows;
+    size_t row_count;
+    const struct lease_mail *mail;
+    size_t mail_count;
+};
+
+struct lease_table;
+struct lease_call;
+typedef void lease_answer_fn(void *user, const struct lease_answer *answer);
+
+struct lease_table_ops {
+    /* The request is copied. `done` comes once, later, LEASE_UNKNOWN after `timeout_ms`; never after cancel.
+     */
+    struct lease_call *(*send)(struct lease_table *, const struct lease_request *, int64_t timeout_ms,
+                               lease_answer_fn *done, void *user);
+    void (*cancel)(struct lease_table *, struct lease_call *);
+};
+
+struct lease_table {
+    const struct lease_table_ops *ops;
+};
+
+#endif
