@@ -1,7 +1,7 @@
 /* internal.h: the parts of a coordinator. Private to lease/.
  *
- * coordinator -> {balance, wardens} -> transfers -> holdings -> members -> session -> request: a file calls those
- * behind it; what goes the other way goes by `struct upwards`. */
+ * coordinator -> {balance, wardens} -> transfers -> holdings -> members -> session -> request: a file calls
+ * those behind it; what goes the other way goes by `struct upwards`. */
 #ifndef TIDEMILL_LEASE_INTERNAL_H
 #define TIDEMILL_LEASE_INTERNAL_H
 
@@ -45,6 +45,7 @@ struct session {
     int64_t unopened_ms; /* when this group was first seen not to be open */
     bool asking;         /* about the group, or for the row: an answer is awaited */
     int64_t due_ms;      /* of the next step of these, or of the next beat */
+    bool hurry;          /* another beat, though one may be on its way */
     struct sent_beat last, unknown[UNKNOWN_BEATS];
     int unknown_count;
     struct sent_beat sending;

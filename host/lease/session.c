@@ -225,7 +225,7 @@ static void beat(struct coordinator *coordinator, int64_t now)
 void session_beat_now(struct coordinator *coordinator)
 {
     if (coordinator->session.phase == PHASE_LIVE)
-        coordinator->session.due_ms = 0;
+        coordinator->session.hurry = true;
 }
 
 /* The wall clock ran ahead of the other one: the machine may have stood still without its clock knowing. */
@@ -259,6 +259,10 @@ void session_begin(struct coordinator *coordinator)
 void session_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
 {
     struct session *session = &coordinator->session;
+    if (!session->asking && session->hurry) {
+        session->hurry = false;
+        session->due_ms = now;
+    }
     if (!session->asking && session->due_ms <= now) {
         if (session->phase == PHASE_GROUP) {
             struct lease_request request = {.kind = LEASE_READ_GROUP};

@@ -99,12 +99,27 @@ static void transfer_end(struct transfer *transfer)
 
 /* ---- the word ---- */
 
+static void retry(const struct transfer *transfer)
+{
+    struct lease_row row = {.stream = transfer->stream,
+                            .shard = transfer->shard,
+                            .owner = transfer->to,
+                            .epoch = transfer->epoch,
+                            .load = transfer->load};
+    struct coordinator *coordinator = transfer->coordinator;
+    if (map_get(&coordinator->moving, transfer->key) == transfer)
+        map_remove(&coordinator->moving, transfer->key);
+    transfer_take(coordinator, &row);
+}
+
 static void on_told(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct transfer *transfer = subject;
-    if (answer->outcome == LEASE_REFUSED && answer->host_count) {
-        member_dead(coordinator, transfer->to); /* its wardens look for it, twice */
-    } else if (answer->outcome == LEASE_REFUSED) {
+    bool refused = answer->outcome == LEASE_REFUSED, dead = refused && answer->host_count;
+    if (dead) { /* given to the dead, who may have been looked for before: it goes to another */
+        member_dead(coordinator, transfer->to);
+        retry(transfer);
+    } else if (refused) {
         member_missing(coordinator, transfer->to); /* missing is not dead */
     }
     transfer_end(transfer);

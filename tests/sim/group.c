@@ -163,6 +163,7 @@ struct ghost {
     struct lease_table *wire;
     double rate;
     int64_t offset_ms, frozen_us, wall_jump_ms;
+    int64_t jumped_us; /* when somebody last set its wall clock */
     int64_t paused_until_us;
     int64_t cut_until_us; /* from the table: */
     int cut;              /* 1: requests, 2: answers, 3: both */
@@ -725,7 +726,7 @@ static struct ghost *join(struct group *group, const char *name)
         .name = name,
         .version = "1",
         .fingerprint = "f",
-        .lease_ms = group->lease_ms,
+        .lease_ms = group->kind == GROUP_FAULTS && group_chance(group, 250) ? 2 * group->lease_ms : group->lease_ms,
         .reactors = 1,
         .drain_ms = DRAIN_MS,
         .seed = group_random(group),
@@ -838,7 +839,7 @@ static void leave(struct group *group, struct ghost *host)
 static void pause_host(struct group *group, struct ghost *host, bool freeze)
 {
     int64_t us = group_exponential(group, 8 * US_S);
-    if (!host || group->now_us < host->paused_until_us)
+    if (!host || group->now_us < host->paused_until_us || (freeze && group->now_us - host->jumped_us < 15 * US_S))
         return;
     group_trace(group, "%s %s for %.3f s", host->name, freeze ? "freezes" : "pauses", (double)us / US_S);
     if (group->now_us + us > group->faults_until_us + 5 * US_S)
@@ -846,6 +847,16 @@ static void pause_host(struct group *group, struct ghost *host, bool freeze)
     host->paused_until_us = group->now_us + us;
     if (freeze) /* its clock stands still; the wall clock is set right again */
         host->frozen_us += us;
+}
+
+/* Somebody sets the wall clock. Back, and the machine standing still at the same time, is what no host can see. */
+static void set_wall_clock(struct group *group, struct ghost *host)
+{
+    if (!host || group->now_us < host->paused_until_us)
+        return;
+    host->wall_jump_ms += group_between(group, -20000, 20000);
+    host->jumped_us = group->now_us;
+    group_trace(group, "%s's wall clock is %" PRId64 " ms ahead", host->name, host->wall_jump_ms);
 }
 
 static void cut_host(struct group *group, struct ghost *host)
@@ -891,11 +902,13 @@ static void something_happens(struct group *group)
         pause_host(group, any_host(group), true);
     else if (what < 18 && faulty)
         cut_host(group, any_host(group));
+    else if (what == 20 && faulty)
+        set_wall_clock(group, any_host(group));
     else if (what == 18 && faulty)
         gtable_expire_hosts(group->table);
     else if (what == 19 && group->shard_count < 12)
         split(group, group->shards[group_below(group, (int)group->shard_count)]);
-    else if (what == 20 && group->kind == GROUP_WIPED && group->now_us < group->faults_until_us / 2) {
+    else if (what == 21 && group->kind == GROUP_WIPED && group->now_us < group->faults_until_us / 2) {
         group_trace(group, "the table is deleted and made anew");
         gtable_wipe(group->table);
     }
@@ -1035,7 +1048,8 @@ void group_run(uint64_t seed, bool loud, char *violation)
     for (size_t i = 0; i < group.shard_count; i++)
         if (group.shards[i]->silent_us > silent_us)
             silent_us = group.shards[i]->silent_us;
-    int64_t bound_us = (group.kind == GROUP_KILLS ? 13 : group.kind == GROUP_CALM ? 12 : 200) * US_S;
+    /* A lease of the slowest clock, and 3 s; calm: what is handed over and waits for its parent. */
+    int64_t bound_us = group.kind == GROUP_KILLS || group.kind == GROUP_CALM ? 14100 * US_MS : 200 * US_S;
     if (silent_us > bound_us)
         group_violated(&group, "SILENT: a shard ran nowhere for %.1f s", (double)silent_us / US_S);
     if (loud)

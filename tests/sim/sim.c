@@ -14,7 +14,7 @@
 struct range {
     uint64_t from, to;
     void (*live)(uint64_t seed, bool loud, char *violation); /* a world */
-    const char *name;
+    const char *name, *shown;
 };
 
 static bool read_range(const char *text, struct range *range)
@@ -80,17 +80,18 @@ static int run_all(const struct range *range)
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     printf("  sim   %s %llu to %llu: %s\n", range->name, (unsigned long long)range->from,
-           (unsigned long long)range->to, failed ? "FAILED (make sim SEED=n shows one)" : "all hold");
+           (unsigned long long)range->to, failed ? range->shown : "all hold");
     return failed;
 }
 
 int main(int argc, char **argv)
 {
-    struct range range = {.live = life_run, .name = "seeds"};
+    struct range range = {.live = life_run, .name = "seeds", .shown = "FAILED (make sim SEED=n shows one)"};
     uint64_t seed;
     if (argc == 3 && strcmp(argv[1], "group") == 0) {
         range.live = group_run;
         range.name = "groups of hosts";
+        range.shown = "FAILED (make sim GROUP=n shows one)";
         argv++, argc--;
     }
     if (argc != 2 || !read_range(argv[1], &range)) {
