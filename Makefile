@@ -119,11 +119,14 @@ unit: units
 # The simulation has one thread: nothing for ThreadSanitizer.
 ## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log; and groups of hosts: GROUP_SEEDS, GROUP=n
 SEEDS ?= $(if $(SANITIZE),1..100,1..1000)
+# Hosts and shards in calm weather: is it even soon, and does it rest?
+CROWD ?= 20 1000
 GROUP_SEEDS ?= $(if $(SANITIZE),1..200,1..2000)
 SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c)) $(BUILD)/tests/fake_alternator.o
 sim: $(BUILD)/tests/sim/sim
 	@$(if $(GROUP),,$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS)))
 	@$(if $(SEED),,$(BUILD)/tests/sim/sim group $(or $(GROUP),$(GROUP_SEEDS)))
+	@$(if $(SEED)$(GROUP),,$(BUILD)/tests/sim/sim crowd $(CROWD))
 
 $(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
 	@mkdir -p $(@D)
@@ -154,7 +157,7 @@ SOAK_GROUPS ?= 2001..50000
 SOAK_CHAOS ?= 2 3 4 5
 soak: need-test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=1 all units $(BUILD)/tests/sim/sim
-	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS) GROUP_SEEDS=$(SOAK_GROUPS)
+	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS) GROUP_SEEDS=$(SOAK_GROUPS) CROWD="100 10000"
 	@for seed in $(SOAK_CHAOS); do \
 	    TIDEMILL_CHAOS_SEED=$$seed TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_chaos.py || exit 1; done

@@ -119,6 +119,7 @@ static void round_of(struct coordinator *coordinator, int64_t now)
     struct holding *holding, **holdings;
     struct member *member;
     size_t at = 0, count = 0;
+    int given = 0;
     if (surplus <= 0 || larger <= 0)
         return;
     holdings = mem_alloc((coordinator->holdings.count + 1) * sizeof *holdings);
@@ -127,12 +128,13 @@ static void round_of(struct coordinator *coordinator, int64_t now)
             holdings[count++] = holding;
     qsort(holdings, count, sizeof *holdings, heavier_first);
     at = 0;
-    while ((member = map_next(&coordinator->members.all, &at, NULL)) && most > 0) {
+    while ((member = map_next(&coordinator->members.all, &at, NULL)) && given < most) {
         double share = view.fair * (double)member->reactors;
         if (member_takes(coordinator, member) && member->load < share * (1 - CLOSE))
-            most -= give_to(coordinator, &view, member, (share - member->load) * surplus / larger, holdings,
-                            count, most);
+            given += give_to(coordinator, &view, member, (share - member->load) * surplus / larger, holdings,
+                             count, most - given);
     }
+    episodes->moves += given;
     free(holdings);
 }
 
@@ -143,6 +145,7 @@ static void begin(struct episodes *episodes, bool of_change, int64_t now)
     episodes->until_ms = now + EPISODE_MS;
     episodes->round_ms = now;
     episodes->uneven_ms = 0;
+    episodes->moves = 0;
 }
 
 void balance_changed(struct coordinator *coordinator, int64_t now)
@@ -181,7 +184,8 @@ void balance_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
         watch_unevenness(coordinator, now);
         episodes->round_ms = now + CHECK_MS;
     } else if (!episodes->rounds || episodes->until_ms <= now) {
-        episodes->residue = look(coordinator).worst;
+        episodes->residue =
+            episodes->moves ? 0 : look(coordinator).worst; /* nothing that could be moved mends it */
         episodes->until_ms = 0;
         episodes->round_ms = now + CHECK_MS;
     } else {

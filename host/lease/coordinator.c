@@ -205,7 +205,6 @@ struct coordinator *coordinator_new(const struct coordinator_options *options)
     coordinator->name = mem_string(options->name);
     coordinator->version = mem_string(options->version);
     coordinator->fingerprint = mem_string(options->fingerprint);
-    coordinator->random = options->seed;
     coordinator->held = true;
     coordinator->server_ahead_ms = options->wall_ms(options->user) - options->now_ms(options->user);
     list_init(&coordinator->ops);

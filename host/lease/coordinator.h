@@ -50,11 +50,12 @@ struct coordinator_options {
     int64_t lease_ms;
     int reactors;
     int64_t drain_ms; /* how long a shard may take until it is given, before balance lets it be */
-    uint64_t seed;    /* of nonces: from the system's generator */
+    /* For names that no two hosts may ever share: the system's generator, or as good. */
+    uint64_t (*random)(void *user);
     int64_t (*now_ms)(void *user);
     int64_t (*wall_ms)(void *user);
     const struct coordinator_events *events;
-    void *user; /* of the clocks and the events */
+    void *user; /* of these and the events */
 };
 
 struct coordinator *coordinator_new(const struct coordinator_options *options);

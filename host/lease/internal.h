@@ -171,7 +171,8 @@ struct episodes {
     bool of_change;    /* since somebody came or went; else since it was uneven for long */
     int64_t begin_ms;  /* it is to begin then; LEASE_NEVER: none is */
     int64_t uneven_ms; /* since when it has been; 0: it is not */
-    double residue;    /* that the last one left */
+    int moves;         /* in this one */
+    double residue;    /* that one without a move left */
     int64_t round_ms;  /* when the next round may begin */
 };
 
@@ -190,7 +191,6 @@ struct coordinator {
     const struct upwards *up;
     struct coordinator_options options;
     char *name, *version, *fingerprint;
-    uint64_t random;
     int64_t server_ahead_ms; /* the table's wall clock over our own clock */
     bool held;               /* as told */
     bool leaving, marking_left;

@@ -124,8 +124,8 @@ static bool learn(struct coordinator *coordinator, const struct lease_host *row,
         snprintf(member->beat, sizeof member->beat, "%s", row->beat);
         member->seen_ms = now;
         member->mark_ms = 0;
-        member->load = row->load;
     }
+    member->load = row->load;
     member->listed = true;
     member->lease_ms = row->lease_ms;
     member->reactors = row->reactors > 0 ? row->reactors : 1;
@@ -146,6 +146,24 @@ static void look_for_missing(struct coordinator *coordinator, const struct map *
             member->seen_ms = now; /* from the first sight of its being missing */
             member->mark_ms = 0;
         }
+}
+
+/* What this host is giving, and has not said yet. */
+static void add_given(struct coordinator *coordinator)
+{
+    struct list *const lists[] = {&coordinator->transfers, &coordinator->queued};
+    const struct transfer *transfer;
+    const struct holding *holding;
+    struct member *member;
+    size_t at = 0;
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        list_each(transfer, lists[i], struct transfer, link)
+            if ((transfer->kind != TRANSFER_GIVE || transfer->given) &&
+                (member = find(coordinator, transfer->to)))
+                member->load += transfer->load;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL)))
+        if (holding->phase != HOLDING_RUNS && *holding->to && (member = find(coordinator, holding->to)))
+            member->load += holding->load;
 }
 
 static void look_at_own(struct coordinator *coordinator, const struct lease_host *row, int64_t now)
@@ -210,6 +228,7 @@ static void on_hosts(struct coordinator *coordinator, void *subject, const struc
         else
             look_at_own(coordinator, row, now);
     }
+    add_given(coordinator);
     look_for_missing(coordinator, &before, blind, now);
     map_fini(&before);
     int64_t calm_ms = each > WATCH_MS ? each : WATCH_MS, most_ms = share_of(coordinator, 250);

@@ -6,7 +6,6 @@
 
 #include "base/backoff.h"
 #include "base/check.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "lease/internal.h"
 
@@ -35,16 +34,19 @@ int64_t share_of(const struct coordinator *coordinator, int64_t thousandths)
     return coordinator->options.lease_ms * thousandths / 1000;
 }
 
+static uint64_t random_of(struct coordinator *coordinator)
+{
+    return coordinator->options.random(coordinator->options.user);
+}
+
 int below(struct coordinator *coordinator, int limit)
 {
-    coordinator->random = hash_mix(coordinator->random + 0x9e3779b97f4a7c15u);
-    return (int)(coordinator->random % (uint64_t)limit);
+    return (int)(random_of(coordinator) % (uint64_t)limit);
 }
 
 void nonce_make(struct coordinator *coordinator, char nonce[LEASE_NONCE_SIZE])
 {
-    coordinator->random = hash_mix(coordinator->random + 0x9e3779b97f4a7c15u);
-    snprintf(nonce, LEASE_NONCE_SIZE, "%016" PRIx64, coordinator->random);
+    snprintf(nonce, LEASE_NONCE_SIZE, "%016" PRIx64, random_of(coordinator));
 }
 
 /* Epochs grow over hand-overs, and over the lives of a table that was deleted or restored. */
@@ -121,7 +123,8 @@ static void on_answer(void *user, const struct lease_answer *answer)
         return;
     }
     if (op->persists && (answer->outcome == LEASE_UNKNOWN || answer->outcome == LEASE_NOT_DONE)) {
-        op->again_ms = now + backoff_ms(again_ms, ++op->attempts, &coordinator->random);
+        uint64_t random = random_of(coordinator);
+        op->again_ms = now + backoff_ms(again_ms, ++op->attempts, &random);
         return;
     }
     op_done_fn *done = op->done;

@@ -59,7 +59,7 @@ int64_t group_exponential(struct group *group, int64_t mean_us)
 bool group_faulty(const struct group *group)
 {
     return group->now_us > START_US && group->now_us < group->faults_until_us && group->kind != GROUP_CALM &&
-           group->kind != GROUP_KILLS && group->kind != GROUP_OUTAGE;
+           group->kind != GROUP_CROWD && group->kind != GROUP_KILLS && group->kind != GROUP_OUTAGE;
 }
 
 void group_violated(struct group *group, const char *format, ...)
@@ -127,58 +127,6 @@ static struct event *take_first(struct group *group)
 
 /* ---- hosts ---- */
 
-struct grun; /* a shard on a host */
-
-/* A call to the outside: it arrives, or not, whatever becomes of its host. */
-struct outcall {
-    struct group *group;
-    struct ghost *host;
-    struct grun *run; /* NULL: nobody waits for it */
-    struct gshard *shard;
-    int handler, seq, events;
-    int64_t epoch;
-    bool arrived;
-};
-
-struct gfeed {
-    int at, attempts; /* the next record, and how often it was tried */
-    bool open, end;   /* its parent has ended; it has */
-    bool ending;      /* its END is on its way */
-    struct outcall *call;
-};
-
-struct grun {
-    struct list link;
-    struct ghost *host;
-    struct gshard *shard; /* NULL: the discovery of the stream */
-    struct gfeed feeds[HANDLERS_MAX];
-    int64_t quiet_us_host; /* own clock, ms: D behind the last call that nobody answered */
-    bool draining, drained, committing, dirty;
-    int64_t commit_us;
-    int serial; /* of runs on this host: callbacks find it by that */
-};
-
-struct ghost {
-    struct group *group;
-    char name[8];
-    struct coordinator *coordinator;
-    struct lease_table *wire;
-    double rate;
-    int64_t offset_ms, frozen_us, wall_jump_ms;
-    int64_t jumped_us; /* when somebody last set its wall clock */
-    int64_t paused_until_us;
-    int64_t cut_until_us; /* from the table: */
-    int cut;              /* 1: requests, 2: answers, 3: both */
-    bool gone, leaving, over;
-    int handlers; /* that it knows */
-    struct list runs;
-    int serial;
-    bool held, gap;
-    int64_t wake_us; /* the next turn that is planned */
-    uint64_t wake_order;
-    struct map created; /* shards of which it knows that they have a row */
-};
-
 double ghost_rate(const struct ghost *host)
 {
     return host->rate;
@@ -206,6 +154,13 @@ static int64_t own_ms(void *user)
 {
     const struct ghost *host = user;
     return host->offset_ms + (int64_t)(host->rate * (double)(host->group->now_us - host->frozen_us) / US_MS);
+}
+
+/* Counted and mixed: a sequence of its own, not a part of the world's. */
+static uint64_t own_random(void *user)
+{
+    struct ghost *host = user;
+    return hash_mix(host->random += 0x9e3779b97f4a7c15u);
 }
 
 static int64_t own_wall_ms(void *user)
@@ -268,7 +223,7 @@ static void on_due(struct event *event)
 
 /* ---- the outside ---- */
 
-static struct grun *find_run(struct ghost *host, const char *shard)
+struct grun *ghost_run(struct ghost *host, const char *shard)
 {
     struct grun *run;
     list_each(run, &host->runs, struct grun, link)
@@ -486,7 +441,7 @@ static void on_committed(void *user, bool well)
 {
     struct commit *commit = user;
     struct ghost *host = commit->host;
-    struct grun *run = host->gone ? NULL : find_run(host, commit->shard);
+    struct grun *run = host->gone ? NULL : ghost_run(host, commit->shard);
     if (run && run->serial == commit->serial) {
         run->committing = false;
         for (int h = 0; h < host->handlers && well; h++)
@@ -595,10 +550,8 @@ static void on_gained(void *user, const struct lease_row *row)
     struct group *group = host->group;
     struct grun *run = mem_zero(sizeof *run);
     *run = (struct grun){.host = host, .serial = ++host->serial, .commit_us = group->now_us};
-    for (size_t i = 0; i < group->shard_count; i++)
-        if (strcmp(group->shards[i]->id, row->shard) == 0)
-            run->shard = group->shards[i];
-    CHECK(!find_run(host, row->shard));
+    run->shard = map_get(&group->by_id, row->shard);
+    CHECK(!ghost_run(host, row->shard));
     group_trace(group, "%s (%s) has %s in epoch %" PRId64, host->name, coordinator_session(host->coordinator),
                 row->shard, row->epoch);
     for (int h = 0; h < HANDLERS_MAX; h++)
@@ -617,7 +570,7 @@ static void on_gained(void *user, const struct lease_row *row)
 static void on_lost(void *user, const char *stream, const char *shard)
 {
     struct ghost *host = user;
-    struct grun *run = find_run(host, shard);
+    struct grun *run = ghost_run(host, shard);
     (void)stream;
     CHECK(run);
     group_trace(host->group, "%s loses %s", host->name, shard);
@@ -627,7 +580,7 @@ static void on_lost(void *user, const char *stream, const char *shard)
 static void on_drain(void *user, const char *stream, const char *shard)
 {
     struct ghost *host = user;
-    struct grun *run = find_run(host, shard);
+    struct grun *run = ghost_run(host, shard);
     CHECK(run);
     run->draining = true;
     if (!run->shard)
@@ -636,7 +589,7 @@ static void on_drain(void *user, const char *stream, const char *shard)
 
 static void on_undrain(void *user, const char *stream, const char *shard)
 {
-    struct grun *run = find_run(user, shard);
+    struct grun *run = ghost_run(user, shard);
     (void)stream;
     CHECK(run);
     run->draining = run->drained = false;
@@ -646,7 +599,7 @@ static void on_parent(void *user, const char *stream, const char *shard, const c
                       const struct lease_row *row)
 {
     struct ghost *host = user;
-    struct grun *run = find_run(host, shard);
+    struct grun *run = ghost_run(host, shard);
     bool all = true;
     (void)parent;
     CHECK(run && run->shard && run->shard->parent);
@@ -725,7 +678,7 @@ static void host_turn(struct ghost *host)
 
 /* ---- the world's course ---- */
 
-static struct ghost *join(struct group *group, const char *name)
+struct ghost *group_join(struct group *group, const char *name)
 {
     struct ghost *host = mem_zero(sizeof *host);
     host->group = group;
@@ -735,6 +688,7 @@ static struct ghost *join(struct group *group, const char *name)
                                             : 1.1;
     host->offset_ms = group_below(group, 1000000);
     host->wake_us = INT64_MAX;
+    host->random = group_random(group);
     host->handlers = group->kind == GROUP_FAULTS && group_chance(group, 300) ? 1 : HANDLERS_MAX;
     host->held = true;
     list_init(&host->runs);
@@ -750,7 +704,7 @@ static struct ghost *join(struct group *group, const char *name)
             group->kind == GROUP_FAULTS && group_chance(group, 250) ? 2 * group->lease_ms : group->lease_ms,
         .reactors = 1,
         .drain_ms = DRAIN_MS,
-        .seed = group_random(group),
+        .random = own_random,
         .now_ms = own_ms,
         .wall_ms = own_wall_ms,
         .events = &events,
@@ -762,7 +716,7 @@ static struct ghost *join(struct group *group, const char *name)
     return host;
 }
 
-static void go(struct ghost *host)
+void group_kill(struct ghost *host)
 {
     struct grun *run;
     if (host->gone)
@@ -775,7 +729,7 @@ static void go(struct ghost *host)
     host->coordinator = NULL;
 }
 
-static struct gshard *add_shard(struct group *group, struct gshard *parent)
+struct gshard *group_add_shard(struct group *group, struct gshard *parent)
 {
     struct gshard *shard = mem_zero(sizeof *shard);
     mem_grow(&group->shards, &group->shard_capacity, group->shard_count, sizeof *group->shards);
@@ -784,7 +738,9 @@ static struct gshard *add_shard(struct group *group, struct gshard *parent)
                              .born_us = group->now_us,
                              .run_us = group->now_us,
                              .rate = 1 + group_below(group, 50) / 10.0};
-    snprintf(shard->id, sizeof shard->id, "s%zu", group->shard_count - 1);
+    shard->number = group->shard_count - 1;
+    snprintf(shard->id, sizeof shard->id, "s%zu", shard->number);
+    map_set(&group->by_id, shard->id, shard);
     return shard;
 }
 
@@ -793,8 +749,8 @@ static void split(struct group *group, struct gshard *shard)
     if (shard->closed)
         return;
     shard->closed = true;
-    add_shard(group, shard);
-    add_shard(group, shard);
+    group_add_shard(group, shard);
+    group_add_shard(group, shard);
     group_trace(group, "%s splits", shard->id);
 }
 
@@ -840,7 +796,7 @@ static void join_another(struct group *group)
     char name[8];
     snprintf(name, sizeof name, "h%d", group_below(group, 6)); /* names need not differ */
     if (living(group) < 6)
-        join(group, name);
+        group_join(group, name);
 }
 
 /* Who is new has to watch for a lease before he can call another dead: where those who saw more leave
@@ -901,7 +857,7 @@ static void kill_one(struct group *group, struct ghost *host)
     group_trace(group, "%s is killed", host->name);
     group->kills++;
     group->killed_us = group->now_us;
-    go(host);
+    group_kill(host);
 }
 
 static void something_happens(struct group *group)
@@ -943,7 +899,7 @@ static bool runs(struct group *group, const struct gshard *shard)
 {
     for (size_t i = 0; i < group->host_count; i++) {
         struct ghost *host = group->hosts[i];
-        const struct grun *run = host->gone || host->over || host->held ? NULL : find_run(host, shard->id);
+        const struct grun *run = host->gone || host->over || host->held ? NULL : ghost_run(host, shard->id);
         if (run && run->feeds[0].open && !run->draining)
             return true;
     }
@@ -982,6 +938,17 @@ static void watch_silence(struct group *group, struct gshard *shard)
     }
 }
 
+void group_discover(struct group *group, struct ghost *host)
+{
+    for (size_t i = 0; i < group->shard_count; i++) {
+        struct gshard *shard = group->shards[i];
+        const char *const parents[2] = {shard->parent ? shard->parent->id : NULL, NULL};
+        int64_t epoch;
+        if (!*gtable_owner(group->table, shard->id, &epoch))
+            coordinator_create(host->coordinator, STREAM, shard->id, parents, NULL, NULL);
+    }
+}
+
 static void on_tick(struct event *event)
 {
     struct group *group = event->subject;
@@ -1000,16 +967,10 @@ static void on_tick(struct event *event)
             continue;
         plan(host, group->now_us);
         /* Who discovers: all that has no row gets one. */
-        if (!find_run(host, LEASE_STREAM_ROW) || host->held || group->now_us < host->paused_until_us ||
+        if (!ghost_run(host, LEASE_STREAM_ROW) || host->held || group->now_us < host->paused_until_us ||
             (group->now_us / (100 * US_MS)) % (DISCOVERY_US / (100 * US_MS)))
             continue;
-        for (size_t j = 0; j < group->shard_count; j++) {
-            struct gshard *shard = group->shards[j];
-            const char *const parents[2] = {shard->parent ? shard->parent->id : NULL, NULL};
-            int64_t epoch;
-            if (!*gtable_owner(group->table, shard->id, &epoch))
-                coordinator_create(host->coordinator, STREAM, shard->id, parents, NULL, NULL);
-        }
+        group_discover(group, host);
     }
     group_at(group, group->now_us + 100 * US_MS, on_tick, group);
 }
@@ -1018,7 +979,7 @@ static void on_tick(struct event *event)
 
 static void check_end(struct group *group)
 {
-    if (group->kind == GROUP_OUTAGE && group->marks)
+    if (group->kind == GROUP_OUTAGE && group->living_marked)
         group_violated(group, "MARKED: %" PRId64 " hosts that lived, for an outage of the table",
                        group->marks);
     for (size_t i = 0; i < group->shard_count && !*group->violation; i++) {
@@ -1040,6 +1001,15 @@ static void check_end(struct group *group)
     }
 }
 
+void group_live(struct group *group, int64_t until_us)
+{
+    while (group->heap_count && group->now_us < until_us && !*group->violation) {
+        struct event *event = take_first(group);
+        group->now_us = event->at_us;
+        event->run(event);
+    }
+}
+
 void group_run(uint64_t seed, bool loud, char *violation)
 {
     struct group group = {.seed = seed, .random = hash_mix(seed), .loud = loud, .lease_ms = LEASE_MS};
@@ -1052,18 +1022,14 @@ void group_run(uint64_t seed, bool loud, char *violation)
     group.end_us = FAULTS_US + CALM_US;
     group.table = gtable_new(&group);
     for (int i = 0; i < 3; i++)
-        add_shard(&group, NULL);
+        group_add_shard(&group, NULL);
     for (int i = 0; i < 3; i++) {
         char name[8];
         snprintf(name, sizeof name, "h%d", i);
-        join(&group, name);
+        group_join(&group, name);
     }
     group_at(&group, 0, on_tick, &group);
-    while (group.heap_count && group.now_us < group.end_us && !*group.violation) {
-        struct event *event = take_first(&group);
-        group.now_us = event->at_us;
-        event->run(event);
-    }
+    group_live(&group, group.end_us);
     check_end(&group);
     for (size_t i = 0; i < group.shard_count && loud; i++) {
         int64_t epoch;

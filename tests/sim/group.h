@@ -26,7 +26,7 @@ enum group_kind {
     GROUP_KILLS,  /* calm, but hosts are killed */
     GROUP_WIPED,  /* the table is deleted and made anew */
     GROUP_OUTAGE, /* nobody reaches the table for a minute */
-    GROUP_KINDS
+    GROUP_CROWD,  /* calm: see crowd.c */
 };
 
 struct event {
@@ -42,6 +42,7 @@ struct ghost;
 
 struct gshard {
     char id[24];
+    size_t number;
     struct gshard *parent;
     int64_t born_us;
     double rate; /* records a second */
@@ -70,13 +71,71 @@ struct group {
     size_t host_count, host_capacity;
     struct gshard **shards;
     size_t shard_count, shard_capacity;
+    struct map by_id;                /* shard -> struct gshard */
     struct map newest[HANDLERS_MAX]; /* shard -> int64_t, owned: the newest epoch whose call arrived */
     struct map committed;            /* row and epoch -> owner, owned */
     int64_t requests, moves, sessions, kills, repeats, marks, stale_refused;
-    int64_t killed_us;
+    int64_t killed_us, living_marked;
     int64_t units[2]; /* reads, writes: of operations */
     char violation[1000];
 };
+
+/* ---- hosts ---- */
+
+struct grun; /* a shard on a host */
+
+/* A call to the outside: it arrives, or not, whatever becomes of its host. */
+struct outcall {
+    struct group *group;
+    struct ghost *host;
+    struct grun *run; /* NULL: nobody waits for it */
+    struct gshard *shard;
+    int handler, seq, events;
+    int64_t epoch;
+    bool arrived;
+};
+
+struct gfeed {
+    int at, attempts; /* the next record, and how often it was tried */
+    bool open, end;   /* its parent has ended; it has */
+    bool ending;      /* its END is on its way */
+    struct outcall *call;
+};
+
+struct grun {
+    struct list link;
+    struct ghost *host;
+    struct gshard *shard; /* NULL: the discovery of the stream */
+    struct gfeed feeds[HANDLERS_MAX];
+    int64_t quiet_us_host; /* own clock, ms: D behind the last call that nobody answered */
+    bool draining, drained, committing, dirty;
+    int64_t commit_us;
+    int serial; /* of runs on this host: callbacks find it by that */
+};
+
+struct ghost {
+    struct group *group;
+    char name[8];
+    struct coordinator *coordinator;
+    struct lease_table *wire;
+    double rate;
+    uint64_t random;
+    int64_t offset_ms, frozen_us, wall_jump_ms;
+    int64_t jumped_us; /* when somebody last set its wall clock */
+    int64_t paused_until_us;
+    int64_t cut_until_us; /* from the table: */
+    int cut;              /* 1: requests, 2: answers, 3: both */
+    bool gone, leaving, over;
+    int handlers; /* that it knows */
+    struct list runs;
+    int serial;
+    bool held, gap;
+    int64_t wake_us; /* the next turn that is planned */
+    uint64_t wake_order;
+    struct map created; /* shards of which it knows that they have a row */
+};
+
+/* ---- what there is to do ---- */
 
 uint64_t group_random(struct group *group);
 int group_below(struct group *group, int limit);
@@ -91,6 +150,22 @@ void group_trace(struct group *group, const char *format, ...) __attribute__((fo
 void group_at(struct group *group, int64_t at_us, void (*run)(struct event *), void *subject);
 
 void group_run(uint64_t seed, bool loud, char *violation);
+
+/* Its time: up to then, or the first violation. */
+void group_live(struct group *group, int64_t until_us);
+struct ghost *group_join(struct group *group, const char *name);
+void group_kill(struct ghost *host);
+struct gshard *group_add_shard(struct group *group, struct gshard *parent);
+struct grun *ghost_run(struct ghost *host, const char *shard); /* NULL: it does not run it */
+
+/* Who discovers gives each shard a row. */
+void group_discover(struct group *group, struct ghost *host);
+
+/* ---- crowd.c ---- */
+
+/* So many hosts and shards under a steady load, that is let alone, and then not: how soon is it even, how
+ * much does that cost, does it rest? False where it does not. */
+bool crowd_run(int hosts, int shards, uint64_t seed);
 
 /* ---- group_table.c ---- */
 

@@ -138,6 +138,15 @@ static void remove_host(struct gtable *table, struct ghost_row *row)
     *row = table->hosts[--table->host_count];
 }
 
+/* One that nobody had an answer for, when it was born, is nobody's. */
+static bool lives(const struct group *group, const char *session)
+{
+    for (size_t i = 0; i < group->host_count; i++)
+        if (!group->hosts[i]->gone && strcmp(ghost_name(group->hosts[i]), session) == 0)
+            return true;
+    return false;
+}
+
 static enum lease_outcome do_host(struct gtable *table, struct gcall *call)
 {
     const struct lease_request *request = &call->request;
@@ -160,6 +169,8 @@ static enum lease_outcome do_host(struct gtable *table, struct gcall *call)
         if (request->kind == LEASE_MARK) {
             row->row.death = request->death;
             table->group->marks += request->death == LEASE_MARKED;
+            table->group->living_marked +=
+                request->death == LEASE_MARKED && lives(table->group, request->host.session);
         } else {
             int64_t mail = row->row.mail;
             row->row = request->host;
@@ -299,6 +310,10 @@ static enum lease_outcome do_row(struct gtable *table, struct gcall *call)
 static void do_mail(struct gtable *table, struct gcall *call)
 {
     const struct lease_request *request = &call->request;
+    if (request->kind != LEASE_LIST_MAIL)
+        group_trace(table->group, "  table: %s's request %d: mail of %s to %s: %s in epoch %" PRId64,
+                    ghost_name(call->wire->host), request->kind, request->mail.id, request->host.session,
+                    request->mail.shard ? request->mail.shard : "", request->mail.epoch);
     size_t count = 0;
     if (request->kind == LEASE_LIST_MAIL) {
         struct lease_mail *mail = arena_alloc(&call->arena, (table->mail_count + 1) * sizeof *mail);

@@ -88,6 +88,8 @@ int main(int argc, char **argv)
 {
     struct range range = {.live = life_run, .name = "seeds", .shown = "FAILED (make sim SEED=n shows one)"};
     uint64_t seed;
+    if (argc == 4 && strcmp(argv[1], "crowd") == 0)
+        return !crowd_run(atoi(argv[2]), atoi(argv[3]), 1);
     if (argc == 3 && strcmp(argv[1], "group") == 0) {
         range.live = group_run;
         range.name = "groups of hosts";
@@ -95,7 +97,7 @@ int main(int argc, char **argv)
         argv++, argc--;
     }
     if (argc != 2 || !read_range(argv[1], &range)) {
-        fputs("usage: sim [group] SEED | FIRST..LAST\n", stderr);
+        fputs("usage: sim [group] SEED | FIRST..LAST\n       sim crowd HOSTS SHARDS\n", stderr);
         return 2;
     }
     if (range.from == range.to)
