@@ -49,6 +49,8 @@ static void on_weigh(struct event *event)
 {
     struct crowd *crowd = event->subject;
     free(event);
+    if (crowd->group.ending)
+        return;
     discover_and_weigh(crowd);
     group_at(&crowd->group, crowd->group.now_us + WEIGH_US, on_weigh, crowd);
 }
@@ -154,7 +156,8 @@ bool crowd_run(int hosts, int shards, uint64_t seed)
     live(&crowd, "60 s later", 60 * US_S);
     for (int i = 0; i < deaths; i++)
         group_kill(group->hosts[i]);
-    /* A lease by the slowest clock, the next look at all hosts, and the sweeps: the more hosts, the more seldom. */
+    /* A lease by the slowest clock, the next look at all hosts, and the sweeps: the more hosts, the more
+     * seldom. */
     live(&crowd, deaths > 1 ? "15 s after ten died at once" : "15 s after one died", 15 * US_S);
     even = live(&crowd, "5 s later", 5 * US_S);
     well = expect(even.running == (size_t)shards, "every shard runs 20 s after a death") && well;
@@ -162,5 +165,9 @@ bool crowd_run(int hosts, int shards, uint64_t seed)
     moves = group->moves;
     live(&crowd, "600 s of rest", 600 * US_S);
     well = expect(group->moves - moves <= shards / 500, "nothing moves at rest") && well;
-    return well && expect(!*group->violation, group->violation);
+    well = expect(!*group->violation, group->violation) && well;
+    group_fini(group);
+    free(crowd.typical);
+    free(crowd.averages);
+    return well;
 }

@@ -241,37 +241,27 @@ static void outcall_release(struct outcall *call)
 /* The newest epoch whose call arrived. */
 static int64_t newest_of(struct group *group, const struct gshard *shard, int handler)
 {
-    char key[32];
-    int64_t newest = 0;
-    snprintf(key, sizeof key, "shard %s", shard->id);
-    int64_t *own = map_get(&group->newest[handler], key);
-    if (own)
-        newest = *own;
-    return newest;
+    const int64_t *own = map_get(&group->newest[handler], shard->id);
+    return own ? *own : 0;
 }
 
 static const struct ghost *newest_sender(struct group *group, const struct gshard *shard, int handler)
 {
-    char key[32];
-    snprintf(key, sizeof key, "sender %s", shard->id);
-    return map_get(&group->newest[handler], key);
+    return map_get(&group->senders[handler], shard->id);
 }
 
 static void note_newest(struct group *group, const struct gshard *shard, int handler, int64_t epoch,
                         struct ghost *sender)
 {
-    char key[32];
-    snprintf(key, sizeof key, "shard %s", shard->id);
-    int64_t *own = map_get(&group->newest[handler], key);
+    int64_t *own = map_get(&group->newest[handler], shard->id);
     if (!own) {
         own = mem_zero(sizeof *own);
-        map_set(&group->newest[handler], key, own);
+        map_set(&group->newest[handler], shard->id, own);
     }
     if (epoch < *own)
         return;
     *own = epoch;
-    snprintf(key, sizeof key, "sender %s", shard->id);
-    map_set(&group->newest[handler], key, sender);
+    map_set(&group->senders[handler], shard->id, sender);
 }
 
 /* What a host sends for a record after a call for it that it gave up may overtake that call: that is between
@@ -721,7 +711,7 @@ void group_kill(struct ghost *host)
     struct grun *run;
     if (host->gone)
         return;
-    host->gone = true;
+    host->gone = true; /* with all that it had under way */
     list_each(run, &host->runs, struct grun, link)
         run_free(run);
     host->over = true;
@@ -953,6 +943,8 @@ static void on_tick(struct event *event)
 {
     struct group *group = event->subject;
     free(event);
+    if (group->ending)
+        return;
     for (size_t i = 0; i < group->shard_count; i++) {
         struct gshard *shard = group->shards[i];
         if (!shard->closed && group->now_us < group->end_us - 30 * US_S &&
@@ -1010,6 +1002,48 @@ void group_live(struct group *group, int64_t until_us)
     }
 }
 
+static void free_values(struct map *map)
+{
+    size_t at = 0;
+    for (void *value; (value = map_next(map, &at, NULL));)
+        free(value);
+    map_fini(map);
+}
+
+void group_fini(struct group *group)
+{
+    for (size_t i = 0; i < group->host_count; i++)
+        group_kill(group->hosts[i]);
+    group->ending = true;
+    while (group->heap_count) { /* what is on its way is nobody's, and frees itself */
+        struct event *event = take_first(group);
+        group->now_us = event->at_us;
+        event->run(event);
+    }
+    for (size_t i = 0; i < group->host_count; i++) {
+        gwire_free(group->hosts[i]->wire);
+        map_fini(&group->hosts[i]->created);
+        free(group->hosts[i]);
+    }
+    for (size_t i = 0; i < group->shard_count; i++) {
+        for (int h = 0; h < HANDLERS_MAX; h++) {
+            free(group->shards[i]->handled[h]);
+            free(group->shards[i]->given_up[h]);
+        }
+        free(group->shards[i]);
+    }
+    for (int h = 0; h < HANDLERS_MAX; h++) {
+        free_values(&group->newest[h]);
+        map_fini(&group->senders[h]);
+    }
+    free_values(&group->committed);
+    map_fini(&group->by_id);
+    gtable_free(group->table);
+    free(group->hosts);
+    free(group->shards);
+    free(group->heap);
+}
+
 void group_run(uint64_t seed, bool loud, char *violation)
 {
     struct group group = {.seed = seed, .random = hash_mix(seed), .loud = loud, .lease_ms = LEASE_MS};
@@ -1050,5 +1084,5 @@ void group_run(uint64_t seed, bool loud, char *violation)
                group.requests, group.moves, group.marks, group.kills, group.repeats,
                (double)silent_us / US_S);
     snprintf(violation, 1000, "%s", group.violation);
-    /* A life is short, and the process with it: what events still name is left to its end. */
+    group_fini(&group);
 }

@@ -71,12 +71,14 @@ struct group {
     size_t host_count, host_capacity;
     struct gshard **shards;
     size_t shard_count, shard_capacity;
-    struct map by_id;                /* shard -> struct gshard */
-    struct map newest[HANDLERS_MAX]; /* shard -> int64_t, owned: the newest epoch whose call arrived */
-    struct map committed;            /* row and epoch -> owner, owned */
+    struct map by_id;                 /* shard -> struct gshard */
+    struct map newest[HANDLERS_MAX];  /* shard -> int64_t, owned: the newest epoch whose call arrived */
+    struct map senders[HANDLERS_MAX]; /* likewise -> struct ghost: whose it was */
+    struct map committed;             /* row and epoch -> owner, owned */
     int64_t requests, moves, sessions, kills, repeats, marks, stale_refused;
     int64_t killed_us, living_marked;
     int64_t units[2]; /* reads, writes: of operations */
+    bool ending;      /* nothing begins any more */
     char violation[1000];
 };
 
@@ -152,6 +154,7 @@ void group_at(struct group *group, int64_t at_us, void (*run)(struct event *), v
 void group_run(uint64_t seed, bool loud, char *violation);
 
 /* Its time: up to then, or the first violation. */
+void group_fini(struct group *group);
 void group_live(struct group *group, int64_t until_us);
 struct ghost *group_join(struct group *group, const char *name);
 void group_kill(struct ghost *host);
