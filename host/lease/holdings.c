@@ -198,7 +198,7 @@ static int64_t next_epoch(const struct holding *holding)
 void holding_write(struct holding *holding)
 {
     struct coordinator *coordinator = holding->coordinator;
-    struct lease_part *parts = holding->parts.count ? mem_alloc(holding->parts.count * sizeof *parts) : NULL;
+    struct lease_part *parts = mem_alloc((holding->parts.count + 1) * sizeof *parts);
     const struct part *part;
     const char *handler;
     size_t at = 0, count = 0;
