@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "group.h"
@@ -65,9 +66,9 @@ static double load_of(const struct crowd *crowd, struct ghost *host)
 }
 
 struct evenness {
-    size_t hosts, running;
-    double over, least; /* of a fair share: the most over it, and the least that one has */
-    double newest;      /* what the host that joined last has of it */
+    size_t hosts, running, owned; /* owned: by a host that lives; it may not have heard of it yet */
+    double over, least;           /* of a fair share: the most over it, and the least that one has */
+    double newest;                /* what the host that joined last has of it */
 };
 
 static struct evenness look(struct crowd *crowd)
@@ -88,6 +89,15 @@ static struct evenness look(struct crowd *crowd)
         newest = load;
         list_each(run, &host->runs, struct grun, link)
             even.running += run->shard != NULL;
+    }
+    for (size_t i = 0; i < group->shard_count; i++) {
+        int64_t epoch;
+        const char *owner = gtable_owner(group->table, group->shards[i]->id, &epoch);
+        for (size_t j = 0; j < group->host_count; j++)
+            if (!group->hosts[j]->gone && strcmp(ghost_name(group->hosts[j]), owner) == 0) {
+                even.owned++;
+                break;
+            }
     }
     double fair = total / (double)even.hosts;
     even.over = most / fair - 1;
@@ -144,8 +154,9 @@ bool crowd_run(int hosts, int shards, uint64_t seed)
     group_at(group, 0, on_weigh, &crowd);
     live(&crowd, "all start, the table is new", 30 * US_S);
     struct evenness even = live(&crowd, "20 s later", 20 * US_S);
-    well = expect(even.running == (size_t)shards, "every shard runs 50 s after the start") && well;
-    live(&crowd, "60 s later", 60 * US_S);
+    well = expect(even.owned == (size_t)shards, "every shard is somebody's 50 s after the start") && well;
+    even = live(&crowd, "60 s later", 60 * US_S);
+    well = expect(even.running == (size_t)shards, "every shard runs 110 s after the start") && well;
     int64_t moves = group->moves;
     even = live(&crowd, "600 s of rest", 600 * US_S);
     well = expect(group->moves - moves <= shards / 500, "nothing moves at rest") && well;
@@ -160,8 +171,9 @@ bool crowd_run(int hosts, int shards, uint64_t seed)
      * seldom. */
     live(&crowd, deaths > 1 ? "15 s after ten died at once" : "15 s after one died", 15 * US_S);
     even = live(&crowd, "5 s later", 5 * US_S);
-    well = expect(even.running == (size_t)shards, "every shard runs 20 s after a death") && well;
-    live(&crowd, "60 s later", 60 * US_S);
+    well = expect(even.owned == (size_t)shards, "every shard is a living host's 20 s after a death") && well;
+    even = live(&crowd, "60 s later", 60 * US_S);
+    well = expect(even.running == (size_t)shards, "every shard runs 80 s after a death") && well;
     moves = group->moves;
     live(&crowd, "600 s of rest", 600 * US_S);
     well = expect(group->moves - moves <= shards / 500, "nothing moves at rest") && well;
