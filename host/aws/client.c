@@ -201,6 +201,11 @@ int64_t aws_client_earliest_now_ms(const struct aws_client *client)
     return wall_ms(client) + (client->date_ahead_ms < 0 ? client->date_ahead_ms : 0);
 }
 
+int64_t aws_client_service_now_ms(const struct aws_client *client)
+{
+    return wall_ms(client) + client->date_ahead_ms;
+}
+
 static uint64_t next_random(struct aws_client *client)
 {
     return client->random = hash_mix(client->random + 0x9e3779b97f4a7c15ull);

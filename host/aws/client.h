@@ -43,6 +43,9 @@ const char *aws_client_region(const struct aws_client *client);
  * instant before which everything is surely in the past for both. */
 int64_t aws_client_earliest_now_ms(const struct aws_client *client);
 
+/* Likewise, as the last Date header said it: to a second, and later than ours where that one is behind. */
+int64_t aws_client_service_now_ms(const struct aws_client *client);
+
 struct aws_request {
     enum aws_service service;
     const char *operation; /* "PutItem"; must stay */

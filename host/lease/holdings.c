@@ -135,25 +135,6 @@ void holdings_end(struct coordinator *coordinator)
     coordinator->abandoned = MAP_INIT;
 }
 
-static struct lease_row *copy_row(struct arena *arena, const struct lease_row *row)
-{
-    struct lease_row *own = arena_alloc(arena, sizeof *own);
-    struct lease_part *parts = row->part_count ? arena_alloc(arena, row->part_count * sizeof *parts) : NULL;
-    *own = *row;
-    const char **texts[] = {&own->stream,     &own->shard, &own->parents[0],
-                            &own->parents[1], &own->owner, &own->nonce};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        if (*texts[i])
-            *texts[i] = arena_copy(arena, *texts[i], strlen(*texts[i]));
-    for (size_t i = 0; i < row->part_count; i++) {
-        parts[i] = row->parts[i];
-        parts[i].handler = arena_copy(arena, parts[i].handler, strlen(parts[i].handler));
-        parts[i].text = arena_copy(arena, parts[i].text, strlen(parts[i].text));
-    }
-    own->parts = parts;
-    return own;
-}
-
 void holding_meet(struct coordinator *coordinator, const struct lease_row *row, bool confirm)
 {
     char *key = holding_key(row->stream, row->shard);
@@ -174,7 +155,7 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row, 
     holding->version = row->version;
     holding->load = row->load;
     holding->moved_ms = now_of(coordinator);
-    holding->row = copy_row(&holding->row_arena, row);
+    holding->row = lease_row_copy(&holding->row_arena, row);
     if (confirm) {
         holding->confirm_ms = now_of(coordinator);
         session_beat_now(coordinator);
@@ -239,11 +220,11 @@ static void on_written(struct coordinator *coordinator, void *subject, const str
     holding->writing = NULL;
     if (answer->outcome == LEASE_REFUSED && !is_mine(holding, row)) {
         struct arena arena = {0};
-        struct lease_row *now =
-            row && strcmp(row->owner, coordinator->session.id) == 0 ? copy_row(&arena, row) : NULL;
+        bool own = row && strcmp(row->owner, coordinator->session.id) == 0;
+        struct lease_row now = own ? lease_row_copy(&arena, row) : (struct lease_row){0};
         holding_lose(holding);
-        if (now)
-            holding_meet(coordinator, now, false);
+        if (own)
+            holding_meet(coordinator, &now, false);
         arena_fini(&arena);
         return;
     }
@@ -404,10 +385,9 @@ static void tell_gained(struct holding *holding)
 {
     struct coordinator *coordinator = holding->coordinator;
     holding->told = true;
-    coordinator->options.events->gained(coordinator->options.user, holding->row);
+    coordinator->options.events->gained(coordinator->options.user, &holding->row);
     arena_fini(&holding->row_arena);
     holding->row_arena = (struct arena){0};
-    holding->row = NULL;
 }
 
 /* Is there more to come without being stirred? */

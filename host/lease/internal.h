@@ -105,7 +105,7 @@ struct holding {
     bool told;          /* `gained` was called */
     int64_t confirm_ms; /* it runs when a beat that was sent after this has succeeded */
     struct arena row_arena;
-    struct lease_row *row; /* until it is told */
+    struct lease_row row; /* until it is told */
     /* writing: one at a time, the same until its outcome is known */
     struct op *writing;
     char nonce[LEASE_NONCE_SIZE];

@@ -56,47 +56,6 @@ int64_t epoch_after(const struct coordinator *coordinator, int64_t epoch)
     return server_ms > epoch ? server_ms : epoch + 1;
 }
 
-static void own(struct arena *arena, const char **text)
-{
-    if (*text)
-        *text = arena_copy(arena, *text, strlen(*text));
-}
-
-static void own_request(struct op *op)
-{
-    struct lease_request *request = &op->request;
-    const char **texts[] = {
-        &request->gid,
-        &request->host.session,
-        &request->host.beat,
-        &request->host.version,
-        &request->host.fingerprint,
-        &request->last,
-        &request->by,
-        &request->row.stream,
-        &request->row.shard,
-        &request->row.parents[0],
-        &request->row.parents[1],
-        &request->row.owner,
-        &request->row.nonce,
-        &request->seen.owner,
-        &request->mail.id,
-        &request->mail.stream,
-        &request->mail.shard,
-    };
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        own(&op->arena, texts[i]);
-    if (!request->row.part_count)
-        return;
-    struct lease_part *parts = arena_alloc(&op->arena, request->row.part_count * sizeof *parts);
-    for (size_t i = 0; i < request->row.part_count; i++) {
-        parts[i] = request->row.parts[i];
-        own(&op->arena, &parts[i].handler);
-        own(&op->arena, &parts[i].text);
-    }
-    request->row.parts = parts;
-}
-
 static void op_free(struct op *op)
 {
     list_remove(&op->link);
@@ -146,12 +105,11 @@ struct op *op_send(struct coordinator *coordinator, const struct lease_request *
 {
     struct op *op = mem_zero(sizeof *op);
     op->coordinator = coordinator;
-    op->request = *request;
     op->timeout_ms = timeout_ms;
     op->persists = persists;
     op->done = done;
     op->subject = subject;
-    own_request(op);
+    op->request = lease_request_copy(&op->arena, request);
     list_append(&coordinator->ops, &op->link);
     transmit(op);
     return op;

@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
+#include "base/err.h"
+
 /* A session: the host's name (63 bytes at most), '#', 16 hexadecimal digits. */
 #define LEASE_SESSION_SIZE 88
 #define LEASE_NONCE_SIZE 17 /* 16 hexadecimal digits */
@@ -21,7 +24,11 @@
 #define LEASE_STREAM_BUCKET LEASE_BUCKETS
 #define LEASE_STREAM_ROW "~stream" /* in place of a shard's id */
 
-/* The bucket of a shard's row. Part of what is stored: all versions must agree. */
+/* Of texts; ends with NULL. What hosts agree by, and where rows are stored: all versions must come to the
+ * same. */
+uint64_t lease_hash(const char *const *texts);
+
+/* The bucket of a shard's row. */
 int lease_bucket(const char *shard);
 
 enum lease_death { LEASE_ALIVE, LEASE_MARKED, LEASE_LEFT };
@@ -111,7 +118,8 @@ enum lease_outcome {
 /* Valid during the call. A write that was done gives the row as it is then. */
 struct lease_answer {
     enum lease_outcome outcome;
-    int64_t server_ms; /* the table's wall clock, 0: unknown */
+    const struct err *err; /* why it was not done, or nobody knows; else NULL */
+    int64_t server_ms;     /* the table's wall clock, 0: unknown */
     const char *gid;
     bool opened;
     const struct lease_host *hosts;
@@ -121,6 +129,10 @@ struct lease_answer {
     const struct lease_mail *mail;
     size_t mail_count;
 };
+
+/* With all that it points to in the arena. */
+struct lease_request lease_request_copy(struct arena *arena, const struct lease_request *request);
+struct lease_row lease_row_copy(struct arena *arena, const struct lease_row *row);
 
 struct lease_table;
 struct lease_call;

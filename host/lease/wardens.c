@@ -19,32 +19,11 @@
 #define MAIL_AGAIN_MS 1000
 #define MAIL_AGAIN_MOST_MS 60000
 
-/* FNV-1a, with a last mix: every host must come to the same. */
-static uint64_t stable_hash(const char *text, uint64_t hash)
-{
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
-static uint64_t stable_mix(uint64_t hash)
-{
-    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdu;
-    hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53u;
-    return hash ^ (hash >> 33);
-}
-
-int lease_bucket(const char *shard)
-{
-    if (strcmp(shard, LEASE_STREAM_ROW) == 0)
-        return LEASE_STREAM_BUCKET;
-    return (int)(stable_mix(stable_hash(shard, 0xcbf29ce484222325u)) % LEASE_BUCKETS);
-}
-
 static uint64_t claim_of(const char *session, const char *stream, int bucket)
 {
-    uint64_t hash = stable_hash(stream, stable_hash(session, 0xcbf29ce484222325u));
-    return stable_mix(hash ^ (uint64_t)bucket * 0x9e3779b97f4a7c15u);
+    char number[16];
+    snprintf(number, sizeof number, "%d", bucket);
+    return lease_hash((const char *const[]){session, stream, number, NULL});
 }
 
 static bool is_warden(const struct coordinator *coordinator, const char *stream, int bucket)

@@ -490,22 +490,8 @@ static struct lease_call *wire_send(struct lease_table *table, const struct leas
     struct group *group = wire->rows->group;
     struct gcall *call = mem_zero(sizeof *call);
     int64_t to_us = group_between(group, 2 * US_MS, 20 * US_MS);
-    *call = (struct gcall){.wire = wire, .request = *request, .done = done, .user = user, .events = 1};
-    const char **texts[] = {&call->request.gid,        &call->request.host.session,
-                            &call->request.host.beat,  &call->request.last,
-                            &call->request.by,         &call->request.row.stream,
-                            &call->request.row.shard,  &call->request.row.parents[0],
-                            &call->request.row.owner,  &call->request.row.nonce,
-                            &call->request.seen.owner, &call->request.mail.id,
-                            &call->request.mail.shard};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        *texts[i] = keep(&call->arena, *texts[i]);
-    struct lease_part *parts = arena_alloc(&call->arena, (request->row.part_count + 1) * sizeof *parts);
-    for (size_t i = 0; i < request->row.part_count; i++)
-        parts[i] =
-            (struct lease_part){keep(&call->arena, request->row.parts[i].handler),
-                                keep(&call->arena, request->row.parts[i].text), request->row.parts[i].end};
-    call->request.row.parts = parts;
+    *call = (struct gcall){.wire = wire, .done = done, .user = user, .events = 1};
+    call->request = lease_request_copy(&call->arena, request);
     group->requests++;
     group_at(group, group->now_us + (int64_t)((double)(timeout_ms * US_MS) / ghost_rate(wire->host)),
              on_timeout, call);

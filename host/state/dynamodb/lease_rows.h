@@ -1,0 +1,24 @@
+/* lease_rows.h: the rows that a group's hosts share, in a DynamoDB table: every request of lease/table.h as
+ * one call of the service. Only single-item conditional writes, so that ScyllaDB Alternator can keep them
+ * too.
+ *
+ * | row | pk | sk |
+ * |---|---|---|
+ * | group | g/GROUP | g |
+ * | host | g/GROUP/h | session |
+ * | mail | g/GROUP/m/SESSION | random |
+ * | shard | g/GROUP/s/STREAM/BUCKET | shard id; ~stream |
+ *
+ * GROUP has its '%' and '/' as in URLs; STREAM is a hash of the ARN, BUCKET two hexadecimal digits. Host rows
+ * get `expires` (TTL, seconds) together with their death, mail when it is written; nothing else ever does. */
+#ifndef TIDEMILL_STATE_DYNAMODB_LEASE_ROWS_H
+#define TIDEMILL_STATE_DYNAMODB_LEASE_ROWS_H
+
+#include "aws/client.h"
+#include "lease/table.h"
+
+/* `client` must stay; `table` is its name. */
+struct lease_table *lease_rows_new(struct aws_client *client, const char *table, const char *group);
+void lease_rows_free(struct lease_table *rows); /* no call may be under way */
+
+#endif
