@@ -35,7 +35,7 @@ struct sent_beat {
     int64_t sent_ms, wall_ms;
 };
 
-#define UNKNOWN_BEATS 8
+#define UNKNOWN_BEATS 16
 
 struct session {
     enum phase phase;

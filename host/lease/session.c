@@ -196,8 +196,10 @@ static void on_beat(struct coordinator *coordinator, void *subject, const struct
         beat_refused(coordinator, answer, now);
         return;
     case LEASE_UNKNOWN:
-        if (session->unknown_count == UNKNOWN_BEATS) { /* the oldest has long been refused, or never came */
-            memmove(session->unknown, session->unknown + 1, (UNKNOWN_BEATS - 1) * sizeof *session->unknown);
+        /* At most one of them was done. The first are likely (answers are lost), and the last: others go. */
+        if (session->unknown_count == UNKNOWN_BEATS) {
+            struct sent_beat *middle = &session->unknown[UNKNOWN_BEATS / 2];
+            memmove(middle, middle + 1, (UNKNOWN_BEATS / 2 - 1) * sizeof *middle);
             session->unknown_count--;
         }
         session->unknown[session->unknown_count++] = session->sending;

@@ -16,6 +16,7 @@
 #define START_US (25 * US_S) /* then the group is open, and shards run */
 #define FAULTS_US (150 * US_S)
 #define CALM_US (90 * US_S)
+#define MORE 15 /* times ten seconds, at most, for what is left to do */
 #define CALL_TIMEOUT_US (2 * US_S)
 #define SHORT_TIMEOUT_US (300 * US_MS) /* of handlers that do not wait until it has surely taken effect */
 #define ATTEMPTS 3
@@ -879,7 +880,14 @@ static void something_happens(struct group *group)
         split(group, group->shards[group_below(group, (int)group->shard_count)]);
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
+        /* Who is cut off just then believes in his lease for a while; who is new is quick. */
+        struct ghost *cut = any_host(group);
         group_trace(group, "the table is deleted and made anew");
+        if (cut) {
+            cut->cut = 3;
+            cut->cut_until_us = group->now_us + group_between(group, 0, 8 * US_S);
+        }
+        join_another(group);
         gtable_wipe(group->table);
     }
 }
@@ -958,10 +966,13 @@ static void on_tick(struct event *event)
         if (host->gone || host->over)
             continue;
         plan(host, group->now_us);
-        /* Who discovers: all that has no row gets one. */
-        if (!ghost_run(host, LEASE_STREAM_ROW) || host->held || group->now_us < host->paused_until_us ||
-            (group->now_us / (100 * US_MS)) % (DISCOVERY_US / (100 * US_MS)))
+        /* Who discovers: all that has no row gets one, at once and then now and then. */
+        const struct grun *discovery = ghost_run(host, LEASE_STREAM_ROW);
+        bool due = (group->now_us / (100 * US_MS)) % (DISCOVERY_US / (100 * US_MS)) == 0;
+        if (!discovery || host->held || group->now_us < host->paused_until_us ||
+            (!due && host->discovered == discovery->serial))
             continue;
+        host->discovered = discovery->serial;
         group_discover(group, host);
     }
     group_at(group, group->now_us + 100 * US_MS, on_tick, group);
@@ -969,11 +980,24 @@ static void on_tick(struct event *event)
 
 /* ---- the end ---- */
 
+/* Who took a shard late has more to do than the calm is long; what moves on is not lost. */
+static bool has_backlog(struct group *group)
+{
+    for (size_t i = 0; i < group->shard_count; i++) {
+        int64_t at;
+        bool end;
+        gtable_part(group->table, group->shards[i]->id, handler_names[0], &at, &end);
+        if (at < group->shards[i]->count)
+            return true;
+    }
+    return false;
+}
+
 static void check_end(struct group *group)
 {
     if (group->kind == GROUP_OUTAGE && group->living_marked)
         group_violated(group, "MARKED: %" PRId64 " hosts that lived, for an outage of the table",
-                       group->marks);
+                       group->living_marked);
     for (size_t i = 0; i < group->shard_count && !*group->violation; i++) {
         const struct gshard *shard = group->shards[i];
         for (int h = 0; h < HANDLERS_MAX; h++) {
@@ -1064,6 +1088,8 @@ void group_run(uint64_t seed, bool loud, char *violation)
     }
     group_at(&group, 0, on_tick, &group);
     group_live(&group, group.end_us);
+    for (int i = 0; i < MORE && !*group.violation && has_backlog(&group); i++)
+        group_live(&group, group.now_us + 10 * US_S);
     check_end(&group);
     for (size_t i = 0; i < group.shard_count && loud; i++) {
         int64_t epoch;

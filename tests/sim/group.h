@@ -131,6 +131,7 @@ struct ghost {
     int handlers; /* that it knows */
     struct list runs;
     int serial;
+    int discovered; /* the last run of the discovery that has discovered */
     bool held, gap;
     int64_t wake_us; /* the next turn that is planned */
     uint64_t wake_order;
