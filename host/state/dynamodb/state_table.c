@@ -1,6 +1,7 @@
 /* state_table.c: see state_table.h. */
 #include "state/dynamodb/state_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,12 +105,14 @@ static bool create(const struct state_table_options *options, struct err *err)
 static cJSON *wait_for_table(const struct state_table_options *options, bool *made, struct err *err)
 {
     int64_t until_ms = reactor_now_ms(options->reactor) + READY_MS;
+    char status[32];
     *made = false;
     for (;;) {
         cJSON *answer = call(options, "DescribeTable", about(options), err);
-        const char *status = document_text(document_get(answer, "Table"), "TableStatus");
-        if (status && (strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0))
+        const char *said = document_text(document_get(answer, "Table"), "TableStatus");
+        if (said && (strcmp(said, "ACTIVE") == 0 || strcmp(said, "UPDATING") == 0))
             return answer;
+        snprintf(status, sizeof status, "%s", said ? said : "not there");
         cJSON_Delete(answer);
         if (!answer && !says(err, "ResourceNotFoundException")) {
             err_prefix(err, "state: cannot look at table %s", options->name);
@@ -128,7 +131,7 @@ static cJSON *wait_for_table(const struct state_table_options *options, bool *ma
         *made = *made || !answer;
         if (reactor_now_ms(options->reactor) > until_ms) {
             err_set(err, ERR_TIMEOUT, "state: table %s is not ready after two minutes (it is %s)",
-                    options->name, status ? status : "not there");
+                    options->name, status);
             return NULL;
         }
         wait_a_moment(options);
