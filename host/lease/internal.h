@@ -12,7 +12,7 @@
 
 #define LEASE_NEVER INT64_MAX
 
-/* Shares of a lease, in thousandths: see LEASE in README.md. */
+/* Shares of a lease, in thousandths: see README.md. */
 #define FENCE_SHARE 600 /* from the sending of the last good beat */
 #define QUIET_SHARE 125 /* a call's life after the last look at the fence: D */
 #define DOUBT_SHARE 100 /* that the wall clock may run ahead of the other unnoticed: theta */
@@ -40,7 +40,6 @@ struct sent_beat {
 struct session {
     enum phase phase;
     char id[LEASE_SESSION_SIZE]; /* "": none */
-    uint64_t serial;             /* of sessions: what an older one asked for is nobody's */
     char unopened[LEASE_NONCE_SIZE];
     int64_t unopened_ms; /* when this group was first seen not to be open */
     bool asking;         /* about the group, or for the row: an answer is awaited */
@@ -157,7 +156,6 @@ struct bucket {
 };
 
 struct followed {
-    struct coordinator *coordinator;
     char *stream;
     bool created; /* its own row is there */
     struct bucket buckets[LEASE_BUCKETS + 1];
@@ -169,7 +167,7 @@ struct episodes {
     int64_t until_ms;  /* of the one that runs; 0: none */
     int rounds;        /* that are left of it */
     bool of_change;    /* since somebody came or went; else since it was uneven for long */
-    int64_t begin_ms;  /* it is to begin then; LEASE_NEVER: none is */
+    int64_t begin_ms;  /* one is to begin then; 0: none is */
     int64_t uneven_ms; /* since when it has been; 0: it is not */
     int moves;         /* in this one */
     double residue;    /* that one without a move left */
@@ -222,7 +220,6 @@ typedef void op_done_fn(struct coordinator *coordinator, void *subject, const st
  * known whether it was done: `done` hears LEASE_OK or LEASE_REFUSED only. */
 struct op *op_send(struct coordinator *coordinator, const struct lease_request *request, int64_t timeout_ms,
                    bool persists, op_done_fn *done, void *subject);
-const struct lease_request *op_request(const struct op *op);
 void op_drop(struct op *op); /* nobody waits for it any more */
 void ops_drop_all(struct coordinator *coordinator);
 void ops_turn(struct coordinator *coordinator, int64_t now, int64_t *next);

@@ -115,11 +115,6 @@ struct op *op_send(struct coordinator *coordinator, const struct lease_request *
     return op;
 }
 
-const struct lease_request *op_request(const struct op *op)
-{
-    return &op->request;
-}
-
 void op_drop(struct op *op)
 {
     struct lease_table *table = op->coordinator->options.table;

@@ -253,9 +253,7 @@ bool session_valid(struct coordinator *coordinator, int64_t now)
 
 void session_begin(struct coordinator *coordinator)
 {
-    struct session *session = &coordinator->session;
-    uint64_t serial = session->serial + 1;
-    *session = (struct session){.phase = PHASE_GROUP, .serial = serial};
+    coordinator->session = (struct session){.phase = PHASE_GROUP};
 }
 
 void session_turn(struct coordinator *coordinator, int64_t now, int64_t *next)

@@ -250,7 +250,6 @@ void coordinator_follow(struct coordinator *coordinator, const char *stream)
     if (map_get(&coordinator->followed, stream))
         return;
     struct followed *followed = mem_zero(sizeof *followed);
-    followed->coordinator = coordinator;
     followed->stream = mem_string(stream);
     map_set(&coordinator->followed, stream, followed);
     for (int i = 0; i <= LEASE_BUCKETS; i++)

@@ -725,10 +725,8 @@ struct gshard *group_add_shard(struct group *group, struct gshard *parent)
     struct gshard *shard = mem_zero(sizeof *shard);
     mem_grow(&group->shards, &group->shard_capacity, group->shard_count, sizeof *group->shards);
     group->shards[group->shard_count++] = shard;
-    *shard = (struct gshard){.parent = parent,
-                             .born_us = group->now_us,
-                             .run_us = group->now_us,
-                             .rate = 1 + group_below(group, 50) / 10.0};
+    *shard =
+        (struct gshard){.parent = parent, .run_us = group->now_us, .rate = 1 + group_below(group, 50) / 10.0};
     shard->number = group->shard_count - 1;
     snprintf(shard->id, sizeof shard->id, "s%zu", shard->number);
     map_set(&group->by_id, shard->id, shard);

@@ -44,7 +44,6 @@ struct gshard {
     char id[24];
     size_t number;
     struct gshard *parent;
-    int64_t born_us;
     double rate; /* records a second */
     int count;   /* so far */
     bool closed;
@@ -75,7 +74,7 @@ struct group {
     struct map newest[HANDLERS_MAX];  /* shard -> int64_t, owned: the newest epoch whose call arrived */
     struct map senders[HANDLERS_MAX]; /* likewise -> struct ghost: whose it was */
     struct map committed;             /* row and epoch -> owner, owned */
-    int64_t requests, moves, sessions, kills, repeats, marks, stale_refused;
+    int64_t requests, moves, kills, repeats, marks;
     int64_t killed_us, living_marked;
     int64_t units[2]; /* reads, writes: of operations */
     bool ending;      /* nothing begins any more */
@@ -132,7 +131,7 @@ struct ghost {
     struct list runs;
     int serial;
     int discovered; /* the last run of the discovery that has discovered */
-    bool held, gap;
+    bool held;
     int64_t wake_us; /* the next turn that is planned */
     uint64_t wake_order;
     struct map created; /* shards of which it knows that they have a row */

@@ -3,7 +3,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +10,8 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "core/world.h"
 #include "lease/coordinator.h"
-#include "local/engine.h"
+#include "state_service.h"
 #include "state/dynamodb/lease_rows.h"
 
 #define STREAM "arn:aws:dynamodb:eu-west-1:000000000000:table/Orders/stream/2026-01-01T00:00:00.000"
@@ -22,11 +20,7 @@
 enum trouble { NONE, LOST, THROTTLED, BROKEN, HIDES_ROW };
 
 struct fixture {
-    struct world world;
-    struct engine *engine;
-    struct config_aws config;
-    struct aws_client *client;
-    struct log *log;
+    struct state_service service;
     struct lease_table *rows;
     enum trouble trouble;
     int requests;
@@ -46,8 +40,6 @@ struct fixture {
 static void on_request(void *user, const struct transport_request *request, struct answer *answer)
 {
     struct fixture *f = user;
-    struct engine_reply reply = {0};
-    char target[80] = "";
     f->requests++;
     answer->delay_ms = 5;
     if (f->trouble == BROKEN)
@@ -59,17 +51,13 @@ static void on_request(void *user, const struct transport_request *request, stru
             "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ThrottlingException\",\"message\":\"m\"}");
         return;
     }
-    request_header(request, "X-Amz-Target", target, sizeof target);
-    engine_call(f->engine, &(struct engine_request){target, request->body, request->body_size, NULL}, &reply);
-    answer->status = reply.status;
+    state_service_answer(&f->service, request, answer);
     answer->lost = f->trouble == LOST;
-    if (f->trouble == HIDES_ROW && reply.status == 400) {
+    if (f->trouble == HIDES_ROW && answer->status == 400) {
+        buf_clear(&answer->body);
         buf_add_text(&answer->body,
                      "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException\","
                      "\"message\":\"m\"}");
-        buf_fini(&reply.body);
-    } else {
-        answer->body = reply.body;
     }
 }
 
@@ -82,7 +70,7 @@ static void make_table(struct fixture *f)
         "\"KeySchema\":[{\"AttributeName\":\"pk\",\"KeyType\":\"HASH\"},{\"AttributeName\":\"sk\","
         "\"KeyType\":\"RANGE\"}]}";
     struct engine_reply reply = {0};
-    engine_call(f->engine,
+    engine_call(f->service.engine,
                 &(struct engine_request){"DynamoDB_20120810.CreateTable", body, strlen(body), NULL}, &reply);
     assert_int_equal(reply.status, 200);
     buf_fini(&reply.body);
@@ -90,30 +78,16 @@ static void make_table(struct fixture *f)
 
 static void make(struct fixture *f)
 {
-    struct err err;
-    *f = (struct fixture){
-        .config = {.region = (char *)"eu-west-1", .call_timeout_ms = 30000, .connections = 8}};
-    setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "x", 1);
-    world_init(&f->world);
-    world_add_reactor(&f->world);
-    f->world.answer = on_request;
-    f->world.user = f;
-    f->log = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_DEBUG, &f->world.clock);
-    f->engine = engine_new(&(struct engine_options){.clock = &f->world.clock}, &err);
-    f->client = aws_client_new(f->world.reactor, &f->world.transport, &f->config, f->log, &err);
-    assert_non_null(f->client);
-    f->rows = lease_rows_new(f->client, "State", "my/group");
+    *f = (struct fixture){0};
+    state_service_make(&f->service, on_request, f);
+    f->rows = lease_rows_new(f->service.client, "State", "my/group");
 }
 
 static void finish(struct fixture *f)
 {
     lease_rows_free(f->rows);
-    aws_client_free(f->client);
-    engine_free(f->engine);
     arena_fini(&f->arena);
-    log_free(f->log);
-    world_fini(&f->world);
+    state_service_fini(&f->service);
 }
 
 static bool answered(void *user)
@@ -154,7 +128,7 @@ static enum lease_outcome ask(struct fixture *f, const struct lease_request *req
 {
     f->answered = false;
     f->rows->ops->send(f->rows, request, 1000, on_answer, f);
-    assert_true(world_turn(&f->world, answered, f, 60000));
+    assert_true(world_turn(&f->service.world, answered, f, 60000));
     return f->outcome;
 }
 
@@ -356,7 +330,7 @@ static void two_groups_in_one_table_do_not_meet(void **state)
     assert_int_equal(ASK(&f, .kind = LEASE_CREATE_HOST, .host = {.session = "g", .beat = "b"}), LEASE_OK);
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         lease_rows_free(f.rows);
-        f.rows = lease_rows_new(f.client, "State", groups[i]);
+        f.rows = lease_rows_new(f.service.client, "State", groups[i]);
         assert_int_equal(ASK(&f, .kind = LEASE_READ_GROUP), LEASE_REFUSED);
         assert_int_equal(ASK(&f, .kind = LEASE_LIST_HOSTS), LEASE_OK);
         assert_int_equal(f.host_count, 0);
@@ -464,12 +438,12 @@ static const struct coordinator_events events = {.gained = on_gained,
 
 static int64_t member_now(void *user)
 {
-    return ((struct member *)user)->f->world.now_ms;
+    return ((struct member *)user)->f->service.world.now_ms;
 }
 
 static int64_t member_wall(void *user)
 {
-    struct world *world = &((struct member *)user)->f->world;
+    struct world *world = &((struct member *)user)->f->service.world;
     return clock_wall_ms(&world->clock);
 }
 
@@ -490,12 +464,13 @@ static void turn(void *user)
         coordinator_create(member->coordinator, STREAM, shard, none, NULL, NULL);
     }
     member->discovers = false; /* once is enough: each has its row then */
-    timer_set(member->f->world.reactor, &member->timer, 50);
+    timer_set(member->f->service.world.reactor, &member->timer, 50);
 }
 
 static void join(struct fixture *f, struct member *member, uint64_t seed)
 {
-    *member = (struct member){.f = f, .random = seed, .rows = lease_rows_new(f->client, "State", "g")};
+    *member =
+        (struct member){.f = f, .random = seed, .rows = lease_rows_new(f->service.client, "State", "g")};
     member->coordinator = coordinator_new(&(struct coordinator_options){.table = member->rows,
                                                                         .name = "same name",
                                                                         .version = "1",
@@ -510,12 +485,12 @@ static void join(struct fixture *f, struct member *member, uint64_t seed)
                                                                         .user = member});
     coordinator_follow(member->coordinator, STREAM);
     timer_init(&member->timer, turn, member);
-    timer_set(f->world.reactor, &member->timer, 0);
+    timer_set(f->service.world.reactor, &member->timer, 0);
 }
 
 static void kill_member(struct fixture *f, struct member *member)
 {
-    timer_stop(f->world.reactor, &member->timer);
+    timer_stop(f->service.world.reactor, &member->timer);
     coordinator_free(member->coordinator);
     lease_rows_free(member->rows);
     member->coordinator = NULL;
@@ -562,17 +537,17 @@ static void three_hosts_share_and_take_over_and_hand_over(void **state)
     make_table(&f);
     for (int i = 0; i < HOSTS; i++)
         join(&f, &members[i], (uint64_t)i + 1);
-    world_turn(&f.world, never, NULL, 40000);
+    world_turn(&f.service.world, never, NULL, 40000);
     check_shares(members, 0, &most);
     assert_true(most <= SHARDS / HOSTS + 1);
     kill_member(&f, &members[0]);
-    world_turn(&f.world, never, NULL, 13000); /* a lease, and 3 s */
+    world_turn(&f.service.world, never, NULL, 13000); /* a lease, and 3 s */
     check_shares(members, 1, &most);
-    world_turn(&f.world, never, NULL, 20000);
-    int64_t before_ms = f.world.now_ms;
+    world_turn(&f.service.world, never, NULL, 20000);
+    int64_t before_ms = f.service.world.now_ms;
     coordinator_leave(members[1].coordinator);
-    assert_true(world_turn(&f.world, has_left, &members[1], 2000));
-    world_turn(&f.world, never, NULL, before_ms + 2000 - f.world.now_ms);
+    assert_true(world_turn(&f.service.world, has_left, &members[1], 2000));
+    world_turn(&f.service.world, never, NULL, before_ms + 2000 - f.service.world.now_ms);
     check_shares(members, 2, &most);
     assert_int_equal(most, SHARDS);
     for (int i = 1; i < HOSTS; i++)

@@ -3,15 +3,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "core/world.h"
-#include "local/engine.h"
+#include "state_service.h"
 #include "state/dynamodb/state_table.h"
 
 /* What the service answers in place of the embedded one, to calls of that name from the `from`-th on. */
@@ -22,11 +20,7 @@ struct instead {
 };
 
 struct fixture {
-    struct world world;
-    struct engine *engine;
-    struct config_aws config;
-    struct aws_client *client;
-    struct log *log;
+    struct state_service service;
     const struct instead *instead;
     size_t instead_count;
     char asked[2000]; /* the operations, each with a blank behind it */
@@ -44,7 +38,6 @@ static int times(const struct fixture *f, const char *operation)
 static void on_request(void *user, const struct transport_request *request, struct answer *answer)
 {
     struct fixture *f = user;
-    struct engine_reply reply = {0};
     char target[80] = "";
     request_header(request, "X-Amz-Target", target, sizeof target);
     const char *operation = strchr(target, '.') + 1;
@@ -58,45 +51,27 @@ static void on_request(void *user, const struct transport_request *request, stru
             buf_add_text(&answer->body, f->instead[i].body);
             return;
         }
-    engine_call(f->engine, &(struct engine_request){target, request->body, request->body_size, NULL}, &reply);
-    answer->status = reply.status;
-    answer->body = reply.body;
+    state_service_answer(&f->service, request, answer);
 }
 
 static void make(struct fixture *f, const struct instead *instead, size_t count)
 {
-    struct err err;
-    *f = (struct fixture){
-        .config = {.region = (char *)"eu-west-1", .call_timeout_ms = 30000, .connections = 8},
-        .instead = instead,
-        .instead_count = count};
-    setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "x", 1);
-    world_init(&f->world);
-    world_add_reactor(&f->world);
-    f->world.answer = on_request;
-    f->world.user = f;
-    f->log = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_DEBUG, &f->world.clock);
-    f->engine = engine_new(&(struct engine_options){.clock = &f->world.clock}, &err);
-    f->client = aws_client_new(f->world.reactor, &f->world.transport, &f->config, f->log, &err);
-    assert_non_null(f->client);
+    *f = (struct fixture){.instead = instead, .instead_count = count};
+    state_service_make(&f->service, on_request, f);
 }
 
 static void finish(struct fixture *f)
 {
-    aws_client_free(f->client);
-    engine_free(f->engine);
-    log_free(f->log);
-    world_fini(&f->world);
+    state_service_fini(&f->service);
 }
 
 static bool prepare(struct fixture *f, bool create, struct err *err)
 {
     *err = (struct err){0};
     f->asked[0] = '\0';
-    return state_table_prepare(&(struct state_table_options){.client = f->client,
-                                                             .reactor = f->world.reactor,
-                                                             .log = f->log,
+    return state_table_prepare(&(struct state_table_options){.client = f->service.client,
+                                                             .reactor = f->service.world.reactor,
+                                                             .log = f->service.log,
                                                              .name = "State",
                                                              .create = create},
                                err);
