@@ -58,10 +58,15 @@ class Tables:
         self.client.update_table(TableName=name, StreamSpecification=specification)
 
 
+def npm_packages(name):
+    """Where the packages of tests/tools/npm/NAME are; fetches them at first. What goes wrong is in the test's output."""
+    return subprocess.run([ROOT / "tests" / "tools" / "npm.sh", name], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+
+
 class DynamoDBLocal(Tables):
     def __init__(self):
-        tool = ROOT / "tests" / "tools" / "dynamodb-local.sh"
-        self.home = subprocess.run([tool], check=True, capture_output=True, text=True).stdout.strip()
+        self.home = str(next(pathlib.Path(npm_packages("dynamodb-local")).rglob("DynamoDBLocal.jar")).parent)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()

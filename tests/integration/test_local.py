@@ -11,7 +11,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import BINARY, Deployment, Local, wait_until
+from conftest import BINARY, Deployment, Local, npm_packages, wait_until
 from test_local_differential import Peer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -254,7 +254,7 @@ def test_awscli(local, deployment, name):
 
 
 def test_the_sdk_for_javascript(local):
-    home = subprocess.run([ROOT / "tests" / "tools" / "aws-sdk.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    home = npm_packages("aws-sdk")
     done = subprocess.run(["node", ROOT / "tests" / "integration" / "sdk.cjs", local.url, home], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.strip() == "ok", done.stderr
 
