@@ -160,6 +160,17 @@ int64_t coordinator_epoch(const struct coordinator *coordinator, const char *str
     return holding && holding->told && holding->phase == HOLDING_RUNS ? holding->epoch : 0;
 }
 
+void coordinator_each(const struct coordinator *coordinator, const char *stream,
+                      void (*fn)(void *user, const char *stream, const char *shard), void *user)
+{
+    const struct holding *holding;
+    size_t at = 0;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL)))
+        if (strcmp(holding->shard, LEASE_STREAM_ROW) != 0 &&
+            (!stream || strcmp(holding->stream, stream) == 0))
+            fn(user, holding->stream, holding->shard);
+}
+
 void coordinator_weigh(struct coordinator *coordinator, const char *stream, const char *shard, double load)
 {
     struct holding *holding = holding_find(coordinator, stream, shard);

@@ -87,6 +87,10 @@ void coordinator_commit(struct coordinator *coordinator, const char *stream, con
                         const struct lease_part *parts, size_t count, int64_t quiet_ms,
                         coordinator_done_fn *done, void *user);
 
+/* Every shard of the stream (NULL: of every stream) that is this host's. */
+void coordinator_each(const struct coordinator *coordinator, const char *stream,
+                      void (*fn)(void *user, const char *stream, const char *shard), void *user);
+
 /* Nothing of it runs, all is committed (or on its way), and the last call without an answer ended
  * coordinator_quiet_ms before `quiet_ms`. */
 void coordinator_drained(struct coordinator *coordinator, const char *stream, const char *shard,

@@ -51,10 +51,12 @@ static void wait_for_write(struct holding *holding, coordinator_done_fn *done, v
 
 static void put_part(struct holding *holding, const struct lease_part *part)
 {
-    size_t size = strlen(part->text) + 1;
+    size_t size = part->text ? strlen(part->text) + 1 : 0;
     struct part *own = mem_alloc(sizeof *own + size);
     own->end = part->end;
-    memcpy(own->text, part->text, size);
+    own->gone = !part->text;
+    if (size)
+        memcpy(own->text, part->text, size);
     free(map_remove(&holding->parts, part->handler));
     map_set(&holding->parts, part->handler, own);
 }
@@ -185,7 +187,7 @@ void holding_write(struct holding *holding)
     size_t at = 0, count = 0;
     CHECK(!holding->writing && !holding->written_for);
     while ((part = map_next(&holding->parts, &at, &handler)))
-        parts[count++] = (struct lease_part){handler, part->text, part->end};
+        parts[count++] = (struct lease_part){handler, part->gone ? NULL : part->text, part->end};
     nonce_make(coordinator, holding->nonce);
     struct lease_request request = {
         .kind = LEASE_WRITE_ROW,

@@ -126,7 +126,7 @@ struct holding {
 };
 
 struct part {
-    bool end;
+    bool end, gone;
     char text[];
 };
 

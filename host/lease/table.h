@@ -31,6 +31,9 @@ uint64_t lease_hash(const char *const *texts);
 /* The bucket of a shard's row. */
 int lease_bucket(const char *shard);
 
+/* Beside the hosts' rows, in place of a session: counts how often somebody asked all hosts for something. */
+#define LEASE_BELL "~bell"
+
 enum lease_death { LEASE_ALIVE, LEASE_MARKED, LEASE_LEFT };
 enum lease_host_state { LEASE_RUN, LEASE_LEAVING, LEASE_SICK };
 
@@ -47,7 +50,7 @@ struct lease_host {
     int64_t since_ms;                  /* wall clock */
 };
 
-/* One handler's checkpoint in a shard, as the store writes it. */
+/* One handler's checkpoint in a shard, as the store writes it; to write, NULL takes it away. */
 struct lease_part {
     const char *handler, *text;
     bool end; /* the handler has finished the shard */
@@ -124,6 +127,7 @@ struct lease_answer {
     bool opened;
     const struct lease_host *hosts;
     size_t host_count;
+    int64_t rung; /* of LEASE_LIST_HOSTS: how often the bell was */
     const struct lease_row *rows;
     size_t row_count;
     const struct lease_mail *mail;

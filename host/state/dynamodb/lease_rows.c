@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/retry.h"
 #include "base/check.h"
-#include "base/document.h"
 #include "base/mem.h"
+#include "state/dynamodb/calls.h"
 
 #define DEAD_KEPT_S (7 * 24 * 3600)
 #define MAIL_KEPT_S (24 * 3600)
@@ -34,73 +33,12 @@ struct pending {
     void *user;
 };
 
-/* ---- attribute values ---- */
-
-static void add_text(cJSON *item, const char *name, const char *text)
-{
-    if (text)
-        document_add_text(cJSON_AddObjectToObject(item, name), "S", text);
-}
-
-static void add_number(cJSON *item, const char *name, int64_t number)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%" PRId64, number);
-    document_add_text(cJSON_AddObjectToObject(item, name), "N", text);
-}
-
-static void add_load(cJSON *item, const char *name, double load)
-{
-    char text[48];
-    snprintf(text, sizeof text, "%.3f", load > -1e15 && load < 1e15 ? load : 0);
-    document_add_text(cJSON_AddObjectToObject(item, name), "N", text);
-}
-
-static void add_bool(cJSON *item, const char *name, bool value)
-{
-    cJSON_AddBoolToObject(cJSON_AddObjectToObject(item, name), "BOOL", value);
-}
-
-static const char *text_of(const cJSON *item, const char *name)
-{
-    const char *text = document_text(document_get(item, name), "S");
-    return text ? text : "";
-}
-
-static double load_of(const cJSON *item, const char *name)
-{
-    const char *text = document_text(document_get(item, name), "N");
-    return text ? strtod(text, NULL) : 0;
-}
-
-static int64_t number_of(const cJSON *item, const char *name)
-{
-    const char *text = document_text(document_get(item, name), "N");
-    return text ? strtoll(text, NULL, 10) : 0;
-}
-
-static bool bool_of(const cJSON *item, const char *name)
-{
-    return cJSON_IsTrue(document_get(document_get(item, name), "BOOL"));
-}
-
 /* ---- keys ---- */
 
-static char *escape(const char *group)
-{
-    struct buf out = BUF_INIT;
-    for (; *group; group++)
-        if (*group == '%' || *group == '/')
-            buf_printf(&out, "%%%02X", (unsigned)*group);
-        else
-            buf_add_char(&out, *group);
-    return out.data ? out.data : mem_string("");
-}
-
-static char *stream_key(const struct lease_rows *rows, const char *stream, int bucket)
+char *lease_rows_partition(const char *group, const char *stream, int bucket)
 {
     uint64_t hash = lease_hash((const char *const[]){stream, NULL});
-    return mem_printf("g/%s/s/%016" PRIx64 "/%02x", rows->group, hash, (unsigned)bucket);
+    return mem_printf("g/%s/s/%016" PRIx64 "/%02x", group, hash, (unsigned)bucket);
 }
 
 /* The partition key of what the request is about; to be freed. */
@@ -123,9 +61,9 @@ static char *partition_of(const struct lease_rows *rows, const struct lease_requ
     case LEASE_WRITE_ROW:
     case LEASE_READ_ROW:
     case LEASE_DELETE_ROW:
-        return stream_key(rows, request->row.stream, lease_bucket(request->row.shard));
+        return lease_rows_partition(rows->group, request->row.stream, lease_bucket(request->row.shard));
     case LEASE_LIST_BUCKET:
-        return stream_key(rows, request->row.stream, request->bucket);
+        return lease_rows_partition(rows->group, request->row.stream, request->bucket);
     case LEASE_PUT_MAIL:
     case LEASE_LIST_MAIL:
     case LEASE_DELETE_MAIL:
@@ -157,8 +95,7 @@ static const char *sort_of(const struct lease_request *request)
 static void add_key(const struct lease_rows *rows, cJSON *item, const struct lease_request *request)
 {
     char *partition = partition_of(rows, request);
-    add_text(item, "pk", partition);
-    add_text(item, "sk", sort_of(request));
+    item_add_key(item, partition, sort_of(request));
     free(partition);
 }
 
@@ -210,7 +147,7 @@ static cJSON *make_list(const struct pending *pending)
     cJSON *body = begin(pending->rows), *last = NULL;
     char *partition = partition_of(pending->rows, &pending->request);
     document_add_text(body, "KeyConditionExpression", "pk = :pk");
-    add_text(cJSON_AddObjectToObject(body, "ExpressionAttributeValues"), ":pk", partition);
+    item_add_text(cJSON_AddObjectToObject(body, "ExpressionAttributeValues"), ":pk", partition);
     cJSON_AddBoolToObject(body, "ConsistentRead", pending->request.kind == LEASE_LIST_MAIL);
     if (pending->page_count)
         last = document_get(pending->pages[pending->page_count - 1], "LastEvaluatedKey");
@@ -223,9 +160,9 @@ static cJSON *make_list(const struct pending *pending)
 static cJSON *make_create_group(const struct pending *pending)
 {
     cJSON *body = begin_put(pending), *item = document_get(body, "Item");
-    add_text(item, "gid", pending->request.gid);
-    add_bool(item, "opened", false);
-    add_number(item, "proto", 1);
+    item_add_text(item, "gid", pending->request.gid);
+    item_add_bool(item, "opened", false);
+    item_add_number(item, "proto", 1);
     demand(body, "attribute_not_exists(pk)");
     return body;
 }
@@ -234,9 +171,9 @@ static cJSON *make_open_group(const struct pending *pending)
 {
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     document_add_text(body, "UpdateExpression", "SET opened = :true");
-    add_bool(values, ":true", true);
-    add_bool(values, ":false", false);
-    add_text(values, ":gid", pending->request.gid);
+    item_add_bool(values, ":true", true);
+    item_add_bool(values, ":false", false);
+    item_add_text(values, ":gid", pending->request.gid);
     document_add_text(body, "ReturnValues", "ALL_NEW");
     demand(body, "gid = :gid AND opened = :false");
     return body;
@@ -249,16 +186,16 @@ static cJSON *make_create_host(const struct pending *pending)
 {
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_put(pending), *item = document_get(body, "Item");
-    add_text(item, "b", host->beat);
-    add_number(item, "l", host->lease_ms);
-    add_load(item, "ld", host->load);
-    add_number(item, "n", host->shards);
-    add_number(item, "cap", host->reactors);
-    add_number(item, "mail", 0);
-    add_text(item, "s", states[host->state]);
-    add_text(item, "vers", host->version);
-    add_text(item, "hash", host->fingerprint);
-    add_number(item, "since", host->since_ms);
+    item_add_text(item, "b", host->beat);
+    item_add_number(item, "l", host->lease_ms);
+    item_add_double(item, "ld", host->load);
+    item_add_number(item, "n", host->shards);
+    item_add_number(item, "cap", host->reactors);
+    item_add_number(item, "mail", 0);
+    item_add_text(item, "s", states[host->state]);
+    item_add_text(item, "vers", host->version);
+    item_add_text(item, "hash", host->fingerprint);
+    item_add_number(item, "since", host->since_ms);
     demand(body, "attribute_not_exists(pk)");
     return body;
 }
@@ -268,11 +205,11 @@ static cJSON *make_beat(const struct pending *pending)
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     document_add_text(body, "UpdateExpression", "SET b = :b, ld = :ld, n = :n, s = :s");
-    add_text(values, ":b", host->beat);
-    add_load(values, ":ld", host->load);
-    add_number(values, ":n", host->shards);
-    add_text(values, ":s", states[host->state]);
-    add_text(values, ":last", pending->request.last);
+    item_add_text(values, ":b", host->beat);
+    item_add_double(values, ":ld", host->load);
+    item_add_number(values, ":n", host->shards);
+    item_add_text(values, ":s", states[host->state]);
+    item_add_text(values, ":last", pending->request.last);
     demand(body, "b = :last AND attribute_not_exists(dead)");
     return body;
 }
@@ -281,10 +218,10 @@ static cJSON *make_mark(const struct pending *pending)
 {
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     document_add_text(body, "UpdateExpression", "SET dead = :dead, marker = :by, expires = :expires");
-    add_text(values, ":dead", deaths[pending->request.death]);
-    add_text(values, ":by", pending->request.by);
-    add_number(values, ":expires", server_ms(pending->rows) / 1000 + DEAD_KEPT_S);
-    add_text(values, ":last", pending->request.last);
+    item_add_text(values, ":dead", deaths[pending->request.death]);
+    item_add_text(values, ":by", pending->request.by);
+    item_add_number(values, ":expires", server_ms(pending->rows) / 1000 + DEAD_KEPT_S);
+    item_add_text(values, ":last", pending->request.last);
     demand(body, "b = :last AND attribute_not_exists(dead)");
     return body;
 }
@@ -292,10 +229,10 @@ static cJSON *make_mark(const struct pending *pending)
 static cJSON *make_bury(const struct pending *pending)
 {
     cJSON *body = begin_put(pending), *item = document_get(body, "Item");
-    add_text(item, "dead", deaths[LEASE_MARKED]);
-    add_text(item, "marker", pending->request.by);
-    add_number(item, "l", pending->request.host.lease_ms);
-    add_number(item, "expires", server_ms(pending->rows) / 1000 + DEAD_KEPT_S);
+    item_add_text(item, "dead", deaths[LEASE_MARKED]);
+    item_add_text(item, "marker", pending->request.by);
+    item_add_number(item, "l", pending->request.host.lease_ms);
+    item_add_number(item, "expires", server_ms(pending->rows) / 1000 + DEAD_KEPT_S);
     demand(body, "attribute_not_exists(pk)");
     return body;
 }
@@ -311,8 +248,8 @@ static cJSON *make_tell(const struct pending *pending)
 {
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     document_add_text(body, "UpdateExpression", "ADD mail :one, ld :ld");
-    add_number(values, ":one", 1);
-    add_load(values, ":ld", pending->request.row.load);
+    item_add_number(values, ":one", 1);
+    item_add_double(values, ":ld", pending->request.row.load);
     demand(body, "attribute_exists(pk) AND attribute_not_exists(dead)");
     return body;
 }
@@ -320,22 +257,22 @@ static cJSON *make_tell(const struct pending *pending)
 static void add_part(cJSON *map, const char *name, const struct lease_part *part)
 {
     cJSON *value = cJSON_AddObjectToObject(cJSON_AddObjectToObject(map, name), "M");
-    add_text(value, "t", part->text);
-    add_bool(value, "e", part->end);
+    item_add_text(value, "t", part->text);
+    item_add_bool(value, "e", part->end);
 }
 
 static cJSON *make_create_row(const struct pending *pending)
 {
     const struct lease_row *row = &pending->request.row;
     cJSON *body = begin_put(pending), *item = document_get(body, "Item");
-    add_text(item, "st", row->stream);
-    add_text(item, "pa", row->parents[0]);
-    add_text(item, "pb", row->parents[1]);
-    add_text(item, "own", row->owner);
-    add_number(item, "ep", row->epoch);
-    add_number(item, "v", 1);
-    add_text(item, "w", row->nonce);
-    add_load(item, "ld", row->load);
+    item_add_text(item, "st", row->stream);
+    item_add_text(item, "pa", row->parents[0]);
+    item_add_text(item, "pb", row->parents[1]);
+    item_add_text(item, "own", row->owner);
+    item_add_number(item, "ep", row->epoch);
+    item_add_number(item, "v", 1);
+    item_add_text(item, "w", row->nonce);
+    item_add_double(item, "ld", row->load);
     cJSON_AddObjectToObject(cJSON_AddObjectToObject(item, "h"), "M");
     demand(body, "attribute_not_exists(pk)");
     return body;
@@ -348,27 +285,33 @@ static cJSON *make_write_row(const struct pending *pending)
     const struct lease_row *row = &request->row;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     cJSON *names = row->part_count ? cJSON_AddObjectToObject(body, "ExpressionAttributeNames") : NULL;
-    struct buf update = BUF_INIT;
+    struct buf update = BUF_INIT, removal = BUF_INIT;
     buf_add_text(&update, "SET own = :own, ep = :ep, v = v + :one, w = :w, ld = :ld");
     for (size_t i = 0; i < row->part_count; i++) {
         char name[32], value[32];
         snprintf(name, sizeof name, "#h%zu", i);
         snprintf(value, sizeof value, ":h%zu", i);
-        buf_printf(&update, ", h.%s = %s", name, value);
         document_add_text(names, name, row->parts[i].handler);
+        if (!row->parts[i].text) {
+            buf_printf(&removal, "%s h.%s", removal.size ? "," : " REMOVE", name);
+            continue;
+        }
+        buf_printf(&update, ", h.%s = %s", name, value);
         add_part(values, value, &row->parts[i]);
     }
+    buf_add(&update, removal.data, removal.size);
     document_add_text(body, "UpdateExpression", update.data);
+    buf_fini(&removal);
     buf_fini(&update);
-    add_text(values, ":own", row->owner);
-    add_number(values, ":ep", row->epoch);
-    add_number(values, ":one", 1);
-    add_text(values, ":w", row->nonce);
-    add_load(values, ":ld", row->load);
-    add_text(values, ":sown", request->seen.owner);
-    add_number(values, ":sep", request->seen.epoch);
+    item_add_text(values, ":own", row->owner);
+    item_add_number(values, ":ep", row->epoch);
+    item_add_number(values, ":one", 1);
+    item_add_text(values, ":w", row->nonce);
+    item_add_double(values, ":ld", row->load);
+    item_add_text(values, ":sown", request->seen.owner);
+    item_add_number(values, ":sep", request->seen.epoch);
     if (request->seen.version)
-        add_number(values, ":sv", request->seen.version);
+        item_add_number(values, ":sv", request->seen.version);
     document_add_text(body, "ReturnValues", "ALL_NEW");
     demand(body,
            request->seen.version ? "own = :sown AND ep = :sep AND v = :sv" : "own = :sown AND ep = :sep");
@@ -379,9 +322,9 @@ static cJSON *make_delete_row(const struct pending *pending)
 {
     const struct lease_request *request = &pending->request;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
-    add_text(values, ":sown", request->seen.owner);
-    add_number(values, ":sep", request->seen.epoch);
-    add_number(values, ":sv", request->seen.version);
+    item_add_text(values, ":sown", request->seen.owner);
+    item_add_number(values, ":sep", request->seen.epoch);
+    item_add_number(values, ":sv", request->seen.version);
     demand(body, "own = :sown AND ep = :sep AND v = :sv");
     return body;
 }
@@ -390,10 +333,10 @@ static cJSON *make_put_mail(const struct pending *pending)
 {
     const struct lease_mail *mail = &pending->request.mail;
     cJSON *body = begin_put(pending), *item = document_get(body, "Item");
-    add_text(item, "st", mail->stream);
-    add_text(item, "sh", mail->shard);
-    add_number(item, "ep", mail->epoch);
-    add_number(item, "expires", server_ms(pending->rows) / 1000 + MAIL_KEPT_S);
+    item_add_text(item, "st", mail->stream);
+    item_add_text(item, "sh", mail->shard);
+    item_add_number(item, "ep", mail->epoch);
+    item_add_number(item, "expires", server_ms(pending->rows) / 1000 + MAIL_KEPT_S);
     return body;
 }
 
@@ -426,18 +369,18 @@ static_assert(COUNT_OF(calls) == LEASE_DELETE_MAIL + 1, "a call for each kind");
 
 static struct lease_host read_host(const cJSON *item)
 {
-    const char *state = text_of(item, "s"), *death = text_of(item, "dead");
+    const char *state = item_text(item, "s"), *death = item_text(item, "dead");
     struct lease_host host = {
-        .session = text_of(item, "sk"),
-        .beat = text_of(item, "b"),
-        .lease_ms = number_of(item, "l"),
-        .load = load_of(item, "ld"),
-        .shards = number_of(item, "n"),
-        .reactors = number_of(item, "cap"),
-        .mail = number_of(item, "mail"),
-        .version = text_of(item, "vers"),
-        .fingerprint = text_of(item, "hash"),
-        .since_ms = number_of(item, "since"),
+        .session = item_text(item, "sk"),
+        .beat = item_text(item, "b"),
+        .lease_ms = item_number(item, "l"),
+        .load = item_double(item, "ld"),
+        .shards = item_number(item, "n"),
+        .reactors = item_number(item, "cap"),
+        .mail = item_number(item, "mail"),
+        .version = item_text(item, "vers"),
+        .fingerprint = item_text(item, "hash"),
+        .since_ms = item_number(item, "since"),
         /* A word that a later version writes: the row says that it is dead, whatever else. */
         .death = !*death                                  ? LEASE_ALIVE
                  : strcmp(death, deaths[LEASE_LEFT]) == 0 ? LEASE_LEFT
@@ -449,31 +392,25 @@ static struct lease_host read_host(const cJSON *item)
     return host;
 }
 
-static const char *text_or_null(const cJSON *item, const char *name)
-{
-    const char *text = text_of(item, name);
-    return *text ? text : NULL;
-}
-
 static struct lease_row read_row(struct arena *arena, const cJSON *item)
 {
     const cJSON *handlers = document_get(document_get(item, "h"), "M"), *handler;
     struct lease_row row = {
-        .stream = text_of(item, "st"),
-        .shard = text_of(item, "sk"),
-        .parents = {text_or_null(item, "pa"), text_or_null(item, "pb")},
-        .owner = text_of(item, "own"),
-        .epoch = number_of(item, "ep"),
-        .version = number_of(item, "v"),
-        .nonce = text_of(item, "w"),
-        .load = load_of(item, "ld"),
+        .stream = item_text(item, "st"),
+        .shard = item_text(item, "sk"),
+        .parents = {item_text_or_null(item, "pa"), item_text_or_null(item, "pb")},
+        .owner = item_text(item, "own"),
+        .epoch = item_number(item, "ep"),
+        .version = item_number(item, "v"),
+        .nonce = item_text(item, "w"),
+        .load = item_double(item, "ld"),
     };
     struct lease_part *parts = arena_alloc(arena, ((size_t)cJSON_GetArraySize(handlers) + 1) * sizeof *parts);
     cJSON_ArrayForEach(handler, handlers)
     {
         const cJSON *value = document_get(handler, "M");
         parts[row.part_count++] =
-            (struct lease_part){handler->string, text_of(value, "t"), bool_of(value, "e")};
+            (struct lease_part){handler->string, item_text(value, "t"), item_bool(value, "e")};
     }
     row.parts = parts;
     return row;
@@ -488,8 +425,8 @@ static void read_item(struct pending *pending, struct lease_answer *answer, cons
 {
     enum lease_request_kind kind = pending->request.kind;
     if (kind <= LEASE_OPEN_GROUP) {
-        answer->gid = text_of(item, "gid");
-        answer->opened = bool_of(item, "opened");
+        answer->gid = item_text(item, "gid");
+        answer->opened = item_bool(item, "opened");
     } else if (is_about_hosts(kind)) {
         struct lease_host *host = arena_alloc(&pending->arena, sizeof *host);
         *host = read_host(item);
@@ -516,13 +453,18 @@ static void read_pages(struct pending *pending, struct lease_answer *answer)
     for (size_t i = 0; i < pending->page_count; i++)
         cJSON_ArrayForEach(item, document_get(pending->pages[i], "Items"))
         {
+            if (kind == LEASE_LIST_HOSTS && strcmp(item_text(item, "sk"), LEASE_BELL) == 0) {
+                answer->rung = item_number(item, "rung");
+                count--;
+                continue;
+            }
             if (kind == LEASE_LIST_HOSTS)
                 hosts[at] = read_host(item);
             else if (kind == LEASE_LIST_BUCKET)
                 rows[at] = read_row(&pending->arena, item);
             else
-                mail[at] = (struct lease_mail){text_of(item, "sk"), text_of(item, "st"), text_of(item, "sh"),
-                                               number_of(item, "ep")};
+                mail[at] = (struct lease_mail){item_text(item, "sk"), item_text(item, "st"),
+                                               item_text(item, "sh"), item_number(item, "ep")};
             at++;
         }
     answer->hosts = hosts;
@@ -556,21 +498,6 @@ static void answer(struct pending *pending, struct lease_answer *answer)
 static void answer_outcome(struct pending *pending, enum lease_outcome outcome, const struct err *err)
 {
     answer(pending, &(struct lease_answer){.outcome = outcome, .err = err});
-}
-
-/* What the service's error says of the write: whether it can have been done. */
-static enum lease_outcome outcome_of(const struct err *err)
-{
-    static const char *const conditional[] = {"ConditionalCheckFailedException", NULL};
-    static const char *const missing[] = {"ResourceNotFoundException", NULL};
-    if (err->code != ERR_SERVICE)
-        return err->code == ERR_RESOURCES ? LEASE_NOT_DONE : LEASE_UNKNOWN;
-    if (retry_code_is_one_of(err->service, conditional))
-        return LEASE_REFUSED;
-    if (retry_code_is_one_of(err->service, missing))
-        return LEASE_NO_TABLE;
-    /* Refused before anything was written: throttled, not signed well, not allowed, not understood. */
-    return retry_kind(err) == RETRY_THROTTLING || err->http_status < 500 ? LEASE_NOT_DONE : LEASE_UNKNOWN;
 }
 
 static cJSON *read_body(struct transport_response *response, struct err *err)
@@ -637,7 +564,7 @@ static void on_answer(void *user, struct transport_response *response, const str
     cJSON *body = read_body(response, &not_json);
     pending->call = NULL;
     if (err) {
-        enum lease_outcome outcome = outcome_of(err);
+        enum lease_outcome outcome = calls_outcome(err);
         if (outcome == LEASE_REFUSED && !pending->looking) {
             on_refused(pending, body);
             return;
@@ -702,7 +629,7 @@ struct lease_table *lease_rows_new(struct aws_client *client, const char *table,
     rows->table.ops = &ops;
     rows->client = client;
     rows->name = mem_string(table);
-    rows->group = escape(group);
+    rows->group = item_group(group);
     return &rows->table;
 }
 

@@ -6,6 +6,7 @@
  * |---|---|---|
  * | group | g/GROUP | g |
  * | host | g/GROUP/h | session |
+ * | bell | g/GROUP/h | ~bell |
  * | mail | g/GROUP/m/SESSION | random |
  * | shard | g/GROUP/s/STREAM/BUCKET | shard id; ~stream |
  *
@@ -19,6 +20,9 @@
 
 /* `client` must stay; `table` is its name. */
 struct lease_table *lease_rows_new(struct aws_client *client, const char *table, const char *group);
+/* The partition of a stream's bucket, in a group as it stands in keys (item.h); to be freed. */
+char *lease_rows_partition(const char *group, const char *stream, int bucket);
+
 void lease_rows_free(struct lease_table *rows); /* no call may be under way */
 
 #endif

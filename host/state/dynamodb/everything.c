@@ -1,0 +1,155 @@
+/* everything.c: all that a group's state says, but the letters: for a host that begins, and for `status`. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "state/dynamodb/store_internal.h"
+
+enum { ASK_FOLLOWS, ASK_EVENTS, ASK_LETTERS, ASK_COUNT = ASK_LETTERS + LETTER_PARTITIONS };
+
+/* ---- follows, gaps, counts ---- */
+
+static void read_follow(struct store_snapshot *snapshot, const cJSON *item)
+{
+    snapshot->follows[snapshot->follow_count++] =
+        (struct store_follow){snapshot_text(snapshot, item, "stream"),
+                              snapshot_text(snapshot, item, "handler"), snapshot_text(snapshot, item, "arn")};
+}
+
+static void read_event(struct store_snapshot *snapshot, const cJSON *item)
+{
+    snapshot->events[snapshot->event_count++] = (struct store_event){
+        .kind = snapshot_text(snapshot, item, "kind"),
+        .handler = snapshot_text(snapshot, item, "handler"),
+        .stream_arn = snapshot_text(snapshot, item, "stream"),
+        .shard = snapshot_text(snapshot, item, "shard"),
+        .from_sequence = snapshot_text(snapshot, item, "from"),
+        .to_sequence = snapshot_text(snapshot, item, "to"),
+        .text = snapshot_text(snapshot, item, "text"),
+        .time_ms = item_number(item, "time"),
+    };
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct store_event *left = a, *right = b;
+    return left->time_ms < right->time_ms ? 1 : left->time_ms > right->time_ms ? -1 : 0;
+}
+
+static void read_first_round(struct store_snapshot *snapshot, const struct rows *rows)
+{
+    size_t room = rows->count + 1, letters = 0;
+    snapshot->follows = arena_alloc(&snapshot->arena, room * sizeof *snapshot->follows);
+    snapshot->events = arena_alloc(&snapshot->arena, room * sizeof *snapshot->events);
+    for (size_t i = 0; i < rows->count; i++) {
+        if (rows->rows[i].ask == ASK_FOLLOWS)
+            read_follow(snapshot, rows->rows[i].item);
+        else if (rows->rows[i].ask == ASK_EVENTS)
+            read_event(snapshot, rows->rows[i].item);
+        else
+            letters++;
+    }
+    if (snapshot->event_count)
+        qsort(snapshot->events, snapshot->event_count, sizeof *snapshot->events, newest_first);
+    letters_count(snapshot, rows->rows + (rows->count - letters), letters);
+}
+
+/* ---- where handlers stand ---- */
+
+static void on_progress(void *user, struct rows *pieces, const struct err *err)
+{
+    struct pending *pending = user;
+    struct err failure = err ? *err : (struct err){0};
+    pending->reading = NULL;
+    bool well = !err && standings_join(&pending->standings, pieces, &failure);
+    rows_free(pieces);
+    if (well)
+        standings_tell(&pending->standings, pending->snapshot);
+    pending_loaded(pending, well ? NULL : &failure);
+}
+
+static bool read_row(struct pending *pending, const cJSON *row, struct err *err)
+{
+    const cJSON *handler;
+    bool well = true;
+    cJSON_ArrayForEach(handler, document_get(document_get(row, "h"), "M")) well =
+        well && standings_add(&pending->standings, item_text(row, "st"), item_text(row, "sk"),
+                              handler->string, item_text(document_get(handler, "M"), "t"), err);
+    return well;
+}
+
+static void on_shards(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    struct err failure = err ? *err : (struct err){0};
+    bool well = !err;
+    size_t count = 0;
+    pending->reading = NULL;
+    for (size_t i = 0; well && i < rows->count; i++)
+        well = read_row(pending, rows->rows[i].item, &failure);
+    rows_free(rows);
+    if (!well) {
+        pending_loaded(pending, &failure);
+        return;
+    }
+    struct ask *asks = standings_ask(&pending->standings, pending->store->group, &count);
+    if (count)
+        pending->reading = calls_read(pending->store->calls, asks, count, on_progress, pending);
+    else
+        on_progress(pending, NULL, NULL);
+    free(asks);
+}
+
+/* Each once. */
+static size_t streams_of(const struct store_snapshot *snapshot, const char **streams)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->follow_count; i++) {
+        const char *arn = snapshot->follows[i].stream_arn;
+        size_t at = 0;
+        while (at < count && strcmp(streams[at], arn) != 0)
+            at++;
+        if (at == count && strcmp(arn, STORE_FOLLOW_LATEST) != 0)
+            streams[count++] = arn;
+    }
+    return count;
+}
+
+static void read_shards(struct pending *pending)
+{
+    const struct store_snapshot *snapshot = pending->snapshot;
+    const char **streams = arena_alloc(&pending->arena, (snapshot->follow_count + 1) * sizeof *streams);
+    size_t count = streams_of(snapshot, streams), at = 0;
+    struct ask *asks = mem_zero((count * LEASE_BUCKETS + 1) * sizeof *asks);
+    for (size_t i = 0; i < count; i++)
+        for (int bucket = 0; bucket < LEASE_BUCKETS; bucket++)
+            asks[at++].partition = lease_rows_partition(pending->store->group, streams[i], bucket);
+    if (at)
+        pending->reading = calls_read(pending->store->calls, asks, at, on_shards, pending);
+    else
+        pending_loaded(pending, NULL);
+    free(asks);
+}
+
+static void on_first_round(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    pending->reading = NULL;
+    if (err) {
+        pending_loaded(pending, err);
+        return;
+    }
+    read_first_round(pending->snapshot, rows);
+    rows_free(rows);
+    read_shards(pending);
+}
+
+void everything_load(struct pending *pending)
+{
+    struct ask asks[ASK_COUNT] = {0};
+    asks[ASK_FOLLOWS].partition = mem_printf("g/%s/f", pending->store->group);
+    asks[ASK_EVENTS].partition = mem_printf("g/%s/e", pending->store->group);
+    letters_ask_counts(pending->store, asks + ASK_LETTERS);
+    pending->reading = calls_read(pending->store->calls, asks, ASK_COUNT, on_first_round, pending);
+}

@@ -1,0 +1,184 @@
+/* rows_small.c: rows of which there are few: follows, gaps, requests. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "state/dynamodb/store_internal.h"
+
+#define ANSWER_KEPT_S (24 * 3600)
+
+const char *snapshot_text(struct store_snapshot *snapshot, const cJSON *item, const char *name)
+{
+    const char *text = item_text(item, name);
+    return arena_copy(&snapshot->arena, text, strlen(text));
+}
+
+/* ---- follows ---- */
+
+void follow_put(struct pending *pending)
+{
+    const struct store_follow *follow = &pending->write->follow;
+    char digest[ITEM_DIGEST_SIZE];
+    item_digest((const char *const[]){follow->stream, follow->handler, NULL}, digest);
+    cJSON *body = call_item(pending_partition(pending, "f"), digest), *item = document_get(body, "Item");
+    item_add_text(item, "stream", follow->stream);
+    item_add_text(item, "handler", follow->handler);
+    item_add_text(item, "arn", follow->stream_arn);
+    pending_send(pending, "PutItem", body, pending_next_step);
+}
+
+/* ---- gaps ---- */
+
+/* It may have been told before: of each, one. */
+void event_put(struct pending *pending)
+{
+    const struct store_event *event = &pending->write->event;
+    char digest[ITEM_DIGEST_SIZE];
+    item_digest((const char *const[]){event->kind, event->handler, event->stream_arn, event->shard,
+                                      event->from_sequence, NULL},
+                digest);
+    cJSON *body = call_item(pending_partition(pending, "e"), digest), *item = document_get(body, "Item");
+    item_add_text(item, "kind", event->kind);
+    item_add_text(item, "handler", event->handler);
+    item_add_text(item, "stream", event->stream_arn);
+    item_add_text(item, "shard", event->shard);
+    item_add_text(item, "from", event->from_sequence);
+    item_add_text(item, "to", event->to_sequence);
+    item_add_text(item, "text", event->text);
+    item_add_number(item, "time", event->time_ms);
+    pending_send(pending, "PutItem", body, pending_next_step);
+}
+
+static void forget_next_event(struct pending *pending);
+
+static void on_event_forgotten(struct pending *pending, const cJSON *answer, bool refused)
+{
+    (void)answer;
+    (void)refused;
+    forget_next_event(pending);
+}
+
+static void forget_next_event(struct pending *pending)
+{
+    const char *handler = pending->write->event.handler;
+    while (pending->at < pending->rows->count) {
+        const cJSON *item = pending->rows->rows[pending->at++].item;
+        if (*handler && strcmp(item_text(item, "handler"), handler) != 0)
+            continue;
+        pending_send(pending, "DeleteItem", call_key(item_text(item, "pk"), item_text(item, "sk")),
+                     on_event_forgotten);
+        return;
+    }
+    rows_free(pending->rows);
+    pending->rows = NULL;
+    pending_next(pending);
+}
+
+static void on_events(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    pending->reading = NULL;
+    if (err) { /* reads end; what is to be written does not */
+        events_forget(pending);
+        return;
+    }
+    pending->rows = rows;
+    pending->at = 0;
+    forget_next_event(pending);
+}
+
+void events_forget(struct pending *pending)
+{
+    struct ask ask = {.partition = mem_printf("g/%s/e", pending->store->group)};
+    pending->reading = calls_read(pending->store->calls, &ask, 1, on_events, pending);
+}
+
+/* ---- requests ---- */
+
+/* Hosts list each other all the time: a row beside theirs costs nothing to look at. */
+void requests_ring(struct pending *pending, const cJSON *answer, bool refused)
+{
+    cJSON *body = call_key(pending_partition(pending, "h"), LEASE_BELL);
+    (void)answer;
+    (void)refused;
+    document_add_text(body, "UpdateExpression", "ADD rung :one");
+    item_add_number(call_values(body), ":one", 1);
+    pending_send(pending, "UpdateItem", body, pending_next_step);
+}
+
+static void sort_of(char text[24], int64_t id)
+{
+    snprintf(text, 24, "%020lld", (long long)id);
+}
+
+void request_put(struct pending *pending)
+{
+    const struct store_request *request = &pending->write->request;
+    char sort[24];
+    sort_of(sort, request->id);
+    cJSON *body = call_item(pending_partition(pending, "q"), sort), *item = document_get(body, "Item");
+    item_add_text(item, "kind", request->kind);
+    item_add_text(item, "handler", request->handler);
+    item_add_text(item, "shard", request->shard);
+    item_add_text(item, "argument", request->argument);
+    item_add_number(item, "created", request->created_ms);
+    item_add_number(item, "answered", REQUEST_OPEN);
+    call_demand(body, "attribute_not_exists(pk)"); /* sent twice it is not opened again */
+    pending_send(pending, "PutItem", body, requests_ring);
+}
+
+void request_answer(struct pending *pending)
+{
+    const struct store_request *request = &pending->write->request;
+    char sort[24];
+    sort_of(sort, request->id);
+    cJSON *body = call_key(pending_partition(pending, "q"), sort), *values = call_values(body);
+    call_set(body, (const char *const[]){"answered", "answer", "expires", NULL});
+    item_add_number(values, ":answered", request->answered);
+    item_add_text(values, ":answer", request->answer);
+    item_add_number(values, ":expires", calls_now_s(pending->store->calls) + ANSWER_KEPT_S);
+    call_demand(body, "attribute_exists(pk)");
+    pending_send(pending, "UpdateItem", body, pending_next_step);
+}
+
+static struct store_request read_request(struct store_snapshot *snapshot, const cJSON *item)
+{
+    int64_t answered = item_number(item, "answered");
+    return (struct store_request){
+        .id = strtoll(item_text(item, "sk"), NULL, 10),
+        .kind = snapshot_text(snapshot, item, "kind"),
+        .handler = snapshot_text(snapshot, item, "handler"),
+        .shard = snapshot_text(snapshot, item, "shard"),
+        .argument = snapshot_text(snapshot, item, "argument"),
+        .created_ms = item_number(item, "created"),
+        .answered = answered == REQUEST_DONE   ? REQUEST_DONE
+                    : answered == REQUEST_OPEN ? REQUEST_OPEN
+                                               : REQUEST_REFUSED,
+        .answer = snapshot_text(snapshot, item, "answer"),
+    };
+}
+
+static void on_requests(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    struct store_snapshot *snapshot = pending->snapshot;
+    pending->reading = NULL;
+    pending->rows = rows;
+    if (!err)
+        snapshot->requests = arena_alloc(&snapshot->arena, (rows->count + 1) * sizeof *snapshot->requests);
+    for (size_t i = 0; !err && i < rows->count; i++)
+        if (pending->query.what == STORE_ANSWER ||
+            item_number(rows->rows[i].item, "answered") == REQUEST_OPEN)
+            snapshot->requests[snapshot->request_count++] = read_request(snapshot, rows->rows[i].item);
+    pending_loaded(pending, err);
+}
+
+/* Those that are open, or the one that was asked for. */
+void requests_load(struct pending *pending)
+{
+    struct ask ask = {.partition = mem_printf("g/%s/q", pending->store->group)};
+    if (pending->query.what == STORE_ANSWER)
+        ask.sort = mem_printf("%020lld", (long long)pending->query.id);
+    pending->reading = calls_read(pending->store->calls, &ask, 1, on_requests, pending);
+}

@@ -1,0 +1,495 @@
+/* shard_rows.c: see shard_rows.h. */
+#include "state/dynamodb/shard_rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "state/dynamodb/standings.h"
+
+#define AGAIN_MS 1000
+
+struct shard_rows {
+    struct shard_writer writer; /* the first: one is the other */
+    struct calls *calls;
+    struct coordinator *coordinator;
+    char *group;
+    struct map lanes;    /* of a shard's row: struct lane */
+    struct map kept;     /* partition of pieces -> struct kept: those that the row names */
+    struct list gaining; /* rows that are read */
+    struct list sweeps;  /* deletions that nobody waits for */
+};
+
+struct kept {
+    char nonce[LEASE_NONCE_SIZE];
+    size_t count;
+};
+
+/* ---- pieces that are to go ---- */
+
+/* Where one is not deleted (the host ends), the next owner finds it. */
+struct sweep {
+    struct list link;
+    struct call *call;
+};
+
+static void on_swept(void *user, const cJSON *answer, bool refused)
+{
+    struct sweep *sweep = user;
+    (void)answer;
+    (void)refused;
+    list_remove(&sweep->link);
+    free(sweep);
+}
+
+static void sweep_body(struct shard_rows *rows, cJSON *body)
+{
+    struct sweep *sweep = mem_alloc(sizeof *sweep);
+    list_append(&rows->sweeps, &sweep->link);
+    sweep->call = call_send(rows->calls, "DeleteItem", body, on_swept, sweep);
+}
+
+static void sweep_kept(struct shard_rows *rows, const char *partition, struct kept *kept)
+{
+    for (size_t i = 0; kept && i < kept->count; i++)
+        sweep_body(rows, piece_delete(i, partition, kept->nonce));
+    free(kept);
+}
+
+static void keep(struct shard_rows *rows, const char *partition, const char *nonce, size_t count)
+{
+    struct kept *kept = mem_alloc(sizeof *kept);
+    memcpy(kept->nonce, nonce, LEASE_NONCE_SIZE);
+    kept->count = count;
+    map_set(&rows->kept, partition, kept);
+}
+
+/* ---- writing ---- */
+
+struct change {
+    char *handler, *text, *partition; /* text NULL: to be forgotten, or still to be made */
+    bool end;
+    struct pieces pieces;
+    char nonce[LEASE_NONCE_SIZE];
+};
+
+/* A shard's writes follow each other: the next one begins when this one is in the coordinator's hands. */
+struct writing {
+    struct list link; /* in its lane */
+    struct lane *lane;
+    struct change *changes;
+    size_t count, at, piece;
+    struct call *call;
+    bool handed_over;
+    store_done_fn *done;
+    void *user;
+};
+
+struct lane {
+    struct shard_rows *rows;
+    char *key, *stream, *shard;
+    struct list writings;
+    int held; /* somebody still looks at it */
+};
+
+static void begin_next(struct lane *lane);
+
+static void writing_free(struct writing *writing)
+{
+    list_remove(&writing->link);
+    call_cancel(writing->call);
+    for (size_t i = 0; i < writing->count; i++) {
+        free(writing->changes[i].handler);
+        free(writing->changes[i].text);
+        free(writing->changes[i].partition);
+        pieces_fini(&writing->changes[i].pieces);
+    }
+    free(writing->changes);
+    free(writing);
+}
+
+static void lane_end(struct lane *lane)
+{
+    if (!list_empty(&lane->writings) || lane->held)
+        return;
+    map_remove(&lane->rows->lanes, lane->key);
+    free(lane->key);
+    free(lane->stream);
+    free(lane->shard);
+    free(lane);
+}
+
+static void tell(struct writing *writing, bool well)
+{
+    store_done_fn *done = writing->done;
+    void *user = writing->user;
+    struct lane *lane = writing->lane;
+    struct err lost;
+    err_set(&lost, ERR_CANCELLED, "shard %s is not this host's any more", lane->shard);
+    writing_free(writing);
+    lane_end(lane);
+    if (done)
+        done(user, well ? NULL : &lost);
+}
+
+/* What the row named before is nothing any more. What a write that went wrong has put there may be named, if
+ * only its answer was lost: the next owner knows. */
+static void on_committed(void *user, bool well)
+{
+    struct writing *writing = user;
+    struct shard_rows *rows = writing->lane->rows;
+    for (size_t i = 0; well && i < writing->count; i++) {
+        struct change *change = &writing->changes[i];
+        sweep_kept(rows, change->partition, map_remove(&rows->kept, change->partition));
+        if (change->pieces.count)
+            keep(rows, change->partition, change->nonce, change->pieces.count);
+    }
+    tell(writing, well);
+}
+
+static void hand_over(struct writing *writing)
+{
+    struct lane *lane = writing->lane;
+    struct lease_part *parts = mem_alloc((writing->count + 1) * sizeof *parts);
+    for (size_t i = 0; i < writing->count; i++)
+        parts[i] = (struct lease_part){writing->changes[i].handler, writing->changes[i].text,
+                                       writing->changes[i].end};
+    writing->handed_over = true;
+    lane->held++;
+    coordinator_commit(lane->rows->coordinator, lane->stream, lane->shard, parts, writing->count, 0,
+                       on_committed, writing);
+    free(parts);
+    begin_next(lane);
+    lane->held--;
+    lane_end(lane);
+}
+
+static void put_pieces(struct writing *writing);
+
+static void on_piece(void *user, const cJSON *answer, bool refused)
+{
+    struct writing *writing = user;
+    (void)answer;
+    (void)refused;
+    writing->call = NULL;
+    writing->piece++;
+    put_pieces(writing);
+}
+
+static void put_pieces(struct writing *writing)
+{
+    for (; writing->at < writing->count; writing->at++, writing->piece = 0) {
+        const struct change *change = &writing->changes[writing->at];
+        if (writing->piece >= change->pieces.count)
+            continue;
+        writing->call =
+            call_send(writing->lane->rows->calls, "PutItem",
+                      piece_put(&change->pieces, writing->piece, change->partition, change->nonce, 0),
+                      on_piece, writing);
+        return;
+    }
+    hand_over(writing);
+}
+
+/* The first that is not handed over yet, if none before it waits for its pieces. */
+static void begin_next(struct lane *lane)
+{
+    struct writing *writing;
+    list_each(writing, &lane->writings, struct writing, link) {
+        if (writing->handed_over)
+            continue;
+        if (!writing->call)
+            put_pieces(writing);
+        return;
+    }
+}
+
+static char *row_key(const char *stream, const char *shard)
+{
+    return mem_printf("%s\n%s", stream, shard);
+}
+
+static struct lane *lane_of(struct shard_rows *rows, const char *stream, const char *shard)
+{
+    char *key = row_key(stream, shard);
+    struct lane *lane = map_get(&rows->lanes, key);
+    if (lane) {
+        free(key);
+        return lane;
+    }
+    lane = mem_zero(sizeof *lane);
+    *lane = (struct lane){.rows = rows, .key = key, .stream = mem_string(stream), .shard = mem_string(shard)};
+    list_init(&lane->writings);
+    map_set(&rows->lanes, key, lane);
+    return lane;
+}
+
+static void make_change(const struct lane *lane, const struct shard_change *wanted, struct change *change)
+{
+    *change = (struct change){
+        .handler = mem_string(wanted->handler),
+        .partition = part_partition(lane->rows->group, lane->stream, lane->shard, wanted->handler),
+    };
+    if (wanted->forget)
+        return;
+    bool large = strlen(wanted->progress) > PART_PROGRESS_MAX;
+    if (large) {
+        pieces_make(&change->pieces, wanted->progress, strlen(wanted->progress), 0);
+        calls_nonce(change->nonce);
+    }
+    change->end = wanted->position.kind == POSITION_FINISHED;
+    change->text =
+        part_write(&wanted->position, wanted->progress, large ? &change->pieces : NULL, change->nonce);
+}
+
+static void write_one(struct shard_rows *rows, const char *stream, const char *shard,
+                      const struct shard_change *changes, size_t count, store_done_fn *done, void *user)
+{
+    struct lane *lane = lane_of(rows, stream, shard);
+    struct writing *writing = mem_zero(sizeof *writing);
+    *writing = (struct writing){.lane = lane,
+                                .changes = mem_zero((count + 1) * sizeof *writing->changes),
+                                .count = count,
+                                .done = done,
+                                .user = user};
+    for (size_t i = 0; i < count; i++)
+        make_change(lane, &changes[i], &writing->changes[i]);
+    list_append(&lane->writings, &writing->link);
+    lane->held++;
+    begin_next(lane);
+    lane->held--;
+    lane_end(lane);
+}
+
+/* ---- writing to all shards of a stream ---- */
+
+struct spreading {
+    char **shards; /* stream and shard by turns */
+    size_t count, capacity, left;
+    store_done_fn *done;
+    void *user;
+};
+
+static void note_shard(void *user, const char *stream, const char *shard)
+{
+    struct spreading *spreading = user;
+    const char *texts[] = {stream, shard};
+    for (int i = 0; i < 2; i++) {
+        mem_grow(&spreading->shards, &spreading->capacity, spreading->count, sizeof *spreading->shards);
+        spreading->shards[spreading->count++] = mem_string(texts[i]);
+    }
+}
+
+/* Of shards that were lost meanwhile, others write. */
+static void on_one_written(void *user, const struct err *err)
+{
+    struct spreading *spreading = user;
+    (void)err;
+    if (--spreading->left)
+        return;
+    store_done_fn *done = spreading->done;
+    void *own = spreading->user;
+    free(spreading);
+    if (done)
+        done(own, NULL);
+}
+
+static void write_all(struct shard_rows *rows, const char *stream, const struct shard_change *changes,
+                      size_t count, store_done_fn *done, void *user)
+{
+    struct spreading *spreading = mem_zero(sizeof *spreading);
+    spreading->done = done;
+    spreading->user = user;
+    coordinator_each(rows->coordinator, *stream ? stream : NULL, note_shard, spreading);
+    char **shards = spreading->shards;
+    size_t shard_count = spreading->count;
+    spreading->left = shard_count / 2 + 1;
+    for (size_t i = 0; i < shard_count; i += 2) {
+        write_one(rows, shards[i], shards[i + 1], changes, count, on_one_written, spreading);
+        free(shards[i]);
+        free(shards[i + 1]);
+    }
+    free(shards);
+    on_one_written(spreading, NULL);
+}
+
+static void write_rows(struct shard_writer *writer, const char *stream, const char *shard,
+                       const struct shard_change *changes, size_t count, store_done_fn *done, void *user)
+{
+    struct shard_rows *rows = (struct shard_rows *)writer;
+    if (*shard)
+        write_one(rows, stream, shard, changes, count, done, user);
+    else
+        write_all(rows, stream, changes, count, done, user);
+}
+
+/* ---- rows that come ---- */
+
+struct gaining {
+    struct list link;
+    struct shard_rows *rows;
+    char *stream, *shard;
+    struct standings standings;
+    struct reading *reading;
+    struct timer again;
+    shard_rows_gained_fn *done;
+    void *user;
+};
+
+static void gaining_free(struct gaining *gaining)
+{
+    list_remove(&gaining->link);
+    reading_cancel(gaining->reading);
+    timer_stop(calls_reactor(gaining->rows->calls), &gaining->again);
+    standings_fini(&gaining->standings);
+    free(gaining->stream);
+    free(gaining->shard);
+    free(gaining);
+}
+
+static void tell_gained(struct gaining *gaining)
+{
+    struct store_snapshot *snapshot = mem_zero(sizeof *snapshot);
+    shard_rows_gained_fn *done = gaining->done;
+    void *user = gaining->user;
+    char *stream = gaining->stream, *shard = gaining->shard;
+    gaining->stream = gaining->shard = NULL;
+    standings_tell(&gaining->standings, snapshot);
+    gaining_free(gaining);
+    done(user, stream, shard, snapshot);
+    free(stream);
+    free(shard);
+}
+
+/* Of a write that was never finished, by whoever had the shard before: nobody else can write them now. */
+static void sweep_strays(struct gaining *gaining, const struct rows *pieces)
+{
+    for (size_t i = 0; i < pieces->count; i++) {
+        const char *partition = item_text(pieces->rows[i].item, "pk"),
+                   *sort = item_text(pieces->rows[i].item, "sk");
+        const struct kept *kept = map_get(&gaining->rows->kept, partition);
+        if (!kept || strncmp(kept->nonce, sort, LEASE_NONCE_SIZE - 1) != 0)
+            sweep_body(gaining->rows, call_key(partition, sort));
+    }
+}
+
+static void note_kept(struct gaining *gaining)
+{
+    for (size_t i = 0; i < gaining->standings.count; i++) {
+        const struct standing *standing = &gaining->standings.all[i];
+        char *partition =
+            part_partition(gaining->rows->group, standing->stream, standing->shard, standing->handler);
+        free(map_remove(&gaining->rows->kept, partition));
+        if (standing->part.pieces)
+            keep(gaining->rows, partition, standing->part.nonce, standing->part.pieces);
+        free(partition);
+    }
+}
+
+static void on_pieces(void *user, struct rows *pieces, const struct err *err)
+{
+    struct gaining *gaining = user;
+    struct err failure = err ? *err : (struct err){0};
+    gaining->reading = NULL;
+    bool well = !err && standings_join(&gaining->standings, pieces, &failure);
+    if (well)
+        sweep_strays(gaining, pieces);
+    rows_free(pieces);
+    if (well) {
+        tell_gained(gaining);
+        return;
+    }
+    calls_complain(gaining->rows->calls, &failure);
+    timer_set(calls_reactor(gaining->rows->calls), &gaining->again, AGAIN_MS);
+}
+
+static void read_pieces(void *user)
+{
+    struct gaining *gaining = user;
+    size_t count;
+    struct ask *asks = standings_ask(&gaining->standings, gaining->rows->group, &count);
+    if (count)
+        gaining->reading = calls_read(gaining->rows->calls, asks, count, on_pieces, gaining);
+    free(asks);
+    if (!count)
+        tell_gained(gaining);
+}
+
+void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
+                       void *user)
+{
+    struct gaining *gaining = mem_zero(sizeof *gaining);
+    struct err err;
+    *gaining = (struct gaining){.rows = rows,
+                                .stream = mem_string(row->stream),
+                                .shard = mem_string(row->shard),
+                                .done = done,
+                                .user = user};
+    list_append(&rows->gaining, &gaining->link);
+    timer_init(&gaining->again, read_pieces, gaining);
+    for (size_t i = 0; i < row->part_count; i++)
+        if (!standings_add(&gaining->standings, row->stream, row->shard, row->parts[i].handler,
+                           row->parts[i].text, &err)) {
+            calls_complain(rows->calls, &err); /* nothing of the shard runs until somebody has mended it */
+            return;
+        }
+    note_kept(gaining);
+    read_pieces(gaining);
+}
+
+void shard_rows_lost(struct shard_rows *rows, const char *stream, const char *shard)
+{
+    struct gaining *gaining;
+    list_each(gaining, &rows->gaining, struct gaining, link)
+        if (strcmp(gaining->stream, stream) == 0 && strcmp(gaining->shard, shard) == 0)
+            gaining_free(gaining);
+}
+
+/* ---- life ---- */
+
+struct shard_rows *shard_rows_new(struct calls *calls, struct coordinator *coordinator, const char *group)
+{
+    struct shard_rows *rows = mem_zero(sizeof *rows);
+    rows->writer.write = write_rows;
+    rows->calls = calls;
+    rows->coordinator = coordinator;
+    rows->group = item_group(group);
+    list_init(&rows->gaining);
+    list_init(&rows->sweeps);
+    return rows;
+}
+
+struct shard_writer *shard_rows_writer(struct shard_rows *rows)
+{
+    return &rows->writer;
+}
+
+void shard_rows_free(struct shard_rows *rows)
+{
+    struct gaining *gaining;
+    struct sweep *sweep;
+    size_t at = 0;
+    if (!rows)
+        return;
+    for (struct lane *lane; (lane = map_next(&rows->lanes, &at, NULL)); at = 0) {
+        /* One in the coordinator's hands comes back from there. */
+        tell(list_entry(lane->writings.next, struct writing, link), false);
+    }
+    list_each(gaining, &rows->gaining, struct gaining, link)
+        gaining_free(gaining);
+    list_each(sweep, &rows->sweeps, struct sweep, link) {
+        call_cancel(sweep->call);
+        list_remove(&sweep->link);
+        free(sweep);
+    }
+    at = 0;
+    for (struct kept *kept; (kept = map_next(&rows->kept, &at, NULL));)
+        free(kept);
+    map_fini(&rows->kept);
+    map_fini(&rows->lanes);
+    free(rows->group);
+    free(rows);
+}
