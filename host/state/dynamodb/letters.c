@@ -339,7 +339,8 @@ static void choose(const struct store_query *query, struct rows *rows)
     for (size_t i = 0; i < rows->count; i++)
         if (is_wanted(query, rows->rows[i].item))
             rows->rows[count++] = rows->rows[i];
-    qsort(rows->rows, count, sizeof *rows->rows, compare);
+    if (count)
+        qsort(rows->rows, count, sizeof *rows->rows, compare);
     rows->count = query->limit && count > (size_t)query->limit ? (size_t)query->limit : count;
 }
 
@@ -568,7 +569,8 @@ void letters_count(struct store_snapshot *snapshot, const struct row *rows, size
         each[i] = (struct store_dead_count){snapshot_text(snapshot, rows[i].item, "handler"),
                                             snapshot_text(snapshot, rows[i].item, "stream"),
                                             snapshot_text(snapshot, rows[i].item, "shard"), 1};
-    qsort(each, count, sizeof *each, compare_counts);
+    if (count)
+        qsort(each, count, sizeof *each, compare_counts);
     snapshot->dead = each;
     for (size_t i = 0; i < count; i++) {
         struct store_dead_count *last = &each[snapshot->dead_count - (snapshot->dead_count > 0)];
