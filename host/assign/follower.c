@@ -33,6 +33,9 @@ static void give(struct follower *follower, const char *shard, bool last)
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
     struct worker *worker = generation_worker(generation, shard, options->loads);
+    /* Where the store says nothing of the shard. */
+    struct position begin = {.kind = follower->begins_ms ? POSITION_LATEST : POSITION_TRIM_HORIZON,
+                             .since_ms = follower->begins_ms};
     struct assignment assignment = {
         .config = options->config,
         .stream = options->stream,
@@ -40,7 +43,7 @@ static void give(struct follower *follower, const char *shard, bool last)
         .table = generation->table,
         .shard = shard,
         .handler = follower->handler,
-        .position = known && !last ? known->position : (struct position){.kind = POSITION_TRIM_HORIZON},
+        .position = known && !last ? known->position : begin,
         .progress = known ? known->progress : "",
         .cursor = cursor,
         .closed = closed,
@@ -50,6 +53,11 @@ static void give(struct follower *follower, const char *shard, bool last)
         map_set(&generation->told_closed, shard, generation);
     worker_assign(worker, &assignment);
     free(cursor);
+}
+
+static bool owns(const struct follower *follower, const char *shard)
+{
+    return leases_own(follower->options->leases, follower->generation->stream_arn, shard);
 }
 
 /* A child's window, on its way to the store. */
@@ -86,9 +94,9 @@ void follower_disinherit(struct follower *follower, const char *shard)
     }
 }
 
-/* The parent was finished with a window open, which goes on in this child: both rows change in one write,
- * before the child is read. Of several children the first one is the heir; one that has several parents is
- * nobody's. */
+/* The parent was finished with a window open, which goes on in this child: both rows change in one batch,
+ * before the child is read; of a parent that is another host's only the child's does. Of several children the
+ * first one is the heir; one that has several parents is nobody's. */
 static bool inherit(struct follower *follower, const char *shard, const char *parent)
 {
     const struct stream_supervisor_options *options = follower->options;
@@ -101,10 +109,12 @@ static bool inherit(struct follower *follower, const char *shard, const char *pa
     struct position finished = known->position;
     CHECK(finished.kind == POSITION_FINISHED); /* a parent's end comes before its child's beginning */
     struct store_batch *batch = store_batch_new();
-    store_put_checkpoint(batch,
-                         &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
+    /* The child's first: whoever finds only that row changed knows that it has its heir. */
     store_put_checkpoint(
         batch, &(struct store_checkpoint){follower->handler, stream_arn, shard, begin, progress.data});
+    if (owns(follower, parent))
+        store_put_checkpoint(batch,
+                             &(struct store_checkpoint){follower->handler, stream_arn, parent, finished, ""});
     follower_set_position(follower, parent, &finished, "");
     follower_set_position(follower, shard, &begin, progress.data);
     struct inheritance *inheritance = mem_alloc(sizeof *inheritance);
@@ -121,11 +131,6 @@ static void assign(struct follower *follower, const struct shard_info *shard)
     map_set(&follower->active, shard->id, follower);
     if (shard->parents[1] || !inherit(follower, shard->id, shard->parents[0]))
         give(follower, shard->id, false);
-}
-
-static bool owns(const struct follower *follower, const char *shard)
-{
-    return leases_own(follower->options->leases, follower->generation->stream_arn, shard);
 }
 
 void follower_assign_ready(struct follower *follower)
@@ -175,7 +180,8 @@ static void put_follow(struct follower *follower, struct store_batch *batch)
 {
     const char *stream_arn = follower->generation->stream_arn;
     char *identity = stream_identity(stream_arn, follower->options->stream->table);
-    store_put_follow(batch, &(struct store_follow){identity, follower->handler, stream_arn});
+    store_put_follow(batch, &(struct store_follow){
+                                .stream = identity, .handler = follower->handler, .stream_arn = stream_arn});
     free(identity);
 }
 
@@ -287,6 +293,91 @@ static void join_latest(struct follower *follower)
         commit_latest(follower);
 }
 
+/* ---- joining beside other hosts ---- */
+
+static void load_follow(struct follower *follower);
+
+static const struct store_follow *find_follow(const struct follower *follower,
+                                              const struct store_snapshot *snapshot)
+{
+    const char *stream_arn = follower->generation->stream_arn;
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, follower->handler) == 0 &&
+            strcmp(snapshot->follows[i].stream_arn, stream_arn) == 0)
+            return &snapshot->follows[i];
+    return NULL;
+}
+
+static void on_follow(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct follower *follower = user;
+    CHECK(follower->phase == FOLLOWER_JOINING);
+    if (err && err->code == ERR_CANCELLED)
+        return;
+    if (follower->removed) {
+        store_snapshot_free(snapshot);
+        follower_free(follower);
+        return;
+    }
+    const struct store_follow *follow = snapshot ? find_follow(follower, snapshot) : NULL;
+    if (follow) {
+        follower_take_follow(follower, follow);
+        follower->phase = FOLLOWER_READY;
+        follower->ready(follower->user, follower);
+    } else if (snapshot) { /* others are past this stream already: it begins as one that comes later */
+        follower->phase = FOLLOWER_NEW;
+    } else {
+        load_follow(follower);
+    }
+    store_snapshot_free(snapshot);
+}
+
+static void load_follow(struct follower *follower)
+{
+    store_load(follower->options->store, &(struct store_query){.what = STORE_ALL}, on_follow, follower);
+}
+
+static void on_first(void *user, const struct err *err)
+{
+    if (!err) /* else closed first: it joins at the next start */
+        load_follow(user);
+}
+
+void follower_take_follow(struct follower *follower, const struct store_follow *follow)
+{
+    follower->begins_ms = follow->since_ms;
+    for (const char *at = follow->over, *end; (end = strchr(at, '\n')); at = end + 1) {
+        char *shard = mem_copy(at, (size_t)(end - at));
+        progress_finish(&follower->progress, shard);
+        free(shard);
+    }
+}
+
+/* Nobody can write where the handler begins in shards that are others': what it follows says it for all of
+ * them. Where two join at once, whoever is first says it. */
+static void join_shared(struct follower *follower, bool latest)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    const char *stream_arn = follower->generation->stream_arn;
+    char *identity = stream_identity(stream_arn, follower->options->stream->table);
+    struct store_batch *batch = store_batch_new();
+    struct buf over = BUF_INIT;
+    for (size_t i = 0; latest && i < lineage_count(lineage); i++)
+        if (lineage_closed(lineage, lineage_at(lineage, i)->id))
+            buf_printf(&over, "%s\n", lineage_at(lineage, i)->id);
+    store_put_follow(batch, &(struct store_follow){.stream = identity,
+                                                   .handler = follower->handler,
+                                                   .stream_arn = stream_arn,
+                                                   .first = true,
+                                                   .since_ms = latest ? follower->since_ms : 0,
+                                                   .over = over.data});
+    log_info(follower->options->log, follower->subject, "handler %s begins at the %s record",
+             follower->handler, latest ? "latest" : "oldest");
+    buf_fini(&over);
+    free(identity);
+    store_commit(follower->options->store, batch, on_first, follower);
+}
+
 /* The handler's first sight of the stream. */
 void follower_begin(struct follower *follower)
 {
@@ -304,7 +395,9 @@ void follower_begin(struct follower *follower)
     if (latest && discovery_ended(discovery) < follower->listing_needed)
         return;
     follower->phase = FOLLOWER_JOINING;
-    if (latest) {
+    if (options->leases) {
+        join_shared(follower, latest);
+    } else if (latest) {
         join_latest(follower);
     } else {
         log_info(options->log, follower->subject, "handler %s begins at the oldest record",

@@ -29,6 +29,7 @@ struct follower {
     } phase;
     bool removed; /* to be freed when its beginning is durable */
     struct progress progress;
+    int64_t begins_ms;      /* in shards that the store says nothing of: what was written since; 0: all */
     bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
     struct map positions;   /* shard -> struct known, owned: where to begin */
     struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
@@ -54,6 +55,9 @@ struct cursor_call {
 /* The handler's first sight of its generation: where it begins there is made durable first. May be called
  * again until `phase` has changed. */
 void follower_begin(struct follower *follower);
+
+/* What the store says of where it began. */
+void follower_take_follow(struct follower *follower, const struct store_follow *follow);
 
 /* It follows its generation, which becomes durable with the batch (taken); then it is FOLLOWER_READY. */
 void follower_commit_join(struct follower *follower, struct store_batch *batch);

@@ -9,9 +9,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "source/source.h"
+
 struct leases {
-    /* May this host read the shard now? On the first worker's reactor. */
+    /* May this host read the shard now? On the first worker's reactor, as all of these. */
     bool (*owns)(void *user, const char *stream_arn, const char *shard);
+    /* The rest may be NULL. The stream is read here from now on. */
+    void (*follow)(void *user, const char *stream_arn);
+    /* A listing of the stream shows the shard. */
+    void (*listed)(void *user, const char *stream_arn, const struct shard_info *shard);
+    /* The stream ends, and as far as this host knows its handlers have not finished all of its shards: what
+     * others have finished is to be told by streams_finished_elsewhere. */
+    void (*look)(void *user, const char *stream_arn);
     void *user;
 };
 

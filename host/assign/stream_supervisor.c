@@ -60,9 +60,21 @@ static void ask_review(struct stream_supervisor *supervisor, struct generation *
     task_defer(supervisor->options.reactor, &generation->review);
 }
 
+/* Whoever is to say which shards there are hears of each that a listing shows. */
+static void tell_listed(const struct generation *generation)
+{
+    const struct stream_supervisor *supervisor = generation->owner;
+    const struct leases *leases = supervisor->options.leases;
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    for (size_t i = 0; leases && leases->listed && i < lineage_count(lineage); i++)
+        if (lineage_listed(lineage, lineage_at(lineage, i)->id))
+            leases->listed(leases->user, generation->stream_arn, lineage_at(lineage, i));
+}
+
 static void on_listed(void *user)
 {
     struct generation *generation = user;
+    tell_listed(generation);
     generation->missing = false;
     generation->missing_count = 0;
     forget_finished(generation->owner, generation);
@@ -148,7 +160,8 @@ static void on_gone(void *user, const char *shard)
     list_each(follower, &supervisor->followers, struct follower, link) {
         const struct known *known =
             follower->generation == generation ? map_get(&follower->positions, shard) : NULL;
-        if (known && known->position.kind != POSITION_FINISHED && !map_get(&follower->active, shard))
+        if (known && known->position.kind != POSITION_FINISHED && !map_get(&follower->active, shard) &&
+            leases_own(supervisor->options.leases, generation->stream_arn, shard))
             follower_lose(follower, shard, known, "the shard was gone before it was read to its end", batch);
     }
     store_commit(supervisor->options.store, batch, NULL, NULL);
@@ -194,6 +207,9 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
         },
         &(struct discovery_events){.listed = on_listed, .gone = on_gone, .missing = on_missing}, generation);
     list_append(&supervisor->generations, &generation->link);
+    const struct leases *leases = supervisor->options.leases;
+    if (leases && leases->follow)
+        leases->follow(leases->user, stream_arn);
     return generation;
 }
 
@@ -203,13 +219,18 @@ static bool generation_over(const struct follower *follower)
 {
     const struct generation *generation = follower->generation;
     const struct lineage *lineage = discovery_lineage(generation->discovery);
+    const struct leases *leases = follower->options->leases;
     if (follower->active.count)
         return false;
     if (generation->missing)
         return true;
-    return discovery_status(generation->discovery) == STREAM_DISABLED &&
-           discovery_ended(generation->discovery) >= follower->listing_needed &&
-           lineage_all_finished(lineage, &follower->progress);
+    if (discovery_status(generation->discovery) != STREAM_DISABLED ||
+        discovery_ended(generation->discovery) < follower->listing_needed)
+        return false;
+    bool all = lineage_all_finished(lineage, &follower->progress);
+    if (!all && leases && leases->look)
+        leases->look(leases->user, generation->stream_arn);
+    return all;
 }
 
 static void take_snapshot(struct follower *follower);
@@ -413,8 +434,12 @@ void stream_supervisor_missing(struct stream_supervisor *supervisor, const char 
 
 /* ---- shards that come and go ---- */
 
+/* Where it stands in a shard of another host's moves on without a word. */
 static void take_row(struct follower *follower, const struct store_checkpoint *row)
 {
+    if (row->position.kind != POSITION_FINISHED &&
+        !leases_own(follower->options->leases, row->stream_arn, row->shard))
+        return;
     follower_set_position(follower, row->shard, &row->position, row->progress);
     if (row->position.kind == POSITION_FINISHED)
         progress_finish(&follower->progress, row->shard);
@@ -441,6 +466,44 @@ void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *
     }
     if (discovery_listed(generation->discovery))
         ask_review(supervisor, generation);
+}
+
+bool stream_supervisor_finished_elsewhere(struct stream_supervisor *supervisor, const char *stream_arn,
+                                          const char *shard, const struct store_snapshot *snapshot)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    struct follower *follower;
+    bool all = true;
+    if (!generation)
+        return true;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        if (follower->generation != generation)
+            continue;
+        for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+            const struct store_checkpoint *row = &snapshot->checkpoints[i];
+            if (strcmp(row->handler, follower->handler) == 0 && strcmp(row->stream_arn, stream_arn) == 0 &&
+                (!shard || strcmp(row->shard, shard) == 0) && row->position.kind == POSITION_FINISHED &&
+                !progress_finished(&follower->progress, row->shard))
+                take_row(follower, row);
+        }
+        all = all && shard && (follower->removed || progress_finished(&follower->progress, shard));
+    }
+    if (discovery_listed(generation->discovery))
+        ask_review(supervisor, generation);
+    return all;
+}
+
+bool stream_supervisor_drain(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    struct worker *worker = generation ? map_get(&generation->workers, shard) : NULL;
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link)
+        if (follower->generation == generation)
+            follower_disinherit(follower, shard);
+    if (worker)
+        worker_drain(worker, stream_arn, shard);
+    return worker != NULL;
 }
 
 /* Where its handlers stand in it, the store knows; whoever has it now moves that on. */
@@ -601,13 +664,16 @@ static void place_followers(struct stream_supervisor *supervisor)
     struct follower *follower;
     CHECK(supervisor->latest_arn);
     list_each(follower, &supervisor->followers, struct follower, link) {
-        const char *stream_arn = NULL;
+        const struct store_follow *follow = NULL;
         if (follower->generation)
             continue;
         for (size_t i = 0; i < snapshot->follow_count; i++)
             if (strcmp(snapshot->follows[i].stream, identity) == 0 &&
                 strcmp(snapshot->follows[i].handler, follower->handler) == 0)
-                stream_arn = snapshot->follows[i].stream_arn;
+                follow = &snapshot->follows[i];
+        const char *stream_arn = follow ? follow->stream_arn : NULL;
+        if (follow)
+            follower_take_follow(follower, follow);
         if (!stream_arn)
             tell_left_behind(follower, identity);
         follower->latest = stream_arn && strcmp(stream_arn, STORE_FOLLOW_LATEST) == 0;

@@ -46,6 +46,14 @@ void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *
                               const struct store_snapshot *snapshot);
 void stream_supervisor_lost(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
 
+/* Of a shard that another host has (NULL: of every one): what its handlers have finished there. True: all
+ * that are here have. */
+bool stream_supervisor_finished_elsewhere(struct stream_supervisor *supervisor, const char *stream_arn,
+                                          const char *shard, const struct store_snapshot *snapshot);
+
+/* The shard is to be given away: it is fed no more, see worker_drain. False: nobody here reads it. */
+bool stream_supervisor_drain(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
+
 /* What the store knows by now, for handlers added from here on; must stay. */
 void stream_supervisor_set_snapshot(struct stream_supervisor *supervisor,
                                     const struct store_snapshot *snapshot);

@@ -150,6 +150,25 @@ void streams_lost(struct streams *streams, const char *stream_arn, const char *s
         stream_supervisor_lost(stream->supervisor, stream_arn, shard);
 }
 
+bool streams_finished_elsewhere(struct streams *streams, const char *stream_arn, const char *shard,
+                                const struct store_snapshot *snapshot)
+{
+    struct stream *stream;
+    bool all = true;
+    list_each(stream, &streams->all, struct stream, link)
+        all = stream_supervisor_finished_elsewhere(stream->supervisor, stream_arn, shard, snapshot) && all;
+    return all;
+}
+
+bool streams_drain(struct streams *streams, const char *stream_arn, const char *shard)
+{
+    struct stream *stream;
+    bool any = false;
+    list_each(stream, &streams->all, struct stream, link)
+        any = stream_supervisor_drain(stream->supervisor, stream_arn, shard) || any;
+    return any;
+}
+
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard)
 {
     struct stream *stream;

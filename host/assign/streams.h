@@ -35,6 +35,10 @@ void streams_gained(struct streams *streams, const char *stream_arn, const char 
                     const struct store_snapshot *snapshot);
 void streams_lost(struct streams *streams, const char *stream_arn, const char *shard);
 
+bool streams_finished_elsewhere(struct streams *streams, const char *stream_arn, const char *shard,
+                                const struct store_snapshot *snapshot);
+bool streams_drain(struct streams *streams, const char *stream_arn, const char *shard);
+
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard);
 void streams_finished(struct streams *streams, const char *stream_arn, const char *shard, const char *handler,
                       const char *progress);

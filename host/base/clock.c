@@ -25,6 +25,12 @@ static int64_t system_wall_ms(struct clock *clock)
     return read_ms(CLOCK_REALTIME);
 }
 
+static int64_t system_boot_ms(struct clock *clock)
+{
+    (void)clock;
+    return read_ms(CLOCK_BOOTTIME);
+}
+
 static int64_t system_cpu_ms(struct clock *clock)
 {
     (void)clock;
@@ -33,8 +39,10 @@ static int64_t system_cpu_ms(struct clock *clock)
 
 struct clock clock_system(void)
 {
-    return (struct clock){
-        .monotonic_ms = system_monotonic_ms, .wall_ms = system_wall_ms, .cpu_ms = system_cpu_ms};
+    return (struct clock){.monotonic_ms = system_monotonic_ms,
+                          .wall_ms = system_wall_ms,
+                          .boot_ms = system_boot_ms,
+                          .cpu_ms = system_cpu_ms};
 }
 
 void clock_iso8601(int64_t wall_ms, char *text)

@@ -8,7 +8,9 @@
 struct clock {
     int64_t (*monotonic_ms)(struct clock *); /* never goes back; for delays and deadlines */
     int64_t (*wall_ms)(struct clock *);      /* since 1970; for what people and services see */
-    int64_t (*cpu_ms)(struct clock *);       /* used by the calling thread; a system call, so ask rarely */
+    /* As monotonic_ms, and goes on while the machine sleeps; NULL: it does not sleep. */
+    int64_t (*boot_ms)(struct clock *);
+    int64_t (*cpu_ms)(struct clock *); /* used by the calling thread; a system call, so ask rarely */
 };
 
 /* The machine's clocks. Stateless: may be shared by all threads. */
@@ -22,6 +24,11 @@ static inline int64_t clock_monotonic_ms(struct clock *clock)
 static inline int64_t clock_wall_ms(struct clock *clock)
 {
     return clock->wall_ms(clock);
+}
+
+static inline int64_t clock_boot_ms(struct clock *clock)
+{
+    return clock->boot_ms ? clock->boot_ms(clock) : clock->monotonic_ms(clock);
 }
 
 static inline int64_t clock_cpu_ms(struct clock *clock)

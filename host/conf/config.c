@@ -23,6 +23,8 @@ static void set_defaults(struct config *config, const struct config_plugs *plugs
         .log_format = LOG_AUTO,
         .shutdown_timeout_ms = 30 * SECOND_MS,
         .checkpoint_interval_ms = SECOND_MS,
+        .lease_ms = 10 * SECOND_MS,
+        .create_state = 1,
     };
     config->aws = (struct config_aws){.connections = 64, .call_timeout_ms = 30 * SECOND_MS};
 }

@@ -35,6 +35,8 @@ struct config_host {
     int log_format;  /* enum log_format */
     int64_t shutdown_timeout_ms;
     int64_t checkpoint_interval_ms;
+    int64_t lease_ms; /* of a state that hosts share: how long a silent one is waited for */
+    int create_state; /* 1: a state's table is made where it is missing */
 };
 
 struct config_aws {

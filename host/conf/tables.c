@@ -25,6 +25,8 @@ const struct setting conf_host_settings[] = {
      NULL},
     {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
      HOUR_MS, NULL},
+    {"lease", SETTING_DURATION, offsetof(struct config_host, lease_ms), 4000, HOUR_MS, NULL},
+    {"create_state", SETTING_CHOICE, offsetof(struct config_host, create_state), 0, 0, switches},
     {NULL, 0, 0, 0, 0, NULL},
 };
 

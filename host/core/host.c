@@ -11,6 +11,7 @@
 
 #include "base/descriptors.h"
 #include "base/mem.h"
+#include "core/group.h"
 #include "core/orders.h"
 #include "core/reloader.h"
 #include "assign/streams.h"
@@ -24,6 +25,7 @@
 struct host {
     struct host_options options;
     struct store_lock *lock;
+    struct group *group; /* of a state that hosts share; else NULL */
     struct board *board;
     struct worker **workers;
     size_t worker_count;
@@ -128,6 +130,13 @@ static void on_halted(void *user, const char *handler)
     reloader_restart(host->reloader, handler, NULL);
 }
 
+static void on_drained(void *user, const char *stream_arn, const char *shard)
+{
+    struct host *host = user;
+    if (host->group)
+        group_drained(host->group, stream_arn, shard);
+}
+
 static void on_missing(void *user, const char *stream_arn, const char *shard)
 {
     struct host *host = user;
@@ -190,9 +199,12 @@ static bool make_workers(struct host *host, struct err *err)
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
+        options.writer = host->group ? group_writer(host->group, host->worker_count) : NULL;
         host->workers[host->worker_count] = worker_new(&options, err);
         if (!host->workers[host->worker_count])
             return false;
+        if (host->group)
+            group_set_worker(host->group, host->worker_count, host->workers[host->worker_count]);
     }
     struct worker_reports reports = {
         .reactor = worker_reactor(host->workers[0]),
@@ -204,6 +216,7 @@ static bool make_workers(struct host *host, struct err *err)
         .held = on_held,
         .loaded = on_loaded,
         .halted = on_halted,
+        .drained = on_drained,
         .stopped = on_stopped,
         .user = host,
     };
@@ -257,7 +270,7 @@ static void make_streams(struct host *host)
         .reactor = worker_reactor(host->workers[0]),
         .sources = worker_sources(host->workers[0]),
         .store = worker_store(host->workers[0]),
-        .leases = host->options.leases,
+        .leases = host->group ? group_leases(host->group) : host->options.leases,
         .client = worker_client(host->workers[0]),
         .log = host->options.log,
         .loads = &host->loads,
@@ -330,6 +343,43 @@ static void on_limit(void *user)
         worker_abandon(host->workers[i]);
 }
 
+/* ---- beside other hosts ---- */
+
+static void stop_workers(struct host *host)
+{
+    for (size_t i = 0; i < host->worker_count; i++)
+        worker_stop(host->workers[i]);
+}
+
+static void on_group_left(void *user)
+{
+    stop_workers(user);
+}
+
+static void on_group_over(void *user)
+{
+    struct host *host = user;
+    host->abandoned = true;
+    host_stop(host);
+    stop_workers(host);
+}
+
+static void make_group(struct host *host)
+{
+    if (!store_is_shared(host->options.config->host.state))
+        return;
+    host->group = group_new(&(struct group_options){
+        .config = host->options.config,
+        .log = host->options.log,
+        .clock = host->options.world.clock,
+        .fingerprint = "",
+        .reactors = thread_count(host->options.config),
+        .left = on_group_left,
+        .no_table = on_group_over,
+        .user = host,
+    });
+}
+
 static void make_instance(struct host *host)
 {
     uint64_t number;
@@ -345,6 +395,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     host->options = *options;
     config_hold(options->config);
     make_instance(host);
+    make_group(host);
     host->lock = store_lock(options->config->host.state, err);
     if (!host->lock || !make_workers(host, err) || !begin_host(host, err) || !load_snapshot(host, err) ||
         !add_handlers(host, err)) {
@@ -353,6 +404,8 @@ struct host *host_new(const struct host_options *options, struct err *err)
     }
     timer_init(&host->limit, on_limit, host);
     make_streams(host);
+    if (host->group)
+        group_begin(host->group, host->streams);
     make_reloader(host);
     host->orders = orders_new(worker_reactor(host->workers[0]), worker_store(host->workers[0]), host->streams,
                               host->reloader, host->options.log);
@@ -370,6 +423,7 @@ void host_free(struct host *host)
     forwarder_free(host->forwarder);
     streams_free(host->streams);
     reloader_free(host->reloader);
+    group_free(host->group);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_free(host->workers[i]);
     for (size_t i = 0; i < host->started_count; i++)
@@ -502,6 +556,8 @@ void host_stop(struct host *host)
     forwarder_stop(host->forwarder);
     log_info(host->options.log, NULL, "stopping");
     timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
-    for (size_t i = 0; i < host->worker_count; i++)
-        worker_stop(host->workers[i]);
+    if (host->group && !host->abandoned)
+        group_leave(host->group); /* then on_group_left */
+    else
+        stop_workers(host);
 }

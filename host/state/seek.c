@@ -89,7 +89,9 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
     if (*shard)
         return err_set(err, ERR_CONFIG, "latest is of the whole stream; leave --shard out");
     store_forget_checkpoints(batch, handler, "", "");
-    store_put_follow(batch, &(struct store_follow){follow->stream, handler, STORE_FOLLOW_LATEST});
+    store_put_follow(batch, &(struct store_follow){.stream = follow->stream,
+                                                   .handler = handler,
+                                                   .stream_arn = STORE_FOLLOW_LATEST});
     buf_printf(told, "handler %s goes on at the latest record", handler);
     return true;
 }

@@ -5,18 +5,18 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "state/dynamodb/store_dynamodb.h"
 #include "state/sqlite/store_sqlite.h"
 
-static const struct store_kind *const kinds[] = {&store_sqlite_kind};
-const struct store_place *const store_places[] = {&store_sqlite_kind.place, NULL};
+static const struct store_kind *const kinds[] = {&store_sqlite_kind, &store_dynamodb_kind};
+const struct store_place *const store_places[] = {&store_sqlite_kind.place, &store_dynamodb_kind.place, NULL};
 
 char *store_in_file(const char *path)
 {
     return mem_printf("%s:%s", store_sqlite_kind.place.scheme, path);
 }
 
-/* What stands behind the scheme. */
-static const char *place_of(const char *uri)
+const char *store_place_of(const char *uri)
 {
     const char *colon = strchr(uri, ':');
     return colon ? colon + 1 : uri;
@@ -34,13 +34,19 @@ static const struct store_kind *kind_of(const char *uri, struct err *err)
     return NULL;
 }
 
+bool store_is_shared(const char *uri)
+{
+    const struct store_kind *kind = kind_of(uri, NULL);
+    return kind && kind->shared;
+}
+
 char *store_directory(const char *uri)
 {
     struct err err;
     const struct store_kind *kind = kind_of(uri, &err);
     if (!kind || !kind->place.is_path)
         return NULL;
-    const char *path = place_of(uri), *slash = strrchr(path, '/');
+    const char *path = store_place_of(uri), *slash = strrchr(path, '/');
     return slash == path ? mem_string("/") : slash ? mem_copy(path, (size_t)(slash - path)) : mem_string(".");
 }
 
@@ -48,13 +54,13 @@ struct store *store_open(struct reactor *reactor, const char *uri, const struct 
                          struct err *err)
 {
     const struct store_kind *kind = kind_of(uri, err);
-    return kind ? kind->open(reactor, place_of(uri), options, err) : NULL;
+    return kind ? kind->open(reactor, store_place_of(uri), options, err) : NULL;
 }
 
 struct store_lock *store_lock(const char *uri, struct err *err)
 {
     const struct store_kind *kind = kind_of(uri, err);
-    struct store_lock *lock = kind ? kind->lock(place_of(uri), err) : NULL;
+    struct store_lock *lock = kind ? kind->lock(store_place_of(uri), err) : NULL;
     CHECK(!lock || lock->kind == kind);
     return lock;
 }
@@ -68,5 +74,5 @@ void store_unlock(struct store_lock *lock)
 bool store_in_use(const char *uri)
 {
     const struct store_kind *kind = kind_of(uri, NULL);
-    return kind && kind->in_use(place_of(uri));
+    return kind && kind->in_use(store_place_of(uri));
 }

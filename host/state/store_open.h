@@ -14,6 +14,12 @@ struct store_options {
     bool must_exist; /* else it is made */
     bool threaded;   /* work on a thread of its own; completions still come through the reactor */
     bool passing;    /* nothing is kept: the store goes with the process, whatever the URI says */
+    /* Of one that hosts share. */
+    struct aws_client *client;   /* of the reactor; must stay */
+    struct shard_writer *writer; /* of checkpoints; must stay; NULL: none are written */
+    const char *session;         /* whose claims are made; must stay; NULL: a command's */
+    bool create;                 /* it is made where it is missing */
+    bool prepared;               /* it was opened by another reactor before */
     struct log *log;
     int (*commit_fails)(void *user); /* NULL, or for tests: asked at each COMMIT whether it is to fail */
     void *user;
@@ -27,6 +33,7 @@ struct store_lock {
 
 struct store_kind {
     struct store_place place;
+    bool shared; /* by the hosts of a group */
     struct store *(*open)(struct reactor *, const char *place, const struct store_options *, struct err *);
     struct store_lock *(*lock)(const char *place, struct err *err); /* the first member is its `kind` */
     void (*unlock)(struct store_lock *);
@@ -41,6 +48,12 @@ char *store_in_file(const char *path);
 
 /* Where its files stand; NULL: it has none here. To be freed. */
 char *store_directory(const char *uri);
+
+/* Is it shared by the hosts of a group? */
+bool store_is_shared(const char *uri);
+
+/* What stands behind the scheme. */
+const char *store_place_of(const char *uri);
 
 /* Opens, and creates or upgrades what it needs. NULL and `err`. */
 struct store *store_open(struct reactor *reactor, const char *uri, const struct store_options *options,

@@ -22,8 +22,9 @@ struct worker {
     struct map shards;   /* "arn\nshard" -> struct shard */
     struct shard **lost; /* until nothing of them is under way */
     size_t lost_count, lost_capacity;
-    struct map leaving; /* removed handler -> size_t, owned: shards it has not left yet */
-    struct list early;  /* orders for handlers that could not be loaded yet */
+    struct list draining; /* struct draining: shards that are to be given away */
+    struct map leaving;   /* removed handler -> size_t, owned: shards it has not left yet */
+    struct list early;    /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
     struct stats *stats;
     char *owner;            /* of what its scripts claim */
@@ -39,6 +40,17 @@ struct worker {
     enum { RUNNING, STOPPING, STOPPED } phase;
 };
 
+/* One that is being drained, until it is lost. */
+struct draining {
+    struct list link;
+    struct worker *worker;
+    struct shard *shard; /* NULL: it was lost meanwhile */
+    bool written;        /* its last checkpoint is on its way, or kept */
+};
+
+/* Where its handlers have come to an end, keep where they stand, and say so. */
+void worker_drain_further(struct worker *worker, struct shard *shard);
+
 /* ---- reports.c ---- */
 
 enum worker_report {
@@ -50,6 +62,7 @@ enum worker_report {
     REPORT_HELD,
     REPORT_LOADED,
     REPORT_HALTED,
+    REPORT_DRAINED,
     REPORT_STOPPED
 };
 
@@ -59,6 +72,9 @@ void worker_report(struct worker *worker, enum worker_report kind, const struct 
 
 /* A redrive that this worker cannot do, where the shard is not here. */
 void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
+
+/* A shard that this worker does not read: nothing of it runs. */
+void worker_report_drained(struct worker *worker, const char *stream_arn, const char *shard);
 
 /* ---- notes.c ---- */
 

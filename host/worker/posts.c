@@ -85,6 +85,15 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
     return shard;
 }
 
+static struct draining *find_draining(struct worker *worker, const struct shard *shard)
+{
+    struct draining *draining;
+    list_each(draining, &worker->draining, struct draining, link)
+        if (shard && draining->shard == shard)
+            return draining;
+    return NULL;
+}
+
 /* One that every handler has left may have been read with other settings. */
 static struct shard *take_shard(struct order *order)
 {
@@ -100,6 +109,8 @@ static struct shard *take_shard(struct order *order)
 static void carry_out(struct order *order, struct handler *handler)
 {
     const struct assignment *assignment = &order->assignment;
+    if (find_draining(order->worker, find_shard(order)))
+        return; /* whoever has it next gives it to the handler */
     struct shard *shard = take_shard(order);
     shard_subscribe(shard, handler,
                     &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
@@ -170,6 +181,59 @@ static void drop_early_of(const struct order *lost)
             order_free(order);
 }
 
+static void on_drained(void *user, const struct err *err)
+{
+    struct draining *draining = user;
+    if (draining->shard && !err)
+        worker_report(draining->worker, REPORT_DRAINED, draining->shard, NULL, NULL, 0);
+    if (draining->shard)
+        return; /* it is to be lost yet */
+    free(draining);
+}
+
+void worker_drain_further(struct worker *worker, struct shard *shard)
+{
+    struct draining *draining = find_draining(worker, shard);
+    if (!draining || draining->written || !shard_stopped(shard))
+        return;
+    struct store_batch *batch = store_batch_new();
+    draining->written = true;
+    shard_collect(shard, batch);
+    /* Behind whatever of it is on its way, also where nothing has moved since. */
+    store_put_subscription(
+        batch, &(struct store_subscription){.stream_arn = shard_stream_arn(shard), .shard = shard_id(shard)});
+    store_commit(worker->store, batch, on_drained, draining);
+}
+
+static void do_drain(void *user)
+{
+    struct order *order = user;
+    struct worker *worker = order->worker;
+    struct shard *shard = find_shard(order);
+    if (shard && !find_draining(worker, shard)) {
+        struct draining *draining = mem_zero(sizeof *draining);
+        draining->worker = worker;
+        draining->shard = shard;
+        list_append(&worker->draining, &draining->link);
+        shard_stop(shard);
+        worker_drain_further(worker, shard);
+    } else if (!shard) {
+        worker_report_drained(worker, order->assignment.stream_arn, order->assignment.shard);
+    }
+    order_free(order);
+}
+
+static void end_draining(struct worker *worker, struct shard *shard)
+{
+    struct draining *draining = find_draining(worker, shard);
+    if (!draining)
+        return;
+    list_remove(&draining->link);
+    draining->shard = NULL;
+    if (!draining->written)
+        free(draining);
+}
+
 /* It may come back at once, as another one; what the store still works on comes to this one. */
 static void do_lose(void *user)
 {
@@ -182,6 +246,7 @@ static void do_lose(void *user)
         free(key);
         mem_grow(&worker->lost, &worker->lost_capacity, worker->lost_count, sizeof *worker->lost);
         worker->lost[worker->lost_count++] = shard;
+        end_draining(worker, shard);
         shard_lose(shard);
         worker->shard_events->stopped(worker, shard); /* it may have been the last that the end waited for */
     }
@@ -395,6 +460,12 @@ void worker_shard_closed(struct worker *worker, const char *stream_arn, const ch
 {
     struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
     reactor_post_owned(worker->reactor, do_closed, order_free, order_new(worker, &assignment));
+}
+
+void worker_drain(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct assignment assignment = {.stream_arn = stream_arn, .shard = shard};
+    reactor_post_owned(worker->reactor, do_drain, order_free, order_new(worker, &assignment));
 }
 
 void worker_lose(struct worker *worker, const char *stream_arn, const char *shard)

@@ -51,6 +51,9 @@ static void deliver_report(void *user)
     case REPORT_HALTED:
         reports->halted(reports->user, report->handler);
         break;
+    case REPORT_DRAINED:
+        reports->drained(reports->user, report->stream_arn, report->shard);
+        break;
     case REPORT_STOPPED:
         reports->stopped(reports->user, report->worker);
         break;
@@ -76,6 +79,14 @@ void worker_report_redriven(struct worker *worker, const char *stream_arn, const
     report->stream_arn = mem_string(stream_arn);
     report->shard = mem_string(shard);
     report->letter = letter;
+    reactor_post_owned(worker->reports.reactor, deliver_report, report_free, report);
+}
+
+void worker_report_drained(struct worker *worker, const char *stream_arn, const char *shard)
+{
+    struct report *report = report_new(worker, REPORT_DRAINED, NULL, NULL);
+    report->stream_arn = mem_string(stream_arn);
+    report->shard = mem_string(shard);
     reactor_post_owned(worker->reports.reactor, deliver_report, report_free, report);
 }
 

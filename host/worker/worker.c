@@ -225,7 +225,7 @@ static void finish_if_stopped(struct worker *worker)
 
 static void on_stopped(void *user, struct shard *shard)
 {
-    (void)shard;
+    worker_drain_further(user, shard);
     finish_if_stopped(user);
 }
 
@@ -278,6 +278,10 @@ static struct store *open_store(struct worker *worker, struct err *err)
     const struct config_host *host = &worker->options.config->host;
     struct store_options options = {
         .group = host->group,
+        .client = worker->client,
+        .writer = worker->options.writer,
+        .prepared = worker->options.place > 0,
+        .create = host->create_state,
         .log = worker->options.log,
         .threaded = !worker->options.world.one_thread,
         .commit_fails = worker->options.world.commit_fails,
@@ -316,6 +320,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->started_ms = clock_wall_ms(options->world.clock);
     worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
     list_init(&worker->early);
+    list_init(&worker->draining);
     reactor_watch_steps(worker->reactor, on_long_step, worker);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
     worker->client =
@@ -351,6 +356,9 @@ void worker_free(struct worker *worker)
     for (size_t i = 0; i < worker->lost_count; i++)
         shard_free(worker->lost[i]);
     free(worker->lost);
+    struct draining *draining;
+    list_each(draining, &worker->draining, struct draining, link)
+        free(draining);
     at = 0;
     for (struct handler *handler; (handler = map_next(&worker->handlers, &at, NULL));)
         handler_release(handler);

@@ -35,6 +35,8 @@ struct worker_reports {
     void (*loaded)(void *user, struct worker *worker, const char *place, bool ok);
     /* The handler came to a gap, and on_gap = stop. */
     void (*halted)(void *user, const char *handler);
+    /* After worker_drain: nothing of the shard runs, and where its handlers stand is kept. */
+    void (*drained)(void *user, const char *stream_arn, const char *shard);
     void (*stopped)(void *user, struct worker *worker);
     void *user;
 };
@@ -62,6 +64,7 @@ struct worker_options {
     /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */
     bool (*known_dead)(const void *user, const char *owner);
     const void *known_user;
+    struct shard_writer *writer; /* of a state that hosts share (state/store_open.h); must stay; else NULL */
 };
 
 /* NULL and `err` when the store or the AWS client cannot be made. */
@@ -115,6 +118,9 @@ struct assignment {
 
 void worker_assign(struct worker *worker, const struct assignment *assignment);
 void worker_shard_closed(struct worker *worker, const char *stream_arn, const char *shard);
+/* The shard is to be another host's: feed it no more, let what runs finish, keep where it stands; then
+ * reports.drained. worker_lose must follow. */
+void worker_drain(struct worker *worker, const char *stream_arn, const char *shard);
 /* The shard is another host's: what runs is given up, and nothing of it is committed any more. */
 void worker_lose(struct worker *worker, const char *stream_arn, const char *shard);
 void worker_shard_vanished(struct worker *worker, const char *stream_arn, const char *shard);

@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("TIDEMILL", ROOT / "build" / "tidemill")).resolve()
 THREADS = int(os.environ.get("TIDEMILL_THREADS", "2"))
 # A sanitizer or a loaded machine may be slow; a test that waits this long has failed.
-PATIENCE_S = 60
+# Instrumented it is ten times as slow: where the build is one of these.
+PATIENCE_S = 240 if any(kind in str(BINARY) for kind in ("asan", "tsan")) else 60
 
 
 def wait_until(condition, what, patience_s=PATIENCE_S):

@@ -447,7 +447,8 @@ static void put_others(struct fixture *f, struct store_batch **batches)
     for (int i = 0; i < 2; i++) {
         struct store_batch *batch = batches[i];
         if (what == 0)
-            store_put_follow(batch, &(struct store_follow){"table:Orders", handler, ARN});
+            store_put_follow(batch, &(struct store_follow){
+                                        .stream = "table:Orders", .handler = handler, .stream_arn = ARN});
         else if (what == 1)
             store_put_event(batch, &(struct store_event){.kind = "gap",
                                                          .handler = handler,
@@ -596,7 +597,8 @@ static void live(struct fixture *f, int rounds)
     struct store *stores[2] = {f->store, f->file};
     for (int i = 0; i < 2; i++) { /* whose shards are looked for is what handlers follow */
         struct store_batch *batch = store_batch_new();
-        store_put_follow(batch, &(struct store_follow){"table:Orders", "h", ARN});
+        store_put_follow(batch,
+                         &(struct store_follow){.stream = "table:Orders", .handler = "h", .stream_arn = ARN});
         commit(f, stores[i], batch);
     }
     for (int id = 1; id <= 5; id++)
@@ -952,7 +954,8 @@ static void what_is_not_written_is_told(void **state)
     (void)state;
     make(&f, 1);
     struct store_batch *follow = store_batch_new();
-    store_put_follow(follow, &(struct store_follow){"table:Orders", "h", ARN});
+    store_put_follow(follow,
+                     &(struct store_follow){.stream = "table:Orders", .handler = "h", .stream_arn = ARN});
     commit(&f, f.store, follow);
     commit(&f, f.store, checkpoint_batch("shardId-1", "1", 100000));
     commit(&f, f.store, checkpoint_batch("shardId-1", "2", 0));

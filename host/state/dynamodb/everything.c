@@ -10,11 +10,21 @@ enum { ASK_FOLLOWS, ASK_EVENTS, ASK_LETTERS, ASK_COUNT = ASK_LETTERS + LETTER_PA
 
 /* ---- follows, gaps, counts ---- */
 
-static void read_follow(struct store_snapshot *snapshot, const cJSON *item)
+static bool read_follow(struct store_snapshot *snapshot, const cJSON *item, struct err *err)
 {
-    snapshot->follows[snapshot->follow_count++] =
-        (struct store_follow){snapshot_text(snapshot, item, "stream"),
-                              snapshot_text(snapshot, item, "handler"), snapshot_text(snapshot, item, "arn")};
+    struct store_follow *follow = &snapshot->follows[snapshot->follow_count++];
+    struct bodies bodies = {0};
+    struct buf over = BUF_INIT;
+    bool well = !document_get(item, "body") || bodies_read(&bodies, item, &over, err);
+    *follow = (struct store_follow){
+        .stream = snapshot_text(snapshot, item, "stream"),
+        .handler = snapshot_text(snapshot, item, "handler"),
+        .stream_arn = snapshot_text(snapshot, item, "arn"),
+        .since_ms = item_number(item, "since"),
+        .over = arena_copy(&snapshot->arena, over.data ? over.data : "", over.size),
+    };
+    buf_fini(&over);
+    return well;
 }
 
 static void read_event(struct store_snapshot *snapshot, const cJSON *item)
@@ -37,14 +47,15 @@ static int newest_first(const void *a, const void *b)
     return left->time_ms < right->time_ms ? 1 : left->time_ms > right->time_ms ? -1 : 0;
 }
 
-static void read_first_round(struct store_snapshot *snapshot, const struct rows *rows)
+static bool read_first_round(struct store_snapshot *snapshot, const struct rows *rows, struct err *err)
 {
     size_t room = rows->count + 1, letters = 0;
+    bool well = true;
     snapshot->follows = arena_alloc(&snapshot->arena, room * sizeof *snapshot->follows);
     snapshot->events = arena_alloc(&snapshot->arena, room * sizeof *snapshot->events);
-    for (size_t i = 0; i < rows->count; i++) {
+    for (size_t i = 0; well && i < rows->count; i++) {
         if (rows->rows[i].ask == ASK_FOLLOWS)
-            read_follow(snapshot, rows->rows[i].item);
+            well = read_follow(snapshot, rows->rows[i].item, err);
         else if (rows->rows[i].ask == ASK_EVENTS)
             read_event(snapshot, rows->rows[i].item);
         else
@@ -53,6 +64,7 @@ static void read_first_round(struct store_snapshot *snapshot, const struct rows 
     if (snapshot->event_count)
         qsort(snapshot->events, snapshot->event_count, sizeof *snapshot->events, newest_first);
     letters_count(snapshot, rows->rows + (rows->count - letters), letters);
+    return well;
 }
 
 /* ---- where handlers stand ---- */
@@ -135,14 +147,14 @@ static void read_shards(struct pending *pending)
 static void on_first_round(void *user, struct rows *rows, const struct err *err)
 {
     struct pending *pending = user;
+    struct err failure = err ? *err : (struct err){0};
     pending->reading = NULL;
-    if (err) {
-        pending_loaded(pending, err);
-        return;
-    }
-    read_first_round(pending->snapshot, rows);
+    bool well = !err && read_first_round(pending->snapshot, rows, &failure);
     rows_free(rows);
-    read_shards(pending);
+    if (well)
+        read_shards(pending);
+    else
+        pending_loaded(pending, &failure);
 }
 
 void everything_load(struct pending *pending)

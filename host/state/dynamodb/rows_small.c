@@ -25,6 +25,13 @@ void follow_put(struct pending *pending)
     item_add_text(item, "stream", follow->stream);
     item_add_text(item, "handler", follow->handler);
     item_add_text(item, "arn", follow->stream_arn);
+    item_add_number(item, "since", follow->since_ms);
+    if (*follow->over) {
+        pieces_make(&pending->pieces, follow->over, strlen(follow->over), SIZE_MAX);
+        pieces_add(&pending->pieces, item);
+    }
+    if (follow->first)
+        call_demand(body, "attribute_not_exists(pk)");
     pending_send(pending, "PutItem", body, pending_next_step);
 }
 

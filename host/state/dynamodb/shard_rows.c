@@ -335,6 +335,7 @@ struct gaining {
     struct standings standings;
     struct reading *reading;
     struct timer again;
+    bool own;
     shard_rows_gained_fn *done;
     void *user;
 };
@@ -395,11 +396,15 @@ static void on_pieces(void *user, struct rows *pieces, const struct err *err)
     struct err failure = err ? *err : (struct err){0};
     gaining->reading = NULL;
     bool well = !err && standings_join(&gaining->standings, pieces, &failure);
-    if (well)
+    if (well && gaining->own)
         sweep_strays(gaining, pieces);
     rows_free(pieces);
     if (well) {
         tell_gained(gaining);
+        return;
+    }
+    if (!gaining->own) { /* it may have moved on since; who asked asks again */
+        gaining_free(gaining);
         return;
     }
     calls_complain(gaining->rows->calls, &failure);
@@ -418,14 +423,15 @@ static void read_pieces(void *user)
         tell_gained(gaining);
 }
 
-void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
-                       void *user)
+static void begin_reading(struct shard_rows *rows, const struct lease_row *row, bool own,
+                          shard_rows_gained_fn *done, void *user)
 {
     struct gaining *gaining = mem_zero(sizeof *gaining);
     struct err err;
     *gaining = (struct gaining){.rows = rows,
                                 .stream = mem_string(row->stream),
                                 .shard = mem_string(row->shard),
+                                .own = own,
                                 .done = done,
                                 .user = user};
     list_append(&rows->gaining, &gaining->link);
@@ -436,8 +442,21 @@ void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, sha
             calls_complain(rows->calls, &err); /* nothing of the shard runs until somebody has mended it */
             return;
         }
-    note_kept(gaining);
+    if (own)
+        note_kept(gaining);
     read_pieces(gaining);
+}
+
+void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
+                       void *user)
+{
+    begin_reading(rows, row, true, done, user);
+}
+
+void shard_rows_read(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
+                     void *user)
+{
+    begin_reading(rows, row, false, done, user);
 }
 
 void shard_rows_lost(struct shard_rows *rows, const char *stream, const char *shard)

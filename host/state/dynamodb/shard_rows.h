@@ -28,7 +28,11 @@ typedef void shard_rows_gained_fn(void *user, const char *stream, const char *sh
 void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
                        void *user);
 
-/* Its `lost` and `given`. */
+/* Likewise of a row that is another host's: nothing of it is changed. */
+void shard_rows_read(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
+                     void *user);
+
+/* Its `lost` and `given`: what was to be told of the shard is not. */
 void shard_rows_lost(struct shard_rows *rows, const char *stream, const char *shard);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "state/dynamodb/state_table.h"
 #include "state/dynamodb/store_internal.h"
 
 static struct store_dynamodb *from_store(struct store *store)
@@ -109,10 +110,12 @@ static void touch_what_is_written(struct pending *pending, const struct store_wr
     case WRITE_ANSWER:
         touch_number(pending, "request", write->request.id);
         break;
+    case WRITE_SUBSCRIPTION:
+        touch(pending, "checkpoint", write->subscription.stream_arn, write->subscription.shard, "");
+        break;
     case WRITE_HANDLER:
     case WRITE_SHARD:
     case WRITE_FORGET_SHARD:
-    case WRITE_SUBSCRIPTION:
     case WRITE_TROUBLE:
     case WRITE_FORGET_TROUBLE:
     case WRITE_HOST:
@@ -501,3 +504,58 @@ struct store *store_dynamodb_new(const struct store_dynamodb_options *options)
     task_init(&store->begin, begin_ready, store);
     return &store->store;
 }
+
+/* ---- as a kind of store ---- */
+
+static struct store *open_store(struct reactor *reactor, const char *table,
+                                const struct store_options *options, struct err *err)
+{
+    struct state_table_options prepare = {.client = options->client,
+                                          .reactor = reactor,
+                                          .log = options->log,
+                                          .name = table,
+                                          .create = options->create && !options->must_exist};
+    if (!options->client) {
+        err_set(err, ERR_CONFIG, "state: this cannot be done with a table yet");
+        return NULL;
+    }
+    if (!options->prepared && !state_table_prepare(&prepare, err))
+        return NULL;
+    return store_dynamodb_new(&(struct store_dynamodb_options){.client = options->client,
+                                                               .reactor = reactor,
+                                                               .log = options->log,
+                                                               .table = table,
+                                                               .group = options->group,
+                                                               .writer = options->writer,
+                                                               .session = options->session});
+}
+
+/* Nobody has it alone. */
+static struct store_lock *take_lock(const char *table, struct err *err)
+{
+    struct store_lock *lock = mem_zero(sizeof *lock);
+    (void)table;
+    (void)err;
+    lock->kind = &store_dynamodb_kind;
+    return lock;
+}
+
+static void unlock(struct store_lock *lock)
+{
+    free(lock);
+}
+
+static bool in_use(const char *table)
+{
+    (void)table;
+    return true;
+}
+
+const struct store_kind store_dynamodb_kind = {
+    .place = {.scheme = "dynamodb", .form = "dynamodb:TABLE"},
+    .shared = true,
+    .open = open_store,
+    .lock = take_lock,
+    .unlock = unlock,
+    .in_use = in_use,
+};

@@ -18,7 +18,7 @@
 
 #include "aws/client.h"
 #include "state/dynamodb/shard_writer.h"
-#include "state/store.h"
+#include "state/store_open.h"
 
 struct store_dynamodb_options {
     struct aws_client *client;
@@ -31,5 +31,7 @@ struct store_dynamodb_options {
 
 /* The table must be there and ready (state_table.h). */
 struct store *store_dynamodb_new(const struct store_dynamodb_options *options);
+
+extern const struct store_kind store_dynamodb_kind;
 
 #endif

@@ -1,0 +1,578 @@
+/* group.c: see group.h. */
+#include "core/group.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "lease/coordinator.h"
+#include "state/dynamodb/lease_rows.h"
+#include "state/dynamodb/shard_rows.h"
+#include "state/store_open.h"
+
+#define TURN_MIN_MS 10
+#define TURN_MAX_MS 1000
+#define CREATE_AGAIN_MS 30000
+
+/* A worker's way to the one writer, which is the first worker's. */
+struct way {
+    struct shard_writer writer; /* the first: one is the other */
+    struct group *group;
+    struct worker *worker;
+};
+
+struct group {
+    struct group_options options;
+    struct leases leases;
+    struct way *ways;
+    struct streams *streams;
+    struct calls *calls;
+    struct lease_table *rows;
+    struct shard_rows *shards;
+    struct coordinator *coordinator;
+    struct timer turn;
+    struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
+    struct map created; /* likewise -> struct created, of this session */
+    char session[LEASE_SESSION_SIZE];
+    bool looking; /* what others have finished is being read */
+    bool regaining, held;
+    bool ended; /* it has left, or there is no table */
+};
+
+/* A row that this session has made, or found. */
+struct created {
+    bool done;
+    int64_t asked_ms; /* 0: never */
+};
+
+/* A shard of this host's. */
+struct owned {
+    char *stream, *shard, *parents[2];
+    int gate; /* of which parent its end is waited for; 2: of none */
+};
+
+static struct reactor *reactor_of(const struct group *group)
+{
+    return worker_reactor(group->ways[0].worker);
+}
+
+static char *key_of(const char *stream, const char *shard)
+{
+    return mem_printf("%s\n%s", stream, shard);
+}
+
+static void owned_free(struct owned *owned)
+{
+    if (!owned)
+        return;
+    free(owned->stream);
+    free(owned->shard);
+    free(owned->parents[0]);
+    free(owned->parents[1]);
+    free(owned);
+}
+
+static struct owned *find_owned(const struct group *group, const char *stream, const char *shard)
+{
+    char *key = key_of(stream, shard);
+    struct owned *owned = map_get(&group->own, key);
+    free(key);
+    return owned;
+}
+
+static bool is_stream_row(const char *shard)
+{
+    return strcmp(shard, LEASE_STREAM_ROW) == 0;
+}
+
+/* ---- turning ---- */
+
+static int64_t now_ms(void *user)
+{
+    return clock_boot_ms(((struct group *)user)->options.clock);
+}
+
+static int64_t wall_ms(void *user)
+{
+    return clock_wall_ms(((struct group *)user)->options.clock);
+}
+
+/* Names that no two hosts may share. */
+static uint64_t random_number(void *user)
+{
+    uint64_t number;
+    (void)user;
+    CHECK(getrandom(&number, sizeof number, 0) == (ssize_t)sizeof number);
+    return number;
+}
+
+static void turn(void *user)
+{
+    struct group *group = user;
+    int64_t due_ms = coordinator_turn(group->coordinator), wait_ms = TURN_MAX_MS;
+    if (group->ended)
+        return;
+    if (due_ms - now_ms(group) < wait_ms)
+        wait_ms = due_ms - now_ms(group);
+    timer_set(reactor_of(group), &group->turn, wait_ms > TURN_MIN_MS ? wait_ms : TURN_MIN_MS);
+}
+
+/* Something was asked of the coordinator: it is turned from the top of the stack. */
+static void turn_soon(struct group *group)
+{
+    if (!group->ended)
+        timer_set(reactor_of(group), &group->turn, 0);
+}
+
+/* ---- gates ---- */
+
+static void on_parent_read(void *user, const char *stream, const char *parent,
+                           struct store_snapshot *snapshot);
+
+/* Wait for the end of its next parent, where there is one. */
+static void gate(struct group *group, struct owned *owned)
+{
+    while (owned->gate < 2 && !owned->parents[owned->gate])
+        owned->gate++;
+    if (owned->gate < 2)
+        coordinator_gate(group->coordinator, owned->stream, owned->shard, owned->parents[owned->gate]);
+    else
+        coordinator_gate_over(group->coordinator, owned->stream, owned->shard);
+    turn_soon(group);
+}
+
+static void on_parent_read(void *user, const char *stream, const char *parent,
+                           struct store_snapshot *snapshot)
+{
+    struct group *group = user;
+    bool all = streams_finished_elsewhere(group->streams, stream, parent, snapshot);
+    size_t at = 0;
+    for (struct owned *owned; all && (owned = map_next(&group->own, &at, NULL));)
+        if (owned->gate < 2 && strcmp(owned->stream, stream) == 0 &&
+            strcmp(owned->parents[owned->gate], parent) == 0) {
+            owned->gate++;
+            gate(group, owned);
+        }
+    store_snapshot_free(snapshot);
+}
+
+/* No row: the service does not list it, and lineage knows. */
+static void on_parent(void *user, const char *stream, const char *shard, const char *parent,
+                      const struct lease_row *row)
+{
+    struct group *group = user;
+    struct owned *owned = find_owned(group, stream, shard);
+    bool any = false;
+    for (size_t i = 0; row && i < row->part_count; i++)
+        any = any || row->parts[i].end;
+    if (any)
+        shard_rows_read(group->shards, row, on_parent_read, group);
+    else if (owned && !row && owned->gate < 2 && strcmp(owned->parents[owned->gate], parent) == 0) {
+        owned->gate++;
+        gate(group, owned);
+    }
+}
+
+/* ---- shards that come and go ---- */
+
+static void on_read(void *user, const char *stream, const char *shard, struct store_snapshot *snapshot)
+{
+    struct group *group = user;
+    struct owned *owned = find_owned(group, stream, shard);
+    if (owned) {
+        streams_gained(group->streams, stream, shard, snapshot);
+        gate(group, owned);
+    }
+    store_snapshot_free(snapshot);
+}
+
+static void on_gained(void *user, const struct lease_row *row)
+{
+    struct group *group = user;
+    if (is_stream_row(row->shard))
+        return;
+    char *key = key_of(row->stream, row->shard);
+    struct owned *owned = mem_zero(sizeof *owned);
+    *owned = (struct owned){.stream = mem_string(row->stream),
+                            .shard = mem_string(row->shard),
+                            .parents = {mem_string(row->parents[0]), mem_string(row->parents[1])}};
+    owned_free(map_remove(&group->own, key));
+    map_set(&group->own, key, owned);
+    free(key);
+    shard_rows_gained(group->shards, row, on_read, group);
+}
+
+static void on_lost(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    if (is_stream_row(shard))
+        return;
+    char *key = key_of(stream, shard);
+    shard_rows_lost(group->shards, stream, shard);
+    owned_free(map_remove(&group->own, key));
+    free(key);
+    streams_lost(group->streams, stream, shard);
+}
+
+static void on_drain(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    if (is_stream_row(shard) || !find_owned(group, stream, shard) ||
+        !streams_drain(group->streams, stream, shard))
+        group_drained(group, stream, shard);
+}
+
+/* It goes on where its row says that it stands. */
+static void on_regained(void *user, struct store_snapshot *snapshot, const struct err *err);
+
+static void regain(struct group *group)
+{
+    if (group->regaining || group->held || group->ended)
+        return;
+    group->regaining = true;
+    store_load(worker_store(group->ways[0].worker), &(struct store_query){.what = STORE_ALL}, on_regained,
+               group);
+}
+
+static void on_regained(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct group *group = user;
+    size_t at = 0;
+    group->regaining = false;
+    if (err && err->code == ERR_CANCELLED)
+        return;
+    if (!snapshot) {
+        regain(group);
+        return;
+    }
+    for (struct owned *owned; !group->held && (owned = map_next(&group->own, &at, NULL));)
+        if (owned->gate < 0) {
+            owned->gate = 0;
+            streams_gained(group->streams, owned->stream, owned->shard, snapshot);
+            gate(group, owned);
+        }
+    store_snapshot_free(snapshot);
+}
+
+/* It is given up, and begins again from its row. */
+static void interrupt(struct group *group, struct owned *owned)
+{
+    owned->gate = -1;
+    streams_lost(group->streams, owned->stream, owned->shard);
+}
+
+static void on_undrain(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    struct owned *owned = find_owned(group, stream, shard);
+    if (!owned)
+        return;
+    interrupt(group, owned);
+    regain(group);
+}
+
+/* No call may begin, and those that run must end. What is not lost goes on when calls may begin again. */
+static void on_held(void *user, bool held)
+{
+    struct group *group = user;
+    size_t at = 0;
+    group->held = held;
+    for (struct owned *owned; held && (owned = map_next(&group->own, &at, NULL));)
+        interrupt(group, owned);
+    if (group->own.count)
+        log_warn(group->options.log, NULL,
+                 held ? "this host cannot hold its shards: the table of the state does not "
+                        "answer; nothing is handled until it does"
+                      : "this host holds its shards again");
+    if (!held)
+        regain(group);
+}
+
+static void on_no_table(void *user)
+{
+    struct group *group = user;
+    group->ended = true;
+    log_error(
+        group->options.log, NULL,
+        "the state's table %s is not there any more: this host stops; what the stream still has is handled "
+        "when there is one again",
+        store_place_of(group->options.config->host.state));
+    group->options.no_table(group->options.user);
+}
+
+static void on_left(void *user)
+{
+    struct group *group = user;
+    group->ended = true;
+    timer_stop(reactor_of(group), &group->turn);
+    group->options.left(group->options.user);
+}
+
+static const struct coordinator_events events = {
+    .gained = on_gained,
+    .lost = on_lost,
+    .given = on_lost,
+    .drain = on_drain,
+    .undrain = on_undrain,
+    .parent = on_parent,
+    .held = on_held,
+    .no_table = on_no_table,
+    .left = on_left,
+};
+
+/* ---- what the streams ask ---- */
+
+static bool owns(void *user, const char *stream, const char *shard)
+{
+    const struct group *group = user;
+    const struct owned *owned = find_owned(group, stream, shard);
+    return owned && owned->gate >= 0 && !group->held &&
+           coordinator_epoch(group->coordinator, stream, shard) > 0;
+}
+
+static void follow(void *user, const char *stream)
+{
+    struct group *group = user;
+    coordinator_follow(group->coordinator, stream);
+    turn_soon(group);
+}
+
+static void on_created(void *user)
+{
+    struct created *created = user;
+    created->done = true;
+}
+
+static void forget_created(struct group *group)
+{
+    size_t at = 0;
+    for (struct created *created; (created = map_next(&group->created, &at, NULL));)
+        free(created);
+    map_fini(&group->created);
+    group->created = MAP_INIT;
+}
+
+/* Of an earlier session: that is over, and the table may be another one. */
+static void look_at_session(struct group *group)
+{
+    const char *session = coordinator_session(group->coordinator);
+    if (!*session || strcmp(session, group->session) == 0)
+        return;
+    snprintf(group->session, sizeof group->session, "%s", session);
+    forget_created(group);
+}
+
+static void create(struct group *group, const char *stream, const struct shard_info *shard)
+{
+    const char *const parents[2] = {shard->parents[0], shard->parents[1]};
+    char *key = key_of(stream, shard->id);
+    struct created *created = map_get(&group->created, key);
+    if (!created) {
+        created = mem_zero(sizeof *created);
+        map_set(&group->created, key, created);
+    }
+    free(key);
+    if (created->done || (created->asked_ms && now_ms(group) - created->asked_ms < CREATE_AGAIN_MS))
+        return;
+    created->asked_ms = now_ms(group);
+    coordinator_create(group->coordinator, stream, shard->id, parents, on_created, created);
+    turn_soon(group);
+}
+
+/* One of the hosts, whose the stream's row is, makes rows for shards that are new; and whoever has a shard,
+ * for those that follow it. */
+static void listed(void *user, const char *stream, const struct shard_info *shard)
+{
+    struct group *group = user;
+    look_at_session(group);
+    bool its = coordinator_epoch(group->coordinator, stream, LEASE_STREAM_ROW) > 0;
+    for (int i = 0; i < 2 && !its; i++)
+        its = shard->parents[i] && find_owned(group, stream, shard->parents[i]);
+    if (its)
+        create(group, stream, shard);
+}
+
+static void on_looked(void *user, struct store_snapshot *snapshot, const struct err *err);
+
+static void look(void *user, const char *stream)
+{
+    struct group *group = user;
+    (void)stream;
+    if (group->looking || group->ended)
+        return;
+    group->looking = true;
+    store_load(worker_store(group->ways[0].worker), &(struct store_query){.what = STORE_ALL}, on_looked,
+               group);
+}
+
+static void on_looked(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct group *group = user;
+    group->looking = false;
+    (void)err;
+    for (size_t i = 0; snapshot && i < snapshot->checkpoint_count; i++)
+        streams_finished_elsewhere(group->streams, snapshot->checkpoints[i].stream_arn,
+                                   snapshot->checkpoints[i].shard, snapshot);
+    store_snapshot_free(snapshot);
+}
+
+/* ---- checkpoints of workers ---- */
+
+struct letter {
+    struct way *way;
+    char *stream, *shard;
+    struct shard_change *changes;
+    size_t count;
+    store_done_fn *done;
+    void *user;
+    bool well;
+};
+
+/* Whoever waits for it is told in any case. */
+static void letter_end(void *user)
+{
+    struct letter *letter = user;
+    struct err lost;
+    err_set(&lost, ERR_CANCELLED, "shard %s is not this host's any more", letter->shard);
+    letter->done(letter->user, letter->well ? NULL : &lost);
+    for (size_t i = 0; i < letter->count; i++) {
+        free((char *)letter->changes[i].handler);
+        free((char *)letter->changes[i].progress);
+    }
+    free(letter->changes);
+    free(letter->stream);
+    free(letter->shard);
+    free(letter);
+}
+
+static void on_written(void *user, const struct err *err)
+{
+    struct letter *letter = user;
+    letter->well = !err;
+    reactor_post_owned(worker_reactor(letter->way->worker), letter_end, letter_end, letter);
+}
+
+static void write_it(void *user)
+{
+    struct letter *letter = user;
+    struct group *group = letter->way->group;
+    struct shard_writer *writer = shard_rows_writer(group->shards);
+    writer->write(writer, letter->stream, letter->shard, letter->changes, letter->count, on_written, letter);
+    turn_soon(group);
+}
+
+static void write_rows(struct shard_writer *writer, const char *stream, const char *shard,
+                       const struct shard_change *changes, size_t count, store_done_fn *done, void *user)
+{
+    struct way *way = (struct way *)writer;
+    struct letter *letter = mem_zero(sizeof *letter);
+    *letter = (struct letter){.way = way,
+                              .stream = mem_string(stream),
+                              .shard = mem_string(shard),
+                              .changes = mem_zero((count + 1) * sizeof *changes),
+                              .count = count,
+                              .done = done,
+                              .user = user};
+    for (size_t i = 0; i < count; i++) {
+        letter->changes[i] = changes[i];
+        letter->changes[i].handler = mem_string(changes[i].handler);
+        letter->changes[i].progress = mem_string(changes[i].progress ? changes[i].progress : "");
+    }
+    reactor_post_owned(reactor_of(way->group), write_it, letter_end, letter);
+}
+
+struct shard_writer *group_writer(struct group *group, size_t place)
+{
+    return &group->ways[place].writer;
+}
+
+void group_set_worker(struct group *group, size_t place, struct worker *worker)
+{
+    group->ways[place].worker = worker;
+}
+
+/* ---- life ---- */
+
+const struct leases *group_leases(const struct group *group)
+{
+    return &group->leases;
+}
+
+void group_drained(struct group *group, const char *stream, const char *shard)
+{
+    /* A call that ended without an answer may still take effect for so long. */
+    int64_t quiet_ms = is_stream_row(shard) ? 0 : now_ms(group) + coordinator_quiet_ms(group->coordinator);
+    coordinator_drained(group->coordinator, stream, shard, quiet_ms);
+    turn_soon(group);
+}
+
+void group_leave(struct group *group)
+{
+    coordinator_leave(group->coordinator);
+    turn_soon(group);
+}
+
+struct group *group_new(const struct group_options *options)
+{
+    struct group *group = mem_zero(sizeof *group);
+    group->options = *options;
+    group->ways = mem_zero(options->reactors * sizeof *group->ways);
+    for (size_t i = 0; i < options->reactors; i++)
+        group->ways[i] = (struct way){.writer = {write_rows}, .group = group};
+    group->leases =
+        (struct leases){.owns = owns, .follow = follow, .listed = listed, .look = look, .user = group};
+    timer_init(&group->turn, turn, group);
+    return group;
+}
+
+void group_begin(struct group *group, struct streams *streams)
+{
+    const struct config_host *host = &group->options.config->host;
+    struct worker *first = group->ways[0].worker;
+    const char *table = store_place_of(host->state);
+    group->streams = streams;
+    group->calls = calls_new(&(struct calls_options){.client = worker_client(first),
+                                                     .reactor = worker_reactor(first),
+                                                     .log = group->options.log,
+                                                     .table = table});
+    group->rows = lease_rows_new(worker_client(first), table, host->group);
+    group->coordinator = coordinator_new(&(struct coordinator_options){
+        .table = group->rows,
+        .name = host->name,
+        .version = TIDEMILL_VERSION,
+        .fingerprint = group->options.fingerprint,
+        .lease_ms = host->lease_ms,
+        .reactors = (int)group->options.reactors,
+        .drain_ms = host->shutdown_timeout_ms < 30000 ? host->shutdown_timeout_ms : 30000,
+        .random = random_number,
+        .now_ms = now_ms,
+        .wall_ms = wall_ms,
+        .events = &events,
+        .user = group,
+    });
+    group->shards = shard_rows_new(group->calls, group->coordinator, host->group);
+    timer_set(reactor_of(group), &group->turn, 0);
+}
+
+void group_free(struct group *group)
+{
+    size_t at = 0;
+    if (!group)
+        return;
+    group->ended = true;
+    if (group->coordinator)
+        timer_stop(reactor_of(group), &group->turn);
+    coordinator_free(group->coordinator);
+    shard_rows_free(group->shards);
+    lease_rows_free(group->rows);
+    calls_free(group->calls);
+    for (struct owned *owned; (owned = map_next(&group->own, &at, NULL));)
+        owned_free(owned);
+    map_fini(&group->own);
+    forget_created(group);
+    free(group->ways);
+    free(group);
+}

@@ -1,0 +1,42 @@
+/* group.h: this host among the hosts of its group, which share a state: its session, its shards, and what of
+ * them comes and goes while it runs. Between the coordinator (lease/) and the streams (assign/). */
+#ifndef TIDEMILL_CORE_GROUP_H
+#define TIDEMILL_CORE_GROUP_H
+
+#include "assign/streams.h"
+
+struct group;
+
+struct group_options {
+    const struct config *config; /* must stay */
+    struct log *log;
+    struct clock *clock;
+    const char *fingerprint; /* of scripts and INI */
+    size_t reactors;
+    /* Everything was given away: the host may go. */
+    void (*left)(void *user);
+    /* The table is not there any more: the host is to stop. */
+    void (*no_table)(void *user);
+    void *user;
+};
+
+struct group *group_new(const struct group_options *options);
+void group_free(struct group *group); /* after the stores, before the workers */
+
+/* The writer of checkpoints for the worker of that place, on its reactor: before that worker is made. */
+struct shard_writer *group_writer(struct group *group, size_t place);
+void group_set_worker(struct group *group, size_t place, struct worker *worker);
+
+/* For the supervisors. */
+const struct leases *group_leases(const struct group *group);
+
+/* Begin: on the first worker, whose reactor must be the caller's. */
+void group_begin(struct group *group, struct streams *streams);
+
+/* Give everything away; then `left`. */
+void group_leave(struct group *group);
+
+/* Report of a worker: nothing of the shard runs there any more. */
+void group_drained(struct group *group, const char *stream_arn, const char *shard);
+
+#endif

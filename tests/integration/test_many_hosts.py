@@ -1,0 +1,218 @@
+"""Hosts that share a group's shards by a table: real processes, a real table, SIGKILL and SIGSTOP."""
+import http.server
+import json
+import random
+import signal
+import threading
+import time
+import urllib.request
+
+import pytest
+from conftest import Local, wait_until
+
+HANDLER = """
+local http = require "tidemill.http"
+local config = require "tidemill.config"
+return {
+  stream = "s",
+  on_record = function(record)
+    local image = record.new or record.old
+    assert(http.post(config.url, { json = { id = image.id, version = image.version } }).status == 200)
+  end,
+}
+"""
+
+
+class Receiver:
+    """What reached the outside, in its order."""
+
+    def __init__(self):
+        self.seen = []
+        self.lock = threading.Lock()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with outer.lock:
+                    outer.seen.append((body["id"], body["version"]))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def by_item(self):
+        items = {}
+        with self.lock:
+            for item, version in self.seen:
+                items.setdefault(item, []).append(version)
+        return items
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Writer:
+    """Changes items one after the other, each counted up; and splits shards."""
+
+    def __init__(self, local, table, items, seed):
+        self.local, self.table, self.versions = local, table, {}
+        self.items, self.chance = items, random.Random(seed)
+        self.arn = local.client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+
+    def write(self, count, pause=0.0):
+        for _ in range(count):
+            item = f"i{self.chance.randrange(self.items)}"
+            version = self.versions.get(item, 0) + 1
+            self.local.client.put_item(TableName=self.table, Item={"id": {"S": item}, "version": {"N": str(version)}})
+            self.versions[item] = version
+            if pause:
+                time.sleep(pause)  # the load of a while, not of an instant
+
+    def shards(self):
+        return self.local.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
+
+    def open_shards(self):
+        return [s["ShardId"] for s in self.shards() if "EndingSequenceNumber" not in s["SequenceNumberRange"]]
+
+    def split(self, children=2):
+        request = urllib.request.Request(
+            self.local.url,
+            json.dumps(dict(StreamArn=self.arn, ShardId=self.chance.choice(self.open_shards()), Children=children)).encode(),
+            {"X-Amz-Target": "TidemillLocal.SplitShards", "Authorization": "x", "Content-Type": "application/x-amz-json-1.0"})
+        assert urllib.request.urlopen(request).status == 200
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A table's service of its own: another test's splits are none of ours."""
+    started = Local(tmp_path)
+    yield started
+    started.stop()
+
+
+def group(deployment, own, table, receiver, **host):
+    deployment.dynamodb = own
+    deployment.script("watcher", HANDLER)
+    settings = dict(state="dynamodb:State", lease="4s", log_level="info", checkpoint_interval="200ms", threads=2)
+    settings.update(host)
+    deployment.stream(table, f"[handler watcher]\nurl = {receiver.url}\nconcurrency = 16", **settings)
+
+
+def create_table(own, name):
+    own.client.create_table(TableName=name, KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST",
+                            StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
+    return name
+
+
+def rows(own):
+    """Of shards: their owners."""
+    found, start = {}, {}
+    while True:
+        page = own.client.scan(TableName="State", **start)
+        for item in page["Items"]:
+            if "/s/" in item["pk"]["S"] and item["sk"]["S"] != "~stream":
+                found[item["sk"]["S"]] = item["own"]["S"]
+        if "LastEvaluatedKey" not in page:
+            return found
+        start = dict(ExclusiveStartKey=page["LastEvaluatedKey"])
+
+
+def everything_seen(receiver, writer):
+    seen = receiver.by_item()
+    return all(max(seen.get(item, [0])) == version for item, version in writer.versions.items())
+
+
+def check_order(receiver, writer, once=False):
+    """Repetitions may go back; nothing may be skipped on the way up."""
+    seen = receiver.by_item()
+    for item, last in writer.versions.items():
+        highest = 0
+        for version in seen[item]:
+            assert version <= highest + 1, f"{item}: version {version} came after {highest}: {seen[item]}"
+            highest = max(highest, version)
+        assert highest == last, f"{item} ended at {highest} of {last}"
+        assert not once or seen[item] == list(range(1, last + 1)), f"{item}: {seen[item]}"
+
+
+def test_hosts_share_hand_over_and_repeat_nothing_in_a_rolling_restart(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 60, 1)
+    writer.split(4)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(3)]
+    writer.write(300)
+    wait_until(lambda: everything_seen(receiver, writer), "the first changes were seen")
+    wait_until(lambda: len(set(rows(own).values())) == 3, "all three have shards")
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            writer.write(10, 0.005)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for at in range(3):
+            assert hosts[at].stop() == 0
+            writer.split()
+            hosts[at] = deployment.start()
+            wait_until(lambda: len(set(rows(own).values())) >= 3, "the new one has shards, too")
+    finally:
+        stop.set()
+        thread.join()
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    for host in hosts:
+        assert host.stop() == 0
+    check_order(receiver, writer, once=True)
+
+
+def test_nothing_is_lost_though_hosts_are_killed_frozen_and_joined(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer, chance = Writer(own, table, 80, 2), random.Random(3)
+    writer.split(6)
+    hosts = [deployment.start() for _ in range(3)]
+    writer.write(200)
+    wait_until(lambda: everything_seen(receiver, writer), "the first changes were seen")
+    for round_ in range(6):
+        at = chance.randrange(3)
+        what = ("kill", "freeze", "stop")[round_ % 3]
+        if what == "kill":
+            hosts[at].kill()
+        elif what == "freeze":
+            hosts[at].process.send_signal(signal.SIGSTOP)
+        else:
+            assert hosts[at].stop() == 0
+        writer.write(150, 0.002)
+        writer.split()
+        writer.write(50, 0.002)
+        if what == "freeze":
+            # longer than the lease: others have its shards by now, and it does not know
+            wait_until(lambda: everything_seen(receiver, writer), "the others have handled what it had")
+            hosts[at].process.send_signal(signal.SIGCONT)
+        else:
+            hosts[at] = deployment.start()
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    for host in hosts:
+        assert host.stop() == 0
+    check_order(receiver, writer)
