@@ -395,7 +395,7 @@ void follower_begin(struct follower *follower)
     if (latest && discovery_ended(discovery) < follower->listing_needed)
         return;
     follower->phase = FOLLOWER_JOINING;
-    if (options->leases) {
+    if (options->leases && options->leases->follow) {
         join_shared(follower, latest);
     } else if (latest) {
         join_latest(follower);

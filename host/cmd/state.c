@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "aws/client.h"
+#include "core/host.h"
 #include "state/store_open.h"
 
 #define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
@@ -15,17 +17,31 @@ bool cmd_state_open(struct cmd_state *state, const struct config *config, bool r
     *state = (struct cmd_state){.clock = clock_system()};
     state->log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format, LOG_WARN, &state->clock);
     state->reactor = reactor_new(&state->clock);
-    state->store = store_open(
-        state->reactor, config->host.state,
-        &(struct store_options){
-            .group = config->host.group, .read_only = read_only, .must_exist = true, .log = state->log},
-        err);
+    if (store_is_shared(config->host.state)) {
+        struct worker_world world = host_world_system(&state->clock);
+        state->transport = world.transport_new(world.user, state->reactor, config);
+        state->client = aws_client_new(state->reactor, state->transport, &config->aws, state->log, err);
+        if (!state->client)
+            return false;
+    }
+    state->store = store_open(state->reactor, config->host.state,
+                              &(struct store_options){
+                                  .group = config->host.group,
+                                  .read_only = read_only,
+                                  .must_exist = true,
+                                  .client = state->client,
+                                  .log = state->log,
+                              },
+                              err);
     return state->store != NULL;
 }
 
 void cmd_state_close(struct cmd_state *state)
 {
     store_free(state->store);
+    aws_client_free(state->client);
+    if (state->transport)
+        transport_free(state->transport);
     reactor_free(state->reactor);
     log_free(state->log);
 }

@@ -10,6 +10,8 @@ struct cmd_state {
     struct clock clock;
     struct log *log;
     struct reactor *reactor;
+    struct transport *transport; /* of a state that hosts share; else NULL */
+    struct aws_client *client;   /* likewise */
     struct store *store;
 };
 

@@ -33,6 +33,8 @@ struct forwarder {
     struct log *log;
     struct timer look; /* for handlers that are new */
     struct map lanes;
+    bool (*may)(void *user); /* NULL: always */
+    void *user;
     bool stopped;
 };
 
@@ -140,7 +142,10 @@ static void load(struct lane *lane)
 static void begin_round(void *user)
 {
     struct lane *lane = user;
-    if (!lane->loading && !lane->failing && !lane->snapshot)
+    const struct forwarder *forwarder = lane->forwarder;
+    if (forwarder->may && !forwarder->may(forwarder->user))
+        rest(lane);
+    else if (!lane->loading && !lane->failing && !lane->snapshot)
         load(lane);
 }
 
@@ -165,11 +170,13 @@ static void look(void *user)
     worker_each_handler(forwarder->worker, look_at, forwarder);
 }
 
-struct forwarder *forwarder_new(struct worker *worker, struct log *log)
+struct forwarder *forwarder_new(struct worker *worker, struct log *log, bool (*may)(void *user), void *user)
 {
     struct forwarder *forwarder = mem_zero(sizeof *forwarder);
     forwarder->worker = worker;
     forwarder->log = log;
+    forwarder->may = may;
+    forwarder->user = user;
     timer_init(&forwarder->look, look, forwarder);
     timer_set(worker_reactor(worker), &forwarder->look, FIRST_MS);
     return forwarder;

@@ -10,7 +10,7 @@
 struct forwarder;
 
 /* `worker` is the one on whose reactor it is called; its handlers' settings and targets are used. */
-struct forwarder *forwarder_new(struct worker *worker, struct log *log);
+struct forwarder *forwarder_new(struct worker *worker, struct log *log, bool (*may)(void *user), void *user);
 void forwarder_stop(struct forwarder *forwarder);
 void forwarder_free(struct forwarder *forwarder); /* the worker must still be there; NULL is allowed */
 

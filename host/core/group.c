@@ -37,8 +37,9 @@ struct group {
     struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
     struct map created; /* likewise -> struct created, of this session */
     char session[LEASE_SESSION_SIZE];
+    char *first;  /* of the streams that are read, in the order of their ARNs */
     bool looking; /* what others have finished is being read */
-    bool regaining, held;
+    bool regaining, held, leaving;
     bool ended; /* it has left, or there is no table */
 };
 
@@ -282,7 +283,7 @@ static void on_held(void *user, bool held)
     group->held = held;
     for (struct owned *owned; held && (owned = map_next(&group->own, &at, NULL));)
         interrupt(group, owned);
-    if (group->own.count)
+    if (group->own.count && !group->leaving)
         log_warn(group->options.log, NULL,
                  held ? "this host cannot hold its shards: the table of the state does not "
                         "answer; nothing is handled until it does"
@@ -311,6 +312,12 @@ static void on_left(void *user)
     group->options.left(group->options.user);
 }
 
+static void on_rung(void *user)
+{
+    struct group *group = user;
+    group->options.rung(group->options.user);
+}
+
 static const struct coordinator_events events = {
     .gained = on_gained,
     .lost = on_lost,
@@ -319,6 +326,7 @@ static const struct coordinator_events events = {
     .undrain = on_undrain,
     .parent = on_parent,
     .held = on_held,
+    .rung = on_rung,
     .no_table = on_no_table,
     .left = on_left,
 };
@@ -333,9 +341,20 @@ static bool owns(void *user, const char *stream, const char *shard)
            coordinator_epoch(group->coordinator, stream, shard) > 0;
 }
 
+/* Whoever discovers the first of the streams. */
+bool group_leads(const struct group *group)
+{
+    return group->first && !group->held &&
+           coordinator_epoch(group->coordinator, group->first, LEASE_STREAM_ROW) > 0;
+}
+
 static void follow(void *user, const char *stream)
 {
     struct group *group = user;
+    if (!group->first || strcmp(stream, group->first) < 0) {
+        free(group->first);
+        group->first = mem_string(stream);
+    }
     coordinator_follow(group->coordinator, stream);
     turn_soon(group);
 }
@@ -511,6 +530,7 @@ void group_drained(struct group *group, const char *stream, const char *shard)
 
 void group_leave(struct group *group)
 {
+    group->leaving = true;
     coordinator_leave(group->coordinator);
     turn_soon(group);
 }
@@ -573,6 +593,7 @@ void group_free(struct group *group)
         owned_free(owned);
     map_fini(&group->own);
     forget_created(group);
+    free(group->first);
     free(group->ways);
     free(group);
 }

@@ -15,6 +15,8 @@ struct group_options {
     size_t reactors;
     /* Everything was given away: the host may go. */
     void (*left)(void *user);
+    /* Somebody asks the hosts for something. */
+    void (*rung)(void *user);
     /* The table is not there any more: the host is to stop. */
     void (*no_table)(void *user);
     void *user;
@@ -29,6 +31,9 @@ void group_set_worker(struct group *group, size_t place, struct worker *worker);
 
 /* For the supervisors. */
 const struct leases *group_leases(const struct group *group);
+
+/* Is this the one host of the group that does what only one is to do? For a moment there may be two. */
+bool group_leads(const struct group *group);
 
 /* Begin: on the first worker, whose reactor must be the caller's. */
 void group_begin(struct group *group, struct streams *streams);

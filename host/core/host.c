@@ -356,6 +356,19 @@ static void on_group_left(void *user)
     stop_workers(user);
 }
 
+static void on_rung(void *user)
+{
+    struct host *host = user;
+    if (host->orders)
+        orders_ring(host->orders);
+}
+
+static bool may_forward(void *user)
+{
+    const struct host *host = user;
+    return !host->group || group_leads(host->group);
+}
+
 static void on_group_over(void *user)
 {
     struct host *host = user;
@@ -375,6 +388,7 @@ static void make_group(struct host *host)
         .fingerprint = "",
         .reactors = thread_count(host->options.config),
         .left = on_group_left,
+        .rung = on_rung,
         .no_table = on_group_over,
         .user = host,
     });
@@ -396,9 +410,10 @@ struct host *host_new(const struct host_options *options, struct err *err)
     config_hold(options->config);
     make_instance(host);
     make_group(host);
-    host->lock = store_lock(options->config->host.state, err);
-    if (!host->lock || !make_workers(host, err) || !begin_host(host, err) || !load_snapshot(host, err) ||
-        !add_handlers(host, err)) {
+    if (!host->group)
+        host->lock = store_lock(options->config->host.state, err);
+    if ((!host->lock && !host->group) || !make_workers(host, err) || !begin_host(host, err) ||
+        !load_snapshot(host, err) || !add_handlers(host, err)) {
         host_free(host);
         return NULL;
     }
@@ -409,7 +424,9 @@ struct host *host_new(const struct host_options *options, struct err *err)
     make_reloader(host);
     host->orders = orders_new(worker_reactor(host->workers[0]), worker_store(host->workers[0]), host->streams,
                               host->reloader, host->options.log);
-    host->forwarder = forwarder_new(host->workers[0], host->options.log);
+    if (host->group)
+        orders_wait_for_bell(host->orders);
+    host->forwarder = forwarder_new(host->workers[0], host->options.log, may_forward, host);
     return host;
 }
 

@@ -12,8 +12,9 @@
 #include "state/seek.h"
 
 #define LOOK_EVERY_MS 1000
-#define LETTERS_MAX 200 /* that are redriven at once */
-#define PLACES_MAX 2000 /* the shards that they are in, together */
+#define LOOK_ANYWAY_MS 60000 /* though nobody rings */
+#define LETTERS_MAX 200      /* that are redriven at once */
+#define PLACES_MAX 2000      /* the shards that they are in, together */
 #define LOOK_SOON_MS 5
 #define ABSENT_MS 30000 /* a handler that is not here for so long does not come back by itself */
 
@@ -50,6 +51,8 @@ struct orders {
     bool more;           /* there were as many as one look reads */
     int looking;         /* answers of the store that are waited for */
     bool stopped;
+    bool bell; /* looks when it is rung for */
+    bool rung; /* while it looked */
 };
 
 /* A handler whose letters are to be redriven is not here. */
@@ -201,8 +204,26 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
 static void looked(struct orders *orders)
 {
     CHECK(orders->looking > 0);
-    if (--orders->looking == 0 && !orders->stopped)
-        timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS);
+    if (--orders->looking || orders->stopped)
+        return;
+    bool soon =
+        !orders->bell || orders->rung || orders->redrives.count || orders->absent.count || orders->more;
+    orders->rung = false;
+    timer_set(orders->reactor, &orders->look, soon ? LOOK_EVERY_MS : LOOK_ANYWAY_MS);
+}
+
+void orders_wait_for_bell(struct orders *orders)
+{
+    orders->bell = true;
+}
+
+void orders_ring(struct orders *orders)
+{
+    if (orders->stopped)
+        return;
+    orders->rung = true;
+    if (!orders->looking)
+        timer_set(orders->reactor, &orders->look, LOOK_SOON_MS);
 }
 
 /* From where the last look ended, and round: what stands first never hides what stands behind it. */
@@ -334,7 +355,9 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
         if (map_get(&orders->requests, key_of(key, request->id)))
             continue;
         map_set(&orders->requests, key, orders);
-        if (strcmp(request->kind, "seek") == 0 || strcmp(request->kind, "drop_gaps") == 0)
+        if (orders->bell)
+            answer(orders, request->id, false, "hosts that share a state cannot do that yet");
+        else if (strcmp(request->kind, "seek") == 0 || strcmp(request->kind, "drop_gaps") == 0)
             begin_seek(orders, request);
         else
             answer(orders, request->id, false, "this version does not know how to do that");

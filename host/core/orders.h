@@ -12,6 +12,10 @@ struct orders;
 struct orders *orders_new(struct reactor *reactor, struct store *store, struct streams *streams,
                           struct reloader *reloader, struct log *log);
 
+/* The state is shared by hosts: who asks for something rings, and it is looked at then, and seldom besides. */
+void orders_wait_for_bell(struct orders *orders);
+void orders_ring(struct orders *orders);
+
 /* The store must be closed already. */
 void orders_free(struct orders *orders);
 void orders_stop(struct orders *orders);

@@ -152,7 +152,7 @@ void world_init(struct world *world)
 {
     static const struct transport_ops ops = {send, cancel, free_transport};
     *world = (struct world){
-        .clock = {monotonic_ms, wall_ms, cpu_ms},
+        .clock = {.monotonic_ms = monotonic_ms, .wall_ms = wall_ms, .cpu_ms = cpu_ms},
         .wall_start_ms = 1767225600000, /* 2026-01-01 */
         .transport = {&ops},
         .poller = {wait_for_next, wake},

@@ -37,6 +37,8 @@ struct coordinator_events {
                    const struct lease_row *row);
     /* Calls may begin, or may not: what runs must end. Before `lost`, which may or may not follow. */
     void (*held)(void *user, bool held);
+    /* Somebody has rung for all hosts: there may be something to do. May be NULL. */
+    void (*rung)(void *user);
     /* The table is not there (any more). */
     void (*no_table)(void *user);
     /* Everything was given away or written, and this session has left. */

@@ -75,6 +75,7 @@ struct members {
     int64_t due_ms, listed_ms;
     int64_t quick_ms;   /* until then it is looked at often */
     int64_t changed_ms; /* when somebody came or went */
+    int64_t rung;       /* as counted when it was last told */
     int64_t mail;       /* as counted when it was last read */
     bool mail_wanted, mail_asking;
     int64_t mail_due_ms, mail_again_ms; /* the last pause before what was kept is looked at again */

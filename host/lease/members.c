@@ -228,6 +228,11 @@ static void on_hosts(struct coordinator *coordinator, void *subject, const struc
         else
             look_at_own(coordinator, row, now);
     }
+    if (answer->rung != members->rung) {
+        members->rung = answer->rung;
+        if (coordinator->options.events->rung)
+            coordinator->options.events->rung(coordinator->options.user);
+    }
     add_given(coordinator);
     look_for_missing(coordinator, &before, blind, now);
     map_fini(&before);

@@ -539,7 +539,8 @@ void service_init(struct sim *sim)
     list_init(&sim->calls);
     world_init(&sim->world);
     sim->world.answer = answer;
-    sim->service_clock = (struct clock){service_monotonic_ms, service_wall_ms, sim->world.clock.cpu_ms};
+    sim->service_clock = (struct clock){
+        .monotonic_ms = service_monotonic_ms, .wall_ms = service_wall_ms, .cpu_ms = sim->world.clock.cpu_ms};
     sim->world.user = sim;
     sim->open_shards = 1 + sim_below(sim, 3);
     sim->engine =

@@ -485,7 +485,7 @@ static bool owns(void *user, const char *stream_arn, const char *shard)
 
 static void start_leased(struct fixture *f)
 {
-    static const struct leases leases = {owns, NULL};
+    static const struct leases leases = {.owns = owns};
     struct err err = {0};
     f->host = host_new(
         &(struct host_options){

@@ -32,7 +32,7 @@ static struct fixture *make(int shards)
 {
     struct err err;
     struct fixture *f = calloc(1, sizeof *f);
-    f->clock = (struct clock){now_ms, now_ms, now_ms};
+    f->clock = (struct clock){.monotonic_ms = now_ms, .wall_ms = now_ms, .cpu_ms = now_ms};
     f->now_ms = 1767225600000;
     f->engine = engine_new(&(struct engine_options){.clock = &f->clock, .shards = shards}, &err);
     assert_non_null(f->engine);
