@@ -1,6 +1,7 @@
 /* group.c: see group.h. */
 #include "core/group.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,6 @@
 #include "state/store_open.h"
 
 #define TURN_MIN_MS 10
-#define TURN_MAX_MS 1000
 #define CREATE_AGAIN_MS 30000
 
 /* A worker's way to the one writer, which is the first worker's. */
@@ -34,6 +34,7 @@ struct group {
     struct shard_rows *shards;
     struct coordinator *coordinator;
     struct timer turn;
+    _Atomic int64_t fence;
     struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
     struct map created; /* likewise -> struct created, of this session */
     char session[LEASE_SESSION_SIZE];
@@ -110,10 +111,20 @@ static uint64_t random_number(void *user)
     return number;
 }
 
+/* As the last beat has set it; for every thread. */
+static void set_fence(struct group *group)
+{
+    bool may = !group->ended && coordinator_may_call(group->coordinator);
+    atomic_store(&group->fence, may ? coordinator_fence_ms(group->coordinator) : 0);
+}
+
+/* Also when nothing is due: a beat's answer moves the fence. */
 static void turn(void *user)
 {
     struct group *group = user;
-    int64_t due_ms = coordinator_turn(group->coordinator), wait_ms = TURN_MAX_MS;
+    int64_t due_ms = coordinator_turn(group->coordinator),
+            wait_ms = group->options.config->host.lease_ms / 40;
+    set_fence(group);
     if (group->ended)
         return;
     if (due_ms - now_ms(group) < wait_ms)
@@ -281,6 +292,7 @@ static void on_held(void *user, bool held)
     struct group *group = user;
     size_t at = 0;
     group->held = held;
+    set_fence(group);
     for (struct owned *owned; held && (owned = map_next(&group->own, &at, NULL));)
         interrupt(group, owned);
     if (group->own.count && !group->leaving)
@@ -514,6 +526,11 @@ void group_set_worker(struct group *group, size_t place, struct worker *worker)
 }
 
 /* ---- life ---- */
+
+const _Atomic int64_t *group_fence(const struct group *group)
+{
+    return &group->fence;
+}
 
 const struct leases *group_leases(const struct group *group)
 {

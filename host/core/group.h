@@ -29,6 +29,9 @@ void group_free(struct group *group); /* after the stores, before the workers */
 struct shard_writer *group_writer(struct group *group, size_t place);
 void group_set_worker(struct group *group, size_t place, struct worker *worker);
 
+/* Until when calls of handlers and targets may begin and run (net/transport_fenced.h). */
+const _Atomic int64_t *group_fence(const struct group *group);
+
 /* For the supervisors. */
 const struct leases *group_leases(const struct group *group);
 

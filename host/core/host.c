@@ -79,6 +79,7 @@ static struct transport *curl_new(void *user, struct reactor *reactor, const str
         reactor, &(struct transport_curl_options){
                      .connections = (long)config->aws.connections,
                      .descriptors = (long)descriptors_each(config),
+                     .abrupt_ms = store_is_shared(config->host.state) ? (long)config->host.lease_ms / 8 : 0,
                      .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE"),
                  });
 }
@@ -200,6 +201,7 @@ static bool make_workers(struct host *host, struct err *err)
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
         options.writer = host->group ? group_writer(host->group, host->worker_count) : NULL;
+        options.fence = host->group ? group_fence(host->group) : NULL;
         host->workers[host->worker_count] = worker_new(&options, err);
         if (!host->workers[host->worker_count])
             return false;

@@ -29,6 +29,9 @@ struct transport_request {
     bool own;                   /* the host's own work, which waits for no handler's or target's calls */
     bool idempotent;            /* may be repeated on another connection when this one closed unanswered */
     bool status_decides; /* a status is an answer, whatever becomes of the body: it is cut at response_max */
+    /* NULL, or until when its first byte may leave, on the clock that goes on while the machine sleeps; must
+     * stay; see transport_fenced.h. */
+    const _Atomic int64_t *fence;
 };
 
 struct transport_response {

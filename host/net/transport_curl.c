@@ -6,9 +6,13 @@
 #include "net/transport_curl.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/check.h"
 #include "base/descriptors.h"
@@ -40,6 +44,8 @@ struct transport_call {
     int64_t timeout_ms, asked_ms, began_ms; /* monotonic; began_ms 0: not yet */
     bool too_large, headers_done, status_decides;
     bool idempotent, sent, repeated; /* it would have been sent twice */
+    const _Atomic int64_t *fence;    /* or NULL */
+    bool past;                       /* it would have been sent behind it */
     struct timer starved;            /* no descriptor was free: to be tried again */
     char *url, *method;
     const char *body;
@@ -59,6 +65,7 @@ struct curl_transport {
     char *ca_bundle;
     struct list calls, starving;          /* that are out; that wait for a descriptor */
     struct map endpoints;                 /* "own https://example.com" */
+    long abrupt_ms;                       /* see the options */
     size_t out, connections, descriptors; /* of handlers and targets; their bounds, see the options */
     struct task admit;
     CURL *pool[POOL_MAX];
@@ -122,8 +129,21 @@ static int on_request(void *user, char *remote, char *local, int remote_port, in
     (void)remote_port;
     (void)local_port;
     call->repeated = call->sent && !call->idempotent;
-    call->sent = true;
-    return call->repeated ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+    /* After a connection was made, or the machine slept: the last moment to look. */
+    call->past = call->fence && atomic_load(call->fence) <= clock_boot_ms(reactor_clock(call->curl->reactor));
+    call->sent = call->sent || !call->past;
+    return call->repeated || call->past ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+static int on_socket(void *user, curl_socket_t socket, curlsocktype purpose)
+{
+    const struct curl_transport *curl = user;
+    unsigned patience_ms = (unsigned)curl->abrupt_ms;
+    (void)purpose;
+    /* Where one of these cannot be set the call goes on as usual. */
+    setsockopt(socket, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof patience_ms);
+    return CURL_SOCKOPT_OK;
 }
 
 static void apply_request(struct curl_transport *curl, struct transport_call *call)
@@ -160,6 +180,10 @@ static void apply_request(struct curl_transport *curl, struct transport_call *ca
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+    if (curl->abrupt_ms) {
+        curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+        curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, curl);
+    }
 }
 
 /* ---- lines ---- */
@@ -267,6 +291,7 @@ static struct transport_call *curl_send(struct transport *transport, const struc
     call->direct = request->direct;
     call->http2 = request->http2;
     call->idempotent = request->idempotent;
+    call->fence = request->fence;
     call->status_decides = request->status_decides;
     call->response_max = request->response_max ? request->response_max : RESPONSE_MAX_DEFAULT;
     call->headers = curl_slist_append(NULL, "Expect:");
@@ -329,6 +354,9 @@ static void describe(struct transport_call *call, CURLcode code, bool starved, s
         err_set(err, ERR_NETWORK,
                 "%s: the connection was closed without an answer; the request may have been read, so it was "
                 "not sent a second time",
+                origin);
+    else if (call->past)
+        err_set(err, ERR_CANCELLED, "%s: not sent: this host cannot tell that its shards are still its own",
                 origin);
     else if (starved)
         err_set(err, ERR_RESOURCES,
@@ -468,6 +496,7 @@ struct transport *transport_curl_new(struct reactor *reactor, const struct trans
     list_init(&curl->calls);
     list_init(&curl->starving);
     curl->multi = curl_multi_init();
+    curl->abrupt_ms = options->abrupt_ms;
     curl->connections = (size_t)options->connections;
     curl->descriptors = (size_t)options->descriptors;
     task_init(&curl->admit, admit, curl);

@@ -9,8 +9,11 @@
 #include "net/transport.h"
 
 struct transport_curl_options {
-    long connections;      /* calls at once to one endpoint; further ones wait their turn */
-    long descriptors;      /* calls at once to all of them but the host's own; 0: no such bound */
+    long connections; /* calls at once to one endpoint; further ones wait their turn */
+    long descriptors; /* calls at once to all of them but the host's own; 0: no such bound */
+    /* What was given up must not be sent on by the kernel: sockets are reset, not closed, and what is not
+     * acknowledged for so long is dropped. 0: as usual. */
+    long abrupt_ms;
     const char *ca_bundle; /* a PEM file instead of the system's; NULL: the system's */
 };
 

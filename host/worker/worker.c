@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "worker/internal.h"
+#include "net/transport_fenced.h"
 #include "state/store_open.h"
 #include "source/sources.h"
 
@@ -323,6 +324,8 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     list_init(&worker->draining);
     reactor_watch_steps(worker->reactor, on_long_step, worker);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
+    if (options->fence)
+        worker->transport = transport_fenced_new(worker->transport, worker->reactor, options->fence);
     worker->client =
         aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
     worker->store = worker->client ? open_store(worker, err) : NULL;

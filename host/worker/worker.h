@@ -64,7 +64,9 @@ struct worker_options {
     /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */
     bool (*known_dead)(const void *user, const char *owner);
     const void *known_user;
-    struct shard_writer *writer; /* of a state that hosts share (state/store_open.h); must stay; else NULL */
+    /* Of a state that hosts share, else NULL; must stay. */
+    struct shard_writer *writer;  /* state/store_open.h */
+    const _Atomic int64_t *fence; /* net/transport_fenced.h */
 };
 
 /* NULL and `err` when the store or the AWS client cannot be made. */

@@ -1,0 +1,16 @@
+/* transport_fenced.h: a transport that sends only while it may: calls of handlers and targets, not the host's
+ * own, begin before the fence or not at all, and those that have not ended by then are cancelled.
+ *
+ * For a host that shares its shards with others: who cannot tell that they are still his must not act. */
+#ifndef TIDEMILL_NET_TRANSPORT_FENCED_H
+#define TIDEMILL_NET_TRANSPORT_FENCED_H
+
+#include "net/reactor.h"
+#include "net/transport.h"
+
+/* Takes the transport. `fence` must stay: until when calls may begin and run, on the clock that goes on while
+ * the machine sleeps (clock_boot_ms); set and read from any thread. 0: not at all. */
+struct transport *transport_fenced_new(struct transport *transport, struct reactor *reactor,
+                                       const _Atomic int64_t *fence);
+
+#endif
