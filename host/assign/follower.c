@@ -46,6 +46,7 @@ static void give(struct follower *follower, const char *shard, bool last)
         .position = known && !last ? known->position : begin,
         .progress = known ? known->progress : "",
         .cursor = cursor,
+        .epoch = leases_epoch(options->leases, generation->stream_arn, shard),
         .closed = closed,
         .last = last,
     };

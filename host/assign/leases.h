@@ -17,6 +17,8 @@ struct leases {
     /* The rest may be NULL, all of it: then the store says of every shard where its handlers begin. The stream is
      * read here from now on. */
     void (*follow)(void *user, const char *stream_arn);
+    /* The epoch of its owner, which is this host. */
+    int64_t (*epoch)(void *user, const char *stream_arn, const char *shard);
     /* A listing of the stream shows the shard. */
     void (*listed)(void *user, const char *stream_arn, const struct shard_info *shard);
     /* The stream ends, and as far as this host knows its handlers have not finished all of its shards: what
@@ -28,6 +30,11 @@ struct leases {
 static inline bool leases_own(const struct leases *leases, const char *stream_arn, const char *shard)
 {
     return !leases || leases->owns(leases->user, stream_arn, shard);
+}
+
+static inline int64_t leases_epoch(const struct leases *leases, const char *stream_arn, const char *shard)
+{
+    return leases && leases->epoch ? leases->epoch(leases->user, stream_arn, shard) : 0;
 }
 
 #endif

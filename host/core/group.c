@@ -371,6 +371,12 @@ static void follow(void *user, const char *stream)
     turn_soon(group);
 }
 
+static int64_t epoch(void *user, const char *stream, const char *shard)
+{
+    const struct group *group = user;
+    return coordinator_epoch(group->coordinator, stream, shard);
+}
+
 static void on_created(void *user)
 {
     struct created *created = user;
@@ -559,8 +565,8 @@ struct group *group_new(const struct group_options *options)
     group->ways = mem_zero(options->reactors * sizeof *group->ways);
     for (size_t i = 0; i < options->reactors; i++)
         group->ways[i] = (struct way){.writer = {write_rows}, .group = group};
-    group->leases =
-        (struct leases){.owns = owns, .follow = follow, .listed = listed, .look = look, .user = group};
+    group->leases = (struct leases){
+        .owns = owns, .follow = follow, .epoch = epoch, .listed = listed, .look = look, .user = group};
     timer_init(&group->turn, turn, group);
     return group;
 }
@@ -579,6 +585,7 @@ void group_begin(struct group *group, struct streams *streams)
     group->coordinator = coordinator_new(&(struct coordinator_options){
         .table = group->rows,
         .name = host->name,
+        .instance = group->options.instance,
         .version = TIDEMILL_VERSION,
         .fingerprint = group->options.fingerprint,
         .lease_ms = host->lease_ms,

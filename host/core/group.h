@@ -11,6 +11,7 @@ struct group_options {
     const struct config *config; /* must stay */
     struct log *log;
     struct clock *clock;
+    const char *instance;    /* of this process */
     const char *fingerprint; /* of scripts and INI */
     size_t reactors;
     /* Everything was given away: the host may go. */

@@ -387,6 +387,7 @@ static void make_group(struct host *host)
         .config = host->options.config,
         .log = host->options.log,
         .clock = host->options.world.clock,
+        .instance = host->instance,
         .fingerprint = "",
         .reactors = thread_count(host->options.config),
         .left = on_group_left,

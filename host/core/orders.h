@@ -12,7 +12,8 @@ struct orders;
 struct orders *orders_new(struct reactor *reactor, struct store *store, struct streams *streams,
                           struct reloader *reloader, struct log *log);
 
-/* The state is shared by hosts: who asks for something rings, and it is looked at then, and seldom besides. */
+/* The state is shared by hosts: who asks for something rings, and it is looked at then, and seldom besides.
+ */
 void orders_wait_for_bell(struct orders *orders);
 void orders_ring(struct orders *orders);
 

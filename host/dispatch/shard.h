@@ -28,6 +28,7 @@ struct shard_options {
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *id, *table;
+    int64_t epoch; /* of handler/handler.h */
 };
 
 /* From the reactor. None of them may free the shard. */

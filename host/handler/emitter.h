@@ -25,6 +25,7 @@ struct message {
     const void *call;    /* what emitted it with others, and repeats it with them; alive while it waits */
     char *id;            /* the same whenever the same record emits the same thing again */
     char *revision;      /* NULL; "redriven" or "replayed": not in its place in the stream */
+    int64_t epoch;       /* as in struct handler_source */
     int64_t time_ms;     /* of the record */
     int64_t give_up_ms;  /* wall clock: what passes is waited for until then; 0: for ever ... */
     int64_t patience_ms; /* ... and at least so long: clocks jump */

@@ -18,6 +18,7 @@ struct handler_source {
     const char *stream_arn;
     const char *table;
     const char *shard;
+    int64_t epoch; /* of the shard's owner among hosts that share it; 0: one host has it alone */
 };
 
 /* How a handler takes its records: one by one (on_insert, ...), in batches (on_batch), or into the state of a

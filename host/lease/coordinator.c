@@ -214,6 +214,7 @@ struct coordinator *coordinator_new(const struct coordinator_options *options)
     coordinator->up = &upwards;
     coordinator->options = *options;
     coordinator->name = mem_string(options->name);
+    coordinator->instance = mem_string(options->instance);
     coordinator->version = mem_string(options->version);
     coordinator->fingerprint = mem_string(options->fingerprint);
     coordinator->held = true;
@@ -238,6 +239,7 @@ void coordinator_free(struct coordinator *coordinator)
     members_fini(coordinator);
     wardens_fini(coordinator);
     free(coordinator->name);
+    free(coordinator->instance);
     free(coordinator->version);
     free(coordinator->fingerprint);
     free(coordinator);

@@ -48,6 +48,7 @@ struct coordinator_events {
 struct coordinator_options {
     struct lease_table *table;
     const char *name;                  /* of the host; need not be its alone */
+    const char *instance;              /* of this process, its alone; NULL: it claims nothing */
     const char *version, *fingerprint; /* of the program; of scripts and INI */
     int64_t lease_ms;
     int reactors;

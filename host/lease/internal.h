@@ -189,7 +189,7 @@ struct upwards {
 struct coordinator {
     const struct upwards *up;
     struct coordinator_options options;
-    char *name, *version, *fingerprint;
+    char *name, *instance, *version, *fingerprint;
     int64_t server_ahead_ms; /* the table's wall clock over our own clock */
     bool held;               /* as told */
     bool leaving, marking_left;

@@ -96,6 +96,7 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
         .shards = (int64_t)coordinator->holdings.count,
         .reactors = coordinator->options.reactors,
         .state = coordinator->leaving ? LEASE_LEAVING : LEASE_RUN,
+        .instance = coordinator->instance,
         .version = coordinator->version,
         .fingerprint = coordinator->fingerprint,
         .since_ms = coordinator->session.since_wall_ms,

@@ -52,10 +52,10 @@ struct lease_row lease_row_copy(struct arena *arena, const struct lease_row *row
 struct lease_request lease_request_copy(struct arena *arena, const struct lease_request *request)
 {
     struct lease_request copy = *request;
-    const char **texts[] = {&copy.gid,          &copy.host.session,     &copy.host.beat,
-                            &copy.host.version, &copy.host.fingerprint, &copy.last,
-                            &copy.by,           &copy.seen.owner,       &copy.mail.id,
-                            &copy.mail.stream,  &copy.mail.shard};
+    const char **texts[] = {
+        &copy.gid,           &copy.host.session, &copy.host.beat, &copy.host.version, &copy.host.fingerprint,
+        &copy.host.instance, &copy.last,         &copy.by,        &copy.seen.owner,   &copy.mail.id,
+        &copy.mail.stream,   &copy.mail.shard};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         own(arena, texts[i]);
     copy.row = lease_row_copy(arena, &request->row);

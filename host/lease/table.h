@@ -46,6 +46,7 @@ struct lease_host {
     int64_t mail; /* counts what it was told of */
     enum lease_host_state state;
     enum lease_death death;
+    const char *instance;              /* of the process: what it claims says so */
     const char *version, *fingerprint; /* of the program; of scripts and INI */
     int64_t since_ms;                  /* wall clock */
 };

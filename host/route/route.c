@@ -86,6 +86,7 @@ static struct message message_for(const struct route *route, const struct handle
         .stream_arn = mem_string(source->stream_arn),
         .table = mem_string(source->table),
         .shard = mem_string(source->shard),
+        .epoch = source->epoch,
         .sequence = mem_string(first->record->sequence),
         .id = mem_printf("%s/%s/%s", route->handler.name, source->shard, record_unit(first->record, unit)),
         .revision = mem_string(first->replayed   ? "replayed"

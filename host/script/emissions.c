@@ -55,6 +55,7 @@ static void describe(struct invocation *invocation, int64_t place, struct messag
     message->stream_arn = mem_string(source->stream_arn);
     message->table = mem_string(source->table);
     message->shard = mem_string(source->shard);
+    message->epoch = source->epoch;
     message->id = identity(invocation, place);
     message->call = invocation;
     handler_set_patience(&invocation->script->handler, input,

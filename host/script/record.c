@@ -37,11 +37,13 @@ enum field {
     FIELD_REPLAYED,
     FIELD_AGE,
     FIELD_CHANGED,
+    FIELD_EPOCH,
 };
 
-static const char *const field_names[] = {
-    "",       "new",   "old",  "keys", "raw",     "id",      "event",    "sequence", "time", "table",
-    "stream", "shard", "size", "view", "expired", "attempt", "redriven", "replayed", "age",  "changed"};
+static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",      "id",
+                                          "event", "sequence", "time",    "table",   "stream",   "shard",
+                                          "size",  "view",     "expired", "attempt", "redriven", "replayed",
+                                          "age",   "changed",  "epoch"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
@@ -286,6 +288,9 @@ static int record_index(lua_State *L)
     case FIELD_AGE:
         lua_pushinteger(L, (clock_wall_ms(reactor_clock(script_of(L)->options.reactor)) - record->time_ms) /
                                1000);
+        return 1;
+    case FIELD_EPOCH:
+        lua_pushinteger(L, source->epoch);
         return 1;
     case FIELD_CHANGED:
         lua_pushcfunction(L, record_changed);

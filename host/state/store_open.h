@@ -17,7 +17,6 @@ struct store_options {
     /* Of one that hosts share. */
     struct aws_client *client;   /* of the reactor; must stay */
     struct shard_writer *writer; /* of checkpoints; must stay; NULL: none are written */
-    const char *session;         /* whose claims are made; must stay; NULL: a command's */
     bool create;                 /* it is made where it is missing */
     bool prepared;               /* it was opened by another reactor before */
     struct log *log;

@@ -77,6 +77,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .stream_arn = assignment->stream_arn,
             .id = assignment->shard,
             .table = assignment->table,
+            .epoch = assignment->epoch,
         },
         worker->shard_events, worker);
     char *key = shard_key(assignment);

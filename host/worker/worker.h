@@ -114,6 +114,7 @@ struct assignment {
     struct position position;
     const char *progress; /* what was kept with the position, or "" */
     const char *cursor;   /* at hand for the position, or NULL */
+    int64_t epoch;        /* of the shard's owner, see handler/handler.h */
     bool closed;          /* the shard will get no more records */
     bool last;            /* it was finished, and nothing follows it: only to close a window that is open */
 };

@@ -16,6 +16,7 @@
 ---@field view string
 ---@field expired boolean removed by time to live
 ---@field attempt integer from 1, across restarts
+---@field epoch integer grows with every change of the shard's owner among hosts, also from parent to child; 0: one host has the state alone
 ---@field replayed boolean out of an archive, by `tidemill replay`
 ---@field redriven boolean out of the dead letters: newer records of its item may have been handled
 ---@field age number seconds since it was written

@@ -36,7 +36,7 @@ static void on_done(void *user, enum handler_result result, struct handler_outco
 
 static double run(struct reactor *reactor, struct script *script, const struct record *record)
 {
-    struct handler_source source = {"s", "arn", "t", "shard"};
+    struct handler_source source = {.stream = "s", .stream_arn = "arn", .table = "t", .shard = "shard"};
     struct handler_input input = {.record = record, .attempt = 1};
     struct handler_call call = {.inputs = &input, .count = 1, .source = &source};
     struct handler_outcome outcome;

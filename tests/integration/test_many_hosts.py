@@ -17,7 +17,7 @@ return {
   stream = "s",
   on_record = function(record)
     local image = record.new or record.old
-    assert(http.post(config.url, { json = { id = image.id, version = image.version } }).status == 200)
+    assert(http.post(config.url, { json = { id = image.id, version = image.version, epoch = record.epoch } }).status == 200)
   end,
 }
 """
@@ -37,7 +37,7 @@ class Receiver:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer.lock:
-                    outer.seen.append((body["id"], body["version"]))
+                    outer.seen.append((body["id"], body["version"], body["epoch"]))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -45,7 +45,11 @@ class Receiver:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request, address):
+                pass  # a host resets what it gives up
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -53,7 +57,7 @@ class Receiver:
     def by_item(self):
         items = {}
         with self.lock:
-            for item, version in self.seen:
+            for item, version, _ in self.seen:
                 items.setdefault(item, []).append(version)
         return items
 
@@ -142,8 +146,12 @@ def everything_seen(receiver, writer):
 
 
 def check_order(receiver, writer, once=False):
-    """Repetitions may go back; nothing may be skipped on the way up."""
+    """Repetitions may go back; nothing may be skipped on the way up, and no owner acts after a later one."""
     seen = receiver.by_item()
+    epochs = {}
+    for item, version, epoch in receiver.seen:
+        assert epoch > 0 and epoch >= epochs.get(item, 0), f"{item}: version {version} of epoch {epoch} after {epochs[item]}"
+        epochs[item] = epoch
     for item, last in writer.versions.items():
         highest = 0
         for version in seen[item]:

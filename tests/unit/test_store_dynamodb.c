@@ -184,8 +184,7 @@ static void open_store(struct fixture *f)
                                                                    .log = f->service.log,
                                                                    .table = "State",
                                                                    .group = "a/group",
-                                                                   .writer = shard_rows_writer(f->shards),
-                                                                   .session = "own#1"});
+                                                                   .writer = shard_rows_writer(f->shards)});
 }
 
 static void begin_host(struct fixture *f)
@@ -833,20 +832,20 @@ static void a_claim_of_a_host_is_free_when_its_death_is_written(void **state)
                                                             .reactor = f.service.world.reactor,
                                                             .log = f.service.log,
                                                             .table = "State",
-                                                            .group = "a/group",
-                                                            .session = "other#2"});
+                                                            .group = "a/group"});
     f.done++;
-    store_claim(other, &(struct store_claim){"h", "k", "host:other#2", 1000, 100000}, on_claimed, &f);
+    store_claim(other, &(struct store_claim){"h", "k", "host:other2/7", 1000, 100000}, on_claimed, &f);
     settle(&f);
     assert_int_equal(f.claim, CLAIM_WON);
-    assert_int_equal(claim_by(&f, "host:own#1", "k", 2000), CLAIM_BUSY); /* no row at all: not dead */
+    assert_int_equal(claim_by(&f, "host:own1/3", "k", 2000), CLAIM_BUSY); /* no row at all: not dead */
     put_item(&f, "{\"TableName\":\"State\",\"Item\":{\"pk\":{\"S\":\"g/a%2Fgroup/h\"},"
-                 "\"sk\":{\"S\":\"other#2\"},\"b\":{\"S\":\"1\"}}}");
-    assert_int_equal(claim_by(&f, "host:own#1", "k", 3000), CLAIM_BUSY);
+                 "\"sk\":{\"S\":\"other#2\"},\"inst\":{\"S\":\"other2\"},\"b\":{\"S\":\"1\"}}}");
+    assert_int_equal(claim_by(&f, "host:own1/3", "k", 3000), CLAIM_BUSY);
     put_item(&f, "{\"TableName\":\"State\",\"Item\":{\"pk\":{\"S\":\"g/a%2Fgroup/h\"},"
-                 "\"sk\":{\"S\":\"other#2\"},\"b\":{\"S\":\"1\"},\"dead\":{\"S\":\"marked\"}}}");
-    assert_int_equal(claim_by(&f, "host:own#1", "k", 4000), CLAIM_WON);
-    assert_int_equal(claim_by(&f, "host:own#1", "k", 4001),
+                 "\"sk\":{\"S\":\"other#2\"},\"inst\":{\"S\":\"other2\"},\"b\":{\"S\":\"1\"},\"dead\":{\"S\":"
+                 "\"marked\"}}}");
+    assert_int_equal(claim_by(&f, "host:own1/3", "k", 4000), CLAIM_WON);
+    assert_int_equal(claim_by(&f, "host:own1/3", "k", 4001),
                      CLAIM_BUSY); /* his own: of a call that still runs */
     /* A command's: its process is gone, or not one of this machine. */
     char owner[STORE_OWNER_SIZE];

@@ -109,8 +109,11 @@ static void send(struct request *request)
     char *signed_ = config->secret ? signature(config->secret, wall_ms, message) : NULL;
     char *authorization =
         config->authorization ? mem_printf("Authorization: %s", config->authorization) : NULL;
+    char *epoch = message->epoch ? mem_printf("Tidemill-Epoch: %lld", (long long)message->epoch) : NULL;
     const char *headers[8] = {type, idempotency};
     size_t count = 2;
+    if (epoch)
+        headers[count++] = epoch;
     if (signed_)
         headers[count++] = signed_;
     if (authorization)
@@ -130,6 +133,7 @@ static void send(struct request *request)
     request->http = transport_send(target->outbox->transport, &http, on_answer, request);
     mem_free_secret(authorization);
     free(signed_);
+    free(epoch);
     free(idempotency);
     free(type);
     free(key);

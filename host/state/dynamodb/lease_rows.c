@@ -193,6 +193,7 @@ static cJSON *make_create_host(const struct pending *pending)
     item_add_number(item, "cap", host->reactors);
     item_add_number(item, "mail", 0);
     item_add_text(item, "s", states[host->state]);
+    item_add_text(item, "inst", host->instance);
     item_add_text(item, "vers", host->version);
     item_add_text(item, "hash", host->fingerprint);
     item_add_number(item, "since", host->since_ms);
@@ -378,6 +379,7 @@ static struct lease_host read_host(const cJSON *item)
         .shards = item_number(item, "n"),
         .reactors = item_number(item, "cap"),
         .mail = item_number(item, "mail"),
+        .instance = item_text(item, "inst"),
         .version = item_text(item, "vers"),
         .fingerprint = item_text(item, "hash"),
         .since_ms = item_number(item, "since"),

@@ -1,8 +1,9 @@
 /* markers.c: what tidemill.once and the lake remember of a key.
  *
  * A claim is a row that is not done. It is somebody's until it expires, or until he is known to be gone: a
- * host's session when its row says that it is dead, never by anybody's own timing; a command's process by
- * who asks on the same machine. Time to live takes rows away days later; what has expired counts as gone. */
+ * host when the rows of its sessions say that they are dead, never by anybody's own timing; a command's
+ * process by who asks on the same machine. Time to live takes rows away days later; what has expired counts
+ * as gone. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "state/dynamodb/store_internal.h"
 
 #define PARTITIONS 64
+#define HOST "host:" /* and its instance: an owner that is a host's */
 
 static char *partition_of(struct pending *pending, const char digest[ITEM_DIGEST_SIZE])
 {
@@ -133,7 +135,6 @@ static void put_claim(struct pending *pending, const char *seen)
     cJSON *body = begin(pending, call_item, wanted->handler, wanted->key), *item = document_get(body, "Item");
     add_marker(item, wanted->handler, wanted->key, false, wanted->until_ms);
     item_add_text(item, "own", wanted->owner);
-    item_add_text(item, "host", pending->store->options.session);
     item_add_text(item, "nonce", pending->nonce);
     if (seen) {
         item_add_text(call_values(body), ":seen", seen);
@@ -161,10 +162,25 @@ static void take(struct pending *pending)
     put_claim(pending, item_text(pending->seen, "nonce"));
 }
 
-static void on_host(struct pending *pending, const cJSON *answer, bool refused)
+/* Is every session of that process marked? One that nobody knows of is not. */
+static void on_hosts(void *user, struct rows *rows, const struct err *err)
 {
-    (void)refused;
-    if (*item_text(document_get(answer, "Item"), "dead"))
+    struct pending *pending = user;
+    const char *owner = item_text(pending->seen, "own") + strlen(HOST);
+    size_t size = strcspn(owner, "/");
+    bool any = false, all = true;
+    pending->reading = NULL;
+    for (size_t i = 0; rows && i < rows->count; i++) {
+        const char *instance = item_text(rows->rows[i].item, "inst");
+        if (strlen(instance) != size || strncmp(instance, owner, size) != 0)
+            continue;
+        any = true;
+        all = all && *item_text(rows->rows[i].item, "dead");
+    }
+    rows_free(rows);
+    if (err)
+        claimed(pending, CLAIM_BUSY, "", 0, err);
+    else if (any && all)
         take(pending);
     else
         claimed(pending, CLAIM_BUSY, "", item_number(pending->seen, "until"), NULL);
@@ -173,13 +189,12 @@ static void on_host(struct pending *pending, const cJSON *answer, bool refused)
 /* Somebody has it. */
 static void look_at_owner(struct pending *pending)
 {
-    const char *host = item_text(pending->seen, "host"), *session = pending->store->options.session;
-    if (process_is_gone(item_text(pending->seen, "own"))) {
+    const char *owner = item_text(pending->seen, "own");
+    if (process_is_gone(owner)) {
         take(pending);
-    } else if (*host && (!session || strcmp(host, session) != 0)) {
-        cJSON *body = call_key(pending_partition(pending, "h"), host);
-        cJSON_AddTrueToObject(body, "ConsistentRead");
-        pending_send(pending, "GetItem", body, on_host);
+    } else if (strncmp(owner, HOST, strlen(HOST)) == 0) {
+        struct ask ask = {.partition = mem_printf("g/%s/h", pending->store->group)};
+        pending->reading = calls_read(pending->store->calls, &ask, 1, on_hosts, pending);
     } else {
         claimed(pending, CLAIM_BUSY, "", item_number(pending->seen, "until"), NULL);
     }

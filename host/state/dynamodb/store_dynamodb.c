@@ -526,8 +526,7 @@ static struct store *open_store(struct reactor *reactor, const char *table,
                                                                .log = options->log,
                                                                .table = table,
                                                                .group = options->group,
-                                                               .writer = options->writer,
-                                                               .session = options->session});
+                                                               .writer = options->writer});
 }
 
 /* Nobody has it alone. */

@@ -26,7 +26,6 @@ struct store_dynamodb_options {
     struct log *log;
     const char *table, *group;
     struct shard_writer *writer; /* NULL: nobody here has leases, and no checkpoint may be written */
-    const char *session;         /* whose claims are made; must stay; NULL: a command's */
 };
 
 /* The table must be there and ready (state_table.h). */
