@@ -131,7 +131,10 @@ def rows(own):
     """Of shards: their owners."""
     found, start = {}, {}
     while True:
-        page = own.client.scan(TableName="State", **start)
+        try:
+            page = own.client.scan(TableName="State", **start)
+        except own.client.exceptions.ResourceNotFoundException:
+            return {}  # no host has made it yet
         for item in page["Items"]:
             if "/s/" in item["pk"]["S"] and item["sk"]["S"] != "~stream":
                 found[item["sk"]["S"]] = item["own"]["S"]
@@ -224,3 +227,64 @@ def test_nothing_is_lost_though_hosts_are_killed_frozen_and_joined(deployment, o
     for host in hosts:
         assert host.stop() == 0
     check_order(receiver, writer)
+
+
+FAILING = """
+local dynamodb = require "tidemill.dynamodb"
+local once = require "tidemill.once"
+local http = require "tidemill.http"
+local config = require "tidemill.config"
+return {
+  stream = "s",
+  retries = 1,
+  backoff = "10ms..20ms",
+  on_record = function(record)
+    if record.keys.id:match("^bad") and not dynamodb.get("Side", { id = "mended" }) then
+      error("not yet")
+    end
+    once("all/" .. record.keys.id, function()
+      assert(http.post(config.url, { json = { id = record.keys.id, version = 1, epoch = record.epoch } }).status == 200)
+    end)
+  end,
+}
+"""
+
+
+def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own, name, receiver):
+    table = create_table(own, name())
+    own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
+    group(deployment, own, table, receiver)
+    deployment.script("watcher", FAILING)
+    writer = Writer(own, table, 1, 4)
+    writer.split(6)
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    ids = [f"{kind}{number}" for kind in ("good", "bad") for number in range(12)]
+    for item in ids:
+        own.client.put_item(TableName=table, Item={"id": {"S": item}, "big": {"S": item * 4000}})
+
+    def letters():
+        done = deployment.run("dead", "list", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    wait_until(lambda: len(letters()) == 12, "what failed is kept")
+    assert sorted(item for item, _, _ in receiver.seen) == sorted(item for item in ids if item.startswith("good"))
+    one = letters()[0]
+    shown = deployment.run("dead", "show", str(one["id"]))
+    assert shown.returncode == 0 and "not yet" in shown.stdout
+    status = deployment.run("status", "--json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout)["dead_letters"] == {"watcher": 12}
+    assert deployment.run("dead", "drop", str(one["id"])).returncode == 0
+    refused = deployment.run("seek", "watcher", "trim_horizon")
+    assert refused.returncode != 0 and "running" in refused.stderr
+    own.client.put_item(TableName="Side", Item={"id": {"S": "mended"}})
+    assert hosts[0].stop() == 0  # the other one has all shards now
+    done = deployment.run("dead", "redrive", "--all")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not letters(), "all were redriven")
+    assert hosts[1].stop() == 0
+    seen = [item for item, _, _ in receiver.seen]
+    assert len(seen) == len(set(seen)) == 23  # once, and one was dropped
