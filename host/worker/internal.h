@@ -46,6 +46,7 @@ struct draining {
     struct worker *worker;
     struct shard *shard; /* NULL: it was lost meanwhile */
     bool written;        /* its last checkpoint is on its way, or kept */
+    bool writing;        /* on its way */
 };
 
 /* Where its handlers have come to an end, keep where they stand, and say so. */

@@ -185,6 +185,7 @@ static void drop_early_of(const struct order *lost)
 static void on_drained(void *user, const struct err *err)
 {
     struct draining *draining = user;
+    draining->writing = false;
     if (draining->shard && !err)
         worker_report(draining->worker, REPORT_DRAINED, draining->shard, NULL, NULL, 0);
     if (draining->shard)
@@ -198,7 +199,7 @@ void worker_drain_further(struct worker *worker, struct shard *shard)
     if (!draining || draining->written || !shard_stopped(shard))
         return;
     struct store_batch *batch = store_batch_new();
-    draining->written = true;
+    draining->written = draining->writing = true;
     shard_collect(shard, batch);
     /* Behind whatever of it is on its way, also where nothing has moved since. */
     store_put_subscription(
@@ -231,7 +232,7 @@ static void end_draining(struct worker *worker, struct shard *shard)
         return;
     list_remove(&draining->link);
     draining->shard = NULL;
-    if (!draining->written)
+    if (!draining->writing) /* else the store comes back to it */
         free(draining);
 }
 
