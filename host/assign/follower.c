@@ -200,9 +200,11 @@ static void on_joined(void *user, const struct err *err)
     follower->ready(follower->user, follower);
 }
 
-void follower_commit_join(struct follower *follower, struct store_batch *batch)
+void follower_commit_join(struct follower *follower, struct store_batch *batch, const char *left_arn)
 {
     put_follow(follower, batch);
+    if (left_arn)
+        store_forget_checkpoints(batch, follower->handler, left_arn, "");
     store_commit(follower->options->store, batch, on_joined, follower);
 }
 
@@ -229,7 +231,7 @@ static void commit_latest(struct follower *follower)
     log_info(follower->options->log, follower->subject,
              "handler %s begins at the latest record (%zu open shards)", follower->handler,
              follower->cursors.count);
-    follower_commit_join(follower, batch);
+    follower_commit_join(follower, batch, NULL);
 }
 
 static void cursor_call_free(struct cursor_call *call)
@@ -403,7 +405,7 @@ void follower_begin(struct follower *follower)
     } else {
         log_info(options->log, follower->subject, "handler %s begins at the oldest record",
                  follower->handler);
-        follower_commit_join(follower, store_batch_new());
+        follower_commit_join(follower, store_batch_new(), NULL);
     }
 }
 

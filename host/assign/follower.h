@@ -59,8 +59,9 @@ void follower_begin(struct follower *follower);
 /* What the store says of where it began. */
 void follower_take_follow(struct follower *follower, const struct store_follow *follow);
 
-/* It follows its generation, which becomes durable with the batch (taken); then it is FOLLOWER_READY. */
-void follower_commit_join(struct follower *follower, struct store_batch *batch);
+/* It follows its generation, which becomes durable with the batch (taken), and where it stood on the stream
+ * that it has left (NULL: none) is forgotten behind that; then it is FOLLOWER_READY. */
+void follower_commit_join(struct follower *follower, struct store_batch *batch, const char *left_arn);
 
 /* Give each shard that may be read now to its worker. */
 void follower_assign_ready(struct follower *follower);

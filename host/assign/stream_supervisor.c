@@ -272,8 +272,7 @@ static void move_to(struct follower *follower, const char *stream_arn)
         put_lost_stream(follower, batch);
     log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
              follower->handler, follower->generation->stream_arn, stream_arn);
-    /* Where it stood there means nothing any more. */
-    store_forget_checkpoints(batch, follower->handler, follower->generation->stream_arn, "");
+    const char *left_arn = follower->generation->stream_arn;
     progress_fini(&follower->progress);
     follower->progress = PROGRESS_INIT;
     follower_clear_owned(&follower->positions);
@@ -282,10 +281,11 @@ static void move_to(struct follower *follower, const char *stream_arn)
     follower->active = MAP_INIT;
     follower->told_disabled = follower->latest = false;
     follower->listing_needed = 0;
+    follower->begins_ms = 0;
     follower->phase = FOLLOWER_JOINING; /* always at the oldest record: `start` applied once */
     follower->generation = open_generation(supervisor, stream_arn);
     take_snapshot(follower);
-    follower_commit_join(follower, batch);
+    follower_commit_join(follower, batch, left_arn);
 }
 
 static void on_next_stream(void *user, const char *stream_arn, const struct source_error *error)

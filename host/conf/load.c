@@ -397,6 +397,8 @@ static void resolve_state(struct config *config, const struct store_place *const
             free(host->state);
             host->state = state;
         }
+        if (place && !host->checkpoint_interval_ms)
+            host->checkpoint_interval_ms = (*stores)->checkpoint_interval_ms;
         if (place)
             break;
         buf_printf(&forms, "%s%s", forms.size ? " or " : "", (*stores)->form);
@@ -435,6 +437,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
         return config;
     }
     struct load load = {.config = config, .problems = problems};
+    config->host.checkpoint_interval_ms = 0; /* as usual for the state, unless the file says otherwise */
     ini_read(path, text, on_entry, &load, problems);
     free(text);
     for (size_t i = 0; i < load.seen.count; i++)

@@ -434,7 +434,10 @@ static void run_page(struct replay *replay, struct page *page)
         .handler = replay->options.handler,
         .observer = &replay->observer,
         .replayed = true,
-        .source = {settings->stream, arn ? arn : "", table ? table : "", file->shard},
+        .source = {.stream = settings->stream,
+                   .stream_arn = arn ? arn : "",
+                   .table = table ? table : "",
+                   .shard = file->shard},
     };
     struct position start = {.kind = POSITION_TRIM_HORIZON};
     replay->drained = false;

@@ -160,8 +160,10 @@ struct store_marker {
 void store_put_marker(struct store_batch *batch, const struct store_marker *marker);
 
 /* Takes the batch, which becomes durable as a whole: what one shard's subscriptions must not lose apart from
- * each other, and no more than that. Batches become durable in the order they are handed over. `done` may be
- * NULL. `err` is NULL, or ERR_CANCELLED when the store was freed first. */
+ * each other, and no more than that. A store without transactions writes its rows one after the other, in
+ * their order: after a crash the first ones may stand alone. Of batches that touch one row the later one
+ * becomes durable later. `done` may be NULL. `err` is NULL, or ERR_CANCELLED when the store was freed first,
+ * or the shard that the batch is about is another host's by now. */
 typedef void store_done_fn(void *user, const struct err *err);
 void store_commit(struct store *store, struct store_batch *batch, store_done_fn *done, void *user);
 

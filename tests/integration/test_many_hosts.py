@@ -270,7 +270,8 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
         return json.loads(done.stdout)
 
     wait_until(lambda: len(letters()) == 12, "what failed is kept")
-    assert sorted(item for item, _, _ in receiver.seen) == sorted(item for item in ids if item.startswith("good"))
+    wait_until(lambda: sorted(item for item, _, _ in receiver.seen) == sorted(item for item in ids if item.startswith("good")),
+               "all that can be handled was")
     one = letters()[0]
     shown = deployment.run("dead", "show", str(one["id"]))
     assert shown.returncode == 0 and "not yet" in shown.stdout
@@ -288,3 +289,49 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert hosts[1].stop() == 0
     seen = [item for item, _, _ in receiver.seen]
     assert len(seen) == len(set(seen)) == 23  # once, and one was dropped
+
+
+def test_hosts_go_on_together_when_the_stream_is_made_anew(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 40, 5)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(2)]
+    writer.write(100)
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    own.client.update_table(TableName=table, StreamSpecification=dict(StreamEnabled=False))
+    own.client.update_table(TableName=table, StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
+    writer.write(100)
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    for host in hosts:
+        assert host.stop() == 0
+    seen = receiver.by_item()
+    assert all(seen[item] == list(range(1, last + 1)) for item, last in writer.versions.items())
+
+
+def test_a_handler_that_begins_at_the_latest_misses_nothing_behind_it(deployment, own, name, receiver):
+    table = create_table(own, name())
+    writer = Writer(own, table, 30, 6)
+    writer.write(200)
+    writer.split(5)
+    writer.write(50)
+    group(deployment, own, table, receiver)
+    text = deployment.ini.read_text()
+    deployment.ini.write_text(text.replace("[handler watcher]", "start = latest\n[handler watcher]"))
+    before = dict(writer.versions)
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    writer.split()
+    writer.write(200, 0.005)
+    wait_until(lambda: everything_seen(receiver, writer), "every later change was seen")
+    for host in hosts:
+        host.kill()
+    writer.write(50)
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: everything_seen(receiver, writer), "and what came while nobody ran")
+    for host in hosts:
+        assert host.stop() == 0
+    seen = receiver.by_item()
+    for item, last in writer.versions.items():
+        first = before.get(item, 0) + 1
+        assert first > last or set(range(first, last + 1)) <= set(seen[item]), f"{item}: {first} to {last}: {seen.get(item)}"

@@ -548,7 +548,7 @@ static bool in_use(const char *table)
 }
 
 const struct store_kind store_dynamodb_kind = {
-    .place = {.scheme = "dynamodb", .form = "dynamodb:TABLE"},
+    .place = {.scheme = "dynamodb", .form = "dynamodb:TABLE", .checkpoint_interval_ms = 5000},
     .shared = true,
     .open = open_store,
     .lock = take_lock,

@@ -538,7 +538,11 @@ static void unlock_file(struct store_lock *lock)
 }
 
 const struct store_kind store_sqlite_kind = {
-    .place = {.scheme = "sqlite", .form = "sqlite:PATH", .standard = "tidemill.db", .is_path = true},
+    .place = {.scheme = "sqlite",
+              .form = "sqlite:PATH",
+              .standard = "tidemill.db",
+              .is_path = true,
+              .checkpoint_interval_ms = 1000},
     .open = open_store,
     .lock = lock_file,
     .unlock = unlock_file,
