@@ -14,8 +14,8 @@
 struct leases {
     /* May this host read the shard now? On the first worker's reactor, as all of these. */
     bool (*owns)(void *user, const char *stream_arn, const char *shard);
-    /* The rest may be NULL, all of it: then the store says of every shard where its handlers begin. The stream is
-     * read here from now on. */
+    /* The rest may be NULL, all of it: then the store says of every shard where its handlers begin. The
+     * stream is read here from now on. */
     void (*follow)(void *user, const char *stream_arn);
     /* The epoch of its owner, which is this host. */
     int64_t (*epoch)(void *user, const char *stream_arn, const char *shard);

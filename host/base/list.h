@@ -35,6 +35,18 @@ static inline void list_append(struct list *head, struct list *link)
     head->prev = link;
 }
 
+/* Out of the list, and alone; NULL: there is none. */
+static inline struct list *list_take_first(struct list *head)
+{
+    struct list *first = head->next;
+    if (first == head)
+        return NULL;
+    head->next = first->next;
+    first->next->prev = head;
+    first->next = first->prev = first;
+    return first;
+}
+
 /* Unlinks, and leaves the link an empty list: removing twice is harmless. */
 static inline void list_remove(struct list *link)
 {

@@ -62,24 +62,16 @@ static void on_done(void *user, struct transport_response *response, const struc
 static void look(void *user)
 {
     struct fenced *fenced = user;
-    struct list past;
     int64_t left_ms;
     if (!is_past(fenced, &left_ms)) {
         if (!list_empty(&fenced->calls))
             timer_set(fenced->reactor, &fenced->look, left_ms);
         return;
     }
-    list_init(&past);
-    while (!list_empty(&fenced->calls)) { /* who is told may send again, which is refused */
-        struct list *link = fenced->calls.next;
-        list_remove(link);
-        list_append(&past, link);
-    }
-    while (!list_empty(&past)) {
-        struct transport_call *call = list_entry(past.next, struct transport_call, link);
-        if (call->inner)
-            transport_cancel(fenced->inner, call->inner);
-        task_cancel(&call->refuse);
+    for (struct list *link;
+         (link = list_take_first(&fenced->calls));) { /* who is told may send again: in vain */
+        struct transport_call *call = list_entry(link, struct transport_call, link);
+        transport_cancel(fenced->inner, call->inner);
         refuse(call, "given up");
     }
 }

@@ -134,13 +134,15 @@ static void start(struct fixture *f, const char *progress)
 {
     static const struct subscription_events events = {nothing, nothing, on_missed, on_redriven, on_held};
     struct position start = {.kind = POSITION_TRIM_HORIZON};
-    f->subscription = subscription_new(&(struct subscription_options){.reactor = f->world.reactor,
-                                                                      .store = &taking_store,
-                                                                      .log = f->log,
-                                                                      .handler = &f->handler,
-                                                                      .source = {"s", "arn", "T", "shard"},
-                                                                      .late_ms = 5000},
-                                       &start, progress, &events, f);
+    f->subscription = subscription_new(
+        &(struct subscription_options){
+            .reactor = f->world.reactor,
+            .store = &taking_store,
+            .log = f->log,
+            .handler = &f->handler,
+            .source = {.stream = "s", .stream_arn = "arn", .table = "T", .shard = "shard"},
+            .late_ms = 5000},
+        &start, progress, &events, f);
 }
 
 static void make_with(struct fixture *f, const char *progress, int64_t backoff_max_ms)

@@ -477,8 +477,8 @@ static void close_store(struct store *base)
     struct store_dynamodb *store = from_store(base);
     struct err cancelled;
     err_set(&cancelled, ERR_CANCELLED, "the state store was closed");
-    while (!list_empty(&store->pending)) /* who is told may ask for more */
-        cancel(list_entry(store->pending.next, struct pending, link), &cancelled);
+    for (struct list *link; (link = list_take_first(&store->pending));) /* who is told may ask for more */
+        cancel(list_entry(link, struct pending, link), &cancelled);
     task_cancel(&store->begin);
     CHECK(!store->last.count);
     map_fini(&store->last);
