@@ -300,15 +300,17 @@ static void join_latest(struct follower *follower)
 
 static void load_follow(struct follower *follower);
 
-static const struct store_follow *find_follow(const struct follower *follower,
-                                              const struct store_snapshot *snapshot)
+const struct store_follow *follower_find_follow(const struct follower *follower,
+                                                const struct store_snapshot *snapshot)
 {
-    const char *stream_arn = follower->generation->stream_arn;
-    for (size_t i = 0; i < snapshot->follow_count; i++)
+    char *identity = stream_identity(follower->generation->stream_arn, follower->options->stream->table);
+    const struct store_follow *found = NULL;
+    for (size_t i = 0; i < snapshot->follow_count && !found; i++)
         if (strcmp(snapshot->follows[i].handler, follower->handler) == 0 &&
-            strcmp(snapshot->follows[i].stream_arn, stream_arn) == 0)
-            return &snapshot->follows[i];
-    return NULL;
+            strcmp(snapshot->follows[i].stream, identity) == 0)
+            found = &snapshot->follows[i];
+    free(identity);
+    return found;
 }
 
 static void on_follow(void *user, struct store_snapshot *snapshot, const struct err *err)
@@ -322,12 +324,10 @@ static void on_follow(void *user, struct store_snapshot *snapshot, const struct 
         follower_free(follower);
         return;
     }
-    const struct store_follow *follow = snapshot ? find_follow(follower, snapshot) : NULL;
+    const struct store_follow *follow = snapshot ? follower_find_follow(follower, snapshot) : NULL;
     if (follow) {
-        follower_take_follow(follower, follow);
-        follower->phase = FOLLOWER_READY;
-        follower->ready(follower->user, follower);
-    } else if (snapshot) { /* others are past this stream already: it begins as one that comes later */
+        follower->adopt(follower->user, follower, follow);
+    } else if (snapshot) { /* somebody has taken it away: it begins once more */
         follower->phase = FOLLOWER_NEW;
     } else {
         load_follow(follower);
@@ -354,6 +354,21 @@ void follower_take_follow(struct follower *follower, const struct store_follow *
         progress_finish(&follower->progress, shard);
         free(shard);
     }
+}
+
+void follower_commit_move(struct follower *follower, struct store_batch *batch, const char *stream_arn)
+{
+    const char *left_arn = follower->generation->stream_arn;
+    char *identity = stream_identity(left_arn, follower->options->stream->table);
+    CHECK(follower->phase == FOLLOWER_READY && !follower->active.count);
+    store_put_follow(batch, &(struct store_follow){.stream = identity,
+                                                   .handler = follower->handler,
+                                                   .stream_arn = stream_arn,
+                                                   .after = left_arn});
+    store_forget_checkpoints(batch, follower->handler, left_arn, "");
+    free(identity);
+    follower->phase = FOLLOWER_JOINING;
+    store_commit(follower->options->store, batch, on_first, follower);
 }
 
 /* Nobody can write where the handler begins in shards that are others': what it follows says it for all of

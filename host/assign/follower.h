@@ -19,6 +19,8 @@ struct follower {
     const struct stream_supervisor_options *options;      /* of its stream */
     const char *subject;                                  /* for the log: the stream */
     void (*ready)(void *user, struct follower *follower); /* it may be given shards */
+    /* Beside other hosts: it is on the stream that the store says, from where it says; and ready. */
+    void (*adopt)(void *user, struct follower *follower, const struct store_follow *follow);
     void *user;
     char *handler;
     struct generation *generation; /* NULL: not known yet */
@@ -55,6 +57,13 @@ struct cursor_call {
 /* The handler's first sight of its generation: where it begins there is made durable first. May be called
  * again until `phase` has changed. */
 void follower_begin(struct follower *follower);
+
+/* What the store says that it follows, of its stream in all generations; NULL: nothing. */
+const struct store_follow *follower_find_follow(const struct follower *follower,
+                                                const struct store_snapshot *snapshot);
+
+/* Beside other hosts: it goes on to another stream, unless one of them was first; then `adopt`. */
+void follower_commit_move(struct follower *follower, struct store_batch *batch, const char *stream_arn);
 
 /* What the store says of where it began. */
 void follower_take_follow(struct follower *follower, const struct store_follow *follow);

@@ -263,16 +263,9 @@ static void put_lost_stream(struct follower *follower, struct store_batch *batch
                            });
 }
 
-static void move_to(struct follower *follower, const char *stream_arn)
+/* It knows nothing of the stream yet, where it begins at the oldest record: `start` applied once. */
+static void begin_on(struct follower *follower, const char *stream_arn)
 {
-    struct stream_supervisor *supervisor = follower->user;
-    struct store_batch *batch = store_batch_new();
-    CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
-    if (follower->generation->missing)
-        put_lost_stream(follower, batch);
-    log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
-             follower->handler, follower->generation->stream_arn, stream_arn);
-    const char *left_arn = follower->generation->stream_arn;
     progress_fini(&follower->progress);
     follower->progress = PROGRESS_INIT;
     follower_clear_owned(&follower->positions);
@@ -282,10 +275,52 @@ static void move_to(struct follower *follower, const char *stream_arn)
     follower->told_disabled = follower->latest = false;
     follower->listing_needed = 0;
     follower->begins_ms = 0;
-    follower->phase = FOLLOWER_JOINING; /* always at the oldest record: `start` applied once */
-    follower->generation = open_generation(supervisor, stream_arn);
+    follower->phase = FOLLOWER_JOINING;
+    follower->generation = open_generation(follower->user, stream_arn);
     take_snapshot(follower);
+}
+
+static void adopt(void *user, struct follower *follower, const struct store_follow *follow)
+{
+    CHECK(!follower->active.count && !follower->removed);
+    if (strcmp(follow->stream_arn, follower->generation->stream_arn) != 0)
+        begin_on(follower, follow->stream_arn);
+    follower_take_follow(follower, follow);
+    follower->phase = FOLLOWER_READY;
+    ask_review(user, follower->generation);
+}
+
+static void move_to(struct follower *follower, const char *stream_arn)
+{
+    struct stream_supervisor *supervisor = follower->user;
+    const struct leases *leases = supervisor->options.leases;
+    struct store_batch *batch = store_batch_new();
+    const char *left_arn = follower->generation->stream_arn;
+    CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
+    if (follower->generation->missing)
+        put_lost_stream(follower, batch);
+    log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
+             follower->handler, left_arn, stream_arn);
+    if (leases && leases->follow) {
+        follower_commit_move(follower, batch, stream_arn);
+        return;
+    }
+    begin_on(follower, stream_arn);
     follower_commit_join(follower, batch, left_arn);
+}
+
+void stream_supervisor_moved(struct stream_supervisor *supervisor, const struct store_snapshot *snapshot)
+{
+    struct follower *follower;
+    list_each(follower, &supervisor->followers, struct follower, link) {
+        const struct store_follow *follow = follower->generation && follower->phase == FOLLOWER_READY &&
+                                                    !follower->removed && !follower->active.count
+                                                ? follower_find_follow(follower, snapshot)
+                                                : NULL;
+        if (follow && strcmp(follow->stream_arn, follower->generation->stream_arn) != 0 &&
+            strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) != 0)
+            adopt(supervisor, follower, follow);
+    }
 }
 
 static void on_next_stream(void *user, const char *stream_arn, const struct source_error *error)
@@ -823,6 +858,7 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
     follower->options = &supervisor->options;
     follower->subject = supervisor->subject;
     follower->ready = on_ready;
+    follower->adopt = adopt;
     follower->user = supervisor;
     follower->handler = mem_string(handler);
     list_init(&follower->cursor_calls);

@@ -51,6 +51,9 @@ void stream_supervisor_lost(struct stream_supervisor *supervisor, const char *st
 bool stream_supervisor_finished_elsewhere(struct stream_supervisor *supervisor, const char *stream_arn,
                                           const char *shard, const struct store_snapshot *snapshot);
 
+/* Handlers that another host found at the end of their stream are on the next one. */
+void stream_supervisor_moved(struct stream_supervisor *supervisor, const struct store_snapshot *snapshot);
+
 /* The shard is to be given away: it is fed no more, see worker_drain. False: nobody here reads it. */
 bool stream_supervisor_drain(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
 

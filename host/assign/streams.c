@@ -160,6 +160,13 @@ bool streams_finished_elsewhere(struct streams *streams, const char *stream_arn,
     return all;
 }
 
+void streams_moved(struct streams *streams, const struct store_snapshot *snapshot)
+{
+    struct stream *stream;
+    list_each(stream, &streams->all, struct stream, link)
+        stream_supervisor_moved(stream->supervisor, snapshot);
+}
+
 bool streams_drain(struct streams *streams, const char *stream_arn, const char *shard)
 {
     struct stream *stream;

@@ -37,6 +37,7 @@ void streams_lost(struct streams *streams, const char *stream_arn, const char *s
 
 bool streams_finished_elsewhere(struct streams *streams, const char *stream_arn, const char *shard,
                                 const struct store_snapshot *snapshot);
+void streams_moved(struct streams *streams, const struct store_snapshot *snapshot);
 bool streams_drain(struct streams *streams, const char *stream_arn, const char *shard);
 
 void streams_closed(struct streams *streams, const char *stream_arn, const char *shard);

@@ -453,6 +453,8 @@ static void on_looked(void *user, struct store_snapshot *snapshot, const struct 
     for (size_t i = 0; snapshot && i < snapshot->checkpoint_count; i++)
         streams_finished_elsewhere(group->streams, snapshot->checkpoints[i].stream_arn,
                                    snapshot->checkpoints[i].shard, snapshot);
+    if (snapshot)
+        streams_moved(group->streams, snapshot);
     store_snapshot_free(snapshot);
 }
 

@@ -35,9 +35,10 @@ struct store_follow {
     const char *stream; /* its ARN without the label: one name for all generations */
     const char *handler, *stream_arn;
     /* Of a state that hosts share, where none of them could write where the handler begins in every shard: */
-    bool first;       /* to write: only where there is none yet */
-    int64_t since_ms; /* in each shard at what was written since then; 0: at its oldest record */
-    const char *over; /* shards that were over by then, each with a newline behind it; or "" */
+    bool first;        /* to write: only where there is none yet */
+    const char *after; /* to write: only where it still follows that one; or NULL */
+    int64_t since_ms;  /* in each shard at what was written since then; 0: at its oldest record */
+    const char *over;  /* shards that were over by then, each with a newline behind it; or "" */
 };
 
 struct store_dead_letter {

@@ -46,6 +46,8 @@ class Receiver:
                 pass
 
         class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 256  # nobody is turned away: what is not acknowledged soon counts as lost
+
             def handle_error(self, request, address):
                 pass  # a host resets what it gives up
 

@@ -32,6 +32,10 @@ void follow_put(struct pending *pending)
     }
     if (follow->first)
         call_demand(body, "attribute_not_exists(pk)");
+    if (*follow->after) {
+        item_add_text(call_values(body), ":after", follow->after);
+        call_demand(body, "arn = :after");
+    }
     pending_send(pending, "PutItem", body, pending_next_step);
 }
 
