@@ -181,7 +181,7 @@ void coordinator_weigh(struct coordinator *coordinator, const char *stream, cons
 void coordinator_create(struct coordinator *coordinator, const char *stream, const char *shard,
                         const char *const parents[2], void (*done)(void *user), void *user)
 {
-    if (coordinator->session.phase == PHASE_LIVE && !transfer_under_way(coordinator, stream, shard))
+    if (coordinator->session.phase == PHASE_LIVE)
         transfer_create(coordinator, stream, shard, parents, done, user);
 }
 

@@ -80,7 +80,7 @@ void coordinator_follow(struct coordinator *coordinator, const char *stream);
 
 /* The stream has this shard (seen by who discovers it, or by its parent's owner before the parent's END is
  * committed): it gets a row, and an owner, unless it has one. `done`: it has, for certain; where it
- * does not come (no session now, or something else is under way about the row), ask again later. */
+ * does not come (there is no session now), ask again later. */
 void coordinator_create(struct coordinator *coordinator, const char *stream, const char *shard,
                         const char *const parents[2], void (*done)(void *user), void *user);
 
