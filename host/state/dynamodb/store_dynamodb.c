@@ -4,7 +4,6 @@
  * for all that came before it. */
 #include "state/dynamodb/store_dynamodb.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,133 +123,6 @@ static void touch_what_is_written(struct pending *pending, const struct store_wr
     }
 }
 
-static void make_ready(struct pending *pending)
-{
-    list_append(&pending->store->ready, &pending->ready);
-    task_defer(pending->store->options.reactor, &pending->store->begin);
-}
-
-/* ---- the end of one ---- */
-
-static void leave_queue(struct pending *pending)
-{
-    struct store_dynamodb *store = pending->store;
-    list_remove(&pending->link);
-    list_remove(&pending->ready);
-    if (store->barrier == pending)
-        store->barrier = NULL;
-    for (size_t i = 0; i < pending->key_count; i++)
-        if (map_get(&store->last, pending->keys[i]) == pending)
-            map_remove(&store->last, pending->keys[i]);
-    for (size_t i = 0; i < pending->follower_count; i++) {
-        CHECK(pending->followers[i]->waits > 0);
-        if (!--pending->followers[i]->waits)
-            make_ready(pending->followers[i]);
-    }
-    pending->follower_count = 0;
-}
-
-void pending_end(struct pending *pending)
-{
-    leave_queue(pending);
-    if (pending->written)
-        pending->written->pending = NULL; /* the writer comes back to it */
-    call_cancel(pending->call);
-    reading_cancel(pending->reading);
-    store_batch_free(pending->batch);
-    rows_free(pending->list);
-    rows_free(pending->rows);
-    cJSON_Delete(pending->seen);
-    standings_fini(&pending->standings);
-    pieces_fini(&pending->pieces);
-    for (size_t i = 0; i < pending->key_count; i++)
-        free((char *)pending->keys[i]);
-    free(pending->keys);
-    free(pending->followers);
-    arena_fini(&pending->arena);
-    free(pending);
-}
-
-static void batch_done(struct pending *pending, const struct err *err)
-{
-    store_done_fn *done = pending->done;
-    void *user = pending->user;
-    pending_end(pending);
-    if (done)
-        done(user, err);
-}
-
-void pending_loaded(struct pending *pending, const struct err *err)
-{
-    store_load_fn *load = pending->load;
-    struct store_snapshot *snapshot = pending->snapshot;
-    struct err why = err ? *err : (struct err){0};
-    void *user = pending->user;
-    pending_end(pending);
-    if (err)
-        store_snapshot_free(snapshot);
-    load(user, err ? NULL : snapshot, err ? &why : NULL);
-}
-
-/* ---- steps ---- */
-
-static void on_call(void *user, const cJSON *answer, bool refused)
-{
-    struct pending *pending = user;
-    pending->call = NULL;
-    pending->then(pending, answer, refused);
-}
-
-void pending_send(struct pending *pending, const char *operation, cJSON *body, step_fn *then)
-{
-    CHECK(!pending->call);
-    pending->then = then;
-    pending->call = call_send(pending->store->calls, operation, body, on_call, pending);
-}
-
-char *pending_partition(struct pending *pending, const char *format, ...)
-{
-    char rest[256];
-    va_list args;
-    va_start(args, format);
-    int size = vsnprintf(rest, sizeof rest, format, args);
-    va_end(args);
-    CHECK(size >= 0 && (size_t)size < sizeof rest);
-    char *text = mem_printf("g/%s/%s", pending->store->group, rest);
-    char *own = arena_copy(&pending->arena, text, strlen(text));
-    free(text);
-    return own;
-}
-
-static void put_piece(struct pending *pending, const struct putting *putting);
-
-static void on_piece(struct pending *pending, const cJSON *answer, bool refused)
-{
-    (void)answer;
-    (void)refused;
-    pending->at++;
-    put_piece(pending, pending->putting);
-}
-
-static void put_piece(struct pending *pending, const struct putting *putting)
-{
-    if (pending->at == pending->pieces.count)
-        putting->then(pending, NULL, false);
-    else
-        pending_send(pending, "PutItem",
-                     piece_put(&pending->pieces, pending->at, putting->partition, "", putting->expires_s),
-                     on_piece);
-}
-
-void pending_put_pieces(struct pending *pending, const char *partition, int64_t expires_s, step_fn *then)
-{
-    struct putting *putting = arena_alloc(&pending->arena, sizeof *putting);
-    *putting = (struct putting){partition, expires_s, then};
-    pending->putting = putting;
-    pending->at = 0;
-    put_piece(pending, putting);
-}
-
 /* ---- batches ---- */
 
 static void on_written(void *user, const struct err *err)
@@ -262,7 +134,7 @@ static void on_written(void *user, const struct err *err)
         return;
     pending->written = NULL;
     if (err)
-        batch_done(pending, err); /* what it says is another host's to say now */
+        pending_done(pending, err); /* what it says is another host's to say now */
     else
         pending_next(pending);
 }
@@ -345,23 +217,6 @@ static void do_write(struct pending *pending)
     }
 }
 
-void pending_next(struct pending *pending)
-{
-    pieces_fini(&pending->pieces);
-    pending->write = pending->write->next;
-    if (pending->write)
-        do_write(pending);
-    else
-        batch_done(pending, NULL);
-}
-
-void pending_next_step(struct pending *pending, const cJSON *answer, bool refused)
-{
-    (void)answer;
-    (void)refused;
-    pending_next(pending);
-}
-
 /* ---- the queue ---- */
 
 static void begin(struct pending *pending)
@@ -391,7 +246,7 @@ static void begin(struct pending *pending)
     else if (pending->write)
         do_write(pending);
     else
-        batch_done(pending, NULL);
+        pending_done(pending, NULL);
 }
 
 static void begin_ready(void *user)
@@ -408,7 +263,7 @@ static void enqueue(struct pending *pending)
 {
     list_append(&pending->store->pending, &pending->link);
     if (!pending->waits)
-        make_ready(pending);
+        pending_ready(pending);
 }
 
 static void commit(struct store *base, struct store_batch *batch, store_done_fn *done, void *user)
@@ -468,7 +323,7 @@ static void cancel(struct pending *pending, const struct err *cancelled)
         pending_end(pending);
         claimed(user, CLAIM_BUSY, "", 0, cancelled);
     } else {
-        batch_done(pending, cancelled);
+        pending_done(pending, cancelled);
     }
 }
 
@@ -493,6 +348,7 @@ struct store *store_dynamodb_new(const struct store_dynamodb_options *options)
 {
     struct store_dynamodb *store = mem_zero(sizeof *store);
     store->store.ops = &ops;
+    store->write = do_write;
     store->options = *options;
     store->calls = calls_new(&(struct calls_options){.client = options->client,
                                                      .reactor = options->reactor,

@@ -17,8 +17,9 @@ struct store_dynamodb {
     struct store store;
     struct store_dynamodb_options options;
     struct calls *calls;
-    char *group;             /* as it stands in keys */
-    struct list pending;     /* in the order they came */
+    void (*write)(struct pending *); /* of the batch that comes next */
+    char *group;                     /* as it stands in keys */
+    struct list pending;             /* in the order they came */
     struct map last;         /* of each row that is to be written: the pending one that comes to it last */
     struct pending *barrier; /* what comes later waits for it; NULL: nothing */
     struct list ready;       /* those that wait for nothing */
@@ -70,6 +71,14 @@ struct pending {
     size_t at;
     char nonce[LEASE_NONCE_SIZE];
 };
+
+/* ---- pending.c ---- */
+
+/* It waits for nobody any more. */
+void pending_ready(struct pending *pending);
+
+/* A batch is done, or will not be: tell. */
+void pending_done(struct pending *pending, const struct err *err);
 
 /* `then` is called with what the row's call came to. */
 void pending_send(struct pending *pending, const char *operation, cJSON *body, step_fn *then);
