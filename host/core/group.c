@@ -141,9 +141,6 @@ static void turn_soon(struct group *group)
 
 /* ---- gates ---- */
 
-static void on_parent_read(void *user, const char *stream, const char *parent,
-                           struct store_snapshot *snapshot);
-
 /* Wait for the end of its next parent, where there is one. */
 static void gate(struct group *group, struct owned *owned)
 {
