@@ -12,6 +12,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+/* Name, type and the digits of 2^63: services count an attribute as part of its message. */
+#define EPOCH_BYTES_MAX (sizeof EPOCH_ATTRIBUTE + sizeof "Number" + 19)
+
 /* U+FFFE and U+FFFF: EF BF BE, EF BF BF. */
 static const char *find_noncharacter(const char *text, const char *end)
 {
@@ -66,7 +69,7 @@ size_t text_measure(const struct message *message, const char *service, struct e
             service);
     for (; odd && (text = find_noncharacter(text, end)); text += 3)
         size += 3;
-    return size;
+    return size + (message->epoch ? EPOCH_BYTES_MAX : 0);
 }
 
 void json_batch_add_data(struct buf *out, const char *bytes, size_t size)

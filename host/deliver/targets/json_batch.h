@@ -10,6 +10,10 @@
 void text_write(struct buf *out, const struct message *message);
 size_t text_measure(const struct message *message, const char *service, struct err *err);
 
+/* An attribute (a number) of messages whose shard is one of many hosts': see struct message. text_measure
+ * counts it. */
+#define EPOCH_ATTRIBUTE "Tidemill-Epoch"
+
 /* {"Data":"...", in base64; the record goes on behind it. */
 void json_batch_add_data(struct buf *out, const char *bytes, size_t size);
 

@@ -5,6 +5,7 @@
  *
  * Connecting and publishing may block, so both are done by a thread of the link's own; the library has more,
  * from which acknowledgements come. All that they know is posted to the reactor. */
+#include <inttypes.h>
 #include <nats/nats.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ struct parcel {
     uint64_t number; /* its reply's subject ends with it */
     char *subject, *id, *payload;
     size_t size;
+    int64_t epoch; /* 0: none */
 };
 
 /* The connection, shared by the reactor, its thread and what the library calls. */
@@ -358,6 +360,11 @@ static bool publish(struct link *link, const struct parcel *parcel, struct err *
     status = status ? status : natsMsgHeader_Set(msg, "Nats-Msg-Id", parcel->id);
     if (!status && link->stream)
         status = natsMsgHeader_Set(msg, "Nats-Expected-Stream", link->stream);
+    if (!status && parcel->epoch) {
+        char epoch[24];
+        snprintf(epoch, sizeof epoch, "%" PRId64, parcel->epoch);
+        status = natsMsgHeader_Set(msg, "Tidemill-Epoch", epoch);
+    }
     status = status ? status : natsConnection_PublishMsg(link->connection, msg);
     natsMsg_Destroy(msg);
     return !failed(err, status);
@@ -494,6 +501,7 @@ static void send(struct request *request)
     parcel->id = item_key_safe(message->id);
     parcel->payload = mem_copy(message->payload, message->payload_size);
     parcel->size = message->payload_size;
+    parcel->epoch = message->epoch;
     push(link, parcel);
 }
 

@@ -1,5 +1,6 @@
 /* sns.c: PublishBatch, over the query protocol.
  * https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,13 @@ static void add_entry(struct buf *out, const struct target *target, const struct
     if (name_is_fifo(settings_of(target)->topic)) {
         add_safe(out, place, "MessageGroupId", message->key ? message->key : message->handler);
         add_safe(out, place, "MessageDeduplicationId", message->id);
+    }
+    if (message->epoch) {
+        char epoch[24];
+        snprintf(epoch, sizeof epoch, "%" PRId64, message->epoch);
+        add_member(out, place, "MessageAttributes.entry.1.Name", EPOCH_ATTRIBUTE, strlen(EPOCH_ATTRIBUTE));
+        add_member(out, place, "MessageAttributes.entry.1.Value.DataType", "Number", strlen("Number"));
+        add_member(out, place, "MessageAttributes.entry.1.Value.StringValue", epoch, strlen(epoch));
     }
 }
 

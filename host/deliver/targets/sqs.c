@@ -1,5 +1,6 @@
 /* sqs.c: SendMessageBatch, over the JSON protocol.
  * https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,11 @@ static void send(struct request *request)
             add_safe(&aws.body, "MessageGroupId", message->key ? message->key : message->handler);
             add_safe(&aws.body, "MessageDeduplicationId", message->id);
         }
+        if (message->epoch)
+            buf_printf(&aws.body,
+                       ",\"MessageAttributes\":{\"" EPOCH_ATTRIBUTE
+                       "\":{\"DataType\":\"Number\",\"StringValue\":\"%" PRId64 "\"}}",
+                       message->epoch);
         buf_add_char(&aws.body, '}');
     }
     buf_fini(&text);
