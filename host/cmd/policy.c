@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
@@ -15,12 +16,15 @@
 #include "net/reactor.h"
 #include "script/directory.h"
 #include "script/script.h"
+#include "state/store_open.h"
+
+#define GRANT_ACTIONS_MAX 32
 
 /* One resource, and what is done with it. */
 struct grant {
     const char *service; /* "dynamodb" */
     char *resource;      /* a table's name, or a whole ARN, or "*" */
-    const char *actions[SCRIPT_ACTIONS_MAX];
+    const char *actions[GRANT_ACTIONS_MAX];
     size_t count;
 };
 
@@ -48,8 +52,8 @@ static void grant_of(struct policy *policy, const char *service, const char *res
     for (size_t i = 0; i < found->count; i++)
         if (strcmp(found->actions[i], action) == 0)
             return;
-    if (found->count < SCRIPT_ACTIONS_MAX)
-        found->actions[found->count++] = action;
+    CHECK(found->count < GRANT_ACTIONS_MAX);
+    found->actions[found->count++] = action;
 }
 
 static void grant(struct policy *policy, const char *resource, const char *action)
@@ -82,6 +86,18 @@ static void grant_target(struct policy *policy, const char *name)
     grant_aws(policy, target);
     if (target->spill)
         grant_target(policy, target->spill);
+}
+
+/* Where hosts share their state. */
+static void grant_state(struct policy *policy)
+{
+    const struct config_host *host = &policy->config->host;
+    const char *const *actions = store_actions(host->state, false), *table = store_place_of(host->state);
+    const char *const *making = host->create_state ? store_actions(host->state, true) : NULL;
+    for (; actions && *actions; actions++)
+        grant(policy, table, *actions);
+    for (; making && *making; making++)
+        grant(policy, table, *making);
 }
 
 /* A table's latest stream is looked up, and after it is disabled the one that follows; a stream that is named
@@ -267,6 +283,7 @@ static void find_region(struct policy *policy)
 static void collect(struct policy *policy, struct script **scripts)
 {
     find_region(policy);
+    grant_state(policy);
     for (size_t i = 0; i < policy->config->stream_count; i++)
         if (is_read(policy, &policy->config->streams[i], scripts))
             grant_stream(policy, &policy->config->streams[i]);
@@ -318,8 +335,11 @@ const struct command cmd_policy = {
     .arguments = "[-c FILE]",
     .summary = "the least IAM policy this deployment needs",
     .help =
-        "Prints it as JSON: reading the streams that handlers and routes take, sending to the targets of\n"
-        "routes and of on_failure, and what the handlers say they do:\n\n"
+        "Prints it as JSON: reading the streams that handlers and routes take, the table of a state that "
+        "hosts\n"
+        "share (with create_state = no without the rights to make it), sending to the targets of routes and "
+        "of\n"
+        "on_failure, and what the handlers say they do:\n\n"
         "  return { tables = { { config.orders_table, \"PutItem\" }, { \"Jobs/index/by_state\", \"Query\" } "
         "},\n"
         "           targets = { \"bus\" }, ... }\n\n"

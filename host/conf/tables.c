@@ -6,6 +6,7 @@
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"auto", "text", "json", NULL};
 static const char *const switches[] = {"off", "on", NULL};
+static const char *const answers[] = {"no", "yes", NULL};
 static const char *const starts[] = {"trim_horizon", "latest", NULL};
 static const char *const gap_policies[] = {"continue", "stop", NULL};
 static const char *const orderings[] = {"item", "shard", NULL};
@@ -26,7 +27,7 @@ const struct setting conf_host_settings[] = {
     {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
      HOUR_MS, NULL},
     {"lease", SETTING_DURATION, offsetof(struct config_host, lease_ms), 4000, HOUR_MS, NULL},
-    {"create_state", SETTING_CHOICE, offsetof(struct config_host, create_state), 0, 0, switches},
+    {"create_state", SETTING_CHOICE, offsetof(struct config_host, create_state), 0, 0, answers},
     {NULL, 0, 0, 0, 0, NULL},
 };
 
@@ -109,7 +110,6 @@ const struct setting conf_target_settings[] = {
 };
 
 static const char *const images[] = {"record", "new", "old", "both", "keys", NULL};
-static const char *const answers[] = {"no", "yes", NULL};
 
 const struct setting conf_route_settings[] = {
     {"target", SETTING_TEXT, offsetof(struct config_route, target), 0, 0, NULL},

@@ -40,6 +40,12 @@ bool store_is_shared(const char *uri)
     return kind && kind->shared;
 }
 
+const char *const *store_actions(const char *uri, bool making)
+{
+    const struct store_kind *kind = kind_of(uri, NULL);
+    return !kind ? NULL : making ? kind->making : kind->actions;
+}
+
 char *store_directory(const char *uri)
 {
     struct err err;

@@ -33,6 +33,9 @@ struct store_lock {
 struct store_kind {
     struct store_place place;
     bool shared; /* by the hosts of a group */
+    /* Of one that is a table: what is done with its rows, and once more by who makes it; each ends with NULL.
+     */
+    const char *const *actions, *const *making;
     struct store *(*open)(struct reactor *, const char *place, const struct store_options *, struct err *);
     struct store_lock *(*lock)(const char *place, struct err *err); /* the first member is its `kind` */
     void (*unlock)(struct store_lock *);
@@ -47,6 +50,10 @@ char *store_in_file(const char *path);
 
 /* Where its files stand; NULL: it has none here. To be freed. */
 char *store_directory(const char *uri);
+
+/* What a host does with the table that it is, as IAM names it; NULL: it is none. `making`: where it may have
+ * to be made. Ends with NULL. */
+const char *const *store_actions(const char *uri, bool making);
 
 /* Is it shared by the hosts of a group? */
 bool store_is_shared(const char *uri);

@@ -234,6 +234,17 @@ def test_policy_is_what_a_careful_person_would_write(deployment):
     } and not warnings
 
 
+def test_policy_has_the_table_that_hosts_share(deployment):
+    script = 'return { stream = "s", on_record = function() end }'
+    deployment.script("h", script)
+    text = "[host]\nstate = dynamodb:State\n%s[stream s]\ntable = T\n"
+    rows = ["DeleteItem", "DescribeTable", "DescribeTimeToLive", "GetItem", "PutItem", "Query", "UpdateItem"]
+    for more, making in (("", ["CreateTable", "UpdateTimeToLive"]), ("create_state = no\n", [])):
+        deployment.ini.write_text("[aws]\nregion = eu-west-1\n" + text % more)
+        granted, _ = statements(deployment)
+        assert granted["arn:aws:dynamodb:eu-west-1:*:table/State"] == [f"dynamodb:{each}" for each in sorted(rows + making)]
+
+
 def test_policy_takes_streams_and_tables_together(deployment):
     arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/Jobs/stream/2026-01-01T00:00:00.000"
     deployment.configure(f"[stream jobs]\narn = {arn}\n[stream unread]\ntable = Unread\n[handler a]\norders = Orders")

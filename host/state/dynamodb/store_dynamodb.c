@@ -403,9 +403,16 @@ static bool in_use(const char *table)
     return true;
 }
 
+/* At AWS; Alternator's rights are not IAM's. */
+static const char *const actions[] = {"DeleteItem", "DescribeTable", "DescribeTimeToLive", "GetItem",
+                                      "PutItem",    "Query",         "UpdateItem",         NULL},
+                         *const making[] = {"CreateTable", "UpdateTimeToLive", NULL};
+
 const struct store_kind store_dynamodb_kind = {
     .place = {.scheme = "dynamodb", .form = "dynamodb:TABLE", .checkpoint_interval_ms = 5000},
     .shared = true,
+    .actions = actions,
+    .making = making,
     .open = open_store,
     .lock = take_lock,
     .unlock = unlock,
