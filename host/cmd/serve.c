@@ -38,6 +38,7 @@ struct running {
     struct host *host;
     struct log *log;
     int signal_fd;
+    bool failed;  /* the last host has ended by itself */
     char *rights; /* to be logged when there is a log */
 };
 
@@ -216,6 +217,7 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     struct watch *watch =
         reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
     bool clean = host_run(running->host);
+    running->failed = host_failed(running->host);
     watch_free(watch);
     admin_stop(admin);
     host_free(running->host);
@@ -259,7 +261,7 @@ static int run_in_turn(struct running *running, struct clock *clock)
         log_free(running->log);
     }
     config_release(before);
-    return EXIT_DONE;
+    return running->failed ? EXIT_FAILED : EXIT_DONE;
 }
 
 int serve(const struct serve_options *options, const struct config *config, int signal_fd)

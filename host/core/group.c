@@ -17,6 +17,9 @@
 #define TURN_MIN_MS 10
 #define CREATE_AGAIN_MS 30000
 
+/* An average that forgets what was a few minutes ago: what comes and goes within one moves no shard. */
+#define RATE_OVER_MS 100000.0
+
 /* A worker's way to the one writer, which is the first worker's. */
 struct way {
     struct shard_writer writer; /* the first: one is the other */
@@ -54,6 +57,9 @@ struct created {
 struct owned {
     char *stream, *shard, *parents[2];
     int gate; /* of which parent its end is waited for; 2: of none */
+    /* Its load: what was read of it when last told, and records a second since long. */
+    int64_t records, told_ms; /* 0: not told yet */
+    double rate;
 };
 
 static struct reactor *reactor_of(const struct group *group)
@@ -207,7 +213,8 @@ static void on_gained(void *user, const struct lease_row *row)
     struct owned *owned = mem_zero(sizeof *owned);
     *owned = (struct owned){.stream = mem_string(row->stream),
                             .shard = mem_string(row->shard),
-                            .parents = {mem_string(row->parents[0]), mem_string(row->parents[1])}};
+                            .parents = {mem_string(row->parents[0]), mem_string(row->parents[1])},
+                            .rate = row->load > LEASE_SHARD_LOAD ? row->load - LEASE_SHARD_LOAD : 0};
     owned_free(map_remove(&group->own, key));
     map_set(&group->own, key, owned);
     free(key);
@@ -528,6 +535,24 @@ struct shard_writer *group_writer(struct group *group, size_t place)
 void group_set_worker(struct group *group, size_t place, struct worker *worker)
 {
     group->ways[place].worker = worker;
+}
+
+/* ---- loads ---- */
+
+void group_read(struct group *group, const char *stream, const char *shard, int64_t records)
+{
+    struct owned *owned = find_owned(group, stream, shard);
+    int64_t now = now_ms(group);
+    if (!owned)
+        return;
+    if (owned->told_ms && now > owned->told_ms && records >= owned->records) {
+        double passed = (double)(now - owned->told_ms),
+               lately = passed < RATE_OVER_MS ? passed / RATE_OVER_MS : 1;
+        owned->rate += lately * (1000 * (double)(records - owned->records) / passed - owned->rate);
+        coordinator_weigh(group->coordinator, stream, shard, owned->rate + LEASE_SHARD_LOAD);
+    }
+    owned->records = records;
+    owned->told_ms = now;
 }
 
 /* ---- life ---- */

@@ -45,6 +45,9 @@ void group_begin(struct group *group, struct streams *streams);
 /* Give everything away; then `left`. */
 void group_leave(struct group *group);
 
+/* Report of a worker: so many records of the shard were read there so far. Its share of the load. */
+void group_read(struct group *group, const char *stream_arn, const char *shard, int64_t records);
+
 /* Report of a worker: nothing of the shard runs there any more. */
 void group_drained(struct group *group, const char *stream_arn, const char *shard);
 

@@ -44,7 +44,7 @@ struct host {
     struct loads loads;
     char instance[17]; /* of this run: what it owns in the state is marked with it */
     size_t workers_stopped;
-    bool stopping, abandoned;
+    bool stopping, abandoned, failed;
     int64_t stopping_ms;
 };
 
@@ -138,6 +138,13 @@ static void on_drained(void *user, const char *stream_arn, const char *shard)
         group_drained(host->group, stream_arn, shard);
 }
 
+static void on_read(void *user, const char *stream_arn, const char *shard, int64_t records)
+{
+    struct host *host = user;
+    if (host->group)
+        group_read(host->group, stream_arn, shard, records);
+}
+
 static void on_missing(void *user, const char *stream_arn, const char *shard)
 {
     struct host *host = user;
@@ -219,6 +226,7 @@ static bool make_workers(struct host *host, struct err *err)
         .loaded = on_loaded,
         .halted = on_halted,
         .drained = on_drained,
+        .read = on_read,
         .stopped = on_stopped,
         .user = host,
     };
@@ -374,7 +382,7 @@ static bool may_forward(void *user)
 static void on_group_over(void *user)
 {
     struct host *host = user;
-    host->abandoned = true;
+    host->abandoned = host->failed = true;
     host_stop(host);
     stop_workers(host);
 }
@@ -544,6 +552,11 @@ bool host_run(struct host *host)
     for (size_t i = 1; i < host->worker_count; i++)
         pthread_join(host->threads[i], NULL);
     return !host->abandoned;
+}
+
+bool host_failed(const struct host *host)
+{
+    return host->failed;
 }
 
 enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems)

@@ -32,6 +32,9 @@ struct reactor *host_reactor(struct host *host);
  * up; their records are read again at the next start. */
 bool host_run(struct host *host);
 
+/* It has stopped because it could not go on, which the log says, not because it was told to. */
+bool host_failed(const struct host *host);
+
 enum host_reload {
     HOST_RELOADED,
     HOST_REFUSED,      /* a script that runs is wrong under the new configuration; nothing has changed */

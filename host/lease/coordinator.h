@@ -105,7 +105,9 @@ void coordinator_gate(struct coordinator *coordinator, const char *stream, const
                       const char *parent);
 void coordinator_gate_over(struct coordinator *coordinator, const char *stream, const char *shard);
 
-/* Its load: records a second, averaged over 100 s, and 0.2. */
+/* Its load: records a second, averaged over 100 s, and LEASE_SHARD_LOAD for the shard itself, which is read
+ * though nobody writes to it. */
+#define LEASE_SHARD_LOAD 0.2
 void coordinator_weigh(struct coordinator *coordinator, const char *stream, const char *shard, double load);
 
 /* Is it this host's, and not being given away? Its epoch, 0: it is not. */

@@ -245,13 +245,13 @@ void transfer_create(struct coordinator *coordinator, const char *stream, const 
 {
     struct transfer *transfer = transfer_new(coordinator, stream, shard);
     const struct holding *parent = parents[0] ? holding_find(coordinator, stream, parents[0]) : NULL;
-    const char *to =
-        parents[0] ? coordinator->session.id : members_choose(coordinator, 0.2, !coordinator->leaving);
+    const char *to = parents[0] ? coordinator->session.id
+                                : members_choose(coordinator, LEASE_SHARD_LOAD, !coordinator->leaving);
     transfer->kind = TRANSFER_CREATE;
     transfer->parents[0] = mem_string(parents[0]);
     transfer->parents[1] = mem_string(parents[1]);
     transfer->epoch = epoch_after(coordinator, parent ? parent->epoch : 0);
-    transfer->load = 0.2;
+    transfer->load = LEASE_SHARD_LOAD;
     transfer->done = done;
     transfer->user = user;
     snprintf(transfer->to, sizeof transfer->to, "%s", *to ? to : coordinator->session.id);

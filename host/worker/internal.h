@@ -64,6 +64,7 @@ enum worker_report {
     REPORT_LOADED,
     REPORT_HALTED,
     REPORT_DRAINED,
+    REPORT_READ, /* so many records, in `letter` */
     REPORT_STOPPED
 };
 
@@ -73,6 +74,9 @@ void worker_report(struct worker *worker, enum worker_report kind, const struct 
 
 /* A redrive that this worker cannot do, where the shard is not here. */
 void worker_report_redriven(struct worker *worker, const char *stream_arn, const char *shard, int64_t letter);
+
+/* What it has read of the shard so far. */
+void worker_report_read(struct worker *worker, const char *stream_arn, const char *shard, int64_t records);
 
 /* A shard that this worker does not read: nothing of it runs. */
 void worker_report_drained(struct worker *worker, const char *stream_arn, const char *shard);

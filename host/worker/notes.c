@@ -44,6 +44,8 @@ static void tell_subscription(void *user, const struct stats_place *place,
 static void tell_shard(void *user, const struct stats_place *place, const struct stats_shard *now)
 {
     const struct telling *telling = user;
+    if (telling->statistics && telling->worker->options.writer && telling->worker->reports.read)
+        worker_report_read(telling->worker, place->stream_arn, place->shard, now->records);
     if (telling->statistics && now->calls && is_new(place->told, &now->calls, 1))
         store_put_shard(telling->notes, &(struct store_shard){.stream_arn = place->stream_arn,
                                                               .shard = place->shard,

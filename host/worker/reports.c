@@ -54,6 +54,9 @@ static void deliver_report(void *user)
     case REPORT_DRAINED:
         reports->drained(reports->user, report->stream_arn, report->shard);
         break;
+    case REPORT_READ:
+        reports->read(reports->user, report->stream_arn, report->shard, report->letter);
+        break;
     case REPORT_STOPPED:
         reports->stopped(reports->user, report->worker);
         break;
@@ -79,6 +82,15 @@ void worker_report_redriven(struct worker *worker, const char *stream_arn, const
     report->stream_arn = mem_string(stream_arn);
     report->shard = mem_string(shard);
     report->letter = letter;
+    reactor_post_owned(worker->reports.reactor, deliver_report, report_free, report);
+}
+
+void worker_report_read(struct worker *worker, const char *stream_arn, const char *shard, int64_t records)
+{
+    struct report *report = report_new(worker, REPORT_READ, NULL, NULL);
+    report->stream_arn = mem_string(stream_arn);
+    report->shard = mem_string(shard);
+    report->letter = records;
     reactor_post_owned(worker->reports.reactor, deliver_report, report_free, report);
 }
 

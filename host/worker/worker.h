@@ -37,6 +37,8 @@ struct worker_reports {
     void (*halted)(void *user, const char *handler);
     /* After worker_drain: nothing of the shard runs, and where its handlers stand is kept. */
     void (*drained)(void *user, const char *stream_arn, const char *shard);
+    /* How many records it has read there so far, once in a while: of a state that hosts share. Or NULL. */
+    void (*read)(void *user, const char *stream_arn, const char *shard, int64_t records);
     void (*stopped)(void *user, struct worker *worker);
     void *user;
 };
