@@ -146,6 +146,36 @@ static void print_host(const struct status *status, const struct colours *colour
     }
 }
 
+static void print_members(const struct status *status, const struct colours *colours)
+{
+    const struct store_snapshot *snapshot = status->snapshot;
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        const struct store_member *row = &snapshot->members[i];
+        char since[CLOCK_ISO_SIZE], beat[32];
+        bool runs = row->state == MEMBER_RUNS || row->state == MEMBER_LEAVES;
+        clock_iso8601(row->since_ms, since);
+        time_text(row->beat_ms ? status_age(status->now_ms, row->beat_ms) : -1, beat, sizeof beat);
+        if (!i)
+            printf("\n%s%-24s %-7s %6s %10s %8s %6s  %-24s %s%s\n", colours->bold, "HOST", "STATE", "SHARDS",
+                   "RECORDS/S", "REACTORS", "BEAT", "SINCE", "VERSION", colours->plain);
+        fputs(runs ? "" : colours->yellow, stdout);
+        cmd_print("%-24s %-7s %6lld %10.1f %8lld %6s  %-24s %s", status_session_name(row->session).text,
+                  status_member_states[row->state], runs ? (long long)row->shards : 0,
+                  runs ? row->records_s : 0, (long long)row->reactors, beat, *row->version ? since : "-",
+                  row->version);
+        puts(runs ? "" : colours->plain);
+    }
+}
+
+static void print_owners(const struct status *status)
+{
+    for (size_t i = 0; i < status->snapshot->owner_count; i++) {
+        const struct store_owner *row = &status->snapshot->owners[i];
+        cmd_print("%sshard %s: host %s, epoch %lld\n", i ? "" : "\n", row->shard,
+                  status_session_name(row->session).text, (long long)row->epoch);
+    }
+}
+
 static void print_text(const struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;
@@ -157,6 +187,8 @@ static void print_text(const struct status *status)
         printf("%s%s: %lld dead letter%s (tidemill dead list)%s\n", colours.red, handler, (long long)count,
                count == 1 ? "" : "s", colours.plain);
     }
+    print_owners(status);
+    print_members(status, &colours);
     print_troubles(status, &colours);
     print_events(snapshot, &colours);
     print_host(status, &colours);
@@ -171,7 +203,7 @@ static bool show(const struct config *config, bool json, struct err *err)
     if (cmd_state_open(&state, config, true, err))
         status.snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
     if (status.snapshot) {
-        status.running = cmd_host_runs(config);
+        status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
         status.now_ms = clock_wall_ms(&state.clock);
         status_gather(&status);
         if (json)

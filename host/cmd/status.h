@@ -46,6 +46,24 @@ const char *status_position_name(const struct position *position);
 /* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
 int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i);
 
+/* ---- status_hosts.c: of a state that hosts share ---- */
+
+extern const char *const status_member_states[]; /* by enum */
+
+/* The host's name, out of its session. */
+struct status_name {
+    char text[64];
+};
+struct status_name status_session_name(const char *session);
+
+/* Is one of them at work, as far as its row says? */
+bool status_runs(const struct status *status);
+
+/* Hosts that are late, shards that nobody has, hosts that do not have the same scripts: into the troubles, at
+ * most one for each host and STATUS_GROUP_TROUBLES. */
+#define STATUS_GROUP_TROUBLES 4
+void status_add_hosts(struct status *status);
+
 /* ---- status_json.c ---- */
 
 void status_print_json(const struct status *status);

@@ -70,6 +70,29 @@ static void write_host(cJSON *out, const struct store_host *row)
     document_add_text(out, "longest_step", row->longest_step);
 }
 
+static void write_member(cJSON *out, const struct store_member *row)
+{
+    document_add_text(out, "session", row->session);
+    document_add_text(out, "name", status_session_name(row->session).text);
+    document_add_text(out, "version", row->version);
+    document_add_text(out, "fingerprint", row->fingerprint);
+    document_add_text(out, "state", status_member_states[row->state]);
+    document_add_integer(out, "since_ms", row->since_ms);
+    document_add_integer(out, "beat_ms", row->beat_ms);
+    document_add_integer(out, "lease_ms", row->lease_ms);
+    document_add_integer(out, "shards", row->shards);
+    document_add_integer(out, "reactors", row->reactors);
+    cJSON_AddNumberToObject(out, "records_per_second", row->records_s);
+}
+
+static void write_owner(cJSON *out, const struct store_owner *row)
+{
+    document_add_text(out, "stream_arn", row->stream_arn);
+    document_add_text(out, "shard", row->shard);
+    document_add_text(out, "session", row->session);
+    document_add_integer(out, "epoch", row->epoch);
+}
+
 static void write_handler(cJSON *out, const struct store_handler *row)
 {
     document_add_text(out, "handler", row->handler);
@@ -107,6 +130,8 @@ void status_print_json(const struct status *status)
     cJSON_AddBoolToObject(out, "running", status->running);
     if (status->host)
         write_host(cJSON_AddObjectToObject(out, "host"), status->host);
+    WRITE_ALL("hosts", snapshot->members, snapshot->member_count, write_member);
+    WRITE_ALL("owners", snapshot->owners, snapshot->owner_count, write_owner);
     WRITE_ALL("troubles", status->troubles, status->trouble_count, write_trouble);
     WRITE_ALL("checkpoints", status->rows, status->row_count, write_row);
     WRITE_ALL("shards", snapshot->shards, snapshot->shard_count, write_shard);

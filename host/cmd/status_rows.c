@@ -194,11 +194,13 @@ void status_gather(struct status *status)
     status->rows = arena_alloc(&snapshot->arena, (snapshot->checkpoint_count + 1) * sizeof *status->rows);
     for (size_t i = 0; i < snapshot->checkpoint_count; i++)
         status->rows[status->row_count++] = row_of(status, &snapshot->checkpoints[i], &key);
-    status->troubles =
-        arena_alloc(&snapshot->arena, (snapshot->trouble_count + 1) * sizeof *status->troubles);
+    status->troubles = arena_alloc(
+        &snapshot->arena, (snapshot->trouble_count + 1 + snapshot->member_count + STATUS_GROUP_TROUBLES) *
+                              sizeof *status->troubles);
     for (size_t i = 0; i < snapshot->trouble_count; i++)
         add_trouble(status, &known, &snapshot->troubles[i]);
     add_late_host(status);
+    status_add_hosts(status);
     map_fini(&known);
     buf_fini(&key);
 }

@@ -81,6 +81,22 @@ struct store_host {
     const char *longest_step;                /* what that was */
 };
 
+/* A host among those that share a state. */
+struct store_member {
+    const char *session;               /* its name, '#', and what no two share */
+    const char *version, *fingerprint; /* of the program; of scripts and INI */
+    enum { MEMBER_RUNS, MEMBER_LEAVES, MEMBER_LEFT, MEMBER_DEAD } state;
+    int64_t since_ms, beat_ms; /* the latter by the table's clock; 0: not known */
+    int64_t lease_ms, shards, reactors;
+    double records_s; /* a second, since a few minutes */
+};
+
+/* Whose a shard is, of a state that hosts share. */
+struct store_owner {
+    const char *stream_arn, *shard, *session;
+    int64_t epoch;
+};
+
 /* Of a shard as read by this host, for status. */
 struct store_shard {
     const char *stream_arn, *shard;
@@ -253,6 +269,10 @@ struct store_snapshot {
     size_t marker_count;
     struct store_host *hosts; /* newest first, at most 100 */
     size_t host_count;
+    struct store_member *members;
+    size_t member_count;
+    struct store_owner *owners;
+    size_t owner_count;
     struct arena arena;
 };
 

@@ -460,7 +460,7 @@ class Emulators:
         taken = []
         while True:
             batch = self.sqs("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10,
-                             MessageSystemAttributeNames=["All"]).get("Messages", [])
+                             MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"]).get("Messages", [])
             if not batch:
                 return taken
             taken += batch

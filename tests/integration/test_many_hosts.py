@@ -1,4 +1,5 @@
 """Hosts that share a group's shards by a table: real processes, a real table, SIGKILL and SIGSTOP."""
+import base64
 import http.server
 import json
 import random
@@ -9,6 +10,8 @@ import urllib.request
 
 import pytest
 from conftest import Local, wait_until
+from services import Emulators
+from test_nats import nats  # noqa: F401 (a fixture)
 
 HANDLER = """
 local http = require "tidemill.http"
@@ -97,6 +100,13 @@ class Writer:
             json.dumps(dict(StreamArn=self.arn, ShardId=self.chance.choice(self.open_shards()), Children=children)).encode(),
             {"X-Amz-Target": "TidemillLocal.SplitShards", "Authorization": "x", "Content-Type": "application/x-amz-json-1.0"})
         assert urllib.request.urlopen(request).status == 200
+
+
+@pytest.fixture
+def emulators(tmp_path):
+    started = Emulators(tmp_path)
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -262,6 +272,12 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     writer.split(6)
     hosts = [deployment.start() for _ in range(2)]
     wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    shown = json.loads(deployment.run("status", "--json").stdout)
+    assert [each["state"] for each in shown["hosts"]] == ["runs", "runs"] and shown["running"]
+    assert all(each["version"] and each["beat_ms"] and each["reactors"] == 2 for each in shown["hosts"])
+    assert {each["shard"]: each["session"] for each in shown["owners"]} == rows(own) and all(each["epoch"] for each in shown["owners"])
+    assert not shown["troubles"], shown["troubles"]
+    assert "RECORDS/S" in deployment.run("status").stdout
     ids = [f"{kind}{number}" for kind in ("good", "bad") for number in range(12)]
     for item in ids:
         own.client.put_item(TableName=table, Item={"id": {"S": item}, "big": {"S": item * 4000}})
@@ -291,6 +307,43 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert hosts[1].stop() == 0
     seen = [item for item, _, _ in receiver.seen]
     assert len(seen) == len(set(seen)) == 23  # once, and one was dropped
+    after = json.loads(deployment.run("status", "--json").stdout)
+    assert [each["state"] for each in after["hosts"]] == ["left", "left"] and not after["running"]
+
+
+def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    host = deployment.start()
+    wait_until(lambda: rows(own), "it has its shard")
+    own.client.delete_table(TableName="State")
+    assert host.process.wait(60) == 1
+    assert "the state's table State is not there any more" in host.errors()[0]
+
+
+def test_messages_say_of_which_epoch_they_are(deployment, own, name, receiver, emulators, nats):
+    table, queue = create_table(own, name()), emulators.queue(name("q"))
+    listener, topic = emulators.queue(name("l")), emulators.sns.create_topic(Name=name("t"))["TopicArn"]
+    emulators.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=emulators.queue_arn(listener),
+                            Attributes={"RawMessageDelivery": "true"})
+    nats.stream()
+    url = f"http://127.0.0.1:{emulators.port}"
+    deployment.aws = f"endpoint_sqs = {url}\nendpoint_sns = {url}"
+    group(deployment, own, table, receiver)
+    deployment.ini.write_text(deployment.ini.read_text() + "\n".join((
+        "", "[target q]", "type = sqs", f"queue = {queue}", "[target t]", "type = sns", f"topic = {topic}",
+        "[target n]", "type = nats", f"url = {nats.url}", "subject = orders.all",
+        *(f"[route {each}]\nstream = s\ntarget = {each}" for each in "qtn"), "")))
+    host = deployment.start()
+    own.client.put_item(TableName=table, Item={"id": {"S": "a"}, "version": {"N": "1"}})
+    wait_until(lambda: receiver.seen and nats.messages(), "it was handled")
+    assert host.stop() == 0
+    epoch = str(receiver.seen[0][2])
+    for place in (queue, listener):
+        [message] = emulators.messages(place)
+        assert message["MessageAttributes"]["Tidemill-Epoch"] == {"DataType": "Number", "StringValue": epoch}, message
+    head = nats.ask("$JS.API.STREAM.MSG.GET.S", json.dumps({"seq": 1}))["message"]["hdrs"]
+    assert f"Tidemill-Epoch: {epoch}\r\n" in base64.b64decode(head).decode()
 
 
 def test_hosts_go_on_together_when_the_stream_is_made_anew(deployment, own, name, receiver):

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "lease/coordinator.h"
 #include "state/dynamodb/store_internal.h"
 
-enum { ASK_FOLLOWS, ASK_EVENTS, ASK_LETTERS, ASK_COUNT = ASK_LETTERS + LETTER_PARTITIONS };
+enum { ASK_FOLLOWS, ASK_EVENTS, ASK_HOSTS, ASK_LETTERS, ASK_COUNT = ASK_LETTERS + LETTER_PARTITIONS };
 
 /* ---- follows, gaps, counts ---- */
 
@@ -41,6 +42,29 @@ static void read_event(struct store_snapshot *snapshot, const cJSON *item)
     };
 }
 
+static void read_member(struct store_snapshot *snapshot, const cJSON *item)
+{
+    struct lease_host host = lease_rows_host(item);
+    double rate = host.load - LEASE_SHARD_LOAD * (double)host.shards;
+    if (strcmp(host.session, LEASE_BELL) == 0)
+        return;
+    snapshot->members[snapshot->member_count++] = (struct store_member){
+        .session = snapshot_text(snapshot, item, "sk"),
+        .version = snapshot_text(snapshot, item, "vers"),
+        .fingerprint = snapshot_text(snapshot, item, "hash"),
+        .state = host.death == LEASE_LEFT      ? MEMBER_LEFT
+                 : host.death == LEASE_MARKED  ? MEMBER_DEAD
+                 : host.state == LEASE_LEAVING ? MEMBER_LEAVES
+                                               : MEMBER_RUNS,
+        .since_ms = host.since_ms,
+        .beat_ms = host.beat_ms,
+        .lease_ms = host.lease_ms,
+        .shards = host.shards,
+        .reactors = host.reactors,
+        .records_s = rate > 0 ? rate : 0,
+    };
+}
+
 static int newest_first(const void *a, const void *b)
 {
     const struct store_event *left = a, *right = b;
@@ -53,11 +77,14 @@ static bool read_first_round(struct store_snapshot *snapshot, const struct rows 
     bool well = true;
     snapshot->follows = arena_alloc(&snapshot->arena, room * sizeof *snapshot->follows);
     snapshot->events = arena_alloc(&snapshot->arena, room * sizeof *snapshot->events);
+    snapshot->members = arena_alloc(&snapshot->arena, room * sizeof *snapshot->members);
     for (size_t i = 0; well && i < rows->count; i++) {
         if (rows->rows[i].ask == ASK_FOLLOWS)
             well = read_follow(snapshot, rows->rows[i].item, err);
         else if (rows->rows[i].ask == ASK_EVENTS)
             read_event(snapshot, rows->rows[i].item);
+        else if (rows->rows[i].ask == ASK_HOSTS)
+            read_member(snapshot, rows->rows[i].item);
         else
             letters++;
     }
@@ -83,8 +110,12 @@ static void on_progress(void *user, struct rows *pieces, const struct err *err)
 
 static bool read_row(struct pending *pending, const cJSON *row, struct err *err)
 {
+    struct store_snapshot *snapshot = pending->snapshot;
     const cJSON *handler;
     bool well = true;
+    snapshot->owners[snapshot->owner_count++] =
+        (struct store_owner){snapshot_text(snapshot, row, "st"), snapshot_text(snapshot, row, "sk"),
+                             snapshot_text(snapshot, row, "own"), item_number(row, "ep")};
     cJSON_ArrayForEach(handler, document_get(document_get(row, "h"), "M")) well =
         well && standings_add(&pending->standings, item_text(row, "st"), item_text(row, "sk"),
                               handler->string, item_text(document_get(handler, "M"), "t"), err);
@@ -98,6 +129,9 @@ static void on_shards(void *user, struct rows *rows, const struct err *err)
     bool well = !err;
     size_t count = 0;
     pending->reading = NULL;
+    if (well)
+        pending->snapshot->owners =
+            arena_alloc(&pending->snapshot->arena, (rows->count + 1) * sizeof *pending->snapshot->owners);
     for (size_t i = 0; well && i < rows->count; i++)
         well = read_row(pending, rows->rows[i].item, &failure);
     rows_free(rows);
@@ -162,6 +196,7 @@ void everything_load(struct pending *pending)
     struct ask asks[ASK_COUNT] = {0};
     asks[ASK_FOLLOWS].partition = mem_printf("g/%s/f", pending->store->group);
     asks[ASK_EVENTS].partition = mem_printf("g/%s/e", pending->store->group);
+    asks[ASK_HOSTS].partition = mem_printf("g/%s/h", pending->store->group);
     letters_ask_counts(pending->store, asks + ASK_LETTERS);
     pending->reading = calls_read(pending->store->calls, asks, ASK_COUNT, on_first_round, pending);
 }

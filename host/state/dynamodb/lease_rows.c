@@ -197,6 +197,7 @@ static cJSON *make_create_host(const struct pending *pending)
     item_add_text(item, "vers", host->version);
     item_add_text(item, "hash", host->fingerprint);
     item_add_number(item, "since", host->since_ms);
+    item_add_number(item, "t", server_ms(pending->rows));
     demand(body, "attribute_not_exists(pk)");
     return body;
 }
@@ -205,11 +206,12 @@ static cJSON *make_beat(const struct pending *pending)
 {
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
-    document_add_text(body, "UpdateExpression", "SET b = :b, ld = :ld, n = :n, s = :s");
+    document_add_text(body, "UpdateExpression", "SET b = :b, ld = :ld, n = :n, s = :s, t = :t");
     item_add_text(values, ":b", host->beat);
     item_add_double(values, ":ld", host->load);
     item_add_number(values, ":n", host->shards);
     item_add_text(values, ":s", states[host->state]);
+    item_add_number(values, ":t", server_ms(pending->rows));
     item_add_text(values, ":last", pending->request.last);
     demand(body, "b = :last AND attribute_not_exists(dead)");
     return body;
@@ -368,7 +370,7 @@ static_assert(COUNT_OF(calls) == LEASE_DELETE_MAIL + 1, "a call for each kind");
 
 /* ---- answers ---- */
 
-static struct lease_host read_host(const cJSON *item)
+struct lease_host lease_rows_host(const cJSON *item)
 {
     const char *state = item_text(item, "s"), *death = item_text(item, "dead");
     struct lease_host host = {
@@ -383,6 +385,7 @@ static struct lease_host read_host(const cJSON *item)
         .version = item_text(item, "vers"),
         .fingerprint = item_text(item, "hash"),
         .since_ms = item_number(item, "since"),
+        .beat_ms = item_number(item, "t"),
         /* A word that a later version writes: the row says that it is dead, whatever else. */
         .death = !*death                                  ? LEASE_ALIVE
                  : strcmp(death, deaths[LEASE_LEFT]) == 0 ? LEASE_LEFT
@@ -431,7 +434,7 @@ static void read_item(struct pending *pending, struct lease_answer *answer, cons
         answer->opened = item_bool(item, "opened");
     } else if (is_about_hosts(kind)) {
         struct lease_host *host = arena_alloc(&pending->arena, sizeof *host);
-        *host = read_host(item);
+        *host = lease_rows_host(item);
         answer->hosts = host;
         answer->host_count = 1;
     } else if (kind <= LEASE_DELETE_ROW) {
@@ -461,7 +464,7 @@ static void read_pages(struct pending *pending, struct lease_answer *answer)
                 continue;
             }
             if (kind == LEASE_LIST_HOSTS)
-                hosts[at] = read_host(item);
+                hosts[at] = lease_rows_host(item);
             else if (kind == LEASE_LIST_BUCKET)
                 rows[at] = read_row(&pending->arena, item);
             else

@@ -16,12 +16,16 @@
 #define TIDEMILL_STATE_DYNAMODB_LEASE_ROWS_H
 
 #include "aws/client.h"
+#include "base/document.h"
 #include "lease/table.h"
 
 /* `client` must stay; `table` is its name. */
 struct lease_table *lease_rows_new(struct aws_client *client, const char *table, const char *group);
 /* The partition of a stream's bucket, in a group as it stands in keys (item.h); to be freed. */
 char *lease_rows_partition(const char *group, const char *stream, int bucket);
+
+/* A host's row; it points into the item. */
+struct lease_host lease_rows_host(const cJSON *item);
 
 void lease_rows_free(struct lease_table *rows); /* no call may be under way */
 
