@@ -143,7 +143,8 @@ void follower_assign_ready(struct follower *follower)
     for (size_t i = 0; i < lineage_count(lineage); i++) {
         const struct shard_info *shard = lineage_at(lineage, i);
         if (!map_get(&follower->active, shard->id) &&
-            lineage_ready(lineage, &follower->progress, shard->id) && owns(follower, shard->id))
+            lineage_ready(lineage, &follower->progress, shard->id) &&
+            leases_ready(follower->options->leases, follower->generation->stream_arn, shard->id))
             assign(follower, shard);
     }
 }

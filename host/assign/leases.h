@@ -14,6 +14,8 @@
 struct leases {
     /* May this host read the shard now? On the first worker's reactor, as all of these. */
     bool (*owns)(void *user, const char *stream_arn, const char *shard);
+    /* May a handler begin there now, where nothing else is in its way? What it has: see `owns`. Or NULL. */
+    bool (*ready)(void *user, const char *stream_arn, const char *shard);
     /* The rest may be NULL, all of it: then the store says of every shard where its handlers begin. The
      * stream is read here from now on. */
     void (*follow)(void *user, const char *stream_arn);
@@ -24,12 +26,20 @@ struct leases {
     /* The stream ends, and as far as this host knows its handlers have not finished all of its shards: what
      * others have finished is to be told by streams_finished_elsewhere. */
     void (*look)(void *user, const char *stream_arn);
+    /* A handler begins there, or goes on: what others have finished of its shards it does not know yet. */
+    void (*joined)(void *user, const char *stream_arn);
     void *user;
 };
 
 static inline bool leases_own(const struct leases *leases, const char *stream_arn, const char *shard)
 {
     return !leases || leases->owns(leases->user, stream_arn, shard);
+}
+
+static inline bool leases_ready(const struct leases *leases, const char *stream_arn, const char *shard)
+{
+    return leases_own(leases, stream_arn, shard) &&
+           (!leases || !leases->ready || leases->ready(leases->user, stream_arn, shard));
 }
 
 static inline int64_t leases_epoch(const struct leases *leases, const char *stream_arn, const char *shard)

@@ -39,6 +39,7 @@ struct group {
     struct timer turn;
     _Atomic int64_t fence;
     struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
+    struct map past;    /* likewise -> int64_t, owned: the greatest epoch that was seen of its row */
     struct map created; /* likewise -> struct created, of this session */
     char session[LEASE_SESSION_SIZE];
     char *first;  /* of the streams that are read, in the order of their ARNs */
@@ -56,7 +57,8 @@ struct created {
 /* A shard of this host's. */
 struct owned {
     char *stream, *shard, *parents[2];
-    int gate; /* of which parent its end is waited for; 2: of none */
+    int gate;      /* of which parent its end is waited for; 2: of none */
+    bool above[2]; /* its epoch was seen to be greater than its parent's */
     /* Its load: what was read of it when last told, and records a second since long. */
     int64_t records, told_ms; /* 0: not told yet */
     double rate;
@@ -147,6 +149,64 @@ static void turn_soon(struct group *group)
 
 /* ---- gates ---- */
 
+static void gate(struct group *group, struct owned *owned);
+
+/* Its row has, or had, that epoch. */
+static void keep_epoch(struct group *group, const char *stream, const char *shard, int64_t epoch)
+{
+    char *key = key_of(stream, shard);
+    int64_t *past = map_get(&group->past, key);
+    if (!past) {
+        past = mem_zero(sizeof *past);
+        map_set(&group->past, key, past);
+    }
+    *past = epoch > *past ? epoch : *past;
+    free(key);
+}
+
+/* What is read there says what handlers have finished, elsewhere and under which epochs. */
+static void keep_epochs(struct group *group, const struct store_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->owner_count; i++)
+        keep_epoch(group, snapshot->owners[i].stream_arn, snapshot->owners[i].shard,
+                   snapshot->owners[i].epoch);
+}
+
+/* What one handler sends out of a shard must be of a greater epoch than what it sent out of the shard's
+ * parent, and a parent that one handler has not finished yet may have got another owner, or several, since
+ * others did. So nothing is read here before the epoch was compared with the parent's row and raised where it
+ * had to be (the coordinator does that before it tells of the parent), and once more where the parent was
+ * this host's and got a greater one since. Of two parents (DynamoDB has none such) the second counts only
+ * when the first is over: no handler waits for another. */
+static bool is_above(struct group *group, struct owned *owned)
+{
+    int64_t own = coordinator_row_epoch(group->coordinator, owned->stream, owned->shard);
+    bool above = true;
+    for (int i = 0; i < 2 && i <= owned->gate; i++) {
+        const char *parent = owned->parents[i];
+        if (!parent)
+            continue;
+        char *key = key_of(owned->stream, parent);
+        const int64_t *past = map_get(&group->past, key);
+        int64_t its = coordinator_row_epoch(group->coordinator, owned->stream, parent);
+        its = past && *past > its ? *past : its;
+        free(key);
+        if (owned->above[i] && its >= own) {
+            owned->above[i] = false;
+            owned->gate = i;
+            gate(group, owned);
+        }
+        above = above && owned->above[i];
+    }
+    return above;
+}
+
+/* It may be read now. */
+static void review(struct group *group, const struct owned *owned)
+{
+    streams_gained(group->streams, owned->stream, owned->shard, &(struct store_snapshot){0});
+}
+
 /* Wait for the end of its next parent, where there is one. */
 static void gate(struct group *group, struct owned *owned)
 {
@@ -166,8 +226,8 @@ static void on_parent_read(void *user, const char *stream, const char *parent,
     bool all = streams_finished_elsewhere(group->streams, stream, parent, snapshot);
     size_t at = 0;
     for (struct owned *owned; all && (owned = map_next(&group->own, &at, NULL));)
-        if (owned->gate < 2 && strcmp(owned->stream, stream) == 0 &&
-            strcmp(owned->parents[owned->gate], parent) == 0) {
+        if (owned->gate >= 0 && owned->gate < 2 && owned->above[owned->gate] &&
+            strcmp(owned->stream, stream) == 0 && strcmp(owned->parents[owned->gate], parent) == 0) {
             owned->gate++;
             gate(group, owned);
         }
@@ -180,15 +240,23 @@ static void on_parent(void *user, const char *stream, const char *shard, const c
 {
     struct group *group = user;
     struct owned *owned = find_owned(group, stream, shard);
-    bool any = false;
+    bool any = false, its = owned && owned->gate >= 0 && owned->gate < 2 && owned->parents[owned->gate] &&
+                            strcmp(owned->parents[owned->gate], parent) == 0;
+    bool news = its && !owned->above[owned->gate];
     for (size_t i = 0; row && i < row->part_count; i++)
         any = any || row->parts[i].end;
+    if (row)
+        keep_epoch(group, stream, parent, row->epoch);
+    if (its)
+        owned->above[owned->gate] = true;
     if (any)
         shard_rows_read(group->shards, row, on_parent_read, group);
-    else if (owned && !row && owned->gate < 2 && strcmp(owned->parents[owned->gate], parent) == 0) {
+    else if (its && !row) {
         owned->gate++;
         gate(group, owned);
     }
+    if (news)
+        review(group, owned);
 }
 
 /* ---- shards that come and go ---- */
@@ -227,6 +295,7 @@ static void on_lost(void *user, const char *stream, const char *shard)
     if (is_stream_row(shard))
         return;
     char *key = key_of(stream, shard);
+    keep_epoch(group, stream, shard, coordinator_row_epoch(group->coordinator, stream, shard));
     shard_rows_lost(group->shards, stream, shard);
     owned_free(map_remove(&group->own, key));
     free(key);
@@ -264,6 +333,7 @@ static void on_regained(void *user, struct store_snapshot *snapshot, const struc
         regain(group);
         return;
     }
+    keep_epochs(group, snapshot);
     for (struct owned *owned; !group->held && (owned = map_next(&group->own, &at, NULL));)
         if (owned->gate < 0) {
             owned->gate = 0;
@@ -277,6 +347,7 @@ static void on_regained(void *user, struct store_snapshot *snapshot, const struc
 static void interrupt(struct group *group, struct owned *owned)
 {
     owned->gate = -1;
+    owned->above[0] = owned->above[1] = false;
     streams_lost(group->streams, owned->stream, owned->shard);
 }
 
@@ -357,6 +428,12 @@ static bool owns(void *user, const char *stream, const char *shard)
            coordinator_epoch(group->coordinator, stream, shard) > 0;
 }
 
+static bool ready(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    return is_above(group, find_owned(group, stream, shard));
+}
+
 /* Whoever discovers the first of the streams. */
 bool group_leads(const struct group *group)
 {
@@ -396,6 +473,15 @@ static void forget_created(struct group *group)
     group->created = MAP_INIT;
 }
 
+static void forget_past(struct group *group)
+{
+    size_t at = 0;
+    for (int64_t *past; (past = map_next(&group->past, &at, NULL));)
+        free(past);
+    map_fini(&group->past);
+    group->past = MAP_INIT;
+}
+
 /* Of an earlier session: that is over, and the table may be another one. */
 static void look_at_session(struct group *group)
 {
@@ -404,6 +490,7 @@ static void look_at_session(struct group *group)
         return;
     snprintf(group->session, sizeof group->session, "%s", session);
     forget_created(group);
+    forget_past(group);
 }
 
 static void create(struct group *group, const char *stream, const struct shard_info *shard)
@@ -436,6 +523,20 @@ static void listed(void *user, const char *stream, const struct shard_info *shar
         create(group, stream, shard);
 }
 
+/* Shards whose parents all handlers had finished may have parents that this one has not; or has, elsewhere.
+ */
+static void joined(void *user, const char *stream)
+{
+    struct group *group = user;
+    size_t at = 0;
+    for (struct owned *owned; (owned = map_next(&group->own, &at, NULL));)
+        if (owned->gate >= 0 && strcmp(owned->stream, stream) == 0) {
+            owned->gate = 0;
+            owned->above[0] = owned->above[1] = false;
+            gate(group, owned);
+        }
+}
+
 static void on_looked(void *user, struct store_snapshot *snapshot, const struct err *err);
 
 static void look(void *user, const char *stream)
@@ -454,6 +555,8 @@ static void on_looked(void *user, struct store_snapshot *snapshot, const struct 
     struct group *group = user;
     group->looking = false;
     (void)err;
+    if (snapshot)
+        keep_epochs(group, snapshot);
     for (size_t i = 0; snapshot && i < snapshot->checkpoint_count; i++)
         streams_finished_elsewhere(group->streams, snapshot->checkpoints[i].stream_arn,
                                    snapshot->checkpoints[i].shard, snapshot);
@@ -589,8 +692,14 @@ struct group *group_new(const struct group_options *options)
     group->ways = mem_zero(options->reactors * sizeof *group->ways);
     for (size_t i = 0; i < options->reactors; i++)
         group->ways[i] = (struct way){.writer = {write_rows}, .group = group};
-    group->leases = (struct leases){
-        .owns = owns, .follow = follow, .epoch = epoch, .listed = listed, .look = look, .user = group};
+    group->leases = (struct leases){.owns = owns,
+                                    .ready = ready,
+                                    .follow = follow,
+                                    .epoch = epoch,
+                                    .listed = listed,
+                                    .look = look,
+                                    .joined = joined,
+                                    .user = group};
     timer_init(&group->turn, turn, group);
     return group;
 }
@@ -641,6 +750,7 @@ void group_free(struct group *group)
         owned_free(owned);
     map_fini(&group->own);
     forget_created(group);
+    forget_past(group);
     free(group->first);
     free(group->ways);
     free(group);

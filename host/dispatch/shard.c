@@ -177,8 +177,7 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
             .counters =
                 stats_handler(shard->options.stats, shard->options.stream->name, handler_name(handler)),
             .late_ms = shard->options.source->traits.late_ms(shard->stream_arn),
-            .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id,
-                       shard->options.epoch},
+            .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id, start->epoch},
         },
         &start->position, start->progress,
         &(struct subscription_events){.drained = on_drained,

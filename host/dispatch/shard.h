@@ -28,7 +28,6 @@ struct shard_options {
     const struct config *config;        /* held */
     const struct config_stream *stream; /* of `config` */
     const char *stream_arn, *id, *table;
-    int64_t epoch; /* of handler/handler.h */
 };
 
 /* From the reactor. None of them may free the shard. */
@@ -69,6 +68,7 @@ struct shard_start {
     const char *progress; /* what was kept with the position, or "" */
     const char *cursor;   /* one at hand for the position, or NULL */
     bool last;            /* it was finished, and nothing follows it: only to close a window that is open */
+    int64_t epoch; /* of handler/handler.h: as of now, others on the shard may have begun under another */
 };
 
 /* The script must stay. */

@@ -160,6 +160,12 @@ int64_t coordinator_epoch(const struct coordinator *coordinator, const char *str
     return holding && holding->told && holding->phase == HOLDING_RUNS ? holding->epoch : 0;
 }
 
+int64_t coordinator_row_epoch(const struct coordinator *coordinator, const char *stream, const char *shard)
+{
+    const struct holding *holding = holding_find(coordinator, stream, shard);
+    return holding ? holding->epoch : 0;
+}
+
 void coordinator_each(const struct coordinator *coordinator, const char *stream,
                       void (*fn)(void *user, const char *stream, const char *shard), void *user)
 {

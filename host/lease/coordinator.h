@@ -113,6 +113,10 @@ void coordinator_weigh(struct coordinator *coordinator, const char *stream, cons
 /* Is it this host's, and not being given away? Its epoch, 0: it is not. */
 int64_t coordinator_epoch(const struct coordinator *coordinator, const char *stream, const char *shard);
 
+/* As of its row, while it is this host's in any way, also when it is being given away or was lost a moment
+ * ago (within `lost` and `given`); 0: it is not. */
+int64_t coordinator_row_epoch(const struct coordinator *coordinator, const char *stream, const char *shard);
+
 /* Give everything away, or write it, and go. */
 void coordinator_leave(struct coordinator *coordinator);
 

@@ -77,7 +77,6 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
             .stream_arn = assignment->stream_arn,
             .id = assignment->shard,
             .table = assignment->table,
-            .epoch = assignment->epoch,
         },
         worker->shard_events, worker);
     char *key = shard_key(assignment);
@@ -115,7 +114,7 @@ static void carry_out(struct order *order, struct handler *handler)
     struct shard *shard = take_shard(order);
     shard_subscribe(shard, handler,
                     &(struct shard_start){assignment->position, assignment->progress, assignment->cursor,
-                                          assignment->last});
+                                          assignment->last, assignment->epoch});
     if (assignment->closed)
         shard_closed(shard);
 }

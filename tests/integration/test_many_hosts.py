@@ -311,6 +311,29 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert [each["state"] for each in after["hosts"]] == ["left", "left"] and not after["running"]
 
 
+def test_a_handler_that_comes_later_has_every_change_too(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 40, 7)
+    hosts = [deployment.start() for _ in range(2)]
+    for _ in range(3):
+        writer.split(4)
+        writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer), "the first one has seen every change")
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    second = Receiver()
+    deployment.script("later", HANDLER.replace("config.url", "config.second"))
+    deployment.ini.write_text(deployment.ini.read_text() + f"\n[handler later]\nsecond = {second.url}\nconcurrency = 16\n")
+    for host in hosts:
+        host.process.send_signal(signal.SIGHUP)
+    writer.write(60)
+    wait_until(lambda: everything_seen(second, writer), lambda: f"the second one has, too: {second.by_item()} of {writer.versions}")
+    for host in hosts:
+        assert host.stop() == 0
+    second.close()
+    check_order(second, writer, once=True)
+
+
 def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)
