@@ -350,6 +350,8 @@ static void on_first(void *user, const struct err *err)
 void follower_take_follow(struct follower *follower, const struct store_follow *follow)
 {
     follower->begins_ms = follow->since_ms;
+    free(follower->seeks);
+    follower->seeks = mem_string(follow->seeks);
     for (const char *at = follow->over, *end; (end = strchr(at, '\n')); at = end + 1) {
         char *shard = mem_copy(at, (size_t)(end - at));
         progress_finish(&follower->progress, shard);
@@ -387,7 +389,9 @@ static void join_shared(struct follower *follower, bool latest)
     store_put_follow(batch, &(struct store_follow){.stream = identity,
                                                    .handler = follower->handler,
                                                    .stream_arn = stream_arn,
-                                                   .first = true,
+                                                   .first = !follower->latest,
+                                                   .after = follower->latest ? STORE_FOLLOW_LATEST : NULL,
+                                                   .seeks = follower->seeks,
                                                    .since_ms = latest ? follower->since_ms : 0,
                                                    .over = over.data});
     log_info(follower->options->log, follower->subject, "handler %s begins at the %s record",
@@ -550,5 +554,6 @@ void follower_free(struct follower *follower)
     follower_clear_owned(&follower->cursors);
     map_fini(&follower->active);
     free(follower->handler);
+    free(follower->seeks);
     free(follower);
 }

@@ -31,6 +31,7 @@ struct follower {
     } phase;
     bool removed; /* to be freed when its beginning is durable */
     struct progress progress;
+    char *seeks;            /* where it was sought, as the store has it; or NULL */
     int64_t begins_ms;      /* in shards that the store says nothing of: what was written since; 0: all */
     bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
     struct map positions;   /* shard -> struct known, owned: where to begin */

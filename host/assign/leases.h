@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "source/source.h"
+#include "state/store.h"
 
 struct leases {
     /* May this host read the shard now? On the first worker's reactor, as all of these. */
@@ -27,7 +28,7 @@ struct leases {
      * others have finished is to be told by streams_finished_elsewhere. */
     void (*look)(void *user, const char *stream_arn);
     /* A handler begins there, or goes on: what others have finished of its shards it does not know yet. */
-    void (*joined)(void *user, const char *stream_arn);
+    void (*joined)(void *user, const struct store_follow *follow);
     void *user;
 };
 

@@ -280,11 +280,11 @@ static void begin_on(struct follower *follower, const char *stream_arn)
     take_snapshot(follower);
 }
 
-static void tell_joined(struct follower *follower)
+static void tell_joined(struct follower *follower, const struct store_follow *follow)
 {
     const struct leases *leases = follower->options->leases;
     if (leases && leases->joined)
-        leases->joined(leases->user, follower->generation->stream_arn);
+        leases->joined(leases->user, follow);
 }
 
 static void adopt(void *user, struct follower *follower, const struct store_follow *follow)
@@ -294,7 +294,7 @@ static void adopt(void *user, struct follower *follower, const struct store_foll
         begin_on(follower, follow->stream_arn);
     follower_take_follow(follower, follow);
     follower->phase = FOLLOWER_READY;
-    tell_joined(follower);
+    tell_joined(follower, follow);
     ask_review(user, follower->generation);
 }
 
@@ -725,7 +725,7 @@ static void place_followers(struct stream_supervisor *supervisor)
         follower->phase = stream_arn ? FOLLOWER_READY : FOLLOWER_NEW;
         join(follower, open_generation(supervisor, stream_arn ? stream_arn : supervisor->latest_arn));
         if (follower->phase == FOLLOWER_READY)
-            tell_joined(follower);
+            tell_joined(follower, follow);
     }
     free(identity);
 }

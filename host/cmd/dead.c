@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "cmd/state.h"
+#include "cmd/status.h"
 #include "conf/settings.h"
 #include "state/seek.h"
 #include "state/store_open.h"
@@ -365,13 +366,34 @@ static bool drop_gaps_here(struct dead *dead, const struct store_snapshot *snaps
     return ok;
 }
 
+/* Beside hosts that share the state: here, and then each has its handlers begin anew. */
+static bool drop_gaps_shared(struct dead *dead, const struct store_snapshot *snapshot, struct err *err)
+{
+    struct status status = {.snapshot = (struct store_snapshot *)snapshot,
+                            .now_ms = clock_wall_ms(&dead->state.clock)};
+    struct map told = MAP_INIT;
+    bool ok = drop_gaps_here(dead, snapshot, err);
+    for (size_t i = 0; ok && status_runs(&status) && i < snapshot->event_count; i++) {
+        const char *handler = snapshot->events[i].handler;
+        if (map_get(&told, handler) ||
+            (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
+            continue;
+        map_set(&told, handler, dead);
+        ok = cmd_state_sought(&dead->state, handler, err);
+    }
+    map_fini(&told);
+    return ok;
+}
+
 static bool drop_gaps(struct dead *dead, struct err *err)
 {
     struct store_snapshot *snapshot =
         cmd_state_load(&dead->state, &(struct store_query){.what = STORE_ALL}, err);
-    struct store_lock *lock = snapshot ? store_lock(dead->config->host.state, err) : NULL;
-    bool ok = false;
-    if (lock)
+    bool shared = store_is_shared(dead->config->host.state), ok = false;
+    struct store_lock *lock = snapshot && !shared ? store_lock(dead->config->host.state, err) : NULL;
+    if (snapshot && shared)
+        ok = drop_gaps_shared(dead, snapshot, err);
+    else if (lock)
         ok = drop_gaps_here(dead, snapshot, err);
     else if (snapshot && err->code == ERR_BUSY)
         ok = drop_gaps_there(dead, snapshot, err);

@@ -7,6 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/state.h"
+#include "cmd/status.h"
 #include "state/store_open.h"
 
 struct arguments {
@@ -65,6 +66,24 @@ static bool seek_there(struct cmd_state *state, const struct config *config,
     return cmd_state_ask(state, config, &request, err);
 }
 
+/* ---- beside hosts that share it ---- */
+
+static bool seek_shared(struct cmd_state *state, const struct arguments *arguments, struct err *err)
+{
+    struct store_snapshot *snapshot = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, err);
+    struct status status = {.snapshot = snapshot, .now_ms = clock_wall_ms(&state->clock)};
+    bool running = snapshot && status_runs(&status), ok = snapshot != NULL;
+    store_snapshot_free(snapshot);
+    if (running && !arguments->running)
+        return err_set(err, ERR_BUSY,
+                       "hosts are running on this state: say --running, and they begin anew there");
+    ok = ok && seek_here(state, arguments, err) &&
+         (!running || cmd_state_sought(state, arguments->handler, err));
+    if (ok && running)
+        puts("the hosts let what runs finish and go on there, each within a third of its lease");
+    return ok;
+}
+
 /* ---- the command ---- */
 
 static bool carry_out(const struct config *config, const struct arguments *arguments, struct err *err)
@@ -72,7 +91,9 @@ static bool carry_out(const struct config *config, const struct arguments *argum
     struct cmd_state state;
     struct store_lock *lock = NULL;
     bool ok = cmd_state_open(&state, config, false, err);
-    if (ok && !(lock = store_lock(config->host.state, err)) && err->code != ERR_BUSY)
+    if (ok && store_is_shared(config->host.state))
+        ok = seek_shared(&state, arguments, err);
+    else if (ok && !(lock = store_lock(config->host.state, err)) && err->code != ERR_BUSY)
         ok = false;
     else if (ok && !lock && !arguments->running)
         ok = err_set(err, ERR_BUSY,
@@ -110,7 +131,9 @@ const struct command cmd_seek = {
             "  SEQUENCE       what was written behind the record with this number; with --shard where the "
             "handler\n"
             "                 is on several shards\n"
-            "  --running      a host is running: it stops the handler, moves it and starts it again\n\n"
+            "  --running      a host is running: it stops the handler, moves it and starts it again. Hosts "
+            "that share\n"
+            "                 their state are told so, each of them\n\n"
             "Without --running it is refused while a host uses the state. Records that are handled again "
             "have no\n"
             "mark: tidemill.once and transact{once=} know them by their id.\n",

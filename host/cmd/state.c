@@ -84,15 +84,27 @@ static int look_for_answer(struct cmd_state *state, int64_t id, struct err *err)
     return found;
 }
 
-bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,
-                   struct err *err)
+static bool put_request(struct cmd_state *state, struct store_request *request, struct err *err)
 {
     struct store_batch *batch = store_batch_new();
-    int64_t end_ms = clock_monotonic_ms(&state->clock) + PATIENCE_MS;
     request->created_ms = clock_wall_ms(&state->clock);
     request->id = (request->created_ms << 16) + getpid() % (1 << 16);
     store_put_request(batch, request);
-    if (!cmd_state_commit(state, batch, err))
+    return cmd_state_commit(state, batch, err);
+}
+
+bool cmd_state_sought(struct cmd_state *state, const char *handler, struct err *err)
+{
+    return put_request(
+        state, &(struct store_request){.kind = STORE_SOUGHT, .handler = handler, .shard = "", .argument = ""},
+        err);
+}
+
+bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,
+                   struct err *err)
+{
+    int64_t end_ms = clock_monotonic_ms(&state->clock) + PATIENCE_MS;
+    if (!put_request(state, request, err))
         return false;
     for (;;) {
         int answer = look_for_answer(state, request->id, err);

@@ -525,10 +525,12 @@ static void listed(void *user, const char *stream, const struct shard_info *shar
 
 /* Shards whose parents all handlers had finished may have parents that this one has not; or has, elsewhere.
  */
-static void joined(void *user, const char *stream)
+static void joined(void *user, const struct store_follow *follow)
 {
     struct group *group = user;
+    const char *stream = follow->stream_arn;
     size_t at = 0;
+    shard_rows_follow(group->shards, follow);
     for (struct owned *owned; (owned = map_next(&group->own, &at, NULL));)
         if (owned->gate >= 0 && strcmp(owned->stream, stream) == 0) {
             owned->gate = 0;

@@ -323,6 +323,24 @@ static void begin_seek(struct orders *orders, const struct store_request *reques
     store_load(orders->store, &(struct store_query){.what = STORE_ALL}, on_where_they_stand, seeking);
 }
 
+#define SOUGHT_KEPT_MS (10 * 60 * 1000)
+
+/* Among hosts that share a state: the handler was sought, and each host has it begin anew where that says,
+ * once. A host that came later does so in vain. It is kept for those that see it late. */
+static void take_anew(struct orders *orders, const struct store_request *request)
+{
+    char key[32];
+    int64_t age_ms = clock_wall_ms(reactor_clock(orders->reactor)) - request->created_ms;
+    if (!map_get(&orders->requests, key_of(key, request->id)) &&
+        !reloader_restart(orders->reloader, request->handler, NULL)) {
+        timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS); /* it is just being stopped */
+        return;
+    }
+    map_set(&orders->requests, key, orders);
+    if (age_ms > SOUGHT_KEPT_MS)
+        answer(orders, request->id, true, "done");
+}
+
 /* What is not open any more was answered. */
 static void forget_answered(struct orders *orders, const struct store_snapshot *snapshot)
 {
@@ -352,12 +370,14 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
     for (size_t i = 0; snapshot && i < snapshot->request_count && !orders->stopped; i++) {
         const struct store_request *request = &snapshot->requests[i];
         char key[32];
+        if (strcmp(request->kind, STORE_SOUGHT) == 0) {
+            take_anew(orders, request);
+            continue;
+        }
         if (map_get(&orders->requests, key_of(key, request->id)))
             continue;
         map_set(&orders->requests, key, orders);
-        if (orders->bell)
-            answer(orders, request->id, false, "hosts that share a state cannot do that yet");
-        else if (strcmp(request->kind, "seek") == 0 || strcmp(request->kind, "drop_gaps") == 0)
+        if (strcmp(request->kind, "seek") == 0 || strcmp(request->kind, "drop_gaps") == 0)
             begin_seek(orders, request);
         else
             answer(orders, request->id, false, "this version does not know how to do that");

@@ -62,6 +62,7 @@ void store_put_follow(struct store_batch *batch, const struct store_follow *foll
     own(batch, &own_copy->handler);
     own(batch, &own_copy->stream_arn);
     own(batch, &own_copy->over);
+    own(batch, &own_copy->seeks);
     own(batch, &own_copy->after);
 }
 

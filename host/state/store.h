@@ -39,6 +39,7 @@ struct store_follow {
     const char *after; /* to write: only where it still follows that one; or NULL */
     int64_t since_ms;  /* in each shard at what was written since then; 0: at its oldest record */
     const char *over;  /* shards that were over by then, each with a newline behind it; or "" */
+    const char *seeks; /* where it was sought since, as the store has it (state/dynamodb/seeks.h); or "" */
 };
 
 struct store_dead_letter {
@@ -114,6 +115,10 @@ struct store_subscription {
     int64_t oldest_ms;                    /* when the oldest unsettled record was written; 0: there is none */
     int64_t time_ms;
 };
+
+/* The kind of a request among hosts that share a state: the handler was sought, and is to begin anew
+ * everywhere. */
+#define STORE_SOUGHT "sought"
 
 /* What a command asks of the running host. */
 struct store_request {

@@ -334,6 +334,80 @@ def test_a_handler_that_comes_later_has_every_change_too(deployment, own, name, 
     check_order(second, writer, once=True)
 
 
+def twice(receiver, writer):
+    seen = receiver.by_item()
+    return all(seen.get(item) == 2 * list(range(1, last + 1)) for item, last in writer.versions.items())
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_seek_moves_the_handler_whoever_has_its_shards(deployment, own, name, receiver, beside):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 30, 8)
+    hosts = [deployment.start() for _ in range(2)]
+    for _ in range(2):
+        writer.split(4)
+        writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer) and len(set(rows(own).values())) == 2, "every change was seen, by both")
+    if beside:
+        refused = deployment.run("seek", "watcher", "trim_horizon")
+        assert refused.returncode == 1 and "--running" in refused.stderr
+        done = deployment.run("seek", "watcher", "trim_horizon", "--running")
+    else:
+        assert [host.stop() for host in hosts] == [0, 0]
+        done = deployment.run("seek", "watcher", "trim_horizon")
+        hosts = [deployment.start() for _ in range(2)]
+    assert done.returncode == 0 and "oldest record" in done.stdout, done.stderr
+    wait_until(lambda: twice(receiver, writer), lambda: f"every change was seen once more, in order: {receiver.by_item()}")
+    writer.split(2)
+    writer.write(40)
+    before = len(receiver.seen)
+    wait_until(lambda: everything_seen(receiver, writer), "it goes on")
+    assert [host.stop() for host in hosts] == [0, 0]
+    count = len(receiver.seen)
+    hosts = [deployment.start() for _ in range(2)]  # what was sought is not sought again
+    writer.write(20)
+    wait_until(lambda: everything_seen(receiver, writer), "they go on where they stood")
+    assert [host.stop() for host in hosts] == [0, 0] and len(receiver.seen) == count + 20 and before <= count
+
+
+def test_a_seek_to_the_latest_and_to_a_number(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 30, 9)
+    writer.split(3)
+    host = deployment.start()
+    writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert host.stop() == 0
+    shown = json.loads(deployment.run("status", "--json").stdout)["checkpoints"]
+    place = next(each for each in shown if each["position"] == "after")
+    iterator = own.streams.get_shard_iterator(StreamArn=writer.arn, ShardId=place["shard"], ShardIteratorType="TRIM_HORIZON")
+    records = own.streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    middle = len(records) // 2
+    done = deployment.run("seek", "watcher", records[middle]["dynamodb"]["SequenceNumber"], "--shard", place["shard"])
+    assert done.returncode == 0, done.stderr
+    now = {each["shard"]: each["sequence"] for each in json.loads(deployment.run("status", "--json").stdout)["checkpoints"]}
+    assert now == {**{each["shard"]: each["sequence"] for each in shown}, place["shard"]: records[middle]["dynamodb"]["SequenceNumber"]}
+    count, again = len(receiver.seen), records[middle + 1:]
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: len(receiver.seen) == count + len(again), lambda: f"{len(again)} are seen again: {len(receiver.seen) - count}")
+    assert sorted((item, version) for item, version, _ in receiver.seen[count:]) == \
+        sorted((r["dynamodb"]["NewImage"]["id"]["S"], int(r["dynamodb"]["NewImage"]["version"]["N"])) for r in again)
+    assert [host.stop() for host in hosts] == [0, 0]
+    assert deployment.run("seek", "watcher", "latest").returncode == 0
+    then = time.time()
+    hosts = [deployment.start() for _ in range(2)]
+    hosts[0].wait_for("begins at the latest")
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    writer.write(30, 0.01)
+    wait_until(lambda: everything_seen(receiver, writer), "what came later was seen")
+    [follow] = own.client.query(TableName="State", KeyConditionExpression="pk = :f", ConsistentRead=True,
+                                ExpressionAttributeValues={":f": {"S": "g/tidemill/f"}})["Items"]
+    assert int(follow["since"]["N"]) / 1000 > then - 5, "a minute before that may be seen again (clocks), and no more"
+    assert [host.stop() for host in hosts] == [0, 0]
+
+
 def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)

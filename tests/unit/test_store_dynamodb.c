@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "lease/coordinator.h"
 #include "state/dynamodb/lease_rows.h"
+#include "state/dynamodb/seeks.h"
 #include "state/dynamodb/shard_rows.h"
 #include "state/dynamodb/state_table.h"
 #include "state/dynamodb/store_dynamodb.h"
@@ -1022,6 +1023,129 @@ static void what_is_not_written_is_told(void **state)
     finish(&f);
 }
 
+/* ---- seeks ---- */
+
+/* Where h stands in the shard, as the table says to whoever begins now; to be freed. "": nowhere. */
+static char *standing_of(struct fixture *f, const char *shard)
+{
+    struct store_snapshot *all = load_well(f, f->store, &(struct store_query){0});
+    char *found = NULL;
+    for (size_t i = 0; i < all->checkpoint_count; i++)
+        if (strcmp(all->checkpoints[i].shard, shard) == 0)
+            found = mem_printf("%s%s", all->checkpoints[i].position.sequence,
+                               *all->checkpoints[i].progress ? " and more" : "");
+    store_snapshot_free(all);
+    return found ? found : mem_string("");
+}
+
+static void check_standings(struct fixture *f, const char *zero, const char *one)
+{
+    char *first = standing_of(f, "shardId-0"), *second = standing_of(f, "shardId-1");
+    assert_string_equal(first, zero);
+    assert_string_equal(second, one);
+    free(first);
+    free(second);
+}
+
+static void note_follow(struct fixture *f)
+{
+    struct store_snapshot *all = load_well(f, f->store, &(struct store_query){0});
+    assert_int_equal(all->follow_count, 1);
+    shard_rows_follow(f->shards, &all->follows[0]);
+    store_snapshot_free(all);
+}
+
+/* By somebody without a shard, whatever becomes of the answers: what owners have written, and write before
+ * they know of it, does not count; what they write then does. */
+static void a_seek_holds_whoever_has_the_shards(void **state)
+{
+    (void)state;
+    for (int seed = 1; seed <= (SEEDS_AT_MOST > 20 ? 20 : SEEDS_AT_MOST); seed++) {
+        struct fixture f;
+        make(&f, (uint64_t)seed);
+        struct store *command =
+            store_dynamodb_new(&(struct store_dynamodb_options){.client = f.service.client,
+                                                                .reactor = f.service.world.reactor,
+                                                                .log = f.service.log,
+                                                                .table = "State",
+                                                                .group = "a/group"});
+        struct store_batch *batch = store_batch_new();
+        store_put_follow(batch, &(struct store_follow){.stream = "table:Orders",
+                                                       .handler = "h",
+                                                       .stream_arn = ARN,
+                                                       .since_ms = 5,
+                                                       .over = "shardId-2\n"});
+        commit(&f, f.store, batch);
+        commit(&f, f.store, checkpoint_batch("shardId-0", "10", 5000));
+        commit(&f, f.store, checkpoint_batch("shardId-1", "11", 0));
+        settle(&f);
+        note_follow(&f);
+        check_standings(&f, "10 and more", "11");
+        f.faults = 300;
+        commit(&f, command, checkpoint_batch("shardId-0", "4", 0)); /* to a number, in one shard */
+        settle(&f);
+        check_standings(&f, "4", "11");
+        commit(&f, f.store, checkpoint_batch("shardId-0", "12", 0)); /* its owner does not know */
+        settle(&f);
+        check_standings(&f, "4", "11");
+        note_follow(&f);
+        commit(&f, f.store, checkpoint_batch("shardId-0", "5", 0));
+        settle(&f);
+        check_standings(&f, "5", "11");
+        batch = store_batch_new();
+        store_forget_checkpoints(batch, "h", ARN, ""); /* to the oldest record, in all */
+        commit(&f, command, batch);
+        settle(&f);
+        check_standings(&f, "", "");
+        struct store_snapshot *all = load_well(&f, command, &(struct store_query){0});
+        assert_true(all->follows[0].since_ms == 0 && !*all->follows[0].over);
+        store_snapshot_free(all);
+        note_follow(&f);
+        commit(&f, f.store, checkpoint_batch("shardId-1", "2", 5000));
+        settle(&f);
+        check_standings(&f, "", "2 and more");
+        batch = store_batch_new();
+        store_forget_checkpoints(batch, "h", "", ""); /* to the latest */
+        store_put_follow(batch, &(struct store_follow){.stream = "table:Orders",
+                                                       .handler = "h",
+                                                       .stream_arn = STORE_FOLLOW_LATEST});
+        commit(&f, command, batch);
+        commit(&f, f.store, checkpoint_batch("shardId-1", "3", 0));
+        settle(&f);
+        check_standings(&f, "", "");
+        f.faults = 0;
+        store_free(command);
+        finish(&f);
+    }
+}
+
+/* Of one shard, and of all, the newest counts; what a later version writes does not. */
+static void seeks_are_kept_as_lines(void **state)
+{
+    struct position position = {.kind = POSITION_AFTER, .sequence = "77"},
+                    anew = {.kind = POSITION_TRIM_HORIZON};
+    (void)state;
+    char *one = seeks_with("", "a", 5, &position), *two = seeks_with(one, "b", 6, &anew);
+    char *three = seeks_with(two, "a", 7, &anew), *four = seeks_with(three, "", 8, &anew);
+    assert_int_equal(seeks_mark(two, "a", &position), 5);
+    assert_true(position.kind == POSITION_AFTER && strcmp(position.sequence, "77") == 0);
+    assert_int_equal(seeks_mark(two, "b", &position), 6);
+    assert_int_equal(position.kind, POSITION_TRIM_HORIZON);
+    assert_int_equal(seeks_mark(two, "c", NULL), 0);
+    assert_int_equal(seeks_mark(three, "a", NULL), 7);
+    assert_null(strstr(three, "77"));
+    assert_string_equal(four, "8 anew - *\n");
+    assert_int_equal(seeks_mark(four, "c", NULL), 8);
+    for (const char *const *odd = (const char *const[]){"", "\n", "9\n", "9 after\n", "9 after x a\n",
+                                                        "-1 anew - a\n", "9 anew - \n", "9 anew - a", NULL};
+         *odd; odd++)
+        assert_int_equal(seeks_mark(*odd, "a", NULL), 0);
+    free(one);
+    free(two);
+    free(three);
+    free(four);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1031,6 +1155,8 @@ int main(void)
         cmocka_unit_test(a_claim_of_a_host_is_free_when_its_death_is_written),
         cmocka_unit_test(letters_of_one_number_are_all_kept),
         cmocka_unit_test(what_is_not_written_is_told),
+        cmocka_unit_test(a_seek_holds_whoever_has_the_shards),
+        cmocka_unit_test(seeks_are_kept_as_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,11 @@ struct reactor *calls_reactor(const struct calls *calls)
     return calls->options.reactor;
 }
 
+int64_t calls_now_ms(const struct calls *calls)
+{
+    return aws_client_service_now_ms(calls->options.client);
+}
+
 int64_t calls_now_s(const struct calls *calls)
 {
     return aws_client_service_now_ms(calls->options.client) / 1000;

@@ -30,6 +30,9 @@ enum lease_outcome calls_outcome(const struct err *err);
 /* Tell the log, once in a while, that something does not go well; it is tried again. */
 void calls_complain(struct calls *calls, const struct err *err);
 
+/* The same in ms. */
+int64_t calls_now_ms(const struct calls *calls);
+
 /* 16 random hexadecimal digits. */
 void calls_nonce(char nonce[LEASE_NONCE_SIZE]);
 

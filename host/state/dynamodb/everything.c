@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "lease/coordinator.h"
+#include "state/dynamodb/seeks.h"
 #include "state/dynamodb/store_internal.h"
 
 enum { ASK_FOLLOWS, ASK_EVENTS, ASK_HOSTS, ASK_LETTERS, ASK_COUNT = ASK_LETTERS + LETTER_PARTITIONS };
@@ -22,6 +23,7 @@ static bool read_follow(struct store_snapshot *snapshot, const cJSON *item, stru
         .handler = snapshot_text(snapshot, item, "handler"),
         .stream_arn = snapshot_text(snapshot, item, "arn"),
         .since_ms = item_number(item, "since"),
+        .seeks = snapshot_text(snapshot, item, "seeks"),
         .over = arena_copy(&snapshot->arena, over.data ? over.data : "", over.size),
     };
     buf_fini(&over);
@@ -122,6 +124,17 @@ static bool read_row(struct pending *pending, const cJSON *row, struct err *err)
     return well;
 }
 
+static const struct store_follow *find_follow(const void *user, const char *handler, const char *stream)
+{
+    const struct store_snapshot *snapshot = user;
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
+            (strcmp(snapshot->follows[i].stream_arn, stream) == 0 ||
+             strcmp(snapshot->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0))
+            return &snapshot->follows[i];
+    return NULL;
+}
+
 static void on_shards(void *user, struct rows *rows, const struct err *err)
 {
     struct pending *pending = user;
@@ -139,6 +152,7 @@ static void on_shards(void *user, struct rows *rows, const struct err *err)
         pending_loaded(pending, &failure);
         return;
     }
+    seeks_apply(&pending->standings, find_follow, pending->snapshot);
     struct ask *asks = standings_ask(&pending->standings, pending->store->group, &count);
     if (count)
         pending->reading = calls_read(pending->store->calls, asks, count, on_progress, pending);

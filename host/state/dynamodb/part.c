@@ -22,7 +22,7 @@ void part_fini(struct part *part)
 }
 
 char *part_write(const struct position *position, const char *progress, const struct pieces *pieces,
-                 const char *nonce)
+                 const char *nonce, int64_t mark)
 {
     struct buf out = BUF_INIT;
     buf_printf(&out, "{\"at\":\"%s\"", kinds[position->kind]);
@@ -32,6 +32,8 @@ char *part_write(const struct position *position, const char *progress, const st
         buf_printf(&out, ",\"since\":%lld", (long long)position->since_ms);
     if (position->record_time_ms)
         buf_printf(&out, ",\"time\":%lld", (long long)position->record_time_ms);
+    if (mark)
+        buf_printf(&out, ",\"mark\":%lld", (long long)mark);
     if (pieces) {
         buf_printf(&out, ",\"nonce\":\"%s\",\"pieces\":%zu,\"size\":%zu", nonce, pieces->count, pieces->size);
     } else if (*progress) {
@@ -67,6 +69,7 @@ bool part_read(const char *text, struct part *part, struct err *err)
                          err_set(err, ERR_PARSE, "it says no place in a shard"));
     const char *nonce = json_string(&arena, json_get(json, "nonce"));
     int64_t pieces = json_integer(json_get(json, "pieces"), 0);
+    part->mark = json_integer(json_get(json, "mark"), 0);
     part->size = json_integer(json_get(json, "size"), 0);
     if (well && nonce) {
         well = (strlen(nonce) == LEASE_NONCE_SIZE - 1 && pieces > 0 && pieces < 1000) ||

@@ -15,13 +15,14 @@ struct part {
     char nonce[LEASE_NONCE_SIZE];
     size_t pieces;
     int64_t size; /* of all pieces together, as it was */
+    int64_t mark; /* under which the handler was sought there last (seeks.h) */
 };
 
 void part_fini(struct part *part);
 
-/* `pieces` and `nonce` of progress that is in pieces, else NULL. */
+/* `mark`: 0 where it was never sought. `pieces` and `nonce` of progress that is in pieces, else NULL. */
 char *part_write(const struct position *position, const char *progress, const struct pieces *pieces,
-                 const char *nonce);
+                 const char *nonce, int64_t mark);
 
 /* False and `err` when it is none that this version reads. */
 bool part_read(const char *text, struct part *part, struct err *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "state/dynamodb/seeks.h"
 #include "state/dynamodb/store_internal.h"
 
 #define ANSWER_KEPT_S (24 * 3600)
@@ -16,9 +17,19 @@ const char *snapshot_text(struct store_snapshot *snapshot, const cJSON *item, co
 
 /* ---- follows ---- */
 
+/* A command that has sought it, and now has it begin elsewhere: nothing of before counts. */
+static const char *all_anew(struct pending *pending)
+{
+    char *seeks = seeks_with("", "", pending->mark + 1, &(struct position){.kind = POSITION_TRIM_HORIZON});
+    char *own = arena_copy(&pending->arena, seeks, strlen(seeks));
+    free(seeks);
+    return own;
+}
+
 void follow_put(struct pending *pending)
 {
     const struct store_follow *follow = &pending->write->follow;
+    const char *seeks = pending->mark ? all_anew(pending) : follow->seeks;
     char digest[ITEM_DIGEST_SIZE];
     item_digest((const char *const[]){follow->stream, follow->handler, NULL}, digest);
     cJSON *body = call_item(pending_partition(pending, "f"), digest), *item = document_get(body, "Item");
@@ -26,6 +37,7 @@ void follow_put(struct pending *pending)
     item_add_text(item, "handler", follow->handler);
     item_add_text(item, "arn", follow->stream_arn);
     item_add_number(item, "since", follow->since_ms);
+    item_add_text(item, "seeks", *seeks ? seeks : NULL);
     if (*follow->over) {
         pieces_make(&pending->pieces, follow->over, strlen(follow->over), SIZE_MAX);
         pieces_add(&pending->pieces, item);
@@ -37,6 +49,91 @@ void follow_put(struct pending *pending)
         call_demand(body, "arn = :after");
     }
     pending_send(pending, "PutItem", body, pending_next_step);
+}
+
+/* ---- seeking, by who has no shards ---- */
+
+static void seek_next(struct pending *pending);
+
+/* Somebody else has sought it meanwhile, or this was done and its answer lost. */
+static void on_sought(struct pending *pending, const cJSON *answer, bool refused)
+{
+    if (refused && strcmp(item_text(document_get(answer, "Item"), "by"), pending->nonce) != 0) {
+        rows_free(pending->rows);
+        pending->rows = NULL;
+        follow_seek(pending);
+        return;
+    }
+    pending->at++;
+    seek_next(pending);
+}
+
+static void seek_one(struct pending *pending, const cJSON *item)
+{
+    const struct store_checkpoint *to = &pending->write->checkpoint;
+    const char *before = item_text(item, "seeks");
+    bool whole = !*to->shard;
+    int64_t now_ms = calls_now_ms(pending->store->calls);
+    for (const char *at = before; *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : "") {
+        int64_t mark = strtoll(at, NULL, 10);
+        now_ms = mark >= now_ms ? mark + 1 : now_ms;
+    }
+    pending->mark = now_ms;
+    calls_nonce(pending->nonce);
+    char *seeks = seeks_with(before, to->shard, pending->mark, &to->position);
+    cJSON *body = call_key(item_text(item, "pk"), item_text(item, "sk")), *values = call_values(body);
+    document_add_text(body, "UpdateExpression",
+                      whole ? "SET seeks = :seeks, #by = :by, since = :since REMOVE body, pieces, #size"
+                            : "SET seeks = :seeks, #by = :by");
+    cJSON *names = cJSON_AddObjectToObject(body, "ExpressionAttributeNames");
+    document_add_text(names, "#by", "by");
+    if (whole) {
+        document_add_text(names, "#size", "size");
+        item_add_number(values, ":since", 0);
+    }
+    item_add_text(values, ":seeks", seeks);
+    item_add_text(values, ":by", pending->nonce);
+    if (*before)
+        item_add_text(values, ":before", before);
+    call_demand(body, *before ? "seeks = :before" : "attribute_exists(pk) AND attribute_not_exists(seeks)");
+    free(seeks);
+    pending_send(pending, "UpdateItem", body, on_sought);
+}
+
+static void seek_next(struct pending *pending)
+{
+    const struct store_checkpoint *to = &pending->write->checkpoint;
+    while (pending->at < pending->rows->count) {
+        const cJSON *item = pending->rows->rows[pending->at].item;
+        if (strcmp(item_text(item, "handler"), to->handler) == 0 &&
+            (!*to->stream_arn || strcmp(item_text(item, "arn"), to->stream_arn) == 0)) {
+            seek_one(pending, item);
+            return;
+        }
+        pending->at++;
+    }
+    rows_free(pending->rows);
+    pending->rows = NULL;
+    pending_next(pending);
+}
+
+static void on_follows(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    pending->reading = NULL;
+    if (err) {
+        follow_seek(pending);
+        return;
+    }
+    pending->rows = rows;
+    pending->at = 0;
+    seek_next(pending);
+}
+
+void follow_seek(struct pending *pending)
+{
+    struct ask ask = {.partition = mem_printf("g/%s/f", pending->store->group)};
+    pending->reading = calls_read(pending->store->calls, &ask, 1, on_follows, pending);
 }
 
 /* ---- gaps ---- */

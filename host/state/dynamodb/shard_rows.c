@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "state/dynamodb/standings.h"
+#include "state/dynamodb/seeks.h"
 
 #define AGAIN_MS 1000
 
@@ -18,6 +18,7 @@ struct shard_rows {
     struct coordinator *coordinator;
     char *group;
     struct map lanes;    /* of a shard's row: struct lane */
+    struct map follows;  /* handler and stream -> struct store_follow, owned: of which `seeks` counts */
     struct map kept;     /* partition of pieces -> struct kept: those that the row names */
     struct list gaining; /* rows that are read */
     struct list sweeps;  /* deletions that nobody waits for */
@@ -27,6 +28,39 @@ struct kept {
     char nonce[LEASE_NONCE_SIZE];
     size_t count;
 };
+
+/* ---- seeks ---- */
+
+static char *row_key(const char *stream, const char *shard)
+{
+    return mem_printf("%s\n%s", stream, shard);
+}
+
+static void follow_free(struct store_follow *follow)
+{
+    if (follow)
+        free((char *)follow->seeks);
+    free(follow);
+}
+
+void shard_rows_follow(struct shard_rows *rows, const struct store_follow *follow)
+{
+    char *key = row_key(follow->handler, follow->stream_arn);
+    struct store_follow *own = mem_zero(sizeof *own);
+    own->seeks = mem_string(follow->seeks);
+    follow_free(map_remove(&rows->follows, key));
+    map_set(&rows->follows, key, own);
+    free(key);
+}
+
+static const struct store_follow *find_follow(const void *user, const char *handler, const char *stream)
+{
+    const struct shard_rows *rows = user;
+    char *key = row_key(handler, stream);
+    const struct store_follow *follow = map_get(&rows->follows, key);
+    free(key);
+    return follow;
+}
 
 /* ---- pieces that are to go ---- */
 
@@ -207,11 +241,6 @@ static void begin_next(struct lane *lane)
     }
 }
 
-static char *row_key(const char *stream, const char *shard)
-{
-    return mem_printf("%s\n%s", stream, shard);
-}
-
 static struct lane *lane_of(struct shard_rows *rows, const char *stream, const char *shard)
 {
     char *key = row_key(stream, shard);
@@ -235,14 +264,15 @@ static void make_change(const struct lane *lane, const struct shard_change *want
     };
     if (wanted->forget)
         return;
+    const struct store_follow *follow = find_follow(lane->rows, wanted->handler, lane->stream);
     bool large = strlen(wanted->progress) > PART_PROGRESS_MAX;
     if (large) {
         pieces_make(&change->pieces, wanted->progress, strlen(wanted->progress), 0);
         calls_nonce(change->nonce);
     }
     change->end = wanted->position.kind == POSITION_FINISHED;
-    change->text =
-        part_write(&wanted->position, wanted->progress, large ? &change->pieces : NULL, change->nonce);
+    change->text = part_write(&wanted->position, wanted->progress, large ? &change->pieces : NULL,
+                              change->nonce, follow ? seeks_mark(follow->seeks, lane->shard, NULL) : 0);
 }
 
 static void write_one(struct shard_rows *rows, const char *stream, const char *shard,
@@ -336,6 +366,8 @@ struct gaining {
     struct reading *reading;
     struct timer again;
     bool own;
+    struct store_follow *follows; /* while they are looked at */
+    size_t follow_count;
     shard_rows_gained_fn *done;
     void *user;
 };
@@ -423,6 +455,49 @@ static void read_pieces(void *user)
         tell_gained(gaining);
 }
 
+/* Of a handler that is sought to the latest there is no stream yet, and nothing that was written counts. */
+static const struct store_follow *find_read(const void *user, const char *handler, const char *stream)
+{
+    const struct gaining *gaining = user;
+    for (size_t i = 0; i < gaining->follow_count; i++)
+        if (strcmp(gaining->follows[i].handler, handler) == 0 &&
+            (strcmp(gaining->follows[i].stream_arn, stream) == 0 ||
+             strcmp(gaining->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0))
+            return &gaining->follows[i];
+    return NULL;
+}
+
+static void on_follows(void *user, struct rows *rows, const struct err *err)
+{
+    struct gaining *gaining = user;
+    gaining->reading = NULL;
+    if (err) {
+        calls_complain(gaining->rows->calls, err);
+        timer_set(calls_reactor(gaining->rows->calls), &gaining->again, AGAIN_MS);
+        return;
+    }
+    gaining->follows = mem_zero((rows->count + 1) * sizeof *gaining->follows);
+    for (size_t i = 0; i < rows->count; i++)
+        gaining->follows[gaining->follow_count++] =
+            (struct store_follow){.handler = item_text(rows->rows[i].item, "handler"),
+                                  .stream_arn = item_text(rows->rows[i].item, "arn"),
+                                  .seeks = item_text(rows->rows[i].item, "seeks")};
+    seeks_apply(&gaining->standings, find_read, gaining);
+    free(gaining->follows);
+    gaining->follows = NULL;
+    gaining->follow_count = 0;
+    rows_free(rows);
+    read_pieces(gaining);
+}
+
+/* Its handlers may have been sought since they began here, or have not begun yet. */
+static void read_follows(void *user)
+{
+    struct gaining *gaining = user;
+    struct ask ask = {.partition = mem_printf("g/%s/f", gaining->rows->group)};
+    gaining->reading = calls_read(gaining->rows->calls, &ask, 1, on_follows, gaining);
+}
+
 static void begin_reading(struct shard_rows *rows, const struct lease_row *row, bool own,
                           shard_rows_gained_fn *done, void *user)
 {
@@ -435,7 +510,7 @@ static void begin_reading(struct shard_rows *rows, const struct lease_row *row, 
                                 .done = done,
                                 .user = user};
     list_append(&rows->gaining, &gaining->link);
-    timer_init(&gaining->again, read_pieces, gaining);
+    timer_init(&gaining->again, own ? read_follows : read_pieces, gaining);
     for (size_t i = 0; i < row->part_count; i++)
         if (!standings_add(&gaining->standings, row->stream, row->shard, row->parts[i].handler,
                            row->parts[i].text, &err)) {
@@ -444,7 +519,12 @@ static void begin_reading(struct shard_rows *rows, const struct lease_row *row, 
         }
     if (own)
         note_kept(gaining);
-    read_pieces(gaining);
+    if (own)
+        read_follows(gaining);
+    else {
+        seeks_apply(&gaining->standings, find_follow, rows);
+        read_pieces(gaining);
+    }
 }
 
 void shard_rows_gained(struct shard_rows *rows, const struct lease_row *row, shard_rows_gained_fn *done,
@@ -507,6 +587,10 @@ void shard_rows_free(struct shard_rows *rows)
     at = 0;
     for (struct kept *kept; (kept = map_next(&rows->kept, &at, NULL));)
         free(kept);
+    at = 0;
+    for (struct store_follow *follow; (follow = map_next(&rows->follows, &at, NULL));)
+        follow_free(follow);
+    map_fini(&rows->follows);
     map_fini(&rows->kept);
     map_fini(&rows->lanes);
     free(rows->group);

@@ -20,6 +20,10 @@ void shard_rows_free(struct shard_rows *rows); /* writes that are under way are 
 /* On the coordinator's reactor. */
 struct shard_writer *shard_rows_writer(struct shard_rows *rows);
 
+/* What a handler of this host follows from now on, and where it was sought there: what is written for it
+ * stands under that mark, and what rows say under a smaller one does not count. */
+void shard_rows_follow(struct shard_rows *rows, const struct store_follow *follow);
+
 /* The coordinator's `gained`: the checkpoints of the row, from now on this host's, in a snapshot that is the
  * receiver's. Where they cannot be read it tries again until they can or the shard is lost: then nothing is
  * told. */

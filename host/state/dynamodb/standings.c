@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-static void standing_fini(struct standing *standing)
+void standing_fini(struct standing *standing)
 {
     part_fini(&standing->part);
     free(standing->stream);

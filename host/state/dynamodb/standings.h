@@ -15,6 +15,7 @@ struct standings {
 };
 
 void standings_fini(struct standings *standings);
+void standing_fini(struct standing *standing);
 
 /* `text` is the handler's part of the row. False and `err` where it cannot be read. */
 bool standings_add(struct standings *standings, const char *stream, const char *shard, const char *handler,

@@ -175,7 +175,10 @@ static void do_write(struct pending *pending)
     switch (pending->write->kind) {
     case WRITE_CHECKPOINT:
     case WRITE_FORGET_CHECKPOINTS:
-        write_checkpoints(pending);
+        if (pending->store->options.writer)
+            write_checkpoints(pending);
+        else
+            follow_seek(pending);
         return;
     case WRITE_FOLLOW:
         follow_put(pending);

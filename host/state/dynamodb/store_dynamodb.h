@@ -25,7 +25,8 @@ struct store_dynamodb_options {
     struct reactor *reactor; /* of the client */
     struct log *log;
     const char *table, *group;
-    struct shard_writer *writer; /* NULL: nobody here has leases, and no checkpoint may be written */
+    struct shard_writer *writer; /* NULL: nobody here has leases: where a handler is put is a seek (seeks.h),
+                                    whoever has the shard */
 };
 
 /* The table must be there and ready (state_table.h). */

@@ -70,6 +70,7 @@ struct pending {
     struct pieces pieces;
     size_t at;
     char nonce[LEASE_NONCE_SIZE];
+    int64_t mark; /* under which its last seek was; 0: none */
 };
 
 /* ---- pending.c ---- */
@@ -117,6 +118,7 @@ void markers_load(struct pending *pending);
 /* ---- rows_small.c: follows, events, requests ---- */
 
 void follow_put(struct pending *pending);
+void follow_seek(struct pending *pending); /* in place of a checkpoint, where this store has no shards */
 void event_put(struct pending *pending);
 void events_forget(struct pending *pending);
 void request_put(struct pending *pending);

@@ -32,7 +32,7 @@ static void read_follow(struct store_snapshot *snapshot, void *row, sqlite3_stmt
     follow->stream = text_at(snapshot, s, 0);
     follow->handler = text_at(snapshot, s, 1);
     follow->stream_arn = text_at(snapshot, s, 2);
-    follow->over = "";
+    follow->over = follow->seeks = "";
 }
 
 static void read_event(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
