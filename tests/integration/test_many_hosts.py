@@ -9,9 +9,12 @@ import time
 import urllib.request
 
 import pytest
-from conftest import Local, wait_until
+from conftest import PATIENCE_S, Local, wait_until
 from services import Emulators
 from test_nats import nats  # noqa: F401 (a fixture)
+
+# What is many times as slow must not lose its leases to that.
+LEASE = "4s" if PATIENCE_S <= 120 else "12s"
 
 HANDLER = """
 local http = require "tidemill.http"
@@ -127,7 +130,7 @@ def own(tmp_path):
 def group(deployment, own, table, receiver, **host):
     deployment.dynamodb = own
     deployment.script("watcher", HANDLER)
-    settings = dict(state="dynamodb:State", lease="4s", log_level="info", checkpoint_interval="200ms", threads=2)
+    settings = dict(state="dynamodb:State", lease=LEASE, log_level="info", checkpoint_interval="200ms", threads=2)
     settings.update(host)
     deployment.stream(table, f"[handler watcher]\nurl = {receiver.url}\nconcurrency = 16", **settings)
 
@@ -405,6 +408,31 @@ def test_a_seek_to_the_latest_and_to_a_number(deployment, own, name, receiver):
     [follow] = own.client.query(TableName="State", KeyConditionExpression="pk = :f", ConsistentRead=True,
                                 ExpressionAttributeValues={":f": {"S": "g/tidemill/f"}})["Items"]
     assert int(follow["since"]["N"]) / 1000 > then - 5, "a minute before that may be seen again (clocks), and no more"
+    assert [host.stop() for host in hosts] == [0, 0]
+
+
+def test_a_gap_is_dropped_beside_the_hosts(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    text = deployment.ini.read_text()
+    deployment.ini.write_text(text.replace("[handler watcher]", "on_gap = stop\n[handler watcher]"))
+    writer = Writer(own, table, 20, 10)
+    hosts = [deployment.start() for _ in range(2)]
+    writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert [host.stop() for host in hosts] == [0, 0]
+    [place] = json.loads(deployment.run("status", "--json").stdout)["checkpoints"]
+    own.client.put_item(TableName="State", Item={  # as a host would have told it
+        "pk": {"S": "g/tidemill/e"}, "sk": {"S": "x"}, "kind": {"S": "gap"}, "handler": {"S": "watcher"}, "stream": {"S": writer.arn},
+        "shard": {"S": place["shard"]}, "from": {"S": place["sequence"]}, "to": {"S": ""}, "text": {"S": "trimmed"}, "time": {"N": "1"}})
+    hosts = [deployment.start() for _ in range(2)]
+    writer.write(20)
+    hosts[0].wait_for("it stands still at a gap")
+    assert len(receiver.seen) == 40
+    done = deployment.run("dead", "drop", "--gaps")
+    assert done.returncode == 0 and "1 gap dropped" in done.stdout and "oldest record in 1 shard" in done.stdout, done
+    wait_until(lambda: everything_seen(receiver, writer) and len(receiver.seen) == 100, "it goes on at the oldest record")
+    assert not json.loads(deployment.run("status", "--json").stdout)["events"]
     assert [host.stop() for host in hosts] == [0, 0]
 
 

@@ -82,7 +82,7 @@ void seeks_apply(struct standings *standings,
     for (size_t i = 0; i < standings->count; i++) {
         struct standing *standing = &standings->all[i];
         const struct store_follow *follow = find(user, standing->handler, standing->stream);
-        struct position position;
+        struct position position = {0};
         if (follow && follow->seeks &&
             seeks_mark(follow->seeks, standing->shard, &position) > standing->part.mark) {
             bool stays = position.kind == POSITION_AFTER;
