@@ -39,7 +39,10 @@ struct status {
 void status_gather(struct status *status);
 
 /* Of something that was at `then_ms`; at least 0. */
-int64_t status_age(int64_t now_ms, int64_t then_ms);
+static inline int64_t status_age(int64_t now_ms, int64_t then_ms)
+{
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
 
 const char *status_position_name(const struct position *position);
 

@@ -93,11 +93,6 @@ static int64_t read_late_ms(const struct config *config)
     return late_ms;
 }
 
-int64_t status_age(int64_t now_ms, int64_t then_ms)
-{
-    return now_ms > then_ms ? now_ms - then_ms : 0;
-}
-
 /* Zero only where the reader has just seen that there is nothing more. While nothing can be read, it is
  * counted from the last time that it could. */
 static int64_t lag_of(const struct status *status, const struct status_row *row,
