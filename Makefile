@@ -145,8 +145,7 @@ scripts-test: all
 
 ## make integration the tests with DynamoDB Local only
 # One script alone on one thread has nothing for ThreadSanitizer.
-# What is ten times as slow has the machine for itself.
-PYTEST_PROCESSES ?= $(if $(findstring thread,$(SANITIZE)),1,$(JOBS))
+PYTEST_PROCESSES ?= $(JOBS)
 integration: all units
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) -m pytest -q -p no:cacheprovider -n $(PYTEST_PROCESSES) \
 	    $(if $(findstring thread,$(SANITIZE)),--ignore=tests/integration/test_hostile.py) tests/integration

@@ -175,6 +175,9 @@ struct config {
     size_t route_count, route_capacity;
     struct config_table *tables;
     size_t table_count, table_capacity;
+    /* Of what stands in it (${env:X} as such), whatever its order, without [host] and [aws], where the
+     * machines of a group may differ; the same on every machine. */
+    uint64_t digest;
 };
 
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/address.h"
 #include "base/mem.h"
@@ -250,6 +251,20 @@ static void unknown_key(struct load *load, const char *section, const char *name
                  name, meant ? " (did you mean " : "", meant ? meant : "", meant ? "?)" : "");
 }
 
+/* FNV-1a over the three of them. */
+static void add_to_digest(struct config *config, const char *section, const char *name, const char *value)
+{
+    const char *texts[] = {section, name, value};
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        for (const char *at = texts[i];; at++) {
+            hash = (hash ^ (unsigned char)*at) * 0x100000001b3u;
+            if (!*at)
+                break;
+        }
+    config->digest += hash;
+}
+
 static void on_entry(void *user, const char *section, const char *name, const char *value, int line)
 {
     struct load *load = user;
@@ -263,6 +278,8 @@ static void on_entry(void *user, const char *section, const char *name, const ch
                          line, name);
         return;
     }
+    if (strcmp(section, "host") != 0 && strcmp(section, "aws") != 0)
+        add_to_digest(load->config, section, name, value);
     int before = seen_before(load, section, name, line);
     struct err err = {0};
     if (before) {

@@ -1,6 +1,7 @@
 /* group.c: see group.h. */
 #include "core/group.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,10 +127,18 @@ static void set_fence(struct group *group)
     atomic_store(&group->fence, may ? coordinator_fence_ms(group->coordinator) : 0);
 }
 
+static void tell_fingerprint(struct group *group)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%016" PRIx64, group->options.fingerprint(group->options.user));
+    coordinator_set_fingerprint(group->coordinator, text);
+}
+
 /* Also when nothing is due: a beat's answer moves the fence. */
 static void turn(void *user)
 {
     struct group *group = user;
+    tell_fingerprint(group);
     int64_t due_ms = coordinator_turn(group->coordinator),
             wait_ms = group->options.config->host.lease_ms / 40;
     set_fence(group);
@@ -722,7 +731,7 @@ void group_begin(struct group *group, struct streams *streams)
         .name = host->name,
         .instance = group->options.instance,
         .version = TIDEMILL_VERSION,
-        .fingerprint = group->options.fingerprint,
+        .fingerprint = "",
         .lease_ms = host->lease_ms,
         .reactors = (int)group->options.reactors,
         .drain_ms = host->shutdown_timeout_ms < 30000 ? host->shutdown_timeout_ms : 30000,

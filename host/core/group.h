@@ -12,7 +12,8 @@ struct group_options {
     struct log *log;
     struct clock *clock;
     const char *instance;    /* of this process */
-    const char *fingerprint; /* of scripts and INI */
+    /* Of the scripts and the INI in force; on the first worker. */
+    uint64_t (*fingerprint)(void *user);
     size_t reactors;
     /* Everything was given away: the host may go. */
     void (*left)(void *user);

@@ -12,6 +12,7 @@
 #include "base/descriptors.h"
 #include "base/mem.h"
 #include "core/group.h"
+#include "lease/table.h"
 #include "core/orders.h"
 #include "core/reloader.h"
 #include "assign/streams.h"
@@ -25,6 +26,7 @@
 struct host {
     struct host_options options;
     struct store_lock *lock;
+    uint64_t digest;     /* of the configuration in force */
     struct group *group; /* of a state that hosts share; else NULL */
     struct board *board;
     struct worker **workers;
@@ -387,6 +389,21 @@ static void on_group_over(void *user)
     stop_workers(host);
 }
 
+static void add_version(void *user, const struct handler *handler)
+{
+    uint64_t *sum = user;
+    *sum += lease_hash((const char *const[]){handler_name(handler), handler_version(handler), NULL});
+}
+
+/* Which hosts of a group are to have alike. */
+static uint64_t fingerprint(void *user)
+{
+    const struct host *host = user;
+    uint64_t sum = host->digest;
+    worker_each_handler(host->workers[0], add_version, &sum);
+    return sum;
+}
+
 static void make_group(struct host *host)
 {
     if (!store_is_shared(host->options.config->host.state))
@@ -396,7 +413,7 @@ static void make_group(struct host *host)
         .log = host->options.log,
         .clock = host->options.world.clock,
         .instance = host->instance,
-        .fingerprint = "",
+        .fingerprint = fingerprint,
         .reactors = thread_count(host->options.config),
         .left = on_group_left,
         .rung = on_rung,
@@ -419,6 +436,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     warn_of_descriptors(options->log, options->config);
     host->options = *options;
     config_hold(options->config);
+    host->digest = options->config->digest;
     make_instance(host);
     make_group(host);
     if (!host->group)
@@ -567,6 +585,7 @@ enum host_reload host_reload(struct host *host, const struct config *config, str
         return HOST_REFUSED;
     if (!config_same_process(host->options.config, config))
         return HOST_MUST_RESTART;
+    host->digest = config->digest;
     reloader_set_config(host->reloader, config);
     return HOST_RELOADED;
 }

@@ -177,6 +177,12 @@ void coordinator_each(const struct coordinator *coordinator, const char *stream,
             fn(user, holding->stream, holding->shard);
 }
 
+void coordinator_set_fingerprint(struct coordinator *coordinator, const char *fingerprint)
+{
+    free(coordinator->fingerprint);
+    coordinator->fingerprint = mem_string(fingerprint);
+}
+
 void coordinator_weigh(struct coordinator *coordinator, const char *stream, const char *shard, double load)
 {
     struct holding *holding = holding_find(coordinator, stream, shard);

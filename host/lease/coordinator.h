@@ -105,6 +105,9 @@ void coordinator_gate(struct coordinator *coordinator, const char *stream, const
                       const char *parent);
 void coordinator_gate_over(struct coordinator *coordinator, const char *stream, const char *shard);
 
+/* Other scripts or another INI from now on; told with the next beat. */
+void coordinator_set_fingerprint(struct coordinator *coordinator, const char *fingerprint);
+
 /* Its load: records a second, averaged over 100 s, and LEASE_SHARD_LOAD for the shard itself, which is read
  * though nobody writes to it. */
 #define LEASE_SHARD_LOAD 0.2

@@ -327,10 +327,13 @@ def test_a_handler_that_comes_later_has_every_change_too(deployment, own, name, 
     second = Receiver()
     deployment.script("later", HANDLER.replace("config.url", "config.second"))
     deployment.ini.write_text(deployment.ini.read_text() + f"\n[handler later]\nsecond = {second.url}\nconcurrency = 16\n")
-    for host in hosts:
-        host.process.send_signal(signal.SIGHUP)
+    differs = "not the same scripts or INI"
+    hosts[0].process.send_signal(signal.SIGHUP)
+    wait_until(lambda: differs in deployment.run("status").stdout, "status says that one has the new INI and one the old")
+    hosts[1].process.send_signal(signal.SIGHUP)
     writer.write(60)
     wait_until(lambda: everything_seen(second, writer), lambda: f"the second one has, too: {second.by_item()} of {writer.versions}")
+    wait_until(lambda: differs not in deployment.run("status").stdout, "and not when both have it")
     for host in hosts:
         assert host.stop() == 0
     second.close()

@@ -160,7 +160,12 @@ static void a_group_is_made_once_and_opened_once(void **state)
 static enum lease_outcome beat(struct fixture *f, const char *last, const char *next)
 {
     return ASK(f, .kind = LEASE_BEAT, .last = last,
-               .host = {.session = SESSION, .beat = next, .load = 2.5, .shards = 3, .state = LEASE_LEAVING});
+               .host = {.session = SESSION,
+                        .fingerprint = "f",
+                        .beat = next,
+                        .load = 2.5,
+                        .shards = 3,
+                        .state = LEASE_LEAVING});
 }
 
 static void a_host_that_is_dead_beats_no_more(void **state)

@@ -206,12 +206,16 @@ static cJSON *make_beat(const struct pending *pending)
 {
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
-    document_add_text(body, "UpdateExpression", "SET b = :b, ld = :ld, n = :n, s = :s, t = :t");
+    document_add_text(body, "UpdateExpression",
+                      "SET b = :b, ld = :ld, n = :n, s = :s, t = :t, #hash = :hash");
+    document_add_text(cJSON_AddObjectToObject(body, "ExpressionAttributeNames"), "#hash",
+                      "hash"); /* reserved */
     item_add_text(values, ":b", host->beat);
     item_add_double(values, ":ld", host->load);
     item_add_number(values, ":n", host->shards);
     item_add_text(values, ":s", states[host->state]);
     item_add_number(values, ":t", server_ms(pending->rows));
+    item_add_text(values, ":hash", host->fingerprint);
     item_add_text(values, ":last", pending->request.last);
     demand(body, "b = :last AND attribute_not_exists(dead)");
     return body;
