@@ -379,7 +379,7 @@ static bool drop_gaps_shared(struct dead *dead, const struct store_snapshot *sna
             (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
             continue;
         map_set(&told, handler, dead);
-        ok = cmd_state_sought(&dead->state, handler, err);
+        ok = cmd_state_ask_all(&dead->state, STORE_SOUGHT, handler, err) != 0;
     }
     map_fini(&told);
     return ok;

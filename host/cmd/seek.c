@@ -78,7 +78,7 @@ static bool seek_shared(struct cmd_state *state, const struct arguments *argumen
         return err_set(err, ERR_BUSY,
                        "hosts are running on this state: say --running, and they begin anew there");
     ok = ok && seek_here(state, arguments, err) &&
-         (!running || cmd_state_sought(state, arguments->handler, err));
+         (!running || cmd_state_ask_all(state, STORE_SOUGHT, arguments->handler, err));
     if (ok && running)
         puts("the hosts let what runs finish and go on there, each within a third of its lease");
     return ok;

@@ -93,11 +93,10 @@ static bool put_request(struct cmd_state *state, struct store_request *request, 
     return cmd_state_commit(state, batch, err);
 }
 
-bool cmd_state_sought(struct cmd_state *state, const char *handler, struct err *err)
+int64_t cmd_state_ask_all(struct cmd_state *state, const char *kind, const char *handler, struct err *err)
 {
-    return put_request(
-        state, &(struct store_request){.kind = STORE_SOUGHT, .handler = handler, .shard = "", .argument = ""},
-        err);
+    struct store_request request = {.kind = kind, .handler = handler, .shard = "", .argument = ""};
+    return put_request(state, &request, err) ? request.id : 0;
 }
 
 bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,

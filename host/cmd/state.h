@@ -31,8 +31,9 @@ bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct
 bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,
                    struct err *err);
 
-/* Tells the hosts that share the state that the handler was sought, so that each has it begin anew. */
-bool cmd_state_sought(struct cmd_state *state, const char *handler, struct err *err);
+/* Asks all hosts that share the state for their part of something: STORE_SOUGHT, STORE_ASKED. The request's
+ * number; 0 and `err`. */
+int64_t cmd_state_ask_all(struct cmd_state *state, const char *kind, const char *handler, struct err *err);
 
 /* Does a host use this state now? */
 bool cmd_host_runs(const struct config *config);

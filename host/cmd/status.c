@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/state.h"
+#include "state/store_open.h"
 
 #define EVENTS_SHOWN 20
 
@@ -194,6 +196,47 @@ static void print_text(const struct status *status)
     print_host(status, &colours);
 }
 
+/* ---- asking the hosts that share the state ---- */
+
+#define ANSWER_MS 15000 /* they look once in a while whether somebody has rung */
+#define LOOK_MS 100
+
+/* What they have told until all have, or it takes too long. Not being able to is no failure: the rest is
+ * shown. */
+static void ask_hosts(struct cmd_state *state, struct status *status)
+{
+    struct err err = {0};
+    int64_t end_ms = clock_monotonic_ms(&state->clock) + ANSWER_MS;
+    if (!status_runs(status))
+        return;
+    status->asked = cmd_state_ask_all(state, STORE_ASKED, "", &err);
+    while (status->asked) {
+        store_snapshot_free(status->told);
+        status->told =
+            cmd_state_load(state, &(struct store_query){.what = STORE_TOLD, .id = status->asked}, &err);
+        if (!status->told || status_all_told(status) || clock_monotonic_ms(&state->clock) > end_ms)
+            break;
+        nanosleep(&(struct timespec){0, LOOK_MS * 1000000}, NULL);
+    }
+    if (!status->told) {
+        cmd_complain("warning: the hosts cannot be asked: %s", err.text);
+        return;
+    }
+    struct store_snapshot *all = status->snapshot;
+    const struct store_snapshot *told = status->told;
+    all->subscriptions = told->subscriptions;
+    all->subscription_count = told->subscription_count;
+    all->shards = told->shards;
+    all->shard_count = told->shard_count;
+    all->troubles = told->troubles;
+    all->trouble_count = told->trouble_count;
+    all->handlers = told->handlers;
+    all->handler_count = told->handler_count;
+    struct store_batch *batch = store_batch_new();
+    store_answer_request(batch, status->asked, true, "");
+    cmd_state_commit(state, batch, &err);
+}
+
 /* ---- the command ---- */
 
 static bool show(const struct config *config, bool json, struct err *err)
@@ -203,8 +246,10 @@ static bool show(const struct config *config, bool json, struct err *err)
     if (cmd_state_open(&state, config, true, err))
         status.snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
     if (status.snapshot) {
-        status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
         status.now_ms = clock_wall_ms(&state.clock);
+        status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
+        if (store_is_shared(config->host.state))
+            ask_hosts(&state, &status);
         status_gather(&status);
         if (json)
             status_print_json(&status);
@@ -216,7 +261,9 @@ static bool show(const struct config *config, bool json, struct err *err)
     map_fini(&status.shards);
     map_fini(&status.dead);
     map_fini(&status.versions);
+    map_fini(&status.owners);
     store_snapshot_free(status.snapshot);
+    store_snapshot_free(status.told);
     cmd_state_close(&state);
     return ok;
 }

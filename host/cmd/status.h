@@ -30,7 +30,10 @@ struct status {
     size_t row_count;
     struct store_trouble *troubles; /* those of one subject and kind are one */
     size_t trouble_count;
-    struct map subscriptions, shards, dead, versions;
+    struct map subscriptions, shards, dead, versions, owners;
+    /* Of a state that hosts share: what those that run have told; NULL: nobody was asked. */
+    struct store_snapshot *told;
+    int64_t asked; /* the question's number: whose answer is older has not answered */
 };
 
 /* ---- status_rows.c ---- */
@@ -62,8 +65,11 @@ struct status_name status_session_name(const char *session);
 /* Is one of them at work, as far as its row says? */
 bool status_runs(const struct status *status);
 
-/* Hosts that are late, shards that nobody has, hosts that do not have the same scripts: into the troubles, at
- * most one for each host and STATUS_GROUP_TROUBLES. */
+/* Have all answered that are at work? */
+bool status_all_told(const struct status *status);
+
+/* Hosts that are late, or do not answer, shards that nobody has, hosts that do not have the same scripts:
+ * into the troubles, at most two for each host and STATUS_GROUP_TROUBLES. */
 #define STATUS_GROUP_TROUBLES 4
 void status_add_hosts(struct status *status);
 

@@ -71,6 +71,34 @@ static const struct store_member *find_member(const struct store_snapshot *snaps
     return NULL;
 }
 
+static bool has_told(const struct status *status, const struct store_member *member)
+{
+    for (size_t i = 0; i < status->told->told_count; i++)
+        if (strcmp(status->told->told[i].session, member->session) == 0)
+            return status->told->told[i].asked >= status->asked;
+    return false;
+}
+
+bool status_all_told(const struct status *status)
+{
+    const struct store_snapshot *snapshot = status->snapshot;
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        if (is_alive(&snapshot->members[i]) && !is_late(status, &snapshot->members[i]) &&
+            !has_told(status, &snapshot->members[i]))
+            return false;
+    return true;
+}
+
+static void add_silent(struct status *status, const struct store_member *member)
+{
+    if (!status->told || !is_alive(member) || is_late(status, member) || has_told(status, member))
+        return;
+    char *subject = mem_printf("host %s", status_session_name(member->session).text);
+    add(status, subject, "silent", status->now_ms,
+        mem_string("it renews its lease, and has not answered: what it is in trouble with is not known"));
+    free(subject);
+}
+
 static void add_without_owner(struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;
@@ -116,8 +144,10 @@ static void add_difference(struct status *status, const char *kind, const char *
 
 void status_add_hosts(struct status *status)
 {
-    for (size_t i = 0; i < status->snapshot->member_count; i++)
+    for (size_t i = 0; i < status->snapshot->member_count; i++) {
         add_late(status, &status->snapshot->members[i]);
+        add_silent(status, &status->snapshot->members[i]);
+    }
     add_without_owner(status);
     add_difference(status, "scripts", "scripts or INI", offsetof(struct store_member, fingerprint));
     add_difference(status, "version", "version of tidemill", offsetof(struct store_member, version));

@@ -52,6 +52,9 @@ static void index_rows(struct status *status)
         struct store_dead_count *row = &all->dead[i];
         map_set(&status->dead, key_of(&key, row->handler, row->stream_arn, row->shard), row);
     }
+    for (size_t i = 0; i < all->owner_count; i++)
+        map_set(&status->owners, key_of(&key, "", all->owners[i].stream_arn, all->owners[i].shard),
+                &all->owners[i]);
     for (size_t i = 0; i < all->handler_count; i++)
         map_set(&status->versions, all->handlers[i].handler, &all->handlers[i]);
     buf_fini(&key);
@@ -116,6 +119,20 @@ static int64_t lag_of(const struct status *status, const struct status_row *row,
     return settled_ms ? status_age(status->now_ms, settled_ms) : -1;
 }
 
+/* A shard that has just come to a host, by its epoch (which is not below the table's clock), has not been
+ * told of yet. */
+static bool is_idle(const struct status *status, const struct status_row *row, struct buf *key)
+{
+    const struct store_checkpoint *checkpoint = row->checkpoint;
+    if (!status->running || checkpoint->position.kind == POSITION_FINISHED)
+        return false;
+    if (!status->told)
+        return status->host && (!row->subscription || row->subscription->time_ms < status->host->started_ms);
+    const struct store_owner *owner =
+        map_get(&status->owners, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
+    return !row->subscription && !(owner && status_age(status->now_ms, owner->epoch) < READ_LATE_MS);
+}
+
 static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
                                 struct buf *key)
 {
@@ -126,9 +143,8 @@ static struct status_row row_of(const struct status *status, const struct store_
     key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);
-    row.idle = status->running && status->host && checkpoint->position.kind != POSITION_FINISHED &&
-               (!row.subscription || row.subscription->time_ms < status->host->started_ms);
     row.dead = dead ? dead->count : 0;
+    row.idle = is_idle(status, &row, key);
     row.version = handler ? handler->version : "";
     row.lag_ms = lag_of(status, &row, shard);
     if (row.lag_ms > 0)
@@ -190,7 +206,7 @@ void status_gather(struct status *status)
     for (size_t i = 0; i < snapshot->checkpoint_count; i++)
         status->rows[status->row_count++] = row_of(status, &snapshot->checkpoints[i], &key);
     status->troubles = arena_alloc(
-        &snapshot->arena, (snapshot->trouble_count + 1 + snapshot->member_count + STATUS_GROUP_TROUBLES) *
+        &snapshot->arena, (snapshot->trouble_count + 1 + 2 * snapshot->member_count + STATUS_GROUP_TROUBLES) *
                               sizeof *status->troubles);
     for (size_t i = 0; i < snapshot->trouble_count; i++)
         add_trouble(status, &known, &snapshot->troubles[i]);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "lease/coordinator.h"
 #include "state/dynamodb/lease_rows.h"
+#include "state/dynamodb/notes.h"
 #include "state/dynamodb/shard_rows.h"
 #include "state/store_open.h"
 
@@ -40,6 +41,7 @@ struct group {
     struct timer turn;
     _Atomic int64_t fence;
     struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
+    struct notes notes; /* of all workers */
     struct map past;    /* likewise -> int64_t, owned: the greatest epoch that was seen of its row */
     struct map created; /* likewise -> struct created, of this session */
     char session[LEASE_SESSION_SIZE];
@@ -641,6 +643,54 @@ static void write_rows(struct shard_writer *writer, const char *stream, const ch
     reactor_post_owned(reactor_of(way->group), write_it, letter_end, letter);
 }
 
+/* ---- what status shows ---- */
+
+struct noting {
+    struct group *group;
+    struct store_batch *batch;
+};
+
+static void noting_free(void *user)
+{
+    struct noting *noting = user;
+    store_batch_free(noting->batch);
+    free(noting);
+}
+
+static void note_it(void *user)
+{
+    struct noting *noting = user;
+    notes_add(&noting->group->notes, noting->batch);
+    noting_free(noting);
+}
+
+static void note_rows(struct shard_writer *writer, struct store_batch *batch)
+{
+    struct way *way = (struct way *)writer;
+    struct noting *noting = mem_alloc(sizeof *noting);
+    *noting = (struct noting){way->group, batch};
+    reactor_post_owned(reactor_of(way->group), note_it, noting_free, noting);
+}
+
+static bool shows(const void *user, const char *stream, const char *shard)
+{
+    const struct group *group = user;
+    return find_owned(group, stream, shard) != NULL;
+}
+
+void group_tell(struct group *group, int64_t asked)
+{
+    const char *session = coordinator_session(group->coordinator);
+    struct store_batch *batch = store_batch_new();
+    char *text = notes_write(&group->notes, shows, group);
+    store_put_told(batch, &(struct store_told){session, asked, text});
+    free(text);
+    if (*session)
+        store_commit(worker_store(group->ways[0].worker), batch, NULL, NULL);
+    else
+        store_batch_free(batch);
+}
+
 struct shard_writer *group_writer(struct group *group, size_t place)
 {
     return &group->ways[place].writer;
@@ -702,7 +752,7 @@ struct group *group_new(const struct group_options *options)
     group->options = *options;
     group->ways = mem_zero(options->reactors * sizeof *group->ways);
     for (size_t i = 0; i < options->reactors; i++)
-        group->ways[i] = (struct way){.writer = {write_rows}, .group = group};
+        group->ways[i] = (struct way){.writer = {write_rows, note_rows}, .group = group};
     group->leases = (struct leases){.owns = owns,
                                     .ready = ready,
                                     .follow = follow,
@@ -762,6 +812,7 @@ void group_free(struct group *group)
     map_fini(&group->own);
     forget_created(group);
     forget_past(group);
+    notes_fini(&group->notes);
     free(group->first);
     free(group->ways);
     free(group);

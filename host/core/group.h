@@ -11,7 +11,7 @@ struct group_options {
     const struct config *config; /* must stay */
     struct log *log;
     struct clock *clock;
-    const char *instance;    /* of this process */
+    const char *instance; /* of this process */
     /* Of the scripts and the INI in force; on the first worker. */
     uint64_t (*fingerprint)(void *user);
     size_t reactors;
@@ -48,6 +48,9 @@ void group_leave(struct group *group);
 
 /* Report of a worker: so many records of the shard were read there so far. Its share of the load. */
 void group_read(struct group *group, const char *stream_arn, const char *shard, int64_t records);
+
+/* Write what status shows of this host, as an answer to that request. */
+void group_tell(struct group *group, int64_t asked);
 
 /* Report of a worker: nothing of the shard runs there any more. */
 void group_drained(struct group *group, const char *stream_arn, const char *shard);

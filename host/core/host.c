@@ -375,6 +375,12 @@ static void on_rung(void *user)
         orders_ring(host->orders);
 }
 
+static void tell_status(void *user, int64_t asked)
+{
+    struct host *host = user;
+    group_tell(host->group, asked);
+}
+
 static bool may_forward(void *user)
 {
     const struct host *host = user;
@@ -454,7 +460,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     host->orders = orders_new(worker_reactor(host->workers[0]), worker_store(host->workers[0]), host->streams,
                               host->reloader, host->options.log);
     if (host->group)
-        orders_wait_for_bell(host->orders);
+        orders_wait_for_bell(host->orders, tell_status, host);
     host->forwarder = forwarder_new(host->workers[0], host->options.log, may_forward, host);
     return host;
 }

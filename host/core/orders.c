@@ -51,8 +51,10 @@ struct orders {
     bool more;           /* there were as many as one look reads */
     int looking;         /* answers of the store that are waited for */
     bool stopped;
-    bool bell; /* looks when it is rung for */
-    bool rung; /* while it looked */
+    bool bell;                               /* looks when it is rung for */
+    bool rung;                               /* while it looked */
+    void (*tell)(void *user, int64_t asked); /* what status shows of this host */
+    void *user;
 };
 
 /* A handler whose letters are to be redriven is not here. */
@@ -212,9 +214,11 @@ static void looked(struct orders *orders)
     timer_set(orders->reactor, &orders->look, soon ? LOOK_EVERY_MS : LOOK_ANYWAY_MS);
 }
 
-void orders_wait_for_bell(struct orders *orders)
+void orders_wait_for_bell(struct orders *orders, void (*tell)(void *user, int64_t asked), void *user)
 {
     orders->bell = true;
+    orders->tell = tell;
+    orders->user = user;
 }
 
 void orders_ring(struct orders *orders)
@@ -323,21 +327,34 @@ static void begin_seek(struct orders *orders, const struct store_request *reques
     store_load(orders->store, &(struct store_query){.what = STORE_ALL}, on_where_they_stand, seeking);
 }
 
-#define SOUGHT_KEPT_MS (10 * 60 * 1000)
+#define KEPT_MS (10 * 60 * 1000)
 
-/* Among hosts that share a state: the handler was sought, and each host has it begin anew where that says,
- * once. A host that came later does so in vain. It is kept for those that see it late. */
-static void take_anew(struct orders *orders, const struct store_request *request)
+/* Among hosts that share a state: what each of them does. */
+static bool is_for_all(const struct store_request *request)
+{
+    return strcmp(request->kind, STORE_SOUGHT) == 0 || strcmp(request->kind, STORE_ASKED) == 0;
+}
+
+/* False: not yet. A handler that was sought begins anew where that says. */
+static bool do_part(struct orders *orders, const struct store_request *request)
+{
+    if (strcmp(request->kind, STORE_SOUGHT) == 0)
+        return reloader_restart(orders->reloader, request->handler, NULL);
+    orders->tell(orders->user, request->id);
+    return true;
+}
+
+/* Each host once; one that came later does it in vain. It stays open for those that see it late. */
+static void take_part(struct orders *orders, const struct store_request *request)
 {
     char key[32];
     int64_t age_ms = clock_wall_ms(reactor_clock(orders->reactor)) - request->created_ms;
-    if (!map_get(&orders->requests, key_of(key, request->id)) &&
-        !reloader_restart(orders->reloader, request->handler, NULL)) {
-        timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS); /* it is just being stopped */
+    if (!map_get(&orders->requests, key_of(key, request->id)) && !do_part(orders, request)) {
+        timer_set(orders->reactor, &orders->look, LOOK_EVERY_MS); /* the handler is just being stopped */
         return;
     }
     map_set(&orders->requests, key, orders);
-    if (age_ms > SOUGHT_KEPT_MS)
+    if (age_ms > KEPT_MS)
         answer(orders, request->id, true, "done");
 }
 
@@ -370,8 +387,8 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
     for (size_t i = 0; snapshot && i < snapshot->request_count && !orders->stopped; i++) {
         const struct store_request *request = &snapshot->requests[i];
         char key[32];
-        if (strcmp(request->kind, STORE_SOUGHT) == 0) {
-            take_anew(orders, request);
+        if (orders->bell && is_for_all(request)) {
+            take_part(orders, request);
             continue;
         }
         if (map_get(&orders->requests, key_of(key, request->id)))

@@ -14,7 +14,7 @@ struct orders *orders_new(struct reactor *reactor, struct store *store, struct s
 
 /* The state is shared by hosts: who asks for something rings, and it is looked at then, and seldom besides.
  */
-void orders_wait_for_bell(struct orders *orders);
+void orders_wait_for_bell(struct orders *orders, void (*tell)(void *user, int64_t asked), void *user);
 void orders_ring(struct orders *orders);
 
 /* The store must be closed already. */

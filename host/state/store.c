@@ -54,6 +54,14 @@ void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoi
     own(batch, &own_copy->progress);
 }
 
+void store_put_told(struct store_batch *batch, const struct store_told *told)
+{
+    struct store_told *own_copy = &add(batch, WRITE_TOLD)->told;
+    *own_copy = *told;
+    own(batch, &own_copy->session);
+    own(batch, &own_copy->text);
+}
+
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow)
 {
     struct store_follow *own_copy = &add(batch, WRITE_FOLLOW)->follow;

@@ -116,6 +116,15 @@ struct store_subscription {
     int64_t time_ms;
 };
 
+/* What a host that shares its state tells of itself when it is asked (STORE_ASKED). */
+struct store_told {
+    const char *session;
+    int64_t asked; /* the request's number */
+    const char
+        *text; /* of shards, handlers, troubles: the store's own; in a snapshot "", its rows are beside it */
+};
+#define STORE_ASKED "status"
+
 /* The kind of a request among hosts that share a state: the handler was sought, and is to begin anew
  * everywhere. */
 #define STORE_SOUGHT "sought"
@@ -163,6 +172,7 @@ void store_put_trouble(struct store_batch *batch, const struct store_trouble *tr
 void store_forget_trouble(struct store_batch *batch, const char *subject, const char *kind);
 void store_put_host(struct store_batch *batch, const struct store_host *host);
 
+void store_put_told(struct store_batch *batch, const struct store_told *told);
 /* A host begins: it alone works on this state, so claims that another one left are nobody's, and its troubles
  * are gone. */
 void store_begin_host(struct store_batch *batch, const struct store_host *host);
@@ -238,9 +248,11 @@ struct store_query {
         STORE_REFUSED, /* likewise, those that a target of on_failure has not taken yet */
         STORE_REQUESTS,
         STORE_ANSWER,
+        STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers */
         STORE_MARKERS /* those of `handler` that are done and have not expired */
     } what;
-    int64_t id; /* of STORE_ANSWER: the request's; of STORE_LETTERS: this one alone, 0: any */
+    int64_t id; /* of STORE_ANSWER: the request's; of STORE_TOLD: the question's; of STORE_LETTERS: this one
+                   alone, 0: any */
     /* STORE_LETTERS */
     const char *handler;                       /* NULL: any */
     const char *error;                         /* a part of its text; NULL: any */
@@ -278,6 +290,8 @@ struct store_snapshot {
     size_t member_count;
     struct store_owner *owners;
     size_t owner_count;
+    struct store_told *told;
+    size_t told_count;
     struct arena arena;
 };
 
@@ -332,6 +346,7 @@ enum store_write_kind {
     WRITE_FORGET_TROUBLE,
     WRITE_HOST,
     WRITE_BEGIN_HOST,
+    WRITE_TOLD,
 };
 
 struct store_write {
@@ -349,6 +364,7 @@ struct store_write {
         struct store_subscription subscription;
         struct store_trouble trouble;
         struct store_host host;
+        struct store_told told;
     };
 };
 

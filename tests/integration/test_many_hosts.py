@@ -280,6 +280,9 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert all(each["version"] and each["beat_ms"] and each["reactors"] == 2 for each in shown["hosts"])
     assert {each["shard"]: each["session"] for each in shown["owners"]} == rows(own) and all(each["epoch"] for each in shown["owners"])
     assert not shown["troubles"], shown["troubles"]
+    assert [each["handler"] for each in shown["handlers"]] == ["watcher", "watcher"] and shown["handlers"][0]["version"]
+    wait_until(lambda: {each["shard"] for each in json.loads(deployment.run("status", "--json").stdout)["shards"]} >= set(writer.open_shards()),
+               "what they read")
     assert "RECORDS/S" in deployment.run("status").stdout
     ids = [f"{kind}{number}" for kind in ("good", "bad") for number in range(12)]
     for item in ids:
@@ -293,6 +296,9 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     wait_until(lambda: len(letters()) == 12, "what failed is kept")
     wait_until(lambda: sorted(item for item, _, _ in receiver.seen) == sorted(item for item in ids if item.startswith("good")),
                "all that can be handled was")
+    status = json.loads(deployment.run("status", "--json").stdout)
+    assert not any(each["idle"] for each in status["checkpoints"]), status["checkpoints"]
+    assert sum(each["dead"] for each in status["checkpoints"]) == 12
     one = letters()[0]
     shown = deployment.run("dead", "show", str(one["id"]))
     assert shown.returncode == 0 and "not yet" in shown.stdout
@@ -437,6 +443,30 @@ def test_a_gap_is_dropped_beside_the_hosts(deployment, own, name, receiver):
     wait_until(lambda: everything_seen(receiver, writer) and len(receiver.seen) == 100, "it goes on at the oldest record")
     assert not json.loads(deployment.run("status", "--json").stdout)["events"]
     assert [host.stop() for host in hosts] == [0, 0]
+
+
+def test_status_tells_what_a_host_is_in_trouble_with(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 30, 11)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    receiver.close()
+    writer.write(20)
+
+    def status():
+        done = deployment.run("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    wait_until(lambda: any(each["subject"] == "handler watcher" for each in status()["troubles"]), lambda: f"it tells of the receiver: {status()}")
+    wait_until(lambda: sum(each["retrying"] for each in status()["checkpoints"]) > 0, "and that records are retried")
+    hosts[0].process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: any(each["subject"].startswith("host ") or each["subject"] == "hosts" for each in status()["troubles"]),
+               "it tells that one does not answer")
+    for host in hosts:
+        host.kill()
 
 
 def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):

@@ -18,6 +18,8 @@ struct shard_writer {
      * shard of the stream, and "" for every stream, that this host has. */
     void (*write)(struct shard_writer *, const char *stream_arn, const char *shard,
                   const struct shard_change *changes, size_t count, store_done_fn *done, void *user);
+    /* What is only shown (store_note); taken. */
+    void (*note)(struct shard_writer *, struct store_batch *batch);
 };
 
 #endif

@@ -120,6 +120,9 @@ static void touch_what_is_written(struct pending *pending, const struct store_wr
     case WRITE_HOST:
     case WRITE_BEGIN_HOST:
         break;
+    case WRITE_TOLD:
+        touch(pending, "told", write->told.session, "", "");
+        break;
     }
 }
 
@@ -170,6 +173,18 @@ static void write_checkpoints(struct pending *pending)
     free(changes);
 }
 
+/* What is shown, out of a batch that is written. */
+static void note_one(struct pending *pending)
+{
+    const struct store_write *write = pending->write;
+    struct shard_writer *writer = pending->store->options.writer;
+    if (!writer || write->kind != WRITE_HANDLER)
+        return;
+    struct store_batch *batch = store_batch_new();
+    store_put_handler(batch, &write->handler);
+    writer->note(writer, batch);
+}
+
 static void do_write(struct pending *pending)
 {
     switch (pending->write->kind) {
@@ -215,7 +230,11 @@ static void do_write(struct pending *pending)
     case WRITE_FORGET_TROUBLE:
     case WRITE_HOST:
     case WRITE_BEGIN_HOST:
+        note_one(pending);
         pending_next(pending);
+        return;
+    case WRITE_TOLD:
+        told_put(pending);
         return;
     }
 }
@@ -241,6 +260,9 @@ static void begin(struct pending *pending)
             return;
         case STORE_MARKERS:
             markers_load(pending);
+            return;
+        case STORE_TOLD:
+            told_load(pending);
             return;
         }
     }
@@ -284,8 +306,11 @@ static void commit(struct store *base, struct store_batch *batch, store_done_fn 
 
 static void note(struct store *base, struct store_batch *batch)
 {
-    (void)base;
-    store_batch_free(batch);
+    struct shard_writer *writer = from_store(base)->options.writer;
+    if (writer)
+        writer->note(writer, batch);
+    else
+        store_batch_free(batch);
 }
 
 static void claim(struct store *base, const struct store_claim *wanted, store_claim_fn *done, void *user)

@@ -8,6 +8,8 @@
  * | marker | g/GROUP/k/XX | handler/digest of the key |
  * | request | g/GROUP/q | its number, 20 digits |
  * | follow | g/GROUP/f | a digest of stream and handler |
+ * | what a host has told | g/GROUP/n | its session |
+ * | pieces of that | g/GROUP/nb/NONCE | 0000 ... |
  * | pieces of a letter, of a marker | g/GROUP/b/DIGEST, g/GROUP/kb/NONCE | 0000 ... |
  * | pieces of progress | g/GROUP/p/DIGEST | NONCE0000 ... |
  *

@@ -128,6 +128,11 @@ void requests_load(struct pending *pending);
 /* Tell all hosts that there is something to look at. */
 void requests_ring(struct pending *pending, const cJSON *answer, bool refused);
 
+/* ---- told.c ---- */
+
+void told_put(struct pending *pending);
+void told_load(struct pending *pending);
+
 /* ---- loading ---- */
 
 /* What `load` was asked for is in the snapshot; or `err`, and then it is not. */

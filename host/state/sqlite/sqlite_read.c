@@ -234,6 +234,8 @@ static bool read_what(struct store_sqlite *sqlite, struct store_snapshot *snapsh
         return READ_ROWS(GET_ANSWER, read_request, requests, request_count);
     case STORE_MARKERS:
         return READ_ROWS(GET_MARKERS, read_marker, markers, marker_count);
+    case STORE_TOLD: /* of states that hosts share */
+        return true;
     case STORE_ALL:
         break;
     }

@@ -333,6 +333,8 @@ bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, 
         return forget_trouble(sqlite, &write->trouble, err);
     case WRITE_HOST:
         return put_host(sqlite, &write->host, err);
+    case WRITE_TOLD: /* of states that hosts share */
+        return true;
     case WRITE_BEGIN_HOST:
         return begin_host(sqlite, &write->host, err);
     }
