@@ -511,6 +511,16 @@ void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *
         ask_review(supervisor, generation);
 }
 
+void stream_supervisor_tell(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
+{
+    const struct generation *generation = find_generation(supervisor, stream_arn);
+    const struct lineage *lineage = generation ? discovery_lineage(generation->discovery) : NULL;
+    for (size_t i = 0; lineage && i < lineage_count(lineage); i++)
+        if (strcmp(lineage_at(lineage, i)->id, shard) == 0 && lineage_listed(lineage, shard))
+            supervisor->options.leases->listed(supervisor->options.leases->user, stream_arn,
+                                               lineage_at(lineage, i));
+}
+
 bool stream_supervisor_finished_elsewhere(struct stream_supervisor *supervisor, const char *stream_arn,
                                           const char *shard, const struct store_snapshot *snapshot)
 {

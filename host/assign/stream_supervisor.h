@@ -42,6 +42,8 @@ void stream_supervisor_free(struct stream_supervisor *supervisor);
 
 /* The shard is this host's from now on, and the snapshot says where its handlers stand in it; or it is not
  * any more: what runs in it is given up, and nothing of it is kept. See leases.h. */
+/* leases->listed of the shard once more, if it is known. */
+void stream_supervisor_tell(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);
 void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard,
                               const struct store_snapshot *snapshot);
 void stream_supervisor_lost(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard);

@@ -33,6 +33,7 @@ bool streams_places(struct streams *streams, const struct store_dead_letter *let
 /* Shards come and go with their leases, see leases.h. */
 void streams_gained(struct streams *streams, const char *stream_arn, const char *shard,
                     const struct store_snapshot *snapshot);
+void streams_tell(struct streams *streams, const char *stream_arn, const char *shard);
 void streams_lost(struct streams *streams, const char *stream_arn, const char *shard);
 
 bool streams_finished_elsewhere(struct streams *streams, const char *stream_arn, const char *shard,

@@ -12,18 +12,25 @@
 
 #define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
 
-bool cmd_state_open(struct cmd_state *state, const struct config *config, bool read_only, struct err *err)
+bool cmd_state_begin(struct cmd_state *state, const struct config *config, bool shared, struct err *err)
 {
     *state = (struct cmd_state){.clock = clock_system()};
     state->log = log_new(STDERR_FILENO, (enum log_format)config->host.log_format, LOG_WARN, &state->clock);
     state->reactor = reactor_new(&state->clock);
-    if (store_is_shared(config->host.state)) {
+    if (shared) {
         struct worker_world world = host_world_system(&state->clock);
         state->transport = world.transport_new(world.user, state->reactor, config);
         state->client = aws_client_new(state->reactor, state->transport, &config->aws, state->log, err);
         if (!state->client)
             return false;
     }
+    return true;
+}
+
+bool cmd_state_open(struct cmd_state *state, const struct config *config, bool read_only, struct err *err)
+{
+    if (!cmd_state_begin(state, config, store_is_shared(config->host.state), err))
+        return false;
     state->store = store_open(state->reactor, config->host.state,
                               &(struct store_options){
                                   .group = config->host.group,

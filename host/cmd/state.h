@@ -15,6 +15,10 @@ struct cmd_state {
     struct store *store;
 };
 
+/* All but the store, which may be opened with it; `shared`: one that hosts share may be. False and `err`;
+ * close it in either case. */
+bool cmd_state_begin(struct cmd_state *state, const struct config *config, bool shared, struct err *err);
+
 /* Opens what `state` in [host] names; it must be there. False and `err`; close it in either case. */
 bool cmd_state_open(struct cmd_state *state, const struct config *config, bool read_only, struct err *err);
 void cmd_state_close(struct cmd_state *state);

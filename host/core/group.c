@@ -218,9 +218,19 @@ static void review(struct group *group, const struct owned *owned)
     streams_gained(group->streams, owned->stream, owned->shard, &(struct store_snapshot){0});
 }
 
+/* Its row was copied from where they are not kept: a listing tells. */
+static bool parents_unknown(const struct owned *owned)
+{
+    return owned->parents[0] && strcmp(owned->parents[0], LEASE_PARENTS_UNKNOWN) == 0;
+}
+
 /* Wait for the end of its next parent, where there is one. */
 static void gate(struct group *group, struct owned *owned)
 {
+    if (parents_unknown(owned)) {
+        streams_tell(group->streams, owned->stream, owned->shard);
+        return;
+    }
     while (owned->gate < 2 && !owned->parents[owned->gate])
         owned->gate++;
     if (owned->gate < 2)
@@ -521,12 +531,25 @@ static void create(struct group *group, const char *stream, const struct shard_i
     turn_soon(group);
 }
 
+static void learn_parents(struct group *group, struct owned *owned, const struct shard_info *shard)
+{
+    for (int i = 0; i < 2; i++) {
+        free(owned->parents[i]);
+        owned->parents[i] = mem_string(shard->parents[i]);
+    }
+    gate(group, owned);
+    review(group, owned);
+}
+
 /* One of the hosts, whose the stream's row is, makes rows for shards that are new; and whoever has a shard,
  * for those that follow it. */
 static void listed(void *user, const char *stream, const struct shard_info *shard)
 {
     struct group *group = user;
+    struct owned *owned = find_owned(group, stream, shard->id);
     look_at_session(group);
+    if (owned && parents_unknown(owned))
+        learn_parents(group, owned, shard);
     bool its = coordinator_epoch(group->coordinator, stream, LEASE_STREAM_ROW) > 0;
     for (int i = 0; i < 2 && !its; i++)
         its = shard->parents[i] && find_owned(group, stream, shard->parents[i]);

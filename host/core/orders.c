@@ -13,6 +13,7 @@
 
 #define LOOK_EVERY_MS 1000
 #define LOOK_ANYWAY_MS 60000 /* though nobody rings */
+#define LOOK_PLACE_MS 5000   /* for letters whose shards nobody here reads (yet) */
 #define LETTERS_MAX 200      /* that are redriven at once */
 #define PLACES_MAX 2000      /* the shards that they are in, together */
 #define LOOK_SOON_MS 5
@@ -53,6 +54,7 @@ struct orders {
     bool stopped;
     bool bell;                               /* looks when it is rung for */
     bool rung;                               /* while it looked */
+    bool unplaced;                           /* of a marked letter the shard is not read here */
     void (*tell)(void *user, int64_t asked); /* what status shows of this host */
     void *user;
 };
@@ -190,6 +192,7 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
     else
         free(map_remove(&orders->absent, letter->handler));
     if (!redrive->count) {
+        orders->unplaced = true;
         redrive_free(redrive);
         return true;
     }
@@ -211,7 +214,10 @@ static void looked(struct orders *orders)
     bool soon =
         !orders->bell || orders->rung || orders->redrives.count || orders->absent.count || orders->more;
     orders->rung = false;
-    timer_set(orders->reactor, &orders->look, soon ? LOOK_EVERY_MS : LOOK_ANYWAY_MS);
+    timer_set(orders->reactor, &orders->look,
+              soon               ? LOOK_EVERY_MS
+              : orders->unplaced ? LOOK_PLACE_MS
+                                 : LOOK_ANYWAY_MS);
 }
 
 void orders_wait_for_bell(struct orders *orders, void (*tell)(void *user, int64_t asked), void *user)
@@ -236,7 +242,7 @@ static void on_marked(void *user, struct store_snapshot *snapshot, const struct 
     struct orders *orders = user;
     size_t count = snapshot && !orders->stopped ? snapshot->letter_count : 0, i = 0;
     struct store_batch *batch = store_batch_new();
-    looked(orders);
+    orders->unplaced = false;
     if (err && err->code != ERR_CANCELLED)
         log_warn(orders->log, NULL, "%s", err->text);
     while (i < count && take_up(orders, &snapshot->letters[i], batch))
@@ -244,6 +250,7 @@ static void on_marked(void *user, struct store_snapshot *snapshot, const struct 
     orders->more = i < count || count == LETTERS_MAX;
     if (!orders->more)
         orders->after = 0;
+    looked(orders);
     if (store_batch_empty(batch))
         store_batch_free(batch);
     else

@@ -31,6 +31,9 @@ uint64_t lease_hash(const char *const *texts);
 /* The bucket of a shard's row. */
 int lease_bucket(const char *shard);
 
+/* In place of a parent, of a shard whose row was copied from where nobody keeps them. */
+#define LEASE_PARENTS_UNKNOWN "?"
+
 /* Beside the hosts' rows, in place of a session: counts how often somebody asked all hosts for something. */
 #define LEASE_BELL "~bell"
 
@@ -60,7 +63,7 @@ struct lease_part {
 
 struct lease_row {
     const char *stream, *shard;
-    const char *parents[2]; /* NULL: none */
+    const char *parents[2]; /* NULL: none; the first LEASE_PARENTS_UNKNOWN: not known yet */
     const char *owner;      /* a session */
     int64_t epoch, version;
     const char *nonce; /* of who wrote last */

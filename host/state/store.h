@@ -150,7 +150,7 @@ void store_batch_free(struct store_batch *batch);
 bool store_batch_empty(const struct store_batch *batch);
 
 /* All copy what they are given. A letter with an `id` changes that one: error, attempts, time, version; it is
- * not marked any more. */
+ * not marked any more. A new one is marked where it has `redrive_ms`. */
 void store_put_checkpoint(struct store_batch *batch, const struct store_checkpoint *checkpoint);
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow);
 void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter);
@@ -249,7 +249,7 @@ struct store_query {
         STORE_REQUESTS,
         STORE_ANSWER,
         STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers */
-        STORE_MARKERS /* those of `handler` that are done and have not expired */
+        STORE_MARKERS /* those of `handler` (NULL: of all) that are done and have not expired */
     } what;
     int64_t id; /* of STORE_ANSWER: the request's; of STORE_TOLD: the question's; of STORE_LETTERS: this one
                    alone, 0: any */

@@ -34,6 +34,13 @@ static const struct store_kind *kind_of(const char *uri, struct err *err)
     return NULL;
 }
 
+bool store_check(const char *uri, struct err *err)
+{
+    const struct store_kind *kind = kind_of(uri, err);
+    return kind && (*store_place_of(uri) ||
+                    err_set(err, ERR_CONFIG, "\"%s\" names no place: %s", uri, kind->place.form));
+}
+
 bool store_is_shared(const char *uri)
 {
     const struct store_kind *kind = kind_of(uri, NULL);
@@ -62,6 +69,18 @@ struct store *store_open(struct reactor *reactor, const char *uri, const struct 
     /* What is kept nowhere is kept in memory, wherever the state is. */
     const struct store_kind *kind = options->passing ? &store_sqlite_kind : kind_of(uri, err);
     return kind ? kind->open(reactor, store_place_of(uri), options, err) : NULL;
+}
+
+struct store_copy *store_copy_begin(struct reactor *reactor, const char *uri,
+                                    const struct store_options *options, const char *from, struct err *err)
+{
+    const struct store_kind *kind = kind_of(uri, err);
+    return kind ? kind->copy->begin(reactor, store_place_of(uri), options, from, err) : NULL;
+}
+
+bool store_copy_end(struct store_copy *copy, bool whole, struct err *err)
+{
+    return copy->ops->end(copy, whole, err);
 }
 
 struct store_lock *store_lock(const char *uri, struct err *err)

@@ -30,6 +30,21 @@ struct store_lock {
     /* the kind's own stand behind */
 };
 
+/* A state that is filled from another one: nobody may begin on it before it is whole. What was begun and not
+ * ended goes on. */
+struct store_copy {
+    const struct store_copy_ops *ops;
+    struct store *store; /* to write into; goes with the copy */
+    bool resumed;        /* something of it may be there from before it was interrupted */
+};
+
+struct store_copy_ops {
+    /* `from` names the other state, as a URI. NULL and `err`: there is a state, or half a copy of another. */
+    struct store_copy *(*begin)(struct reactor *, const char *place, const struct store_options *,
+                                const char *from, struct err *);
+    bool (*end)(struct store_copy *, bool whole, struct err *);
+};
+
 struct store_kind {
     struct store_place place;
     bool shared; /* by the hosts of a group */
@@ -40,10 +55,14 @@ struct store_kind {
     struct store_lock *(*lock)(const char *place, struct err *err); /* the first member is its `kind` */
     void (*unlock)(struct store_lock *);
     bool (*in_use)(const char *place);
+    const struct store_copy_ops *copy;
 };
 
 /* Of all kinds; ends with NULL. */
 extern const struct store_place *const store_places[];
+
+/* Does it name one? False and `err`. */
+bool store_check(const char *uri, struct err *err);
 
 /* The URI of a store that is kept in this file. To be freed. */
 char *store_in_file(const char *path);
@@ -64,6 +83,12 @@ const char *store_place_of(const char *uri);
 /* Opens, and creates or upgrades what it needs. NULL and `err`. */
 struct store *store_open(struct reactor *reactor, const char *uri, const struct store_options *options,
                          struct err *err);
+
+/* As store_copy_ops. */
+struct store_copy *store_copy_begin(struct reactor *reactor, const char *uri,
+                                    const struct store_options *options, const char *from, struct err *err);
+
+bool store_copy_end(struct store_copy *copy, bool whole, struct err *err);
 
 /* NULL and `err`; ERR_BUSY: another host has it. */
 struct store_lock *store_lock(const char *uri, struct err *err);

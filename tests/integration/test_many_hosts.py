@@ -4,12 +4,13 @@ import http.server
 import json
 import random
 import signal
+import subprocess
 import threading
 import time
 import urllib.request
 
 import pytest
-from conftest import PATIENCE_S, Local, wait_until
+from conftest import BINARY, PATIENCE_S, Local, wait_until
 from services import Emulators
 from test_nats import nats  # noqa: F401 (a fixture)
 
@@ -548,3 +549,123 @@ def test_a_handler_that_begins_at_the_latest_misses_nothing_behind_it(deployment
     for item, last in writer.versions.items():
         first = before.get(item, 0) + 1
         assert first > last or set(range(first, last + 1)) <= set(seen[item]), f"{item}: {first} to {last}: {seen.get(item)}"
+
+
+MOVED = """
+local once = require "tidemill.once"
+local http = require "tidemill.http"
+local config = require "tidemill.config"
+return {
+  stream = "s",
+  retries = 1,
+  backoff = "10ms..20ms",
+  on_record = function(record)
+    local image = record.new or record.old
+    if image.id:match("^bad") then error(image.id .. " " .. string.rep("long ", 4000)) end
+    once("all/" .. image.id .. "/" .. image.version, function()
+      assert(http.post(config.url, { json = { id = image.id, version = image.version, epoch = 1 } }).status == 200)
+    end)
+  end,
+}
+"""
+
+def letters_of(deployment):
+    return {(each["keys"]["id"]["S"], each["marked"]) for each in json.loads(deployment.run("dead", "list", "--json").stdout or "[]")}
+
+
+def test_a_state_is_copied_to_a_table_and_back(deployment, own, name, receiver):
+    table = create_table(own, name())
+    writer = Writer(own, table, 40, 12)
+    writer.split(4)
+
+    def place(state):
+        group(deployment, own, table, receiver, state=state)
+        deployment.script("watcher", MOVED)
+
+    def write(count):
+        writer.write(count)
+        for _ in range(5):
+            own.client.put_item(TableName=table, Item={"id": {"S": f"bad{len(bad)}"}, "version": {"N": "1"}})
+            bad.append(f"bad{len(bad)}")
+
+    bad = []
+    place("sqlite:first.db")
+    host = deployment.start()
+    write(200)
+    wait_until(lambda: everything_seen(receiver, writer) and len(letters_of(deployment)) == len(bad), "the host handles")
+    refused = deployment.run("state", "copy", "sqlite:first.db", "dynamodb:State")
+    assert refused.returncode == 1 and "in use by another tidemill" in refused.stderr, refused.stderr
+    assert host.stop() == 0
+    writer.split()
+    write(100)
+    assert deployment.run("dead", "redrive", "--no-wait", "--all").returncode == 0
+    before = letters_of(deployment)
+    assert {marked for _, marked in before} == {True}
+    done = deployment.run("state", "copy", "sqlite:first.db", "dynamodb:State")
+    assert done.returncode == 0, done.stderr
+    assert "1 handler at" in done.stdout and f"{len(before)} dead letters" in done.stdout, done.stdout
+    again = deployment.run("state", "copy", "sqlite:first.db", "dynamodb:State")
+    assert again.returncode == 1 and "has a state in table State already" in again.stderr, again.stderr
+    place("dynamodb:State")
+    assert letters_of(deployment) == before
+    hosts = [deployment.start()]
+    wait_until(lambda: {marked for _, marked in letters_of(deployment)} == {False}, "it redrives what was to be")
+    hosts.append(deployment.start())
+    writer.split()
+    write(100)
+    wait_until(lambda: everything_seen(receiver, writer) and {item for item, _ in letters_of(deployment)} == set(bad), "the hosts go on")
+    refused = deployment.run("state", "copy", "dynamodb:State", "sqlite:second.db")
+    assert refused.returncode == 1 and "hosts are running on dynamodb:State" in refused.stderr, refused.stderr
+    assert [host.stop() for host in hosts] == [0, 0]
+    write(50)
+    done = deployment.run("state", "copy", "dynamodb:State", "sqlite:second.db")
+    assert done.returncode == 0, done.stderr
+    assert not (deployment.directory / "second.db.copying").exists()
+    again = deployment.run("state", "copy", "dynamodb:State", "sqlite:second.db")
+    assert again.returncode == 1 and "there is a file already" in again.stderr, again.stderr
+    place("sqlite:second.db")
+    host = deployment.start()
+    write(50)
+    wait_until(lambda: everything_seen(receiver, writer) and {item for item, _ in letters_of(deployment)} == set(bad), "it goes on there")
+    assert host.stop() == 0
+    check_order(receiver, writer, once=True)
+
+
+def test_a_copy_that_was_interrupted_keeps_hosts_away_and_goes_on(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver, state="sqlite:first.db")
+    deployment.script("watcher", MOVED)
+    host = deployment.start()
+    for number in range(200):
+        own.client.put_item(TableName=table, Item={"id": {"S": f"bad{number}"}, "version": {"N": "1"}})
+    wait_until(lambda: len(letters_of(deployment)) == 200, "all fail")
+    assert host.stop() == 0
+    command = subprocess.Popen([BINARY, "state", "copy", "sqlite:first.db", "dynamodb:State"], cwd=deployment.directory,
+                               env=deployment.environment)
+
+    def kept():
+        try:
+            return sum(1 for item in own.client.scan(TableName="State")["Items"] if "/l/" in item["pk"]["S"])
+        except own.client.exceptions.ResourceNotFoundException:
+            return 0
+
+    wait_until(lambda: kept() > 0 or command.poll() is not None, "something is there")
+    command.kill()
+    assert command.wait() == -signal.SIGKILL and 0 < kept() < 200
+    # Meanwhile one of them is dropped.
+    one = json.loads(deployment.run("dead", "list", "--json").stdout)[0]
+    assert deployment.run("dead", "drop", str(one["id"])).returncode == 0
+    group(deployment, own, table, receiver)
+    deployment.script("watcher", MOVED)
+    for refused in (deployment.run("run"), deployment.run("status")):
+        assert refused.returncode != 0 and "has half a copy of sqlite:first.db" in refused.stderr, refused.stderr
+    other = deployment.run("state", "copy", "sqlite:other.db", "dynamodb:State")
+    assert other.returncode == 1 and "other.db" in other.stderr, other.stderr
+    done = deployment.run("state", "copy", "sqlite:first.db", "dynamodb:State")
+    assert done.returncode == 0, done.stderr
+    assert {item for item, _ in letters_of(deployment)} == {f"bad{number}" for number in range(200)} - {one["keys"]["id"]["S"]}
+    hosts = [deployment.start() for _ in range(2)]
+    own.client.put_item(TableName=table, Item={"id": {"S": "good"}, "version": {"N": "1"}})
+    wait_until(lambda: receiver.by_item().get("good") == [1], "hosts go on")
+    assert [host.stop() for host in hosts] == [0, 0]
+    assert len(letters_of(deployment)) == 199

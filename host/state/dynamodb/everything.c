@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "lease/coordinator.h"
+#include "state/dynamodb/copying.h"
 #include "state/dynamodb/seeks.h"
 #include "state/dynamodb/store_internal.h"
 
@@ -48,7 +49,7 @@ static void read_member(struct store_snapshot *snapshot, const cJSON *item)
 {
     struct lease_host host = lease_rows_host(item);
     double rate = host.load - LEASE_SHARD_LOAD * (double)host.shards;
-    if (strcmp(host.session, LEASE_BELL) == 0)
+    if (strcmp(host.session, LEASE_BELL) == 0 || strcmp(host.session, COPYING_OWNER) == 0)
         return;
     snapshot->members[snapshot->member_count++] = (struct store_member){
         .session = snapshot_text(snapshot, item, "sk"),

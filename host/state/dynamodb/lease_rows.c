@@ -175,7 +175,7 @@ static cJSON *make_open_group(const struct pending *pending)
     item_add_bool(values, ":false", false);
     item_add_text(values, ":gid", pending->request.gid);
     document_add_text(body, "ReturnValues", "ALL_NEW");
-    demand(body, "gid = :gid AND opened = :false");
+    demand(body, "gid = :gid AND opened = :false AND attribute_not_exists(copying)");
     return body;
 }
 
@@ -261,11 +261,11 @@ static cJSON *make_tell(const struct pending *pending)
     return body;
 }
 
-static void add_part(cJSON *map, const char *name, const struct lease_part *part)
+void lease_rows_add_part(cJSON *map, const char *name, const char *text, bool end)
 {
     cJSON *value = cJSON_AddObjectToObject(cJSON_AddObjectToObject(map, name), "M");
-    item_add_text(value, "t", part->text);
-    item_add_bool(value, "e", part->end);
+    item_add_text(value, "t", text);
+    item_add_bool(value, "e", end);
 }
 
 static cJSON *make_create_row(const struct pending *pending)
@@ -304,7 +304,7 @@ static cJSON *make_write_row(const struct pending *pending)
             continue;
         }
         buf_printf(&update, ", h.%s = %s", name, value);
-        add_part(values, value, &row->parts[i]);
+        lease_rows_add_part(values, value, row->parts[i].text, row->parts[i].end);
     }
     buf_add(&update, removal.data, removal.size);
     document_add_text(body, "UpdateExpression", update.data);
@@ -435,7 +435,7 @@ static void read_item(struct pending *pending, struct lease_answer *answer, cons
     enum lease_request_kind kind = pending->request.kind;
     if (kind <= LEASE_OPEN_GROUP) {
         answer->gid = item_text(item, "gid");
-        answer->opened = item_bool(item, "opened");
+        answer->opened = item_bool(item, "opened") && !*item_text(item, "copying");
     } else if (is_about_hosts(kind)) {
         struct lease_host *host = arena_alloc(&pending->arena, sizeof *host);
         *host = lease_rows_host(item);

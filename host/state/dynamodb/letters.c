@@ -104,11 +104,22 @@ static void put_row(struct pending *pending)
     item_add_number(item, "attempts", letter->attempts);
     item_add_number(item, "written", letter->record_time_ms);
     item_add_number(item, "failed", letter->failed_ms);
-    item_add_number(item, "redrive", 0);
+    item_add_number(item, "redrive", letter->redrive_ms);
     pieces_add(&pending->pieces, item);
     item_add_text(call_values(body), ":digest", digest);
     call_demand(body, "attribute_not_exists(pk) OR digest = :digest");
     pending_send(pending, "PutItem", body, on_put);
+}
+
+static void on_marked_put(struct pending *pending, const cJSON *answer, bool refused)
+{
+    const struct store_dead_letter *letter = &pending->write->dead_letter;
+    (void)answer;
+    (void)refused;
+    if (*letter->refused_by)
+        list_it(pending, REFUSED, letter->failed_ms, pending_next_step);
+    else
+        pending_next(pending);
 }
 
 static void on_put(struct pending *pending, const cJSON *answer, bool refused)
@@ -118,10 +129,10 @@ static void on_put(struct pending *pending, const cJSON *answer, bool refused)
     if (refused) {
         pending->id++;
         put_row(pending);
-    } else if (*letter->refused_by) {
-        list_it(pending, REFUSED, letter->failed_ms, pending_next_step);
+    } else if (letter->redrive_ms) {
+        list_it(pending, MARKED, letter->redrive_ms, on_marked_put);
     } else {
-        pending_next(pending);
+        on_marked_put(pending, NULL, false);
     }
 }
 

@@ -247,7 +247,7 @@ static bool is_kept(const struct pending *pending, const cJSON *row)
 {
     return item_bool(row, "done") &&
            item_number(row, "until") > clock_wall_ms(reactor_clock(pending->store->options.reactor)) &&
-           strcmp(item_text(row, "handler"), pending->query.handler) == 0;
+           (!pending->query.handler || strcmp(item_text(row, "handler"), pending->query.handler) == 0);
 }
 
 static bool add_to_snapshot(struct store_snapshot *snapshot, struct bodies *bodies, const cJSON *row,
@@ -314,7 +314,8 @@ void markers_load(struct pending *pending)
 {
     struct ask asks[PARTITIONS];
     for (int i = 0; i < PARTITIONS; i++)
-        asks[i] = (struct ask){.partition = mem_printf("g/%s/k/%02x", pending->store->group, i),
-                               .prefix = mem_printf("%s/", pending->query.handler)};
+        asks[i] =
+            (struct ask){.partition = mem_printf("g/%s/k/%02x", pending->store->group, i),
+                         .prefix = pending->query.handler ? mem_printf("%s/", pending->query.handler) : NULL};
     pending->reading = calls_read(pending->store->calls, asks, PARTITIONS, on_markers, pending);
 }

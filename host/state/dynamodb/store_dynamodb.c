@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "state/dynamodb/copying.h"
 #include "state/dynamodb/state_table.h"
 #include "state/dynamodb/store_internal.h"
 
@@ -405,12 +406,16 @@ static struct store *open_store(struct reactor *reactor, const char *table,
     }
     if (!options->prepared && !state_table_prepare(&prepare, err))
         return NULL;
-    return store_dynamodb_new(&(struct store_dynamodb_options){.client = options->client,
-                                                               .reactor = reactor,
-                                                               .log = options->log,
-                                                               .table = table,
-                                                               .group = options->group,
-                                                               .writer = options->writer});
+    struct store *store = store_dynamodb_new(&(struct store_dynamodb_options){.client = options->client,
+                                                                              .reactor = reactor,
+                                                                              .log = options->log,
+                                                                              .table = table,
+                                                                              .group = options->group,
+                                                                              .writer = options->writer});
+    if (options->prepared || copying_check(from_store(store)->calls, table, options->group, err))
+        return store;
+    store_free(store);
+    return NULL;
 }
 
 /* Nobody has it alone. */
@@ -439,6 +444,7 @@ static const char *const actions[] = {"DeleteItem", "DescribeTable", "DescribeTi
 const struct store_kind store_dynamodb_kind = {
     .place = {.scheme = "dynamodb", .form = "dynamodb:TABLE", .checkpoint_interval_ms = 5000},
     .shared = true,
+    .copy = &copying_ops,
     .actions = actions,
     .making = making,
     .open = open_store,

@@ -72,10 +72,12 @@ static const char *const statements[STATEMENT_COUNT] = {
     [PUT_FOLLOW] = "INSERT OR REPLACE INTO follows VALUES (?1, ?2, ?3, ?4)",
     [PUT_DEAD_LETTER] =
         "INSERT INTO dead_letters (grp, handler, stream_arn, shard, sequence, event_id, keys, record, error,"
-        " traceback, attempts, record_time_ms, failed_ms, version, table_name, condition, refused_by)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+        " traceback, attempts, record_time_ms, failed_ms, version, table_name, condition, refused_by, "
+        "redrive_ms)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
         " ON CONFLICT (grp, handler, stream_arn, shard, sequence) DO UPDATE SET error = ?9, traceback = ?10,"
-        " attempts = ?11, failed_ms = ?13, version = ?14, condition = ?16, refused_by = ?17, redrive_ms = 0",
+        " attempts = ?11, failed_ms = ?13, version = ?14, condition = ?16, refused_by = ?17, redrive_ms = "
+        "?18",
     [CHANGE_DEAD_LETTER] =
         "UPDATE dead_letters SET error = ?3, traceback = ?4, attempts = ?5, failed_ms = ?6,"
         " version = ?7, condition = ?8, refused_by = ?9, redrive_ms = 0 WHERE grp = ?1 AND id = ?2",
@@ -109,8 +111,8 @@ static const char *const statements[STATEMENT_COUNT] = {
     [FORGET_MARKER] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3 AND"
                       " (?7 = '' OR (done = 0 AND owner = ?7))",
     [FORGET_EXPIRED] = "DELETE FROM markers WHERE grp = ?1 AND expires_ms <= ?2",
-    [GET_MARKERS] = "SELECT handler, key, result, expires_ms FROM markers WHERE grp = ?1 AND handler = ?2 AND"
-                    " done = 1 ORDER BY key",
+    [GET_MARKERS] = "SELECT handler, key, result, expires_ms FROM markers WHERE grp = ?1 AND"
+                    " (handler = ?2 OR ?2 = '') AND done = 1 ORDER BY handler, key",
     [GET_MARKER] =
         "SELECT done, result, expires_ms, owner FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
     [FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",

@@ -74,6 +74,7 @@ static bool put_dead_letter(struct store_sqlite *sqlite, const struct store_dead
     sqlite_bind(s, 15, row->table);
     sqlite_bind(s, 16, row->condition);
     sqlite_bind(s, 17, row->refused_by);
+    sqlite3_bind_int64(s, 18, row->redrive_ms);
     return sqlite_step(sqlite, s, err);
 }
 

@@ -547,4 +547,5 @@ const struct store_kind store_sqlite_kind = {
     .lock = lock_file,
     .unlock = unlock_file,
     .in_use = in_use,
+    .copy = &store_sqlite_copy,
 };

@@ -7,4 +7,7 @@
 
 extern const struct store_kind store_sqlite_kind;
 
+/* sqlite_copy.c */
+extern const struct store_copy_ops store_sqlite_copy;
+
 #endif
