@@ -75,7 +75,7 @@ struct store_copy *store_copy_begin(struct reactor *reactor, const char *uri,
                                     const struct store_options *options, const char *from, struct err *err)
 {
     const struct store_kind *kind = kind_of(uri, err);
-    return kind ? kind->copy->begin(reactor, store_place_of(uri), options, from, err) : NULL;
+    return kind ? kind->copy->begin(kind, reactor, store_place_of(uri), options, from, err) : NULL;
 }
 
 bool store_copy_end(struct store_copy *copy, bool whole, struct err *err)

@@ -30,6 +30,8 @@ struct store_lock {
     /* the kind's own stand behind */
 };
 
+struct store_kind;
+
 /* A state that is filled from another one: nobody may begin on it before it is whole. What was begun and not
  * ended goes on. */
 struct store_copy {
@@ -40,8 +42,8 @@ struct store_copy {
 
 struct store_copy_ops {
     /* `from` names the other state, as a URI. NULL and `err`: there is a state, or half a copy of another. */
-    struct store_copy *(*begin)(struct reactor *, const char *place, const struct store_options *,
-                                const char *from, struct err *);
+    struct store_copy *(*begin)(const struct store_kind *, struct reactor *, const char *place,
+                                const struct store_options *, const char *from, struct err *);
     bool (*end)(struct store_copy *, bool whole, struct err *);
 };
 

@@ -12,7 +12,7 @@
 #include "state/dynamodb/lease_rows.h"
 #include "state/dynamodb/part.h"
 #include "state/dynamodb/state_table.h"
-#include "state/dynamodb/store_dynamodb.h"
+#include "state/dynamodb/shard_writer.h"
 
 #define OWNER_KEPT_S (30 * 24 * 3600)
 #define OWNER_LEASE_MS 1000
@@ -20,7 +20,6 @@
 struct copying {
     struct store_copy copy; /* the first: one is the other */
     struct shard_writer writer;
-    struct reactor *reactor;
     struct calls *calls;
     char *group, *from; /* the group as it stands in keys */
     struct list writings;
@@ -327,25 +326,26 @@ static bool end(struct store_copy *copy, bool whole, struct err *err)
     return true;
 }
 
-static struct store_copy *begin(struct reactor *reactor, const char *table,
+static struct store_copy *begin(const struct store_kind *kind, struct reactor *reactor, const char *table,
                                 const struct store_options *options, const char *from, struct err *err)
 {
     struct state_table_options prepare = {options->client, reactor, options->log, table, options->create};
     if (!state_table_prepare(&prepare, err))
         return NULL;
     struct copying *copying = mem_zero(sizeof *copying);
+    struct store_options own = *options;
     *copying = (struct copying){
         .copy = {.ops = &copying_ops},
         .writer = {write_rows, note_rows},
-        .reactor = reactor,
         .calls = calls_new(&(struct calls_options){options->client, reactor, options->log, table}),
         .group = item_group(options->group),
         .from = mem_string(from),
     };
     list_init(&copying->writings);
-    copying->copy.store = store_dynamodb_new(&(struct store_dynamodb_options){
-        options->client, reactor, options->log, table, options->group, &copying->writer});
-    if (claim_group(copying, table, err))
+    own.writer = &copying->writer;
+    own.prepared = true;
+    copying->copy.store = kind->open(reactor, table, &own, err);
+    if (copying->copy.store && claim_group(copying, table, err))
         return &copying->copy;
     end(&copying->copy, false, NULL);
     return NULL;

@@ -33,7 +33,7 @@ static void remove_leftovers(const char *beside)
     }
 }
 
-static struct store_copy *begin(struct reactor *reactor, const char *path,
+static struct store_copy *begin(const struct store_kind *kind, struct reactor *reactor, const char *path,
                                 const struct store_options *options, const char *from, struct err *err)
 {
     (void)from;
@@ -46,7 +46,7 @@ static struct store_copy *begin(struct reactor *reactor, const char *path,
                                .path = mem_string(path),
                                .beside = mem_printf("%s.copying", path)};
     remove_leftovers(file->beside);
-    file->copy.store = store_sqlite_kind.open(reactor, file->beside, options, err);
+    file->copy.store = kind->open(reactor, file->beside, options, err);
     if (file->copy.store)
         return &file->copy;
     file_copy_free(file);
@@ -56,10 +56,12 @@ static struct store_copy *begin(struct reactor *reactor, const char *path,
 /* Its name is there for good. */
 static bool sync_directory_of(const char *path, struct err *err)
 {
-    char *uri = store_in_file(path), *directory = store_directory(uri);
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == path ? mem_string("/")
+                      : slash       ? mem_copy(path, (size_t)(slash - path))
+                                    : mem_string(".");
     bool well = file_sync_directory(directory, err);
     free(directory);
-    free(uri);
     return well;
 }
 
