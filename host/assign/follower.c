@@ -437,14 +437,15 @@ struct search {
     void *user;
 };
 
-/* Is each branch below the shard read now? Then each of the shards that are is given to `add`. */
-static bool search_below(struct search *search, const char *shard, size_t depth, bool add)
+/* Each shard below this one (or it) that is read now is given to `add`, which may be NULL. Is it every
+ * branch? */
+static bool search_below(struct search *search, const char *shard, size_t depth)
 {
     const struct follower *follower = search->follower;
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
     bool any = false, all = true;
     if (map_get(&follower->active, shard)) {
-        if (add)
+        if (search->add)
             search->add(search->user, shard);
         return true;
     }
@@ -453,25 +454,83 @@ static bool search_below(struct search *search, const char *shard, size_t depth,
         if (!shard_is_child(info, shard))
             continue;
         any = true;
-        all = search_below(search, info->id, depth - 1, add) && all;
+        all = search_below(search, info->id, depth - 1) && all;
     }
     return any && all;
 }
 
+static bool is_first(const char *shard, const char *first)
+{
+    return !first || strcmp(shard, first) < 0;
+}
+
+/* Of what came of the shard: by names, the same for all hosts. */
+static const char *first_leaf(const struct lineage *lineage, const char *shard)
+{
+    const char *child = NULL;
+    size_t depth = lineage_count(lineage);
+    do {
+        shard = child ? child : shard;
+        child = NULL;
+        for (size_t i = 0; i < lineage_count(lineage) && depth; i++)
+            if (shard_is_child(lineage_at(lineage, i), shard) && is_first(lineage_at(lineage, i)->id, child))
+                child = lineage_at(lineage, i)->id;
+    } while (child && depth--);
+    return shard;
+}
+
+/* Of the whole stream; NULL: there is none. */
+static const char *first_of_all(const struct lineage *lineage)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        if (!lineage_superseded(lineage, shard) && !lineage_has_child(lineage, shard) &&
+            is_first(shard, first))
+            first = shard;
+    }
+    return first;
+}
+
+struct gathering {
+    struct follower *follower;
+    const char *beside;
+};
+
+static void gather(void *user, const char *shard)
+{
+    const struct gathering *gathering = user;
+    const struct leases *leases = gathering->follower->options->leases;
+    leases->gather(leases->user, gathering->follower->generation->stream_arn, shard, gathering->beside);
+}
+
+/* Other hosts have some of the branches: the one that has the first is to have all. */
+static void gather_below(struct follower *follower, const char *shard)
+{
+    const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    struct gathering gathering = {follower, first_leaf(lineage, shard)};
+    search_below(&(struct search){follower, gather, &gathering}, shard, lineage_count(lineage));
+}
+
 /* The items of a shard that is not known any more may be in any; where all shards are cut anew together
- * (ScyllaDB Alternator), too. */
+ * (ScyllaDB Alternator), too. Among hosts, the one that has the first shard of all handles them. */
 void follower_places(struct follower *follower, const char *shard, void (*add)(void *user, const char *shard),
                      void *user)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
-    struct search search = {follower, add, user};
+    bool shared = follower->options->leases && follower->options->leases->gather;
+    size_t depth = lineage_count(lineage), at = 0;
     const char *active;
-    size_t at = 0;
     if (lineage_knows(lineage, shard) && !lineage_superseded(lineage, shard)) {
-        if (search_below(&search, shard, lineage_count(lineage), false))
-            search_below(&search, shard, lineage_count(lineage), true);
+        if (search_below(&(struct search){.follower = follower}, shard, depth))
+            search_below(&(struct search){follower, add, user}, shard, depth);
+        else if (shared)
+            gather_below(follower, shard);
         return;
     }
+    const char *first = shared ? first_of_all(lineage) : NULL;
+    if (shared && (!first || !map_get(&follower->active, first)))
+        return;
     while (map_next(&follower->active, &at, &active))
         add(user, active);
 }

@@ -29,6 +29,8 @@ struct leases {
     void (*look)(void *user, const char *stream_arn);
     /* A handler begins there, or goes on: what others have finished of its shards it does not know yet. */
     void (*joined)(void *user, const struct store_follow *follow);
+    /* The shard, which is this host's, is wanted on the host that has `beside`. May be NULL by itself. */
+    void (*gather)(void *user, const char *stream_arn, const char *shard, const char *beside);
     void *user;
 };
 

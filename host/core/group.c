@@ -473,6 +473,13 @@ static void follow(void *user, const char *stream)
     turn_soon(group);
 }
 
+static void gather(void *user, const char *stream, const char *shard, const char *beside)
+{
+    struct group *group = user;
+    coordinator_gather(group->coordinator, stream, shard, beside);
+    turn_soon(group);
+}
+
 static int64_t epoch(void *user, const char *stream, const char *shard)
 {
     const struct group *group = user;
@@ -783,6 +790,7 @@ struct group *group_new(const struct group_options *options)
                                     .listed = listed,
                                     .look = look,
                                     .joined = joined,
+                                    .gather = gather,
                                     .user = group};
     timer_init(&group->turn, turn, group);
     return group;

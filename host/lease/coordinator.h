@@ -100,6 +100,11 @@ void coordinator_each(const struct coordinator *coordinator, const char *stream,
 void coordinator_drained(struct coordinator *coordinator, const char *stream, const char *shard,
                          int64_t quiet_ms);
 
+/* It is wanted on the host that has `beside`, another shard of the stream: if that is another that runs, it
+ * is given to it like one that balance gives. May be asked again and again. */
+void coordinator_gather(struct coordinator *coordinator, const char *stream, const char *shard,
+                        const char *beside);
+
 /* Look at the parent's row until told not to: `parent` is called when it was read. */
 void coordinator_gate(struct coordinator *coordinator, const char *stream, const char *shard,
                       const char *parent);

@@ -82,6 +82,8 @@ static void holding_free(struct holding *holding)
         op_drop(holding->writing);
     if (holding->asking_parent)
         op_drop(holding->asking_parent);
+    if (holding->asking_beside)
+        op_drop(holding->asking_beside);
     clear_parts(holding);
     arena_fini(&holding->row_arena);
     free(holding->parent);

@@ -124,6 +124,9 @@ struct holding {
     char *parent;
     struct op *asking_parent;
     int64_t parent_due_ms;
+    /* who has the shard that it is wanted beside */
+    struct op *asking_beside;
+    int64_t beside_due_ms; /* not asked before */
 };
 
 struct part {

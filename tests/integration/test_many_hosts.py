@@ -321,6 +321,38 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert [each["state"] for each in after["hosts"]] == ["left", "left"] and not after["running"]
 
 
+def test_letters_of_a_split_shard_are_redriven_though_its_children_are_on_two_hosts(deployment, own, name, receiver):
+    table = create_table(own, name())
+    own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
+    group(deployment, own, table, receiver)
+    deployment.script("watcher", FAILING)
+    writer = Writer(own, table, 1, 4)
+    hosts = [deployment.start()]
+    ids = [f"bad{number}" for number in range(20)]
+    for item in ids:
+        own.client.put_item(TableName=table, Item={"id": {"S": item}})
+
+    def letters():
+        return json.loads(deployment.run("dead", "list", "--json").stdout)
+
+    wait_until(lambda: len(letters()) == 20, "what failed is kept")
+    writer.split(4)
+    for _ in range(2):
+        writer.split(2)
+    wait_until(lambda: set(rows(own)) >= set(writer.open_shards()), "its children have rows")
+    hosts.append(deployment.start())
+    wait_until(lambda: len({owner for shard, owner in rows(own).items() if shard in writer.open_shards()}) == 2,
+               "they are on two hosts")
+    own.client.put_item(TableName="Side", Item={"id": {"S": "mended"}})
+    done = deployment.run("dead", "redrive", "--all")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: not letters(), lambda: f"all were redriven: {len(letters())} are left")
+    for host in hosts:
+        assert host.stop() == 0
+    assert sorted(item for item, _, _ in receiver.seen) == sorted(ids)
+
+
 def test_a_handler_that_comes_later_has_every_change_too(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)
