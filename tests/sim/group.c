@@ -849,6 +849,20 @@ static void kill_one(struct group *group, struct ghost *host)
     group_kill(host);
 }
 
+/* Two shards are wanted on one host, as for a dead letter of what both came of. */
+static void gather_two(struct group *group)
+{
+    const char *shard = group->shards[group_below(group, (int)group->shard_count)]->id,
+               *beside = group->shards[group_below(group, (int)group->shard_count)]->id;
+    for (size_t i = 0; i < group->host_count; i++) {
+        struct ghost *host = group->hosts[i];
+        if (host->gone || host->over || group->now_us < host->paused_until_us)
+            continue;
+        coordinator_gather(host->coordinator, STREAM, shard, beside);
+        plan(host, group->now_us);
+    }
+}
+
 static void something_happens(struct group *group)
 {
     bool faulty = group_faulty(group), early = group->now_us < group->faults_until_us;
@@ -876,6 +890,8 @@ static void something_happens(struct group *group)
         gtable_expire_hosts(group->table);
     else if (what == 19 && group->shard_count < 12)
         split(group, group->shards[group_below(group, (int)group->shard_count)]);
+    else if (what >= 24 && what < 30)
+        gather_two(group);
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
         /* Who is cut off just then believes in his lease for a while; who is new is quick. */
