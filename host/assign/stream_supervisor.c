@@ -123,6 +123,7 @@ static bool is_forgettable(const struct generation *generation, const struct kno
 
 static void forget_finished(struct stream_supervisor *supervisor, struct generation *generation)
 {
+    const struct leases *leases = supervisor->options.leases;
     struct follower *follower;
     struct store_batch *batch = NULL;
     if (now_ms(supervisor) - generation->opened_ms < ABSENT_MS ||
@@ -136,10 +137,12 @@ static void forget_finished(struct stream_supervisor *supervisor, struct generat
             continue;
         for (struct known *known; (known = map_next(&follower->positions, &at, &shard));) {
             if (!is_forgettable(generation, known, shard, wall_ms(supervisor)) ||
-                map_get(&follower->active, shard))
+                any_active(supervisor, shard))
                 continue;
             batch = batch ? batch : store_batch_new();
             store_forget_shard(batch, generation->stream_arn, shard);
+            if (leases && leases->forget)
+                leases->forget(leases->user, generation->stream_arn, shard);
             progress_forget(&follower->progress, shard);
             free(map_remove(&follower->positions, shard));
             at = 0; /* removal moves slots */

@@ -473,6 +473,13 @@ static void follow(void *user, const char *stream)
     turn_soon(group);
 }
 
+static void forget(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    coordinator_forget(group->coordinator, stream, shard);
+    turn_soon(group);
+}
+
 static void gather(void *user, const char *stream, const char *shard, const char *beside)
 {
     struct group *group = user;
@@ -790,6 +797,7 @@ struct group *group_new(const struct group_options *options)
                                     .listed = listed,
                                     .look = look,
                                     .joined = joined,
+                                    .forget = forget,
                                     .gather = gather,
                                     .user = group};
     timer_init(&group->turn, turn, group);

@@ -105,6 +105,10 @@ void coordinator_drained(struct coordinator *coordinator, const char *stream, co
 void coordinator_gather(struct coordinator *coordinator, const char *stream, const char *shard,
                         const char *beside);
 
+/* The service shows the shard no more, since long: its row is deleted, if it is this host's and all handlers
+ * that stand in it have finished it. Then `lost` is told. */
+void coordinator_forget(struct coordinator *coordinator, const char *stream, const char *shard);
+
 /* Look at the parent's row until told not to: `parent` is called when it was read. */
 void coordinator_gate(struct coordinator *coordinator, const char *stream, const char *shard,
                       const char *parent);

@@ -82,8 +82,8 @@ static void holding_free(struct holding *holding)
         op_drop(holding->writing);
     if (holding->asking_parent)
         op_drop(holding->asking_parent);
-    if (holding->asking_beside)
-        op_drop(holding->asking_beside);
+    if (holding->asking)
+        op_drop(holding->asking);
     clear_parts(holding);
     arena_fini(&holding->row_arena);
     free(holding->parent);
@@ -102,13 +102,13 @@ static void abandon(struct coordinator *coordinator, const char *key, int64_t ep
         before = mem_alloc(sizeof *before);
         map_set(&coordinator->abandoned, key, before);
     }
-    *before = epoch;
+    *before = epoch; /* they only grow */
 }
 
 static bool was_abandoned(const struct coordinator *coordinator, const char *key, int64_t epoch)
 {
     const int64_t *before = map_get(&coordinator->abandoned, key);
-    return before && *before == epoch;
+    return before && epoch <= *before;
 }
 
 /* What was lost may have been told, or not yet. */
@@ -160,8 +160,9 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row, 
     holding->load = row->load;
     holding->moved_ms = now_of(coordinator);
     holding->row = lease_row_copy(&holding->row_arena, row);
+    holding->confirm = -1;
     if (confirm) {
-        holding->confirm_ms = now_of(coordinator);
+        holding->confirm = coordinator->session.sending.number;
         session_beat_now(coordinator);
     }
     list_init(&holding->link);
@@ -240,6 +241,7 @@ static void on_written(struct coordinator *coordinator, void *subject, const str
     holding->written_for = NULL;
     if (holding->phase == HOLDING_GIVEN && strcmp(row->owner, holding->to) == 0) {
         coordinator->up->given(holding);
+        abandon(coordinator, holding->key, holding->epoch); /* a reading of it may be older */
         if (holding->told)
             coordinator->options.events->given(coordinator->options.user, holding->stream, holding->shard);
         holding_free(holding);
@@ -416,7 +418,7 @@ static void holding_turn(struct holding *holding, int64_t now, int64_t *next)
 {
     struct coordinator *coordinator = holding->coordinator;
     if (!holding->told && holding->phase == HOLDING_RUNS && session_valid(coordinator, now) &&
-        (!holding->confirm_ms || coordinator->session.last.sent_ms > holding->confirm_ms))
+        coordinator->session.last.number > holding->confirm)
         tell_gained(holding);
     look_at_parent(holding, now, next);
     if (holding->phase == HOLDING_DRAINS && holding->balancing) {

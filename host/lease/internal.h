@@ -25,7 +25,7 @@
 
 enum phase {
     PHASE_GROUP, /* is the group open? */
-    PHASE_BIRTH, /* its row is made */
+    PHASE_BIRTH, /* its row is made, and the group looked at again */
     PHASE_LIVE,
     PHASE_LEFT, /* nothing is done any more */
 };
@@ -33,6 +33,7 @@ enum phase {
 struct sent_beat {
     char nonce[LEASE_NONCE_SIZE];
     int64_t sent_ms, wall_ms;
+    int64_t number; /* of this session: 1, 2, ... */
 };
 
 #define UNKNOWN_BEATS 16
@@ -41,6 +42,7 @@ struct session {
     enum phase phase;
     char id[LEASE_SESSION_SIZE]; /* "": none */
     char unopened[LEASE_NONCE_SIZE];
+    char group[LEASE_NONCE_SIZE]; /* that was open before its birth */
     int64_t unopened_ms; /* when this group was first seen not to be open */
     bool asking;         /* about the group, or for the row: an answer is awaited */
     int64_t due_ms;      /* of the next step of these, or of the next beat */
@@ -103,7 +105,7 @@ struct holding {
     int64_t epoch, version;
     double load;
     bool told;          /* `gained` was called */
-    int64_t confirm_ms; /* it runs when a beat that was sent after this has succeeded */
+    int64_t confirm; /* it runs when a beat that was sent after this one has succeeded; -1: at once */
     struct arena row_arena;
     struct lease_row row; /* until it is told */
     /* writing: one at a time, the same until its outcome is known */
@@ -124,9 +126,9 @@ struct holding {
     char *parent;
     struct op *asking_parent;
     int64_t parent_due_ms;
-    /* who has the shard that it is wanted beside */
-    struct op *asking_beside;
-    int64_t beside_due_ms; /* not asked before */
+    /* who has the shard that it is wanted beside, or whether its row is of use still */
+    struct op *asking;
+    int64_t beside_due_ms; /* the first is not asked before */
 };
 
 struct part {

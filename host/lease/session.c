@@ -56,11 +56,12 @@ static void on_group(struct coordinator *coordinator, void *subject, const struc
     CHECK(session->phase == PHASE_GROUP);
     session->asking = false;
     session->due_ms = now;
-    if (answer->outcome == LEASE_OK && answer->gid && answer->opened)
+    if (answer->outcome == LEASE_OK && answer->gid && answer->opened) {
+        snprintf(session->group, sizeof session->group, "%s", answer->gid);
         bear(coordinator);
-    else if (answer->outcome == LEASE_OK && answer->gid)
+    } else if (answer->outcome == LEASE_OK && answer->gid) {
         wait_unopened(coordinator, answer->gid, now);
-    /* else it was made or opened, by this host or another: look at it */
+    } /* else it was made or opened, by this host or another: look at it */
 }
 
 static void on_read(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
@@ -103,6 +104,30 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
     };
 }
 
+/* The table may have been made anew between the look at the group and the birth: who is born into a group
+ * that is not open has nothing to wait for, and would not wait. */
+static void on_confirmed(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
+{
+    struct session *session = &coordinator->session;
+    int64_t now = now_of(coordinator);
+    (void)subject;
+    CHECK(session->phase == PHASE_BIRTH);
+    session->asking = false;
+    if (answer->outcome != LEASE_OK || !answer->opened || !answer->gid ||
+        strcmp(answer->gid, session->group) != 0) {
+        session->phase = PHASE_GROUP;
+        session->id[0] = '\0';
+        session->due_ms = now;
+        return;
+    }
+    session->phase = PHASE_LIVE;
+    session->last = session->sending;
+    session->born_ms = now;
+    session->due_ms = session->last.sent_ms + share_of(coordinator, BEAT_SHARE);
+    coordinator->up->begun(coordinator);
+    coordinator->up->looked_at_lease(coordinator, now);
+}
+
 static void on_born(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct session *session = &coordinator->session;
@@ -115,12 +140,9 @@ static void on_born(struct coordinator *coordinator, void *subject, const struct
         session->due_ms = now + GROUP_AGAIN_MS;
         return;
     }
-    session->phase = PHASE_LIVE;
-    session->last = session->sending;
-    session->born_ms = now;
-    session->due_ms = session->last.sent_ms + share_of(coordinator, BEAT_SHARE);
-    coordinator->up->begun(coordinator);
-    coordinator->up->looked_at_lease(coordinator, now);
+    struct lease_request request = {.kind = LEASE_READ_GROUP};
+    session->asking = true;
+    op_send(coordinator, &request, timeout_of(coordinator), true, on_confirmed, NULL);
 }
 
 static void bear(struct coordinator *coordinator)
@@ -134,6 +156,7 @@ static void bear(struct coordinator *coordinator)
     snprintf(session->id, sizeof session->id, "%.63s#%s", coordinator->name, nonce);
     nonce_make(coordinator, session->sending.nonce);
     session->sending.sent_ms = now_of(coordinator);
+    session->sending.number = 1;
     session->sending.wall_ms = wall_of(coordinator);
     struct lease_request request = {.kind = LEASE_CREATE_HOST,
                                     .host = own_row(coordinator, session->sending.nonce)};
@@ -218,6 +241,7 @@ static void beat(struct coordinator *coordinator, int64_t now)
     session->asking = true;
     nonce_make(coordinator, session->sending.nonce);
     session->sending.sent_ms = now;
+    session->sending.number++;
     session->sending.wall_ms = wall_of(coordinator);
     struct lease_request request = {.kind = LEASE_BEAT,
                                     .host = own_row(coordinator, session->sending.nonce),

@@ -450,7 +450,7 @@ static bool children_have_rows(struct ghost *host, const struct gshard *shard)
     for (size_t i = 0; i < group->shard_count; i++) {
         const struct gshard *child = group->shards[i];
         const char *const parents[2] = {shard->id, NULL};
-        if (child->parent != shard)
+        if (child->parent != shard || child->unlisted)
             continue;
         if (map_get(&host->created, child->id))
             continue;
@@ -598,6 +598,8 @@ static void on_parent(void *user, const char *stream, const char *shard, const c
         for (int h = 0; h < host->handlers; h++)
             if (strcmp(row->parts[i].handler, handler_names[h]) == 0 && row->parts[i].end)
                 run->feeds[h].open = true;
+    for (int h = 0; h < host->handlers && !row && run->shard->parent->unlisted; h++)
+        run->feeds[h].open = true;
     for (int h = 0; h < host->handlers; h++)
         all = all && run->feeds[h].open;
     if (all)
@@ -849,6 +851,51 @@ static void kill_one(struct group *group, struct ghost *host)
     group_kill(host);
 }
 
+/* After a day they have been read. */
+static bool children_are_above(struct group *group, const struct gshard *shard)
+{
+    int64_t own, its;
+    gtable_owner(group->table, shard->id, &own);
+    for (size_t i = 0; i < group->shard_count; i++)
+        if (group->shards[i]->parent == shard &&
+            (!*gtable_owner(group->table, group->shards[i]->id, &its) || its <= own))
+            return false;
+    return true;
+}
+
+static bool has_finished(struct ghost *host, const struct gshard *shard)
+{
+    const struct grun *run = ghost_run(host, shard->id);
+    bool all = run;
+    for (int h = 0; all && h < host->handlers; h++)
+        all = run->feeds[h].end;
+    return all;
+}
+
+/* The service lists a shard no more after a day; its row is of no use when all have finished it. */
+static void forget_some(struct group *group)
+{
+    for (size_t i = 0; i < group->shard_count; i++) {
+        struct gshard *shard = group->shards[i];
+        int64_t at;
+        bool end;
+        gtable_part(group->table, shard->id, handler_names[0], &at, &end);
+        if (!shard->unlisted && shard->closed && (!shard->parent || shard->parent->forgotten) && end &&
+            children_are_above(group, shard))
+            shard->unlisted = group_chance(group, 500);
+        if (!shard->unlisted || shard->forgotten || !children_are_above(group, shard))
+            continue;
+        for (size_t j = 0; j < group->host_count; j++) {
+            struct ghost *host = group->hosts[j];
+            if (host->gone || host->over || group->now_us < host->paused_until_us ||
+                !has_finished(host, shard))
+                continue;
+            coordinator_forget(host->coordinator, STREAM, shard->id);
+            plan(host, group->now_us);
+        }
+    }
+}
+
 /* Two shards are wanted on one host, as for a dead letter of what both came of. */
 static void gather_two(struct group *group)
 {
@@ -892,6 +939,8 @@ static void something_happens(struct group *group)
         split(group, group->shards[group_below(group, (int)group->shard_count)]);
     else if (what >= 24 && what < 30)
         gather_two(group);
+    else if (what >= 30 && what < 35)
+        forget_some(group);
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
         /* Who is cut off just then believes in his lease for a while; who is new is quick. */
@@ -956,7 +1005,7 @@ void group_discover(struct group *group, struct ghost *host)
         struct gshard *shard = group->shards[i];
         const char *const parents[2] = {shard->parent ? shard->parent->id : NULL, NULL};
         int64_t epoch;
-        if (!*gtable_owner(group->table, shard->id, &epoch))
+        if (!shard->unlisted && !*gtable_owner(group->table, shard->id, &epoch))
             coordinator_create(host->coordinator, STREAM, shard->id, parents, NULL, NULL);
     }
 }
@@ -1120,8 +1169,8 @@ void group_run(uint64_t seed, bool loud, char *violation)
         group_violated(&group, "SILENT: a shard ran nowhere for %.1f s", (double)silent_us / US_S);
     if (loud)
         printf("%" PRId64 " requests, %" PRId64 " moves, %" PRId64 " marks, %" PRId64 " kills, %" PRId64
-               " repeated, silent for %.1f s at most\n",
-               group.requests, group.moves, group.marks, group.kills, group.repeats,
+               " repeated, %" PRId64 " forgotten, silent for %.1f s at most\n",
+               group.requests, group.moves, group.marks, group.kills, group.repeats, group.forgotten,
                (double)silent_us / US_S);
     snprintf(violation, 1000, "%s", group.violation);
     group_fini(&group);

@@ -47,6 +47,7 @@ struct gshard {
     double rate; /* records a second */
     int count;   /* so far */
     bool closed;
+    bool unlisted, forgotten; /* by the service; its row was deleted */
     char *handled[HANDLERS_MAX]; /* of each record: how often a call of it arrived */
     bool *given_up[HANDLERS_MAX];
     size_t capacity;
@@ -74,7 +75,7 @@ struct group {
     struct map newest[HANDLERS_MAX];  /* shard -> int64_t, owned: the newest epoch whose call arrived */
     struct map senders[HANDLERS_MAX]; /* likewise -> struct ghost: whose it was */
     struct map committed;             /* row and epoch -> owner, owned */
-    int64_t requests, moves, kills, repeats, marks;
+    int64_t requests, moves, kills, repeats, marks, forgotten;
     int64_t killed_us, living_marked;
     int64_t units[2]; /* reads, writes: of operations */
     bool ending;      /* nothing begins any more */

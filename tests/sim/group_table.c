@@ -273,6 +273,27 @@ static void put_part(struct gtable *table, struct grow *row, const struct lease_
     part->end = asked->end;
 }
 
+static void forget_row(struct gtable *table, struct grow *row)
+{
+    struct gshard *shard = map_get(&table->group->by_id, row->shard);
+    bool all = shard && shard->unlisted;
+    for (size_t i = 0; i < row->part_count; i++)
+        all = all && row->parts[i].end;
+    if (!all)
+        group_violated(table->group, "FORGOTTEN: the row of %s, which has not ended", row->shard);
+    else
+        shard->forgotten = true;
+    table->group->forgotten++;
+    map_remove(&table->rows, row->shard);
+    struct grow **rows = table->by_bucket[row->bucket];
+    size_t at = 0, count = table->bucket_count[row->bucket];
+    while (rows[at] != row)
+        at++;
+    memmove(&rows[at], &rows[at + 1], (count - at - 1) * sizeof *rows);
+    table->bucket_count[row->bucket]--;
+    free(row);
+}
+
 static enum lease_outcome do_row(struct gtable *table, struct gcall *call)
 {
     const struct lease_request *request = &call->request;
@@ -298,6 +319,11 @@ static enum lease_outcome do_row(struct gtable *table, struct gcall *call)
         for (size_t i = 0; i < request->row.part_count; i++)
             put_part(table, row, &request->row.parts[i]);
         check_owner(table->group, row);
+        outcome = LEASE_OK;
+    } else if (request->kind == LEASE_DELETE_ROW && row && strcmp(row->owner, request->seen.owner) == 0 &&
+               row->epoch == request->seen.epoch && row->version == request->seen.version) {
+        forget_row(table, row);
+        row = NULL;
         outcome = LEASE_OK;
     }
     if (row)
@@ -576,8 +602,14 @@ const char *gtable_owner(struct gtable *table, const char *shard, int64_t *epoch
 
 bool gtable_part(struct gtable *table, const char *shard, const char *handler, int64_t *at, bool *end)
 {
+    const struct gshard *its = map_get(&table->group->by_id, shard);
     struct grow *row = map_get(&table->rows, shard);
     const struct gpart *part = row ? find_part(row, handler, false) : NULL;
+    if (!row && its && its->unlisted) {
+        *at = strcmp(handler, "a") == 0 ? its->count : 0;
+        *end = true;
+        return true;
+    }
     *at = part ? strtoll(part->text, NULL, 10) : 0;
     *end = part && part->end;
     return part != NULL;
