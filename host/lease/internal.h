@@ -250,8 +250,7 @@ void members_turn(struct coordinator *coordinator, int64_t now, int64_t *next);
 /* Is this session marked dead, for certain? One that nobody has seen is watched from now on. */
 bool member_is_dead(struct coordinator *coordinator, const char *session);
 
-/* The row of a session was seen to be missing, or to be dead. */
-void member_missing(struct coordinator *coordinator, const char *session);
+/* The row of a session was seen to be dead. */
 void member_dead(struct coordinator *coordinator, const char *session);
 
 /* Does it run, and beats? One that is silent for half of its lease is given nothing. */

@@ -101,11 +101,6 @@ bool member_is_dead(struct coordinator *coordinator, const char *session)
     return member && member->dead;
 }
 
-void member_missing(struct coordinator *coordinator, const char *session)
-{
-    member_is_dead(coordinator, session);
-}
-
 void member_dead(struct coordinator *coordinator, const char *session)
 {
     member_is_dead(coordinator, session);

@@ -115,13 +115,13 @@ static void retry(const struct transfer *transfer)
 static void on_told(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct transfer *transfer = subject;
-    bool refused = answer->outcome == LEASE_REFUSED, dead = refused && answer->host_count;
-    if (dead) { /* given to the dead, who may have been looked for before: it goes to another */
+    bool refused = answer->outcome == LEASE_REFUSED;
+    if (refused && answer->host_count)
         member_dead(coordinator, transfer->to);
+    /* Given to the dead, who may have been looked for before: it goes to another. A missing row alone is not
+     * a dead one: it is watched from now on, and whoever sees it buried looks for what it had. */
+    if (refused && member_is_dead(coordinator, transfer->to))
         retry(transfer);
-    } else if (refused) {
-        member_missing(coordinator, transfer->to); /* missing is not dead */
-    }
     transfer_end(transfer);
 }
 
