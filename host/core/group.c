@@ -39,7 +39,6 @@ struct group {
     struct shard_rows *shards;
     struct coordinator *coordinator;
     struct timer turn;
-    _Atomic int64_t fence;
     struct map own;     /* "arn\nshard" -> struct owned: what the streams know to be this host's */
     struct notes notes; /* of all workers */
     struct map past;    /* likewise -> int64_t, owned: the greatest epoch that was seen of its row */
@@ -126,7 +125,7 @@ static uint64_t random_number(void *user)
 static void set_fence(struct group *group)
 {
     bool may = !group->ended && coordinator_may_call(group->coordinator);
-    atomic_store(&group->fence, may ? coordinator_fence_ms(group->coordinator) : 0);
+    atomic_store(&group->options.fence->until_ms, may ? coordinator_fence_ms(group->coordinator) : 0);
 }
 
 static void tell_fingerprint(struct group *group)
@@ -156,6 +155,15 @@ static void turn_soon(struct group *group)
 {
     if (!group->ended)
         timer_set(reactor_of(group), &group->turn, 0);
+}
+
+/* A call that ended without an answer may still take effect for a while, and before that nobody else may go
+ * on where it was made: until when on the own clock. Of whichever shard it was. */
+static int64_t quiet_ms(void *user)
+{
+    const struct group *group = user;
+    int64_t unanswered_ms = atomic_load(&group->options.fence->unanswered_ms);
+    return unanswered_ms ? unanswered_ms + coordinator_quiet_ms(group->coordinator) : 0;
 }
 
 /* ---- gates ---- */
@@ -758,11 +766,6 @@ void group_read(struct group *group, const char *stream, const char *shard, int6
 
 /* ---- life ---- */
 
-const _Atomic int64_t *group_fence(const struct group *group)
-{
-    return &group->fence;
-}
-
 const struct leases *group_leases(const struct group *group)
 {
     return &group->leases;
@@ -770,9 +773,7 @@ const struct leases *group_leases(const struct group *group)
 
 void group_drained(struct group *group, const char *stream, const char *shard)
 {
-    /* A call that ended without an answer may still take effect for so long. */
-    int64_t quiet_ms = is_stream_row(shard) ? 0 : now_ms(group) + coordinator_quiet_ms(group->coordinator);
-    coordinator_drained(group->coordinator, stream, shard, quiet_ms);
+    coordinator_drained(group->coordinator, stream, shard, is_stream_row(shard) ? 0 : quiet_ms(group));
     turn_soon(group);
 }
 
@@ -831,6 +832,7 @@ void group_begin(struct group *group, struct streams *streams)
         .user = group,
     });
     group->shards = shard_rows_new(group->calls, group->coordinator, host->group);
+    shard_rows_wait(group->shards, quiet_ms, group);
     timer_set(reactor_of(group), &group->turn, 0);
 }
 

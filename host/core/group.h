@@ -4,6 +4,7 @@
 #define TIDEMILL_CORE_GROUP_H
 
 #include "assign/streams.h"
+#include "net/fence.h"
 
 struct group;
 
@@ -15,6 +16,7 @@ struct group_options {
     /* Of the scripts and the INI in force; on the first worker. */
     uint64_t (*fingerprint)(void *user);
     size_t reactors;
+    struct fence *fence; /* of calls of handlers and targets; must stay */
     /* Everything was given away: the host may go. */
     void (*left)(void *user);
     /* Somebody asks the hosts for something. */
@@ -30,9 +32,6 @@ void group_free(struct group *group); /* after the stores, before the workers */
 /* The writer of checkpoints for the worker of that place, on its reactor: before that worker is made. */
 struct shard_writer *group_writer(struct group *group, size_t place);
 void group_set_worker(struct group *group, size_t place, struct worker *worker);
-
-/* Until when calls of handlers and targets may begin and run (net/transport_fenced.h). */
-const _Atomic int64_t *group_fence(const struct group *group);
 
 /* For the supervisors. */
 const struct leases *group_leases(const struct group *group);

@@ -44,6 +44,7 @@ struct host {
     struct forwarder *forwarder;
     struct timer limit; /* on stopping */
     struct loads loads;
+    struct fence fence; /* among hosts that share a state */
     char instance[17]; /* of this run: what it owns in the state is marked with it */
     size_t workers_stopped;
     bool stopping, abandoned, failed;
@@ -210,7 +211,7 @@ static bool make_workers(struct host *host, struct err *err)
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
         options.writer = host->group ? group_writer(host->group, host->worker_count) : NULL;
-        options.fence = host->group ? group_fence(host->group) : NULL;
+        options.fence = host->group ? &host->fence : NULL;
         host->workers[host->worker_count] = worker_new(&options, err);
         if (!host->workers[host->worker_count])
             return false;
@@ -421,6 +422,7 @@ static void make_group(struct host *host)
         .instance = host->instance,
         .fingerprint = fingerprint,
         .reactors = thread_count(host->options.config),
+        .fence = &host->fence,
         .left = on_group_left,
         .rung = on_rung,
         .no_table = on_group_over,

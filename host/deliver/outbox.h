@@ -5,6 +5,7 @@
 #include "aws/client.h"
 #include "base/log.h"
 #include "conf/config.h"
+#include "net/fence.h"
 #include "net/reactor.h"
 #include "net/transport.h"
 #include "handler/emitter.h"
@@ -16,6 +17,7 @@ struct outbox_options {
     struct reactor *reactor;
     struct aws_client *aws;
     struct transport *transport;
+    struct fence *fence; /* for what does not go through that; or NULL; must stay */
     struct log *log;
     struct troubles *troubles; /* or NULL */
     struct stats *stats;       /* or NULL; must stay */

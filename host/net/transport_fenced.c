@@ -12,6 +12,7 @@ struct transport_call {
     struct list link;
     struct fenced *fenced;
     struct transport_call *inner; /* NULL: it was refused */
+    bool own;                     /* the host's, which nobody outside sees */
     struct task refuse;
     transport_done_fn *done;
     void *user;
@@ -21,14 +22,14 @@ struct fenced {
     struct transport transport;
     struct transport *inner;
     struct reactor *reactor;
-    const _Atomic int64_t *fence;
+    struct fence *fence;
     struct list calls; /* that are under way, but for the host's own */
     struct timer look;
 };
 
 static bool is_past(const struct fenced *fenced, int64_t *left_ms)
 {
-    *left_ms = atomic_load(fenced->fence) - clock_boot_ms(reactor_clock(fenced->reactor));
+    *left_ms = fence_left_ms(fenced->fence, reactor_clock(fenced->reactor));
     return *left_ms <= 0;
 }
 
@@ -53,8 +54,16 @@ static void on_refused(void *user)
     refuse(user, "nothing was sent");
 }
 
+static void note_unanswered(const struct transport_call *call)
+{
+    if (!call->own)
+        fence_unanswered(call->fenced->fence, reactor_clock(call->fenced->reactor));
+}
+
 static void on_done(void *user, struct transport_response *response, const struct err *err)
 {
+    if (err)
+        note_unanswered(user);
     end(user, response, err);
 }
 
@@ -72,6 +81,7 @@ static void look(void *user)
          (link = list_take_first(&fenced->calls));) { /* who is told may send again: in vain */
         struct transport_call *call = list_entry(link, struct transport_call, link);
         transport_cancel(fenced->inner, call->inner);
+        note_unanswered(call);
         refuse(call, "given up");
     }
 }
@@ -83,7 +93,7 @@ static struct transport_call *fenced_send(struct transport *transport,
     struct fenced *fenced = list_entry(transport, struct fenced, transport);
     struct transport_call *call = mem_zero(sizeof *call);
     int64_t left_ms;
-    *call = (struct transport_call){.fenced = fenced, .done = done, .user = user};
+    *call = (struct transport_call){.fenced = fenced, .own = request->own, .done = done, .user = user};
     list_init(&call->link);
     task_init(&call->refuse, on_refused, call);
     if (!request->own && is_past(fenced, &left_ms)) {
@@ -96,7 +106,7 @@ static struct transport_call *fenced_send(struct transport *transport,
             timer_set(fenced->reactor, &fenced->look, left_ms);
     }
     struct transport_request inner = *request;
-    inner.fence = request->own ? NULL : fenced->fence;
+    inner.fence = request->own ? NULL : &fenced->fence->until_ms;
     call->inner = transport_send(fenced->inner, &inner, on_done, call);
     return call;
 }
@@ -104,8 +114,10 @@ static struct transport_call *fenced_send(struct transport *transport,
 static void fenced_cancel(struct transport *transport, struct transport_call *call)
 {
     struct fenced *fenced = list_entry(transport, struct fenced, transport);
-    if (call->inner)
+    if (call->inner) {
         transport_cancel(fenced->inner, call->inner);
+        note_unanswered(call);
+    }
     task_cancel(&call->refuse);
     list_remove(&call->link);
     free(call);
@@ -120,7 +132,7 @@ static void fenced_free(struct transport *transport)
 }
 
 struct transport *transport_fenced_new(struct transport *transport, struct reactor *reactor,
-                                       const _Atomic int64_t *fence)
+                                       struct fence *fence)
 {
     static const struct transport_ops ops = {fenced_send, fenced_cancel, fenced_free};
     struct fenced *fenced = mem_zero(sizeof *fenced);

@@ -5,12 +5,12 @@
 #ifndef TIDEMILL_NET_TRANSPORT_FENCED_H
 #define TIDEMILL_NET_TRANSPORT_FENCED_H
 
+#include "net/fence.h"
 #include "net/reactor.h"
 #include "net/transport.h"
 
-/* Takes the transport. `fence` must stay: until when calls may begin and run, on the clock that goes on while
- * the machine sleeps (clock_boot_ms); set and read from any thread. 0: not at all. */
+/* Takes the transport. `fence` must stay; what ends without an answer is noted there. */
 struct transport *transport_fenced_new(struct transport *transport, struct reactor *reactor,
-                                       const _Atomic int64_t *fence);
+                                       struct fence *fence);
 
 #endif

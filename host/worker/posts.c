@@ -388,6 +388,7 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .reactor = worker->reactor,
         .aws = worker->client,
         .transport = worker->transport,
+        .fence = worker->options.fence,
         .log = worker->options.log,
         .troubles = worker->troubles,
         .stats = worker->stats,

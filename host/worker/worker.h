@@ -9,6 +9,7 @@
 #include "aws/client.h"
 #include "base/log.h"
 #include "conf/config.h"
+#include "net/fence.h"
 #include "net/reactor.h"
 #include "net/transport.h"
 #include "script/script.h"
@@ -67,8 +68,8 @@ struct worker_options {
     bool (*known_dead)(const void *user, const char *owner);
     const void *known_user;
     /* Of a state that hosts share, else NULL; must stay. */
-    struct shard_writer *writer;  /* state/store_open.h */
-    const _Atomic int64_t *fence; /* net/transport_fenced.h */
+    struct shard_writer *writer; /* state/store_open.h */
+    struct fence *fence;         /* net/transport_fenced.h */
 };
 
 /* NULL and `err` when the store or the AWS client cannot be made. */

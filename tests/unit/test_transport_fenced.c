@@ -13,7 +13,7 @@
 struct fixture {
     struct world world;
     struct transport *fenced;
-    _Atomic int64_t fence;
+    struct fence fence;
     int arrived, answered, failed;
 };
 
@@ -83,17 +83,22 @@ static void calls_begin_and_end_before_the_fence(void **state)
     pass(&f, 100);
     assert_int_equal(f.answered, 1);
     assert_int_equal(f.failed, 1);
-    f.fence = f.world.now_ms + 1000;
+    assert_int_equal(f.fence.unanswered_ms, 0); /* nothing has left */
+    f.fence.until_ms = f.world.now_ms + 1000;
     send(&f, "http://a/", false);
     send(&f, "http://a/slow", false);
+    transport_cancel(f.fenced, send(&f, "http://a/slow", true));
     send(&f, "http://a/slow", true);
+    assert_int_equal(f.fence.unanswered_ms, 0); /* but what nobody outside sees */
     transport_cancel(f.fenced, send(&f, "http://a/slow", false));
+    assert_int_equal(f.fence.unanswered_ms, f.world.now_ms);
     pass(&f, 900);
     assert_int_equal(f.answered, 2);
-    f.fence = f.world.now_ms + 1000; /* all is well: it moves on */
+    f.fence.until_ms = f.world.now_ms + 1000; /* all is well: it moves on */
     pass(&f, 900);
     assert_int_equal(f.failed, 1);
     pass(&f, 200);
+    assert_in_range(f.fence.unanswered_ms, f.fence.until_ms, f.fence.until_ms + 100);
     assert_int_equal(f.failed, 2); /* and now it does not: the slow one is given up, the host's own is not */
     pass(&f, 5000);
     assert_int_equal(f.answered, 3);

@@ -61,6 +61,7 @@ struct parcel {
 struct link {
     atomic_int references;
     struct reactor *reactor;
+    struct fence *fence; /* or NULL */
     char *url, *stream, *credentials, *token, *ca, *inbox;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
@@ -141,9 +142,12 @@ static void withdraw(struct link *link, uint64_t number)
 }
 
 /* The request is answered, or nobody wants to know any more. */
-static void wait_free(struct wait *wait)
+static void wait_free(struct wait *wait, bool answered)
 {
     struct target *target = wait->request->target;
+    struct fence *fence = target->outbox->fence;
+    if (fence && !answered)
+        fence_unanswered(fence, reactor_clock(target->outbox->reactor));
     if (target->own)
         withdraw(target->own, wait->number);
     list_remove(&wait->link);
@@ -155,7 +159,7 @@ static void wait_free(struct wait *wait)
 static void answer(struct wait *wait, const struct err *err)
 {
     struct request *request = wait->request;
-    wait_free(wait);
+    wait_free(wait, !err);
     request_answered(request, NULL, err);
 }
 
@@ -351,6 +355,16 @@ static bool fits(const struct link *link, const struct parcel *parcel, struct er
                    (long long)most);
 }
 
+/* Asked last before it leaves. */
+static bool may_publish(const struct link *link, struct err *err)
+{
+    if (!link->fence || fence_left_ms(link->fence, reactor_clock(link->reactor)) > 0)
+        return true;
+    err_set(err, ERR_CANCELLED, "nothing was sent: this host cannot tell that its shards are still its own");
+    err->passes = PASSES_LATER;
+    return false;
+}
+
 static bool publish(struct link *link, const struct parcel *parcel, struct err *err)
 {
     natsMsg *msg = NULL;
@@ -402,7 +416,7 @@ static void *run(void *user)
         struct err err = {0};
         if (!connect_to(link, &err))
             fail_all(link, &err);
-        else if (!fits(link, parcel, &err) || !publish(link, parcel, &err))
+        else if (!may_publish(link, &err) || !fits(link, parcel, &err) || !publish(link, parcel, &err))
             tell(link, parcel->number, &err);
     }
     disconnect(link);
@@ -443,6 +457,7 @@ static struct link *link_open(struct target *target)
     natsInbox *inbox = NULL;
     atomic_init(&link->references, 2); /* the target's, and the thread's */
     link->reactor = target->outbox->reactor;
+    link->fence = target->outbox->fence;
     link->target = target;
     link->url = mem_string(own->url);
     link->stream = mem_string(own->stream);
@@ -508,7 +523,7 @@ static void send(struct request *request)
 static void cancel(struct request *request)
 {
     if (request->own)
-        wait_free(request->own);
+        wait_free(request->own, false);
 }
 
 static void close_link(struct target *target)

@@ -22,6 +22,8 @@ struct shard_rows {
     struct map kept;     /* partition of pieces -> struct kept: those that the row names */
     struct list gaining; /* rows that are read */
     struct list sweeps;  /* deletions that nobody waits for */
+    int64_t (*quiet_ms)(void *user); /* or NULL */
+    void *user;
 };
 
 struct kept {
@@ -188,12 +190,16 @@ static void hand_over(struct writing *writing)
 {
     struct lane *lane = writing->lane;
     struct lease_part *parts = mem_alloc((writing->count + 1) * sizeof *parts);
-    for (size_t i = 0; i < writing->count; i++)
+    bool ends = false;
+    for (size_t i = 0; i < writing->count; i++) {
         parts[i] = (struct lease_part){writing->changes[i].handler, writing->changes[i].text,
                                        writing->changes[i].end};
+        ends = ends || writing->changes[i].end;
+    }
     writing->handed_over = true;
     lane->held++;
-    coordinator_commit(lane->rows->coordinator, lane->stream, lane->shard, parts, writing->count, 0,
+    coordinator_commit(lane->rows->coordinator, lane->stream, lane->shard, parts, writing->count,
+                       ends && lane->rows->quiet_ms ? lane->rows->quiet_ms(lane->rows->user) : 0,
                        on_committed, writing);
     free(parts);
     begin_next(lane);
@@ -571,6 +577,12 @@ struct shard_rows *shard_rows_new(struct calls *calls, struct coordinator *coord
 struct shard_writer *shard_rows_writer(struct shard_rows *rows)
 {
     return &rows->writer;
+}
+
+void shard_rows_wait(struct shard_rows *rows, int64_t (*quiet_ms)(void *user), void *user)
+{
+    rows->quiet_ms = quiet_ms;
+    rows->user = user;
 }
 
 void shard_rows_free(struct shard_rows *rows)

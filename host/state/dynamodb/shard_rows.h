@@ -17,6 +17,10 @@ struct shard_rows;
 struct shard_rows *shard_rows_new(struct calls *calls, struct coordinator *coordinator, const char *group);
 void shard_rows_free(struct shard_rows *rows); /* writes that are under way are cancelled */
 
+/* That a handler has finished a shard is not written before `quiet_ms`, on the coordinator's clock: what it
+ * has called without an answer may take effect until then, and another host may go on below. */
+void shard_rows_wait(struct shard_rows *rows, int64_t (*quiet_ms)(void *user), void *user);
+
 /* On the coordinator's reactor. */
 struct shard_writer *shard_rows_writer(struct shard_rows *rows);
 
