@@ -139,7 +139,7 @@ void holdings_end(struct coordinator *coordinator)
     coordinator->abandoned = MAP_INIT;
 }
 
-void holding_meet(struct coordinator *coordinator, const struct lease_row *row, bool confirm)
+void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
 {
     char *key = holding_key(row->stream, row->shard);
     struct holding *holding = map_get(&coordinator->holdings, key);
@@ -161,7 +161,7 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row, 
     holding->moved_ms = now_of(coordinator);
     holding->row = lease_row_copy(&holding->row_arena, row);
     holding->confirm = -1;
-    if (confirm) {
+    if (row->version == 1) { /* new: in a table, perhaps, that is new itself */
         holding->confirm = coordinator->session.sending.number;
         session_beat_now(coordinator);
     }
@@ -229,7 +229,7 @@ static void on_written(struct coordinator *coordinator, void *subject, const str
         struct lease_row now = own ? lease_row_copy(&arena, row) : (struct lease_row){0};
         holding_lose(holding);
         if (own)
-            holding_meet(coordinator, &now, false);
+            holding_meet(coordinator, &now);
         arena_fini(&arena);
         return;
     }

@@ -267,7 +267,7 @@ struct holding *holding_find(const struct coordinator *coordinator, const char *
 
 /* A row whose owner is this session, not an old reading of it: run it unless it runs; take it anew where it
  * was lost in that epoch. */
-void holding_meet(struct coordinator *coordinator, const struct lease_row *row, bool confirm);
+void holding_meet(struct coordinator *coordinator, const struct lease_row *row);
 void holding_lose(struct holding *holding); /* tell, remember, free */
 void holding_write(struct holding *holding);
 void holding_drain(struct holding *holding, const char *to, bool balancing);

@@ -142,10 +142,9 @@ static void finish(struct transfer *transfer, const struct lease_row *row)
     struct coordinator *coordinator = transfer->coordinator;
     void (*done)(void *) = transfer->done;
     void *user = transfer->user;
-    bool created = transfer->kind == TRANSFER_CREATE;
     transfer_end(transfer);
     if (row && strcmp(row->owner, coordinator->session.id) == 0)
-        holding_meet(coordinator, row, created);
+        holding_meet(coordinator, row);
     else if (row && member_is_dead(coordinator, row->owner))
         transfer_take(coordinator, row);
     if (done)

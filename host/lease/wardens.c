@@ -62,7 +62,7 @@ static void on_own_row(struct coordinator *coordinator, void *subject, const str
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     (void)subject;
     if (answer->outcome == LEASE_OK && row && strcmp(row->owner, coordinator->session.id) == 0)
-        holding_meet(coordinator, row, false);
+        holding_meet(coordinator, row);
 }
 
 static void read_own(struct coordinator *coordinator, const struct lease_row *row)
@@ -191,7 +191,7 @@ static void on_letter_row(struct coordinator *coordinator, void *subject, const 
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     if (row && row->epoch >= read->epoch) {
         if (strcmp(row->owner, coordinator->session.id) == 0)
-            holding_meet(coordinator, row, false);
+            holding_meet(coordinator, row);
         delete_mail(coordinator, read->id);
     } else {
         keep_mail(coordinator); /* what it tells of is still to come */
