@@ -25,10 +25,8 @@ static void on_members_changed(struct coordinator *coordinator, bool died)
     coordinator->members.changed_ms = now;
     wardens_changed(coordinator, died);
     balance_changed(coordinator, now);
-    if (died) { /* it may have given, and not come to say so */
-        coordinator->members.mail_wanted = true;
-        coordinator->members.mail_due_ms = now;
-    }
+    if (died)
+        mail_after_death(coordinator, now);
 }
 
 /* ---- leaving ---- */

@@ -43,10 +43,10 @@ struct session {
     char id[LEASE_SESSION_SIZE]; /* "": none */
     char unopened[LEASE_NONCE_SIZE];
     char group[LEASE_NONCE_SIZE]; /* that was open before its birth */
-    int64_t unopened_ms; /* when this group was first seen not to be open */
-    bool asking;         /* about the group, or for the row: an answer is awaited */
-    int64_t due_ms;      /* of the next step of these, or of the next beat */
-    bool hurry;          /* another beat, though one may be on its way */
+    int64_t unopened_ms;          /* when this group was first seen not to be open */
+    bool asking;                  /* about the group, or for the row: an answer is awaited */
+    int64_t due_ms;               /* of the next step of these, or of the next beat */
+    bool hurry;                   /* another beat, though one may be on its way */
     struct sent_beat last, unknown[UNKNOWN_BEATS];
     int unknown_count;
     struct sent_beat sending;
@@ -80,6 +80,7 @@ struct members {
     int64_t rung;       /* as counted when it was last told */
     int64_t mail;       /* as counted when it was last read */
     bool mail_wanted, mail_asking;
+    int64_t mail_look_ms, death_ms;     /* it is read then in any case; when somebody last died */
     int64_t mail_due_ms, mail_again_ms; /* the last pause before what was kept is looked at again */
     struct list reads;                  /* rows that mail tells of */
 };
@@ -104,7 +105,7 @@ struct holding {
     char *key, *stream, *shard;
     int64_t epoch, version;
     double load;
-    bool told;          /* `gained` was called */
+    bool told;       /* `gained` was called */
     int64_t confirm; /* it runs when a beat that was sent after this one has succeeded; -1: at once */
     struct arena row_arena;
     struct lease_row row; /* until it is told */
@@ -289,6 +290,7 @@ bool transfer_under_way(const struct coordinator *coordinator, const char *strea
 
 void wardens_changed(struct coordinator *coordinator, bool died);
 void wardens_turn(struct coordinator *coordinator, int64_t now, int64_t *next);
+void mail_after_death(struct coordinator *coordinator, int64_t now);
 void mail_turn(struct coordinator *coordinator, int64_t now, int64_t *next);
 void wardens_begin(struct coordinator *coordinator); /* of a session */
 void wardens_fini(struct coordinator *coordinator);

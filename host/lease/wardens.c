@@ -228,9 +228,28 @@ static void on_mail(struct coordinator *coordinator, void *subject, const struct
     }
 }
 
+static void look_anyway(struct members *members, int64_t lease_ms, int64_t now)
+{
+    int64_t again_ms = members->death_ms + lease_ms;
+    members->mail_look_ms = members->death_ms && again_ms > now ? again_ms : now + SWEEP_MS;
+    members->mail_wanted = true;
+    members->mail_due_ms = now;
+}
+
+/* It may have given, and not come to say so; what it had sent may still be done, so once more a lease later.
+ */
+void mail_after_death(struct coordinator *coordinator, int64_t now)
+{
+    coordinator->members.death_ms = now;
+    look_anyway(&coordinator->members, coordinator->options.lease_ms, now);
+}
+
 void mail_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
 {
     struct members *members = &coordinator->members;
+    if (members->mail_look_ms <= now)
+        look_anyway(members, coordinator->options.lease_ms, now);
+    sooner(next, members->mail_look_ms);
     if (!members->mail_wanted || members->mail_asking || coordinator->session.phase != PHASE_LIVE)
         return;
     if (members->mail_due_ms > now) {

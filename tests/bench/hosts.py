@@ -120,8 +120,8 @@ poll_max = 5s
 def main():
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as path:
         directory = pathlib.Path(path)
-        local = subprocess.Popen([BINARY, "local", "-p", "0"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-        port = int(local.stdout.readline().split("//")[1].split(":")[1].split()[0].strip("/"))
+        local = subprocess.Popen([BINARY, "local", "--port", "0"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        port = int(local.stdout.readline().split("http://127.0.0.1:")[1].split(",")[0])
         url = f"http://127.0.0.1:{port}"
         call(url, "CreateTable", TableName="Items", BillingMode="PAY_PER_REQUEST",
              KeySchema=[dict(AttributeName="id", KeyType="HASH")],

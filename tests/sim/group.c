@@ -851,6 +851,31 @@ static void kill_one(struct group *group, struct ghost *host)
     group_kill(host);
 }
 
+static bool has_finished(struct ghost *host, const struct gshard *shard)
+{
+    const struct grun *run = ghost_run(host, shard->id);
+    bool all = run;
+    for (int h = 0; all && h < host->handlers; h++)
+        all = run->feeds[h].end;
+    return all;
+}
+
+/* Whoever still reads it is a day behind: that is another story. */
+static bool is_read(struct group *group, const struct gshard *shard)
+{
+    int64_t at;
+    bool end;
+    for (int h = 1; h < HANDLERS_MAX; h++)
+        if (gtable_part(group->table, shard->id, handler_names[h], &at, &end) && !end)
+            return true;
+    for (size_t i = 0; i < group->host_count; i++) {
+        struct ghost *host = group->hosts[i];
+        if (!host->gone && !host->over && ghost_run(host, shard->id) && !has_finished(host, shard))
+            return true;
+    }
+    return false;
+}
+
 /* After a day they have been read. */
 static bool children_are_above(struct group *group, const struct gshard *shard)
 {
@@ -863,15 +888,6 @@ static bool children_are_above(struct group *group, const struct gshard *shard)
     return true;
 }
 
-static bool has_finished(struct ghost *host, const struct gshard *shard)
-{
-    const struct grun *run = ghost_run(host, shard->id);
-    bool all = run;
-    for (int h = 0; all && h < host->handlers; h++)
-        all = run->feeds[h].end;
-    return all;
-}
-
 /* The service lists a shard no more after a day; its row is of no use when all have finished it. */
 static void forget_some(struct group *group)
 {
@@ -881,7 +897,7 @@ static void forget_some(struct group *group)
         bool end;
         gtable_part(group->table, shard->id, handler_names[0], &at, &end);
         if (!shard->unlisted && shard->closed && (!shard->parent || shard->parent->forgotten) && end &&
-            children_are_above(group, shard))
+            !is_read(group, shard) && children_are_above(group, shard))
             shard->unlisted = group_chance(group, 500);
         if (!shard->unlisted || shard->forgotten || !children_are_above(group, shard))
             continue;
