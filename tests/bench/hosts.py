@@ -35,10 +35,10 @@ class Counter:
                 operation = target.split(".")[1]
                 if operation not in ("DescribeTable", "CreateTable", "DescribeTimeToLive", "UpdateTimeToLive", "DescribeEndpoints"):
                     body = json.dumps(dict(json.loads(body), ReturnConsumedCapacity="TOTAL")).encode()
-                behind = getattr(self.server, "behind", None) or http.client.HTTPConnection("127.0.0.1", outer.port_behind)
-                behind.request("POST", "/", body, {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.0",
+                self.behind = getattr(self, "behind", None) or http.client.HTTPConnection("127.0.0.1", outer.port_behind)
+                self.behind.request("POST", "/", body, {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.0",
                                                    "Authorization": self.headers["Authorization"]})
-                answer = behind.getresponse()
+                answer = self.behind.getresponse()
                 text = answer.read()
                 outer.count(operation, json.loads(text) if text else {})
                 self.send_response(answer.status)
@@ -52,7 +52,13 @@ class Counter:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 256
+
+            def handle_error(self, request, address):
+                pass  # a host that ends resets what it has open
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -106,6 +112,7 @@ checkpoint_interval = {CHECKPOINT_S}s
 threads = 1
 scripts = scripts
 log_level = warn
+listen = off
 [aws]
 endpoint_dynamodb = {url}
 endpoint_streams = http://127.0.0.1:{port}
@@ -128,7 +135,8 @@ def main():
              AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")],
              StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
         arn = call(url, "DescribeTable", TableName="Items")["Table"]["LatestStreamArn"]
-        call(url, "SplitShards", "TidemillLocal", StreamArn=arn, Children=SHARDS)
+        for _ in range(3):
+            call(url, "SplitShards", "TidemillLocal", StreamArn=arn, Children=10)  # each of those that are open
         counter = Counter(port)
         hosts = [start(directory, counter.url, port) for _ in range(HOSTS)]
         try:
