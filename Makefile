@@ -86,7 +86,7 @@ run: need-build
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
-.PHONY: soak sim need-build need-test run-tests units scripts-test bench-local
+.PHONY: soak sim need-build need-test run-tests units scripts-test bench-local bench-hosts
 run-tests:
 	@$(MAKE) --no-print-directory -j$(JOBS) all units $(BUILD)/tests/sim/sim
 	@$(MAKE) --no-print-directory unit scripts-test $(if $(findstring thread,$(SANITIZE)),,sim) integration
@@ -183,6 +183,11 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 bench: need-test
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
+
+## make bench-hosts what hosts that share a table cost: calls and capacity, counted
+bench-hosts: need-build
+	@$(MAKE) --no-print-directory all
+	@TIDEMILL=$(BUILD)/tidemill $(PYTHON) tests/bench/hosts.py
 
 ## make bench-local the embedded DynamoDB against DynamoDB Local
 bench-local: need-test

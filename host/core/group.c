@@ -61,6 +61,7 @@ struct owned {
     char *stream, *shard, *parents[2];
     int gate;      /* of which parent its end is waited for; 2: of none */
     bool above[2]; /* its epoch was seen to be greater than its parent's */
+    bool read;     /* here: what follows it gets its rows from here */
     /* Its load: what was read of it when last told, and records a second since long. */
     int64_t records, told_ms; /* 0: not told yet */
     double rate;
@@ -248,10 +249,12 @@ static void gate(struct group *group, struct owned *owned)
     turn_soon(group);
 }
 
-static void on_parent_read(void *user, const char *stream, const char *parent,
-                           struct store_snapshot *snapshot)
+/* What the snapshot says is finished there is. Have all handlers of this host finished it, in whatever way
+ * (one that begins at the latest record has, what had ended by then)? Then its children wait for it no more.
+ */
+static void look_at_finished(struct group *group, const char *stream, const char *parent,
+                             const struct store_snapshot *snapshot)
 {
-    struct group *group = user;
     bool all = streams_finished_elsewhere(group->streams, stream, parent, snapshot);
     size_t at = 0;
     for (struct owned *owned; all && (owned = map_next(&group->own, &at, NULL));)
@@ -260,6 +263,12 @@ static void on_parent_read(void *user, const char *stream, const char *parent,
             owned->gate++;
             gate(group, owned);
         }
+}
+
+static void on_parent_read(void *user, const char *stream, const char *parent,
+                           struct store_snapshot *snapshot)
+{
+    look_at_finished(user, stream, parent, snapshot);
     store_snapshot_free(snapshot);
 }
 
@@ -280,7 +289,9 @@ static void on_parent(void *user, const char *stream, const char *shard, const c
         owned->above[owned->gate] = true;
     if (any)
         shard_rows_read(group->shards, row, on_parent_read, group);
-    else if (its && !row) {
+    else if (its && row)
+        look_at_finished(group, stream, parent, &(struct store_snapshot){0});
+    else if (its) {
         owned->gate++;
         gate(group, owned);
     }
@@ -460,7 +471,10 @@ static bool owns(void *user, const char *stream, const char *shard)
 static bool ready(void *user, const char *stream, const char *shard)
 {
     struct group *group = user;
-    return is_above(group, find_owned(group, stream, shard));
+    struct owned *owned = find_owned(group, stream, shard);
+    bool above = is_above(group, owned);
+    owned->read = owned->read || above;
+    return above;
 }
 
 /* Whoever discovers the first of the streams. */
@@ -563,8 +577,8 @@ static void learn_parents(struct group *group, struct owned *owned, const struct
     review(group, owned);
 }
 
-/* One of the hosts, whose the stream's row is, makes rows for shards that are new; and whoever has a shard,
- * for those that follow it. */
+/* One of the hosts, whose the stream's row is, makes rows for shards that are new; and whoever reads a shard,
+ * for those that follow it, at once. */
 static void listed(void *user, const char *stream, const struct shard_info *shard)
 {
     struct group *group = user;
@@ -573,8 +587,10 @@ static void listed(void *user, const char *stream, const struct shard_info *shar
     if (owned && parents_unknown(owned))
         learn_parents(group, owned, shard);
     bool its = coordinator_epoch(group->coordinator, stream, LEASE_STREAM_ROW) > 0;
-    for (int i = 0; i < 2 && !its; i++)
-        its = shard->parents[i] && find_owned(group, stream, shard->parents[i]);
+    for (int i = 0; i < 2 && !its; i++) {
+        const struct owned *parent = shard->parents[i] ? find_owned(group, stream, shard->parents[i]) : NULL;
+        its = parent && parent->read;
+    }
     if (its)
         create(group, stream, shard);
 }

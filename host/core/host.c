@@ -45,7 +45,7 @@ struct host {
     struct timer limit; /* on stopping */
     struct loads loads;
     struct fence fence; /* among hosts that share a state */
-    char instance[17]; /* of this run: what it owns in the state is marked with it */
+    char instance[17];  /* of this run: what it owns in the state is marked with it */
     size_t workers_stopped;
     bool stopping, abandoned, failed;
     int64_t stopping_ms;

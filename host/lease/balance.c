@@ -30,8 +30,7 @@ struct view {
 
 static bool is_movable(const struct holding *holding)
 {
-    return holding->told && holding->phase == HOLDING_RUNS && !holding->parent &&
-           strcmp(holding->shard, LEASE_STREAM_ROW) != 0;
+    return holding->told && holding->phase == HOLDING_RUNS && strcmp(holding->shard, LEASE_STREAM_ROW) != 0;
 }
 
 static struct view look(const struct coordinator *coordinator)

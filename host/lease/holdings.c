@@ -189,8 +189,11 @@ void holding_write(struct holding *holding)
     const char *handler;
     size_t at = 0, count = 0;
     CHECK(!holding->writing && !holding->written_for);
-    while ((part = map_next(&holding->parts, &at, &handler)))
+    holding->writing_end = false;
+    while ((part = map_next(&holding->parts, &at, &handler))) {
+        holding->writing_end = holding->writing_end || part->end;
         parts[count++] = (struct lease_part){handler, part->gone ? NULL : part->text, part->end};
+    }
     nonce_make(coordinator, holding->nonce);
     struct lease_request request = {
         .kind = LEASE_WRITE_ROW,
@@ -218,6 +221,19 @@ static bool is_mine(const struct holding *holding, const struct lease_row *row)
     return row && row->nonce && strcmp(row->nonce, holding->nonce) == 0;
 }
 
+static void wake_children(const struct holding *parent)
+{
+    struct coordinator *coordinator = parent->coordinator;
+    struct holding *holding;
+    size_t at = 0;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL)))
+        if (holding->parent && strcmp(holding->parent, parent->shard) == 0 &&
+            strcmp(holding->stream, parent->stream) == 0) {
+            holding->parent_due_ms = 0;
+            stir(holding);
+        }
+}
+
 static void on_written(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct holding *holding = subject;
@@ -237,6 +253,8 @@ static void on_written(struct coordinator *coordinator, void *subject, const str
     holding->epoch = row->epoch;
     holding->version = row->version;
     stir(holding);
+    if (holding->writing_end)
+        wake_children(holding);
     struct waiter *written_for = holding->written_for;
     holding->written_for = NULL;
     if (holding->phase == HOLDING_GIVEN && strcmp(row->owner, holding->to) == 0) {
@@ -334,7 +352,10 @@ static void on_parent(struct coordinator *coordinator, void *subject, const stru
     struct holding *holding = subject;
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     holding->asking_parent = NULL;
-    holding->parent_due_ms = now_of(coordinator) + share_of(coordinator, 100);
+    holding->parent_due_ms = now_of(coordinator) + holding->parent_pause_ms;
+    holding->parent_pause_ms += holding->parent_pause_ms / 2;
+    if (holding->parent_pause_ms > share_of(coordinator, PARENT_MOST_SHARE))
+        holding->parent_pause_ms = share_of(coordinator, PARENT_MOST_SHARE);
     stir(holding);
     if (!holding->parent)
         return;
@@ -373,6 +394,7 @@ void coordinator_gate(struct coordinator *coordinator, const char *stream, const
     free(holding->parent);
     holding->parent = mem_string(parent);
     holding->parent_due_ms = 0;
+    holding->parent_pause_ms = share_of(coordinator, PARENT_SHARE);
     stir(holding);
 }
 

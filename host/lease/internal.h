@@ -20,6 +20,8 @@
 #define BEAT_SHARE 333
 #define BEAT_ANSWER_SHARE 100
 #define BEAT_AGAIN_SHARE 33
+#define PARENT_SHARE 100 /* between two looks at a parent's row, growing to: */
+#define PARENT_MOST_SHARE 200
 
 /* ---- a session ---- */
 
@@ -126,7 +128,8 @@ struct holding {
     /* its parent, while it waits for it */
     char *parent;
     struct op *asking_parent;
-    int64_t parent_due_ms;
+    int64_t parent_due_ms, parent_pause_ms;
+    bool writing_end; /* of a handler: who waits for that on this host looks at once */
     /* who has the shard that it is wanted beside, or whether its row is of use still */
     struct op *asking;
     int64_t beside_due_ms; /* the first is not asked before */

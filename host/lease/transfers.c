@@ -244,8 +244,8 @@ void transfer_create(struct coordinator *coordinator, const char *stream, const 
 {
     struct transfer *transfer = transfer_new(coordinator, stream, shard);
     const struct holding *parent = parents[0] ? holding_find(coordinator, stream, parents[0]) : NULL;
-    const char *to = parents[0] ? coordinator->session.id
-                                : members_choose(coordinator, LEASE_SHARD_LOAD, !coordinator->leaving);
+    const char *to = parent ? coordinator->session.id /* beside it: nothing waits for a word */
+                            : members_choose(coordinator, LEASE_SHARD_LOAD, !coordinator->leaving);
     transfer->kind = TRANSFER_CREATE;
     transfer->parents[0] = mem_string(parents[0]);
     transfer->parents[1] = mem_string(parents[1]);

@@ -66,9 +66,12 @@ class Counter:
     def count(self, operation, answer):
         consumed = answer.get("ConsumedCapacity")
         each = consumed if isinstance(consumed, list) else [consumed] if consumed else []
+        if "ConditionalCheckFailed" in answer.get("__type", ""):
+            each = [dict(CapacityUnits=1)]  # the service counts what it refused, too
+            operation += " refused"
         with self.lock:
             self.calls[operation] = self.calls.get(operation, 0) + 1
-            self.units["write" if operation in WRITING else "read"] += sum(one["CapacityUnits"] for one in each)
+            self.units["write" if operation.split()[0] in WRITING else "read"] += sum(one["CapacityUnits"] for one in each)
 
     def take(self):
         with self.lock:
@@ -124,7 +127,8 @@ poll_max = 5s
     return subprocess.Popen([BINARY, "run", "-c", directory / "tidemill.ini"], env=ENVIRONMENT, stderr=sys.stderr)
 
 
-def main():
+def measure(splits, settle_s, idle_s, load_s):
+    """Of 10 shards to the power of `splits`: calls and units a second while they begin, idle, under load; and the owners."""
     with tempfile.TemporaryDirectory(prefix="tidemill-bench-") as path:
         directory = pathlib.Path(path)
         local = subprocess.Popen([BINARY, "local", "--port", "0"], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
@@ -135,13 +139,13 @@ def main():
              AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")],
              StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
         arn = call(url, "DescribeTable", TableName="Items")["Table"]["LatestStreamArn"]
-        for _ in range(3):
+        for _ in range(splits):
             call(url, "SplitShards", "TidemillLocal", StreamArn=arn, Children=10)  # each of those that are open
         counter = Counter(port)
         hosts = [start(directory, counter.url, port) for _ in range(HOSTS)]
         try:
-            begin = watch(counter, SETTLE_S, "hosts take their shards")
-            idle_calls, idle = watch(counter, IDLE_S, "idle")
+            begin = watch(counter, settle_s, "hosts take their shards")
+            idle = watch(counter, idle_s, "idle")
             number = 0
 
             def write():
@@ -150,7 +154,7 @@ def main():
                     number += 1
                     call(url, "PutItem", TableName="Items", Item={"id": {"S": f"i{number}"}})
 
-            load_calls, load = watch(counter, LOAD_S, "under load", write)
+            load = watch(counter, load_s, "under load", write)
             owners = json.loads(subprocess.run([BINARY, "status", "--json", "-c", directory / "tidemill.ini"], env=ENVIRONMENT,
                                                capture_output=True, text=True, check=True).stdout)["owners"]
         finally:
@@ -160,20 +164,29 @@ def main():
                 host.wait()
             local.terminate()
             local.wait()
-    each = sorted(sum(1 for owner in owners if owner["session"] == session) for session in {owner["session"] for owner in owners})
+    return begin, idle, load, owners
+
+
+def computed(shards):
     watch_s, page = max(1, 0.03 * HOSTS), 0.5
-    computed = dict(write=3 * HOSTS / LEASE_S, read=HOSTS / watch_s * page + (SHARDS / 4 * page) / 300)
+    return dict(write=3 * HOSTS / LEASE_S, read=HOSTS / watch_s * page + (shards / 4 * page) / 300)
+
+
+def main():
+    begin, (idle_calls, idle), (load_calls, load), owners = measure(3, SETTLE_S, IDLE_S, LOAD_S)
+    each = sorted(sum(1 for owner in owners if owner["session"] == session) for session in {owner["session"] for owner in owners})
+    formula = computed(SHARDS)
     moved = min(WRITES_A_SECOND * CHECKPOINT_S, SHARDS) / CHECKPOINT_S
     print(f"{HOSTS} hosts, {SHARDS} shards, 3 handlers; shards of each host: {', '.join(map(str, each))}")
     print(f"{'':24}{'write units/s':>15}{'read units/s':>15}")
     print(f"{'while they begin':24}{begin[1]['write']:15.1f}{begin[1]['read']:15.1f}")
     print(f"{'idle':24}{idle['write']:15.2f}{idle['read']:15.2f}   "
           + ", ".join(f"{name} {count:.2f}/s" for name, count in sorted(idle_calls.items())))
-    print(f"{'  computed':24}{computed['write']:15.2f}{computed['read']:15.2f}")
+    print(f"{'  computed':24}{formula['write']:15.2f}{formula['read']:15.2f}")
     print(f"{'  the bar':24}{1.5:15.2f}{4.0:15.2f}")
     print(f"{'under load':24}{load['write']:15.2f}{load['read']:15.2f}   "
           + ", ".join(f"{name} {count:.2f}/s" for name, count in sorted(load_calls.items())))
-    print(f"{'  computed, at most':24}{computed['write'] + moved:15.2f}{computed['read']:15.2f}   "
+    print(f"{'  computed, at most':24}{formula['write'] + moved:15.2f}{formula['read']:15.2f}   "
           f"{WRITES_A_SECOND} changes/s, each in another shard")
 
 

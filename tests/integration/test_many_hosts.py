@@ -1,7 +1,9 @@
 """Hosts that share a group's shards by a table: real processes, a real table, SIGKILL and SIGSTOP."""
 import base64
 import http.server
+import importlib.util
 import json
+import pathlib
 import random
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 from conftest import BINARY, PATIENCE_S, Local, wait_until
 from services import Emulators
 from test_nats import nats  # noqa: F401 (a fixture)
+
+BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench" / "hosts.py"
 
 # What is many times as slow must not lose its leases to that.
 LEASE = "4s" if PATIENCE_S <= 120 else "12s"
@@ -279,7 +283,9 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     shown = json.loads(deployment.run("status", "--json").stdout)
     assert [each["state"] for each in shown["hosts"]] == ["runs", "runs"] and shown["running"]
     assert all(each["version"] and each["beat_ms"] and each["reactors"] == 2 for each in shown["hosts"])
-    assert {each["shard"]: each["session"] for each in shown["owners"]} == rows(own) and all(each["epoch"] for each in shown["owners"])
+    assert all(each["epoch"] for each in shown["owners"])
+    wait_until(lambda: {each["shard"]: each["session"] for each in json.loads(deployment.run("status", "--json").stdout)["owners"]}
+               == rows(own), "whose each shard is, when none moves")
     assert not shown["troubles"], shown["troubles"]
     assert [each["handler"] for each in shown["handlers"]] == ["watcher", "watcher"] and shown["handlers"][0]["version"]
     wait_until(lambda: {each["shard"] for each in json.loads(deployment.run("status", "--json").stdout)["shards"]} >= set(writer.open_shards()),
@@ -502,6 +508,16 @@ def test_status_tells_what_a_host_is_in_trouble_with(deployment, own, name, rece
         host.kill()
 
 
+def test_idle_shards_cost_what_the_hosts_cost():
+    """Also below shards that ended before the handlers began: nobody waits for them."""
+    hosts = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("hosts", BENCH))
+    spec.loader.exec_module(hosts)
+    _, (calls, idle), _, owners = hosts.measure(2, 45, 20, 1)
+    assert len(owners) == 111 and len({owner["session"] for owner in owners}) == 3
+    formula = hosts.computed(100)
+    assert idle["write"] <= 1.5 * formula["write"] + 0.2 and idle["read"] <= 2 * formula["read"] + 0.2, (calls, idle)
+
+
 def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)
@@ -663,6 +679,12 @@ def test_a_state_is_copied_to_a_table_and_back(deployment, own, name, receiver):
     check_order(receiver, writer, once=True)
 
 
+def faults(own, **faults):
+    request = urllib.request.Request(own.url, json.dumps(faults).encode(), {"X-Amz-Target": "TidemillLocal.SetFaults",
+                                     "Authorization": "x", "Content-Type": "application/x-amz-json-1.0"})
+    assert urllib.request.urlopen(request).status == 200
+
+
 def test_a_copy_that_was_interrupted_keeps_hosts_away_and_goes_on(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver, state="sqlite:first.db")
@@ -672,6 +694,7 @@ def test_a_copy_that_was_interrupted_keeps_hosts_away_and_goes_on(deployment, ow
         own.client.put_item(TableName=table, Item={"id": {"S": f"bad{number}"}, "version": {"N": "1"}})
     wait_until(lambda: len(letters_of(deployment)) == 200, "all fail")
     assert host.stop() == 0
+    faults(own, Throttle=0.8, Operations=["PutItem"])  # it has a while to do
     command = subprocess.Popen([BINARY, "state", "copy", "sqlite:first.db", "dynamodb:State"], cwd=deployment.directory,
                                env=deployment.environment)
 
@@ -684,6 +707,7 @@ def test_a_copy_that_was_interrupted_keeps_hosts_away_and_goes_on(deployment, ow
     wait_until(lambda: kept() > 0 or command.poll() is not None, "something is there")
     command.kill()
     assert command.wait() == -signal.SIGKILL and 0 < kept() < 200
+    faults(own)
     # Meanwhile one of them is dropped.
     one = json.loads(deployment.run("dead", "list", "--json").stdout)[0]
     assert deployment.run("dead", "drop", str(one["id"])).returncode == 0

@@ -47,7 +47,7 @@ struct gshard {
     double rate; /* records a second */
     int count;   /* so far */
     bool closed;
-    bool unlisted, forgotten; /* by the service; its row was deleted */
+    bool unlisted, forgotten;    /* by the service; its row was deleted */
     char *handled[HANDLERS_MAX]; /* of each record: how often a call of it arrived */
     bool *given_up[HANDLERS_MAX];
     size_t capacity;

@@ -1,0 +1,1 @@
+../../../scripts/stock_replenishment.lua
