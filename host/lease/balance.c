@@ -88,13 +88,14 @@ static bool gains(const struct coordinator *coordinator, const struct view *view
 static int give_to(struct coordinator *coordinator, struct view *view, struct member *to, double flow,
                    struct holding **holdings, size_t count, int most)
 {
-    int moves = 0;
+    int moves = 0, drawn = 0;
     for (size_t i = 0; i < count && moves < most; i++) {
         struct holding *holding = holdings[i];
         if (!holding || holding->load <= 0 || !gains(coordinator, view, to, holding->load))
             continue;
-        /* What is left of the flow and is less than this shard: by lot. */
-        if (holding->load > flow && below(coordinator, 1000) >= (int)(1000 * flow / holding->load))
+        /* What is left of the flow and is less than this shard: by one lot. */
+        if (holding->load > flow &&
+            (drawn++ || below(coordinator, 1000) >= (int)(1000 * flow / holding->load)))
             continue;
         flow -= holding->load;
         view->mine -= holding->load;
@@ -150,6 +151,16 @@ static void begin(struct episodes *episodes, bool of_change, int64_t now)
 void balance_changed(struct coordinator *coordinator, int64_t now)
 {
     coordinator->episodes.begin_ms = now + DEBOUNCE_MS;
+}
+
+/* As long as rows are made and given out, nobody gives any on: who is short of some gets the next ones. */
+void balance_born(struct coordinator *coordinator, int64_t now)
+{
+    struct episodes *episodes = &coordinator->episodes;
+    if (!episodes->begin_ms && (!episodes->until_ms || !episodes->of_change))
+        return;
+    episodes->begin_ms = now + DEBOUNCE_MS;
+    episodes->until_ms = 0;
 }
 
 static void watch_unevenness(struct coordinator *coordinator, int64_t now)

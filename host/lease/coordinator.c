@@ -208,7 +208,13 @@ static void on_begun(struct coordinator *coordinator)
     wardens_begin(coordinator);
 }
 
+static void on_row_born(struct coordinator *coordinator)
+{
+    balance_born(coordinator, now_of(coordinator));
+}
+
 static const struct upwards upwards = {
+    .born = on_row_born,
     .begun = on_begun,
     .over = on_session_over,
     .looked_at_lease = tell_held,

@@ -164,6 +164,7 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
     if (row->version == 1) { /* new: in a table, perhaps, that is new itself */
         holding->confirm = coordinator->session.sending.number;
         session_beat_now(coordinator);
+        coordinator->up->born(coordinator);
     }
     list_init(&holding->link);
     map_set(&coordinator->holdings, key, holding);

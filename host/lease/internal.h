@@ -152,6 +152,7 @@ struct transfer {
     double load;
     enum { TRANSFER_TAKE, TRANSFER_CREATE, TRANSFER_GIVE } kind;
     bool started;
+    bool comes; /* to this host, and counts as coming */
     bool given; /* the row is the other's: only the word to him is left */
     char mail_id[LEASE_NONCE_SIZE], nonce[LEASE_NONCE_SIZE];
     void (*done)(void *user); /* of who created; may be NULL */
@@ -190,6 +191,7 @@ struct upwards {
     void (*over)(struct coordinator *);  /* it is somebody else's who marked it, or its row is gone */
     void (*looked_at_lease)(struct coordinator *, int64_t now);
     void (*members_changed)(struct coordinator *, bool died);
+    void (*born)(struct coordinator *);                             /* a new row came to this host */
     void (*give)(struct holding *);                                 /* the mail, then holding_write */
     void (*given)(struct holding *);                                /* written: a word to the receiver */
     void (*retake)(struct coordinator *, const struct lease_row *); /* own, but abandoned */
@@ -211,6 +213,7 @@ struct coordinator {
     struct map abandoned; /* key -> int64_t, owned: an epoch in which it was lost */
     struct list transfers, queued;
     int transfers_started;
+    double coming;       /* load of rows that are made or taken for this host */
     struct map moving;   /* key -> struct transfer: rows that are made, or taken */
     struct map followed; /* stream -> struct followed, owned */
     struct episodes episodes;
@@ -264,6 +267,9 @@ bool member_takes(const struct coordinator *coordinator, const struct member *me
  * (`self`: this host counts, too). It is counted as given. */
 const char *members_choose(struct coordinator *coordinator, double load, bool self);
 
+/* Likewise, of two that are drawn by lot, this host among all (unless it leaves). */
+const char *members_choose_one_of_two(struct coordinator *coordinator, double load);
+
 /* ---- holdings.c ---- */
 
 char *holding_key(const char *stream, const char *shard);
@@ -301,6 +307,7 @@ void wardens_fini(struct coordinator *coordinator);
 /* ---- balance.c ---- */
 
 void balance_changed(struct coordinator *coordinator, int64_t now);
+void balance_born(struct coordinator *coordinator, int64_t now);
 void balance_turn(struct coordinator *coordinator, int64_t now, int64_t *next);
 
 static inline void sooner(int64_t *next, int64_t due_ms)

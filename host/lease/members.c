@@ -260,10 +260,46 @@ const char *members_choose(struct coordinator *coordinator, double load, bool se
         best = member;
         least = now;
     }
-    if (self && (!best || (own_load(coordinator) + load) / coordinator->options.reactors <= least))
+    double own = own_load(coordinator) + coordinator->coming + load;
+    if (self && (!best || own / coordinator->options.reactors <= least))
         return coordinator->session.id;
     if (!best)
         return "";
+    best->load += load;
+    return best->session;
+}
+
+/* Where several hosts give at once, each by its own view, the least loaded would get it all. */
+const char *members_choose_one_of_two(struct coordinator *coordinator, double load)
+{
+    struct member *member, *picked[2] = {NULL, NULL};
+    size_t at = 0;
+    int seen = 0, self = !coordinator->leaving;
+    while ((member = map_next(&coordinator->members.all, &at, NULL)))
+        seen += member_takes(coordinator, member);
+    if (!seen)
+        return self ? coordinator->session.id : "";
+    /* Drawn: numbers among those that take, the last one this host. */
+    int count = seen + self, first = below(coordinator, count),
+        second = count > 1 ? (first + 1 + below(coordinator, count - 1)) % count : first;
+    at = 0;
+    for (int number = 0; (member = map_next(&coordinator->members.all, &at, NULL));) {
+        if (!member_takes(coordinator, member))
+            continue;
+        if (number == first)
+            picked[0] = member;
+        if (number == second)
+            picked[1] = member;
+        number++;
+    }
+    double loads[2];
+    for (int i = 0; i < 2; i++)
+        loads[i] = picked[i]
+                       ? (picked[i]->load + load) / (double)picked[i]->reactors
+                       : (own_load(coordinator) + coordinator->coming + load) / coordinator->options.reactors;
+    struct member *best = picked[loads[1] < loads[0]];
+    if (!best)
+        return coordinator->session.id;
     best->load += load;
     return best->session;
 }

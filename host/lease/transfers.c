@@ -33,6 +33,7 @@ static void transfer_free(struct transfer *transfer)
     struct coordinator *coordinator = transfer->coordinator;
     list_remove(&transfer->link);
     coordinator->transfers_started -= transfer->started;
+    coordinator->coming -= transfer->comes ? transfer->load : 0;
     if (map_get(&coordinator->moving, transfer->key) == transfer)
         map_remove(&coordinator->moving, transfer->key);
     free(transfer->parents[0]);
@@ -53,6 +54,7 @@ void transfers_end(struct coordinator *coordinator)
     CHECK(!coordinator->transfers_started && !coordinator->moving.count);
     map_fini(&coordinator->moving);
     coordinator->moving = MAP_INIT;
+    coordinator->coming = 0;
 }
 
 /* Its row is on its way to another owner, or is being made. */
@@ -67,6 +69,13 @@ bool transfer_under_way(const struct coordinator *coordinator, const char *strea
 static bool to_self(const struct transfer *transfer)
 {
     return strcmp(transfer->to, transfer->coordinator->session.id) == 0;
+}
+
+/* It stands in the lists of what is done for this host, or another. */
+static void count_coming(struct transfer *transfer)
+{
+    transfer->comes = to_self(transfer);
+    transfer->coordinator->coming += transfer->comes ? transfer->load : 0;
 }
 
 /* A stream of a thousand shards makes a thousand rows: some at a time. */
@@ -151,6 +160,14 @@ static void finish(struct transfer *transfer, const struct lease_row *row)
         done(user);
 }
 
+/* What it tells of will not be. */
+static void take_back_mail(const struct transfer *transfer)
+{
+    struct lease_request request = {
+        .kind = LEASE_DELETE_MAIL, .host = {.session = transfer->to}, .mail = {.id = transfer->mail_id}};
+    op_send(transfer->coordinator, &request, timeout_of(transfer->coordinator), false, NULL, NULL);
+}
+
 static void on_moved(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct transfer *transfer = subject;
@@ -158,6 +175,8 @@ static void on_moved(struct coordinator *coordinator, void *subject, const struc
     bool mine = row && strcmp(row->nonce, transfer->nonce) == 0;
     (void)coordinator;
     if (!mine || to_self(transfer)) { /* another was quicker: then it is as it says */
+        if (!to_self(transfer) && row && strcmp(row->owner, transfer->to) != 0)
+            take_back_mail(transfer);
         finish(transfer, row);
         return;
     }
@@ -220,6 +239,7 @@ static void take_for(struct transfer *transfer, const struct lease_row *row, con
     transfer->load = row->load;
     snprintf(transfer->from, sizeof transfer->from, "%s", row->owner);
     snprintf(transfer->to, sizeof transfer->to, "%s", to);
+    count_coming(transfer);
     map_set(&transfer->coordinator->moving, transfer->key, transfer);
     start_queued(transfer->coordinator);
 }
@@ -228,7 +248,7 @@ void transfer_take(struct coordinator *coordinator, const struct lease_row *row)
 {
     if (transfer_under_way(coordinator, row->stream, row->shard))
         return;
-    const char *to = members_choose(coordinator, row->load, !coordinator->leaving);
+    const char *to = members_choose_one_of_two(coordinator, row->load);
     if (*to)
         take_for(transfer_new(coordinator, row->stream, row->shard), row, to);
 }
@@ -242,6 +262,8 @@ void transfer_retake(struct coordinator *coordinator, const struct lease_row *ro
 void transfer_create(struct coordinator *coordinator, const char *stream, const char *shard,
                      const char *const parents[2], void (*done)(void *user), void *user)
 {
+    if (transfer_under_way(coordinator, stream, shard))
+        return;
     struct transfer *transfer = transfer_new(coordinator, stream, shard);
     const struct holding *parent = parents[0] ? holding_find(coordinator, stream, parents[0]) : NULL;
     const char *to = parent ? coordinator->session.id /* beside it: nothing waits for a word */
@@ -254,6 +276,7 @@ void transfer_create(struct coordinator *coordinator, const char *stream, const 
     transfer->done = done;
     transfer->user = user;
     snprintf(transfer->to, sizeof transfer->to, "%s", *to ? to : coordinator->session.id);
+    count_coming(transfer);
     map_set(&coordinator->moving, transfer->key, transfer);
     start_queued(coordinator);
 }
