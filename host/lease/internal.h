@@ -210,7 +210,7 @@ struct coordinator {
     struct members members;
     struct map holdings;  /* key -> struct holding, owned */
     struct list stirred;  /* holdings that something is to be done about */
-    struct map abandoned; /* key -> int64_t, owned: an epoch in which it was lost */
+    struct map abandoned; /* key -> int64_t, owned: the epoch in which it was lost, or is another's */
     struct list transfers, queued;
     int transfers_started;
     double coming;       /* load of rows that are made or taken for this host */
@@ -276,7 +276,7 @@ char *holding_key(const char *stream, const char *shard);
 struct holding *holding_find(const struct coordinator *coordinator, const char *stream, const char *shard);
 
 /* A row whose owner is this session, not an old reading of it: run it unless it runs; take it anew where it
- * was lost in that epoch. */
+ * was lost, or given away, in that epoch or behind it. */
 void holding_meet(struct coordinator *coordinator, const struct lease_row *row);
 void holding_lose(struct holding *holding); /* tell, remember, free */
 void holding_write(struct holding *holding);

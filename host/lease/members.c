@@ -248,20 +248,27 @@ bool member_takes(const struct coordinator *coordinator, const struct member *me
            now_of(coordinator) - member->seen_ms < member->lease_ms / 2;
 }
 
+/* For what it can, with so much more; NULL: this host, what is on its way to it included. */
+static double load_with(const struct coordinator *coordinator, const struct member *member, double load)
+{
+    if (member)
+        return (member->load + load) / (double)member->reactors;
+    return (own_load(coordinator) + coordinator->coming + load) / coordinator->options.reactors;
+}
+
 const char *members_choose(struct coordinator *coordinator, double load, bool self)
 {
     struct member *member, *best = NULL;
     size_t at = 0;
     double least = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL))) {
-        double now = (member->load + load) / (double)member->reactors;
+        double now = load_with(coordinator, member, load);
         if (!member_takes(coordinator, member) || (best && now >= least))
             continue;
         best = member;
         least = now;
     }
-    double own = own_load(coordinator) + coordinator->coming + load;
-    if (self && (!best || own / coordinator->options.reactors <= least))
+    if (self && (!best || load_with(coordinator, NULL, load) <= least))
         return coordinator->session.id;
     if (!best)
         return "";
@@ -292,12 +299,8 @@ const char *members_choose_one_of_two(struct coordinator *coordinator, double lo
             picked[1] = member;
         number++;
     }
-    double loads[2];
-    for (int i = 0; i < 2; i++)
-        loads[i] = picked[i]
-                       ? (picked[i]->load + load) / (double)picked[i]->reactors
-                       : (own_load(coordinator) + coordinator->coming + load) / coordinator->options.reactors;
-    struct member *best = picked[loads[1] < loads[0]];
+    bool other = load_with(coordinator, picked[1], load) < load_with(coordinator, picked[0], load);
+    struct member *best = picked[other];
     if (!best)
         return coordinator->session.id;
     best->load += load;

@@ -270,13 +270,18 @@ return {
 """
 
 
-def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own, name, receiver):
+def failing_group(deployment, own, name, receiver):
+    """Whose handler fails for bad items until `Side` says that it is mended."""
     table = create_table(own, name())
     own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
                             AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
     group(deployment, own, table, receiver)
     deployment.script("watcher", FAILING)
-    writer = Writer(own, table, 1, 4)
+    return table, Writer(own, table, 1, 4)
+
+
+def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own, name, receiver):
+    table, writer = failing_group(deployment, own, name, receiver)
     writer.split(6)
     hosts = [deployment.start() for _ in range(2)]
     wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
@@ -328,12 +333,7 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
 
 
 def test_letters_of_a_split_shard_are_redriven_though_its_children_are_on_two_hosts(deployment, own, name, receiver):
-    table = create_table(own, name())
-    own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
-                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
-    group(deployment, own, table, receiver)
-    deployment.script("watcher", FAILING)
-    writer = Writer(own, table, 1, 4)
+    table, writer = failing_group(deployment, own, name, receiver)
     hosts = [deployment.start()]
     ids = [f"bad{number}" for number in range(20)]
     for item in ids:
