@@ -335,6 +335,7 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
 def test_letters_of_a_split_shard_are_redriven_though_its_children_are_on_two_hosts(deployment, own, name, receiver):
     table, writer = failing_group(deployment, own, name, receiver)
     hosts = [deployment.start()]
+    wait_until(lambda: rows(own), "it has the shard: before, there is no state that a command could read")
     ids = [f"bad{number}" for number in range(20)]
     for item in ids:
         own.client.put_item(TableName=table, Item={"id": {"S": item}})
