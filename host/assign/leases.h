@@ -24,6 +24,8 @@ struct leases {
     int64_t (*epoch)(void *user, const char *stream_arn, const char *shard);
     /* A listing of the stream shows the shard. */
     void (*listed)(void *user, const char *stream_arn, const struct shard_info *shard);
+    /* Is it this host that lists the stream for all? May be NULL by itself: each lists for itself. */
+    bool (*leads)(void *user, const char *stream_arn);
     /* The stream ends, and as far as this host knows its handlers have not finished all of its shards: what
      * others have finished is to be told by streams_finished_elsewhere. */
     void (*look)(void *user, const char *stream_arn);
@@ -46,6 +48,11 @@ static inline bool leases_ready(const struct leases *leases, const char *stream_
 {
     return leases_own(leases, stream_arn, shard) &&
            (!leases || !leases->ready || leases->ready(leases->user, stream_arn, shard));
+}
+
+static inline bool leases_lead(const struct leases *leases, const char *stream_arn)
+{
+    return !leases || !leases->leads || leases->leads(leases->user, stream_arn);
 }
 
 static inline int64_t leases_epoch(const struct leases *leases, const char *stream_arn, const char *shard)

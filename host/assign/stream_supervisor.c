@@ -60,6 +60,18 @@ static void ask_review(struct stream_supervisor *supervisor, struct generation *
     task_defer(supervisor->options.reactor, &generation->review);
 }
 
+/* Where one host lists for all, the others hear of new shards by being given them, and look themselves when
+ * one that they read closes. What they have is never older than so many intervals. */
+#define LISTED_BY_OTHERS 10
+
+static int64_t interval_ms(void *user)
+{
+    const struct generation *generation = user;
+    const struct stream_supervisor *supervisor = generation->owner;
+    bool leads = leases_lead(supervisor->options.leases, generation->stream_arn);
+    return supervisor->options.stream->discovery_ms * (leads ? 1 : LISTED_BY_OTHERS);
+}
+
 /* Whoever is to say which shards there are hears of each that a listing shows. */
 static void tell_listed(const struct generation *generation)
 {
@@ -205,10 +217,11 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
             .log = supervisor->options.log,
             .subject = supervisor->subject,
             .stream_arn = stream_arn,
-            .interval_ms = supervisor->options.stream->discovery_ms,
             .troubles = supervisor->options.troubles,
         },
-        &(struct discovery_events){.listed = on_listed, .gone = on_gone, .missing = on_missing}, generation);
+        &(struct discovery_events){
+            .interval_ms = interval_ms, .listed = on_listed, .gone = on_gone, .missing = on_missing},
+        generation);
     list_append(&supervisor->generations, &generation->link);
     const struct leases *leases = supervisor->options.leases;
     if (leases && leases->follow)
@@ -493,6 +506,21 @@ static void take_row(struct follower *follower, const struct store_checkpoint *r
         discovery_expect(follower->generation->discovery, row->shard);
 }
 
+/* Those of the snapshot about the handler there (`shard` NULL: everywhere). */
+static void take_rows(struct follower *follower, const char *shard, const struct store_snapshot *snapshot,
+                      bool finished)
+{
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (strcmp(row->handler, follower->handler) == 0 &&
+            strcmp(row->stream_arn, follower->generation->stream_arn) == 0 &&
+            (!shard || strcmp(row->shard, shard) == 0) &&
+            (!finished || (row->position.kind == POSITION_FINISHED &&
+                           !progress_finished(&follower->progress, row->shard))))
+            take_row(follower, row);
+    }
+}
+
 void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard,
                               const struct store_snapshot *snapshot)
 {
@@ -500,18 +528,26 @@ void stream_supervisor_gained(struct stream_supervisor *supervisor, const char *
     struct follower *follower;
     if (!generation)
         return;
+    bool known = lineage_knows(discovery_lineage(generation->discovery), shard), wanted = false;
     list_each(follower, &supervisor->followers, struct follower, link) {
         if (follower->generation != generation)
             continue;
-        for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-            const struct store_checkpoint *row = &snapshot->checkpoints[i];
-            if (strcmp(row->handler, follower->handler) == 0 && strcmp(row->stream_arn, stream_arn) == 0 &&
-                strcmp(row->shard, shard) == 0)
-                take_row(follower, row);
-        }
+        take_rows(follower, shard, snapshot, false);
+        wanted = wanted || (!follower->removed && !progress_finished(&follower->progress, shard));
+    }
+    if (!known && wanted) { /* another host's listing has it, this host's are older */
+        discovery_expect(generation->discovery, shard);
+        discovery_now(generation->discovery);
     }
     if (discovery_listed(generation->discovery))
         ask_review(supervisor, generation);
+}
+
+void stream_supervisor_lead(struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    struct generation *generation = find_generation(supervisor, stream_arn);
+    if (generation)
+        discovery_now(generation->discovery);
 }
 
 void stream_supervisor_tell(struct stream_supervisor *supervisor, const char *stream_arn, const char *shard)
@@ -535,13 +571,7 @@ bool stream_supervisor_finished_elsewhere(struct stream_supervisor *supervisor, 
     list_each(follower, &supervisor->followers, struct follower, link) {
         if (follower->generation != generation)
             continue;
-        for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-            const struct store_checkpoint *row = &snapshot->checkpoints[i];
-            if (strcmp(row->handler, follower->handler) == 0 && strcmp(row->stream_arn, stream_arn) == 0 &&
-                (!shard || strcmp(row->shard, shard) == 0) && row->position.kind == POSITION_FINISHED &&
-                !progress_finished(&follower->progress, row->shard))
-                take_row(follower, row);
-        }
+        take_rows(follower, shard, snapshot, true);
         all = all && shard && (follower->removed || progress_finished(&follower->progress, shard));
     }
     if (discovery_listed(generation->discovery))

@@ -40,6 +40,9 @@ const struct config *stream_supervisor_config(const struct stream_supervisor *su
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
 void stream_supervisor_free(struct stream_supervisor *supervisor);
 
+/* It is this host that lists the stream for all, from now on. See leases.h. */
+void stream_supervisor_lead(struct stream_supervisor *supervisor, const char *stream_arn);
+
 /* The shard is this host's from now on, and the snapshot says where its handlers stand in it; or it is not
  * any more: what runs in it is given up, and nothing of it is kept. See leases.h. */
 /* leases->listed of the shard once more, if it is known. */

@@ -143,6 +143,13 @@ void streams_gained(struct streams *streams, const char *stream_arn, const char 
         stream_supervisor_gained(stream->supervisor, stream_arn, shard, snapshot);
 }
 
+void streams_lead(struct streams *streams, const char *stream_arn)
+{
+    struct stream *stream;
+    list_each(stream, &streams->all, struct stream, link)
+        stream_supervisor_lead(stream->supervisor, stream_arn);
+}
+
 void streams_tell(struct streams *streams, const char *stream_arn, const char *shard)
 {
     struct stream *stream;

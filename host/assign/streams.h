@@ -31,6 +31,7 @@ bool streams_places(struct streams *streams, const struct store_dead_letter *let
                     void *user);
 
 /* Shards come and go with their leases, see leases.h. */
+void streams_lead(struct streams *streams, const char *stream_arn);
 void streams_gained(struct streams *streams, const char *stream_arn, const char *shard,
                     const struct store_snapshot *snapshot);
 void streams_tell(struct streams *streams, const char *stream_arn, const char *shard);

@@ -154,7 +154,7 @@ static void print_members(const struct status *status, const struct colours *col
     for (size_t i = 0; i < snapshot->member_count; i++) {
         const struct store_member *row = &snapshot->members[i];
         char since[CLOCK_ISO_SIZE], beat[32];
-        bool runs = row->state == MEMBER_RUNS || row->state == MEMBER_LEAVES;
+        bool runs = row->state != MEMBER_LEFT && row->state != MEMBER_DEAD;
         clock_iso8601(row->since_ms, since);
         time_text(row->beat_ms ? status_age(status->now_ms, row->beat_ms) : -1, beat, sizeof beat);
         if (!i)
@@ -178,6 +178,21 @@ static void print_owners(const struct status *status)
     }
 }
 
+static void print_hand_overs(const struct status *status, const struct colours *colours)
+{
+    for (size_t i = 0; i < status->snapshot->hand_over_count; i++) {
+        const struct store_hand_over *row = &status->snapshot->hand_overs[i];
+        char since[32];
+        time_text(status_age(status->now_ms, row->since_ms), since, sizeof since);
+        printf("%s%s", i ? "" : "\n", colours->yellow);
+        cmd_print("shard %s: host %s gives it to %s", row->shard, status_session_name(row->from).text,
+                  *row->to ? status_session_name(row->to).text : "another");
+        if (row->since_ms)
+            printf(", since %s", since);
+        puts(colours->plain);
+    }
+}
+
 static void print_text(const struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;
@@ -190,6 +205,7 @@ static void print_text(const struct status *status)
                count == 1 ? "" : "s", colours.plain);
     }
     print_owners(status);
+    print_hand_overs(status, &colours);
     print_members(status, &colours);
     print_troubles(status, &colours);
     print_events(snapshot, &colours);
@@ -232,6 +248,8 @@ static void ask_hosts(struct cmd_state *state, struct status *status)
     all->trouble_count = told->trouble_count;
     all->handlers = told->handlers;
     all->handler_count = told->handler_count;
+    all->hand_overs = told->hand_overs;
+    all->hand_over_count = told->hand_over_count;
     struct store_batch *batch = store_batch_new();
     store_answer_request(batch, status->asked, true, "");
     cmd_state_commit(state, batch, &err);
@@ -250,6 +268,7 @@ static bool show(const struct config *config, bool json, struct err *err)
         status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
         if (store_is_shared(config->host.state))
             ask_hosts(&state, &status);
+        status_add_hand_overs(&status);
         status_gather(&status);
         if (json)
             status_print_json(&status);

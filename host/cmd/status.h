@@ -65,11 +65,15 @@ struct status_name status_session_name(const char *session);
 /* Is one of them at work, as far as its row says? */
 bool status_runs(const struct status *status);
 
-/* Have all answered that are at work? */
+/* Have all answered that are at work? Those that leave have other things to do. */
 bool status_all_told(const struct status *status);
 
-/* Hosts that are late, or do not answer, shards that nobody has, hosts that do not have the same scripts:
- * into the troubles, at most two for each host and STATUS_GROUP_TROUBLES. */
+/* Shards of hosts that leave are on their way to others, whether they say so or not: into the snapshot's
+ * hand-overs, behind what was told. */
+void status_add_hand_overs(struct status *status);
+
+/* Hosts that are late, sick, or do not answer, shards that nobody has, hosts that do not have the same
+ * scripts: into the troubles, at most two for each host and STATUS_GROUP_TROUBLES. */
 #define STATUS_GROUP_TROUBLES 4
 void status_add_hosts(struct status *status);
 

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "cmd/status.h"
 
-const char *const status_member_states[] = {"runs", "leaves", "left", "dead"};
+const char *const status_member_states[] = {"runs", "sick", "leaves", "left", "dead"};
 static_assert(COUNT_OF(status_member_states) == MEMBER_DEAD + 1, "a word for each");
 
 struct status_name status_session_name(const char *session)
@@ -32,7 +32,7 @@ static void add(struct status *status, const char *subject, const char *kind, in
 
 static bool is_alive(const struct store_member *member)
 {
-    return member->state == MEMBER_RUNS || member->state == MEMBER_LEAVES;
+    return member->state != MEMBER_LEFT && member->state != MEMBER_DEAD;
 }
 
 /* By the table's clock and this machine's: said only when it is much. */
@@ -71,6 +71,12 @@ static const struct store_member *find_member(const struct store_snapshot *snaps
     return NULL;
 }
 
+/* One that leaves, or stands still, has its reasons not to. */
+static bool answers(const struct status *status, const struct store_member *member)
+{
+    return member->state == MEMBER_RUNS && !is_late(status, member);
+}
+
 static bool has_told(const struct status *status, const struct store_member *member)
 {
     for (size_t i = 0; i < status->told->told_count; i++)
@@ -83,20 +89,59 @@ bool status_all_told(const struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;
     for (size_t i = 0; i < snapshot->member_count; i++)
-        if (is_alive(&snapshot->members[i]) && !is_late(status, &snapshot->members[i]) &&
-            !has_told(status, &snapshot->members[i]))
+        if (answers(status, &snapshot->members[i]) && !has_told(status, &snapshot->members[i]))
             return false;
     return true;
 }
 
 static void add_silent(struct status *status, const struct store_member *member)
 {
-    if (!status->told || !is_alive(member) || is_late(status, member) || has_told(status, member))
+    if (!status->told || !answers(status, member) || has_told(status, member))
         return;
     char *subject = mem_printf("host %s", status_session_name(member->session).text);
     add(status, subject, "silent", status->now_ms,
         mem_string("it renews its lease, and has not answered: what it is in trouble with is not known"));
     free(subject);
+}
+
+static void add_sick(struct status *status, const struct store_member *member)
+{
+    if (member->state != MEMBER_SICK)
+        return;
+    char *subject = mem_printf("host %s", status_session_name(member->session).text);
+    add(status, subject, "sick", status->now_ms,
+        mem_printf("one of its threads has stood still for more than %lld s: what is read there waits, and "
+                   "goes to other hosts if that lasts",
+                   (long long)member->lease_ms / 2000));
+    free(subject);
+}
+
+static bool is_told(const struct status *status, const struct store_owner *owner)
+{
+    const struct store_snapshot *snapshot = status->snapshot;
+    for (size_t i = 0; i < snapshot->hand_over_count; i++)
+        if (strcmp(snapshot->hand_overs[i].shard, owner->shard) == 0 &&
+            strcmp(snapshot->hand_overs[i].stream_arn, owner->stream_arn) == 0)
+            return true;
+    return false;
+}
+
+void status_add_hand_overs(struct status *status)
+{
+    struct store_snapshot *snapshot = status->snapshot;
+    struct store_hand_over *all =
+        arena_alloc(&snapshot->arena, (snapshot->hand_over_count + snapshot->owner_count + 1) * sizeof *all);
+    if (snapshot->hand_over_count)
+        memcpy(all, snapshot->hand_overs, snapshot->hand_over_count * sizeof *all);
+    size_t count = snapshot->hand_over_count;
+    for (size_t i = 0; i < snapshot->owner_count; i++) {
+        const struct store_owner *owner = &snapshot->owners[i];
+        const struct store_member *member = find_member(snapshot, owner->session);
+        if (member && member->state == MEMBER_LEAVES && !is_told(status, owner))
+            all[count++] = (struct store_hand_over){owner->stream_arn, owner->shard, owner->session, "", 0};
+    }
+    snapshot->hand_overs = all;
+    snapshot->hand_over_count = count;
 }
 
 static void add_without_owner(struct status *status)
@@ -146,6 +191,7 @@ void status_add_hosts(struct status *status)
 {
     for (size_t i = 0; i < status->snapshot->member_count; i++) {
         add_late(status, &status->snapshot->members[i]);
+        add_sick(status, &status->snapshot->members[i]);
         add_silent(status, &status->snapshot->members[i]);
     }
     add_without_owner(status);

@@ -93,6 +93,15 @@ static void write_owner(cJSON *out, const struct store_owner *row)
     document_add_integer(out, "epoch", row->epoch);
 }
 
+static void write_hand_over(cJSON *out, const struct store_hand_over *row)
+{
+    document_add_text(out, "stream_arn", row->stream_arn);
+    document_add_text(out, "shard", row->shard);
+    document_add_text(out, "from", row->from);
+    document_add_text(out, "to", row->to);
+    document_add_integer(out, "since_ms", row->since_ms);
+}
+
 static void write_handler(cJSON *out, const struct store_handler *row)
 {
     document_add_text(out, "handler", row->handler);
@@ -132,6 +141,7 @@ void status_print_json(const struct status *status)
         write_host(cJSON_AddObjectToObject(out, "host"), status->host);
     WRITE_ALL("hosts", snapshot->members, snapshot->member_count, write_member);
     WRITE_ALL("owners", snapshot->owners, snapshot->owner_count, write_owner);
+    WRITE_ALL("hand_overs", snapshot->hand_overs, snapshot->hand_over_count, write_hand_over);
     WRITE_ALL("troubles", status->troubles, status->trouble_count, write_trouble);
     WRITE_ALL("checkpoints", status->rows, status->row_count, write_row);
     WRITE_ALL("shards", snapshot->shards, snapshot->shard_count, write_shard);

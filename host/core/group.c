@@ -27,6 +27,8 @@ struct way {
     struct shard_writer writer; /* the first: one is the other */
     struct group *group;
     struct worker *worker;
+    int64_t asked_ms; /* to turn once, on the first worker's reactor; 0: it has nothing to answer */
+    atomic_bool turned;
 };
 
 struct group {
@@ -136,11 +138,35 @@ static void tell_fingerprint(struct group *group)
     coordinator_set_fingerprint(group->coordinator, text);
 }
 
+static void on_asked(void *user)
+{
+    atomic_store(&((struct way *)user)->turned, true);
+}
+
+/* Of the other workers' reactors: each is asked to turn once, again and again. */
+static int64_t longest_silence(struct group *group)
+{
+    int64_t now = now_ms(group), longest = 0;
+    for (size_t i = 1; i < group->options.reactors; i++) {
+        struct way *way = &group->ways[i];
+        bool turned = atomic_load(&way->turned);
+        if (way->asked_ms && !turned) {
+            longest = now - way->asked_ms > longest ? now - way->asked_ms : longest;
+        } else if (now - way->asked_ms >= group->options.config->host.lease_ms / 10) {
+            way->asked_ms = now;
+            atomic_store(&way->turned, false);
+            reactor_post(worker_reactor(way->worker), on_asked, way);
+        }
+    }
+    return longest;
+}
+
 /* Also when nothing is due: a beat's answer moves the fence. */
 static void turn(void *user)
 {
     struct group *group = user;
     tell_fingerprint(group);
+    coordinator_pulse(group->coordinator, longest_silence(group));
     int64_t due_ms = coordinator_turn(group->coordinator),
             wait_ms = group->options.config->host.lease_ms / 40;
     set_fence(group);
@@ -315,8 +341,10 @@ static void on_read(void *user, const char *stream, const char *shard, struct st
 static void on_gained(void *user, const struct lease_row *row)
 {
     struct group *group = user;
-    if (is_stream_row(row->shard))
+    if (is_stream_row(row->shard)) {
+        streams_lead(group->streams, row->stream);
         return;
+    }
     char *key = key_of(row->stream, row->shard);
     struct owned *owned = mem_zero(sizeof *owned);
     *owned = (struct owned){.stream = mem_string(row->stream),
@@ -477,11 +505,21 @@ static bool ready(void *user, const char *stream, const char *shard)
     return above;
 }
 
+/* Is it this host that discovers it? */
+static bool discovers(const struct group *group, const char *stream)
+{
+    return coordinator_epoch(group->coordinator, stream, LEASE_STREAM_ROW) > 0;
+}
+
+static bool leads(void *user, const char *stream)
+{
+    return discovers(user, stream);
+}
+
 /* Whoever discovers the first of the streams. */
 bool group_leads(const struct group *group)
 {
-    return group->first && !group->held &&
-           coordinator_epoch(group->coordinator, group->first, LEASE_STREAM_ROW) > 0;
+    return group->first && !group->held && discovers(group, group->first);
 }
 
 static void follow(void *user, const char *stream)
@@ -586,7 +624,7 @@ static void listed(void *user, const char *stream, const struct shard_info *shar
     look_at_session(group);
     if (owned && parents_unknown(owned))
         learn_parents(group, owned, shard);
-    bool its = coordinator_epoch(group->coordinator, stream, LEASE_STREAM_ROW) > 0;
+    bool its = discovers(group, stream);
     for (int i = 0; i < 2 && !its; i++) {
         const struct owned *parent = shard->parents[i] ? find_owned(group, stream, shard->parents[i]) : NULL;
         its = parent && parent->read;
@@ -739,10 +777,25 @@ static bool shows(const void *user, const char *stream, const char *shard)
     return find_owned(group, stream, shard) != NULL;
 }
 
+static void note_hand_over(void *user, const char *stream, const char *shard, const char *to,
+                           int64_t since_ms)
+{
+    struct group *group = user;
+    notes_add_hand_over(&group->notes, &(struct store_hand_over){
+                                           .stream_arn = stream,
+                                           .shard = shard,
+                                           .from = coordinator_session(group->coordinator),
+                                           .to = to,
+                                           .since_ms = wall_ms(group) - (now_ms(group) - since_ms),
+                                       });
+}
+
 void group_tell(struct group *group, int64_t asked)
 {
     const char *session = coordinator_session(group->coordinator);
     struct store_batch *batch = store_batch_new();
+    notes_forget_hand_overs(&group->notes);
+    coordinator_each_given(group->coordinator, note_hand_over, group);
     char *text = notes_write(&group->notes, shows, group);
     store_put_told(batch, &(struct store_told){session, asked, text});
     free(text);
@@ -812,6 +865,7 @@ struct group *group_new(const struct group_options *options)
                                     .follow = follow,
                                     .epoch = epoch,
                                     .listed = listed,
+                                    .leads = leads,
                                     .look = look,
                                     .joined = joined,
                                     .forget = forget,

@@ -134,6 +134,23 @@ void coordinator_leave(struct coordinator *coordinator)
     wardens_changed(coordinator, false);
 }
 
+/* ---- sickness ---- */
+
+bool is_sick(const struct coordinator *coordinator)
+{
+    return coordinator->silent_ms >= share_of(coordinator, SICK_SHARE);
+}
+
+void coordinator_pulse(struct coordinator *coordinator, int64_t silent_ms)
+{
+    bool before = is_sick(coordinator);
+    coordinator->silent_ms = silent_ms;
+    if (is_sick(coordinator) == before || coordinator->session.phase != PHASE_LIVE)
+        return;
+    session_beat_now(coordinator);
+    wardens_changed(coordinator, false);
+}
+
 /* ---- questions ---- */
 
 bool coordinator_may_call(struct coordinator *coordinator)
@@ -173,6 +190,18 @@ void coordinator_each(const struct coordinator *coordinator, const char *stream,
         if (strcmp(holding->shard, LEASE_STREAM_ROW) != 0 &&
             (!stream || strcmp(holding->stream, stream) == 0))
             fn(user, holding->stream, holding->shard);
+}
+
+void coordinator_each_given(const struct coordinator *coordinator,
+                            void (*fn)(void *user, const char *stream, const char *shard, const char *to,
+                                       int64_t since_ms),
+                            void *user)
+{
+    const struct holding *holding;
+    size_t at = 0;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL)))
+        if (holding->phase != HOLDING_RUNS && strcmp(holding->shard, LEASE_STREAM_ROW) != 0)
+            fn(user, holding->stream, holding->shard, holding->to, holding->drain_from_ms);
 }
 
 void coordinator_set_fingerprint(struct coordinator *coordinator, const char *fingerprint)

@@ -95,6 +95,12 @@ void coordinator_commit(struct coordinator *coordinator, const char *stream, con
 void coordinator_each(const struct coordinator *coordinator, const char *stream,
                       void (*fn)(void *user, const char *stream, const char *shard), void *user);
 
+/* Every shard that this host gives away now: to which session ("": not chosen yet), and since when. */
+void coordinator_each_given(const struct coordinator *coordinator,
+                            void (*fn)(void *user, const char *stream, const char *shard, const char *to,
+                                       int64_t since_ms),
+                            void *user);
+
 /* Nothing of it runs, all is committed (or on its way), and the last call without an answer ended
  * coordinator_quiet_ms before `quiet_ms`. */
 void coordinator_drained(struct coordinator *coordinator, const char *stream, const char *shard,
@@ -128,6 +134,11 @@ int64_t coordinator_epoch(const struct coordinator *coordinator, const char *str
 /* As of its row, while it is this host's in any way, also when it is being given away or was lost a moment
  * ago (within `lost` and `given`); 0: it is not. */
 int64_t coordinator_row_epoch(const struct coordinator *coordinator, const char *stream, const char *shard);
+
+/* How long the reactor of this host that has stood still longest has done so now; told again and again. From
+ * half a lease on this host is sick: nothing more is given to it. After a whole one it does not beat any
+ * more, and what it has goes to others. */
+void coordinator_pulse(struct coordinator *coordinator, int64_t silent_ms);
 
 /* Give everything away, or write it, and go. */
 void coordinator_leave(struct coordinator *coordinator);

@@ -295,7 +295,7 @@ void holding_drain(struct holding *holding, const char *to, bool balancing)
     stir(holding);
     holding->phase = HOLDING_DRAINS;
     holding->balancing = balancing;
-    holding->drain_until_ms = now_of(coordinator) + coordinator->options.drain_ms;
+    holding->drain_from_ms = now_of(coordinator);
     snprintf(holding->to, sizeof holding->to, "%s", to);
     if (holding->told)
         coordinator->options.events->drain(coordinator->options.user, holding->stream, holding->shard);
@@ -445,10 +445,11 @@ static void holding_turn(struct holding *holding, int64_t now, int64_t *next)
         tell_gained(holding);
     look_at_parent(holding, now, next);
     if (holding->phase == HOLDING_DRAINS && holding->balancing) {
-        if (holding->drain_until_ms <= now)
+        int64_t until_ms = holding->drain_from_ms + coordinator->options.drain_ms;
+        if (until_ms <= now)
             undrain(holding);
         else
-            sooner(next, holding->drain_until_ms);
+            sooner(next, until_ms);
     }
     write_or_give(holding, now, next);
     if (is_busy(holding))

@@ -20,6 +20,8 @@
 #define BEAT_SHARE 333
 #define BEAT_ANSWER_SHARE 100
 #define BEAT_AGAIN_SHARE 33
+#define SICK_SHARE 500  /* that a reactor stood still: nothing is given to the host */
+#define MUTE_SHARE 1000 /* likewise: it does not beat */
 #define PARENT_SHARE 100 /* between two looks at a parent's row, growing to: */
 #define PARENT_MOST_SHARE 200
 
@@ -121,8 +123,8 @@ struct holding {
     int64_t not_before_ms;
     /* giving */
     enum { HOLDING_RUNS, HOLDING_DRAINS, HOLDING_DRAINED, HOLDING_GIVEN } phase;
-    bool balancing; /* drains for balance: only for so long */
-    int64_t drain_until_ms;
+    bool balancing;   /* drains for balance: only for so long */
+    int64_t drain_from_ms;
     char to[LEASE_SESSION_SIZE];
     int64_t moved_ms; /* when it came */
     /* its parent, while it waits for it */
@@ -204,6 +206,7 @@ struct coordinator {
     int64_t server_ahead_ms; /* the table's wall clock over our own clock */
     bool held;               /* as told */
     bool leaving, marking_left;
+    int64_t silent_ms; /* of one of its reactors */
     int64_t left_after_ms; /* no sooner */
     struct list ops;
     struct session session;
@@ -223,6 +226,7 @@ struct coordinator {
 
 int64_t now_of(const struct coordinator *coordinator);
 int64_t share_of(const struct coordinator *coordinator, int64_t thousandths); /* of the own lease */
+bool is_sick(const struct coordinator *coordinator);
 
 /* ---- request.c ---- */
 

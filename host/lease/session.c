@@ -96,7 +96,9 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
         .load = own_load(coordinator),
         .shards = (int64_t)coordinator->holdings.count,
         .reactors = coordinator->options.reactors,
-        .state = coordinator->leaving ? LEASE_LEAVING : LEASE_RUN,
+        .state = coordinator->leaving   ? LEASE_LEAVING
+                 : is_sick(coordinator) ? LEASE_SICK
+                                        : LEASE_RUN,
         .instance = coordinator->instance,
         .version = coordinator->version,
         .fingerprint = coordinator->fingerprint,
@@ -238,6 +240,10 @@ static void on_beat(struct coordinator *coordinator, void *subject, const struct
 static void beat(struct coordinator *coordinator, int64_t now)
 {
     struct session *session = &coordinator->session;
+    if (coordinator->silent_ms >= share_of(coordinator, MUTE_SHARE)) {
+        session->due_ms = now + share_of(coordinator, BEAT_AGAIN_SHARE);
+        return;
+    }
     session->asking = true;
     nonce_make(coordinator, session->sending.nonce);
     session->sending.sent_ms = now;

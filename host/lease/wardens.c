@@ -35,7 +35,7 @@ static bool is_warden(const struct coordinator *coordinator, const char *stream,
         if (!member->dead && member->state == LEASE_RUN && *member->beat &&
             claim_of(member->session, stream, bucket) > own)
             return false;
-    return !coordinator->leaving;
+    return !coordinator->leaving && !is_sick(coordinator);
 }
 
 void wardens_changed(struct coordinator *coordinator, bool died)

@@ -44,10 +44,10 @@ static void next_in(struct discovery *discovery, int64_t delay_ms)
         timer_set(discovery->options.reactor, &discovery->next, delay_ms);
 }
 
-/* How soon to list again for the sake of closed shards without children; interval_ms when there are none. */
+/* How soon to list again for the sake of closed shards without children; the interval when there are none. */
 static int64_t child_delay(struct discovery *discovery)
 {
-    int64_t delay = discovery->options.interval_ms;
+    int64_t delay = discovery->events.interval_ms(discovery->user);
     size_t at = 0;
     if (lineage_misses(discovery->lineage) && delay > MISSING_MS)
         delay = MISSING_MS;

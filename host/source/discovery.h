@@ -1,6 +1,6 @@
 /* discovery.h: keep a lineage true to the service's shard list.
  *
- * Lists all pages at the start, every `interval_ms`, when asked, and quickly in a row after a shard closed
+ * Lists all pages at the start, once in an interval, when asked, and quickly in a row after a shard closed
  * until its children show (DescribeStream may need a moment to know them). */
 #ifndef TIDEMILL_SOURCE_DISCOVERY_H
 #define TIDEMILL_SOURCE_DISCOVERY_H
@@ -19,11 +19,12 @@ struct discovery_options {
     struct log *log;
     const char *subject;
     const char *stream_arn;
-    int64_t interval_ms;
     struct troubles *troubles; /* or NULL */
 };
 
 struct discovery_events {
+    /* How long until the next listing when there is no reason for one; asked after each. */
+    int64_t (*interval_ms)(void *user);
     /* A full listing was merged into the lineage. */
     void (*listed)(void *user);
     /* A shard left the listing for good. */

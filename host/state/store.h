@@ -86,7 +86,7 @@ struct store_host {
 struct store_member {
     const char *session;               /* its name, '#', and what no two share */
     const char *version, *fingerprint; /* of the program; of scripts and INI */
-    enum { MEMBER_RUNS, MEMBER_LEAVES, MEMBER_LEFT, MEMBER_DEAD } state;
+    enum { MEMBER_RUNS, MEMBER_SICK, MEMBER_LEAVES, MEMBER_LEFT, MEMBER_DEAD } state;
     int64_t since_ms, beat_ms; /* the latter by the table's clock; 0: not known */
     int64_t lease_ms, shards, reactors;
     double records_s; /* a second, since a few minutes */
@@ -96,6 +96,13 @@ struct store_member {
 struct store_owner {
     const char *stream_arn, *shard, *session;
     int64_t epoch;
+};
+
+/* A shard that is on its way from one of them to another, for status. */
+struct store_hand_over {
+    const char *stream_arn, *shard;
+    const char *from, *to; /* sessions; `to` "": not chosen yet */
+    int64_t since_ms;      /* by the giver's wall clock; 0: not known */
 };
 
 /* Of a shard as read by this host, for status. */
@@ -248,7 +255,8 @@ struct store_query {
         STORE_REFUSED, /* likewise, those that a target of on_failure has not taken yet */
         STORE_REQUESTS,
         STORE_ANSWER,
-        STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers */
+        STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers,
+                       hand-overs */
         STORE_MARKERS /* those of `handler` (NULL: of all) that are done and have not expired */
     } what;
     int64_t id; /* of STORE_ANSWER: the request's; of STORE_TOLD: the question's; of STORE_LETTERS: this one
@@ -290,6 +298,8 @@ struct store_snapshot {
     size_t member_count;
     struct store_owner *owners;
     size_t owner_count;
+    struct store_hand_over *hand_overs;
+    size_t hand_over_count;
     struct store_told *told;
     size_t told_count;
     struct arena arena;

@@ -18,6 +18,7 @@
 #define CALM_US (90 * US_S)
 #define MORE 15 /* times ten seconds, at most, for what is left to do */
 #define CALL_TIMEOUT_US (2 * US_S)
+#define HUNG_TURN_US (250 * US_MS)
 #define SHORT_TIMEOUT_US (300 * US_MS) /* of handlers that do not wait until it has surely taken effect */
 #define ATTEMPTS 3
 #define COMMIT_US (1 * US_S)
@@ -660,12 +661,19 @@ static void host_turn(struct ghost *host)
     struct grun *run;
     if (host->over)
         return;
+    bool hangs = group->now_us < host->hung_until_us;
+    coordinator_pulse(
+        host->coordinator,
+        hangs ? (int64_t)(host->rate * (double)(group->now_us - host->hung_from_us)) / US_MS : 0);
     int64_t next_ms = coordinator_turn(host->coordinator);
     list_each(run, &host->runs, struct grun, link)
-        feed(run);
+        if (!hangs)
+            feed(run);
     int64_t wait_us = next_ms == INT64_MAX
                           ? 1000 * US_S
                           : (int64_t)((double)((next_ms - own_ms(host)) * US_MS) / host->rate);
+    if (hangs && wait_us > HUNG_TURN_US)
+        wait_us = HUNG_TURN_US;
     plan(host, group->now_us + (wait_us < US_MS ? US_MS : wait_us));
 }
 
@@ -818,6 +826,19 @@ static void pause_host(struct group *group, struct ghost *host, bool freeze)
         host->frozen_us += us;
 }
 
+static void hang(struct group *group, struct ghost *host)
+{
+    int64_t us = group_exponential(group, 8 * US_S);
+    if (!host || group->now_us < host->hung_until_us)
+        return;
+    group_trace(group, "what %s reads stands still for %.3f s", host->name, (double)us / US_S);
+    if (group->now_us + us > group->faults_until_us)
+        us = group->faults_until_us - group->now_us;
+    host->hung_from_us = group->now_us;
+    host->hung_until_us = group->now_us + us;
+    plan(host, group->now_us);
+}
+
 /* Somebody sets the wall clock. Back, and the machine standing still at the same time, is what no host can
  * see. */
 static void set_wall_clock(struct group *group, struct ghost *host)
@@ -957,6 +978,8 @@ static void something_happens(struct group *group)
         gather_two(group);
     else if (what >= 30 && what < 35)
         forget_some(group);
+    else if (what >= 35 && what < 38 && faulty)
+        hang(group, any_host(group));
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
         /* Who is cut off just then believes in his lease for a while; who is new is quick. */

@@ -58,6 +58,7 @@ static void read_member(struct store_snapshot *snapshot, const cJSON *item)
         .state = host.death == LEASE_LEFT      ? MEMBER_LEFT
                  : host.death == LEASE_MARKED  ? MEMBER_DEAD
                  : host.state == LEASE_LEAVING ? MEMBER_LEAVES
+                 : host.state == LEASE_SICK    ? MEMBER_SICK
                                                : MEMBER_RUNS,
         .since_ms = host.since_ms,
         .beat_ms = host.beat_ms,

@@ -7,8 +7,8 @@
 #include "base/document.h"
 #include "base/mem.h"
 
-enum kind { SUBSCRIPTION, SHARD, TROUBLE, HANDLER, KIND_COUNT };
-static const char *const kinds[KIND_COUNT] = {"subscription", "shard", "trouble", "handler"};
+enum kind { SUBSCRIPTION, SHARD, TROUBLE, HANDLER, HAND_OVER, KIND_COUNT };
+static const char *const kinds[KIND_COUNT] = {"subscription", "shard", "trouble", "handler", "hand_over"};
 
 /* ---- a host's ---- */
 
@@ -72,6 +72,28 @@ static void add_handler(struct notes *notes, const struct store_handler *now)
     document_add_text(row, "handler", now->handler);
     document_add_text(row, "version", now->version);
     document_add_integer(row, "loaded", now->loaded_ms);
+}
+
+void notes_add_hand_over(struct notes *notes, const struct store_hand_over *now)
+{
+    cJSON *row = row_for(notes, HAND_OVER, now->stream_arn, now->shard, "");
+    document_add_text(row, "stream", now->stream_arn);
+    document_add_text(row, "shard", now->shard);
+    document_add_text(row, "from", now->from);
+    document_add_text(row, "to", now->to);
+    document_add_integer(row, "since", now->since_ms);
+}
+
+void notes_forget_hand_overs(struct notes *notes)
+{
+    const char *key;
+    size_t at = 0;
+    while (map_next(&notes->rows, &at, &key)) {
+        if (strncmp(key, kinds[HAND_OVER], strlen(kinds[HAND_OVER])) != 0)
+            continue;
+        forget(notes, key);
+        at = 0; /* removal moves slots */
+    }
 }
 
 static void forget_trouble(struct notes *notes, const struct store_trouble *trouble)
@@ -175,6 +197,13 @@ static void read_row(const cJSON *row, struct store_snapshot *snapshot)
             (struct store_handler){.handler = text_of(snapshot, row, "handler"),
                                    .version = text_of(snapshot, row, "version"),
                                    .loaded_ms = document_integer(row, "loaded", 0)};
+    else if (strcmp(kind, kinds[HAND_OVER]) == 0)
+        snapshot->hand_overs[snapshot->hand_over_count++] =
+            (struct store_hand_over){.stream_arn = text_of(snapshot, row, "stream"),
+                                     .shard = text_of(snapshot, row, "shard"),
+                                     .from = text_of(snapshot, row, "from"),
+                                     .to = text_of(snapshot, row, "to"),
+                                     .since_ms = document_integer(row, "since", 0)};
 }
 
 void notes_read(const char *const *texts, size_t count, struct store_snapshot *snapshot)
@@ -190,6 +219,7 @@ void notes_read(const char *const *texts, size_t count, struct store_snapshot *s
     snapshot->shards = arena_alloc(&snapshot->arena, room * sizeof *snapshot->shards);
     snapshot->troubles = arena_alloc(&snapshot->arena, room * sizeof *snapshot->troubles);
     snapshot->handlers = arena_alloc(&snapshot->arena, room * sizeof *snapshot->handlers);
+    snapshot->hand_overs = arena_alloc(&snapshot->arena, room * sizeof *snapshot->hand_overs);
     for (size_t i = 0; i < count; i++) {
         cJSON_ArrayForEach(row, read[i]) read_row(row, snapshot);
         cJSON_Delete(read[i]);

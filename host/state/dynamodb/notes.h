@@ -16,6 +16,10 @@ void notes_fini(struct notes *notes);
 /* What store_note would write. */
 void notes_add(struct notes *notes, const struct store_batch *batch);
 
+/* Shards that the host gives away now: known anew each time it is asked. */
+void notes_add_hand_over(struct notes *notes, const struct store_hand_over *hand_over);
+void notes_forget_hand_overs(struct notes *notes);
+
 /* As text, without what is about shards that `owns` says no to; to be freed. */
 char *notes_write(const struct notes *notes,
                   bool (*owns)(const void *user, const char *stream_arn, const char *shard),
