@@ -21,7 +21,7 @@
 #define BEAT_ANSWER_SHARE 100
 #define BEAT_AGAIN_SHARE 33
 #define SICK_SHARE 500  /* that a reactor stood still: nothing is given to the host */
-#define MUTE_SHARE 1000 /* likewise: it does not beat */
+#define MUTE_SHARE 1000 /* likewise: it does not beat, and is not born anew */
 #define PARENT_SHARE 100 /* between two looks at a parent's row, growing to: */
 #define PARENT_MOST_SHARE 200
 

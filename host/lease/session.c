@@ -240,10 +240,6 @@ static void on_beat(struct coordinator *coordinator, void *subject, const struct
 static void beat(struct coordinator *coordinator, int64_t now)
 {
     struct session *session = &coordinator->session;
-    if (coordinator->silent_ms >= share_of(coordinator, MUTE_SHARE)) {
-        session->due_ms = now + share_of(coordinator, BEAT_AGAIN_SHARE);
-        return;
-    }
     session->asking = true;
     nonce_make(coordinator, session->sending.nonce);
     session->sending.sent_ms = now;
@@ -295,7 +291,9 @@ void session_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
         session->due_ms = now;
     }
     if (!session->asking && session->due_ms <= now) {
-        if (session->phase == PHASE_GROUP) {
+        if (coordinator->silent_ms >= share_of(coordinator, MUTE_SHARE)) {
+            session->due_ms = now + share_of(coordinator, BEAT_AGAIN_SHARE);
+        } else if (session->phase == PHASE_GROUP) {
             struct lease_request request = {.kind = LEASE_READ_GROUP};
             session->asking = true;
             op_send(coordinator, &request, timeout_of(coordinator), true, on_read, NULL);

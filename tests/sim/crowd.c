@@ -177,6 +177,13 @@ bool crowd_run(int hosts, int shards, uint64_t seed)
     moves = group->moves;
     live(&crowd, "600 s of rest", 600 * US_S);
     well = expect(group->moves - moves <= shards / 500, "nothing moves at rest") && well;
+    struct ghost *hung = group->hosts[group->host_count - 1];
+    group_hang(hung, 600 * US_S);
+    live(&crowd, "25 s after one stood still", 25 * US_S);
+    well = expect(list_empty(&hung->runs), "who stands still has nothing any more after 25 s") && well;
+    even = live(&crowd, "60 s later", 60 * US_S);
+    well = expect(even.running == (size_t)shards, "every shard runs 85 s after that") && well;
+    well = expect(list_empty(&hung->runs), "who stands still is given nothing") && well;
     well = expect(!*group->violation, group->violation) && well;
     group_fini(group);
     free(crowd.typical);

@@ -826,17 +826,23 @@ static void pause_host(struct group *group, struct ghost *host, bool freeze)
         host->frozen_us += us;
 }
 
-static void hang(struct group *group, struct ghost *host)
+void group_hang(struct ghost *host, int64_t us)
+{
+    struct group *group = host->group;
+    group_trace(group, "what %s reads stands still for %.3f s", host->name, (double)us / US_S);
+    host->hung_from_us = group->now_us;
+    host->hung_until_us = group->now_us + us;
+    plan(host, group->now_us);
+}
+
+static void hang_one(struct group *group, struct ghost *host)
 {
     int64_t us = group_exponential(group, 8 * US_S);
     if (!host || group->now_us < host->hung_until_us)
         return;
-    group_trace(group, "what %s reads stands still for %.3f s", host->name, (double)us / US_S);
     if (group->now_us + us > group->faults_until_us)
         us = group->faults_until_us - group->now_us;
-    host->hung_from_us = group->now_us;
-    host->hung_until_us = group->now_us + us;
-    plan(host, group->now_us);
+    group_hang(host, us);
 }
 
 /* Somebody sets the wall clock. Back, and the machine standing still at the same time, is what no host can
@@ -979,7 +985,7 @@ static void something_happens(struct group *group)
     else if (what >= 30 && what < 35)
         forget_some(group);
     else if (what >= 35 && what < 38 && faulty)
-        hang(group, any_host(group));
+        hang_one(group, any_host(group));
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
         /* Who is cut off just then believes in his lease for a while; who is new is quick. */

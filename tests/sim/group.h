@@ -160,6 +160,7 @@ void group_fini(struct group *group);
 void group_live(struct group *group, int64_t until_us);
 struct ghost *group_join(struct group *group, const char *name);
 void group_kill(struct ghost *host);
+void group_hang(struct ghost *host, int64_t us); /* what it reads stands still for so long */
 struct gshard *group_add_shard(struct group *group, struct gshard *parent);
 struct grun *ghost_run(struct ghost *host, const char *shard); /* NULL: it does not run it */
 
