@@ -3,6 +3,7 @@ import base64
 import http.server
 import importlib.util
 import json
+import os
 import pathlib
 import random
 import signal
@@ -16,10 +17,15 @@ from conftest import BINARY, PATIENCE_S, Local, wait_until
 from services import Emulators
 from test_nats import nats  # noqa: F401 (a fixture)
 
-BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench" / "hosts.py"
+spec = importlib.util.spec_from_file_location("hosts", pathlib.Path(__file__).resolve().parents[1] / "bench" / "hosts.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
 
 # What is many times as slow must not lose its leases to that.
 LEASE = "4s" if PATIENCE_S <= 120 else "12s"
+
+# How many of them the tests of hosts that come and go write.
+CHANGES = int(os.environ.get("TIDEMILL_CHANGES", "1400"))
 
 HANDLER = """
 local http = require "tidemill.http"
@@ -40,6 +46,8 @@ class Receiver:
     def __init__(self):
         self.seen = []
         self.lock = threading.Lock()
+        self.gate = threading.Event()  # closed, nobody is answered
+        self.gate.set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,6 +55,7 @@ class Receiver:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.gate.wait()
                 with outer.lock:
                     outer.seen.append((body["id"], body["version"], body["epoch"]))
                 self.send_response(200)
@@ -82,14 +91,14 @@ class Receiver:
 class Writer:
     """Changes items one after the other, each counted up; and splits shards."""
 
-    def __init__(self, local, table, items, seed):
-        self.local, self.table, self.versions = local, table, {}
+    def __init__(self, local, table, items, seed, prefix="i"):
+        self.local, self.table, self.prefix, self.versions = local, table, prefix, {}
         self.items, self.chance = items, random.Random(seed)
         self.arn = local.client.describe_table(TableName=table)["Table"]["LatestStreamArn"]
 
     def write(self, count, pause=0.0):
         for _ in range(count):
-            item = f"i{self.chance.randrange(self.items)}"
+            item = f"{self.prefix}{self.chance.randrange(self.items)}"
             version = self.versions.get(item, 0) + 1
             self.local.client.put_item(TableName=self.table, Item={"id": {"S": item}, "version": {"N": str(version)}})
             self.versions[item] = version
@@ -147,12 +156,12 @@ def create_table(own, name):
     return name
 
 
-def rows(own):
+def rows(own, state="State"):
     """Of shards: their owners."""
     found, start = {}, {}
     while True:
         try:
-            page = own.client.scan(TableName="State", **start)
+            page = own.client.scan(TableName=state, **start)
         except own.client.exceptions.ResourceNotFoundException:
             return {}  # no host has made it yet
         for item in page["Items"]:
@@ -168,14 +177,14 @@ def everything_seen(receiver, writer):
     return all(max(seen.get(item, [0])) == version for item, version in writer.versions.items())
 
 
-def check_order(receiver, writer, once=False):
+def check_order(receiver, *writers, once=False):
     """Repetitions may go back; nothing may be skipped on the way up, and no owner acts after a later one."""
     seen = receiver.by_item()
     epochs = {}
     for item, version, epoch in receiver.seen:
         assert epoch > 0 and epoch >= epochs.get(item, 0), f"{item}: version {version} of epoch {epoch} after {epochs[item]}"
         epochs[item] = epoch
-    for item, last in writer.versions.items():
+    for item, last in (each for writer in writers for each in writer.versions.items()):
         highest = 0
         for version in seen[item]:
             assert version <= highest + 1, f"{item}: version {version} came after {highest}: {seen[item]}"
@@ -217,15 +226,21 @@ def test_hosts_share_hand_over_and_repeat_nothing_in_a_rolling_restart(deploymen
     check_order(receiver, writer, once=True)
 
 
-def test_nothing_is_lost_though_hosts_are_killed_frozen_and_joined(deployment, own, name, receiver):
-    table = create_table(own, name())
-    group(deployment, own, table, receiver)
-    writer, chance = Writer(own, table, 80, 2), random.Random(3)
-    writer.split(6)
+def live_through(deployment, receiver, writers, splits=True, rounds=6):
+    """Three hosts are killed, stopped for longer than a lease, restarted while they work: nothing is lost, nobody is late."""
+    chance, some = random.Random(3), CHANGES // (rounds + 1) // len(writers)
+
+    def seen():
+        return all(everything_seen(receiver, writer) for writer in writers)
+
+    def write(count):
+        for writer in writers:
+            writer.write(count, 0.002)
+
     hosts = [deployment.start() for _ in range(3)]
-    writer.write(200)
-    wait_until(lambda: everything_seen(receiver, writer), "the first changes were seen")
-    for round_ in range(6):
+    write(some)
+    wait_until(seen, "the first changes were seen", 3 * PATIENCE_S)
+    for round_ in range(rounds):
         at = chance.randrange(3)
         what = ("kill", "freeze", "stop")[round_ % 3]
         if what == "kill":
@@ -234,19 +249,29 @@ def test_nothing_is_lost_though_hosts_are_killed_frozen_and_joined(deployment, o
             hosts[at].process.send_signal(signal.SIGSTOP)
         else:
             assert hosts[at].stop() == 0
-        writer.write(150, 0.002)
-        writer.split()
-        writer.write(50, 0.002)
+        write(some * 3 // 4)
+        if splits:
+            writers[0].split()
+        write(some - some * 3 // 4)
         if what == "freeze":
             # longer than the lease: others have its shards by now, and it does not know
-            wait_until(lambda: everything_seen(receiver, writer), "the others have handled what it had")
+            wait_until(seen, "the others have handled what it had", 3 * PATIENCE_S)
             hosts[at].process.send_signal(signal.SIGCONT)
         else:
             hosts[at] = deployment.start()
-    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    wait_until(seen, "every change was seen", 3 * PATIENCE_S)
     for host in hosts:
         assert host.stop() == 0
-    check_order(receiver, writer)
+    check_order(receiver, *writers)
+
+
+def test_nothing_is_lost_though_hosts_are_killed_frozen_and_joined(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 80, 2)
+    writer.split(6)
+    writer.split(7)
+    live_through(deployment, receiver, [writer])
 
 
 FAILING = """
@@ -509,13 +534,100 @@ def test_status_tells_what_a_host_is_in_trouble_with(deployment, own, name, rece
         host.kill()
 
 
+def test_status_shows_hand_overs_under_way(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 60, 13)
+    writer.split(8)
+    hosts = [deployment.start()]
+    wait_until(lambda: set(rows(own)) >= set(writer.open_shards()), "it has all shards")
+    receiver.gate.clear()
+    writer.write(100)
+    hosts.append(deployment.start())
+
+    def hand_overs():
+        status = deployment.status()
+        return status and status["hand_overs"]
+
+    shown = wait_until(hand_overs, "some wait for what they have called")
+    names = {each["session"]: each for each in deployment.status()["hosts"]}
+    assert all(each["from"] in names and each["to"] in names and each["from"] != each["to"] for each in shown), shown
+    assert all(each["shard"] in rows(own) and each["since_ms"] for each in shown)
+    assert "gives it to" in deployment.run("status").stdout
+    receiver.gate.set()
+    wait_until(lambda: everything_seen(receiver, writer) and hand_overs() == [], "they were given, and none is any more")
+    assert [host.stop() for host in hosts] == [0, 0]
+    check_order(receiver, writer, once=True)
+
+
+STANDS_STILL = """
+local dynamodb = require "tidemill.dynamodb"
+local http = require "tidemill.http"
+local config = require "tidemill.config"
+return {
+  stream = "s",
+  on_record = function(record)
+    local image = record.new
+    if image.id == "endless" and not dynamodb.get("Side", { id = "seen" }) then
+      dynamodb.put("Side", { id = "seen" })
+      string.find(string.rep("a", 40), string.rep("a?", 40) .. string.rep("a", 40) .. "b")
+    end
+    assert(http.post(config.url, { json = { id = image.id, version = image.version, epoch = record.epoch } }).status == 200)
+  end,
+}
+"""
+
+
+def test_what_stands_still_on_one_host_goes_to_another(deployment, own, name, receiver):
+    """In a pattern that takes for ever: no limit of a script can stop it there."""
+    table = create_table(own, name())
+    own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
+    group(deployment, own, table, receiver)
+    deployment.script("watcher", STANDS_STILL)
+    writer = Writer(own, table, 30, 14)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(2)]
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    own.client.put_item(TableName=table, Item={"id": {"S": "endless"}, "version": {"N": "1"}})
+    wait_until(lambda: own.client.scan(TableName="Side")["Items"], "one stands still")
+    writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer) and receiver.by_item().get("endless") == [1], "the other one has all of it")
+    for host in hosts:
+        host.kill()
+
+
+def test_one_host_looks_for_new_shards(deployment, own, name, receiver):
+    """And the others have what it finds at once."""
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    counter = bench.Counter(own.port)
+    text = deployment.ini.read_text()
+    deployment.ini.write_text(text.replace(f"endpoint = {own.url}", f"endpoint_dynamodb = {own.url}\nendpoint_streams = {counter.url}"))
+    writer = Writer(own, table, 40, 15)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(3)]
+    wait_until(lambda: len(set(rows(own).values())) == 3, "all three have shards")
+    writer.write(50)
+    wait_until(lambda: everything_seen(receiver, writer), "they read")
+    counter.take()
+    begin = time.monotonic()
+    wait_until(lambda: counter.calls.get("DescribeStream", 0) >= 12, "it is looked at again and again")
+    passed = time.monotonic() - begin
+    assert counter.calls["DescribeStream"] <= 1.7 * passed / 0.5 + 4, f"{counter.calls} in {passed} s: each looks for itself"
+    for _ in range(4):
+        writer.split(3)
+        writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer), "what is in new shards is seen")
+    assert [host.stop() for host in hosts] == [0, 0, 0]
+    check_order(receiver, writer, once=True)
+
+
 def test_idle_shards_cost_what_the_hosts_cost():
     """Also below shards that ended before the handlers began: nobody waits for them."""
-    hosts = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("hosts", BENCH))
-    spec.loader.exec_module(hosts)
-    _, (calls, idle), _, owners = hosts.measure(2, 45, 20, 1)
+    _, (calls, idle), _, owners = bench.measure(2, 45, 20, 1)
     assert len(owners) == 111 and len({owner["session"] for owner in owners}) == 3
-    formula = hosts.computed(100)
+    formula = bench.computed(100)
     assert idle["write"] <= 1.5 * formula["write"] + 0.2 and idle["read"] <= 2 * formula["read"] + 0.2, (calls, idle)
 
 
