@@ -38,5 +38,5 @@ void coordinator_forget(struct coordinator *coordinator, const char *stream, con
     struct holding *holding = holding_find(coordinator, stream, shard);
     struct lease_request request = {.kind = LEASE_READ_ROW, .row = {.stream = stream, .shard = shard}};
     if (holding && holding->told && holding->phase == HOLDING_RUNS && !holding->asking)
-        holding->asking = op_send(coordinator, &request, share_of(coordinator, 200), false, on_read, holding);
+        holding->asking = op_send(coordinator, &request, share_of(coordinator, 200), true, on_read, holding);
 }

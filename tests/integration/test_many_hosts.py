@@ -536,7 +536,7 @@ def test_status_tells_what_a_host_is_in_trouble_with(deployment, own, name, rece
 
 def test_status_shows_hand_overs_under_way(deployment, own, name, receiver):
     table = create_table(own, name())
-    group(deployment, own, table, receiver)
+    group(deployment, own, table, receiver, shutdown_timeout="4s")
     writer = Writer(own, table, 60, 13)
     writer.split(8)
     hosts = [deployment.start()]
@@ -554,6 +554,8 @@ def test_status_shows_hand_overs_under_way(deployment, own, name, receiver):
     assert all(each["from"] in names and each["to"] in names and each["from"] != each["to"] for each in shown), shown
     assert all(each["shard"] in rows(own) and each["since_ms"] for each in shown)
     assert "gives it to" in deployment.run("status").stdout
+    wait_until(lambda: not {(each["shard"], each["since_ms"]) for each in shown} & {(each["shard"], each["since_ms"]) for each in hand_overs()},
+               "those are not given while their calls do not end: they go on where they were")
     receiver.gate.set()
     wait_until(lambda: everything_seen(receiver, writer) and hand_overs() == [], "they were given, and none is any more")
     assert [host.stop() for host in hosts] == [0, 0]
