@@ -77,6 +77,17 @@ static void on_read(struct coordinator *coordinator, void *subject, const struct
 
 /* ---- birth ---- */
 
+/* Without those that say who discovers a stream. */
+static int64_t shards_of(const struct coordinator *coordinator)
+{
+    const struct holding *holding;
+    size_t at = 0;
+    int64_t count = 0;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL)))
+        count += strcmp(holding->shard, LEASE_STREAM_ROW) != 0;
+    return count;
+}
+
 double own_load(const struct coordinator *coordinator)
 {
     struct holding *holding;
@@ -94,7 +105,7 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
         .beat = beat,
         .lease_ms = coordinator->options.lease_ms,
         .load = own_load(coordinator),
-        .shards = (int64_t)coordinator->holdings.count,
+        .shards = shards_of(coordinator),
         .reactors = coordinator->options.reactors,
         .state = coordinator->leaving   ? LEASE_LEAVING
                  : is_sick(coordinator) ? LEASE_SICK

@@ -265,14 +265,15 @@ void transfer_create(struct coordinator *coordinator, const char *stream, const 
     if (transfer_under_way(coordinator, stream, shard))
         return;
     struct transfer *transfer = transfer_new(coordinator, stream, shard);
+    double load = strcmp(shard, LEASE_STREAM_ROW) == 0 ? 0 : LEASE_SHARD_LOAD;
     const struct holding *parent = parents[0] ? holding_find(coordinator, stream, parents[0]) : NULL;
     const char *to = parent ? coordinator->session.id /* beside it: nothing waits for a word */
-                            : members_choose(coordinator, LEASE_SHARD_LOAD, !coordinator->leaving);
+                            : members_choose(coordinator, load, !coordinator->leaving);
     transfer->kind = TRANSFER_CREATE;
     transfer->parents[0] = mem_string(parents[0]);
     transfer->parents[1] = mem_string(parents[1]);
     transfer->epoch = epoch_after(coordinator, parent ? parent->epoch : 0);
-    transfer->load = LEASE_SHARD_LOAD;
+    transfer->load = load;
     transfer->done = done;
     transfer->user = user;
     snprintf(transfer->to, sizeof transfer->to, "%s", *to ? to : coordinator->session.id);

@@ -680,6 +680,14 @@ def test_hosts_go_on_together_when_the_stream_is_made_anew(deployment, own, name
     own.client.update_table(TableName=table, StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
     writer.write(100)
     wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert not deployment.status()["troubles"]
+    for host in hosts:
+        assert host.stop() == 0
+    hosts = [deployment.start() for _ in range(2)]
+    writer.write(50)
+    wait_until(lambda: everything_seen(receiver, writer), "and after a restart")
+    assert not deployment.status()["troubles"]
+    assert sum(each["shards"] for each in deployment.status()["hosts"] if each["state"] == "runs") == 1
     for host in hosts:
         assert host.stop() == 0
     seen = receiver.by_item()
