@@ -10,6 +10,9 @@
 
 #include "base/clock.h"
 
+/* Why nothing is sent behind it. */
+#define FENCE_PASSED "this host cannot tell that its shards are still its own"
+
 struct fence {
     _Atomic int64_t until_ms;      /* calls may begin and run; 0: not at all */
     _Atomic int64_t unanswered_ms; /* when one last ended without an answer; 0: none has */

@@ -18,6 +18,7 @@
 #include "base/descriptors.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "net/fence.h"
 #include "net/url.h"
 
 #define RESPONSE_MAX_DEFAULT (64u << 20)
@@ -356,8 +357,7 @@ static void describe(struct transport_call *call, CURLcode code, bool starved, s
                 "not sent a second time",
                 origin);
     else if (call->past)
-        err_set(err, ERR_CANCELLED, "%s: not sent: this host cannot tell that its shards are still its own",
-                origin);
+        err_set(err, ERR_CANCELLED, "%s: not sent: " FENCE_PASSED, origin);
     else if (starved)
         err_set(err, ERR_RESOURCES,
                 "%s: no file descriptor was free to connect with (EMFILE; this process may have %lld): raise "

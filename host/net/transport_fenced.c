@@ -45,7 +45,7 @@ static void end(struct transport_call *call, struct transport_response *response
 static void refuse(struct transport_call *call, const char *what)
 {
     struct err err;
-    err_set(&err, ERR_CANCELLED, "%s: this host cannot tell that its shards are still its own", what);
+    err_set(&err, ERR_CANCELLED, "%s: " FENCE_PASSED, what);
     end(call, NULL, &err);
 }
 

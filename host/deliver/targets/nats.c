@@ -360,7 +360,7 @@ static bool may_publish(const struct link *link, struct err *err)
 {
     if (!link->fence || fence_left_ms(link->fence, reactor_clock(link->reactor)) > 0)
         return true;
-    err_set(err, ERR_CANCELLED, "nothing was sent: this host cannot tell that its shards are still its own");
+    err_set(err, ERR_CANCELLED, "nothing was sent: " FENCE_PASSED);
     err->passes = PASSES_LATER;
     return false;
 }
