@@ -31,8 +31,9 @@ struct leases {
     void (*look)(void *user, const char *stream_arn);
     /* A handler begins there, or goes on: what others have finished of its shards it does not know yet. */
     void (*joined)(void *user, const struct store_follow *follow);
-    /* All handlers that are here have finished the shard, and the service shows it no more. May be NULL by
-     * itself. */
+    /* All handlers that are here have finished the shard. May be NULL by itself. */
+    void (*finished)(void *user, const char *stream_arn, const char *shard);
+    /* Likewise, and the service shows it no more. May be NULL by itself. */
     void (*forget)(void *user, const char *stream_arn, const char *shard);
     /* The shard, which is this host's, is wanted on the host that has `beside`. May be NULL by itself. */
     void (*gather)(void *user, const char *stream_arn, const char *shard, const char *beside);

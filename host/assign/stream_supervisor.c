@@ -455,18 +455,26 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
                                 const char *shard, const char *handler, const char *progress)
 {
     struct generation *generation = find_generation(supervisor, stream_arn);
+    const struct leases *leases = supervisor->options.leases;
     struct follower *follower;
+    bool all = true;
     if (!generation)
         return;
     list_each(follower, &supervisor->followers, struct follower, link) {
-        if (follower->generation != generation || strcmp(follower->handler, handler) != 0)
+        if (follower->generation != generation)
             continue;
+        if (strcmp(follower->handler, handler) != 0) {
+            all = all && (follower->removed || progress_finished(&follower->progress, shard));
+            continue;
+        }
         struct position finished = {.kind = POSITION_FINISHED, .since_ms = wall_ms(supervisor)};
         progress_finish(&follower->progress, shard);
         map_remove(&follower->active, shard);
         follower_set_position(follower, shard, &finished, progress);
         follower->listing_needed = discovery_begun(generation->discovery) + 1;
     }
+    if (all && leases && leases->finished)
+        leases->finished(leases->user, stream_arn, shard);
     release_if_idle(supervisor, generation, shard);
     discovery_shard_closed(generation->discovery, shard);
     if (discovery_status(generation->discovery) == STREAM_DISABLED)

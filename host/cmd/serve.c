@@ -97,7 +97,8 @@ static char *confine(const struct config *config)
         text = mem_string(
             "what this process may write is not limited: credential_process runs programs of its own");
     else if (rights_confine((const char *const *)directories, count))
-        text = mem_printf("this process writes below %s only (Landlock)", count ? list.data : "no directory");
+        text = count ? mem_printf("this process writes below %s only (Landlock)", list.data)
+                     : mem_string("this process writes to no directory at all (Landlock)");
     else
         text = mem_string("what this process may write is not limited: this kernel has no Landlock");
     buf_fini(&list);

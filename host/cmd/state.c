@@ -36,6 +36,7 @@ bool cmd_state_open(struct cmd_state *state, const struct config *config, bool r
                                   .group = config->host.group,
                                   .read_only = read_only,
                                   .must_exist = true,
+                                  .create = config->host.create_state,
                                   .client = state->client,
                                   .log = state->log,
                               },

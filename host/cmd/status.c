@@ -81,7 +81,9 @@ static void print_rows(const struct status *status, const struct colours *colour
     for (size_t i = 0; i < snapshot->handler_count; i++) {
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(snapshot->handlers[i].loaded_ms, time);
-        cmd_print("%shandler %s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
+        const char *session = snapshot->handlers[i].session;
+        cmd_print("%shandler %s%s%s: version %s since %s\n", i ? "" : "\n", snapshot->handlers[i].handler,
+                  session ? " on host " : "", session ? status_session_name(session).text : "",
                   snapshot->handlers[i].version, time);
     }
 }
@@ -173,8 +175,9 @@ static void print_owners(const struct status *status)
 {
     for (size_t i = 0; i < status->snapshot->owner_count; i++) {
         const struct store_owner *row = &status->snapshot->owners[i];
-        cmd_print("%sshard %s: host %s, epoch %lld\n", i ? "" : "\n", row->shard,
-                  status_session_name(row->session).text, (long long)row->epoch);
+        cmd_print("%sshard %s: %s%s, epoch %lld\n", i ? "" : "\n", row->shard,
+                  *row->session ? "host " : "no host yet", status_session_name(row->session).text,
+                  (long long)row->epoch);
     }
 }
 
@@ -216,24 +219,55 @@ static void print_text(const struct status *status)
 
 #define ANSWER_MS 15000 /* they look once in a while whether somebody has rung */
 #define LOOK_MS 100
+#define LOOK_ANEW_MS 2000 /* at all else, while somebody does not answer */
 
-/* What they have told until all have, or it takes too long. Not being able to is no failure: the rest is
- * shown. */
+/* All that is in the table but what the hosts tell, in place of what it was; the first is kept. */
+static void look_anew(struct cmd_state *state, struct status *status)
+{
+    struct err err = {0};
+    struct store_snapshot *now = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, &err);
+    if (!now)
+        return;
+    if (status->snapshot != status->first)
+        store_snapshot_free(status->snapshot);
+    status->snapshot = now;
+    status->now_ms = clock_wall_ms(&state->clock);
+}
+
+/* What they have told until all have, or it takes too long; where one does not beat either, not so long. */
+static void wait_for_answers(struct cmd_state *state, struct status *status, struct err *err)
+{
+    int64_t begun_ms = clock_monotonic_ms(&state->clock), look_ms = begun_ms + LOOK_ANEW_MS;
+    bool tells = isatty(STDERR_FILENO), told = false;
+    for (;;) {
+        store_snapshot_free(status->told);
+        status->told =
+            cmd_state_load(state, &(struct store_query){.what = STORE_TOLD, .id = status->asked}, err);
+        int64_t now_ms = clock_monotonic_ms(&state->clock);
+        status->waited_ms = now_ms - begun_ms;
+        if (!status->told || status_all_told(status) || status->waited_ms > ANSWER_MS)
+            break;
+        if (now_ms >= look_ms) {
+            look_anew(state, status);
+            look_ms = now_ms + LOOK_ANEW_MS;
+        }
+        if (tells && !told && status->waited_ms > LOOK_ANEW_MS)
+            told = fputs("waiting for a host to answer ...", stderr) >= 0;
+        nanosleep(&(struct timespec){0, LOOK_MS * 1000000}, NULL);
+    }
+    if (told)
+        fputs("\r\033[K", stderr);
+}
+
+/* Not being able to is no failure: the rest is shown. */
 static void ask_hosts(struct cmd_state *state, struct status *status)
 {
     struct err err = {0};
-    int64_t end_ms = clock_monotonic_ms(&state->clock) + ANSWER_MS;
     if (!status_runs(status))
         return;
     status->asked = cmd_state_ask_all(state, STORE_ASKED, "", &err);
-    while (status->asked) {
-        store_snapshot_free(status->told);
-        status->told =
-            cmd_state_load(state, &(struct store_query){.what = STORE_TOLD, .id = status->asked}, &err);
-        if (!status->told || status_all_told(status) || clock_monotonic_ms(&state->clock) > end_ms)
-            break;
-        nanosleep(&(struct timespec){0, LOOK_MS * 1000000}, NULL);
-    }
+    if (status->asked)
+        wait_for_answers(state, status, &err);
     if (!status->told) {
         cmd_complain("warning: the hosts cannot be asked: %s", err.text);
         return;
@@ -262,7 +296,8 @@ static bool show(const struct config *config, bool json, struct err *err)
     struct status status = {.config = config};
     struct cmd_state state;
     if (cmd_state_open(&state, config, true, err))
-        status.snapshot = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
+        status.first = status.snapshot =
+            cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
     if (status.snapshot) {
         status.now_ms = clock_wall_ms(&state.clock);
         status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
@@ -281,6 +316,8 @@ static bool show(const struct config *config, bool json, struct err *err)
     map_fini(&status.dead);
     map_fini(&status.versions);
     map_fini(&status.owners);
+    if (status.first != status.snapshot)
+        store_snapshot_free(status.first);
     store_snapshot_free(status.snapshot);
     store_snapshot_free(status.told);
     cmd_state_close(&state);
@@ -330,7 +367,16 @@ const struct command cmd_status = {
         "A handler that is not running is one whose script is gone or broken, or that has not begun yet: "
         "its\n"
         "LAG counts from the last record it has settled.\n"
-        "A handler that is catching up reads by itself until it has met the others.\n\n"
+        "A handler that is catching up reads by itself until it has met the others.\n"
+        "\nOf hosts that share their state (README, \"Many hosts\"): the epoch of a shard grows with each "
+        "owner.\n"
+        "  STATE      runs; sick: one of its threads stands still; leaves: it gives its shards away; left, "
+        "or\n"
+        "             dead (its lease ran out): shown for a quarter of an hour\n"
+        "  SHARDS     that are its own, those that are read to their end among them\n"
+        "  RECORDS/S  that it reads, a mean over 100 s\n"
+        "  REACTORS   its threads ([host] threads)\n"
+        "  BEAT       since it last renewed its lease\n\n"
         "Below: what does not work now (since when, how often, what was last said), and what was lost "
         "(gaps:\n"
         "kept until tidemill dead drop --gaps). --json has all of it, times in ms since 1970.\n",

@@ -22,7 +22,7 @@ struct status_row {
 
 struct status {
     const struct config *config;
-    struct store_snapshot *snapshot;
+    struct store_snapshot *snapshot, *first; /* the newest, and what was read before anybody was asked */
     bool running;
     int64_t now_ms;
     const struct store_host *host; /* the last one; NULL: none is known */
@@ -34,6 +34,7 @@ struct status {
     /* Of a state that hosts share: what those that run have told; NULL: nobody was asked. */
     struct store_snapshot *told;
     int64_t asked; /* the question's number: whose answer is older has not answered */
+    int64_t waited_ms;
 };
 
 /* ---- status_rows.c ---- */
@@ -65,7 +66,8 @@ struct status_name status_session_name(const char *session);
 /* Is one of them at work, as far as its row says? */
 bool status_runs(const struct status *status);
 
-/* Have all answered that are at work? Those that leave have other things to do. */
+/* Have all answered that are at work? Those that leave have other things to do; who has not even beaten for
+ * half a lease is not waited for. */
 bool status_all_told(const struct status *status);
 
 /* Shards of hosts that leave are on their way to others, whether they say so or not: into the snapshot's

@@ -85,11 +85,19 @@ static bool has_told(const struct status *status, const struct store_member *mem
     return false;
 }
 
+/* Since it was asked; by the row alone, clocks may differ. */
+static bool beats(const struct status *status, const struct store_member *member)
+{
+    const struct store_member *before = find_member(status->first, member->session);
+    return !before || before->beat_ms != member->beat_ms || status->waited_ms < member->lease_ms / 2;
+}
+
 bool status_all_told(const struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;
     for (size_t i = 0; i < snapshot->member_count; i++)
-        if (answers(status, &snapshot->members[i]) && !has_told(status, &snapshot->members[i]))
+        if (answers(status, &snapshot->members[i]) && !has_told(status, &snapshot->members[i]) &&
+            beats(status, &snapshot->members[i]))
             return false;
     return true;
 }
@@ -99,8 +107,13 @@ static void add_silent(struct status *status, const struct store_member *member)
     if (!status->told || !answers(status, member) || has_told(status, member))
         return;
     char *subject = mem_printf("host %s", status_session_name(member->session).text);
-    add(status, subject, "silent", status->now_ms,
-        mem_string("it renews its lease, and has not answered: what it is in trouble with is not known"));
+    if (beats(status, member))
+        add(status, subject, "silent", status->now_ms - status->waited_ms,
+            mem_string("it renews its lease, and does not answer: what it is in trouble with is not known"));
+    else
+        add(status, subject, "beat", member->beat_ms,
+            mem_string("it does not renew its lease, and does not answer: it is dead, stopped, or cannot "
+                       "reach the table; others take its shards when the lease is over"));
     free(subject);
 }
 
@@ -162,29 +175,85 @@ static void add_without_owner(struct status *status)
                        count == 1 ? " is" : "s are", count == 1 ? "it" : "them", one));
 }
 
-static void add_difference(struct status *status, const char *kind, const char *what, size_t field)
+/* What hosts of a group should have in common. */
+struct common {
+    const char *kind, *what;
+    const char *(*value)(const struct store_member *);
+    int64_t (*since_ms)(const struct store_member *);
+};
+
+static const char *fingerprint_of(const struct store_member *member)
 {
-    const struct store_snapshot *snapshot = status->snapshot;
-    const struct store_member *first = NULL, *other = NULL;
+    return member->fingerprint;
+}
+
+static int64_t fingerprint_since(const struct store_member *member)
+{
+    return member->fingerprint_ms;
+}
+
+static const char *version_of(const struct store_member *member)
+{
+    return member->version;
+}
+
+static int64_t version_since(const struct store_member *member)
+{
+    return member->since_ms;
+}
+
+static size_t count_of(const struct store_snapshot *snapshot, const struct common *common, const char *value)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->member_count; i++)
+        count += is_alive(&snapshot->members[i]) && strcmp(common->value(&snapshot->members[i]), value) == 0;
+    return count;
+}
+
+/* What most have; of two that as many have, what came first. NULL: nobody is alive. */
+static const struct store_member *usual(const struct store_snapshot *snapshot, const struct common *common)
+{
+    const struct store_member *best = NULL;
+    size_t most = 0;
     for (size_t i = 0; i < snapshot->member_count; i++) {
         const struct store_member *member = &snapshot->members[i];
-        const char *own, *its;
-        if (!is_alive(member))
-            continue;
-        if (!first)
-            first = member;
-        memcpy(&own, (const char *)first + field, sizeof own);
-        memcpy(&its, (const char *)member + field, sizeof its);
-        if (!other && strcmp(own, its) != 0)
-            other = member;
+        size_t count = is_alive(member) ? count_of(snapshot, common, common->value(member)) : 0;
+        if (count > most || (count && count == most && common->since_ms(member) < common->since_ms(best))) {
+            best = member;
+            most = count;
+        }
     }
-    if (!other)
-        return;
-    add(status, "hosts", kind, first->since_ms > other->since_ms ? first->since_ms : other->since_ms,
-        mem_printf(
-            "%s and %s have not the same %s: which of them a change meets depends on its shard; while one "
-            "after the other gets a new release, that is as it should be",
-            status_session_name(first->session).text, status_session_name(other->session).text, what));
+    return best;
+}
+
+#define OTHERS_NAMED 5
+
+static void add_difference(struct status *status, const struct common *common)
+{
+    const struct store_snapshot *snapshot = status->snapshot;
+    const struct store_member *most = usual(snapshot, common);
+    struct buf names = BUF_INIT;
+    size_t count = 0;
+    int64_t since_ms = INT64_MAX;
+    for (size_t i = 0; i < snapshot->member_count; i++) {
+        const struct store_member *member = &snapshot->members[i];
+        if (!is_alive(member) || strcmp(common->value(member), common->value(most)) == 0)
+            continue;
+        if (count++ < OTHERS_NAMED)
+            buf_printf(&names, "%s%s", count > 1 ? ", " : "", status_session_name(member->session).text);
+        since_ms = common->since_ms(member) < since_ms ? common->since_ms(member) : since_ms;
+    }
+    if (count > OTHERS_NAMED)
+        buf_printf(&names, " and %zu more", count - OTHERS_NAMED);
+    if (count)
+        add(status, "hosts", common->kind, since_ms,
+            mem_printf("%s %s not the same %s as %s%s: which of them a change meets depends on its shard, "
+                       "and a new handler may wait for those that have it not; while one after the other "
+                       "gets a new release, that is as it should be",
+                       names.data, count == 1 ? "has" : "have", common->what,
+                       status_session_name(most->session).text,
+                       count_of(snapshot, common, common->value(most)) > 1 ? " and others" : ""));
+    buf_fini(&names);
 }
 
 void status_add_hosts(struct status *status)
@@ -195,6 +264,8 @@ void status_add_hosts(struct status *status)
         add_silent(status, &status->snapshot->members[i]);
     }
     add_without_owner(status);
-    add_difference(status, "scripts", "scripts or INI", offsetof(struct store_member, fingerprint));
-    add_difference(status, "version", "version of tidemill", offsetof(struct store_member, version));
+    static const struct common all[] = {{"scripts", "scripts or INI", fingerprint_of, fingerprint_since},
+                                        {"version", "version of tidemill", version_of, version_since}};
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        add_difference(status, &all[i]);
 }

@@ -107,6 +107,8 @@ static void write_handler(cJSON *out, const struct store_handler *row)
     document_add_text(out, "handler", row->handler);
     document_add_text(out, "version", row->version);
     document_add_integer(out, "loaded_ms", row->loaded_ms);
+    if (row->session)
+        document_add_text(out, "session", row->session);
 }
 
 static void write_dead(cJSON *out, const struct store_snapshot *snapshot)

@@ -17,6 +17,7 @@
 #include "state/store_open.h"
 
 #define TURN_MIN_MS 10
+#define MOVES_TOLD_MS 1000 /* what comes and goes in one go is told once */
 #define CREATE_AGAIN_MS 30000
 
 /* An average that forgets what was a few minutes ago: what comes and goes within one moves no shard. */
@@ -46,10 +47,13 @@ struct group {
     struct map past;    /* likewise -> int64_t, owned: the greatest epoch that was seen of its row */
     struct map created; /* likewise -> struct created, of this session */
     char session[LEASE_SESSION_SIZE];
-    char *first;  /* of the streams that are read, in the order of their ARNs */
-    bool looking; /* what others have finished is being read */
+    char *first;      /* of the streams that are read, in the order of their ARNs */
+    int came, went;   /* shards, not told yet */
+    int64_t moves_ms; /* since when */
+    bool looking;     /* what others have finished is being read */
     bool regaining, held, leaving;
-    bool ended; /* it has left, or there is no table */
+    bool told_held; /* and not yet that it is over */
+    bool ended;     /* it has left, or there is no table */
 };
 
 /* A row that this session has made, or found. */
@@ -138,6 +142,21 @@ static void tell_fingerprint(struct group *group)
     coordinator_set_fingerprint(group->coordinator, text);
 }
 
+static void note_move(struct group *group, int *moves)
+{
+    if (!group->came && !group->went)
+        group->moves_ms = now_ms(group);
+    ++*moves;
+}
+
+static void tell_moves(struct group *group)
+{
+    if (group->came || group->went)
+        log_info(group->options.log, NULL, "shards of this host: %d came, %d went, it has %zu", group->came,
+                 group->went, group->own.count);
+    group->came = group->went = 0;
+}
+
 static void on_asked(void *user)
 {
     atomic_store(&((struct way *)user)->turned, true);
@@ -166,6 +185,8 @@ static void turn(void *user)
 {
     struct group *group = user;
     tell_fingerprint(group);
+    if (now_ms(group) - group->moves_ms >= MOVES_TOLD_MS)
+        tell_moves(group);
     coordinator_pulse(group->coordinator, longest_silence(group));
     int64_t due_ms = coordinator_turn(group->coordinator),
             wait_ms = group->options.config->host.lease_ms / 40;
@@ -353,6 +374,9 @@ static void on_gained(void *user, const struct lease_row *row)
                             .rate = row->load > LEASE_SHARD_LOAD ? row->load - LEASE_SHARD_LOAD : 0};
     owned_free(map_remove(&group->own, key));
     map_set(&group->own, key, owned);
+    log_debug(group->options.log, NULL, "shard %s is this host's, in epoch %lld", row->shard,
+              (long long)row->epoch);
+    note_move(group, &group->came);
     free(key);
     shard_rows_gained(group->shards, row, on_read, group);
 }
@@ -367,6 +391,8 @@ static void on_lost(void *user, const char *stream, const char *shard)
     shard_rows_lost(group->shards, stream, shard);
     owned_free(map_remove(&group->own, key));
     free(key);
+    log_debug(group->options.log, NULL, "shard %s is not this host's any more", shard);
+    note_move(group, &group->went);
     streams_lost(group->streams, stream, shard);
 }
 
@@ -438,11 +464,15 @@ static void on_held(void *user, bool held)
     set_fence(group);
     for (struct owned *owned; held && (owned = map_next(&group->own, &at, NULL));)
         interrupt(group, owned);
-    if (group->own.count && !group->leaving)
+    if (held && group->own.count && !group->leaving) {
         log_warn(group->options.log, NULL,
-                 held ? "this host cannot hold its shards: the table of the state does not "
-                        "answer; nothing is handled until it does"
-                      : "this host holds its shards again");
+                 "this host's lease was not renewed in time (the table of the state does not answer, or this "
+                 "host stood still): nothing is handled until it is");
+        group->told_held = true;
+    } else if (!held && group->told_held) {
+        log_warn(group->options.log, NULL, "this host has a lease again");
+        group->told_held = false;
+    }
     if (!held)
         regain(group);
 }
@@ -463,6 +493,7 @@ static void on_left(void *user)
 {
     struct group *group = user;
     group->ended = true;
+    tell_moves(group);
     timer_stop(reactor_of(group), &group->turn);
     group->options.left(group->options.user);
 }
@@ -471,6 +502,21 @@ static void on_rung(void *user)
 {
     struct group *group = user;
     group->options.rung(group->options.user);
+}
+
+static void on_member(void *user, const char *session, enum lease_death death)
+{
+    static const char *const news[] = {"is there", "is dead: it was silent for its lease", "has left"};
+    struct group *group = user;
+    log_info(group->options.log, NULL, "host %s %s", session, news[death]);
+}
+
+static void on_waits(void *user)
+{
+    struct group *group = user;
+    log_info(group->options.log, NULL,
+             "the table of the state is new: nobody takes a shard before a lease (%lld s) has passed",
+             (long long)group->options.config->host.lease_ms / 1000);
 }
 
 static const struct coordinator_events events = {
@@ -482,6 +528,8 @@ static const struct coordinator_events events = {
     .parent = on_parent,
     .held = on_held,
     .rung = on_rung,
+    .member = on_member,
+    .waits = on_waits,
     .no_table = on_no_table,
     .left = on_left,
 };
@@ -531,6 +579,17 @@ static void follow(void *user, const char *stream)
     }
     coordinator_follow(group->coordinator, stream);
     turn_soon(group);
+}
+
+/* Nothing of it is read any more: it weighs nothing. */
+static void finished(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    struct owned *owned = find_owned(group, stream, shard);
+    if (!owned)
+        return;
+    owned->rate = 0;
+    coordinator_weigh(group->coordinator, stream, shard, 0);
 }
 
 static void forget(void *user, const char *stream, const char *shard)
@@ -868,6 +927,7 @@ struct group *group_new(const struct group_options *options)
                                     .leads = leads,
                                     .look = look,
                                     .joined = joined,
+                                    .finished = finished,
                                     .forget = forget,
                                     .gather = gather,
                                     .user = group};

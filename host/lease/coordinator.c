@@ -206,8 +206,11 @@ void coordinator_each_given(const struct coordinator *coordinator,
 
 void coordinator_set_fingerprint(struct coordinator *coordinator, const char *fingerprint)
 {
+    if (strcmp(coordinator->fingerprint, fingerprint) == 0)
+        return;
     free(coordinator->fingerprint);
     coordinator->fingerprint = mem_string(fingerprint);
+    coordinator->fingerprint_ms = coordinator->options.wall_ms(coordinator->options.user);
 }
 
 void coordinator_weigh(struct coordinator *coordinator, const char *stream, const char *shard, double load)

@@ -39,6 +39,10 @@ struct coordinator_events {
     void (*held)(void *user, bool held);
     /* Somebody has rung for all hosts: there may be something to do. May be NULL. */
     void (*rung)(void *user);
+    /* Another host is there (LEASE_ALIVE), or is not any more: it has left, or was marked. May be NULL. */
+    void (*member)(void *user, const char *session, enum lease_death death);
+    /* The table is new: nobody takes anything for a lease. May be NULL. */
+    void (*waits)(void *user);
     /* The table is not there (any more). */
     void (*no_table)(void *user);
     /* Everything was given away or written, and this session has left. */

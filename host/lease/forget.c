@@ -11,20 +11,12 @@ static void on_deleted(struct coordinator *coordinator, void *subject, const str
         holding_lose(holding);
 }
 
-static bool all_ended(const struct lease_row *row)
-{
-    for (size_t i = 0; i < row->part_count; i++)
-        if (!row->parts[i].end)
-            return false;
-    return row->part_count > 0;
-}
-
 static void on_read(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct holding *holding = subject;
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     holding->asking = NULL;
-    if (!row || !all_ended(row) || row->epoch != holding->epoch || row->version != holding->version ||
+    if (!row || !row_ended(row) || row->epoch != holding->epoch || row->version != holding->version ||
         holding->phase != HOLDING_RUNS || holding->writing || holding->dirty)
         return;
     struct lease_request request = {.kind = LEASE_DELETE_ROW,

@@ -139,6 +139,14 @@ void holdings_end(struct coordinator *coordinator)
     coordinator->abandoned = MAP_INIT;
 }
 
+bool row_ended(const struct lease_row *row)
+{
+    for (size_t i = 0; i < row->part_count; i++)
+        if (!row->parts[i].end)
+            return false;
+    return row->part_count > 0;
+}
+
 void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
 {
     char *key = holding_key(row->stream, row->shard);
@@ -157,7 +165,7 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
     holding->shard = mem_string(row->shard);
     holding->epoch = row->epoch;
     holding->version = row->version;
-    holding->load = row->load;
+    holding->load = row_ended(row) ? 0 : row->load; /* until somebody reads it again, see coordinator_weigh */
     holding->moved_ms = now_of(coordinator);
     holding->row = lease_row_copy(&holding->row_arena, row);
     holding->confirm = -1;

@@ -20,8 +20,8 @@
 #define BEAT_SHARE 333
 #define BEAT_ANSWER_SHARE 100
 #define BEAT_AGAIN_SHARE 33
-#define SICK_SHARE 500  /* that a reactor stood still: nothing is given to the host */
-#define MUTE_SHARE 1000 /* likewise: it does not beat, and is not born anew */
+#define SICK_SHARE 500   /* that a reactor stood still: nothing is given to the host */
+#define MUTE_SHARE 1000  /* likewise: it does not beat, and is not born anew */
 #define PARENT_SHARE 100 /* between two looks at a parent's row, growing to: */
 #define PARENT_MOST_SHARE 200
 
@@ -67,6 +67,7 @@ struct member {
     int64_t seen_ms; /* when this beat was first seen, or everything counts from */
     int64_t lease_ms;
     bool listed; /* by the last answer */
+    bool known;  /* it was seen alive, and told of */
     bool dead, marking;
     int64_t dead_ms;
     int64_t mark_ms; /* a moment behind its silence's end, so that not all mark at once */
@@ -123,7 +124,7 @@ struct holding {
     int64_t not_before_ms;
     /* giving */
     enum { HOLDING_RUNS, HOLDING_DRAINS, HOLDING_DRAINED, HOLDING_GIVEN } phase;
-    bool balancing;   /* drains for balance: only for so long */
+    bool balancing; /* drains for balance: only for so long */
     int64_t drain_from_ms;
     char to[LEASE_SESSION_SIZE];
     int64_t moved_ms; /* when it came */
@@ -203,10 +204,11 @@ struct coordinator {
     const struct upwards *up;
     struct coordinator_options options;
     char *name, *instance, *version, *fingerprint;
+    int64_t fingerprint_ms;  /* wall clock: when it was set */
     int64_t server_ahead_ms; /* the table's wall clock over our own clock */
     bool held;               /* as told */
     bool leaving, marking_left;
-    int64_t silent_ms; /* of one of its reactors */
+    int64_t silent_ms;     /* of one of its reactors */
     int64_t left_after_ms; /* no sooner */
     struct list ops;
     struct session session;
@@ -282,7 +284,8 @@ struct holding *holding_find(const struct coordinator *coordinator, const char *
 /* A row whose owner is this session, not an old reading of it: run it unless it runs; take it anew where it
  * was lost, or given away, in that epoch or behind it. */
 void holding_meet(struct coordinator *coordinator, const struct lease_row *row);
-void holding_lose(struct holding *holding); /* tell, remember, free */
+void holding_lose(struct holding *holding);  /* tell, remember, free */
+bool row_ended(const struct lease_row *row); /* all handlers that stand in it have finished the shard */
 void holding_write(struct holding *holding);
 void holding_drain(struct holding *holding, const char *to, bool balancing);
 void holdings_end(struct coordinator *coordinator); /* with the session */

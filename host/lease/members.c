@@ -29,12 +29,21 @@ static struct member *add(struct coordinator *coordinator, const char *session, 
     return member;
 }
 
+static void tell(struct coordinator *coordinator, const struct member *member, enum lease_death death)
+{
+    const struct coordinator_events *events = coordinator->options.events;
+    if (events->member)
+        events->member(coordinator->options.user, member->session, death);
+}
+
 /* ---- death ---- */
 
-static void bury(struct coordinator *coordinator, struct member *member, int64_t now)
+static void bury(struct coordinator *coordinator, struct member *member, enum lease_death death, int64_t now)
 {
     if (member->dead)
         return;
+    if (member->known)
+        tell(coordinator, member, death);
     member->dead = true;
     member->dead_ms = now;
     member->load = 0;
@@ -48,7 +57,7 @@ static void on_marked(struct coordinator *coordinator, void *subject, const stru
     const struct lease_host *row = answer->host_count ? &answer->hosts[0] : NULL;
     member->marking = false;
     if (answer->outcome == LEASE_OK || (row && row->death)) {
-        bury(coordinator, member, now);
+        bury(coordinator, member, row && row->death ? row->death : LEASE_MARKED, now);
         return;
     }
     /* It beats, or has begun to exist, or has ceased to. */
@@ -104,7 +113,7 @@ bool member_is_dead(struct coordinator *coordinator, const char *session)
 void member_dead(struct coordinator *coordinator, const char *session)
 {
     member_is_dead(coordinator, session);
-    bury(coordinator, find(coordinator, session), now_of(coordinator));
+    bury(coordinator, find(coordinator, session), LEASE_MARKED, now_of(coordinator));
 }
 
 /* ---- the watch ---- */
@@ -126,8 +135,12 @@ static bool learn(struct coordinator *coordinator, const struct lease_host *row,
     member->reactors = row->reactors > 0 ? row->reactors : 1;
     changed = changed || member->state != row->state;
     member->state = row->state;
-    if (row->death)
-        bury(coordinator, member, now);
+    if (row->death) {
+        bury(coordinator, member, row->death, now);
+    } else if (!member->known) {
+        member->known = true;
+        tell(coordinator, member, LEASE_ALIVE);
+    }
     return changed && !member->dead;
 }
 

@@ -38,6 +38,8 @@ static void wait_unopened(struct coordinator *coordinator, const char *gid, int6
     if (strcmp(session->unopened, gid) != 0) {
         snprintf(session->unopened, sizeof session->unopened, "%s", gid);
         session->unopened_ms = now;
+        if (coordinator->options.events->waits)
+            coordinator->options.events->waits(coordinator->options.user);
     }
     if (now - session->unopened_ms >= coordinator->options.lease_ms) {
         ask_group(coordinator, LEASE_OPEN_GROUP, gid);
@@ -113,6 +115,7 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
         .instance = coordinator->instance,
         .version = coordinator->version,
         .fingerprint = coordinator->fingerprint,
+        .fingerprint_ms = coordinator->fingerprint_ms,
         .since_ms = coordinator->session.since_wall_ms,
     };
 }

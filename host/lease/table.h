@@ -52,6 +52,7 @@ struct lease_host {
     const char *instance;              /* of the process: what it claims says so */
     const char *version, *fingerprint; /* of the program; of scripts and INI */
     int64_t since_ms;                  /* wall clock */
+    int64_t fingerprint_ms;            /* likewise: since when it has these */
     int64_t beat_ms;                   /* likewise, of the table's: for people, nothing is decided by it */
 };
 

@@ -87,14 +87,14 @@ struct store_member {
     const char *session;               /* its name, '#', and what no two share */
     const char *version, *fingerprint; /* of the program; of scripts and INI */
     enum { MEMBER_RUNS, MEMBER_SICK, MEMBER_LEAVES, MEMBER_LEFT, MEMBER_DEAD } state;
-    int64_t since_ms, beat_ms; /* the latter by the table's clock; 0: not known */
+    int64_t since_ms, fingerprint_ms, beat_ms; /* the last by the table's clock; 0: not known */
     int64_t lease_ms, shards, reactors;
     double records_s; /* a second, since a few minutes */
 };
 
 /* Whose a shard is, of a state that hosts share. */
 struct store_owner {
-    const char *stream_arn, *shard, *session;
+    const char *stream_arn, *shard, *session; /* session "": no host has had it yet */
     int64_t epoch;
 };
 
@@ -150,6 +150,7 @@ struct store_request {
 struct store_handler {
     const char *handler, *version;
     int64_t loaded_ms;
+    const char *session; /* in a snapshot: the host's that told it, of those that share a state; or NULL */
 };
 
 struct store_batch *store_batch_new(void);

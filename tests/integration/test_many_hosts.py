@@ -636,6 +636,12 @@ def test_idle_shards_cost_what_the_hosts_cost():
 def test_a_table_that_is_deleted_stops_the_host_with_a_sentence(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)
+    before = deployment.run("status")
+    assert before.returncode == 1 and "no table State, which the first host that runs makes" in before.stderr, before.stderr
+    group(deployment, own, table, receiver, create_state="no")
+    for refused in (deployment.run("status"), deployment.run("run")):
+        assert refused.returncode != 0 and "create_state = no" in refused.stderr, refused.stderr
+    group(deployment, own, table, receiver)
     host = deployment.start()
     wait_until(lambda: rows(own), "it has its shard")
     own.client.delete_table(TableName="State")

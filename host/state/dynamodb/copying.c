@@ -329,7 +329,11 @@ static bool end(struct store_copy *copy, bool whole, struct err *err)
 static struct store_copy *begin(const struct store_kind *kind, struct reactor *reactor, const char *table,
                                 const struct store_options *options, const char *from, struct err *err)
 {
-    struct state_table_options prepare = {options->client, reactor, options->log, table, options->create};
+    struct state_table_options prepare = {.client = options->client,
+                                          .reactor = reactor,
+                                          .log = options->log,
+                                          .name = table,
+                                          .create = options->create};
     if (!state_table_prepare(&prepare, err))
         return NULL;
     struct copying *copying = mem_zero(sizeof *copying);

@@ -61,6 +61,7 @@ static void read_member(struct store_snapshot *snapshot, const cJSON *item)
                  : host.state == LEASE_SICK    ? MEMBER_SICK
                                                : MEMBER_RUNS,
         .since_ms = host.since_ms,
+        .fingerprint_ms = host.fingerprint_ms,
         .beat_ms = host.beat_ms,
         .lease_ms = host.lease_ms,
         .shards = host.shards,
@@ -117,9 +118,10 @@ static bool read_row(struct pending *pending, const cJSON *row, struct err *err)
     struct store_snapshot *snapshot = pending->snapshot;
     const cJSON *handler;
     bool well = true;
+    bool copied = strcmp(item_text(row, "own"), COPYING_OWNER) == 0; /* no host has it yet */
     snapshot->owners[snapshot->owner_count++] =
         (struct store_owner){snapshot_text(snapshot, row, "st"), snapshot_text(snapshot, row, "sk"),
-                             snapshot_text(snapshot, row, "own"), item_number(row, "ep")};
+                             copied ? "" : snapshot_text(snapshot, row, "own"), item_number(row, "ep")};
     cJSON_ArrayForEach(handler, document_get(document_get(row, "h"), "M")) well =
         well && standings_add(&pending->standings, item_text(row, "st"), item_text(row, "sk"),
                               handler->string, item_text(document_get(handler, "M"), "t"), err);

@@ -160,7 +160,7 @@ static const char *text_of(struct store_snapshot *snapshot, const cJSON *row, co
     return arena_copy(&snapshot->arena, text ? text : "", text ? strlen(text) : 0);
 }
 
-static void read_row(const cJSON *row, struct store_snapshot *snapshot)
+static void read_row(const cJSON *row, const char *session, struct store_snapshot *snapshot)
 {
     const char *kind = document_text(row, "kind");
     if (!kind)
@@ -196,7 +196,8 @@ static void read_row(const cJSON *row, struct store_snapshot *snapshot)
         snapshot->handlers[snapshot->handler_count++] =
             (struct store_handler){.handler = text_of(snapshot, row, "handler"),
                                    .version = text_of(snapshot, row, "version"),
-                                   .loaded_ms = document_integer(row, "loaded", 0)};
+                                   .loaded_ms = document_integer(row, "loaded", 0),
+                                   .session = session};
     else if (strcmp(kind, kinds[HAND_OVER]) == 0)
         snapshot->hand_overs[snapshot->hand_over_count++] =
             (struct store_hand_over){.stream_arn = text_of(snapshot, row, "stream"),
@@ -206,7 +207,8 @@ static void read_row(const cJSON *row, struct store_snapshot *snapshot)
                                      .since_ms = document_integer(row, "since", 0)};
 }
 
-void notes_read(const char *const *texts, size_t count, struct store_snapshot *snapshot)
+void notes_read(const char *const *texts, const char *const *sessions, size_t count,
+                struct store_snapshot *snapshot)
 {
     cJSON **read = mem_zero((count + 1) * sizeof *read);
     const cJSON *row;
@@ -221,7 +223,8 @@ void notes_read(const char *const *texts, size_t count, struct store_snapshot *s
     snapshot->handlers = arena_alloc(&snapshot->arena, room * sizeof *snapshot->handlers);
     snapshot->hand_overs = arena_alloc(&snapshot->arena, room * sizeof *snapshot->hand_overs);
     for (size_t i = 0; i < count; i++) {
-        cJSON_ArrayForEach(row, read[i]) read_row(row, snapshot);
+        const char *session = arena_copy(&snapshot->arena, sessions[i], strlen(sessions[i]));
+        cJSON_ArrayForEach(row, read[i]) read_row(row, session, snapshot);
         cJSON_Delete(read[i]);
     }
     free(read);

@@ -118,6 +118,12 @@ static cJSON *wait_for_table(const struct state_table_options *options, bool *ma
             err_prefix(err, "state: cannot look at table %s", options->name);
             return NULL;
         }
+        if (!answer && options->create && options->must_exist) {
+            err_set(err, ERR_CONFIG,
+                    "state: there is none yet: no table %s, which the first host that runs makes",
+                    options->name);
+            return NULL;
+        }
         if (!answer && !options->create) {
             err_set(err, ERR_CONFIG,
                     "state: there is no table %s, and create_state = no: make it with the string keys pk and "

@@ -9,7 +9,8 @@ struct state_table_options {
     struct reactor *reactor; /* of the client; it is turned meanwhile */
     struct log *log;
     const char *name;
-    bool create; /* it is made where it is missing; on demand */
+    bool create;     /* hosts make it where it is missing; on demand */
+    bool must_exist; /* but not this process, which is a command */
 };
 
 /* Makes the table where it is missing, waits for it, lets rows with `expires` pass away, and looks whether

@@ -399,7 +399,8 @@ static struct store *open_store(struct reactor *reactor, const char *table,
                                           .reactor = reactor,
                                           .log = options->log,
                                           .name = table,
-                                          .create = options->create && !options->must_exist};
+                                          .create = options->create,
+                                          .must_exist = options->must_exist};
     if (!options->client) {
         err_set(err, ERR_CONFIG, "state: this cannot be done with a table yet");
         return NULL;

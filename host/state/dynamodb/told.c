@@ -42,6 +42,7 @@ static void tell(struct pending *pending, const struct rows *pieces, struct err 
     struct bodies bodies = {.pieces = pieces};
     size_t count = pending->rows->count;
     char **texts = mem_zero((count + 1) * sizeof *texts);
+    const char **sessions = mem_zero((count + 1) * sizeof *sessions);
     bool well = true;
     snapshot->told = arena_alloc(&snapshot->arena, (count + 1) * sizeof *snapshot->told);
     for (size_t i = 0; i < count && well; i++) {
@@ -50,14 +51,16 @@ static void tell(struct pending *pending, const struct rows *pieces, struct err 
         well = bodies_read(&bodies, item, &text, err);
         texts[i] = well ? buf_take(&text) : NULL;
         buf_fini(&text);
+        sessions[i] = snapshot_text(snapshot, item, "sk");
         snapshot->told[snapshot->told_count++] =
-            (struct store_told){snapshot_text(snapshot, item, "sk"), item_number(item, "asked"), ""};
+            (struct store_told){sessions[i], item_number(item, "asked"), ""};
     }
     if (well)
-        notes_read((const char *const *)texts, count, snapshot);
+        notes_read((const char *const *)texts, sessions, count, snapshot);
     for (size_t i = 0; i < count; i++)
         free(texts[i]);
     free(texts);
+    free(sessions);
     pending_loaded(pending, well ? NULL : err);
 }
 

@@ -435,7 +435,8 @@ static struct store *open_store(struct reactor *reactor, const char *path,
                                 const struct store_options *options, struct err *err)
 {
     if (options->must_exist && access(path, R_OK) != 0) {
-        err_set(err, ERR_IO, "%s: there is no state yet, or it cannot be read", path);
+        err_set(err, ERR_IO, errno == ENOENT ? "%s: there is no state yet: no such file" : "%s: %s", path,
+                strerror(errno));
         return NULL;
     }
     if (options->passing)
