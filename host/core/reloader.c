@@ -46,6 +46,7 @@ struct reloader {
     bool stopped;
     bool told;                       /* what the configuration names and is not there */
     struct store_snapshot *snapshot; /* given to the supervisors */
+    int64_t loads, loaded;           /* how often one was asked for; which of these it came of */
     struct list joining;             /* new handlers until the snapshot is there */
     struct timer load_again;         /* the store could not be read */
 };
@@ -54,6 +55,12 @@ struct joining {
     struct list link;
     struct reloader *reloader;
     char *name, *stream;
+    int64_t load; /* the first that was asked for when what it has written was durable */
+};
+
+struct loading {
+    struct reloader *reloader;
+    int64_t number;
 };
 
 /* ---- what is there ---- */
@@ -139,33 +146,46 @@ static void joining_free(struct joining *joining)
 }
 
 /* Where the new handlers stand may have been written since the host started: by themselves, before they were
- * removed. */
+ * removed. What was asked for before one of them came may not have that, and a later answer may be quicker. */
 static void on_snapshot(void *user, struct store_snapshot *snapshot, const struct err *err)
 {
-    struct reloader *reloader = user;
+    struct loading *loading = user;
+    struct reloader *reloader = loading->reloader;
     struct joining *joining;
+    int64_t number = loading->number;
+    free(loading);
+    if (err && err->code == ERR_CANCELLED)
+        return;
     if (!snapshot) {
-        if (err->code != ERR_CANCELLED && !reloader->stopped) {
+        if (!reloader->stopped) {
             log_error(reloader->options.log, NULL, "%s; new handlers wait, trying again", err->text);
             timer_set(reloader->options.reactor, &reloader->load_again, LOOK_EVERY_MS);
         }
         return;
     }
+    if (number < reloader->loaded) {
+        store_snapshot_free(snapshot);
+        return;
+    }
     streams_set_snapshot(reloader->options.streams, snapshot);
     store_snapshot_free(reloader->snapshot);
     reloader->snapshot = snapshot;
+    reloader->loaded = number;
     list_each(joining, &reloader->joining, struct joining, link) {
+        if (joining->load > number)
+            continue;
         if (!reloader->stopped)
             streams_add_handler(reloader->options.streams, joining->stream, joining->name);
         joining_free(joining);
     }
 }
 
-/* Each join looks for itself: what was written before it was asked for must be in the answer. */
 static void load_snapshot(void *user)
 {
     struct reloader *reloader = user;
-    store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, reloader);
+    struct loading *loading = mem_alloc(sizeof *loading);
+    *loading = (struct loading){reloader, ++reloader->loads};
+    store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, loading);
 }
 
 static void start_handler(struct reloader *reloader, const char *place, const struct handler *probe)
@@ -179,6 +199,7 @@ static void start_handler(struct reloader *reloader, const char *place, const st
     joining->reloader = reloader;
     joining->name = mem_string(running->name);
     joining->stream = mem_string(running->stream);
+    joining->load = reloader->loads + 1;
     list_append(&reloader->joining, &joining->link);
     load_snapshot(reloader);
 }

@@ -45,7 +45,7 @@ static struct view look(const struct coordinator *coordinator)
     total = view.mine;
     at = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL)))
-        if (member_takes(coordinator, member)) {
+        if (member_takes(coordinator, member, NULL)) {
             total += member->load;
             reactors += (double)member->reactors;
             view.hosts++;
@@ -59,7 +59,7 @@ static struct view look(const struct coordinator *coordinator)
     at = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL))) {
         double share = view.fair * (double)member->reactors;
-        if (!member_takes(coordinator, member) || share <= 0)
+        if (!member_takes(coordinator, member, NULL) || share <= 0)
             continue;
         if (member->load > share)
             view.surpluses += member->load - share;
@@ -91,7 +91,8 @@ static int give_to(struct coordinator *coordinator, struct view *view, struct me
     int moves = 0, drawn = 0;
     for (size_t i = 0; i < count && moves < most; i++) {
         struct holding *holding = holdings[i];
-        if (!holding || holding->load <= 0 || !gains(coordinator, view, to, holding->load))
+        if (!holding || holding->load <= 0 || !member_follows(to, holding->stream) ||
+            !gains(coordinator, view, to, holding->load))
             continue;
         /* What is left of the flow and is less than this shard: by one lot. */
         if (holding->load > flow &&
@@ -130,7 +131,7 @@ static void round_of(struct coordinator *coordinator, int64_t now)
     at = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL)) && given < most) {
         double share = view.fair * (double)member->reactors;
-        if (member_takes(coordinator, member) && member->load < share * (1 - CLOSE))
+        if (member_takes(coordinator, member, NULL) && member->load < share * (1 - CLOSE))
             given += give_to(coordinator, &view, member, (share - member->load) * surplus / larger, holdings,
                              count, most - given);
     }
@@ -175,11 +176,35 @@ static void watch_unevenness(struct coordinator *coordinator, int64_t now)
         begin(episodes, false, now);
 }
 
+/* What is of a stream that this host does not read goes to one that does, whatever it weighs. */
+static void place(struct coordinator *coordinator)
+{
+    struct holding *holding;
+    size_t at = 0;
+    coordinator->misplaced = false;
+    while ((holding = map_next(&coordinator->holdings, &at, NULL))) {
+        if (is_followed(coordinator, holding->stream))
+            continue;
+        coordinator->misplaced = true;
+        const char *to = holding->phase == HOLDING_RUNS
+                             ? members_choose(coordinator, holding->stream, holding->load, false)
+                             : "";
+        if (*to)
+            holding_drain(holding, to, true);
+    }
+}
+
 void balance_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
 {
     struct episodes *episodes = &coordinator->episodes;
     if (coordinator->session.phase != PHASE_LIVE || coordinator->leaving)
         return;
+    if (coordinator->misplaced && episodes->place_ms <= now) {
+        place(coordinator);
+        episodes->place_ms = now + CHECK_MS;
+    }
+    if (coordinator->misplaced)
+        sooner(next, episodes->place_ms);
     if (episodes->begin_ms && episodes->begin_ms <= now) {
         episodes->begin_ms = 0;
         begin(episodes, true, now);

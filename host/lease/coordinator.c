@@ -265,6 +265,7 @@ struct coordinator *coordinator_new(const struct coordinator_options *options)
     coordinator->instance = mem_string(options->instance);
     coordinator->version = mem_string(options->version);
     coordinator->fingerprint = mem_string(options->fingerprint);
+    coordinator->follows = mem_string("");
     coordinator->held = true;
     coordinator->server_ahead_ms = options->wall_ms(options->user) - options->now_ms(options->user);
     list_init(&coordinator->ops);
@@ -290,6 +291,7 @@ void coordinator_free(struct coordinator *coordinator)
     free(coordinator->instance);
     free(coordinator->version);
     free(coordinator->fingerprint);
+    free(coordinator->follows);
     free(coordinator);
 }
 

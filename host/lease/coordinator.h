@@ -79,8 +79,11 @@ int64_t coordinator_fence_ms(const struct coordinator *coordinator);
 /* How long a call may take effect after this host's last look at its lease, so that order holds. */
 int64_t coordinator_quiet_ms(const struct coordinator *coordinator);
 
-/* The group reads this stream: who discovers it is agreed on like a shard, LEASE_STREAM_ROW. */
+/* This host reads the stream, and may be given its shards; who discovers it is agreed on like a shard,
+ * LEASE_STREAM_ROW. Or it does not read it any more: when it has not for a lease, what it has of it goes to
+ * hosts that do. */
 void coordinator_follow(struct coordinator *coordinator, const char *stream);
+void coordinator_unfollow(struct coordinator *coordinator, const char *stream);
 
 /* The stream has this shard (seen by who discovers it, or by its parent's owner before the parent's END is
  * committed): it gets a row, and an owner, unless it has one. `done`: it has, for certain; where it

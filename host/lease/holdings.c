@@ -174,6 +174,7 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
         session_beat_now(coordinator);
         coordinator->up->born(coordinator);
     }
+    coordinator->misplaced = coordinator->misplaced || !is_followed(coordinator, row->stream);
     list_init(&holding->link);
     map_set(&coordinator->holdings, key, holding);
     stir(holding);
@@ -339,12 +340,12 @@ static bool give(struct holding *holding)
 {
     struct coordinator *coordinator = holding->coordinator;
     struct member *to = map_get(&coordinator->members.all, holding->to);
-    if (!to || !member_takes(coordinator, to)) {
+    if (!to || !member_takes(coordinator, to, holding->stream)) {
         if (holding->balancing) {
             undrain(holding);
             return false;
         }
-        snprintf(holding->to, sizeof holding->to, "%s", members_choose(coordinator, holding->load, false));
+        snprintf(holding->to, sizeof holding->to, "%s", members_choose(coordinator, holding->stream, holding->load, false));
     }
     if (!*holding->to)
         return false;

@@ -72,6 +72,7 @@ struct member {
     int64_t dead_ms;
     int64_t mark_ms; /* a moment behind its silence's end, so that not all mark at once */
     enum lease_host_state state;
+    char *follows;
     double load; /* as it said, and what was given to it since */
     int64_t reactors;
 };
@@ -171,7 +172,9 @@ struct bucket {
 
 struct followed {
     char *stream;
-    bool created; /* its own row is there */
+    bool created;    /* its own row is there */
+    bool ended;      /* it is read here no more */
+    int64_t left_ms; /* nobody here reads it since then; 0: somebody does */
     struct bucket buckets[LEASE_BUCKETS + 1];
 };
 
@@ -186,6 +189,7 @@ struct episodes {
     int moves;         /* in this one */
     double residue;    /* that one without a move left */
     int64_t round_ms;  /* when the next round may begin */
+    int64_t place_ms;  /* when it is next looked for what is misplaced */
 };
 
 /* What a part tells those that stand above it. */
@@ -203,7 +207,7 @@ struct upwards {
 struct coordinator {
     const struct upwards *up;
     struct coordinator_options options;
-    char *name, *instance, *version, *fingerprint;
+    char *name, *instance, *version, *fingerprint, *follows;
     int64_t fingerprint_ms;  /* wall clock: when it was set */
     int64_t server_ahead_ms; /* the table's wall clock over our own clock */
     bool held;               /* as told */
@@ -221,6 +225,7 @@ struct coordinator {
     double coming;       /* load of rows that are made or taken for this host */
     struct map moving;   /* key -> struct transfer: rows that are made, or taken */
     struct map followed; /* stream -> struct followed, owned */
+    bool misplaced;      /* it may have shards of streams that it does not read */
     struct episodes episodes;
     bool over;    /* no table, or left */
     bool freeing; /* nobody is told anything any more */
@@ -266,15 +271,17 @@ bool member_is_dead(struct coordinator *coordinator, const char *session);
 /* The row of a session was seen to be dead. */
 void member_dead(struct coordinator *coordinator, const char *session);
 
-/* Does it run, and beats? One that is silent for half of its lease is given nothing. */
-bool member_takes(const struct coordinator *coordinator, const struct member *member);
+/* Does it run, and beats? One that is silent for half of its lease is given nothing. Of that stream: it reads
+ * it; NULL: of any. */
+bool member_takes(const struct coordinator *coordinator, const struct member *member, const char *stream);
+bool member_follows(const struct member *member, const char *stream);
 
-/* Who is to have another shard of that weight: the least loaded for what it can; "": nobody but this host
+/* Who is to have another shard of the stream, of that weight: the least loaded for what it can; "": nobody but this host
  * (`self`: this host counts, too). It is counted as given. */
-const char *members_choose(struct coordinator *coordinator, double load, bool self);
+const char *members_choose(struct coordinator *coordinator, const char *stream, double load, bool self);
 
 /* Likewise, of two that are drawn by lot, this host among all (unless it leaves). */
-const char *members_choose_one_of_two(struct coordinator *coordinator, double load);
+const char *members_choose_one_of_two(struct coordinator *coordinator, const char *stream, double load);
 
 /* ---- holdings.c ---- */
 
@@ -303,6 +310,8 @@ void transfers_end(struct coordinator *coordinator);
 bool transfer_under_way(const struct coordinator *coordinator, const char *stream, const char *shard);
 
 /* ---- wardens.c ---- */
+
+bool is_followed(const struct coordinator *coordinator, const char *stream); /* by this host */
 
 void wardens_changed(struct coordinator *coordinator, bool died);
 void wardens_turn(struct coordinator *coordinator, int64_t now, int64_t *next);

@@ -25,8 +25,15 @@ static struct member *add(struct coordinator *coordinator, const char *session, 
     member->seen_ms = now;
     member->lease_ms = coordinator->options.lease_ms;
     member->reactors = 1;
+    member->follows = mem_string("");
     map_set(&coordinator->members.all, session, member);
     return member;
+}
+
+static void member_free(struct member *member)
+{
+    free(member->follows);
+    free(member);
 }
 
 static void tell(struct coordinator *coordinator, const struct member *member, enum lease_death death)
@@ -133,8 +140,10 @@ static bool learn(struct coordinator *coordinator, const struct lease_host *row,
     member->listed = true;
     member->lease_ms = row->lease_ms;
     member->reactors = row->reactors > 0 ? row->reactors : 1;
-    changed = changed || member->state != row->state;
+    changed = changed || member->state != row->state || strcmp(member->follows, row->follows) != 0;
     member->state = row->state;
+    free(member->follows);
+    member->follows = mem_string(row->follows);
     if (row->death) {
         bury(coordinator, member, row->death, now);
     } else if (!member->known) {
@@ -200,7 +209,8 @@ static void forget_dead(struct coordinator *coordinator, int64_t now)
             member->dead_ms = now; /* it is asked again, should it stand there still */
             continue;
         }
-        free(map_remove(&coordinator->members.all, session));
+        map_remove(&coordinator->members.all, session);
+        member_free(member);
         at = 0;
     }
 }
@@ -255,9 +265,17 @@ static void on_hosts(struct coordinator *coordinator, void *subject, const struc
 
 /* ---- who takes more ---- */
 
-bool member_takes(const struct coordinator *coordinator, const struct member *member)
+bool member_follows(const struct member *member, const char *stream)
+{
+    char digits[LEASE_FOLLOWS_SIZE];
+    lease_follows(stream, digits);
+    return strstr(member->follows, digits) != NULL;
+}
+
+bool member_takes(const struct coordinator *coordinator, const struct member *member, const char *stream)
 {
     return !member->dead && member->listed && member->state == LEASE_RUN &&
+           (!stream || member_follows(member, stream)) &&
            now_of(coordinator) - member->seen_ms < member->lease_ms / 2;
 }
 
@@ -269,19 +287,19 @@ static double load_with(const struct coordinator *coordinator, const struct memb
     return (own_load(coordinator) + coordinator->coming + load) / coordinator->options.reactors;
 }
 
-const char *members_choose(struct coordinator *coordinator, double load, bool self)
+const char *members_choose(struct coordinator *coordinator, const char *stream, double load, bool self)
 {
     struct member *member, *best = NULL;
     size_t at = 0;
     double least = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL))) {
         double now = load_with(coordinator, member, load);
-        if (!member_takes(coordinator, member) || (best && now >= least))
+        if (!member_takes(coordinator, member, stream) || (best && now >= least))
             continue;
         best = member;
         least = now;
     }
-    if (self && (!best || load_with(coordinator, NULL, load) <= least))
+    if (self && is_followed(coordinator, stream) && (!best || load_with(coordinator, NULL, load) <= least))
         return coordinator->session.id;
     if (!best)
         return "";
@@ -290,13 +308,13 @@ const char *members_choose(struct coordinator *coordinator, double load, bool se
 }
 
 /* Where several hosts give at once, each by its own view, the least loaded would get it all. */
-const char *members_choose_one_of_two(struct coordinator *coordinator, double load)
+const char *members_choose_one_of_two(struct coordinator *coordinator, const char *stream, double load)
 {
     struct member *member, *picked[2] = {NULL, NULL};
     size_t at = 0;
-    int seen = 0, self = !coordinator->leaving;
+    int seen = 0, self = !coordinator->leaving && is_followed(coordinator, stream);
     while ((member = map_next(&coordinator->members.all, &at, NULL)))
-        seen += member_takes(coordinator, member);
+        seen += member_takes(coordinator, member, stream);
     if (!seen)
         return self ? coordinator->session.id : "";
     /* Drawn: numbers among those that take, the last one this host. */
@@ -304,7 +322,7 @@ const char *members_choose_one_of_two(struct coordinator *coordinator, double lo
         second = count > 1 ? (first + 1 + below(coordinator, count - 1)) % count : first;
     at = 0;
     for (int number = 0; (member = map_next(&coordinator->members.all, &at, NULL));) {
-        if (!member_takes(coordinator, member))
+        if (!member_takes(coordinator, member, stream))
             continue;
         if (number == first)
             picked[0] = member;
@@ -336,7 +354,7 @@ void members_fini(struct coordinator *coordinator)
     struct member *member;
     size_t at = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL)))
-        free(member);
+        member_free(member);
     map_fini(&coordinator->members.all);
     coordinator->members.all = MAP_INIT;
     struct mail_read *read;

@@ -116,6 +116,7 @@ static struct lease_host own_row(const struct coordinator *coordinator, const ch
         .version = coordinator->version,
         .fingerprint = coordinator->fingerprint,
         .fingerprint_ms = coordinator->fingerprint_ms,
+        .follows = coordinator->follows,
         .since_ms = coordinator->session.since_wall_ms,
     };
 }

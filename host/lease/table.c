@@ -1,6 +1,8 @@
 /* table.c: what every table and everybody who asks it agree on. */
 #include "lease/table.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -17,6 +19,12 @@ uint64_t lease_hash(const char *const *texts)
     hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccdu;
     hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53u;
     return hash ^ (hash >> 33);
+}
+
+void lease_follows(const char *stream, char digits[LEASE_FOLLOWS_SIZE])
+{
+    snprintf(digits, LEASE_FOLLOWS_SIZE, " %08" PRIx32,
+             (uint32_t)lease_hash((const char *const[]){stream, NULL}));
 }
 
 int lease_bucket(const char *shard)
@@ -54,7 +62,7 @@ struct lease_request lease_request_copy(struct arena *arena, const struct lease_
     struct lease_request copy = *request;
     const char **texts[] = {
         &copy.gid,           &copy.host.session, &copy.host.beat, &copy.host.version, &copy.host.fingerprint,
-        &copy.host.instance, &copy.last,         &copy.by,        &copy.seen.owner,   &copy.mail.id,
+        &copy.host.instance, &copy.host.follows, &copy.last, &copy.by, &copy.seen.owner, &copy.mail.id,
         &copy.mail.stream,   &copy.mail.shard};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         own(arena, texts[i]);

@@ -28,6 +28,10 @@
  * same. */
 uint64_t lease_hash(const char *const *texts);
 
+/* As it stands in `follows` of a host that reads the stream. */
+#define LEASE_FOLLOWS_SIZE 10
+void lease_follows(const char *stream, char digits[LEASE_FOLLOWS_SIZE]);
+
 /* The bucket of a shard's row. */
 int lease_bucket(const char *shard);
 
@@ -53,6 +57,7 @@ struct lease_host {
     const char *version, *fingerprint; /* of the program; of scripts and INI */
     int64_t since_ms;                  /* wall clock */
     int64_t fingerprint_ms;            /* likewise: since when it has these */
+    const char *follows; /* which streams it reads: of each a blank and 8 hexadecimal digits of its hash */
     int64_t beat_ms;                   /* likewise, of the table's: for people, nothing is decided by it */
 };
 

@@ -248,7 +248,7 @@ void transfer_take(struct coordinator *coordinator, const struct lease_row *row)
 {
     if (transfer_under_way(coordinator, row->stream, row->shard))
         return;
-    const char *to = members_choose_one_of_two(coordinator, row->load);
+    const char *to = members_choose_one_of_two(coordinator, row->stream, row->load);
     if (*to)
         take_for(transfer_new(coordinator, row->stream, row->shard), row, to);
 }
@@ -268,7 +268,7 @@ void transfer_create(struct coordinator *coordinator, const char *stream, const 
     double load = strcmp(shard, LEASE_STREAM_ROW) == 0 ? 0 : LEASE_SHARD_LOAD;
     const struct holding *parent = parents[0] ? holding_find(coordinator, stream, parents[0]) : NULL;
     const char *to = parent ? coordinator->session.id /* beside it: nothing waits for a word */
-                            : members_choose(coordinator, load, !coordinator->leaving);
+                            : members_choose(coordinator, stream, load, !coordinator->leaving);
     transfer->kind = TRANSFER_CREATE;
     transfer->parents[0] = mem_string(parents[0]);
     transfer->parents[1] = mem_string(parents[1]);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "lease/internal.h"
@@ -26,16 +27,22 @@ static uint64_t claim_of(const char *session, const char *stream, int bucket)
     return lease_hash((const char *const[]){session, stream, number, NULL});
 }
 
+bool is_followed(const struct coordinator *coordinator, const char *stream)
+{
+    const struct followed *followed = map_get(&coordinator->followed, stream);
+    return followed && !followed->ended;
+}
+
 static bool is_warden(const struct coordinator *coordinator, const char *stream, int bucket)
 {
     uint64_t own = claim_of(coordinator->session.id, stream, bucket);
     const struct member *member;
     size_t at = 0;
     while ((member = map_next(&coordinator->members.all, &at, NULL)))
-        if (!member->dead && member->state == LEASE_RUN && *member->beat &&
+        if (!member->dead && member->state == LEASE_RUN && *member->beat && member_follows(member, stream) &&
             claim_of(member->session, stream, bucket) > own)
             return false;
-    return !coordinator->leaving && !is_sick(coordinator);
+    return !coordinator->leaving && !is_sick(coordinator) && is_followed(coordinator, stream);
 }
 
 void wardens_changed(struct coordinator *coordinator, bool died)
@@ -43,6 +50,7 @@ void wardens_changed(struct coordinator *coordinator, bool died)
     int64_t now = now_of(coordinator), again_ms = now + coordinator->options.lease_ms;
     struct followed *followed;
     size_t at = 0;
+    coordinator->misplaced = true;
     while ((followed = map_next(&coordinator->followed, &at, NULL)))
         for (int i = 0; i <= LEASE_BUCKETS; i++) {
             struct bucket *bucket = &followed->buckets[i];
@@ -131,7 +139,7 @@ static void followed_turn(struct coordinator *coordinator, struct followed *foll
                           int64_t *next, int *under_way)
 {
     static const char *const none[2] = {NULL, NULL};
-    if (!followed->created && !coordinator->leaving &&
+    if (!followed->created && !followed->ended && !coordinator->leaving &&
         !transfer_under_way(coordinator, followed->stream, LEASE_STREAM_ROW))
         transfer_create(coordinator, followed->stream, LEASE_STREAM_ROW, none, on_stream_row, followed);
     for (int i = 0; i <= LEASE_BUCKETS; i++) {
@@ -148,11 +156,47 @@ static void followed_turn(struct coordinator *coordinator, struct followed *foll
     }
 }
 
+/* What its row says that this host reads. */
+static void tell_followed(struct coordinator *coordinator)
+{
+    const struct followed *followed;
+    struct buf text = BUF_INIT;
+    size_t at = 0;
+    while ((followed = map_next(&coordinator->followed, &at, NULL))) {
+        char digits[LEASE_FOLLOWS_SIZE];
+        lease_follows(followed->stream, digits);
+        buf_printf(&text, "%s", followed->ended ? "" : digits);
+    }
+    free(coordinator->follows);
+    coordinator->follows = buf_take(&text);
+    if (coordinator->session.phase != PHASE_LIVE)
+        return;
+    session_beat_now(coordinator);
+    wardens_changed(coordinator, false);
+}
+
+static void end_followed(struct coordinator *coordinator, int64_t now, int64_t *next)
+{
+    struct followed *followed;
+    size_t at = 0;
+    bool any = false;
+    while ((followed = map_next(&coordinator->followed, &at, NULL))) {
+        if (!followed->left_ms || followed->ended)
+            continue;
+        followed->ended = now - followed->left_ms >= coordinator->options.lease_ms;
+        any = any || followed->ended;
+        sooner(next, followed->left_ms + coordinator->options.lease_ms);
+    }
+    if (any)
+        tell_followed(coordinator);
+}
+
 void wardens_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
 {
     struct followed *followed;
     size_t at = 0;
     int under_way = 0;
+    end_followed(coordinator, now, next);
     if (coordinator->session.phase != PHASE_LIVE || !may_take(coordinator, now, next))
         return;
     while ((followed = map_next(&coordinator->followed, &at, NULL)))
@@ -266,15 +310,26 @@ void mail_turn(struct coordinator *coordinator, int64_t now, int64_t *next)
 
 void coordinator_follow(struct coordinator *coordinator, const char *stream)
 {
-    if (map_get(&coordinator->followed, stream))
-        return;
-    struct followed *followed = mem_zero(sizeof *followed);
-    followed->stream = mem_string(stream);
-    map_set(&coordinator->followed, stream, followed);
-    for (int i = 0; i <= LEASE_BUCKETS; i++)
-        followed->buckets[i].again_ms = LEASE_NEVER;
-    if (coordinator->session.phase == PHASE_LIVE)
-        wardens_changed(coordinator, false);
+    struct followed *followed = map_get(&coordinator->followed, stream);
+    bool before = followed && !followed->ended;
+    if (!followed) {
+        followed = mem_zero(sizeof *followed);
+        followed->stream = mem_string(stream);
+        map_set(&coordinator->followed, stream, followed);
+        for (int i = 0; i <= LEASE_BUCKETS; i++)
+            followed->buckets[i].again_ms = LEASE_NEVER;
+    }
+    followed->left_ms = 0;
+    followed->ended = false;
+    if (!before)
+        tell_followed(coordinator);
+}
+
+void coordinator_unfollow(struct coordinator *coordinator, const char *stream)
+{
+    struct followed *followed = map_get(&coordinator->followed, stream);
+    if (followed && !followed->left_ms)
+        followed->left_ms = now_of(coordinator);
 }
 
 void wardens_begin(struct coordinator *coordinator)

@@ -339,13 +339,19 @@ static void do_load_handler(void *user)
     text_order_free(order);
 }
 
+/* What it wrote last may have gone with a flush that is on its way still: whoever hears that it has left may
+ * read where it stood. */
 void worker_forget_handler(struct worker *worker, const char *handler)
 {
+    if (worker->flushing)
+        return; /* when that is over */
+    char *name = mem_string(handler); /* which may be the map's */
     size_t *shards = map_remove(&worker->leaving, handler);
     CHECK(shards && !*shards);
     free(shards);
-    handler_release(map_remove(&worker->handlers, handler));
-    worker_report(worker, REPORT_LEFT, NULL, handler, NULL, 0);
+    handler_release(map_remove(&worker->handlers, name));
+    worker_report(worker, REPORT_LEFT, NULL, name, NULL, 0);
+    free(name);
 }
 
 static void do_remove_handler(void *user)

@@ -59,6 +59,19 @@ static void on_left(void *user, struct shard *shard, const char *handler)
         worker_forget_handler(worker, handler);
 }
 
+/* Those that left while it was written. */
+static void forget_handlers(struct worker *worker)
+{
+    const char *handler;
+    size_t at = 0;
+    for (const size_t *shards; (shards = map_next(&worker->leaving, &at, &handler));) {
+        if (*shards)
+            continue;
+        worker_forget_handler(worker, handler);
+        at = 0; /* removal moves slots */
+    }
+}
+
 /* ---- checkpoints ---- */
 
 static void on_passed(void *user, struct shard *shard, const char *handler, const char *sequence)
@@ -79,6 +92,7 @@ static void on_flush_over(struct worker *worker)
 {
     if (!worker->flush_failed)
         tell_checkpoint(worker, true);
+    forget_handlers(worker);
     if (worker->phase == STOPPED)
         worker_report(worker, REPORT_STOPPED, NULL, NULL, NULL, 0);
 }

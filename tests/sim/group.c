@@ -517,7 +517,7 @@ static void feed(struct grun *run)
     struct group *group = host->group;
     if (!run->shard || host->held)
         return;
-    for (int h = 0; h < host->handlers && !run->draining; h++) {
+    for (int h = 0; h < host->handlers && !run->draining && host->reads; h++) {
         struct gfeed *one = &run->feeds[h];
         if (one->open && !one->call && one->at < run->shard->count)
             send_call(run, h);
@@ -679,6 +679,15 @@ static void host_turn(struct ghost *host)
 
 /* ---- the world's course ---- */
 
+static void read_stream(struct ghost *host, bool reads)
+{
+    host->reads = reads;
+    if (reads)
+        coordinator_follow(host->coordinator, STREAM);
+    else
+        coordinator_unfollow(host->coordinator, STREAM);
+}
+
 struct ghost *group_join(struct group *group, const char *name)
 {
     struct ghost *host = mem_zero(sizeof *host);
@@ -711,7 +720,11 @@ struct ghost *group_join(struct group *group, const char *name)
         .events = &events,
         .user = host,
     });
-    coordinator_follow(host->coordinator, STREAM);
+    /* Some read other streams, for a while or all the time. */
+    if (group->kind == GROUP_FAULTS && group->now_us > 0 && group_faulty(group) && group_chance(group, 100))
+        group_trace(group, "%s does not read the stream", name);
+    else
+        read_stream(host, true);
     group_trace(group, "%s joins, its clock at %.3f", name, host->rate);
     plan(host, group->now_us);
     return host;
@@ -790,6 +803,15 @@ static int living(const struct group *group)
     return count;
 }
 
+static int readers(const struct group *group)
+{
+    int count = 0;
+    for (size_t i = 0; i < group->host_count; i++)
+        count += !group->hosts[i]->gone && !group->hosts[i]->over && !group->hosts[i]->leaving &&
+                 group->hosts[i]->reads;
+    return count;
+}
+
 static void join_another(struct group *group)
 {
     char name[8];
@@ -843,6 +865,17 @@ static void hang_one(struct group *group, struct ghost *host)
     if (group->now_us + us > group->faults_until_us)
         us = group->faults_until_us - group->now_us;
     group_hang(host, us);
+}
+
+/* Its INI has the stream no more, or has it again. */
+static void reload(struct group *group, struct ghost *host)
+{
+    if (!host || group->now_us < host->paused_until_us)
+        return;
+    bool reads = group_chance(group, 500);
+    group_trace(group, "%s is to read %s", host->name, reads ? "the stream" : "the stream no more");
+    read_stream(host, reads);
+    plan(host, group->now_us);
 }
 
 /* Somebody sets the wall clock. Back, and the machine standing still at the same time, is what no host can
@@ -958,7 +991,7 @@ static void something_happens(struct group *group)
     bool faulty = group_faulty(group), early = group->now_us < group->faults_until_us;
     int what = group_below(group, 300);
     if (!early) {
-        if (living(group) < 2)
+        if (living(group) < 2 || !readers(group))
             join_another(group);
         return;
     }
@@ -986,6 +1019,8 @@ static void something_happens(struct group *group)
         forget_some(group);
     else if (what >= 35 && what < 38 && faulty)
         hang_one(group, any_host(group));
+    else if (what == 38 && faulty)
+        reload(group, any_host(group));
     else if (what >= 21 && what < 24 && group->kind == GROUP_WIPED &&
              group->now_us < group->faults_until_us / 2) {
         /* Who is cut off just then believes in his lease for a while; who is new is quick. */
@@ -1208,8 +1243,8 @@ void group_run(uint64_t seed, bool loud, char *violation)
     for (size_t i = 0; i < group.shard_count; i++)
         if (group.shards[i]->silent_us > silent_us)
             silent_us = group.shards[i]->silent_us;
-    /* A lease of the slowest clock, and 3 s; calm: what is handed over and waits for its parent. */
-    int64_t bound_us = group.kind == GROUP_KILLS || group.kind == GROUP_CALM ? 14100 * US_MS : 200 * US_S;
+    /* A lease and 3 s, of the slowest clock; calm: what is handed over and waits for its parent. */
+    int64_t bound_us = group.kind == GROUP_KILLS || group.kind == GROUP_CALM ? 14450 * US_MS : 200 * US_S;
     if (silent_us > bound_us)
         group_violated(&group, "SILENT: a shard ran nowhere for %.1f s", (double)silent_us / US_S);
     if (loud)

@@ -130,6 +130,7 @@ struct ghost {
     int cut;              /* 1: requests, 2: answers, 3: both */
     bool gone, leaving, over;
     int handlers; /* that it knows */
+    bool reads;   /* the stream is in its INI */
     struct list runs;
     int serial;
     int discovered; /* the last run of the discovery that has discovered */

@@ -10,7 +10,7 @@
 #include "group.h"
 
 struct ghost_row {
-    char session[LEASE_SESSION_SIZE], beat[LEASE_NONCE_SIZE];
+    char session[LEASE_SESSION_SIZE], beat[LEASE_NONCE_SIZE], follows[2 * LEASE_FOLLOWS_SIZE];
     struct lease_host row;
 };
 
@@ -107,6 +107,7 @@ static void show_hosts(struct gcall *call, const struct ghost_row *hosts, size_t
         shown[i] = hosts[i].row;
         shown[i].session = keep(&call->arena, hosts[i].session);
         shown[i].beat = keep(&call->arena, hosts[i].beat);
+        shown[i].follows = keep(&call->arena, hosts[i].follows);
     }
     call->answer.hosts = shown;
     call->answer.host_count = count;
@@ -122,14 +123,20 @@ static struct ghost_row *find_host(struct gtable *table, const char *session)
     return NULL;
 }
 
+static void set_texts(struct ghost_row *row, const struct lease_host *host)
+{
+    snprintf(row->beat, sizeof row->beat, "%s", host->beat);
+    snprintf(row->follows, sizeof row->follows, "%s", host->follows ? host->follows : "");
+    row->row.version = row->row.fingerprint = "";
+}
+
 static struct ghost_row *add_host(struct gtable *table, const struct lease_host *host)
 {
     mem_grow(&table->hosts, &table->host_capacity, table->host_count, sizeof *table->hosts);
     struct ghost_row *row = &table->hosts[table->host_count++];
     *row = (struct ghost_row){.row = *host};
     snprintf(row->session, sizeof row->session, "%s", host->session);
-    snprintf(row->beat, sizeof row->beat, "%s", host->beat);
-    row->row.version = row->row.fingerprint = "";
+    set_texts(row, host);
     return row;
 }
 
@@ -175,8 +182,7 @@ static enum lease_outcome do_host(struct gtable *table, struct gcall *call)
             int64_t mail = row->row.mail;
             row->row = request->host;
             row->row.mail = mail;
-            row->row.version = row->row.fingerprint = "";
-            snprintf(row->beat, sizeof row->beat, "%s", request->host.beat);
+            set_texts(row, &request->host);
         }
         show_hosts(call, row, 1);
         return LEASE_OK;

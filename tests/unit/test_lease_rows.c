@@ -162,6 +162,7 @@ static enum lease_outcome beat(struct fixture *f, const char *last, const char *
     return ASK(f, .kind = LEASE_BEAT, .last = last,
                .host = {.session = SESSION,
                         .fingerprint = "f",
+                        .follows = " 00000001",
                         .beat = next,
                         .load = 2.5,
                         .shards = 3,
@@ -176,6 +177,7 @@ static void a_host_that_is_dead_beats_no_more(void **state)
                               .reactors = 2,
                               .version = "0.1",
                               .fingerprint = "f",
+                              .follows = "",
                               .since_ms = 7};
     struct fixture f;
     (void)state;

@@ -197,6 +197,7 @@ static cJSON *make_create_host(const struct pending *pending)
     item_add_text(item, "vers", host->version);
     item_add_text(item, "hash", host->fingerprint);
     item_add_number(item, "hashed", host->fingerprint_ms);
+    item_add_text(item, "reads", host->follows);
     item_add_number(item, "since", host->since_ms);
     item_add_number(item, "t", server_ms(pending->rows));
     demand(body, "attribute_not_exists(pk)");
@@ -208,9 +209,10 @@ static cJSON *make_beat(const struct pending *pending)
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
     document_add_text(body, "UpdateExpression",
-                      "SET b = :b, ld = :ld, n = :n, s = :s, t = :t, #hash = :hash, hashed = :hashed");
-    document_add_text(cJSON_AddObjectToObject(body, "ExpressionAttributeNames"), "#hash",
-                      "hash"); /* reserved */
+                      "SET b = :b, ld = :ld, n = :n, s = :s, t = :t, #hash = :hash, hashed = :hashed, #reads = :reads");
+    cJSON *names = cJSON_AddObjectToObject(body, "ExpressionAttributeNames"); /* of reserved words */
+    document_add_text(names, "#hash", "hash");
+    document_add_text(names, "#reads", "reads");
     item_add_text(values, ":b", host->beat);
     item_add_double(values, ":ld", host->load);
     item_add_number(values, ":n", host->shards);
@@ -218,6 +220,7 @@ static cJSON *make_beat(const struct pending *pending)
     item_add_number(values, ":t", server_ms(pending->rows));
     item_add_text(values, ":hash", host->fingerprint);
     item_add_number(values, ":hashed", host->fingerprint_ms);
+    item_add_text(values, ":reads", host->follows);
     item_add_text(values, ":last", pending->request.last);
     demand(body, "b = :last AND attribute_not_exists(dead)");
     return body;
@@ -391,6 +394,7 @@ struct lease_host lease_rows_host(const cJSON *item)
         .version = item_text(item, "vers"),
         .fingerprint = item_text(item, "hash"),
         .fingerprint_ms = item_number(item, "hashed"),
+        .follows = item_text(item, "reads"),
         .since_ms = item_number(item, "since"),
         .beat_ms = item_number(item, "t"),
         /* A word that a later version writes: the row says that it is dead, whatever else. */
