@@ -11,8 +11,9 @@
 
 static void set_defaults(struct config *config, const struct config_plugs *plugs)
 {
-    char name[256] = "tidemill";
+    char name[64] = "tidemill"; /* as much as a host's name may have */
     gethostname(name, sizeof name - 1);
+    name[sizeof name - 1] = '\0';
     config->host = (struct config_host){
         .name = mem_string(name),
         .group = mem_string("tidemill"),

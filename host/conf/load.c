@@ -7,12 +7,15 @@
 #include "base/file.h"
 #include "base/address.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "conf/config.h"
 #include "conf/ini.h"
 #include "conf/tables.h"
 
 #define CONFIG_BYTES_MAX (4u * MIB)
-#define VIEW_DEFAULT 4 /* new_and_old_images: what handlers want */
+#define VIEW_DEFAULT 4      /* new_and_old_images: what handlers want */
+#define NAME_BYTES_MAX 63   /* as much of it is part of a session, see lease/table.h */
+#define GROUP_BYTES_MAX 200 /* of a key's 2048 */
 #define SECRET_BYTES_MAX (64u * KIB)
 
 struct load {
@@ -425,6 +428,19 @@ static void resolve_state(struct config *config, const struct store_place *const
     buf_fini(&forms);
 }
 
+/* Both are parts of keys where hosts share a state. */
+static void check_names(const struct config *config, struct problems *problems)
+{
+    const char *name = config->host.name, *group = config->host.group;
+    if (!*name || strlen(name) > NAME_BYTES_MAX || !utf8_valid(name, strlen(name)) || strpbrk(name, "#\n\t"))
+        problems_add(problems, "%s: [host] name: one to %d bytes of UTF-8 without # in them", config->path,
+                     NAME_BYTES_MAX);
+    if (!*group || strlen(group) > GROUP_BYTES_MAX || !utf8_valid(group, strlen(group)) ||
+        strpbrk(group, "/\n\t"))
+        problems_add(problems, "%s: [host] group: one to %d bytes of UTF-8 without / in them", config->path,
+                     GROUP_BYTES_MAX);
+}
+
 /* Whoever reaches it sees what is handled here, and nobody is asked who they are. */
 static void check_listen(const struct config *config, struct problems *problems)
 {
@@ -470,5 +486,6 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     resolve_scripts(config);
     resolve_state(config, plugs->stores, problems);
     check_listen(config, problems);
+    check_names(config, problems);
     return config;
 }

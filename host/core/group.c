@@ -465,9 +465,10 @@ static void on_held(void *user, bool held)
     for (struct owned *owned; held && (owned = map_next(&group->own, &at, NULL));)
         interrupt(group, owned);
     if (held && group->own.count && !group->leaving) {
+        const char *why = coordinator_why(group->coordinator);
         log_warn(group->options.log, NULL,
-                 "this host's lease was not renewed in time (the table of the state does not answer, or this "
-                 "host stood still): nothing is handled until it is");
+                 "this host's lease was not renewed in time (%s): nothing is handled until it is",
+                 *why ? why : "it stood still, or the table of the state does not answer");
         group->told_held = true;
     } else if (!held && group->told_held) {
         log_warn(group->options.log, NULL, "this host has a lease again");

@@ -146,7 +146,8 @@ static void joining_free(struct joining *joining)
 }
 
 /* Where the new handlers stand may have been written since the host started: by themselves, before they were
- * removed. What was asked for before one of them came may not have that, and a later answer may be quicker. */
+ * removed. What was asked for before one of them came may not have that, and a later answer may be quicker.
+ */
 static void on_snapshot(void *user, struct store_snapshot *snapshot, const struct err *err)
 {
     struct loading *loading = user;

@@ -227,6 +227,11 @@ void coordinator_create(struct coordinator *coordinator, const char *stream, con
         transfer_create(coordinator, stream, shard, parents, done, user);
 }
 
+const char *coordinator_why(const struct coordinator *coordinator)
+{
+    return coordinator->session.why;
+}
+
 const char *coordinator_session(const struct coordinator *coordinator)
 {
     return coordinator->session.phase == PHASE_LIVE ? coordinator->session.id : "";

@@ -151,5 +151,6 @@ void coordinator_pulse(struct coordinator *coordinator, int64_t silent_ms);
 void coordinator_leave(struct coordinator *coordinator);
 
 const char *coordinator_session(const struct coordinator *coordinator); /* "": none at the moment */
+const char *coordinator_why(const struct coordinator *coordinator); /* the last beat failed; "": it did not */
 
 #endif

@@ -11,7 +11,8 @@ static void on_read(struct coordinator *coordinator, void *subject, const struct
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     const struct member *owner = row ? map_get(&coordinator->members.all, row->owner) : NULL;
     holding->asking = NULL;
-    if (owner && holding->phase == HOLDING_RUNS && !coordinator->leaving && member_takes(coordinator, owner, holding->stream))
+    if (owner && holding->phase == HOLDING_RUNS && !coordinator->leaving &&
+        member_takes(coordinator, owner, holding->stream))
         holding_drain(holding, owner->session, true);
 }
 

@@ -345,7 +345,8 @@ static bool give(struct holding *holding)
             undrain(holding);
             return false;
         }
-        snprintf(holding->to, sizeof holding->to, "%s", members_choose(coordinator, holding->stream, holding->load, false));
+        snprintf(holding->to, sizeof holding->to, "%s",
+                 members_choose(coordinator, holding->stream, holding->load, false));
     }
     if (!*holding->to)
         return false;

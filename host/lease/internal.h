@@ -57,6 +57,7 @@ struct session {
     int64_t doubt_ms; /* a clock was seen to jump; 0: none since the last good beat that was sent after */
     int64_t born_ms;
     int64_t since_wall_ms;
+    char why[200]; /* the last beat was not done; "": it was */
 };
 
 /* ---- other hosts ---- */
@@ -276,7 +277,8 @@ void member_dead(struct coordinator *coordinator, const char *session);
 bool member_takes(const struct coordinator *coordinator, const struct member *member, const char *stream);
 bool member_follows(const struct member *member, const char *stream);
 
-/* Who is to have another shard of the stream, of that weight: the least loaded for what it can; "": nobody but this host
+/* Who is to have another shard of the stream, of that weight: the least loaded for what it can; "": nobody
+ * but this host
  * (`self`: this host counts, too). It is counted as given. */
 const char *members_choose(struct coordinator *coordinator, const char *stream, double load, bool self);
 

@@ -224,6 +224,7 @@ static void on_beat(struct coordinator *coordinator, void *subject, const struct
     CHECK(session->phase == PHASE_LIVE && session->asking);
     session->asking = false;
     session->due_ms = now + share_of(coordinator, BEAT_AGAIN_SHARE);
+    snprintf(session->why, sizeof session->why, "%s", answer->err ? answer->err->text : "");
     switch (answer->outcome) {
     case LEASE_OK: {
         struct sent_beat beat = session->sending;

@@ -62,8 +62,8 @@ struct lease_request lease_request_copy(struct arena *arena, const struct lease_
     struct lease_request copy = *request;
     const char **texts[] = {
         &copy.gid,           &copy.host.session, &copy.host.beat, &copy.host.version, &copy.host.fingerprint,
-        &copy.host.instance, &copy.host.follows, &copy.last, &copy.by, &copy.seen.owner, &copy.mail.id,
-        &copy.mail.stream,   &copy.mail.shard};
+        &copy.host.instance, &copy.host.follows, &copy.last,      &copy.by,           &copy.seen.owner,
+        &copy.mail.id,       &copy.mail.stream,  &copy.mail.shard};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         own(arena, texts[i]);
     copy.row = lease_row_copy(arena, &request->row);

@@ -58,7 +58,7 @@ struct lease_host {
     int64_t since_ms;                  /* wall clock */
     int64_t fingerprint_ms;            /* likewise: since when it has these */
     const char *follows; /* which streams it reads: of each a blank and 8 hexadecimal digits of its hash */
-    int64_t beat_ms;                   /* likewise, of the table's: for people, nothing is decided by it */
+    int64_t beat_ms;     /* likewise, of the table's: for people, nothing is decided by it */
 };
 
 /* One handler's checkpoint in a shard, as the store writes it; to write, NULL takes it away. */

@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
-from conftest import PATIENCE_S, Deployment, wait_until
+from conftest import PATIENCE_S, wait_until
 from test_many_hosts import (  # noqa: F401 (fixtures)
-    HANDLER, Writer, check_order, create_table, everything_seen, group, live_through, own, receiver, rows)
+    HANDLER, Writer, beside, check_order, create_table, everything_seen, group, live_through, own, receiver, rows)
 
 
 class AlternatorLike:
@@ -72,16 +72,6 @@ class AlternatorLike:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-
-
-@pytest.fixture
-def beside(tmp_path_factory, own):
-    """Another deployment on the same tables: another machine's scripts and INI."""
-    made = Deployment(tmp_path_factory.mktemp("beside"), own)
-    yield made
-    for host in made.hosts:
-        if host.process.poll() is None:
-            host.kill()
 
 
 def test_nothing_is_lost_beside_alternator(deployment, own, name, receiver):

@@ -1,5 +1,6 @@
 """Hosts that share a group's shards by a table: real processes, a real table, SIGKILL and SIGSTOP."""
 import base64
+import ctypes
 import http.server
 import importlib.util
 import json
@@ -13,7 +14,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import BINARY, PATIENCE_S, Local, wait_until
+from conftest import BINARY, PATIENCE_S, Deployment, Local, wait_until
 from services import Emulators
 from test_nats import nats  # noqa: F401 (a fixture)
 
@@ -131,6 +132,16 @@ def receiver():
     made = Receiver()
     yield made
     made.close()
+
+
+@pytest.fixture
+def beside(tmp_path_factory, own):
+    """Another deployment on the same tables: another machine's scripts and INI."""
+    made = Deployment(tmp_path_factory.mktemp("beside"), own)
+    yield made
+    for host in made.hosts:
+        if host.process.poll() is None:
+            host.kill()
 
 
 @pytest.fixture
@@ -347,6 +358,8 @@ def test_commands_work_from_beside_whichever_host_has_the_shard(deployment, own,
     assert refused.returncode != 0 and "running" in refused.stderr
     own.client.put_item(TableName="Side", Item={"id": {"S": "mended"}})
     assert hosts[0].stop() == 0  # the other one has all shards now
+    shown = deployment.status()
+    assert len(shown["handlers"]) == 1 and len(shown["shards"]) == len({each["shard"] for each in shown["shards"]}), shown
     done = deployment.run("dead", "redrive", "--all")
     assert done.returncode == 0, done.stderr
     wait_until(lambda: not letters(), "all were redriven")
@@ -527,6 +540,14 @@ def test_status_tells_what_a_host_is_in_trouble_with(deployment, own, name, rece
 
     wait_until(lambda: any(each["subject"] == "handler watcher" for each in status()["troubles"]), lambda: f"it tells of the receiver: {status()}")
     wait_until(lambda: sum(each["retrying"] for each in status()["checkpoints"]) > 0, "and that records are retried")
+    again = Receiver()
+    deployment.ini.write_text(deployment.ini.read_text().replace(receiver.url, again.url))
+    deployment.script("watcher", HANDLER)
+    for host in hosts:
+        host.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: everything_seen(again, writer), "it is mended")
+    wait_until(lambda: not status()["troubles"], lambda: f"and is no trouble any more: {status()['troubles']}")
+    again.close()
     hosts[0].process.send_signal(signal.SIGSTOP)
     wait_until(lambda: any(each["subject"].startswith("host ") or each["subject"] == "hosts" for each in status()["troubles"]),
                "it tells that one does not answer")
@@ -556,47 +577,150 @@ def test_status_shows_hand_overs_under_way(deployment, own, name, receiver):
     assert "gives it to" in deployment.run("status").stdout
     wait_until(lambda: not {(each["shard"], each["since_ms"]) for each in shown} & {(each["shard"], each["since_ms"]) for each in hand_overs()},
                "those are not given while their calls do not end: they go on where they were")
+    hosts[1].process.send_signal(signal.SIGTERM)  # nobody is left to give anything to
     receiver.gate.set()
-    wait_until(lambda: everything_seen(receiver, writer) and hand_overs() == [], "they were given, and none is any more")
-    assert [host.stop() for host in hosts] == [0, 0]
+    assert hosts[1].end() == 0
+    wait_until(lambda: everything_seen(receiver, writer), "and are handled there")
+    assert hand_overs() == [] and hosts[0].stop() == 0
     check_order(receiver, writer)  # what a hand-over was given up with is repeated
 
 
-STANDS_STILL = """
-local dynamodb = require "tidemill.dynamodb"
-local http = require "tidemill.http"
-local config = require "tidemill.config"
-return {
-  stream = "s",
-  on_record = function(record)
-    local image = record.new
-    if image.id == "endless" and not dynamodb.get("Side", { id = "seen" }) then
-      dynamodb.put("Side", { id = "seen" })
-      string.find(string.rep("a", 40), string.rep("a?", 40) .. string.rep("a", 40) .. "b")
-    end
-    assert(http.post(config.url, { json = { id = image.id, version = image.version, epoch = record.epoch } }).status == 200)
-  end,
-}
-"""
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 
 
-def test_what_stands_still_on_one_host_goes_to_another(deployment, own, name, receiver):
-    """In a pattern that takes for ever: no limit of a script can stop it there."""
+def stop_thread(tid):
+    """That one alone stands still, until the answer is called."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes, libc.ptrace.restype = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p], ctypes.c_long
+    if libc.ptrace(PTRACE_SEIZE, tid, None, None) != 0:
+        pytest.skip(f"a thread cannot be stopped here: {os.strerror(ctypes.get_errno())}")
+    assert libc.ptrace(PTRACE_INTERRUPT, tid, None, None) == 0
+    os.waitpid(tid, 0x40000000)  # __WALL
+    return lambda: libc.ptrace(PTRACE_DETACH, tid, None, None)
+
+
+def test_a_host_with_a_thread_that_stands_still_is_sick_and_then_dead(deployment, own, name, receiver):
     table = create_table(own, name())
-    own.client.create_table(TableName="Side", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
-                            AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")], BillingMode="PAY_PER_REQUEST")
+    group(deployment, own, table, receiver, threads=2)
+    writer = Writer(own, table, 60, 14)
+    writer.split(8)
+    hosts = [deployment.start()]
+    wait_until(lambda: rows(own), "the first one has its shards")
+    between = time.time()
+    hosts.append(deployment.start())
+    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
+    mine = wait_until(lambda: [each for each in deployment.status()["hosts"] if each["since_ms"] / 1000 < between], "who is who")[0]["session"]
+    tid = max(int(each.name) for each in pathlib.Path(f"/proc/{hosts[0].process.pid}/task").iterdir())
+    go_on = stop_thread(tid)
+    try:
+        states = []
+
+        def is_dead():
+            row = own.client.get_item(TableName="State", Key={"pk": {"S": "g/tidemill/h"}, "sk": {"S": mine}})["Item"]
+            states.append("dead" if "dead" in row else row["s"]["S"])
+            return states[-1] == "dead"
+
+        wait_until(is_dead, lambda: f"its lease ran out: {states}")
+        assert "sick" in states, states
+        writer.write(60)
+        wait_until(lambda: everything_seen(receiver, writer), "the other one has all of it")
+    finally:
+        go_on()
+    wait_until(lambda: len(set(rows(own).values())) == 2, "it turns again, and has shards again")
+    assert [host.stop() for host in hosts] == [0, 0]
+    check_order(receiver, writer)
+
+
+def test_a_stream_that_one_host_reads_is_read_by_that_one(deployment, beside, own, name, receiver):
+    """Of two, in a deploy that adds it; and nobody else takes its shards when that one dies."""
+    table, other = create_table(own, name()), create_table(own, name())
+    for each in (deployment, beside):
+        group(each, own, table, receiver)
+    deployment.ini.write_text(deployment.ini.read_text() +
+                              f"\n[stream more]\ntable = {other}\npoll_min = 20ms\npoll_max = 100ms\ndiscovery = 500ms\n[handler more]\nurl = {receiver.url}\n")
+    deployment.script("more", HANDLER.replace('"s"', '"more"'))
+    writer, more = Writer(own, table, 40, 16), Writer(own, other, 40, 17, "m")
+    writer.split(5)
+    more.split(5)
+    hosts = [beside.start(), beside.start(), deployment.start()]
+    for _ in range(3):
+        writer.write(40)
+        more.write(40)
+        more.split(3)
+    wait_until(lambda: everything_seen(receiver, writer) and everything_seen(receiver, more), "both streams are read")
+    owners = rows(own)
+    assert len({owners[shard] for shard in more.open_shards()}) == 1
+    beside.ini.write_text(deployment.ini.read_text())
+    beside.script("more", HANDLER.replace('"s"', '"more"'))
+    hosts[0].process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len({rows(own)[shard] for shard in more.open_shards()}) == 2, "the next one takes a part of it")
+    deployment.ini.write_text(deployment.ini.read_text().split("[stream more]")[0])
+    (deployment.directory / "scripts" / "more.lua").unlink()
+    hosts[2].process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len({rows(own)[shard] for shard in more.open_shards()}) == 1, "and all of it, when the first one reads it no more")
+    more.write(40)
+    wait_until(lambda: everything_seen(receiver, more), "it goes on")
+    hosts[0].kill()
+    wait_until(lambda: any("of a host that is gone" in each["text"] for each in deployment.status()["troubles"]), "nobody is left who reads it, and status says so")
+    assert [host.stop() for host in hosts[1:]] == [0, 0]
+    check_order(receiver, writer, more)
+
+
+def test_reloads_repeat_nothing(deployment, own, name, receiver):
+    """Two handlers of a stream that is changed again before the last change is done."""
+    table = create_table(own, name())
     group(deployment, own, table, receiver)
-    deployment.script("watcher", STANDS_STILL)
-    writer = Writer(own, table, 30, 14)
+    second = Receiver()
+    deployment.script("second", HANDLER)
+    text = deployment.ini.read_text() + f"\n[handler second]\nurl = {second.url}\n"
+    deployment.ini.write_text(text)
+    writer = Writer(own, table, 40, 18)
+    writer.split(5)
+    host = deployment.start()
+    writer.write(20)
+    wait_until(lambda: everything_seen(receiver, writer) and everything_seen(second, writer), "both handle")
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            writer.write(5, 0.01)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for number in range(60):
+            (deployment.directory / "next.ini").write_text(text.replace("poll_max = 100ms", f"poll_max = {101 + number}ms"))
+            os.rename(deployment.directory / "next.ini", deployment.ini)
+            host.process.send_signal(signal.SIGHUP)
+            time.sleep(0.1)  # the pace of an impatient operator
+    finally:
+        stop.set()
+        thread.join()
+    wait_until(lambda: everything_seen(receiver, writer) and everything_seen(second, writer), "every change was seen")
+    assert host.stop() == 0
+    check_order(receiver, writer, once=True)
+    check_order(second, writer, once=True)
+    second.close()
+
+
+def test_an_outage_of_the_state_is_survived(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 40, 19)
     writer.split(4)
     hosts = [deployment.start() for _ in range(2)]
-    wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
-    own.client.put_item(TableName=table, Item={"id": {"S": "endless"}, "version": {"N": "1"}})
-    wait_until(lambda: own.client.scan(TableName="Side")["Items"], "one stands still")
-    writer.write(60)
-    wait_until(lambda: everything_seen(receiver, writer) and receiver.by_item().get("endless") == [1], "the other one has all of it")
+    writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer) and len(set(rows(own).values())) == 2, "both have shards")
+    faults(own, Throttle=1.0, Operations=["UpdateItem"])
     for host in hosts:
-        host.kill()
+        host.wait_for("lease was not renewed in time (")
+    faults(own)
+    for host in hosts:
+        host.wait_for("this host has a lease again")
+    writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer), "what came meanwhile and later is seen")
+    assert [host.stop() for host in hosts] == [0, 0]
+    check_order(receiver, writer)
 
 
 def test_one_host_looks_for_new_shards(deployment, own, name, receiver):
