@@ -20,6 +20,8 @@ struct leases {
     /* The rest may be NULL, all of it: then the store says of every shard where its handlers begin. The
      * stream is read here from now on. */
     void (*follow)(void *user, const char *stream_arn);
+    /* As often as `follow`: it is not, by that one. */
+    void (*unfollow)(void *user, const char *stream_arn);
     /* The epoch of its owner, which is this host. */
     int64_t (*epoch)(void *user, const char *stream_arn, const char *shard);
     /* A listing of the stream shows the shard. */

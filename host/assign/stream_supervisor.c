@@ -229,6 +229,15 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
     return generation;
 }
 
+static void close_generation(struct stream_supervisor *supervisor, struct generation *generation)
+{
+    const struct leases *leases = supervisor->options.leases;
+    if (leases && leases->unfollow)
+        leases->unfollow(leases->user, generation->stream_arn);
+    generation_release_all(generation, supervisor->options.loads);
+    generation_free(generation);
+}
+
 /* ---- moving on to the next stream ---- */
 
 static bool generation_over(const struct follower *follower)
@@ -849,8 +858,7 @@ static void close_old_generations(struct stream_supervisor *supervisor)
             used = used || follower->generation == generation;
         if (used)
             continue;
-        generation_release_all(generation, supervisor->options.loads);
-        generation_free(generation);
+        close_generation(supervisor, generation);
     }
 }
 
@@ -896,8 +904,7 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     list_each(follower, &supervisor->followers, struct follower, link)
         follower_free(follower);
     list_each(generation, &supervisor->generations, struct generation, link) {
-        generation_release_all(generation, supervisor->options.loads);
-        generation_free(generation);
+        close_generation(supervisor, generation);
     }
     troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
     troubles_end(supervisor->options.troubles, supervisor->subject, "disabled");

@@ -10,6 +10,7 @@
 #include "core/host.h"
 #include "state/store_open.h"
 
+#define WRITE_MS 20000    /* a state that does not take what a command writes, by then, will not soon */
 #define PATIENCE_MS 60000 /* for the running host's answer; it lets what runs finish first */
 
 bool cmd_state_begin(struct cmd_state *state, const struct config *config, bool shared, struct err *err)
@@ -62,7 +63,7 @@ struct store_snapshot *cmd_state_load(struct cmd_state *state, const struct stor
 
 bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct err *err)
 {
-    return store_commit_now(state->store, state->reactor, batch, err);
+    return store_commit_within(state->store, state->reactor, batch, WRITE_MS, err);
 }
 
 bool cmd_host_runs(const struct config *config)

@@ -46,6 +46,7 @@ struct group {
     struct notes notes; /* of all workers */
     struct map past;    /* likewise -> int64_t, owned: the greatest epoch that was seen of its row */
     struct map created; /* likewise -> struct created, of this session */
+    struct map readers; /* stream -> int64_t, owned: how many read it here */
     char session[LEASE_SESSION_SIZE];
     char *first;      /* of the streams that are read, in the order of their ARNs */
     int came, went;   /* shards, not told yet */
@@ -571,13 +572,29 @@ bool group_leads(const struct group *group)
     return group->first && !group->held && discovers(group, group->first);
 }
 
+static void choose_first(struct group *group)
+{
+    const char *stream;
+    size_t at = 0;
+    free(group->first);
+    group->first = NULL;
+    for (const int64_t *readers; (readers = map_next(&group->readers, &at, &stream));)
+        if (*readers && (!group->first || strcmp(stream, group->first) < 0)) {
+            free(group->first);
+            group->first = mem_string(stream);
+        }
+}
+
 static void follow(void *user, const char *stream)
 {
     struct group *group = user;
-    if (!group->first || strcmp(stream, group->first) < 0) {
-        free(group->first);
-        group->first = mem_string(stream);
+    int64_t *readers = map_get(&group->readers, stream);
+    if (!readers) {
+        readers = mem_zero(sizeof *readers);
+        map_set(&group->readers, stream, readers);
     }
+    ++*readers;
+    choose_first(group);
     coordinator_follow(group->coordinator, stream);
     turn_soon(group);
 }
@@ -628,13 +645,13 @@ static void forget_created(struct group *group)
     group->created = MAP_INIT;
 }
 
-static void forget_past(struct group *group)
+static void forget_numbers(struct map *numbers)
 {
     size_t at = 0;
-    for (int64_t *past; (past = map_next(&group->past, &at, NULL));)
-        free(past);
-    map_fini(&group->past);
-    group->past = MAP_INIT;
+    for (int64_t *number; (number = map_next(numbers, &at, NULL));)
+        free(number);
+    map_fini(numbers);
+    *numbers = MAP_INIT;
 }
 
 /* Of an earlier session: that is over, and the table may be another one. */
@@ -645,7 +662,7 @@ static void look_at_session(struct group *group)
         return;
     snprintf(group->session, sizeof group->session, "%s", session);
     forget_created(group);
-    forget_past(group);
+    forget_numbers(&group->past);
 }
 
 static void create(struct group *group, const char *stream, const struct shard_info *shard)
@@ -710,6 +727,18 @@ static void joined(void *user, const struct store_follow *follow)
 }
 
 static void on_looked(void *user, struct store_snapshot *snapshot, const struct err *err);
+
+/* By one of its readers: when its [stream] changes, two have it for a while. */
+static void unfollow(void *user, const char *stream)
+{
+    struct group *group = user;
+    int64_t *readers = map_get(&group->readers, stream);
+    if (group->ended || --*readers)
+        return;
+    choose_first(group);
+    coordinator_unfollow(group->coordinator, stream);
+    turn_soon(group);
+}
 
 static void look(void *user, const char *stream)
 {
@@ -923,6 +952,7 @@ struct group *group_new(const struct group_options *options)
     group->leases = (struct leases){.owns = owns,
                                     .ready = ready,
                                     .follow = follow,
+                                    .unfollow = unfollow,
                                     .epoch = epoch,
                                     .listed = listed,
                                     .leads = leads,
@@ -983,7 +1013,8 @@ void group_free(struct group *group)
         owned_free(owned);
     map_fini(&group->own);
     forget_created(group);
-    forget_past(group);
+    forget_numbers(&group->past);
+    forget_numbers(&group->readers);
     notes_fini(&group->notes);
     free(group->first);
     free(group->ways);

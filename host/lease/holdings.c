@@ -377,8 +377,10 @@ static void on_parent(struct coordinator *coordinator, void *subject, const stru
         }
         return;
     }
-    coordinator->options.events->parent(coordinator->options.user, holding->stream, holding->shard,
-                                        holding->parent, row);
+    char *parent = mem_string(holding->parent); /* who hears of it may wait for another one, or none */
+    coordinator->options.events->parent(coordinator->options.user, holding->stream, holding->shard, parent,
+                                        row);
+    free(parent);
 }
 
 static void look_at_parent(struct holding *holding, int64_t now, int64_t *next)

@@ -342,6 +342,50 @@ bool store_commit_now(struct store *store, struct reactor *reactor, struct store
     return !failure.code;
 }
 
+struct committing {
+    struct timer patience;
+    struct err err;
+    bool over;    /* for who waits: it is done, or takes too long */
+    bool written; /* for the store */
+    bool left;    /* nobody waits any more */
+};
+
+static void on_impatience(void *user)
+{
+    struct committing *committing = user;
+    err_set(&committing->err, ERR_TIMEOUT, "the state does not take what is written; see above");
+    committing->over = true;
+}
+
+static void on_written(void *user, const struct err *err)
+{
+    struct committing *committing = user;
+    if (committing->left) {
+        free(committing);
+        return;
+    }
+    committing->err = err ? *err : (struct err){0};
+    committing->over = committing->written = true;
+}
+
+bool store_commit_within(struct store *store, struct reactor *reactor, struct store_batch *batch,
+                         int64_t patience_ms, struct err *err)
+{
+    struct committing *committing = mem_zero(sizeof *committing);
+    timer_init(&committing->patience, on_impatience, committing);
+    timer_set(reactor, &committing->patience, patience_ms);
+    store_commit(store, batch, on_written, committing);
+    reactor_turn_until(reactor, &committing->over);
+    timer_stop(reactor, &committing->patience);
+    bool well = !committing->err.code;
+    if (!well)
+        *err = committing->err;
+    committing->left = !committing->written;
+    if (committing->written)
+        free(committing);
+    return well;
+}
+
 void store_snapshot_free(struct store_snapshot *snapshot)
 {
     if (!snapshot)

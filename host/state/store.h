@@ -318,6 +318,10 @@ struct store_snapshot *store_load_now(struct store *store, struct reactor *react
 bool store_commit_now(struct store *store, struct reactor *reactor, struct store_batch *batch,
                       struct err *err);
 
+/* Likewise, for so long: then ERR_TIMEOUT, and nobody knows whether it is still done. */
+bool store_commit_within(struct store *store, struct reactor *reactor, struct store_batch *batch,
+                         int64_t patience_ms, struct err *err);
+
 void store_snapshot_free(struct store_snapshot *snapshot);
 
 /* Completes what is pending with ERR_CANCELLED. */
