@@ -435,10 +435,8 @@ static void check_names(const struct config *config, struct problems *problems)
     if (!*name || strlen(name) > NAME_BYTES_MAX || !utf8_valid(name, strlen(name)) || strpbrk(name, "#\n\t"))
         problems_add(problems, "%s: [host] name: one to %d bytes of UTF-8 without # in them", config->path,
                      NAME_BYTES_MAX);
-    if (!*group || strlen(group) > GROUP_BYTES_MAX || !utf8_valid(group, strlen(group)) ||
-        strpbrk(group, "/\n\t"))
-        problems_add(problems, "%s: [host] group: one to %d bytes of UTF-8 without / in them", config->path,
-                     GROUP_BYTES_MAX);
+    if (!*group || strlen(group) > GROUP_BYTES_MAX || !utf8_valid(group, strlen(group)))
+        problems_add(problems, "%s: [host] group: one to %d bytes of UTF-8", config->path, GROUP_BYTES_MAX);
 }
 
 /* Whoever reaches it sees what is handled here, and nobody is asked who they are. */

@@ -521,8 +521,19 @@ static void on_waits(void *user)
              (long long)group->options.config->host.lease_ms / 1000);
 }
 
+static void on_row_gone(void *user, const char *stream, const char *shard)
+{
+    struct group *group = user;
+    log_error(
+        group->options.log, NULL,
+        "the row of shard %s of %s is not in the state's table any more: somebody has deleted it. It is made "
+        "anew, and the shard read from where its handlers begin",
+        shard, stream);
+}
+
 static const struct coordinator_events events = {
     .gained = on_gained,
+    .row_gone = on_row_gone,
     .lost = on_lost,
     .given = on_lost,
     .drain = on_drain,

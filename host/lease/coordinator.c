@@ -259,6 +259,7 @@ static const struct upwards upwards = {
     .give = transfer_give,
     .given = transfer_given,
     .retake = transfer_retake,
+    .create = transfer_create,
 };
 
 struct coordinator *coordinator_new(const struct coordinator_options *options)

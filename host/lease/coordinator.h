@@ -26,6 +26,9 @@ struct coordinator_events {
     void (*gained)(void *user, const struct lease_row *row);
     /* It is not any more, or may not be: stop it at once; nothing of it can be committed. */
     void (*lost)(void *user, const char *stream, const char *shard);
+    /* Before `lost`: its row is not in the table any more, somebody has deleted it; it is made anew, and its
+     * handlers begin there again. May be NULL. */
+    void (*row_gone)(void *user, const char *stream, const char *shard);
     /* It was drained and is another's now. */
     void (*given)(void *user, const char *stream, const char *shard);
     /* It is to be given to another host: feed it no more; when nothing of it runs, coordinator_drained. */

@@ -7,6 +7,7 @@ static void on_deleted(struct coordinator *coordinator, void *subject, const str
     struct holding *holding = subject;
     (void)coordinator;
     holding->asking = NULL;
+    holding->deleting = false;
     if (!answer->row_count)
         holding_lose(holding);
 }
@@ -22,6 +23,7 @@ static void on_read(struct coordinator *coordinator, void *subject, const struct
     struct lease_request request = {.kind = LEASE_DELETE_ROW,
                                     .row = {.stream = holding->stream, .shard = holding->shard},
                                     .seen = {coordinator->session.id, holding->epoch, holding->version}};
+    holding->deleting = true;
     holding->asking = op_send(coordinator, &request, share_of(coordinator, 200), true, on_deleted, holding);
 }
 

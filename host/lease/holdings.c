@@ -87,6 +87,8 @@ static void holding_free(struct holding *holding)
     clear_parts(holding);
     arena_fini(&holding->row_arena);
     free(holding->parent);
+    free(holding->parents[0]);
+    free(holding->parents[1]);
     free(holding->key);
     free(holding->stream);
     free(holding->shard);
@@ -163,6 +165,8 @@ void holding_meet(struct coordinator *coordinator, const struct lease_row *row)
     holding->key = key;
     holding->stream = mem_string(row->stream);
     holding->shard = mem_string(row->shard);
+    holding->parents[0] = mem_string(row->parents[0]);
+    holding->parents[1] = mem_string(row->parents[1]);
     holding->epoch = row->epoch;
     holding->version = row->version;
     holding->load = row_ended(row) ? 0 : row->load; /* until somebody reads it again, see coordinator_weigh */
@@ -244,11 +248,31 @@ static void wake_children(const struct holding *parent)
         }
 }
 
+/* By a hand that had no business there. */
+static void lose_deleted(struct holding *holding)
+{
+    struct coordinator *coordinator = holding->coordinator;
+    char *stream = mem_string(holding->stream), *shard = mem_string(holding->shard),
+         *parents[2] = {mem_string(holding->parents[0]), mem_string(holding->parents[1])};
+    if (coordinator->options.events->row_gone)
+        coordinator->options.events->row_gone(coordinator->options.user, stream, shard);
+    holding_lose(holding);
+    coordinator->up->create(coordinator, stream, shard, (const char *const *)parents, NULL, NULL);
+    free(parents[0]);
+    free(parents[1]);
+    free(shard);
+    free(stream);
+}
+
 static void on_written(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct holding *holding = subject;
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     holding->writing = NULL;
+    if (answer->outcome == LEASE_REFUSED && !row && !holding->deleting) {
+        lose_deleted(holding);
+        return;
+    }
     if (answer->outcome == LEASE_REFUSED && !is_mine(holding, row)) {
         struct arena arena = {0};
         bool own = row && strcmp(row->owner, coordinator->session.id) == 0;

@@ -109,7 +109,7 @@ struct waiter {
 struct holding {
     struct list link; /* in `stirred`, or alone */
     struct coordinator *coordinator;
-    char *key, *stream, *shard;
+    char *key, *stream, *shard, *parents[2];
     int64_t epoch, version;
     double load;
     bool told;       /* `gained` was called */
@@ -137,6 +137,7 @@ struct holding {
     bool writing_end; /* of a handler: who waits for that on this host looks at once */
     /* who has the shard that it is wanted beside, or whether its row is of use still */
     struct op *asking;
+    bool deleting; /* its row is of no use any more, and may be gone */
     int64_t beside_due_ms; /* the first is not asked before */
 };
 
@@ -203,6 +204,8 @@ struct upwards {
     void (*give)(struct holding *);                                 /* the mail, then holding_write */
     void (*given)(struct holding *);                                /* written: a word to the receiver */
     void (*retake)(struct coordinator *, const struct lease_row *); /* own, but abandoned */
+    void (*create)(struct coordinator *, const char *stream, const char *shard, const char *const parents[2],
+                   void (*done)(void *user), void *user);
 };
 
 struct coordinator {

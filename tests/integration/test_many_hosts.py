@@ -703,6 +703,54 @@ def test_reloads_repeat_nothing(deployment, own, name, receiver):
     second.close()
 
 
+def test_a_row_that_is_deleted_is_made_anew(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 40, 20)
+    writer.split(4)
+    hosts = [deployment.start() for _ in range(2)]
+    writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer) and len(set(rows(own).values())) == 2, "both have shards")
+    items = own.client.scan(TableName="State")["Items"]
+    for item in items:
+        if "/s/" in item["pk"]["S"] and item["sk"]["S"] in writer.open_shards():
+            own.client.delete_item(TableName="State", Key={"pk": item["pk"], "sk": item["sk"]})
+    writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer), "what came in each shard is seen")
+    assert any("somebody has deleted it" in error for host in hosts for error in host.errors())
+    writer.write(60)
+    wait_until(lambda: everything_seen(receiver, writer) and set(rows(own)) >= set(writer.open_shards()), "and goes on, with its rows")
+    assert [host.stop() for host in hosts] == [0, 0]
+    check_order(receiver, writer)
+
+
+def test_two_handlers_end_a_shard_each_at_its_time(deployment, own, name, receiver):
+    """What follows on another host waits for both."""
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    slow = Receiver()
+    deployment.script("blocked", HANDLER)
+    deployment.ini.write_text(deployment.ini.read_text() + f"\n[handler blocked]\nurl = {slow.url}\nconcurrency = 16\n")
+    writer = Writer(own, table, 40, 26)
+    hosts = [deployment.start()]
+    writer.write(20)
+    wait_until(lambda: everything_seen(receiver, writer) and everything_seen(slow, writer), "both handle")
+    slow.gate.clear()
+    writer.write(20)
+    writer.split(6)
+    writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer), "one of them has gone on")
+    hosts.append(deployment.start())
+    wait_until(lambda: len({rows(own)[shard] for shard in writer.open_shards()}) == 2, "what follows is on both")
+    writer.write(40)
+    slow.gate.set()
+    wait_until(lambda: everything_seen(receiver, writer) and everything_seen(slow, writer), "the other one goes on, too")
+    assert [host.stop() for host in hosts] == [0, 0]
+    check_order(receiver, writer)
+    check_order(slow, writer)
+    slow.close()
+
+
 def test_an_outage_of_the_state_is_survived(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)

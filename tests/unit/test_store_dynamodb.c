@@ -15,6 +15,7 @@
 #include "lease/coordinator.h"
 #include "state/dynamodb/lease_rows.h"
 #include "state/dynamodb/seeks.h"
+#include "state/dynamodb/notes.h"
 #include "state/dynamodb/shard_rows.h"
 #include "state/dynamodb/state_table.h"
 #include "state/dynamodb/store_dynamodb.h"
@@ -854,6 +855,12 @@ static void a_claim_of_a_host_is_free_when_its_death_is_written(void **state)
     put_item(&f, "{\"TableName\":\"State\",\"Item\":{\"pk\":{\"S\":\"g/a%2Fgroup/h\"},"
                  "\"sk\":{\"S\":\"other#2\"},\"inst\":{\"S\":\"other2\"},\"b\":{\"S\":\"1\"},\"dead\":{\"S\":"
                  "\"marked\"}}}");
+    put_item(&f, "{\"TableName\":\"State\",\"Item\":{\"pk\":{\"S\":\"g/a%2Fgroup/h\"},"
+                 "\"sk\":{\"S\":\"other#1\"},\"inst\":{\"S\":\"other2\"},\"b\":{\"S\":\"1\"}}}");
+    assert_int_equal(claim_by(&f, "host:own1/3", "k", 3500), CLAIM_BUSY); /* another session of it lives */
+    put_item(&f, "{\"TableName\":\"State\",\"Item\":{\"pk\":{\"S\":\"g/a%2Fgroup/h\"},"
+                 "\"sk\":{\"S\":\"other#1\"},\"inst\":{\"S\":\"other2\"},\"b\":{\"S\":\"1\"},\"dead\":{\"S\":"
+                 "\"left\"}}}");
     assert_int_equal(claim_by(&f, "host:own1/3", "k", 4000), CLAIM_WON);
     assert_int_equal(claim_by(&f, "host:own1/3", "k", 4001),
                      CLAIM_BUSY); /* his own: of a call that still runs */
@@ -869,6 +876,51 @@ static void a_claim_of_a_host_is_free_when_its_death_is_written(void **state)
     assert_int_equal(claim_by(&f, "a", "r", 1001), CLAIM_BUSY);
     store_free(other);
     finish(&f);
+}
+
+static bool is_own(const void *user, const char *stream, const char *shard)
+{
+    (void)user;
+    (void)stream;
+    return strcmp(shard, "own") == 0;
+}
+
+static void notes_are_what_is_so_now(void **state)
+{
+    struct notes notes = {0};
+    struct store_batch *batch = store_batch_new();
+    (void)state;
+    store_put_trouble(batch, &(struct store_trouble){"handler h", "record", "why", 1, 2, 3});
+    store_put_shard(batch, &(struct store_shard){.stream_arn = ARN, .shard = "own", .records = 7});
+    store_put_shard(batch, &(struct store_shard){.stream_arn = ARN, .shard = "lost", .records = 8});
+    notes_add(&notes, batch);
+    notes_add_hand_over(&notes, &(struct store_hand_over){ARN, "own", "a#1", "b#2", 5});
+    char *texts[2] = {notes_write(&notes, is_own, NULL)};
+    store_batch_free(batch);
+    batch = store_batch_new();
+    store_forget_trouble(batch, "handler h", "record");
+    notes_add(&notes, batch);
+    notes_forget_hand_overs(&notes);
+    texts[1] = notes_write(&notes, is_own, NULL);
+    struct store_snapshot *all = mem_zero(sizeof *all);
+    notes_read((const char *const *)texts, (const char *const[]){"a#1", "a#1"}, 1, all);
+    assert_int_equal(all->trouble_count, 1);
+    assert_string_equal(all->troubles[0].text, "why");
+    assert_int_equal(all->shard_count, 1);
+    assert_int_equal(all->shards[0].records, 7);
+    assert_int_equal(all->hand_over_count, 1);
+    assert_string_equal(all->hand_overs[0].from, "a#1");
+    assert_string_equal(all->hand_overs[0].to, "b#2");
+    store_snapshot_free(all);
+    all = mem_zero(sizeof *all);
+    notes_read((const char *const *)&texts[1], (const char *const[]){"a#1"}, 1, all);
+    assert_int_equal(all->trouble_count + all->hand_over_count, 0);
+    assert_int_equal(all->shard_count, 1);
+    store_snapshot_free(all);
+    store_batch_free(batch);
+    notes_fini(&notes);
+    free(texts[0]);
+    free(texts[1]);
 }
 
 static struct store_batch *letter_batch(const char *sequence, const char *error)
@@ -1153,6 +1205,7 @@ int main(void)
         cmocka_unit_test(both_say_the_same_whatever_the_table_does),
         cmocka_unit_test(a_claim_is_won_once_whatever_the_table_does),
         cmocka_unit_test(a_claim_of_a_host_is_free_when_its_death_is_written),
+        cmocka_unit_test(notes_are_what_is_so_now),
         cmocka_unit_test(letters_of_one_number_are_all_kept),
         cmocka_unit_test(what_is_not_written_is_told),
         cmocka_unit_test(a_seek_holds_whoever_has_the_shards),
