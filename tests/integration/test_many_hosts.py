@@ -56,9 +56,9 @@ class Receiver:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.gate.wait()
                 with outer.lock:
                     outer.seen.append((body["id"], body["version"], body["epoch"]))
+                outer.gate.wait()
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
