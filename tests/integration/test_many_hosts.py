@@ -717,7 +717,7 @@ def test_a_row_that_is_deleted_is_made_anew(deployment, own, name, receiver):
             own.client.delete_item(TableName="State", Key={"pk": item["pk"], "sk": item["sk"]})
     writer.write(60)
     wait_until(lambda: everything_seen(receiver, writer), "what came in each shard is seen")
-    assert any("somebody has deleted it" in error for host in hosts for error in host.errors())
+    wait_until(lambda: any("somebody has deleted it" in error for host in hosts for error in host.errors()), "it is told")
     writer.write(60)
     wait_until(lambda: everything_seen(receiver, writer) and set(rows(own)) >= set(writer.open_shards()), "and goes on, with its rows")
     assert [host.stop() for host in hosts] == [0, 0]
