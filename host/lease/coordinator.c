@@ -136,11 +136,6 @@ void coordinator_leave(struct coordinator *coordinator)
 
 /* ---- sickness ---- */
 
-bool is_sick(const struct coordinator *coordinator)
-{
-    return coordinator->silent_ms >= share_of(coordinator, SICK_SHARE);
-}
-
 void coordinator_pulse(struct coordinator *coordinator, int64_t silent_ms)
 {
     bool before = is_sick(coordinator);

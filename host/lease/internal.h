@@ -137,7 +137,7 @@ struct holding {
     bool writing_end; /* of a handler: who waits for that on this host looks at once */
     /* who has the shard that it is wanted beside, or whether its row is of use still */
     struct op *asking;
-    bool deleting; /* its row is of no use any more, and may be gone */
+    bool deleting;         /* its row is of no use any more, and may be gone */
     int64_t beside_due_ms; /* the first is not asked before */
 };
 
@@ -237,7 +237,6 @@ struct coordinator {
 
 int64_t now_of(const struct coordinator *coordinator);
 int64_t share_of(const struct coordinator *coordinator, int64_t thousandths); /* of the own lease */
-bool is_sick(const struct coordinator *coordinator);
 
 /* ---- request.c ---- */
 
@@ -258,6 +257,7 @@ int below(struct coordinator *coordinator, int limit);
 /* ---- session.c ---- */
 
 double own_load(const struct coordinator *coordinator);
+bool is_sick(const struct coordinator *coordinator); /* one of its reactors stands still */
 void session_begin(struct coordinator *coordinator);
 void session_turn(struct coordinator *coordinator, int64_t now, int64_t *next);
 void session_beat_now(struct coordinator *coordinator);
@@ -279,6 +279,7 @@ void member_dead(struct coordinator *coordinator, const char *session);
  * it; NULL: of any. */
 bool member_takes(const struct coordinator *coordinator, const struct member *member, const char *stream);
 bool member_follows(const struct member *member, const char *stream);
+bool is_followed(const struct coordinator *coordinator, const char *stream); /* by this host */
 
 /* Who is to have another shard of the stream, of that weight: the least loaded for what it can; "": nobody
  * but this host
@@ -315,8 +316,6 @@ void transfers_end(struct coordinator *coordinator);
 bool transfer_under_way(const struct coordinator *coordinator, const char *stream, const char *shard);
 
 /* ---- wardens.c ---- */
-
-bool is_followed(const struct coordinator *coordinator, const char *stream); /* by this host */
 
 void wardens_changed(struct coordinator *coordinator, bool died);
 void wardens_turn(struct coordinator *coordinator, int64_t now, int64_t *next);

@@ -265,6 +265,12 @@ static void on_hosts(struct coordinator *coordinator, void *subject, const struc
 
 /* ---- who takes more ---- */
 
+bool is_followed(const struct coordinator *coordinator, const char *stream)
+{
+    const struct followed *followed = map_get(&coordinator->followed, stream);
+    return followed && !followed->ended;
+}
+
 bool member_follows(const struct member *member, const char *stream)
 {
     char digits[LEASE_FOLLOWS_SIZE];

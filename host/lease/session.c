@@ -90,6 +90,11 @@ static int64_t shards_of(const struct coordinator *coordinator)
     return count;
 }
 
+bool is_sick(const struct coordinator *coordinator)
+{
+    return coordinator->silent_ms >= share_of(coordinator, SICK_SHARE);
+}
+
 double own_load(const struct coordinator *coordinator)
 {
     struct holding *holding;

@@ -27,12 +27,6 @@ static uint64_t claim_of(const char *session, const char *stream, int bucket)
     return lease_hash((const char *const[]){session, stream, number, NULL});
 }
 
-bool is_followed(const struct coordinator *coordinator, const char *stream)
-{
-    const struct followed *followed = map_get(&coordinator->followed, stream);
-    return followed && !followed->ended;
-}
-
 static bool is_warden(const struct coordinator *coordinator, const char *stream, int bucket)
 {
     uint64_t own = claim_of(coordinator->session.id, stream, bucket);

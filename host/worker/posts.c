@@ -344,7 +344,7 @@ static void do_load_handler(void *user)
 void worker_forget_handler(struct worker *worker, const char *handler)
 {
     if (worker->flushing)
-        return; /* when that is over */
+        return;                       /* when that is over */
     char *name = mem_string(handler); /* which may be the map's */
     size_t *shards = map_remove(&worker->leaving, handler);
     CHECK(shards && !*shards);
