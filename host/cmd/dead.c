@@ -142,7 +142,8 @@ static void list_row(struct dead *dead, const struct store_dead_letter *letter)
     char time[CLOCK_ISO_SIZE];
     clock_iso8601(letter->failed_ms, time);
     if (!dead->count++)
-        cmd_print("%-16s %-24s %-24s %8s  %-32s %s\n", "ID", "HANDLER", "FAILED", "ATTEMPTS", "KEYS", "ERROR");
+        cmd_print("%-16s %-24s %-24s %8s  %-32s %s\n", "ID", "HANDLER", "FAILED", "ATTEMPTS", "KEYS",
+                  "ERROR");
     cmd_print("%-16lld %-24s %-24s %8lld  %-32.60s %.*s%s\n", (long long)letter->id, letter->handler, time,
               (long long)letter->attempts, letter->keys, (int)strcspn(letter->error, "\n"), letter->error,
               letter->redrive_ms ? "  (marked to be redriven)" : "");
