@@ -10,6 +10,9 @@
 #define WATCH_MS 1000
 #define WATCH_EACH_MS 30 /* of each host: they all look at all */
 #define WATCH_QUICK_MS 200
+#define WATCH_QUICK_EACH_MS 6
+#define QUICK_MS 3000
+#define SILENT_SHARE 700 /* of a lease: somebody dies soon, and everybody looks quickly until it is over */
 #define MARK_SPREAD_MS 200
 #define FORGET_MS (15 * 60 * 1000) /* a dead one's row is deleted then: by then nothing names it */
 
@@ -54,6 +57,7 @@ static void bury(struct coordinator *coordinator, struct member *member, enum le
     member->dead = true;
     member->dead_ms = now;
     member->load = 0;
+    coordinator->members.quick_ms = now + QUICK_MS; /* what it had comes by mail */
     coordinator->up->members_changed(coordinator, true);
 }
 
@@ -192,7 +196,7 @@ static void look_at_own(struct coordinator *coordinator, const struct lease_host
     members->mail_wanted = true;
     members->mail_due_ms = now;
     members->mail_again_ms = 0;
-    members->quick_ms = now + 3000;
+    members->quick_ms = now + QUICK_MS;
 }
 
 static void forget_dead(struct coordinator *coordinator, int64_t now)
@@ -215,10 +219,29 @@ static void forget_dead(struct coordinator *coordinator, int64_t now)
     }
 }
 
+static bool is_any_silent(struct coordinator *coordinator, int64_t now)
+{
+    const struct member *member;
+    size_t at = 0;
+    while ((member = map_next(&coordinator->members.all, &at, NULL)))
+        if (!member->dead && now - member->seen_ms >= member->lease_ms * SILENT_SHARE / 1000)
+            return true;
+    return false;
+}
+
+/* Until the next look at so many hosts. */
+static int64_t pause_ms(const struct coordinator *coordinator, int64_t hosts, bool quick)
+{
+    int64_t pause = quick ? WATCH_QUICK_EACH_MS * hosts : WATCH_EACH_MS * hosts,
+            least = quick ? WATCH_QUICK_MS : WATCH_MS, most = share_of(coordinator, 250);
+    pause = pause > least ? pause : least;
+    return pause < most ? pause : most;
+}
+
 static void on_hosts(struct coordinator *coordinator, void *subject, const struct lease_answer *answer)
 {
     struct members *members = &coordinator->members;
-    int64_t now = now_of(coordinator), each = WATCH_EACH_MS * (int64_t)answer->host_count;
+    int64_t now = now_of(coordinator), count = (int64_t)answer->host_count;
     struct map before = MAP_INIT;
     struct member *member;
     const char *session;
@@ -254,8 +277,7 @@ static void on_hosts(struct coordinator *coordinator, void *subject, const struc
     add_given(coordinator);
     look_for_missing(coordinator, &before, blind, now);
     map_fini(&before);
-    int64_t calm_ms = each > WATCH_MS ? each : WATCH_MS, most_ms = share_of(coordinator, 250);
-    members->due_ms = now + (quick ? WATCH_QUICK_MS : calm_ms < most_ms ? calm_ms : most_ms);
+    members->due_ms = now + pause_ms(coordinator, count, quick || is_any_silent(coordinator, now));
     forget_dead(coordinator, now);
     if (over)
         coordinator->up->over(coordinator);
