@@ -278,11 +278,13 @@ void session_beat_now(struct coordinator *coordinator)
         coordinator->session.hurry = true;
 }
 
-/* The wall clock ran ahead of the other one: the machine may have stood still without its clock knowing. */
+/* The wall clock ran ahead of the other one: the machine may have stood still without its clock knowing. The
+ * other one is read last: a thread that has to wait between the two has not. */
 static bool in_doubt(struct coordinator *coordinator, int64_t now)
 {
     struct session *session = &coordinator->session;
-    int64_t wall = wall_of(coordinator) - session->last.wall_ms, own = now - session->last.sent_ms;
+    int64_t wall = wall_of(coordinator) - session->last.wall_ms,
+            own = now_of(coordinator) - session->last.sent_ms;
     if (!session->doubt_ms && wall - own > share_of(coordinator, DOUBT_SHARE)) {
         session->doubt_ms = now;
         session->due_ms = now;
