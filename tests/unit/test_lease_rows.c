@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "lease/coordinator.h"
 #include "state_service.h"
 #include "state/dynamodb/lease_rows.h"
@@ -302,6 +303,37 @@ static void a_row_is_written_by_its_owner_in_its_epoch(void **state)
     finish(&f);
 }
 
+/* A page of the service ends at 1 MB, and a row may have 400 KB. */
+static void a_bucket_of_many_pages_is_listed_whole(void **state)
+{
+    enum { ROWS = 9, BUCKET = 7, BYTES = 370000 };
+    struct fixture f;
+    char *text = mem_zero(BYTES + 1), shard[32];
+    int count = 0;
+    (void)state;
+    make(&f);
+    make_table(&f);
+    memset(text, 'x', BYTES);
+    for (int i = 0; count < ROWS; i++) {
+        snprintf(shard, sizeof shard, "shardId-%d", i);
+        if (lease_bucket(shard) != BUCKET)
+            continue;
+        struct lease_part part = {"h", text, false};
+        struct lease_row row = {
+            .stream = "arn", .shard = shard, .owner = "a#1", .epoch = 7, .nonce = "n", .load = 1};
+        assert_int_equal(ASK(&f, .kind = LEASE_CREATE_ROW, .row = row), LEASE_OK);
+        row.parts = &part;
+        row.part_count = 1;
+        assert_int_equal(ASK(&f, .kind = LEASE_WRITE_ROW, .row = row, .seen = {"a#1", 7, 1}), LEASE_OK);
+        count++;
+    }
+    assert_int_equal(ASK(&f, .kind = LEASE_LIST_BUCKET, .row = {.stream = "arn"}, .bucket = BUCKET),
+                     LEASE_OK);
+    assert_int_equal(f.row_count, ROWS);
+    free(text);
+    finish(&f);
+}
+
 static void mail_comes_once_however_often_it_is_sent(void **state)
 {
     struct lease_mail mail = {"id", STREAM, "shardId-1", 9};
@@ -568,6 +600,7 @@ int main(void)
         cmocka_unit_test(a_group_is_made_once_and_opened_once),
         cmocka_unit_test(a_host_that_is_dead_beats_no_more),
         cmocka_unit_test(a_row_is_written_by_its_owner_in_its_epoch),
+        cmocka_unit_test(a_bucket_of_many_pages_is_listed_whole),
         cmocka_unit_test(mail_comes_once_however_often_it_is_sent),
         cmocka_unit_test(two_groups_in_one_table_do_not_meet),
         cmocka_unit_test(what_is_not_known_is_told_apart_from_what_was_not_done),

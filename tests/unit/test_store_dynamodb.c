@@ -1107,6 +1107,42 @@ static void note_follow(struct fixture *f)
     store_snapshot_free(all);
 }
 
+static void on_gained_later(void *user, const char *stream, const char *shard,
+                            struct store_snapshot *snapshot)
+{
+    struct fixture *f = user;
+    (void)stream;
+    (void)shard;
+    f->snapshot = snapshot;
+}
+
+static void on_read_row(void *user, const struct lease_answer *answer)
+{
+    struct fixture *f = user;
+    assert_int_equal(answer->row_count, 1);
+    shard_rows_lost(f->shards, ARN, answer->rows[0].shard);
+    shard_rows_gained(f->shards, &answer->rows[0], on_gained_later, f);
+}
+
+static bool is_gained(void *user)
+{
+    return ((struct fixture *)user)->snapshot != NULL;
+}
+
+/* How many positions whoever gains the shard now begins with. */
+static size_t positions_of(struct fixture *f, const char *shard)
+{
+    f->snapshot = NULL;
+    f->rows->ops->send(
+        f->rows, &(struct lease_request){.kind = LEASE_READ_ROW, .row = {.stream = ARN, .shard = shard}},
+        1000, on_read_row, f);
+    assert_true(world_turn(&f->service.world, is_gained, f, 60000));
+    size_t count = f->snapshot->checkpoint_count;
+    store_snapshot_free(f->snapshot);
+    f->snapshot = NULL;
+    return count;
+}
+
 /* By somebody without a shard, whatever becomes of the answers: what owners have written, and write before
  * they know of it, does not count; what they write then does. */
 static void a_seek_holds_whoever_has_the_shards(void **state)
@@ -1156,6 +1192,9 @@ static void a_seek_holds_whoever_has_the_shards(void **state)
         commit(&f, f.store, checkpoint_batch("shardId-1", "2", 5000));
         settle(&f);
         check_standings(&f, "", "2 and more");
+        f.faults = 0;
+        assert_int_equal(positions_of(&f, "shardId-1"), 1);
+        f.faults = 300;
         batch = store_batch_new();
         store_forget_checkpoints(batch, "h", "", ""); /* to the latest */
         store_put_follow(batch, &(struct store_follow){.stream = "table:Orders",
@@ -1166,6 +1205,7 @@ static void a_seek_holds_whoever_has_the_shards(void **state)
         settle(&f);
         check_standings(&f, "", "");
         f.faults = 0;
+        assert_int_equal(positions_of(&f, "shardId-1"), 0);
         store_free(command);
         finish(&f);
     }
