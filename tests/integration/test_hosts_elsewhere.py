@@ -82,7 +82,7 @@ def test_nothing_is_lost_beside_alternator(deployment, own, name, receiver):
     writer = Writer(own, table, 80, 21)
     writer.split(6)
     writer.split(7)
-    live_through(deployment, receiver, [writer])
+    live_through(deployment, receiver, [writer], rounds=3)
     assert not alternator.refused, alternator.refused
     assert any("scylla_cdc_log" in each["stream_arn"] for each in json.loads(deployment.run("status", "--json").stdout)["owners"])
     alternator.close()
@@ -100,7 +100,7 @@ def test_nothing_is_lost_on_dynamodb_local(deployment, dynamodb, name, receiver)
         lines += f"[handler {each}]\nurl = {receiver.url}\nconcurrency = 16\n"
     deployment.ini.write_text(lines)
     writers = [Writer(dynamodb, table, 20, 22 + number, "abcd"[number]) for number, table in enumerate(tables)]
-    live_through(deployment, receiver, writers, splits=False)
+    live_through(deployment, receiver, writers, splits=False, rounds=3)
     assert len(rows(dynamodb, state)) >= 4
 
 

@@ -26,7 +26,7 @@ spec.loader.exec_module(bench)
 LEASE = "4s" if PATIENCE_S <= 120 else "12s"
 
 # How many of them the tests of hosts that come and go write.
-CHANGES = int(os.environ.get("TIDEMILL_CHANGES", "1400"))
+CHANGES = int(os.environ.get("TIDEMILL_CHANGES", "1000"))
 
 HANDLER = """
 local http = require "tidemill.http"
