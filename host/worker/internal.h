@@ -92,7 +92,7 @@ void worker_put_up(struct worker *worker, int64_t now_ms);
 
 /* ---- posts.c ---- */
 
-/* No shard has the handler any more. */
+/* No shard has the handler any more: it has left, as soon as the flush that is on its way is over. */
 void worker_forget_handler(struct worker *worker, const char *handler);
 
 /* What stands at the place, with the configuration in force; one reference. */
