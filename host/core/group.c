@@ -66,7 +66,7 @@ struct created {
 /* A shard of this host's. */
 struct owned {
     char *stream, *shard, *parents[2];
-    int gate;      /* of which parent its end is waited for; 2: of none */
+    int gate; /* of which parent its end is waited for; 2: of none; -1: its row is not read yet, or anew */
     bool above[2]; /* its epoch was seen to be greater than its parent's */
     bool read;     /* here: what follows it gets its rows from here */
     /* Its load: what was read of it when last told, and records a second since long. */
@@ -349,14 +349,22 @@ static void on_parent(void *user, const char *stream, const char *shard, const c
 
 /* ---- shards that come and go ---- */
 
+/* The snapshot says where its handlers stand: before that none may begin there. */
+static void open_row(struct group *group, struct owned *owned, const struct store_snapshot *snapshot)
+{
+    owned->gate = 0;
+    streams_gained(group->streams, owned->stream, owned->shard, snapshot);
+    gate(group, owned);
+}
+
+/* Where the host had no lease meanwhile, or had been about to give the shard away, all is read anew
+ * (`regain`). */
 static void on_read(void *user, const char *stream, const char *shard, struct store_snapshot *snapshot)
 {
     struct group *group = user;
     struct owned *owned = find_owned(group, stream, shard);
-    if (owned) {
-        streams_gained(group->streams, stream, shard, snapshot);
-        gate(group, owned);
-    }
+    if (owned && owned->gate < 0 && !group->held)
+        open_row(group, owned, snapshot);
     store_snapshot_free(snapshot);
 }
 
@@ -372,6 +380,7 @@ static void on_gained(void *user, const struct lease_row *row)
     *owned = (struct owned){.stream = mem_string(row->stream),
                             .shard = mem_string(row->shard),
                             .parents = {mem_string(row->parents[0]), mem_string(row->parents[1])},
+                            .gate = -1,
                             .rate = row->load > LEASE_SHARD_LOAD ? row->load - LEASE_SHARD_LOAD : 0};
     owned_free(map_remove(&group->own, key));
     map_set(&group->own, key, owned);
@@ -430,11 +439,8 @@ static void on_regained(void *user, struct store_snapshot *snapshot, const struc
     }
     keep_epochs(group, snapshot);
     for (struct owned *owned; !group->held && (owned = map_next(&group->own, &at, NULL));)
-        if (owned->gate < 0) {
-            owned->gate = 0;
-            streams_gained(group->streams, owned->stream, owned->shard, snapshot);
-            gate(group, owned);
-        }
+        if (owned->gate < 0)
+            open_row(group, owned, snapshot);
     store_snapshot_free(snapshot);
 }
 

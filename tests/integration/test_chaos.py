@@ -44,6 +44,7 @@ class Relay(http.server.ThreadingHTTPServer):
 
     def __init__(self, port):
         self.target, self.mode, self.seen = port, "well", {}
+        self.before = lambda operation, body: None  # a request is passed on
         super().__init__(("127.0.0.1", 0), RelayHandler)
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -91,6 +92,7 @@ class RelayHandler(http.server.BaseHTTPRequestHandler):
         if mode == "throttled" and random.random() < 0.7:
             self.refuse("ProvisionedThroughputExceededException")
             return
+        self.server.before(self.headers["X-Amz-Target"].rpartition(".")[2], body)
         connection = http.client.HTTPConnection("127.0.0.1", self.server.target)
         connection.request("POST", self.path, body, {name: value for name, value in self.headers.items() if name != "Host"})
         answer = connection.getresponse()

@@ -16,6 +16,7 @@ import urllib.request
 import pytest
 from conftest import BINARY, PATIENCE_S, Deployment, Local, wait_until
 from services import Emulators
+from test_chaos import Relay
 from test_nats import nats  # noqa: F401 (a fixture)
 
 spec = importlib.util.spec_from_file_location("hosts", pathlib.Path(__file__).resolve().parents[1] / "bench" / "hosts.py")
@@ -871,6 +872,37 @@ def test_hosts_go_on_together_when_the_stream_is_made_anew(deployment, own, name
         assert host.stop() == 0
     seen = receiver.by_item()
     assert {item: versions for item, versions in seen.items() if versions != list(range(1, writer.versions[item] + 1))} == {}
+
+
+def test_nothing_is_read_before_it_is_known_where_a_handler_stands(deployment, own, name, receiver):
+    """The row of a shard that a host has got is read while the stream is listed again and again."""
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    relay = Relay(own.port)
+    deployment.ini.write_text(deployment.ini.read_text().replace(own.url, relay.url))
+    writer = Writer(own, table, 10, 6)
+    writer.write(30)
+    host = deployment.start()
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert host.stop() == 0
+    [before] = rows(own).values()
+    held, listed = threading.Event(), []
+
+    def hold(operation, body):
+        if operation == "DescribeStream" and held.is_set():
+            listed.append(operation)
+        if operation == "Query" and b'"g/tidemill/f"' in body and not held.is_set() and set(rows(own).values()) != {before}:
+            held.set()
+            wait_until(lambda: len(listed) >= 3, "the stream was listed again")
+
+    relay.before = hold
+    host = deployment.start()
+    wait_until(held.is_set, "the handler's row is read")
+    writer.write(10)
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert host.stop() == 0
+    check_order(receiver, writer, once=True)
+    relay.shutdown()
 
 
 def test_a_handler_that_begins_at_the_latest_misses_nothing_behind_it(deployment, own, name, receiver):
