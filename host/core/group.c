@@ -48,11 +48,12 @@ struct group {
     struct map created; /* likewise -> struct created, of this session */
     struct map readers; /* stream -> int64_t, owned: how many read it here */
     char session[LEASE_SESSION_SIZE];
-    char *first;      /* of the streams that are read, in the order of their ARNs */
-    int came, went;   /* shards, not told yet */
-    int64_t moves_ms; /* since when */
-    bool looking;     /* what others have finished is being read */
-    bool regaining, held, leaving;
+    char *first;           /* of the streams that are read, in the order of their ARNs */
+    int came, went;        /* shards, not told yet */
+    int64_t moves_ms;      /* since when */
+    bool looking;          /* what others have finished is being read */
+    bool regaining, again; /* what was read when the last of them was interrupted is too old */
+    bool held, leaving;
     bool told_held; /* and not yet that it is over */
     bool ended;     /* it has left, or there is no table */
 };
@@ -69,6 +70,7 @@ struct owned {
     int gate; /* of which parent its end is waited for; 2: of none; -1: its row is not read yet, or anew */
     bool above[2]; /* its epoch was seen to be greater than its parent's */
     bool read;     /* here: what follows it gets its rows from here */
+    bool reading;  /* its row, for the first time since it is this host's */
     /* Its load: what was read of it when last told, and records a second since long. */
     int64_t records, told_ms; /* 0: not told yet */
     double rate;
@@ -357,13 +359,14 @@ static void open_row(struct group *group, struct owned *owned, const struct stor
     gate(group, owned);
 }
 
-/* Where the host had no lease meanwhile, or had been about to give the shard away, all is read anew
- * (`regain`). */
+/* Where the host has no lease just now it is read anew when it has one (`regain`). */
 static void on_read(void *user, const char *stream, const char *shard, struct store_snapshot *snapshot)
 {
     struct group *group = user;
     struct owned *owned = find_owned(group, stream, shard);
-    if (owned && owned->gate < 0 && !group->held)
+    if (owned)
+        owned->reading = false;
+    if (owned && !group->held)
         open_row(group, owned, snapshot);
     store_snapshot_free(snapshot);
 }
@@ -381,6 +384,7 @@ static void on_gained(void *user, const struct lease_row *row)
                             .shard = mem_string(row->shard),
                             .parents = {mem_string(row->parents[0]), mem_string(row->parents[1])},
                             .gate = -1,
+                            .reading = true,
                             .rate = row->load > LEASE_SHARD_LOAD ? row->load - LEASE_SHARD_LOAD : 0};
     owned_free(map_remove(&group->own, key));
     map_set(&group->own, key, owned);
@@ -419,7 +423,10 @@ static void on_regained(void *user, struct store_snapshot *snapshot, const struc
 
 static void regain(struct group *group)
 {
-    if (group->regaining || group->held || group->ended)
+    if (group->held || group->ended)
+        return;
+    group->again = group->regaining;
+    if (group->regaining)
         return;
     group->regaining = true;
     store_load(worker_store(group->ways[0].worker), &(struct store_query){.what = STORE_ALL}, on_regained,
@@ -433,13 +440,14 @@ static void on_regained(void *user, struct store_snapshot *snapshot, const struc
     group->regaining = false;
     if (err && err->code == ERR_CANCELLED)
         return;
-    if (!snapshot) {
+    if (!snapshot || group->again) {
+        store_snapshot_free(snapshot);
         regain(group);
         return;
     }
     keep_epochs(group, snapshot);
     for (struct owned *owned; !group->held && (owned = map_next(&group->own, &at, NULL));)
-        if (owned->gate < 0)
+        if (owned->gate < 0 && !owned->reading)
             open_row(group, owned, snapshot);
     store_snapshot_free(snapshot);
 }
