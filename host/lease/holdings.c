@@ -269,7 +269,9 @@ static void on_written(struct coordinator *coordinator, void *subject, const str
     struct holding *holding = subject;
     const struct lease_row *row = answer->row_count ? &answer->rows[0] : NULL;
     holding->writing = NULL;
-    if (answer->outcome == LEASE_REFUSED && !row && !holding->deleting) {
+    /* What was to be given may have been, by a request whose answer was lost: then whoever has got it was
+     * free to forget it. */
+    if (answer->outcome == LEASE_REFUSED && !row && !holding->deleting && holding->phase != HOLDING_GIVEN) {
         lose_deleted(holding);
         return;
     }
