@@ -948,6 +948,16 @@ const struct config *stream_supervisor_config(const struct stream_supervisor *su
     return supervisor->options.config;
 }
 
+bool stream_supervisor_reads(const struct stream_supervisor *supervisor)
+{
+    const struct follower *follower;
+    bool all = true;
+    list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
+        all = all && (follower->removed || (follower->generation && follower->phase == FOLLOWER_READY &&
+                                            discovery_listed(follower->generation->discovery)));
+    return all;
+}
+
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor)
 {
     return list_empty(&supervisor->followers);

@@ -38,6 +38,9 @@ const struct config *stream_supervisor_config(const struct stream_supervisor *su
 
 /* Has every handler left, so that it may be freed while the host runs? */
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
+
+/* Its shards were listed, and each of its handlers knows where it begins; true of one without handlers. */
+bool stream_supervisor_reads(const struct stream_supervisor *supervisor);
 void stream_supervisor_free(struct stream_supervisor *supervisor);
 
 /* It is this host that lists the stream for all, from now on. See leases.h. */

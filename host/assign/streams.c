@@ -51,6 +51,14 @@ static void begin_missing(struct streams *streams)
             begin(streams, &config->streams[i]);
 }
 
+void streams_unread(const struct streams *streams, struct buf *out)
+{
+    struct stream *stream;
+    list_each(stream, (struct list *)&streams->all, struct stream, link)
+        if (!stream->retired && !stream_supervisor_reads(stream->supervisor))
+            buf_printf(out, "%s%s", out->size ? ", " : "", stream_supervisor_name(stream->supervisor));
+}
+
 struct streams *streams_new(const struct stream_supervisor_options *model)
 {
     struct streams *streams = mem_zero(sizeof *streams);

@@ -27,6 +27,9 @@ void streams_add_handler(struct streams *streams, const char *stream, const char
 void streams_remove_handler(struct streams *streams, const char *handler);
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot);
 
+/* Those that have handlers and are not read yet: their names, with ", " between them, behind `out`. */
+void streams_unread(const struct streams *streams, struct buf *out);
+
 bool streams_places(struct streams *streams, const struct store_dead_letter *letter, redrive_place_fn *add,
                     void *user);
 

@@ -32,22 +32,26 @@
 
 /* From the services' API models: where they are, what they sign as, how they are asked. */
 static const struct {
+    const char *name;     /* as metrics have it */
     const char *host;     /* before ".<region>.amazonaws.com" */
     const char *variable; /* AWS_ENDPOINT_URL_... */
     const char *signing;
     const char *content_type; /* NULL: each request has its own */
     const char *target;       /* X-Amz-Target's prefix; NULL: none */
 } services[AWS_SERVICE_COUNT] = {
-    [AWS_DYNAMODB] = {"dynamodb", "AWS_ENDPOINT_URL_DYNAMODB", "dynamodb", JSON_1_0, "DynamoDB_20120810"},
-    [AWS_DYNAMODB_STREAMS] = {"streams.dynamodb", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "dynamodb", JSON_1_0,
-                              "DynamoDBStreams_20120810"},
-    [AWS_EVENTS] = {"events", "AWS_ENDPOINT_URL_EVENTBRIDGE", "events", JSON_1_1, "AWSEvents"},
-    [AWS_SQS] = {"sqs", "AWS_ENDPOINT_URL_SQS", "sqs", JSON_1_0, "AmazonSQS"},
-    [AWS_SNS] = {"sns", "AWS_ENDPOINT_URL_SNS", "sns", QUERY, NULL},
-    [AWS_KINESIS] = {"kinesis", "AWS_ENDPOINT_URL_KINESIS", "kinesis", JSON_1_1, "Kinesis_20131202"},
-    [AWS_FIREHOSE] = {"firehose", "AWS_ENDPOINT_URL_FIREHOSE", "firehose", JSON_1_1, "Firehose_20150804"},
-    [AWS_LAMBDA] = {"lambda", "AWS_ENDPOINT_URL_LAMBDA", "lambda", NULL, NULL},
-    [AWS_S3] = {"s3", "AWS_ENDPOINT_URL_S3", "s3", NULL, NULL},
+    [AWS_DYNAMODB] = {"dynamodb", "dynamodb", "AWS_ENDPOINT_URL_DYNAMODB", "dynamodb", JSON_1_0,
+                      "DynamoDB_20120810"},
+    [AWS_DYNAMODB_STREAMS] = {"dynamodb_streams", "streams.dynamodb", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS",
+                              "dynamodb", JSON_1_0, "DynamoDBStreams_20120810"},
+    [AWS_EVENTS] = {"events", "events", "AWS_ENDPOINT_URL_EVENTBRIDGE", "events", JSON_1_1, "AWSEvents"},
+    [AWS_SQS] = {"sqs", "sqs", "AWS_ENDPOINT_URL_SQS", "sqs", JSON_1_0, "AmazonSQS"},
+    [AWS_SNS] = {"sns", "sns", "AWS_ENDPOINT_URL_SNS", "sns", QUERY, NULL},
+    [AWS_KINESIS] = {"kinesis", "kinesis", "AWS_ENDPOINT_URL_KINESIS", "kinesis", JSON_1_1,
+                     "Kinesis_20131202"},
+    [AWS_FIREHOSE] = {"firehose", "firehose", "AWS_ENDPOINT_URL_FIREHOSE", "firehose", JSON_1_1,
+                      "Firehose_20150804"},
+    [AWS_LAMBDA] = {"lambda", "lambda", "AWS_ENDPOINT_URL_LAMBDA", "lambda", NULL, NULL},
+    [AWS_S3] = {"s3", "s3", "AWS_ENDPOINT_URL_S3", "s3", NULL, NULL},
 };
 
 struct aws_client {
@@ -64,6 +68,8 @@ struct aws_client {
     int64_t date_ahead_ms;                /* of the last Date header over our clock */
     int64_t skew_ms;                      /* what signatures add: date_ahead_ms when it is large */
     uint64_t random;
+    void (*watch)(void *user, const struct aws_attempt *attempt);
+    void *watch_user;
 };
 
 struct aws_call {
@@ -84,6 +90,7 @@ struct aws_call {
     int tokens;           /* of the budget, for the last repetition */
     bool refreshed;       /* other credentials were used for this call */
     bool reclocked;       /* the clock was corrected for this call */
+    int64_t sent_us;      /* monotonic: of this attempt */
 };
 
 /* ---- the client ---- */
@@ -184,6 +191,13 @@ void aws_client_free(struct aws_client *client)
     free(client->region);
     explicit_bzero(client->signing, sizeof client->signing);
     free(client);
+}
+
+void aws_client_watch(struct aws_client *client, void (*watch)(void *user, const struct aws_attempt *attempt),
+                      void *user)
+{
+    client->watch = watch;
+    client->watch_user = user;
 }
 
 const char *aws_client_region(const struct aws_client *client)
@@ -354,6 +368,27 @@ static void repeat_or_finish(struct aws_call *call, struct transport_response *r
 
 static void begin_attempt(void *user);
 
+/* `problem` NULL: it went well. */
+static void tell_attempt(const struct aws_call *call, const struct err *problem)
+{
+    struct aws_client *client = call->client;
+    char status[24];
+    const char *code = "OK";
+    if (!client->watch)
+        return;
+    if (problem && *problem->service) {
+        code = problem->service;
+    } else if (problem && problem->http_status) {
+        snprintf(status, sizeof status, "HTTP%d", problem->http_status);
+        code = status;
+    } else if (problem) {
+        code = problem->code == ERR_TIMEOUT ? "Timeout" : "NetworkError";
+    }
+    client->watch(client->watch_user,
+                  &(struct aws_attempt){services[call->request.service].name, call->request.operation, code,
+                                        clock_monotonic_us(reactor_clock(client->reactor)) - call->sent_us});
+}
+
 static void on_response(void *user, struct transport_response *response, const struct err *err)
 {
     struct aws_call *call = user;
@@ -368,6 +403,7 @@ static void on_response(void *user, struct transport_response *response, const s
     if (response && response->status >= 200 && response->status < 300) {
         credentials_accepted(client->credentials, call->signed_with);
         retry_budget_give(&client->budget, call->tokens);
+        tell_attempt(call, NULL);
         finish(call, response, NULL);
         return;
     }
@@ -377,6 +413,7 @@ static void on_response(void *user, struct transport_response *response, const s
         problem = *err;
         err_prefix(&problem, "%s", call->request.operation);
     }
+    tell_attempt(call, &problem);
     call->uncounted = corrected(call, &problem, skew_before_ms);
     if (call->uncounted)
         timer_set(client->reactor, &call->pause, 0);
@@ -456,6 +493,7 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
         .idempotent = true, /* as far as any call is that the SDKs repeat, and so do we */
         .status_decides = call->request.status_decides,
     };
+    call->sent_us = clock_monotonic_us(reactor_clock(client->reactor));
     call->sent = transport_send(client->transport, &request, on_response, call);
     sigv4_headers_fini(&added);
 }

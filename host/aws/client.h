@@ -46,6 +46,17 @@ int64_t aws_client_earliest_now_ms(const struct aws_client *client);
 /* Likewise, as the last Date header said it: to a second, and later than ours where that one is behind. */
 int64_t aws_client_service_now_ms(const struct aws_client *client);
 
+/* One attempt of a call, that has ended. */
+struct aws_attempt {
+    const char *service, *operation; /* "dynamodb", "PutItem" */
+    const char *code;                /* "OK", the service's own, "Timeout" or "NetworkError" */
+    int64_t us;                      /* since it was sent */
+};
+
+/* `watch` is told of each from now on. */
+void aws_client_watch(struct aws_client *client, void (*watch)(void *user, const struct aws_attempt *attempt),
+                      void *user);
+
 struct aws_request {
     enum aws_service service;
     const char *operation; /* "PutItem"; must stay */

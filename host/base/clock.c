@@ -19,6 +19,14 @@ static int64_t system_monotonic_ms(struct clock *clock)
     return read_ms(CLOCK_MONOTONIC);
 }
 
+static int64_t system_monotonic_us(struct clock *clock)
+{
+    struct timespec now;
+    (void)clock;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static int64_t system_wall_ms(struct clock *clock)
 {
     (void)clock;
@@ -42,6 +50,7 @@ struct clock clock_system(void)
     return (struct clock){.monotonic_ms = system_monotonic_ms,
                           .wall_ms = system_wall_ms,
                           .boot_ms = system_boot_ms,
+                          .monotonic_us = system_monotonic_us,
                           .cpu_ms = system_cpu_ms};
 }
 

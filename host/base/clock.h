@@ -1,5 +1,5 @@
 /* clock.h: the clock seam. Everything that asks for the time asks a `struct clock`, so that a test can
- * hold time in its hand. Milliseconds throughout. */
+ * hold time in its hand. Milliseconds, where no name says otherwise. */
 #ifndef TIDEMILL_BASE_CLOCK_H
 #define TIDEMILL_BASE_CLOCK_H
 
@@ -10,7 +10,8 @@ struct clock {
     int64_t (*wall_ms)(struct clock *);      /* since 1970; for what people and services see */
     /* As monotonic_ms, and goes on while the machine sleeps; NULL: it does not sleep. */
     int64_t (*boot_ms)(struct clock *);
-    int64_t (*cpu_ms)(struct clock *); /* used by the calling thread; a system call, so ask rarely */
+    int64_t (*monotonic_us)(struct clock *); /* likewise, finer; NULL: it is not known so finely */
+    int64_t (*cpu_ms)(struct clock *);       /* used by the calling thread; a system call, so ask rarely */
 };
 
 /* The machine's clocks. Stateless: may be shared by all threads. */
@@ -19,6 +20,11 @@ struct clock clock_system(void);
 static inline int64_t clock_monotonic_ms(struct clock *clock)
 {
     return clock->monotonic_ms(clock);
+}
+
+static inline int64_t clock_monotonic_us(struct clock *clock)
+{
+    return clock->monotonic_us ? clock->monotonic_us(clock) : 1000 * clock->monotonic_ms(clock);
 }
 
 static inline int64_t clock_wall_ms(struct clock *clock)

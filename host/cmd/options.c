@@ -62,6 +62,8 @@ static const char *read_value(const struct cmd_option *option, const char *text,
         return read_port(text, at) ? NULL : "a port (0 to 65535; 0 takes a free one)";
     case CMD_COUNT:
         return read_number(text, 1, INT64_MAX, at) ? NULL : "a number above 0";
+    case CMD_LIMIT:
+        return read_number(text, 0, INT64_MAX, at) ? NULL : "a number";
     case CMD_DURATION:
         return duration_parse(text, at, &err) && *(int64_t *)at > 0 ? NULL : "a duration: 30m, 2h, 7d";
     case CMD_TIME:

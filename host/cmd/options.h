@@ -19,6 +19,7 @@ enum cmd_option_kind {
     CMD_TEXTS,    /* struct cmd_texts: it may be said several times */
     CMD_PORT,     /* int, 0 to 65535 */
     CMD_COUNT,    /* int64_t, above 0 */
+    CMD_LIMIT,    /* int64_t, 0 or more */
     CMD_DURATION, /* int64_t, ms, above 0 */
     CMD_TIME,     /* int64_t, ms since 1970: a day, or a moment in UTC */
     CMD_OPERAND,  /* const char *: an argument without a name; several are filled in their order */

@@ -154,6 +154,7 @@ static void reload(struct running *running)
     if (!problems.count && !running->next)
         take_over(running, config, &problems);
     problems_log(&problems, running->log);
+    host_count_ini(running->host, !problems.count);
     if (problems.count)
         log_error(running->log, NULL, "%s: not taken over; everything goes on as before",
                   running->options->ini);

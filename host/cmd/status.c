@@ -291,10 +291,78 @@ static void ask_hosts(struct cmd_state *state, struct status *status)
 
 /* ---- the command ---- */
 
-static bool show(const struct config *config, bool json, struct err *err)
+/* What is asked of it. */
+struct arguments {
+    const char *config_path;
+    bool json, check;
+    int64_t max_lag_ms, max_dead, max_trouble_ms;
+    const char *wait; /* "ready" */
+    int64_t timeout_ms;
+};
+
+static void print_unready(const struct status *status)
+{
+    struct colours colours = colours_of(stdout);
+    struct problems unready = PROBLEMS_INIT;
+    if (status->running)
+        status_add_unready(status, &unready);
+    for (size_t i = 0; i < unready.count; i++) {
+        printf("%s%snot ready: ", i ? "" : "\n", colours.yellow);
+        print_line(unready.lines[i]);
+        printf("%s\n", colours.plain);
+    }
+    problems_fini(&unready);
+}
+
+/* With --check: a line for each thing that is not well. */
+static bool print_problems(const struct problems *problems)
+{
+    struct colours colours = colours_of(stdout);
+    for (size_t i = 0; i < problems->count; i++) {
+        fputs(colours.red, stdout);
+        print_line(problems->lines[i]);
+        printf("%s\n", colours.plain);
+    }
+    if (!problems->count)
+        puts("well");
+    return !problems->count;
+}
+
+static bool print_checked(const struct status *status, const struct arguments *arguments)
+{
+    const struct status_limits limits = {arguments->max_lag_ms, arguments->max_dead,
+                                         arguments->max_trouble_ms};
+    struct problems problems = PROBLEMS_INIT;
+    status_add_problems(status, &limits, &problems);
+    if (arguments->json)
+        status_print_json(status, &problems);
+    bool well = arguments->json ? !problems.count : print_problems(&problems);
+    problems_fini(&problems);
+    return well;
+}
+
+/* False: something is not as it was asked for; true where nothing was. */
+static bool print_status(const struct status *status, const struct arguments *arguments)
+{
+    if (arguments->check)
+        return print_checked(status, arguments);
+    if (arguments->json) {
+        status_print_json(status, NULL);
+    } else {
+        print_text(status);
+        print_unready(status);
+    }
+    return true;
+}
+
+/* `use` gets what there is; false of it, or when there is nothing and `err` says why. */
+static bool with_status(const struct config *config,
+                        bool (*use)(const struct status *status, const struct arguments *arguments),
+                        const struct arguments *arguments, struct err *err)
 {
     struct status status = {.config = config};
     struct cmd_state state;
+    bool ok = false;
     if (cmd_state_open(&state, config, true, err))
         status.first = status.snapshot =
             cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
@@ -305,12 +373,8 @@ static bool show(const struct config *config, bool json, struct err *err)
             ask_hosts(&state, &status);
         status_add_hand_overs(&status);
         status_gather(&status);
-        if (json)
-            status_print_json(&status);
-        else
-            print_text(&status);
+        ok = use(&status, arguments);
     }
-    bool ok = status.snapshot != NULL;
     map_fini(&status.subscriptions);
     map_fini(&status.shards);
     map_fini(&status.dead);
@@ -324,28 +388,83 @@ static bool show(const struct config *config, bool json, struct err *err)
     return ok;
 }
 
-struct arguments {
-    const char *config_path;
-    bool json;
-};
+/* ---- waiting ---- */
+
+#define WAIT_LOOK_MS 250
+
+static bool is_ready(const struct status *status, const struct arguments *arguments)
+{
+    struct problems unready = PROBLEMS_INIT;
+    (void)arguments;
+    status_add_unready(status, &unready);
+    bool ready = !unready.count;
+    problems_fini(&unready);
+    return ready;
+}
+
+static bool tell_unready(const struct status *status, const struct arguments *arguments)
+{
+    struct problems unready = PROBLEMS_INIT;
+    status_add_unready(status, &unready);
+    for (size_t i = 0; i < unready.count; i++)
+        cmd_complain("%s", unready.lines[i]);
+    if (unready.count)
+        cmd_complain("not ready after %lld s", (long long)arguments->timeout_ms / 1000);
+    bool ready = !unready.count;
+    problems_fini(&unready);
+    return ready;
+}
+
+/* A state that is not there yet, or that nobody can read just now, may be later. */
+static bool wait_until_ready(const struct config *config, const struct arguments *arguments)
+{
+    struct clock clock = clock_system();
+    int64_t until_ms = clock_monotonic_ms(&clock) + arguments->timeout_ms;
+    struct err err = {0};
+    while (clock_monotonic_ms(&clock) < until_ms) {
+        if (with_status(config, is_ready, arguments, &err)) {
+            puts("ready");
+            return true;
+        }
+        nanosleep(&(struct timespec){0, WAIT_LOOK_MS * 1000000}, NULL);
+    }
+    err = (struct err){0};
+    bool ready = with_status(config, tell_unready, arguments, &err);
+    if (err.code != ERR_NONE)
+        cmd_complain("not ready after %lld s: %s", (long long)arguments->timeout_ms / 1000, err.text);
+    else if (ready)
+        puts("ready");
+    return ready;
+}
 
 static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
     {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
+    {"--check", CMD_FLAG, offsetof(struct arguments, check), NULL},
+    {"--max-lag", CMD_DURATION, offsetof(struct arguments, max_lag_ms), NULL},
+    {"--max-dead", CMD_LIMIT, offsetof(struct arguments, max_dead), NULL},
+    {"--max-trouble", CMD_DURATION, offsetof(struct arguments, max_trouble_ms), NULL},
+    {"--wait", CMD_TEXT, offsetof(struct arguments, wait), "ready"},
+    {"--timeout", CMD_DURATION, offsetof(struct arguments, timeout_ms), NULL},
     {0},
 };
 
 static int run(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    struct arguments arguments = {.max_lag_ms = 5 * 60000, .max_trouble_ms = 60000, .timeout_ms = 60000};
     struct err err = {0};
     if (!cmd_options(argc, argv, known_options, &arguments))
         return EXIT_USAGE;
+    if (arguments.wait && strcmp(arguments.wait, "ready") != 0) {
+        cmd_complain("status: --wait is for ready, not for \"%s\"", arguments.wait);
+        return EXIT_USAGE;
+    }
     struct config *config = cmd_load_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
-    bool ok = show(config, arguments.json, &err);
-    if (!ok)
+    bool ok = arguments.wait ? wait_until_ready(config, &arguments)
+                             : with_status(config, print_status, &arguments, &err);
+    if (err.code != ERR_NONE)
         cmd_complain("%s", err.text);
     config_release(config);
     return ok ? EXIT_DONE : EXIT_FAILED;
@@ -353,7 +472,8 @@ static int run(int argc, char **argv)
 
 const struct command cmd_status = {
     .name = "status",
-    .arguments = "[-c FILE] [--json]",
+    .arguments = "[-c FILE] [--json] [--check [--max-lag 5m] [--max-dead N] [--max-trouble 1m]]\n"
+                 "                  [--wait ready [--timeout 60s]]",
     .summary = "checkpoints, lag and dead letters, per handler and shard",
     .help =
         "Shows what the state store knows: works beside a running host, and without one.\n"
@@ -379,6 +499,15 @@ const struct command cmd_status = {
         "  BEAT       since it last renewed its lease\n\n"
         "Below: what does not work now (since when, how often, what was last said), and what was lost "
         "(gaps:\n"
-        "kept until tidemill dead drop --gaps). --json has all of it, times in ms since 1970.\n",
+        "kept until tidemill dead drop --gaps). --json has all of it, times in ms since 1970.\n\n"
+        "For monitoring and scripts:\n"
+        "  --check  \"well\" and exit status 0; or a line for each thing that is not, and 1: no host runs, "
+        "or\n"
+        "           it is not ready; a handler is more than --max-lag (5m) behind, or has more than\n"
+        "           --max-dead (0) letters; its oldest record is trimmed within 6 hours; something has not\n"
+        "           worked for --max-trouble (1m); records were lost. With --json: in \"problems\"\n"
+        "  --wait ready\n"
+        "           returns when every stream is read and every handler loaded, as /readyz says it: 0; or\n"
+        "           after --timeout (60s) says what is missing: 1\n",
     .run = run,
 };

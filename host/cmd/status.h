@@ -3,6 +3,7 @@
 #define TIDEMILL_CMD_STATUS_H
 
 #include "base/map.h"
+#include "base/problems.h"
 #include "conf/config.h"
 #include "state/store.h"
 
@@ -70,6 +71,9 @@ bool status_runs(const struct status *status);
  * half a lease is not waited for. */
 bool status_all_told(const struct status *status);
 
+/* It is at work, was asked, and has not answered. */
+bool status_owes_answer(const struct status *status, const struct store_member *member);
+
 /* Shards of hosts that leave are on their way to others, whether they say so or not: into the snapshot's
  * hand-overs, behind what was told. */
 void status_add_hand_overs(struct status *status);
@@ -79,8 +83,24 @@ void status_add_hand_overs(struct status *status);
 #define STATUS_GROUP_TROUBLES 4
 void status_add_hosts(struct status *status);
 
+/* ---- status_check.c ---- */
+
+/* Why it is not ready: what /readyz says, of all hosts. */
+void status_add_unready(const struct status *status, struct problems *unready);
+
+/* Above these something is not well. Below 0: never. */
+struct status_limits {
+    int64_t lag_ms, dead; /* of a handler on a shard; of a handler */
+    int64_t trouble_ms;   /* what has not worked for so long */
+};
+
+/* Everything that is not well. */
+void status_add_problems(const struct status *status, const struct status_limits *limits,
+                         struct problems *problems);
+
 /* ---- status_json.c ---- */
 
-void status_print_json(const struct status *status);
+/* `problems`: of --check, or NULL. */
+void status_print_json(const struct status *status, const struct problems *problems);
 
 #endif

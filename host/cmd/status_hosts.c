@@ -92,6 +92,11 @@ static bool beats(const struct status *status, const struct store_member *member
     return !before || before->beat_ms != member->beat_ms || status->waited_ms < member->lease_ms / 2;
 }
 
+bool status_owes_answer(const struct status *status, const struct store_member *member)
+{
+    return status->told && answers(status, member) && !has_told(status, member);
+}
+
 bool status_all_told(const struct status *status)
 {
     const struct store_snapshot *snapshot = status->snapshot;

@@ -129,8 +129,16 @@ static void write_dead(cJSON *out, const struct store_snapshot *snapshot)
         }                                                 \
     } while (0)
 
-void status_print_json(const struct status *status)
+static void write_lines(cJSON *out, const char *name, const struct problems *problems)
 {
+    cJSON *list = cJSON_AddArrayToObject(out, name);
+    for (size_t i = 0; i < problems->count; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(problems->lines[i]));
+}
+
+void status_print_json(const struct status *status, const struct problems *problems)
+{
+    struct problems unready = PROBLEMS_INIT;
     const struct store_snapshot *snapshot = status->snapshot;
     cJSON *out = cJSON_CreateObject();
     struct buf text = BUF_INIT;
@@ -139,6 +147,12 @@ void status_print_json(const struct status *status)
     document_add_text(out, "group", status->config->host.group);
     document_add_text(out, "state", status->config->host.state);
     cJSON_AddBoolToObject(out, "running", status->running);
+    status_add_unready(status, &unready);
+    cJSON_AddBoolToObject(out, "ready", !unready.count);
+    write_lines(out, "unready", &unready);
+    problems_fini(&unready);
+    if (problems)
+        write_lines(out, "problems", problems);
     if (status->host)
         write_host(cJSON_AddObjectToObject(out, "host"), status->host);
     WRITE_ALL("hosts", snapshot->members, snapshot->member_count, write_member);

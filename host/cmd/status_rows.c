@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "cmd/status.h"
+#include "state/troubles.h"
 
 #define BEAT_LATE_MS                                                                                       \
     15000                  /* a host writes its row every second or so: later than this it does not get on \
@@ -209,7 +210,8 @@ void status_gather(struct status *status)
         &snapshot->arena, (snapshot->trouble_count + 1 + 2 * snapshot->member_count + STATUS_GROUP_TROUBLES) *
                               sizeof *status->troubles);
     for (size_t i = 0; i < snapshot->trouble_count; i++)
-        add_trouble(status, &known, &snapshot->troubles[i]);
+        if (strncmp(snapshot->troubles[i].kind, TROUBLE_STARTING, strlen(TROUBLE_STARTING)) != 0)
+            add_trouble(status, &known, &snapshot->troubles[i]); /* else it is not ready: status_check.c */
     add_late_host(status);
     status_add_hosts(status);
     map_fini(&known);

@@ -48,8 +48,9 @@ struct group {
     struct map created; /* likewise -> struct created, of this session */
     struct map readers; /* stream -> int64_t, owned: how many read it here */
     char session[LEASE_SESSION_SIZE];
-    char *first;           /* of the streams that are read, in the order of their ARNs */
-    int came, went;        /* shards, not told yet */
+    char *first;    /* of the streams that are read, in the order of their ARNs */
+    int came, went; /* shards, not told yet; and since the start: */
+    int64_t came_ever, went_ever;
     int64_t moves_ms;      /* since when */
     bool looking;          /* what others have finished is being read */
     bool regaining, again; /* what was read when the last of them was interrupted is too old */
@@ -147,6 +148,7 @@ static void tell_fingerprint(struct group *group)
 
 static void note_move(struct group *group, int *moves)
 {
+    *(moves == &group->came ? &group->came_ever : &group->went_ever) += 1;
     if (!group->came && !group->went)
         group->moves_ms = now_ms(group);
     ++*moves;
@@ -589,6 +591,15 @@ static bool discovers(const struct group *group, const char *stream)
 static bool leads(void *user, const char *stream)
 {
     return discovers(user, stream);
+}
+
+struct group_numbers group_numbers(const struct group *group)
+{
+    int64_t until_ms = atomic_load(&group->options.fence->until_ms),
+            left_ms = until_ms - clock_boot_ms(group->options.clock);
+    return (struct group_numbers){
+        group->came_ever, group->went_ever, until_ms && left_ms > 0 ? (double)left_ms / 1000 : 0,
+        group->held || !*coordinator_session(group->coordinator), coordinator_members(group->coordinator)};
 }
 
 /* Whoever discovers the first of the streams. */

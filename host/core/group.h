@@ -4,6 +4,7 @@
 #define TIDEMILL_CORE_GROUP_H
 
 #include "assign/streams.h"
+#include "lease/coordinator.h"
 #include "net/fence.h"
 
 struct group;
@@ -50,6 +51,15 @@ void group_read(struct group *group, const char *stream_arn, const char *shard, 
 
 /* Write what status shows of this host, as an answer to that request. */
 void group_tell(struct group *group, int64_t asked);
+
+/* What metrics show of it. */
+struct group_numbers {
+    int64_t came, went; /* shards, since the start */
+    double left_s;      /* so long calls may begin without another beat */
+    bool held;          /* they may not, or not yet */
+    struct coordinator_members members;
+};
+struct group_numbers group_numbers(const struct group *group);
 
 /* Report of a worker: nothing of the shard runs there any more. */
 void group_drained(struct group *group, const char *stream_arn, const char *shard);

@@ -11,6 +11,7 @@
 
 #include "base/descriptors.h"
 #include "base/mem.h"
+#include "core/gauges.h"
 #include "core/group.h"
 #include "lease/table.h"
 #include "core/orders.h"
@@ -42,6 +43,7 @@ struct host {
     struct reloader *reloader;
     struct orders *orders;
     struct forwarder *forwarder;
+    struct gauges *gauges;
     struct timer limit; /* on stopping */
     struct loads loads;
     struct fence fence; /* among hosts that share a state */
@@ -206,7 +208,7 @@ static bool make_workers(struct host *host, struct err *err)
                                      .instance = host->instance,
                                      .known_dead = known_dead,
                                      .known_user = host};
-    options.board = host->board = board_new(count);
+    options.board = host->board = board_new(count + 1);
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
         options.place = host->worker_count;
@@ -249,6 +251,7 @@ static void add_handler(struct host *host, const char *place)
     if (!ok) {
         problems_log(&problems, host->options.log);
         log_error(host->options.log, NULL, "%s: left out until it is mended", place);
+        reloader_tell_broken(host->workers[0], place, problems.count ? problems.lines[0] : "it is wrong");
         problems_fini(&problems);
         return;
     }
@@ -320,6 +323,9 @@ static bool begin_host(struct host *host, struct err *err)
                                                  .version = TIDEMILL_VERSION,
                                                  .started_ms = now_ms,
                                                  .beat_ms = now_ms});
+    troubles_tell(worker_troubles(host->workers[0]), "host", TROUBLE_STARTING, "it begins");
+    if (!host->group) /* who looks now knows that it is not ready */
+        troubles_collect(worker_troubles(host->workers[0]), batch);
     return store_commit_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), batch, err);
 }
 
@@ -464,6 +470,14 @@ struct host *host_new(const struct host_options *options, struct err *err)
     if (host->group)
         orders_wait_for_bell(host->orders, tell_status, host);
     host->forwarder = forwarder_new(host->workers[0], host->options.log, may_forward, host);
+    host->gauges = gauges_new(&(struct gauges_options){
+        .worker = host->workers[0],
+        .streams = host->streams,
+        .reloader = host->reloader,
+        .group = host->group,
+        .board = host->board,
+        .place = host->worker_count,
+    });
     return host;
 }
 
@@ -473,6 +487,7 @@ void host_free(struct host *host)
         return;
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
+    gauges_free(host->gauges);
     orders_free(host->orders);
     forwarder_free(host->forwarder);
     streams_free(host->streams);
@@ -496,6 +511,11 @@ void host_free(struct host *host)
 struct reactor *host_reactor(struct host *host)
 {
     return worker_reactor(host->workers[0]);
+}
+
+void host_count_ini(struct host *host, bool taken)
+{
+    gauges_count_ini(host->gauges, taken);
 }
 
 bool host_drained(const struct host *host)
@@ -611,6 +631,7 @@ void host_stop(struct host *host)
     }
     host->stopping = true;
     host->stopping_ms = now_ms;
+    gauges_stop(host->gauges);
     reloader_stop(host->reloader);
     orders_stop(host->orders);
     forwarder_stop(host->forwarder);

@@ -45,6 +45,9 @@ enum host_reload {
  * stopped and started again, the rest does not notice. Looks at the scripts, too. On the host's reactor. */
 enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems);
 
+/* For metrics: an INI was read again, and taken over or not. On the host's reactor. */
+void host_count_ini(struct host *host, bool taken);
+
 /* Of a host with one worker, between two turns of its reactor: is every record that was read settled? */
 bool host_drained(const struct host *host);
 

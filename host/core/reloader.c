@@ -38,7 +38,8 @@ struct reloader {
     struct reloader_options options;
     struct map handlers; /* name -> struct running */
     struct map broken;   /* names of scripts that could not be loaded -> anything */
-    uint64_t seen;       /* hash of everything as of the last look */
+    int64_t taken, refused;
+    uint64_t seen; /* hash of everything as of the last look */
     struct timer look;
     int64_t changed_ms; /* when something changed first since the last look, monotonic; 0: nothing has */
     int inotify_fd;
@@ -259,6 +260,14 @@ static struct handler *probe_handler(struct reloader *reloader, const struct con
         problems);
 }
 
+void reloader_tell_broken(struct worker *worker, const char *place, const char *text)
+{
+    char *name = handler_place_name(place), *subject = mem_printf("handler %s", name);
+    troubles_tell(worker_troubles(worker), subject, "loading", text);
+    free(subject);
+    free(name);
+}
+
 /* For status; NULL: it is well. */
 static void tell_load(struct reloader *reloader, const char *name, const char *text)
 {
@@ -284,10 +293,17 @@ static struct handler *probe_and_tell(struct reloader *reloader, const char *pla
     else if (!probe)
         log_error(reloader->options.log, NULL, "%s: left out until it is mended", place);
     char *name = handler_place_name(place);
+    reloader->taken += probe != NULL;
+    reloader->refused += probe == NULL;
     tell_load(reloader, name, probe ? NULL : problems.count ? problems.lines[0] : "it could not be loaded");
     free(name);
     problems_fini(&problems);
     return probe;
+}
+
+struct reloads reloader_counts(const struct reloader *reloader)
+{
+    return (struct reloads){reloader->taken, reloader->refused, reloader->broken.count};
 }
 
 /* A worker that could not load it is asked again, after a while that grows. */

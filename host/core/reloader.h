@@ -42,6 +42,16 @@ bool reloader_restart(struct reloader *reloader, const char *handler, struct sto
 /* A worker has loaded what stands at the place, or could not: then it is tried again. */
 void reloader_loaded(struct reloader *reloader, struct worker *worker, const char *place, bool ok);
 
+/* What stands at the place cannot be loaded, and why: for status. */
+void reloader_tell_broken(struct worker *worker, const char *place, const char *text);
+
+/* Of scripts and routes since the start. */
+struct reloads {
+    int64_t taken, refused; /* versions that are in force, or were; that could not be loaded */
+    size_t broken;          /* how many cannot be loaded as they stand now */
+};
+struct reloads reloader_counts(const struct reloader *reloader);
+
 /* Do nothing any more: the host stops. */
 void reloader_stop(struct reloader *reloader);
 

@@ -21,6 +21,7 @@ struct attempt {
     struct invocation *invocation; /* while it runs */
     struct failure *failure;       /* it is given up, and on its way to where on_failure says */
     int64_t began_ms;              /* monotonic: of the first attempt here */
+    int64_t call_us;               /* monotonic: of the invocation */
     int64_t unlucky;               /* times in a row that were no attempt */
     struct timer backoff;
 };
@@ -229,6 +230,7 @@ static void on_handled(struct attempt *attempt, struct handler_outcome *outcome)
 static void on_ended(struct attempt *attempt, enum handler_result result, struct handler_outcome *outcome)
 {
     struct ledger *ledger = attempt->ledger;
+    ledger_time_call(ledger, attempt->call_us);
     if (result == HANDLER_RETURNED && outcome->verdicts && outcome->verdicts[0] != VERDICT_HANDLED) {
         outcome->error = attempt_given_back(ledger);
         result = HANDLER_RAISED;
@@ -270,6 +272,7 @@ static void call(struct attempt *attempt)
         attempt->call.window = &attempt->window;
     }
     attempt->handler = ledger->options.handler;
+    attempt->call_us = ledger_now_us(ledger);
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
     if (result == HANDLER_WAITING)

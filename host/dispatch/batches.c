@@ -33,6 +33,7 @@ struct batch {
     struct handler_window window;
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
+    int64_t call_us; /* when it began, monotonic */
 };
 
 static void batch_free(struct batch *batch)
@@ -170,6 +171,7 @@ static void on_raised(struct batch *batch, struct handler_outcome *outcome)
 
 static void on_ended(struct batch *batch, enum handler_result result, struct handler_outcome *outcome)
 {
+    ledger_time_call(batch->ledger, batch->call_us);
     if (result == HANDLER_RETURNED)
         on_returned(batch, outcome);
     else
@@ -233,6 +235,7 @@ static enum handler_result call(struct batch *batch, struct handler_outcome *out
         batch->call.window = &batch->window;
     }
     batch->handler = ledger->options.handler;
+    batch->call_us = ledger_now_us(ledger);
     return handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, outcome);
 }
 

@@ -83,6 +83,7 @@ static void on_failed(struct closing *closing, struct handler_error *error)
 
 static void on_ended(struct closing *closing, enum handler_result result, struct handler_outcome *outcome)
 {
+    ledger_time_call(closing->ledger, closing->call_us);
     if (result == HANDLER_RETURNED)
         close(closing);
     else
@@ -124,6 +125,7 @@ static void make_call(void *user)
     closing->arguments = window_of_call(&ledger->window, true);
     closing->call = (struct handler_call){NULL, 0, &ledger->options.source, &closing->arguments};
     closing->handler = ledger->options.handler;
+    closing->call_us = ledger_now_us(ledger);
     enum handler_result result =
         handler_run(closing->handler, &closing->call, on_done, closing, &closing->invocation, &outcome);
     if (result == HANDLER_WAITING)

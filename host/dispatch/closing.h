@@ -12,6 +12,7 @@ struct closing {
     struct handler_call call;
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
+    int64_t call_us;         /* when it began, monotonic */
     struct failure *failure; /* somebody is being told that it failed for good */
     struct timer backoff;
 };

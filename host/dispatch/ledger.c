@@ -37,6 +37,11 @@ int64_t ledger_wall_ms(const struct ledger *ledger)
     return clock_wall_ms(reactor_clock(ledger->options.reactor));
 }
 
+int64_t ledger_now_us(const struct ledger *ledger)
+{
+    return clock_monotonic_us(reactor_clock(ledger->options.reactor));
+}
+
 int64_t ledger_now_ms(const struct ledger *ledger)
 {
     return reactor_now_ms(ledger->options.reactor);
@@ -273,6 +278,11 @@ void ledger_cut(struct ledger *ledger)
     for (struct block *block = ledger->redrives; block; block = block->next)
         if (block->entries[0].state == ENTRY_WAITING && !block->entries[0].lane.lane)
             ledger_queue_again(ledger, &block->entries[0]);
+}
+
+void ledger_time_call(struct ledger *ledger, int64_t began_us)
+{
+    stats_took(&ledger->counters->calls, ledger_now_us(ledger) - began_us);
 }
 
 void ledger_began_call(struct ledger *ledger)

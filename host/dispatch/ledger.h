@@ -130,6 +130,10 @@ void ledger_end_redrive(struct ledger *ledger, struct block *block);
 /* What was fed, never touched and waits is taken back. */
 void ledger_cut(struct ledger *ledger);
 
+/* A call of the handler ends now that began then, by ledger_now_us. */
+int64_t ledger_now_us(const struct ledger *ledger); /* monotonic */
+void ledger_time_call(struct ledger *ledger, int64_t began_us);
+
 /* A call of the handler waits; it does not any more. */
 void ledger_began_call(struct ledger *ledger);
 void ledger_ended_call(struct ledger *ledger);

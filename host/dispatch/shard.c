@@ -278,9 +278,14 @@ void shard_tell(struct shard *shard, const struct stats_sink *sink)
     struct stats_place place = {.stream = shard->options.stream->name,
                                 .stream_arn = shard->stream_arn,
                                 .shard = shard->id,
+                                .of_stream = stats_stream(shard->options.stats, shard->options.stream->name),
                                 .told = &shard->told};
+    struct stats_shard reading = *reader_now(shard->shared.reader);
+    reading.window_bytes = (int64_t)(shard->shared.live_bytes + shard->extra.live_bytes);
+    if (place.of_stream)
+        place.of_stream->retention_ms = shard->options.source->traits.retention_ms;
     if (sink->shard)
-        sink->shard(sink->user, &place, reader_now(shard->shared.reader));
+        sink->shard(sink->user, &place, &reading);
     list_each(subscriber, &shard->subscribers, struct subscriber, link) {
         if (subscriber->phase >= SUBSCRIBER_ENDING)
             continue;

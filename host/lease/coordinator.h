@@ -153,6 +153,12 @@ void coordinator_pulse(struct coordinator *coordinator, int64_t silent_ms);
 /* Give everything away, or write it, and go. */
 void coordinator_leave(struct coordinator *coordinator);
 
+/* The hosts that it knows, this one among them. */
+struct coordinator_members {
+    size_t running, sick, leaving, dead; /* `dead`: lately, or has left */
+};
+struct coordinator_members coordinator_members(const struct coordinator *coordinator);
+
 const char *coordinator_session(const struct coordinator *coordinator); /* "": none at the moment */
 const char *coordinator_why(const struct coordinator *coordinator); /* the last beat failed; "": it did not */
 

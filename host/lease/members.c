@@ -368,6 +368,23 @@ const char *members_choose_one_of_two(struct coordinator *coordinator, const cha
 
 /* ---- life ---- */
 
+struct coordinator_members coordinator_members(const struct coordinator *coordinator)
+{
+    struct coordinator_members count = {0};
+    size_t at = 0;
+    for (const struct member *member; (member = map_next(&coordinator->members.all, &at, NULL));) {
+        if (member->dead)
+            count.dead++;
+        else if (member->state == LEASE_LEAVING)
+            count.leaving++;
+        else if (member->state == LEASE_SICK)
+            count.sick++;
+        else if (member->known)
+            count.running++;
+    }
+    return count;
+}
+
 void members_begin(struct coordinator *coordinator)
 {
     struct members *members = &coordinator->members;

@@ -118,6 +118,39 @@ static int push_error(lua_State *L, const struct err *err, const struct json *ro
     return 2;
 }
 
+/* ---- what it cost ---- */
+
+static const char consumed_name[] = "ConsumedCapacity";
+
+static void count_units(const struct script *script, const char *operation, const struct json *one)
+{
+    const struct json *table = json_get(one, "TableName"), *units = json_get(one, "CapacityUnits");
+    static const char *const reads[] = {"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"};
+    bool read = false;
+    char name[256];
+    if (!table || !units || table->type != JSON_STRING || units->type != JSON_NUMBER ||
+        table->size >= sizeof name)
+        return;
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++)
+        read = read || strcmp(operation, reads[i]) == 0;
+    snprintf(name, sizeof name, "%.*s", (int)table->size, table->text);
+    *stats_counter(script->options.stats, "tidemill_capacity_units_total", "handler", script->handler.name,
+                   "table", name, "kind", read ? "read" : "write", NULL) += json_double(units, 0);
+}
+
+/* One, or a list with one for each table. Services that only speak DynamoDB's API may tell nothing. */
+static void count_consumed(const struct script *script, const char *operation, const struct json *root)
+{
+    const struct json *consumed = json_get(root, consumed_name);
+    if (consumed && consumed->type == JSON_ARRAY) {
+        json_each(one, consumed) {
+            count_units(script, operation, one);
+        }
+    } else if (consumed) {
+        count_units(script, operation, consumed);
+    }
+}
+
 /* The arena is at the top of the stack when a call is made, and still there when it ends. */
 static int after_call(lua_State *L, int status, lua_KContext context)
 {
@@ -138,13 +171,27 @@ static int after_call(lua_State *L, int status, lua_KContext context)
             err.code = ERR_PARSE;
         return push_error(L, invocation->err ? invocation->err : &err, root);
     }
+    count_consumed(script_of(L), lua_tostring(L, 1), root);
     lua_createtable(L, 0, (int)root->count);
     json_each(member, root) {
+        if (json_key_is(member, consumed_name))
+            continue;
         lua_pushlstring(L, member->key, member->key_size);
         push_member(L, member);
         lua_rawset(L, -3);
     }
     return 1;
+}
+
+/* What the call costs is asked for with each: that makes it no dearer. */
+static void ask_for_units(struct buf *body)
+{
+    static const char member[] = "\"ReturnConsumedCapacity\":\"TOTAL\"}";
+    if (!body->size || body->data[body->size - 1] != '}')
+        return;
+    bool empty = body->size == 2;
+    body->size--;
+    buf_printf(body, "%s%s", empty ? "" : ",", member);
 }
 
 static int raw_call(lua_State *L)
@@ -158,6 +205,8 @@ static int raw_call(lua_State *L)
     struct buf *body = script_buf(L);
     if (!value_write_json(L, 2, body, &err))
         return luaL_error(L, "%s: %s", operation, err.text);
+    if (script_of(L)->options.stats)
+        ask_for_units(body);
     struct aws_request request = {.service = AWS_DYNAMODB, .operation = operation};
     return script_wait_aws(L, &request, body, after_call);
 }

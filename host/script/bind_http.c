@@ -5,6 +5,7 @@
  *   `headers` is a list of "Name: value"; those returned are a table by lower-case name. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -62,12 +63,21 @@ static void push_headers(lua_State *L, const struct buf *headers)
     }
 }
 
+static void count_request(const struct script *script, int status)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", status);
+    ++*stats_counter(script->options.stats, "tidemill_http_requests_total", "handler", script->handler.name,
+                     "status", text, NULL);
+}
+
 static int after_send(lua_State *L, int status, lua_KContext context)
 {
     struct invocation *invocation = script_of(L)->current;
     struct transport_response *response = invocation->response;
     (void)status;
     (void)context;
+    count_request(script_of(L), response ? response->status : 0);
     if (!response) {
         struct err err = *invocation->err;
         lua_pushnil(L);

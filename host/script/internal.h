@@ -31,8 +31,10 @@ struct script {
     struct invocation *idle;       /* to be used again */
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count, invocation_count;
-    uint64_t tag;        /* names this Lua state among all of all hosts */
-    size_t memory_bytes; /* Lua's, and what C holds for it */
+    uint64_t tag;                  /* names this Lua state among all of all hosts */
+    size_t memory_bytes;           /* Lua's, and what C holds for it */
+    struct stats_script *counters; /* or NULL */
+    int64_t told_bytes;            /* of its memory, to the counters */
     size_t memory_max;
     bool in_slice, loaded;
     int closes;                /* of coroutines, one within the other */
@@ -43,8 +45,9 @@ struct script {
     bool cpu_exhausted;        /* the slice did: no pcall may catch what ends it */
     bool refuses;   /* likewise, while memory ended again and again: no more of it before the slice ends */
     bool preempted; /* the running invocation only made room for others */
-    int64_t slice_begin_ms; /* monotonic */
-    int64_t slice_end_ms;   /* when it should make room */
+    int64_t slice_begin_ms; /* monotonic; and finer: */
+    int64_t slice_begin_us;
+    int64_t slice_end_ms; /* when it should make room */
     struct script_table *tables;
     size_t table_count, table_capacity;
     char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
@@ -102,6 +105,8 @@ void state_open(struct script *script); /* for record_open and sandbox_open to f
 /* What runs next, in L, may use so much of the processor. The end tells the milliseconds that it used. */
 void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms);
 int64_t state_end_slice(struct script *script);
+/* So much of its memory is among what all versions of the handler have. */
+void state_count_memory(struct script *script, int64_t bytes);
 
 /* Within L another coroutine runs, until state_leave. A coroutine may always yield to who resumed it; whether
  * that one can, Lua does not say: what waits for the host must get through all of them. `may_wait`: false

@@ -329,6 +329,7 @@ struct script *script_load(const struct script_options *options, struct problems
     char *name = script_name_of(options->path);
     handler_init(&script->handler, &ops, name, options->config, options->emitter);
     free(name);
+    script->counters = stats_script(options->stats, script->handler.name);
     script->lib = path_beside(options->path, "lib");
     script->section = options->config ? config_handler(options->config, script->handler.name) : NULL;
     char *text = file_read(options->path, SCRIPT_BYTES_MAX, &size, &err);
@@ -375,6 +376,7 @@ static void script_free(struct handler *handler)
         free(invocation->emitted);
         free(invocation);
     }
+    state_count_memory(script, 0);
     filter_free(script->filter);
     tables_free(script);
     handler_fini(handler);

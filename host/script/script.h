@@ -17,6 +17,7 @@
 #include "handler/handler.h"
 #include "handler/observer.h"
 #include "record/page.h"
+#include "stats/stats.h"
 
 struct script;
 
@@ -29,6 +30,7 @@ struct script_options {
     struct store *store;           /* for tidemill.once; NULL like `aws` */
     const struct emitter *emitter; /* for tidemill.emit; NULL like `aws`; must stay */
     struct log *log;
+    struct stats *stats;             /* or NULL; must stay */
     const struct observer *observer; /* or NULL; must stay */
     const char *owner; /* of what tidemill.once claims, see store_claim; NULL: this process; must stay */
     /* Is that owner a host which is known to be dead? Or NULL. */

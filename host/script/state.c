@@ -69,9 +69,27 @@ void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
     script->cpu_left_ms = left_ms > 0 ? left_ms : 1;
     /* A little is counted from here on: others may have the processor before the first look. */
     script->cpu_base_ms = left_ms > UNSEEN_MS_MAX ? -1 : clock_cpu_ms(reactor_clock(script->options.reactor));
-    script->slice_begin_ms = clock_monotonic_ms(reactor_clock(script->options.reactor));
+    script->slice_begin_us = clock_monotonic_us(reactor_clock(script->options.reactor));
+    script->slice_begin_ms = script->slice_begin_us / 1000;
     script->slice_end_ms = script->slice_begin_ms + SLICE_MS_MAX;
     script->watched_before = watch_begin(L, on_count);
+}
+
+/* Nothing waits within a slice: that is the processor's time, as long as the thread has it. */
+static void count_slice(struct script *script)
+{
+    struct stats_script *counters = script->counters;
+    if (!counters)
+        return;
+    counters->us += clock_monotonic_us(reactor_clock(script->options.reactor)) - script->slice_begin_us;
+    state_count_memory(script, (int64_t)script->memory_bytes);
+}
+
+void state_count_memory(struct script *script, int64_t bytes)
+{
+    if (script->counters)
+        script->counters->bytes += bytes - script->told_bytes;
+    script->told_bytes = bytes;
 }
 
 /* Milliseconds used, as far as the hook saw it. */
@@ -84,6 +102,7 @@ int64_t state_end_slice(struct script *script)
     if (script->cpu_base_ms >= 0)
         used = clock_cpu_ms(reactor_clock(script->options.reactor)) - script->cpu_base_ms;
     script->cpu_left_ms = 0;
+    count_slice(script);
     return used;
 }
 

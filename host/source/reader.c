@@ -318,6 +318,7 @@ struct reader *reader_new(const struct reader_options *options, const struct rea
     reader->trouble = mem_printf("%s%s%s", options->shard, options->purpose ? " " : "",
                                  options->purpose ? options->purpose : "");
     reader->stopped = true;
+    reader->now.began_ms = clock_wall_ms(reactor_clock(options->reactor));
     reader->random = hash_bytes(reader->shard, strlen(reader->shard), (uint64_t)now_ms(reader));
     timer_init(&reader->next, step, reader);
     return reader;

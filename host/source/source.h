@@ -34,6 +34,7 @@ struct source_error {
 /* What a reader has to know of its source. */
 struct source_traits {
     int64_t cursor_age_ms_max;  /* one that lay unused longer is replaced before use */
+    int64_t retention_ms;       /* so long the service keeps a record */
     size_t full_page_bytes_min; /* a page of so many has more behind it, however few its records */
     int64_t (*late_ms)(const char *stream_arn); /* so much later than its time says may a record be read */
 };

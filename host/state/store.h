@@ -254,10 +254,11 @@ struct store_query {
         STORE_LETTERS,
         STORE_MARKED,  /* letters that are to be redriven, behind after_id, at most limit */
         STORE_REFUSED, /* likewise, those that a target of on_failure has not taken yet */
+        STORE_DEAD,    /* how many letters there are; of a state that hosts share that reads all of them */
         STORE_REQUESTS,
         STORE_ANSWER,
-        STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers,
-                       hand-overs */
+        STORE_TOLD,   /* what hosts that share the state have told: subscriptions, shards, troubles, handlers,
+                         hand-overs */
         STORE_MARKERS /* those of `handler` (NULL: of all) that are done and have not expired */
     } what;
     int64_t id; /* of STORE_ANSWER: the request's; of STORE_TOLD: the question's; of STORE_LETTERS: this one

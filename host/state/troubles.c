@@ -112,6 +112,27 @@ static void forget_over(struct troubles *troubles)
     }
 }
 
+/* One page that could not be read makes nobody unready. */
+#define UNREAD_MS 15000
+
+bool trouble_is_unready(const char *subject, const char *kind, int64_t for_ms)
+{
+    size_t size = strcspn(kind, "#");
+    if (strncmp(subject, "stream ", strlen("stream ")) == 0)
+        return strncmp(kind, "disabled", size) != 0 && for_ms >= UNREAD_MS;
+    return (size == strlen("loading") && strncmp(kind, "loading", size) == 0) ||
+           (size == strlen(TROUBLE_STARTING) && strncmp(kind, TROUBLE_STARTING, size) == 0);
+}
+
+void troubles_unready(const struct troubles *troubles, struct buf *out)
+{
+    int64_t now_ms = clock_wall_ms(troubles->clock);
+    size_t at = 0;
+    for (const struct trouble *trouble; (trouble = map_next(&troubles->all, &at, NULL));)
+        if (!trouble->over && trouble_is_unready(trouble->subject, trouble->kind, now_ms - trouble->since_ms))
+            buf_printf(out, "%s: %s\n", trouble->subject, trouble->text);
+}
+
 void troubles_collect(struct troubles *troubles, struct store_batch *batch)
 {
     size_t at = 0;

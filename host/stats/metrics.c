@@ -2,45 +2,97 @@
 #include "stats/metrics.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 
 /* Sorted by name. Labels never grow with shards or items. */
 static const struct metric metrics[] = {
-    {"tidemill_build_info", "gauge", JOIN_GREATEST, "1, with the version."},
-    {"tidemill_expired_iterators_total", "counter", JOIN_SUM, "Shard iterators refused as too old."},
-    {"tidemill_gaps_total", "counter", JOIN_SUM, "Times that records were trimmed before they were read."},
-    {"tidemill_get_records_total", "counter", JOIN_SUM, "GetRecords calls."},
-    {"tidemill_in_flight_records", "gauge", JOIN_SUM, "Records that the handler works on."},
-    {"tidemill_iterator_age_seconds", "gauge", JOIN_GREATEST,
-     "Age of the oldest record that is read and not settled; 0: there is none."},
-    {"tidemill_longest_step_seconds", "gauge", JOIN_GREATEST,
+    {"process_cpu_seconds_total", METRIC_COUNTER, JOIN_SUM, "Processor time, of user and system."},
+    {"process_max_fds", METRIC_GAUGE, JOIN_GREATEST, "Limit of open files and sockets."},
+    {"process_open_fds", METRIC_GAUGE, JOIN_GREATEST, "Open files and sockets."},
+    {"process_resident_memory_bytes", METRIC_GAUGE, JOIN_GREATEST, "Memory that is resident."},
+    {"process_start_time_seconds", METRIC_GAUGE, JOIN_GREATEST, "Start of the process, since 1970."},
+    {"process_virtual_memory_bytes", METRIC_GAUGE, JOIN_GREATEST, "Address space."},
+    {"tidemill_aws_request_seconds", METRIC_HISTOGRAM, JOIN_SUM,
+     "Requests to AWS services, each attempt by itself, until the whole answer was there."},
+    {"tidemill_aws_requests_total", METRIC_COUNTER, JOIN_SUM,
+     "Requests to AWS services, each attempt by itself, by the service's code for what went wrong (OK, or "
+     "Timeout, NetworkError)."},
+    {"tidemill_build_info", METRIC_GAUGE, JOIN_GREATEST, "1, with the version."},
+    {"tidemill_capacity_units_total", METRIC_COUNTER, JOIN_SUM,
+     "Read and write units that a handler's calls consumed of a table."},
+    {"tidemill_checkpoint_seconds", METRIC_HISTOGRAM, JOIN_SUM,
+     "Checkpoints, from being handed to the state's store until they were durable."},
+    {"tidemill_config_last_reload_successful", METRIC_GAUGE, JOIN_LEAST,
+     "1: the INI and all scripts that were last looked at are in force; 0: something of them is wrong."},
+    {"tidemill_dead_letters", METRIC_GAUGE, JOIN_GREATEST,
+     "Dead letters of a handler in the state's store, on all hosts."},
+    {"tidemill_expired_iterators_total", METRIC_COUNTER, JOIN_SUM, "Shard iterators refused as too old."},
+    {"tidemill_gaps_total", METRIC_COUNTER, JOIN_SUM,
+     "Times that records were trimmed before they were read."},
+    {"tidemill_get_records_total", METRIC_COUNTER, JOIN_SUM, "GetRecords calls."},
+    {"tidemill_http_requests_total", METRIC_COUNTER, JOIN_SUM,
+     "Requests of a handler over tidemill.http by status (0: there was no answer)."},
+    {"tidemill_in_flight_records", METRIC_GAUGE, JOIN_SUM, "Records that the handler works on."},
+    {"tidemill_invocation_seconds", METRIC_HISTOGRAM, JOIN_SUM,
+     "Calls of a handler, waiting included, until all that they emitted was accepted."},
+    {"tidemill_iterator_age_seconds", METRIC_GAUGE, JOIN_GREATEST,
+     "Age of the oldest record that is not settled; while nothing can be read, the time since the end of the "
+     "stream was last seen."},
+    {"tidemill_lease_hand_overs_total", METRIC_COUNTER, JOIN_SUM,
+     "Shards that came to this host from others, or went, among hosts that share a state."},
+    {"tidemill_lease_left_seconds", METRIC_GAUGE, JOIN_LEAST,
+     "How long this host may still make calls without another beat; 0: it may not, its lease has ended."},
+    {"tidemill_longest_step_seconds", METRIC_GAUGE, JOIN_GREATEST,
      "The longest time that anything kept a reactor from its other work, since the start."},
-    {"tidemill_read_records_total", "counter", JOIN_SUM, "Records that were read."},
-    {"tidemill_records_total", "counter", JOIN_SUM, "Records by what became of them."},
-    {"tidemill_retries_total", "counter", JOIN_SUM, "Attempts that failed and were followed by another."},
-    {"tidemill_retrying_records", "gauge", JOIN_SUM, "Records that wait for another attempt."},
-    {"tidemill_target_bytes_total", "counter", JOIN_SUM, "Payloads that the target has accepted."},
-    {"tidemill_target_messages_total", "counter", JOIN_SUM, "Messages by what the target made of them."},
-    {"tidemill_target_requests_total", "counter", JOIN_SUM, "Requests to the target."},
-    {"tidemill_target_retries_total", "counter", JOIN_SUM, "Messages that were sent again."},
-    {"tidemill_target_waiting_messages", "gauge", JOIN_SUM, "Messages that the target has not accepted yet."},
-    {"tidemill_throttled_reads_total", "counter", JOIN_SUM, "Reads that were refused as too many."},
-    {"tidemill_waiting_records", "gauge", JOIN_SUM, "Records that wait for their turn."},
+    {"tidemill_lua_memory_bytes", METRIC_GAUGE, JOIN_SUM, "Memory of a handler's Lua states."},
+    {"tidemill_lua_seconds_total", METRIC_COUNTER, JOIN_SUM, "Time in a handler's Lua code."},
+    {"tidemill_members", METRIC_GAUGE, JOIN_GREATEST,
+     "Hosts that share the state, by what their rows say of them."},
+    {"tidemill_read_records_total", METRIC_COUNTER, JOIN_SUM, "Records that were read."},
+    {"tidemill_records_total", METRIC_COUNTER, JOIN_SUM, "Records by what became of them."},
+    {"tidemill_reloads_total", METRIC_COUNTER, JOIN_SUM,
+     "Scripts and INIs that were looked at anew, by what became of them."},
+    {"tidemill_retries_total", METRIC_COUNTER, JOIN_SUM,
+     "Attempts that failed and were followed by another."},
+    {"tidemill_retrying_records", METRIC_GAUGE, JOIN_SUM, "Records that wait for another attempt."},
+    {"tidemill_shards", METRIC_GAUGE, JOIN_SUM, "Shards that this host reads."},
+    {"tidemill_target_bytes_total", METRIC_COUNTER, JOIN_SUM, "Payloads that the target has accepted."},
+    {"tidemill_target_messages_total", METRIC_COUNTER, JOIN_SUM, "Messages by what the target made of them."},
+    {"tidemill_target_requests_total", METRIC_COUNTER, JOIN_SUM, "Requests to the target."},
+    {"tidemill_target_retries_total", METRIC_COUNTER, JOIN_SUM, "Messages that were sent again."},
+    {"tidemill_target_waiting_messages", METRIC_GAUGE, JOIN_SUM,
+     "Messages that the target has not accepted yet."},
+    {"tidemill_throttled_reads_total", METRIC_COUNTER, JOIN_SUM, "Reads that were refused as too many."},
+    {"tidemill_trim_seconds", METRIC_GAUGE, JOIN_LEAST,
+     "Time until the service drops the oldest record that is not settled."},
+    {"tidemill_waiting_records", METRIC_GAUGE, JOIN_SUM, "Records that wait for their turn."},
+    {"tidemill_window_bytes", METRIC_GAUGE, JOIN_SUM, "Records of a stream's shards in memory."},
 };
+
+static int by_name(const void *name, const void *metric)
+{
+    return strcmp(name, ((const struct metric *)metric)->name);
+}
 
 const struct metric *metric_find(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(metrics); i++)
-        if (strcmp(metrics[i].name, name) == 0)
-            return &metrics[i];
-    return NULL;
+    return bsearch(name, metrics, COUNT_OF(metrics), sizeof *metrics, by_name);
 }
 
 double metric_joins(const char *name, double a, double b)
 {
     const struct metric *metric = metric_find(name);
     CHECK(metric);
-    return metric->join == JOIN_SUM ? a + b : a > b ? a : b;
+    switch (metric->join) {
+    case JOIN_SUM:
+        return a + b;
+    case JOIN_GREATEST:
+        return a > b ? a : b;
+    case JOIN_LEAST:
+        break;
+    }
+    return a < b ? a : b;
 }

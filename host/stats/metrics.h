@@ -1,12 +1,15 @@
-/* metrics.h: the metrics that there are. To add one: a line in metrics.c, and its samples in exposition.c.
- * Named as Prometheus wants it: https://prometheus.io/docs/practices/naming/ */
+/* metrics.h: the metrics that there are. To add one: a line in metrics.c, and its samples where its numbers
+ * are (exposition.c; or stats_counter and stats_times where something happens). Named as Prometheus wants it:
+ * https://prometheus.io/docs/practices/naming/ */
 #ifndef TIDEMILL_STATS_METRICS_H
 #define TIDEMILL_STATS_METRICS_H
 
-enum join { JOIN_SUM, JOIN_GREATEST };
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+enum join { JOIN_SUM, JOIN_GREATEST, JOIN_LEAST };
 
 struct metric {
-    const char *name, *type;
+    const char *name; /* of a counter: with _total */
+    enum metric_type type;
     enum join join; /* how a series on two reactors becomes one */
     const char *help;
 };

@@ -25,25 +25,46 @@ static void add_escaped(struct buf *out, const char *raw)
     free(valid);
 }
 
-static void add_sample(struct sheet *sheet, const char *metric, char *labels, double value)
+static void add_sample(struct sheet *sheet, const char *metric, char *labels, int part, double value)
 {
     mem_grow(&sheet->samples, &sheet->capacity, sheet->count, sizeof *sheet->samples);
-    sheet->samples[sheet->count++] = (struct sample){metric, labels, value};
+    sheet->samples[sheet->count++] = (struct sample){metric, labels, part, value};
 }
 
-void sheet_add(struct sheet *sheet, const char *metric, double value, ...)
+char *sheet_labels(va_list pairs)
 {
     struct buf labels = BUF_INIT;
-    va_list pairs;
-    va_start(pairs, value);
     for (const char *name; (name = va_arg(pairs, const char *));) {
         buf_printf(&labels, "%s%s=\"", labels.size ? "," : "", name);
         add_escaped(&labels, va_arg(pairs, const char *));
         buf_add_char(&labels, '"');
     }
-    va_end(pairs);
     buf_add(&labels, "", 0);
-    add_sample(sheet, metric, buf_take(&labels), value);
+    return buf_take(&labels);
+}
+
+void sheet_add(struct sheet *sheet, const char *metric, double value, ...)
+{
+    va_list pairs;
+    va_start(pairs, value);
+    add_sample(sheet, metric, sheet_labels(pairs), 0, value);
+    va_end(pairs);
+}
+
+void sheet_add_labelled(struct sheet *sheet, const char *metric, const char *labels, double value)
+{
+    add_sample(sheet, metric, mem_string(labels), 0, value);
+}
+
+void sheet_add_times(struct sheet *sheet, const char *metric, const char *labels,
+                     const struct stats_times *times)
+{
+    int64_t below = 0;
+    for (int i = 0; i < STATS_BUCKETS; i++)
+        add_sample(sheet, metric, mem_string(labels), i, (double)(below += times->within[i]));
+    add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS, (double)times->count); /* +Inf */
+    add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS + 1, (double)times->us / 1e6);
+    add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS + 2, (double)times->count);
 }
 
 void sheet_fini(struct sheet *sheet)
@@ -58,7 +79,8 @@ static int by_series(const void *a, const void *b)
 {
     const struct sample *x = a, *y = b;
     int order = strcmp(x->metric, y->metric);
-    return order ? order : strcmp(x->labels, y->labels);
+    order = order ? order : strcmp(x->labels, y->labels);
+    return order ? order : (x->part > y->part) - (x->part < y->part);
 }
 
 void sheet_merge(struct sheet *sheet)
@@ -81,6 +103,6 @@ void sheet_merge(struct sheet *sheet)
 void sheet_copy(struct sheet *sheet, const struct sheet *from)
 {
     for (size_t i = 0; i < from->count; i++)
-        add_sample(sheet, from->samples[i].metric, mem_string(from->samples[i].labels),
+        add_sample(sheet, from->samples[i].metric, mem_string(from->samples[i].labels), from->samples[i].part,
                    from->samples[i].value);
 }

@@ -34,8 +34,10 @@ struct worker {
     int64_t longest_ms;     /* of all steps, and what it was */
     char longest[64];
     struct timer flush;
-    size_t flushing;   /* batches that are on their way; only then the next ones are made */
-    bool flush_failed; /* one of these was not written */
+    struct timer put_up; /* its numbers */
+    size_t flushing;     /* batches that are on their way; only then the next ones are made */
+    int64_t flush_us;    /* when they were given to the store, monotonic */
+    bool flush_failed;   /* one of these was not written */
     int64_t statistics_ms;
     enum { RUNNING, STOPPING, STOPPED } phase;
 };
@@ -83,12 +85,11 @@ void worker_report_drained(struct worker *worker, const char *stream_arn, const 
 
 /* ---- notes.c ---- */
 
-/* What status shows of its shards (`statistics`: also of their readers), into `notes`; and its numbers, onto
- * the board. */
+/* What status shows of its shards (`statistics`: also of their readers), into `notes`. */
 void worker_tell(struct worker *worker, struct store_batch *notes, bool statistics);
 
-/* Its numbers alone, onto the board. `now_ms`: wall clock. */
-void worker_put_up(struct worker *worker, int64_t now_ms);
+/* Its numbers, and why it is not ready, onto the board; and that it turns. */
+void worker_put_up(struct worker *worker);
 
 /* ---- posts.c ---- */
 

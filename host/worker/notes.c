@@ -10,6 +10,13 @@ struct telling {
     int64_t now_ms;  /* wall clock */
 };
 
+/* What counts for metrics of shards and subscriptions. */
+struct counting {
+    struct worker *worker;
+    int64_t now_ms;           /* wall clock */
+    struct stats_shard shard; /* that is told of just now */
+};
+
 /* Is it something else than what was last told? */
 static bool is_new(uint64_t *told, const int64_t *numbers, size_t count)
 {
@@ -22,13 +29,52 @@ static bool is_new(uint64_t *told, const int64_t *numbers, size_t count)
     return differs;
 }
 
+/* Longer than this the end of a shard is not left unseen by a reader that works. */
+#define READ_LATE_MS 15000
+#define POLLS_LATE 3
+
+static int64_t late_ms(const struct config *config, const char *stream)
+{
+    const struct config_stream *section = config_stream(config, stream);
+    int64_t polls_ms = section ? section->poll_max_ms * POLLS_LATE : 0;
+    return polls_ms > READ_LATE_MS ? polls_ms : READ_LATE_MS;
+}
+
+/* Since when the handler is behind, as status reckons it: with the oldest record that is not settled; where
+ * none is known because nothing can be read, since the end was last seen. */
+static int64_t behind_ms(const struct counting *counting, const struct stats_place *place,
+                         const struct stats_subscription *now)
+{
+    int64_t seen_ms = counting->shard.caught_up_ms ? counting->shard.caught_up_ms : counting->shard.began_ms;
+    if (now->oldest_ms)
+        return now->oldest_ms;
+    return counting->now_ms - seen_ms > late_ms(counting->worker->config, place->stream) ? seen_ms : 0;
+}
+
+static void count_subscription(void *user, const struct stats_place *place,
+                               const struct stats_subscription *now)
+{
+    struct stats_subscription counted = *now;
+    counted.behind_ms = behind_ms(user, place, now);
+    if (place->counters)
+        stats_add_now(place->counters, &counted);
+}
+
+static void count_shard(void *user, const struct stats_place *place, const struct stats_shard *now)
+{
+    struct counting *counting = user;
+    counting->shard = *now;
+    if (!place->of_stream)
+        return;
+    place->of_stream->shards++;
+    place->of_stream->window_bytes += now->window_bytes;
+}
+
 static void tell_subscription(void *user, const struct stats_place *place,
                               const struct stats_subscription *now)
 {
     const struct telling *telling = user;
     const int64_t numbers[] = {now->in_flight, now->retrying, now->waiting, now->oldest_ms, now->catching_up};
-    if (place->counters)
-        stats_add_now(place->counters, now);
     if (is_new(place->told, numbers, sizeof numbers / sizeof *numbers))
         store_put_subscription(telling->notes, &(struct store_subscription){.handler = place->handler,
                                                                             .stream_arn = place->stream_arn,
@@ -55,25 +101,42 @@ static void tell_shard(void *user, const struct stats_place *place, const struct
                                                               .caught_up_ms = now->caught_up_ms});
 }
 
-void worker_put_up(struct worker *worker, int64_t now_ms)
+static void tell_all(struct worker *worker, const struct stats_sink *sink)
 {
+    size_t at = 0;
+    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
+        shard_tell(shard, sink);
+}
+
+static void put_reasons(struct worker *worker)
+{
+    struct buf reasons = BUF_INIT;
+    troubles_unready(worker->troubles, &reasons);
+    buf_add(&reasons, "", 0);
+    board_put_reasons(worker->options.board, worker->options.place, reasons.data);
+    buf_fini(&reasons);
+}
+
+void worker_put_up(struct worker *worker)
+{
+    struct counting counting = {.worker = worker, .now_ms = clock_wall_ms(reactor_clock(worker->reactor))};
     struct sheet sheet = {0};
     if (!worker->options.board)
         return;
+    board_turned(worker->options.board, worker->options.place,
+                 clock_monotonic_ms(reactor_clock(worker->reactor)));
     if (worker->outbox && worker->outbox->ops->tell)
         worker->outbox->ops->tell(worker->outbox);
-    exposition_add(&sheet, worker->stats, now_ms);
+    stats_clear_now(worker->stats);
+    tell_all(worker, &(struct stats_sink){count_subscription, count_shard, &counting});
+    exposition_add(&sheet, worker->stats, counting.now_ms);
     sheet_add(&sheet, "tidemill_longest_step_seconds", (double)worker->longest_ms / 1000, NULL);
     board_put(worker->options.board, worker->options.place, &sheet);
+    put_reasons(worker);
 }
 
 void worker_tell(struct worker *worker, struct store_batch *notes, bool statistics)
 {
     struct telling telling = {worker, notes, statistics, clock_wall_ms(reactor_clock(worker->reactor))};
-    struct stats_sink sink = {tell_subscription, tell_shard, &telling};
-    size_t at = 0;
-    stats_clear_now(worker->stats);
-    for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
-        shard_tell(shard, &sink);
-    worker_put_up(worker, telling.now_ms);
+    tell_all(worker, &(struct stats_sink){tell_subscription, tell_shard, &telling});
 }

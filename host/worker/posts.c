@@ -280,6 +280,7 @@ struct handler *worker_load(struct worker *worker, const char *place, struct pro
 {
     return handler_load(
         &(struct script_options){
+            .stats = worker->stats,
             .path = place,
             .config = worker->config,
             .reactor = worker->reactor,

@@ -14,6 +14,7 @@
 
 /* What status shows is written with every fifth checkpoint, and at least so often. */
 #define STATISTICS_EVERY_MS 5000
+#define PUT_UP_EVERY_MS 1000 /* its numbers, for others */
 #define STATISTICS_EVERY_CHECKPOINTS 5
 
 /* ---- events of shards ---- */
@@ -101,6 +102,9 @@ static void on_flushed(void *user, const struct err *err)
 {
     struct worker *worker = user;
     CHECK(worker->flushing > 0);
+    if (!err)
+        stats_took(stats_times(worker->stats, "tidemill_checkpoint_seconds", NULL),
+                   clock_monotonic_us(reactor_clock(worker->reactor)) - worker->flush_us);
     worker->flush_failed = worker->flush_failed || err;
     if (!--worker->flushing)
         on_flush_over(worker);
@@ -206,6 +210,7 @@ static void flush(void *user)
     if (statistics)
         worker->statistics_ms = now;
     tell_checkpoint(worker, false);
+    worker->flush_us = clock_monotonic_us(reactor_clock(worker->reactor));
     struct store_batch *notes = store_batch_new();
     worker->flush_failed = false;
     write_shards(worker);
@@ -216,6 +221,14 @@ static void flush(void *user)
     sweep_shards(worker);
     if (!worker->flushing)
         on_flush_over(worker); /* it was durable before */
+}
+
+/* Also while the store takes nothing: that is when somebody looks. */
+static void put_up(void *user)
+{
+    struct worker *worker = user;
+    timer_set(worker->reactor, &worker->put_up, PUT_UP_EVERY_MS);
+    worker_put_up(worker);
 }
 
 /* ---- stopping ---- */
@@ -231,6 +244,7 @@ static void finish_if_stopped(struct worker *worker)
     worker->phase = STOPPED;
     timer_stop(worker->reactor, &worker->flush);
     tell_checkpoint(worker, false);
+    worker->flush_us = clock_monotonic_us(reactor_clock(worker->reactor));
     struct store_batch *last = store_batch_new(); /* that it stopped must not be lost either */
     write_shards(worker);
     worker_tell(worker, last, true);
@@ -322,6 +336,16 @@ static void on_long_step(void *user, int64_t ms, const char *what)
              (long long)ms, what);
 }
 
+/* Each attempt by itself: who waits longer, and who is throttled, should be seen. */
+static void on_aws_attempt(void *user, const struct aws_attempt *attempt)
+{
+    struct stats *stats = user;
+    ++*stats_counter(stats, "tidemill_aws_requests_total", "service", attempt->service, "operation",
+                     attempt->operation, "code", attempt->code, NULL);
+    stats_took(stats_times(stats, "tidemill_aws_request_seconds", "service", attempt->service, NULL),
+               attempt->us);
+}
+
 struct worker *worker_new(const struct worker_options *options, struct err *err)
 {
     struct worker *worker = mem_zero(sizeof *worker);
@@ -342,6 +366,8 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
         worker->transport = transport_fenced_new(worker->transport, worker->reactor, options->fence);
     worker->client =
         aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
+    if (worker->client)
+        aws_client_watch(worker->client, on_aws_attempt, worker->stats);
     worker->store = worker->client ? open_store(worker, err) : NULL;
     if (!worker->store) {
         worker_free(worker);
@@ -350,6 +376,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->sources = sources_new(worker->client);
     worker->outbox = worker_make_outbox(worker);
     timer_init(&worker->flush, flush, worker);
+    timer_init(&worker->put_up, put_up, worker);
     timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
     return worker;
 }
@@ -366,6 +393,7 @@ void worker_free(struct worker *worker)
     if (!worker)
         return;
     timer_stop(worker->reactor, &worker->flush);
+    timer_stop(worker->reactor, &worker->put_up);
     worker_close_store(worker);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_free(shard);
@@ -467,8 +495,7 @@ bool worker_drained(const struct worker *worker)
 
 void worker_run(struct worker *worker)
 {
-    /* So that whoever asks before the first checkpoint sees more than nothing. */
-    worker_put_up(worker, clock_wall_ms(reactor_clock(worker->reactor)));
+    put_up(worker); /* so that whoever asks at once sees more than nothing */
     reactor_run(worker->reactor);
 }
 

@@ -1,22 +1,31 @@
 """[host] listen: metrics and health over HTTP."""
+import json
 import re
 import socket
+import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
 
-from conftest import wait_until
+from conftest import PATIENCE_S, wait_until
+from services import Http
 from test_trials import put
 
 HANDLER = 'return { stream = "s", retries = 0, on_record = function(record)\n' \
           '  if record.keys.id == "bad" then error("no") end end }'
 
 
-def get(port, path, method="GET"):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+def get(port, path, method="GET", **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.status, answer.headers["Content-Type"], answer.read().decode()
+
+
+def check_with_promtool(text):
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def series(text):
@@ -38,8 +47,8 @@ def test_metrics_count_what_happened_over_all_reactors(beside_local, local, name
     for i in range(10):
         put(local.client, table, f"i{i}")
     put(local.client, table, "bad")
-    handled = 'tidemill_records_total{stream="s",handler="count",outcome="handled"}'
-    dead = 'tidemill_records_total{stream="s",handler="count",outcome="dead"}'
+    handled = 'tidemill_records_total{handler="count",outcome="handled"}'
+    dead = 'tidemill_records_total{handler="count",outcome="dead"}'
     wait_until(lambda: series(get(port, "/metrics")[2]).get(handled) == 10 and series(get(port, "/metrics")[2])[dead] == 1,
                "all are counted")
     status, kind, text = get(port, "/metrics")
@@ -47,9 +56,19 @@ def test_metrics_count_what_happened_over_all_reactors(beside_local, local, name
     numbers = series(text)
     assert numbers['tidemill_read_records_total{stream="s"}'] == 11
     assert numbers['tidemill_get_records_total{stream="s"}'] >= 1
-    assert "shard" not in text  # labels do not grow with shards
-    for metric in {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}:
-        assert f"# TYPE {metric} " in text and f"# HELP {metric} " in text
+    assert "shard=" not in text and "shardId" not in text  # labels do not grow with shards
+    assert numbers['tidemill_shards{stream="s"}'] == 1
+    assert numbers['tidemill_invocation_seconds_count{handler="count"}'] == 11
+    assert numbers['tidemill_invocation_seconds_bucket{handler="count",le="+Inf"}'] == 11
+    assert numbers['tidemill_lua_seconds_total{handler="count"}'] > 0 and numbers['tidemill_lua_memory_bytes{handler="count"}'] > 0
+    assert numbers['tidemill_aws_requests_total{service="dynamodb_streams",operation="GetRecords",code="OK"}'] >= 1
+    assert numbers['tidemill_checkpoint_seconds_count'] >= 1
+    assert numbers['process_resident_memory_bytes'] > 1e6
+    wait_until(lambda: series(get(port, "/metrics")[2]).get('tidemill_dead_letters{handler="count"}') == 1, "letters are counted")
+    check_with_promtool(text)
+    status, kind, text = get(port, "/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8" and text.endswith("# EOF\n")
+    assert "# TYPE tidemill_records counter\n" in text and "\ntidemill_records_total{" in text
     assert get(port, "/healthz")[2] == "ok\n"
     with pytest.raises(urllib.error.HTTPError) as refused:
         get(port, "/metrics", "POST")
@@ -60,6 +79,110 @@ def test_metrics_count_what_happened_over_all_reactors(beside_local, local, name
     assert host.stop() == 0
 
 
+def test_units_and_requests_of_a_handler(beside_local, local, name):
+    deployment = beside_local
+    table, other = local.table(name()), local.table(name(), stream=False)
+    sink = Http()
+    deployment.script("spends", f"""
+        local dynamodb, http = require "tidemill.dynamodb", require "tidemill.http"
+        return {{ stream = "s", on_record = function(record)
+          dynamodb.put("{other}", {{ id = record.keys.id }})
+          assert(dynamodb.get("{other}", {{ id = record.keys.id }}, {{ consistent = true }}))
+          http.get("{sink.url}")
+        end }}""")
+    deployment.stream(table, threads=1, listen="127.0.0.1:0")
+    host = deployment.start()
+    port = port_of(host)
+    put(local.client, table, "one")
+    put(local.client, table, "two")
+    units = 'tidemill_capacity_units_total{handler="spends",table="%s",kind="%s"}'
+    wait_until(lambda: series(get(port, "/metrics")[2]).get(units % (other, "write")) == 2, "written units are counted")
+    numbers = series(get(port, "/metrics")[2])
+    assert numbers[units % (other, "read")] == 2
+    assert numbers['tidemill_http_requests_total{handler="spends",status="200"}'] == 2
+    assert host.stop() == 0
+
+
+def test_ready_is_said_by_readyz_and_by_status_alike(beside_local, local, name):
+    deployment = beside_local
+    table = name()
+    deployment.script("count", HANDLER)
+    deployment.script("wrong", "return {")
+    deployment.stream(table, threads=2, listen="127.0.0.1:0", checkpoint_interval="50ms")
+    done = deployment.run("status", "--wait", "ready", "--timeout", "1s")
+    assert done.returncode == 1 and "not ready after 1 s" in done.stderr
+    host = deployment.start()
+    port = port_of(host)
+
+    def unready():
+        try:
+            return get(port, "/readyz")[2] == "ready\n" and []
+        except urllib.error.HTTPError as refused:
+            assert refused.code == 503
+            return refused.read().decode().splitlines()
+
+    assert "host: not read yet: stream s" in unready()
+    wait_until(lambda: any(line.startswith("handler wrong: ") for line in unready()), "a script that is wrong is named")
+    assert get(port, "/healthz")[2] == "ok\n"
+    local.table(table)
+    deployment.script("wrong", HANDLER)
+    done = deployment.run("status", "--wait", "ready")
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+    wait_until(lambda: unready() == [], "so says the listener")
+    said = deployment.status()
+    assert said["ready"] and said["unready"] == []
+    put(local.client, table, "bad")
+    wait_until(lambda: sum(deployment.status()["dead_letters"].values()) == 2, "both have a letter")
+    done = deployment.run("status", "--check")
+    assert done.returncode == 1 and done.stdout.splitlines() == ["handler count: 1 dead letter", "handler wrong: 1 dead letter"]
+    done = deployment.run("status", "--check", "--max-dead", "1", "--max-lag", "1h")
+    assert (done.returncode, done.stdout) == (0, "well\n")
+    done = deployment.run("status", "--check", "--json")
+    assert done.returncode == 1 and len(json.loads(done.stdout)["problems"]) == 2
+    assert host.stop() == 0
+    done = deployment.run("status", "--check", "--max-dead", "1")
+    assert done.returncode == 1 and done.stdout == "no host is running on this state\n"
+    assert deployment.run("status", "--wait", "idle").returncode == 2
+
+
+def test_prometheus_scrapes_a_host(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("count", HANDLER)
+    deployment.stream(table, threads=2, listen="127.0.0.1:0", checkpoint_interval="50ms")
+    host = deployment.start()
+    port = port_of(host)
+    for i in range(5):
+        put(local.client, table, f"i{i}")
+    (tmp_path / "prometheus.yml").write_text(
+        "global: { scrape_interval: 1s }\n"
+        f"scrape_configs: [{{ job_name: tidemill, static_configs: [{{ targets: ['127.0.0.1:{port}'] }}] }}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = free.getsockname()[1]
+    with open(tmp_path / "prometheus.log", "wb") as log:
+        prometheus = subprocess.Popen(
+            ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+             f"--web.listen-address=127.0.0.1:{own}"], stdout=log, stderr=log)
+
+    def value(query):
+        try:
+            text = get(own, "/api/v1/query?" + urllib.parse.urlencode(dict(query=query)))[2]
+        except OSError:
+            return None  # it begins
+        found = json.loads(text)["data"]["result"]
+        return float(found[0]["value"][1]) if found else None
+
+    try:
+        wait_until(lambda: value('tidemill_records_total{handler="count",outcome="handled"}') == 5, "Prometheus has the number")
+        assert value("up") == 1
+        assert value('histogram_quantile(0.9, sum by (le) (tidemill_invocation_seconds_bucket))') < 60
+        assert value("tidemill_build_info") == 1
+    finally:
+        prometheus.terminate()
+        prometheus.wait(timeout=PATIENCE_S)
+    assert host.stop() == 0
+
+
 def test_counters_outlive_a_handlers_reload(beside_local, local, name):
     deployment = beside_local
     table = local.table(name())
@@ -67,7 +190,7 @@ def test_counters_outlive_a_handlers_reload(beside_local, local, name):
     deployment.stream(table, threads=1, listen="127.0.0.1:0", checkpoint_interval="50ms")
     host = deployment.start()
     port = port_of(host)
-    handled = 'tidemill_records_total{stream="s",handler="count",outcome="handled"}'
+    handled = 'tidemill_records_total{handler="count",outcome="handled"}'
     put(local.client, table, "one")
     wait_until(lambda: series(get(port, "/metrics")[2]).get(handled) == 1, "the first is counted")
     deployment.script("count", HANDLER + "\n-- another version")

@@ -662,9 +662,9 @@ static void host_turn(struct ghost *host)
     if (host->over)
         return;
     bool hangs = group->now_us < host->hung_until_us;
-    coordinator_pulse(
-        host->coordinator,
-        hangs ? (int64_t)(host->rate * (double)(group->now_us - host->hung_from_us)) / US_MS : 0);
+    coordinator_pulse(host->coordinator,
+                      hangs ? (int64_t)(host->rate * (double)(group->now_us - host->hung_from_us)) / US_MS
+                            : 0);
     int64_t next_ms = coordinator_turn(host->coordinator);
     list_each(run, &host->runs, struct grun, link)
         if (!hangs)

@@ -126,8 +126,8 @@ struct ghost {
     int64_t jumped_us; /* when somebody last set its wall clock */
     int64_t paused_until_us;
     int64_t hung_from_us, hung_until_us; /* what reads stands still, the rest turns */
-    int64_t cut_until_us; /* from the table: */
-    int cut;              /* 1: requests, 2: answers, 3: both */
+    int64_t cut_until_us;                /* from the table: */
+    int cut;                             /* 1: requests, 2: answers, 3: both */
     bool gone, leaving, over;
     int handlers; /* that it knows */
     bool reads;   /* the stream is in its INI */

@@ -208,8 +208,9 @@ static cJSON *make_beat(const struct pending *pending)
 {
     const struct lease_host *host = &pending->request.host;
     cJSON *body = begin_key(pending), *values = cJSON_AddObjectToObject(body, "ExpressionAttributeValues");
-    document_add_text(body, "UpdateExpression",
-                      "SET b = :b, ld = :ld, n = :n, s = :s, t = :t, #hash = :hash, hashed = :hashed, #reads = :reads");
+    document_add_text(
+        body, "UpdateExpression",
+        "SET b = :b, ld = :ld, n = :n, s = :s, t = :t, #hash = :hash, hashed = :hashed, #reads = :reads");
     cJSON *names = cJSON_AddObjectToObject(body, "ExpressionAttributeNames"); /* of reserved words */
     document_add_text(names, "#hash", "hash");
     document_add_text(names, "#reads", "reads");

@@ -591,3 +591,20 @@ void letters_count(struct store_snapshot *snapshot, const struct row *rows, size
             each[snapshot->dead_count++] = each[i];
     }
 }
+
+static void on_counts(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    pending->reading = NULL;
+    if (!err)
+        letters_count(pending->snapshot, rows->rows, rows->count);
+    rows_free(rows);
+    pending_loaded(pending, err);
+}
+
+void letters_load_counts(struct pending *pending)
+{
+    struct ask asks[LETTER_PARTITIONS] = {0};
+    letters_ask_counts(pending->store, asks);
+    pending->reading = calls_read(pending->store->calls, asks, LETTER_PARTITIONS, on_counts, pending);
+}

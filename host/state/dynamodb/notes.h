@@ -25,8 +25,8 @@ char *notes_write(const struct notes *notes,
                   bool (*owns)(const void *user, const char *stream_arn, const char *shard),
                   const void *user);
 
-/* Into a snapshot that has no such rows yet: of all hosts' texts at once, and their sessions. A text that is none is left out,
- * and what a later version says. */
+/* Into a snapshot that has no such rows yet: of all hosts' texts at once, and their sessions. A text that is
+ * none is left out, and what a later version says. */
 void notes_read(const char *const *texts, const char *const *sessions, size_t count,
                 struct store_snapshot *snapshot);
 

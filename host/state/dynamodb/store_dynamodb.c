@@ -255,6 +255,9 @@ static void begin(struct pending *pending)
         case STORE_REFUSED:
             letters_load(pending);
             return;
+        case STORE_DEAD:
+            letters_load_counts(pending);
+            return;
         case STORE_REQUESTS:
         case STORE_ANSWER:
             requests_load(pending);

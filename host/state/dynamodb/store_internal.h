@@ -106,6 +106,7 @@ void letters_mark(struct pending *pending);
 void letters_load(struct pending *pending);
 void letters_ask_counts(const struct store_dynamodb *store, struct ask *asks); /* LETTER_PARTITIONS of them */
 void letters_count(struct store_snapshot *snapshot, const struct row *rows, size_t count);
+void letters_load_counts(struct pending *pending);
 
 #define LETTER_PARTITIONS 16
 

@@ -228,6 +228,8 @@ static bool read_what(struct store_sqlite *sqlite, struct store_snapshot *snapsh
         return READ_ROWS(GET_MARKED, read_letter, letters, letter_count);
     case STORE_REFUSED:
         return READ_ROWS(GET_REFUSED, read_letter, letters, letter_count);
+    case STORE_DEAD:
+        return READ_ROWS(GET_DEAD, read_dead, dead, dead_count);
     case STORE_REQUESTS:
         return READ_ROWS(GET_REQUESTS, read_request, requests, request_count);
     case STORE_ANSWER:

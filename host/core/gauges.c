@@ -1,0 +1,176 @@
+/* gauges.c: see gauges.h. */
+#include "core/gauges.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define LOOK_MS 1000
+#define LOOK_STARTING_MS 100 /* until it is ready */
+/* Counting letters is one row of a file for each shard; where hosts share a table, it reads all of them. */
+#define COUNT_LETTERS_MS 10000
+#define COUNT_SHARED_LETTERS_MS (10 * 60 * 1000)
+
+struct gauges {
+    struct gauges_options options;
+    struct timer look, count;
+    struct sheet letters; /* as last counted */
+    int64_t taken, refused;
+    bool refuses; /* the INI that was last read was not taken over */
+    bool stopping;
+    char *reason; /* why it is not ready, as told; NULL: it is */
+};
+
+static struct reactor *reactor_of(const struct gauges *gauges)
+{
+    return worker_reactor(gauges->options.worker);
+}
+
+/* ---- dead letters ---- */
+
+static void count_letters(void *user);
+
+static void on_letters(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct gauges *gauges = user;
+    if (err && err->code == ERR_CANCELLED)
+        return;
+    timer_set(reactor_of(gauges), &gauges->count,
+              gauges->options.group ? COUNT_SHARED_LETTERS_MS : COUNT_LETTERS_MS);
+    if (!snapshot)
+        return; /* the number before is the last that is known */
+    sheet_fini(&gauges->letters);
+    for (size_t i = 0; i < snapshot->dead_count;) {
+        const char *handler = snapshot->dead[i].handler;
+        int64_t count = 0;
+        for (; i < snapshot->dead_count && strcmp(snapshot->dead[i].handler, handler) == 0; i++)
+            count += snapshot->dead[i].count;
+        sheet_add(&gauges->letters, "tidemill_dead_letters", (double)count, "handler", handler, NULL);
+    }
+    store_snapshot_free(snapshot);
+}
+
+/* One host counts for all. */
+static void count_letters(void *user)
+{
+    struct gauges *gauges = user;
+    if (!gauges->options.group || group_leads(gauges->options.group)) {
+        store_load(worker_store(gauges->options.worker), &(struct store_query){.what = STORE_DEAD},
+                   on_letters, gauges);
+        return;
+    }
+    sheet_fini(&gauges->letters);
+    timer_set(reactor_of(gauges), &gauges->count, COUNT_LETTERS_MS);
+}
+
+/* ---- metrics ---- */
+
+static void add_reloads(const struct gauges *gauges, struct sheet *sheet)
+{
+    static const char metric[] = "tidemill_reloads_total";
+    struct reloads reloads = reloader_counts(gauges->options.reloader);
+    sheet_add(sheet, metric, (double)reloads.taken, "what", "handler", "result", "taken", NULL);
+    sheet_add(sheet, metric, (double)reloads.refused, "what", "handler", "result", "refused", NULL);
+    sheet_add(sheet, metric, (double)gauges->taken, "what", "ini", "result", "taken", NULL);
+    sheet_add(sheet, metric, (double)gauges->refused, "what", "ini", "result", "refused", NULL);
+    sheet_add(sheet, "tidemill_config_last_reload_successful", !reloads.broken && !gauges->refuses, NULL);
+}
+
+static void add_group(const struct gauges *gauges, struct sheet *sheet)
+{
+    if (!gauges->options.group)
+        return;
+    struct group_numbers numbers = group_numbers(gauges->options.group);
+    static const char moves[] = "tidemill_lease_hand_overs_total", members[] = "tidemill_members";
+    sheet_add(sheet, moves, (double)numbers.came, "direction", "in", NULL);
+    sheet_add(sheet, moves, (double)numbers.went, "direction", "out", NULL);
+    sheet_add(sheet, "tidemill_lease_left_seconds", numbers.left_s, NULL);
+    sheet_add(sheet, members, (double)numbers.members.running, "state", "runs", NULL);
+    sheet_add(sheet, members, (double)numbers.members.sick, "state", "sick", NULL);
+    sheet_add(sheet, members, (double)numbers.members.leaving, "state", "leaves", NULL);
+}
+
+/* ---- is it ready? ---- */
+
+/* In words, "" where it is. */
+static void add_reason(const struct gauges *gauges, struct buf *out)
+{
+    if (gauges->stopping)
+        return; /* the board knows, and a state that is left behind has no trouble with it */
+    streams_unread(gauges->options.streams, out);
+    if (out->size) {
+        char *names = buf_take(out);
+        buf_printf(out, "not read yet: stream %s", names);
+        free(names);
+    } else if (gauges->options.group && group_numbers(gauges->options.group).held) {
+        buf_add_text(out, "it has no lease among the hosts that share the state");
+    }
+}
+
+/* Takes it. */
+static void tell_reason(struct gauges *gauges, struct buf *reason)
+{
+    struct troubles *troubles = worker_troubles(gauges->options.worker);
+    char *text = reason->size ? buf_take(reason) : NULL;
+    if (text && (!gauges->reason || strcmp(text, gauges->reason) != 0))
+        troubles_tell(troubles, "host", TROUBLE_STARTING, text);
+    else if (!text)
+        troubles_end(troubles, "host", TROUBLE_STARTING);
+    free(gauges->reason);
+    gauges->reason = text;
+    buf_fini(reason);
+}
+
+static void look(void *user)
+{
+    struct gauges *gauges = user;
+    struct sheet sheet = {0};
+    struct buf reason = BUF_INIT;
+    add_reloads(gauges, &sheet);
+    add_group(gauges, &sheet);
+    sheet_copy(&sheet, &gauges->letters);
+    board_put(gauges->options.board, gauges->options.place, &sheet);
+    add_reason(gauges, &reason);
+    tell_reason(gauges, &reason);
+    timer_set(reactor_of(gauges), &gauges->look, gauges->reason ? LOOK_STARTING_MS : LOOK_MS);
+}
+
+void gauges_stop(struct gauges *gauges)
+{
+    if (!gauges || gauges->stopping)
+        return;
+    gauges->stopping = true;
+    board_put_reasons(gauges->options.board, gauges->options.place, "host: it stops\n");
+    timer_set(reactor_of(gauges), &gauges->look, 0);
+}
+
+void gauges_count_ini(struct gauges *gauges, bool taken)
+{
+    gauges->refuses = !taken;
+    gauges->taken += taken;
+    gauges->refused += !taken;
+}
+
+struct gauges *gauges_new(const struct gauges_options *options)
+{
+    struct gauges *gauges = mem_zero(sizeof *gauges);
+    gauges->options = *options;
+    timer_init(&gauges->look, look, gauges);
+    timer_init(&gauges->count, count_letters, gauges);
+    board_put_reasons(options->board, options->place, ""); /* they are among the worker's */
+    look(gauges);
+    timer_set(reactor_of(gauges), &gauges->count, 0);
+    return gauges;
+}
+
+void gauges_free(struct gauges *gauges)
+{
+    if (!gauges)
+        return;
+    timer_stop(reactor_of(gauges), &gauges->look);
+    timer_stop(reactor_of(gauges), &gauges->count);
+    sheet_fini(&gauges->letters);
+    free(gauges->reason);
+    free(gauges);
+}
