@@ -1,9 +1,14 @@
 /* admin.c: see admin.h. */
 #include "admin/admin.h"
 
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/address.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -15,7 +20,8 @@
 #define IDLE_S 60
 
 struct admin {
-    struct board *board;
+    struct admin_options options;
+    bool local; /* only this machine reaches it */
     struct listener *listener;
 };
 
@@ -36,7 +42,7 @@ static bool wants_open_metrics(const struct listener_request *request)
 static void show_metrics(struct admin *admin, const struct listener_request *request,
                          struct listener_reply *reply)
 {
-    struct sheet sheet = board_read(admin->board);
+    struct sheet sheet = board_read(admin->options.board);
     bool open_metrics = wants_open_metrics(request);
     exposition_add_process(&sheet);
     sheet_merge(&sheet);
@@ -55,7 +61,7 @@ static void show_health(struct admin *admin, const struct listener_request *requ
                         struct listener_reply *reply)
 {
     struct clock clock = clock_system();
-    int64_t silent_ms = board_silent_ms(admin->board, clock_monotonic_ms(&clock));
+    int64_t silent_ms = board_silent_ms(admin->options.board, clock_monotonic_ms(&clock));
     (void)request;
     if (silent_ms <= SILENT_MS_MAX) {
         say(reply, 200, "ok\n");
@@ -69,7 +75,7 @@ static void show_health(struct admin *admin, const struct listener_request *requ
 static void show_ready(struct admin *admin, const struct listener_request *request,
                        struct listener_reply *reply)
 {
-    char *reasons = board_read_reasons(admin->board);
+    char *reasons = board_read_reasons(admin->options.board);
     (void)request;
     if (*reasons)
         say(reply, 503, reasons);
@@ -78,10 +84,48 @@ static void show_ready(struct admin *admin, const struct listener_request *reque
     free(reasons);
 }
 
+/* ---- who may ---- */
+
+/* As RFC 6750 has it: "Authorization: Bearer TOKEN". Nobody learns from the time that it takes how much of it
+ * was right. */
+static bool shows_token(const struct admin *admin, const struct listener_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    const char *shown = listener_header(request, "Authorization"), *token = admin->options.token;
+    unsigned char own[SHA256_DIGEST_LENGTH], other[SHA256_DIGEST_LENGTH];
+    if (!token || !shown || strncasecmp(shown, scheme, strlen(scheme)) != 0)
+        return false;
+    shown += strlen(scheme);
+    SHA256((const unsigned char *)token, strlen(token), own);
+    SHA256((const unsigned char *)shown, strlen(shown), other);
+    return CRYPTO_memcmp(own, other, sizeof own) == 0;
+}
+
+static void refuse_stranger(struct listener_reply *reply)
+{
+    say(reply, 401, "this is for who shows the admin_token of [host]: Authorization: Bearer ...\n");
+    reply->headers[0].name = "WWW-Authenticate";
+    snprintf(reply->headers[0].value, sizeof reply->headers[0].value, "Bearer realm=\"tidemill\"");
+}
+
 static const struct page {
     const char *path;
+    bool open; /* to everybody */
     void (*show)(struct admin *admin, const struct listener_request *request, struct listener_reply *reply);
-} pages[] = {{"/metrics", show_metrics}, {"/healthz", show_health}, {"/readyz", show_ready}};
+} pages[] = {
+    {"/metrics", false, show_metrics},
+    {"/healthz", true, show_health},
+    {"/readyz", true, show_ready},
+};
+
+static void show_page(struct admin *admin, const struct page *page, const struct listener_request *request,
+                      struct listener_reply *reply)
+{
+    if (page->open || admin->local || shows_token(admin, request))
+        page->show(admin, request, reply);
+    else
+        refuse_stranger(reply);
+}
 
 static void on_request(void *user, const struct listener_request *request, struct listener_reply *reply)
 {
@@ -91,21 +135,25 @@ static void on_request(void *user, const struct listener_request *request, struc
     }
     for (size_t i = 0; i < COUNT_OF(pages); i++)
         if (strcmp(request->path, pages[i].path) == 0) {
-            pages[i].show(user, request, reply);
+            show_page(user, &pages[i], request, reply);
             return;
         }
     say(reply, 404, "there are /metrics, /healthz and /readyz\n");
 }
 
-struct admin *admin_start(const char *address, struct board *board, struct err *err)
+struct admin *admin_start(const struct admin_options *options, struct err *err)
 {
+    union address address;
+    if (!address_read(options->address, &address, err))
+        return NULL;
     struct admin *admin = mem_zero(sizeof *admin);
-    admin->board = board;
-    admin->listener = listener_start(&(struct listener_options){.address = address,
+    admin->options = *options;
+    admin->local = address_is_loopback(&address);
+    admin->listener = listener_start(&(struct listener_options){.address = options->address,
                                                                 .body_bytes_max = BODY_BYTES_MAX,
                                                                 .connections_max = CONNECTIONS_MAX,
                                                                 .idle_s = IDLE_S,
-                                                                .local = true,
+                                                                .local = admin->local,
                                                                 .answer = on_request,
                                                                 .user = admin},
                                      err);

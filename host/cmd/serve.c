@@ -186,7 +186,11 @@ static struct admin *show_numbers(struct running *running, struct err *err)
     const char *asked = running->config->host.listen, *address = asked ? asked : CONFIG_LISTEN;
     if (strcmp(address, "off") == 0)
         return NULL;
-    struct admin *admin = admin_start(address, host_board(running->host), err);
+    struct admin *admin = admin_start(&(struct admin_options){.address = address,
+                                                              .token = running->config->host.admin_token,
+                                                              .board = host_board(running->host),
+                                                              .log = running->log},
+                                      err);
     if (admin)
         log_info(running->log, NULL, "metrics are at http://%.*s:%d/metrics",
                  (int)(strrchr(address, ':') - address), address, admin_port(admin));

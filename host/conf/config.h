@@ -24,8 +24,9 @@ enum ordering { ORDERING_ITEM, ORDERING_SHARD };
 struct config_host {
     char *name;
     char *group;
-    char *scripts; /* absolute, or as seen from the working directory */
-    char *state;   /* "SCHEME:PLACE" (state/store_open.h); a path is resolved beside the INI */
+    char *scripts;     /* absolute, or as seen from the working directory */
+    char *state;       /* "SCHEME:PLACE" (state/store_open.h); a path is resolved beside the INI */
+    char *admin_token; /* who shows it may change something; and, where others reach `listen`, see it */
     char *listen; /* where metrics are shown: see base/address.h; "off": nowhere; NULL: CONFIG_LISTEN, if free
                    */
     int64_t threads; /* 0: one per core */

@@ -16,6 +16,7 @@
 #define VIEW_DEFAULT 4      /* new_and_old_images: what handlers want */
 #define NAME_BYTES_MAX 63   /* as much of it is part of a session, see lease/table.h */
 #define GROUP_BYTES_MAX 200 /* of a key's 2048 */
+#define ADMIN_TOKEN_BYTES_MIN 16
 #define SECRET_BYTES_MAX (64u * KIB)
 
 struct load {
@@ -439,7 +440,22 @@ static void check_names(const struct config *config, struct problems *problems)
         problems_add(problems, "%s: [host] group: one to %d bytes of UTF-8", config->path, GROUP_BYTES_MAX);
 }
 
-/* Whoever reaches it sees what is handled here, and nobody is asked who they are. */
+/* RFC 6750's token68, and long enough that nobody finds it by asking. */
+static void check_token(const struct config *config, struct problems *problems)
+{
+    const char *token = config->host.admin_token;
+    size_t size = token ? strlen(token) : ADMIN_TOKEN_BYTES_MIN;
+    size_t good =
+        token ? strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") : size;
+    if (size < ADMIN_TOKEN_BYTES_MIN || good < size)
+        problems_add(
+            problems,
+            "%s: [host] admin_token: at least %d letters, digits or - . _ ~ + / = (openssl rand -hex "
+            "16 makes one; ${file:...} keeps it out of the INI)",
+            config->path, ADMIN_TOKEN_BYTES_MIN);
+}
+
+/* Whoever reaches it sees what is handled here. */
 static void check_listen(const struct config *config, struct problems *problems)
 {
     const char *listen = config->host.listen;
@@ -449,11 +465,12 @@ static void check_listen(const struct config *config, struct problems *problems)
         return;
     if (!address_read(listen, &address, &err))
         problems_add(problems, "%s: [host] listen: %s, or off", config->path, err.text);
-    else if (!address_is_loopback(&address))
-        problems_add(problems,
-                     "%s: [host] listen: %s can be reached from other machines, which nothing protects yet; "
-                     "name an address of this one, such as 127.0.0.1:9464, and put a proxy in front of it",
-                     config->path, listen);
+    else if (!address_is_loopback(&address) && !config->host.admin_token)
+        problems_add(
+            problems,
+            "%s: [host] listen: %s can be reached from other machines: set admin_token, which whoever "
+            "asks has to show then; or name an address of this machine, such as 127.0.0.1:9464",
+            config->path, listen);
 }
 
 struct config *config_load(const char *path, const struct config_plugs *plugs, struct problems *problems)
@@ -484,6 +501,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     resolve_scripts(config);
     resolve_state(config, plugs->stores, problems);
     check_listen(config, problems);
+    check_token(config, problems);
     check_names(config, problems);
     return config;
 }

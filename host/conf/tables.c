@@ -18,6 +18,7 @@ const struct setting conf_host_settings[] = {
     {"state", SETTING_TEXT, offsetof(struct config_host, state), 0, 0, NULL},
     {"threads", SETTING_INTEGER, offsetof(struct config_host, threads), 0, 256, NULL},
     {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
+    {"admin_token", SETTING_TEXT, offsetof(struct config_host, admin_token), 0, 0, NULL},
     {"landlock", SETTING_CHOICE, offsetof(struct config_host, landlock), 0, 0, switches},
     {"core_dumps", SETTING_CHOICE, offsetof(struct config_host, core_dumps), 0, 0, switches},
     {"log_level", SETTING_CHOICE, offsetof(struct config_host, log_level), 0, 0, levels},

@@ -244,3 +244,31 @@ def test_check_looks_at_listen(deployment, address, wanted):
     done = deployment.run("check", "-c", deployment.ini)
     assert done.returncode != 0
     assert wanted in done.stderr + done.stdout
+
+
+def test_beyond_this_machine_a_token_is_shown(beside_local, local, name):
+    deployment = beside_local
+    token = "0123456789abcdef-._~+/="
+    (deployment.directory / "token").write_text(token + "\n")
+    deployment.script("count", HANDLER)
+    deployment.stream(local.table(name()), threads=1, listen="0.0.0.0:0", admin_token="${file:token}")
+    host = deployment.start()
+    host.wait_for("metrics are at")
+    port = int(re.search(r"metrics are at http://0\.0\.0\.0:(\d+)/metrics", "\n".join(host.messages()))[1])
+    for shown in ({}, dict(Authorization="Bearer wrong"), dict(Authorization=f"Basic {token}"),
+                  dict(Authorization=f"Bearer {token}x")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(port, "/metrics", **shown)
+        assert refused.value.code == 401 and refused.value.headers["WWW-Authenticate"] == 'Bearer realm="tidemill"'
+    assert "tidemill_build_info" in get(port, "/metrics", Authorization=f"bearer {token}", Host="monitor.example")[2]
+    assert get(port, "/healthz")[2] == "ok\n"
+    assert host.stop() == 0
+    assert token not in host.log_path.read_text()
+
+
+@pytest.mark.parametrize("token", ["short", "has a blank in the middle", "fünfzehn-ist-zu-kurz"])
+def test_check_looks_at_the_token(deployment, token):
+    deployment.script("count", HANDLER)
+    deployment.stream("T", threads=1, listen="0.0.0.0:0", admin_token=token)
+    done = deployment.run("check", "-c", deployment.ini)
+    assert done.returncode != 0 and "admin_token: at least 16" in done.stderr + done.stdout and token not in done.stderr + done.stdout
