@@ -11,10 +11,12 @@
 #include "aws/profile.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "base/rights.h"
 #include "cmd/cmd.h"
 #include "conf/target_type.h"
 #include "core/host.h"
+#include "stats/board.h"
 #include "state/store_open.h"
 
 /* Before any thread exists, so that all of them leave these signals to the signalfd. */
@@ -38,8 +40,11 @@ struct running {
     struct host *host;
     struct log *log;
     int signal_fd;
-    bool failed;  /* the last host has ended by itself */
-    char *rights; /* to be logged when there is a log */
+    bool failed; /* the last host has ended by itself */
+    struct clock *clock;
+    struct timer tell; /* the service manager, how it goes */
+    char *told;        /* what was said last; or NULL */
+    char *rights;      /* to be logged when there is a log */
 };
 
 /* ---- rights ---- */
@@ -121,6 +126,58 @@ static bool may_write(const struct config *config, struct err *err)
     return may;
 }
 
+/* ---- the service manager ---- */
+
+#define TELL_EVERY_MS 1000
+
+/* One line: the first reason why it is not ready, or what it reads. */
+static char *status_line(const struct running *running)
+{
+    char *reasons = board_read_reasons(host_board(running->host));
+    const struct config *config = running->config;
+    char *line = *reasons ? mem_printf("not ready: %.*s", (int)strcspn(reasons, "\n"), reasons)
+                          : mem_printf("reading %zu stream%s", config->stream_count,
+                                       config->stream_count == 1 ? "" : "s");
+    free(reasons);
+    return line;
+}
+
+/* While this comes, the first reactor turns; whether the others do is looked at. */
+static void tell_manager(void *user)
+{
+    struct running *running = user;
+    int64_t watchdog_ms = notify_watchdog_ms(), every_ms = TELL_EVERY_MS;
+    char *line = status_line(running);
+    if (!running->told || strcmp(running->told, line) != 0)
+        notify_send("STATUS=%s", line);
+    free(running->told);
+    running->told = line;
+    if (watchdog_ms &&
+        board_silent_ms(host_board(running->host), clock_monotonic_ms(running->clock)) < watchdog_ms)
+        notify_send("WATCHDOG=1");
+    if (watchdog_ms && watchdog_ms / 3 < every_ms)
+        every_ms = watchdog_ms / 3;
+    timer_set(host_reactor(running->host), &running->tell, every_ms > 1 ? every_ms : 1);
+}
+
+/* It runs: whether AWS answers is nothing that a start is undone for. */
+static void begin_telling(struct running *running, struct clock *clock)
+{
+    running->clock = clock;
+    timer_init(&running->tell, tell_manager, running);
+    if (!notify_wanted())
+        return;
+    notify_send("READY=1");
+    tell_manager(running);
+}
+
+static void end_telling(struct running *running)
+{
+    timer_stop(host_reactor(running->host), &running->tell);
+    free(running->told);
+    running->told = NULL;
+}
+
 /* ---- reload ---- */
 
 static void take_over(struct running *running, const struct config *config, struct problems *problems)
@@ -147,6 +204,7 @@ static void take_over(struct running *running, const struct config *config, stru
 static void reload(struct running *running)
 {
     struct problems problems = PROBLEMS_INIT;
+    notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us(running->clock));
     struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
     struct err err;
     if (!problems.count && !may_write(config, &err))
@@ -160,6 +218,8 @@ static void reload(struct running *running)
                   running->options->ini);
     problems_fini(&problems);
     config_release(config);
+    if (!running->next) /* else the host that comes says so */
+        notify_send("READY=1");
 }
 
 static void on_signal(void *user)
@@ -175,6 +235,7 @@ static void on_signal(void *user)
     bool stopping = running->next != NULL; /* but it was to come back */
     config_release(running->next);
     running->next = NULL;
+    notify_send("STOPPING=1");
     if (!stopping)
         host_stop(running->host);
 }
@@ -222,7 +283,9 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     }
     struct watch *watch =
         reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
+    begin_telling(running, clock);
     bool clean = host_run(running->host);
+    end_telling(running);
     running->failed = host_failed(running->host);
     watch_free(watch);
     admin_stop(admin);

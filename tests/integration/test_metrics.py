@@ -1,6 +1,7 @@
 """[host] listen: metrics and health over HTTP."""
 import json
 import re
+import signal
 import socket
 import subprocess
 import urllib.error
@@ -272,3 +273,41 @@ def test_check_looks_at_the_token(deployment, token):
     deployment.stream("T", threads=1, listen="0.0.0.0:0", admin_token=token)
     done = deployment.run("check", "-c", deployment.ini)
     assert done.returncode != 0 and "admin_token: at least 16" in done.stderr + done.stdout and token not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_service_manager_is_told(beside_local, local, name, tmp_path, abstract):
+    deployment = beside_local
+    table = name()
+    deployment.script("count", HANDLER)
+    deployment.stream(table, threads=2)
+    address = f"\0{name()}" if abstract else str(tmp_path / "notify")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(address)
+    manager.settimeout(PATIENCE_S)
+    deployment.environment.update(NOTIFY_SOCKET=address.replace("\0", "@"), WATCHDOG_USEC="600000")
+    host = deployment.start()
+
+    def wait_for(wanted):
+        said = []
+        while not any(wanted in each for each in said):
+            said.append(manager.recv(4096).decode())
+        return said
+
+    assert wait_for("READY=1") == ["READY=1"]
+    wait_for("STATUS=not ready: host: not read yet: stream s")
+    wait_for("WATCHDOG=1")
+    local.table(table)
+    wait_for("STATUS=reading 1 stream")
+    host.process.send_signal(signal.SIGHUP)
+    assert "RELOADING=1\nMONOTONIC_USEC=" in wait_for("RELOADING=1")[-1]
+    wait_for("READY=1")
+    deployment.ini.write_text(deployment.ini.read_text().replace("threads = 2", "threads = 1"))
+    host.process.send_signal(signal.SIGHUP)  # everything stops and starts again
+    wait_for("RELOADING=1")
+    assert not any("STOPPING" in each for each in wait_for("READY=1"))
+    wait_for("STATUS=reading 1 stream")
+    host.process.send_signal(signal.SIGTERM)
+    wait_for("STOPPING=1")
+    assert host.end() == 0
+    manager.close()
