@@ -8,9 +8,9 @@
 #include "base/descriptors.h"
 #include "cmd/cmd.h"
 
-static const struct command *const commands[] = {&cmd_run,  &cmd_dev,   &cmd_check,  &cmd_invoke, &cmd_status,
-                                                 &cmd_dead, &cmd_seek,  &cmd_replay, &cmd_state,  &cmd_policy,
-                                                 &cmd_init, &cmd_local, &cmd_test};
+static const struct command *const commands[] = {
+    &cmd_run,    &cmd_dev,    &cmd_check, &cmd_invoke, &cmd_status, &cmd_dead,  &cmd_seek, &cmd_pause,
+    &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
 static void print_usage(FILE *out)

@@ -93,7 +93,7 @@ static int look_for_answer(struct cmd_state *state, int64_t id, struct err *err)
     return found;
 }
 
-static bool put_request(struct cmd_state *state, struct store_request *request, struct err *err)
+bool cmd_state_put_request(struct cmd_state *state, struct store_request *request, struct err *err)
 {
     struct store_batch *batch = store_batch_new();
     request->created_ms = clock_wall_ms(&state->clock);
@@ -105,14 +105,14 @@ static bool put_request(struct cmd_state *state, struct store_request *request, 
 int64_t cmd_state_ask_all(struct cmd_state *state, const char *kind, const char *handler, struct err *err)
 {
     struct store_request request = {.kind = kind, .handler = handler, .shard = "", .argument = ""};
-    return put_request(state, &request, err) ? request.id : 0;
+    return cmd_state_put_request(state, &request, err) ? request.id : 0;
 }
 
 bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,
                    struct err *err)
 {
     int64_t end_ms = clock_monotonic_ms(&state->clock) + PATIENCE_MS;
-    if (!put_request(state, request, err))
+    if (!cmd_state_put_request(state, request, err))
         return false;
     for (;;) {
         int answer = look_for_answer(state, request->id, err);

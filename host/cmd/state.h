@@ -30,6 +30,9 @@ struct store_snapshot *cmd_state_load(struct cmd_state *state, const struct stor
 /* Takes the batch. */
 bool cmd_state_commit(struct cmd_state *state, struct store_batch *batch, struct err *err);
 
+/* Gives it its number and time. */
+bool cmd_state_put_request(struct cmd_state *state, struct store_request *request, struct err *err);
+
 /* Has the running host carry out the request, which gets its number and time here, and prints the answer.
  * False and `err` when it refuses, stops, or does not answer in a minute: it does it later then. */
 bool cmd_state_ask(struct cmd_state *state, const struct config *config, struct store_request *request,

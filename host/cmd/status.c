@@ -58,7 +58,8 @@ static void print_row(const struct status_row *row, const struct colours *colour
                                                           : status_position_name(&checkpoint->position),
               lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
               now ? (long long)now->waiting : 0, (long long)row->dead,
-              row->idle                 ? "  not running"
+              row->paused               ? "  paused"
+              : row->idle               ? "  not running"
               : now && now->catching_up ? "  catching up"
                                         : "");
     puts(*colour ? colours->plain : "");
@@ -150,6 +151,22 @@ static void print_host(const struct status *status, const struct colours *colour
     }
 }
 
+static void print_paused(const struct status *status, const struct colours *colours)
+{
+    const struct store_request *pause;
+    for (size_t i = 0; (pause = status_next_pause(status, &i));) {
+        char since[CLOCK_ISO_SIZE];
+        clock_iso8601(pause->created_ms, since);
+        printf("\n%s", colours->yellow);
+        cmd_print("handler %s is paused since %s", pause->handler, since);
+        if (*pause->argument) {
+            printf(": ");
+            print_line(pause->argument);
+        }
+        printf("%s\n", colours->plain);
+    }
+}
+
 static void print_members(const struct status *status, const struct colours *colours)
 {
     const struct store_snapshot *snapshot = status->snapshot;
@@ -207,6 +224,7 @@ static void print_text(const struct status *status)
         printf("%s%s: %lld dead letter%s (tidemill dead list)%s\n", colours.red, handler, (long long)count,
                count == 1 ? "" : "s", colours.plain);
     }
+    print_paused(status, &colours);
     print_owners(status);
     print_hand_overs(status, &colours);
     print_members(status, &colours);
@@ -369,6 +387,8 @@ static bool with_status(const struct config *config,
     if (status.snapshot) {
         status.now_ms = clock_wall_ms(&state.clock);
         status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
+        struct err unread = {0}; /* that is no reason to show nothing */
+        status.requests = cmd_state_load(&state, &(struct store_query){.what = STORE_REQUESTS}, &unread);
         if (store_is_shared(config->host.state))
             ask_hosts(&state, &status);
         status_add_hand_overs(&status);
@@ -384,6 +404,7 @@ static bool with_status(const struct config *config,
         store_snapshot_free(status.first);
     store_snapshot_free(status.snapshot);
     store_snapshot_free(status.told);
+    store_snapshot_free(status.requests);
     cmd_state_close(&state);
     return ok;
 }
@@ -472,8 +493,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_status = {
     .name = "status",
-    .arguments = "[-c FILE] [--json] [--check [--max-lag 5m] [--max-dead N] [--max-trouble 1m]]\n"
-                 "                  [--wait ready [--timeout 60s]]",
+    .arguments = "[-c FILE] [--json] [--check|--wait ready]",
     .summary = "checkpoints, lag and dead letters, per handler and shard",
     .help =
         "Shows what the state store knows: works beside a running host, and without one.\n"

@@ -14,6 +14,7 @@
 struct status_row {
     const struct store_checkpoint *checkpoint;
     const struct store_subscription *subscription; /* or NULL */
+    bool paused;                                   /* by tidemill pause; then it is idle, too */
     bool idle; /* a host is running, but this handler is not: its script is gone or broken, or it waits */
     const char *version; /* of the handler; "" unknown */
     int64_t dead;
@@ -34,7 +35,8 @@ struct status {
     struct map subscriptions, shards, dead, versions, owners;
     /* Of a state that hosts share: what those that run have told; NULL: nobody was asked. */
     struct store_snapshot *told;
-    int64_t asked; /* the question's number: whose answer is older has not answered */
+    struct store_snapshot *requests; /* that are open; NULL: they are not known */
+    int64_t asked;                   /* the question's number: whose answer is older has not answered */
     int64_t waited_ms;
 };
 
@@ -48,6 +50,9 @@ static inline int64_t status_age(int64_t now_ms, int64_t then_ms)
 {
     return now_ms > then_ms ? now_ms - then_ms : 0;
 }
+
+/* The pauses, one after the other, from *i = 0; NULL: no more. */
+const struct store_request *status_next_pause(const struct status *status, size_t *i);
 
 const char *status_position_name(const struct position *position);
 

@@ -47,9 +47,9 @@ static void add_rows(const struct status *status, const struct status_limits *li
     for (size_t i = 0; i < status->row_count; i++) {
         const struct status_row *row = &status->rows[i];
         const char *handler = row->checkpoint->handler, *shard = row->checkpoint->shard;
-        if (row->idle)
+        if (row->idle && !row->paused)
             problems_add(problems, "handler %s, shard %s: no such handler runs", handler, shard);
-        else if (limits->lag_ms >= 0 && row->lag_ms > limits->lag_ms)
+        else if (!row->paused && limits->lag_ms >= 0 && row->lag_ms > limits->lag_ms)
             problems_add(problems, "handler %s, shard %s: it is %lld s behind", handler, shard,
                          (long long)row->lag_ms / 1000);
         else if (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)

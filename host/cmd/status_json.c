@@ -23,6 +23,7 @@ static void write_row(cJSON *out, const struct status_row *row)
     document_add_integer(out, "waiting", now ? now->waiting : 0);
     cJSON_AddBoolToObject(out, "catching_up", now && now->catching_up);
     cJSON_AddBoolToObject(out, "idle", row->idle);
+    cJSON_AddBoolToObject(out, "paused", row->paused);
     document_add_integer(out, "dead", row->dead);
     document_add_text(out, "version", row->version);
 }
@@ -136,6 +137,19 @@ static void write_lines(cJSON *out, const char *name, const struct problems *pro
         cJSON_AddItemToArray(list, cJSON_CreateString(problems->lines[i]));
 }
 
+static void write_pauses(cJSON *out, const struct status *status)
+{
+    cJSON *list = cJSON_AddArrayToObject(out, "paused");
+    const struct store_request *pause;
+    for (size_t i = 0; (pause = status_next_pause(status, &i));) {
+        cJSON *row = cJSON_CreateObject();
+        document_add_text(row, "handler", pause->handler);
+        document_add_integer(row, "since_ms", pause->created_ms);
+        document_add_text(row, "reason", pause->argument);
+        cJSON_AddItemToArray(list, row);
+    }
+}
+
 void status_print_json(const struct status *status, const struct problems *problems)
 {
     struct problems unready = PROBLEMS_INIT;
@@ -158,6 +172,7 @@ void status_print_json(const struct status *status, const struct problems *probl
     WRITE_ALL("hosts", snapshot->members, snapshot->member_count, write_member);
     WRITE_ALL("owners", snapshot->owners, snapshot->owner_count, write_owner);
     WRITE_ALL("hand_overs", snapshot->hand_overs, snapshot->hand_over_count, write_hand_over);
+    write_pauses(out, status);
     WRITE_ALL("troubles", status->troubles, status->trouble_count, write_trouble);
     WRITE_ALL("checkpoints", status->rows, status->row_count, write_row);
     WRITE_ALL("shards", snapshot->shards, snapshot->shard_count, write_shard);

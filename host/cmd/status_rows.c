@@ -134,6 +134,25 @@ static bool is_idle(const struct status *status, const struct status_row *row, s
     return !row->subscription && !(owner && status_age(status->now_ms, owner->epoch) < READ_LATE_MS);
 }
 
+const struct store_request *status_next_pause(const struct status *status, size_t *i)
+{
+    while (status->requests && *i < status->requests->request_count) {
+        const struct store_request *request = &status->requests->requests[(*i)++];
+        if (strcmp(request->kind, STORE_PAUSED) == 0)
+            return request;
+    }
+    return NULL;
+}
+
+static bool is_paused(const struct status *status, const char *handler)
+{
+    const struct store_request *pause;
+    for (size_t i = 0; (pause = status_next_pause(status, &i));)
+        if (strcmp(pause->handler, handler) == 0)
+            return true;
+    return false;
+}
+
 static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
                                 struct buf *key)
 {
@@ -145,7 +164,8 @@ static struct status_row row_of(const struct status *status, const struct store_
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);
     row.dead = dead ? dead->count : 0;
-    row.idle = is_idle(status, &row, key);
+    row.paused = checkpoint->position.kind != POSITION_FINISHED && is_paused(status, checkpoint->handler);
+    row.idle = row.paused || is_idle(status, &row, key);
     row.version = handler ? handler->version : "";
     row.lag_ms = lag_of(status, &row, shard);
     if (row.lag_ms > 0)

@@ -19,6 +19,8 @@ struct gauges {
     int64_t taken, refused;
     bool refuses; /* the INI that was last read was not taken over */
     bool stopping;
+    bool warned; /* of pauses; and when, monotonic */
+    int64_t warned_ms;
     char *reason; /* why it is not ready, as told; NULL: it is */
 };
 
@@ -77,6 +79,12 @@ static void add_reloads(const struct gauges *gauges, struct sheet *sheet)
     sheet_add(sheet, "tidemill_config_last_reload_successful", !reloads.broken && !gauges->refuses, NULL);
 }
 
+static void add_paused(void *user, const char *handler, int64_t since_ms)
+{
+    (void)since_ms;
+    sheet_add(user, "tidemill_handler_paused", 1, "handler", handler, NULL);
+}
+
 static void add_group(const struct gauges *gauges, struct sheet *sheet)
 {
     if (!gauges->options.group)
@@ -89,6 +97,38 @@ static void add_group(const struct gauges *gauges, struct sheet *sheet)
     sheet_add(sheet, members, (double)numbers.members.running, "state", "runs", NULL);
     sheet_add(sheet, members, (double)numbers.members.sick, "state", "sick", NULL);
     sheet_add(sheet, members, (double)numbers.members.leaving, "state", "leaves", NULL);
+}
+
+/* ---- pauses ---- */
+
+/* DynamoDB's streams keep a record for 24 hours: at a quarter of that who forgot the pause must hear of it.
+ */
+#define RETENTION_MS (24 * 3600 * 1000LL)
+#define WARN_AGAIN_MS (3600 * 1000)
+
+static void warn_of_pause(void *user, const char *handler, int64_t since_ms)
+{
+    const struct gauges *gauges = user;
+    int64_t left_ms = since_ms + RETENTION_MS - clock_wall_ms(reactor_clock(reactor_of(gauges)));
+    if (left_ms > RETENTION_MS / 4)
+        return;
+    log_warn(gauges->options.log, NULL,
+             left_ms > 0
+                 ? "handler %s is still paused: what was written when that began is trimmed in %lld min "
+                   "(tidemill resume %s)"
+                 : "handler %s is still paused: what was written when that began is trimmed since %lld "
+                   "min (tidemill resume %s)",
+             handler, (long long)llabs(left_ms) / 60000, handler);
+}
+
+static void warn_of_pauses(struct gauges *gauges)
+{
+    int64_t now_ms = reactor_now_ms(reactor_of(gauges));
+    if (gauges->warned && now_ms - gauges->warned_ms < WARN_AGAIN_MS)
+        return;
+    gauges->warned = true;
+    gauges->warned_ms = now_ms;
+    reloader_each_paused(gauges->options.reloader, warn_of_pause, gauges);
 }
 
 /* ---- is it ready? ---- */
@@ -129,8 +169,10 @@ static void look(void *user)
     struct buf reason = BUF_INIT;
     add_reloads(gauges, &sheet);
     add_group(gauges, &sheet);
+    reloader_each_paused(gauges->options.reloader, add_paused, &sheet);
     sheet_copy(&sheet, &gauges->letters);
     board_put(gauges->options.board, gauges->options.place, &sheet);
+    warn_of_pauses(gauges);
     add_reason(gauges, &reason);
     tell_reason(gauges, &reason);
     timer_set(reactor_of(gauges), &gauges->look, gauges->reason ? LOOK_STARTING_MS : LOOK_MS);

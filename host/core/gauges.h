@@ -15,6 +15,7 @@ struct gauges_options {
     const struct streams *streams;
     const struct reloader *reloader;
     const struct group *group; /* or NULL */
+    struct log *log;
     struct board *board;
     size_t place; /* on the board, behind the workers' */
 };

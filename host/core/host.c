@@ -34,7 +34,7 @@ struct host {
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
     struct streams *streams;
-    struct store_snapshot *snapshot;
+    struct store_snapshot *snapshot, *requests; /* as of the start */
     struct started {
         const struct handler *handler; /* the first worker's; only good until the host runs */
         char *place;
@@ -263,15 +263,31 @@ static void add_handler(struct host *host, const char *place)
     problems_fini(&problems);
 }
 
+static bool is_paused(const struct host *host, const char *place)
+{
+    char *name = handler_place_name(place);
+    bool paused = false;
+    for (size_t i = 0; i < host->requests->request_count && !paused; i++)
+        paused = strcmp(host->requests->requests[i].kind, STORE_PAUSED) == 0 &&
+                 strcmp(host->requests->requests[i].handler, name) == 0;
+    free(name);
+    return paused;
+}
+
 static bool add_handlers(struct host *host, struct err *err)
 {
     char **places = handler_places(host->options.config, true, err);
     if (!places)
         return false;
-    for (size_t i = 0; places[i]; i++)
-        add_handler(host, places[i]);
+    bool paused = false;
+    for (size_t i = 0; places[i]; i++) {
+        if (!is_paused(host, places[i]))
+            add_handler(host, places[i]);
+        else
+            paused = true;
+    }
     script_paths_free(places);
-    if (!host->started_count)
+    if (!host->started_count && !paused)
         log_warn(host->options.log, NULL, "%s: no handler runs yet; one that is put there will",
                  host->options.config->host.scripts);
     return true;
@@ -309,6 +325,7 @@ static void make_reloader(struct host *host)
         .workers = host->workers,
         .worker_count = host->worker_count,
         .streams = host->streams,
+        .requests = host->requests,
     });
     for (size_t i = 0; i < host->started_count; i++)
         reloader_running(host->reloader, host->started[i].place, host->started[i].handler);
@@ -333,7 +350,10 @@ static bool load_snapshot(struct host *host, struct err *err)
 {
     host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
                                     &(struct store_query){0}, err);
-    return host->snapshot != NULL;
+    if (host->snapshot)
+        host->requests = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
+                                        &(struct store_query){.what = STORE_REQUESTS}, err);
+    return host->requests != NULL;
 }
 
 /* How long the last positions may take to be written when the time to stop is over. */
@@ -475,6 +495,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
         .streams = host->streams,
         .reloader = host->reloader,
         .group = host->group,
+        .log = host->options.log,
         .board = host->board,
         .place = host->worker_count,
     });
@@ -498,6 +519,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->started_count; i++)
         free(host->started[i].place);
     store_snapshot_free(host->snapshot);
+    store_snapshot_free(host->requests);
     board_free(host->board);
     store_unlock(host->lock);
     free(host->loads.counts);

@@ -158,6 +158,8 @@ static void note_absent(struct orders *orders, const struct store_dead_letter *l
                         struct store_batch *batch)
 {
     struct absence *absence = map_get(&orders->absent, letter->handler);
+    if (reloader_paused(orders->reloader, letter->handler))
+        return; /* they wait for it */
     int64_t now_ms = reactor_now_ms(orders->reactor);
     if (!absence) {
         absence = mem_zero(sizeof *absence);
@@ -339,7 +341,8 @@ static void begin_seek(struct orders *orders, const struct store_request *reques
 /* Among hosts that share a state: what each of them does. */
 static bool is_for_all(const struct store_request *request)
 {
-    return strcmp(request->kind, STORE_SOUGHT) == 0 || strcmp(request->kind, STORE_ASKED) == 0;
+    return strcmp(request->kind, STORE_SOUGHT) == 0 || strcmp(request->kind, STORE_ASKED) == 0 ||
+           strcmp(request->kind, STORE_RESUMED) == 0;
 }
 
 /* False: not yet. A handler that was sought begins anew where that says. */
@@ -347,6 +350,8 @@ static bool do_part(struct orders *orders, const struct store_request *request)
 {
     if (strcmp(request->kind, STORE_SOUGHT) == 0)
         return reloader_restart(orders->reloader, request->handler, NULL);
+    if (strcmp(request->kind, STORE_RESUMED) == 0)
+        return true; /* only so that all look: its pause is not open any more */
     orders->tell(orders->user, request->id);
     return true;
 }
@@ -394,6 +399,8 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
     for (size_t i = 0; snapshot && i < snapshot->request_count && !orders->stopped; i++) {
         const struct store_request *request = &snapshot->requests[i];
         char key[32];
+        if (strcmp(request->kind, STORE_PAUSED) == 0)
+            continue; /* all of them together, below */
         if (orders->bell && is_for_all(request)) {
             take_part(orders, request);
             continue;
@@ -406,6 +413,8 @@ static void on_requests(void *user, struct store_snapshot *snapshot, const struc
         else
             answer(orders, request->id, false, "this version does not know how to do that");
     }
+    if (snapshot && !orders->stopped)
+        reloader_set_paused(orders->reloader, snapshot);
     store_snapshot_free(snapshot);
 }
 

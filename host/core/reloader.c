@@ -38,6 +38,7 @@ struct reloader {
     struct reloader_options options;
     struct map handlers; /* name -> struct running */
     struct map broken;   /* names of scripts that could not be loaded -> anything */
+    struct map paused;   /* names -> int64_t, owned: since when, wall clock */
     int64_t taken, refused;
     uint64_t seen; /* hash of everything as of the last look */
     struct timer look;
@@ -365,13 +366,19 @@ static void look_at(struct reloader *reloader, const char *place)
 {
     char *name = handler_place_name(place);
     struct running *running = map_get(&reloader->handlers, name);
+    bool paused = reloader_paused(reloader, name);
     free(name);
-    if (running) {
+    if (running && !paused) {
         look_at_running(reloader, running);
         return;
     }
+    if (running) {
+        if (!running->leaving)
+            stop_handler(reloader, running);
+        return;
+    }
     struct handler *probe = probe_and_tell(reloader, place, NULL);
-    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
+    if (probe && !paused && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
         start_handler(reloader, place, probe);
     handler_release(probe);
 }
@@ -439,7 +446,8 @@ static void tell_what_is_not_there(struct reloader *reloader)
         return;
     reloader->told = true;
     for (size_t i = 0; i < config->handler_count; i++)
-        if (!map_get(&reloader->handlers, config->handlers[i].name))
+        if (!map_get(&reloader->handlers, config->handlers[i].name) &&
+            !reloader_paused(reloader, config->handlers[i].name))
             log_warn(reloader->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs",
                      config->path, config->handlers[i].line, config->handlers[i].name, config->host.scripts,
                      config->handlers[i].name);
@@ -522,6 +530,71 @@ bool reloader_restart(struct reloader *reloader, const char *handler_name, struc
     return true;
 }
 
+/* ---- pauses ---- */
+
+bool reloader_paused(const struct reloader *reloader, const char *handler)
+{
+    return map_get(&reloader->paused, handler) != NULL;
+}
+
+void reloader_each_paused(const struct reloader *reloader,
+                          void (*fn)(void *user, const char *handler, int64_t since_ms), void *user)
+{
+    const char *handler;
+    size_t at = 0;
+    for (const int64_t *since_ms; (since_ms = map_next(&reloader->paused, &at, &handler));)
+        fn(user, handler, *since_ms);
+}
+
+static const struct store_request *find_pause(const struct store_snapshot *snapshot, const char *handler)
+{
+    for (size_t i = 0; i < snapshot->request_count; i++)
+        if (strcmp(snapshot->requests[i].kind, STORE_PAUSED) == 0 &&
+            strcmp(snapshot->requests[i].handler, handler) == 0)
+            return &snapshot->requests[i];
+    return NULL;
+}
+
+static bool add_paused(struct reloader *reloader, const struct store_snapshot *snapshot)
+{
+    bool any = false;
+    for (size_t i = 0; i < snapshot->request_count; i++) {
+        const struct store_request *request = &snapshot->requests[i];
+        if (strcmp(request->kind, STORE_PAUSED) != 0 || reloader_paused(reloader, request->handler))
+            continue;
+        int64_t *since_ms = mem_alloc(sizeof *since_ms);
+        *since_ms = request->created_ms;
+        map_set(&reloader->paused, request->handler, since_ms);
+        log_info(reloader->options.log, NULL, "handler %s is paused%s%s", request->handler,
+                 *request->argument ? ": " : "", request->argument);
+        any = true;
+    }
+    return any;
+}
+
+static bool end_paused(struct reloader *reloader, const struct store_snapshot *snapshot)
+{
+    const char *handler;
+    size_t at = 0;
+    bool any = false;
+    while (map_next(&reloader->paused, &at, &handler)) {
+        if (find_pause(snapshot, handler))
+            continue;
+        log_info(reloader->options.log, NULL, "handler %s is not paused any more", handler);
+        free(map_remove(&reloader->paused, handler));
+        any = true;
+        at = 0; /* removal moves slots */
+    }
+    return any;
+}
+
+void reloader_set_paused(struct reloader *reloader, const struct store_snapshot *snapshot)
+{
+    bool more = add_paused(reloader, snapshot), less = end_paused(reloader, snapshot);
+    if (more || less)
+        look_now(reloader);
+}
+
 /* ---- another configuration ---- */
 
 bool reloader_accepts(struct reloader *reloader, const struct config *config, struct problems *problems)
@@ -586,6 +659,7 @@ struct reloader *reloader_new(const struct reloader_options *options)
     timer_init(&reloader->look, look, reloader);
     timer_init(&reloader->load_again, load_snapshot, reloader);
     timer_set(options->reactor, &reloader->look, 0);
+    add_paused(reloader, options->requests);
     return reloader;
 }
 
@@ -613,6 +687,10 @@ void reloader_free(struct reloader *reloader)
         running_free(running);
     map_fini(&reloader->handlers);
     map_fini(&reloader->broken);
+    size_t at_paused = 0;
+    for (int64_t *since_ms; (since_ms = map_next(&reloader->paused, &at_paused, NULL));)
+        free(since_ms);
+    map_fini(&reloader->paused);
     store_snapshot_free(reloader->snapshot);
     config_release(reloader->options.config);
     free(reloader);

@@ -19,6 +19,7 @@ struct reloader_options {
     struct worker **workers; /* must stay */
     size_t worker_count;
     struct streams *streams;
+    const struct store_snapshot *requests; /* as of the start: who is paused; only used by reloader_new */
 };
 
 /* With its handlers running (see reloader_running) it watches from the first turn on. */
@@ -41,6 +42,13 @@ bool reloader_restart(struct reloader *reloader, const char *handler, struct sto
 
 /* A worker has loaded what stands at the place, or could not: then it is tried again. */
 void reloader_loaded(struct reloader *reloader, struct worker *worker, const char *place, bool ok);
+
+/* Those that the snapshot's requests say are paused stop, once what runs has ended, and keep their places;
+ * those that it does not any more begin there again. */
+void reloader_set_paused(struct reloader *reloader, const struct store_snapshot *snapshot);
+bool reloader_paused(const struct reloader *reloader, const char *handler);
+void reloader_each_paused(const struct reloader *reloader,
+                          void (*fn)(void *user, const char *handler, int64_t since_ms), void *user);
 
 /* What stands at the place cannot be loaded, and why: for status. */
 void reloader_tell_broken(struct worker *worker, const char *place, const char *text);

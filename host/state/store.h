@@ -136,6 +136,12 @@ struct store_told {
  * everywhere. */
 #define STORE_SOUGHT "sought"
 
+/* The kind of a request that stays open for as long as the handler is paused; its argument says why. */
+#define STORE_PAUSED "pause"
+
+/* The kind of a request among hosts that share a state: a pause was ended. */
+#define STORE_RESUMED "resume"
+
 /* What a command asks of the running host. */
 struct store_request {
     int64_t id;       /* given by who asks: greater than those before, and nobody else's */

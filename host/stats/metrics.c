@@ -33,6 +33,7 @@ static const struct metric metrics[] = {
     {"tidemill_gaps_total", METRIC_COUNTER, JOIN_SUM,
      "Times that records were trimmed before they were read."},
     {"tidemill_get_records_total", METRIC_COUNTER, JOIN_SUM, "GetRecords calls."},
+    {"tidemill_handler_paused", METRIC_GAUGE, JOIN_GREATEST, "1: the handler is paused; else it is not there."},
     {"tidemill_http_requests_total", METRIC_COUNTER, JOIN_SUM,
      "Requests of a handler over tidemill.http by status (0: there was no answer)."},
     {"tidemill_in_flight_records", METRIC_GAUGE, JOIN_SUM, "Records that the handler works on."},

@@ -139,7 +139,7 @@ static const char *const statements[STATEMENT_COUNT] = {
     [GET_MARKED] = "SELECT " LETTER_COLUMNS " FROM dead_letters WHERE grp = ?1 AND redrive_ms > 0 AND id > ?7"
                    " ORDER BY id LIMIT ?8",
     [GET_REQUESTS] = "SELECT id, kind, handler, shard, argument, created_ms, answered, answer FROM requests"
-                     " WHERE grp = ?1 AND answered = 0 ORDER BY id LIMIT 100",
+                     " WHERE grp = ?1 AND answered = 0 ORDER BY id LIMIT 10000",
     [GET_ANSWER] = "SELECT id, kind, handler, shard, argument, created_ms, answered, answer FROM requests"
                    " WHERE grp = ?1 AND id = ?2",
     [GET_SUBSCRIPTIONS] =
