@@ -145,7 +145,8 @@ scripts-test: all
 
 ## make integration the tests with DynamoDB Local only
 # One script alone on one thread has nothing for ThreadSanitizer, and where hosts keep their state nothing more.
-PYTEST_PROCESSES ?= $(JOBS)
+# Most of them wait for most of their time.
+PYTEST_PROCESSES ?= $(shell echo $$((2 * $(JOBS))))
 integration: all units
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) -m pytest -q -p no:cacheprovider -n $(PYTEST_PROCESSES) \
 	    $(if $(findstring thread,$(SANITIZE)),--ignore=tests/integration/test_hostile.py --ignore=tests/integration/test_hosts_elsewhere.py) tests/integration

@@ -44,6 +44,9 @@ static void show_metrics(struct admin *admin, const struct listener_request *req
 {
     struct sheet sheet = board_read(admin->options.board);
     bool open_metrics = wants_open_metrics(request);
+    char *reasons = board_read_reasons(admin->options.board);
+    sheet_add(&sheet, "tidemill_ready", !*reasons, NULL);
+    free(reasons);
     exposition_add_process(&sheet);
     sheet_merge(&sheet);
     reply->status = 200;

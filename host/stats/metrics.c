@@ -53,6 +53,7 @@ static const struct metric metrics[] = {
     {"tidemill_members", METRIC_GAUGE, JOIN_GREATEST,
      "Hosts that share the state, by what their rows say of them."},
     {"tidemill_read_records_total", METRIC_COUNTER, JOIN_SUM, "Records that were read."},
+    {"tidemill_ready", METRIC_GAUGE, JOIN_LEAST, "1: every stream is read and every handler loaded; else 0."},
     {"tidemill_records_total", METRIC_COUNTER, JOIN_SUM, "Records by what became of them."},
     {"tidemill_reloads_total", METRIC_COUNTER, JOIN_SUM,
      "Scripts and INIs that were looked at anew, by what became of them."},
@@ -72,6 +73,11 @@ static const struct metric metrics[] = {
     {"tidemill_waiting_records", METRIC_GAUGE, JOIN_SUM, "Records that wait for their turn."},
     {"tidemill_window_bytes", METRIC_GAUGE, JOIN_SUM, "Records of a stream's shards in memory."},
 };
+
+const struct metric *metric_at(size_t i)
+{
+    return i < COUNT_OF(metrics) ? &metrics[i] : NULL;
+}
 
 static int by_name(const void *name, const void *metric)
 {

@@ -4,6 +4,8 @@
 #ifndef TIDEMILL_STATS_METRICS_H
 #define TIDEMILL_STATS_METRICS_H
 
+#include <stddef.h>
+
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 enum join { JOIN_SUM, JOIN_GREATEST, JOIN_LEAST };
 
@@ -16,6 +18,9 @@ struct metric {
 
 /* NULL: there is none of that name. */
 const struct metric *metric_find(const char *name);
+
+/* All of them, in the order of their names; NULL behind the last. */
+const struct metric *metric_at(size_t i);
 
 /* By the metric's `join`. */
 double metric_joins(const char *name, double a, double b);

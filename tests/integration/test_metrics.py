@@ -1,5 +1,6 @@
 """[host] listen: metrics and health over HTTP."""
 import json
+import pathlib
 import re
 import signal
 import socket
@@ -311,3 +312,33 @@ def test_the_service_manager_is_told(beside_local, local, name, tmp_path, abstra
     wait_for("STOPPING=1")
     assert host.end() == 0
     manager.close()
+
+
+def test_the_monitoring_example(beside_local, local, name):
+    """Its rules say what they mean; what its panels ask Prometheus for is there."""
+    here = pathlib.Path(__file__).resolve().parents[2] / "examples" / "monitoring"
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run(["promtool", *command], cwd=here, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stdout + done.stderr
+    known = set(re.findall(r'\{"((?:tidemill|process)_\w+)", METRIC', (here.parents[1] / "host/stats/metrics.c").read_text()))
+    asked = (here / "alerts.yml").read_text() + json.dumps(json.loads((here / "dashboard.json").read_text()))
+    for metric in set(re.findall(r"\b((?:tidemill|process)_[a-z_]+)\b", asked)):
+        assert metric in known or re.sub("_(bucket|sum|count)$", "", metric) in known, metric
+
+
+def test_a_scrape_stays_small(beside_local, local, name):
+    """Of fifty handlers, each with all its series."""
+    deployment, table = beside_local, local.table(name())
+    for i in range(50):
+        deployment.script(f"handler_{i:02}", HANDLER)
+    deployment.stream(table, threads=2, listen="127.0.0.1:0", checkpoint_interval="50ms")
+    host = deployment.start()
+    port = port_of(host)
+    for i in range(10):
+        put(local.client, table, f"i{i}")
+    wait_until(lambda: sum(value for key, value in series(get(port, "/metrics")[2]).items() if 'outcome="handled"' in key) == 500,
+               "all have handled all")
+    text = get(port, "/metrics")[2]
+    assert len(text) < 100 * 1024, len(text)
+    check_with_promtool(text)
+    assert host.stop() == 0
