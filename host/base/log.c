@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -29,14 +30,29 @@ struct log {
     bool socket;    /* journald's, for one */
     bool may_block; /* a pipe or terminal without own_fd */
     pthread_mutex_t lock;
-    struct buf kept;  /* what could not be written yet */
-    int64_t left_out; /* lines */
+    struct buf kept;     /* what could not be written yet */
+    int64_t left_out;    /* lines */
+    struct map repeated; /* subject and kind -> struct repeated, owned */
     bool json;
     bool colour;
+    bool priorities; /* journald reads: each line begins with its level */
     _Atomic int level;
     struct clock *clock;
 };
 
+/* Sentences of a kind. */
+struct repeated {
+    enum log_level level;
+    char *subject, *last; /* what was left out last; NULL: nothing */
+    int64_t count;        /* how many were, since ... */
+    int64_t told_ms;      /* ... one was written; monotonic */
+};
+
+#define REPEATED_MS 10000
+#define REPEATED_KINDS_MAX 1000
+#define KIND_SIZE 200
+
+static const int level_priorities[] = {7, 6, 4, 3}; /* syslog(3)'s */
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_colours[] = {"\033[2m", "\033[32m", "\033[33m", "\033[1;31m"};
 static_assert(COUNT_OF(level_names) == LOG_ERROR + 1 && COUNT_OF(level_colours) == LOG_ERROR + 1,
@@ -59,6 +75,18 @@ static void open_own(struct log *log, int fd)
     log->may_block = log->own_fd < 0;
 }
 
+/* sd_journal(3): the variable names the stream that journald has given us; a child may have another. */
+static bool is_journal(int fd)
+{
+    const char *text = getenv("JOURNAL_STREAM");
+    unsigned long long device = 0, inode = 0;
+    struct stat status;
+    return text && sscanf(text, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &status) == 0 &&
+           status.st_dev == (dev_t)device && status.st_ino == (ino_t)inode;
+}
+
+static void tell_repeated(struct log *log, bool all);
+
 struct log *log_new(int fd, enum log_format format, enum log_level level, struct clock *clock)
 {
     struct log *log = mem_zero(sizeof *log);
@@ -68,6 +96,7 @@ struct log *log_new(int fd, enum log_format format, enum log_level level, struct
     log->json = format == LOG_JSON || (format == LOG_AUTO && !terminal);
     log->colour = terminal && !log->json && !getenv("NO_COLOR");
     log->level = (int)level;
+    log->priorities = is_journal(fd);
     log->clock = clock;
     return log;
 }
@@ -76,6 +105,7 @@ void log_free(struct log *log)
 {
     if (!log)
         return;
+    tell_repeated(log, true);
     log_flush(log);
     if (log->kept.size) {
         struct pollfd ask = {.fd = log->own_fd >= 0 ? log->own_fd : log->fd, .events = POLLOUT};
@@ -84,6 +114,7 @@ void log_free(struct log *log)
     }
     if (log->own_fd >= 0)
         close(log->own_fd);
+    map_fini(&log->repeated);
     buf_fini(&log->kept);
     pthread_mutex_destroy(&log->lock);
     free(log);
@@ -112,21 +143,21 @@ static void line_json(struct buf *line, const char *time, enum log_level level, 
     buf_add_literal(line, "}\n");
 }
 
-/* Lines behind the first are set in. */
-static void add_printable(struct buf *line, const char *text)
+/* Lines behind the first are set in, and begin with `prefix`. */
+static void add_printable(struct buf *line, const char *prefix, const char *text)
 {
     struct buf printable = BUF_INIT;
     utf8_write_printable(&printable, text, strlen(text));
     for (size_t i = 0; i < printable.size; i++) {
         buf_add_char(line, printable.data[i]);
         if (printable.data[i] == '\n')
-            buf_add_literal(line, "    ");
+            buf_printf(line, "%s    ", prefix);
     }
     buf_fini(&printable);
 }
 
-static void line_text(struct buf *line, bool colour, const char *time, enum log_level level,
-                      const char *subject, const char *message, const char *fields)
+static void line_text(struct buf *line, bool colour, const char *prefix, const char *time,
+                      enum log_level level, const char *subject, const char *message, const char *fields)
 {
     /* The time of day only: whoever looks at a terminal knows the date. */
     const char *paint = colour ? level_colours[level] : "", *plain = colour ? "\033[0m" : "";
@@ -134,10 +165,10 @@ static void line_text(struct buf *line, bool colour, const char *time, enum log_
                level_names[level], plain);
     if (subject)
         buf_printf(line, "%s%s%s: ", colour ? "\033[36m" : "", subject, plain);
-    add_printable(line, message);
+    add_printable(line, prefix, message);
     if (fields) {
         buf_add_char(line, ' ');
-        add_printable(line, fields);
+        add_printable(line, prefix, fields);
     }
     buf_add_char(line, '\n');
 }
@@ -176,11 +207,15 @@ static void format_line(const struct log *log, struct buf *line, enum log_level 
                         const char *message, const char *fields_json)
 {
     char time[CLOCK_ISO_SIZE];
+    char prefix[8] = "";
     clock_iso8601(clock_wall_ms(log->clock), time);
+    if (log->priorities)
+        snprintf(prefix, sizeof prefix, "<%d>", level_priorities[level]);
+    buf_add_text(line, prefix);
     if (log->json)
         line_json(line, time, level, subject, message, fields_json);
     else
-        line_text(line, log->colour, time, level, subject, message, fields_json);
+        line_text(line, log->colour, prefix, time, level, subject, message, fields_json);
 }
 
 static void write_kept(struct log *log)
@@ -221,8 +256,124 @@ static void put_line(struct log *log, const struct buf *line)
         buf_add(&log->kept, line->data + done, line->size - done);
 }
 
+static void put_message(struct log *log, enum log_level level, const char *subject, const char *message,
+                        const char *fields_json)
+{
+    struct buf line = BUF_INIT;
+    format_line(log, &line, level, subject, message, fields_json);
+    put_line(log, &line);
+    buf_fini(&line);
+}
+
+/* ---- what is said again and again ---- */
+
+static void repeated_free(struct repeated *repeated)
+{
+    free(repeated->subject);
+    free(repeated->last);
+    free(repeated);
+}
+
+/* With the lock held. */
+static void put_repeated(struct log *log, struct repeated *repeated, int64_t now_ms)
+{
+    if (!repeated->count)
+        return;
+    char *message =
+        mem_printf("%s (and %lld more like it in %lld s)", repeated->last, (long long)repeated->count - 1,
+                   (long long)(now_ms - repeated->told_ms + 999) / 1000);
+    put_message(log, repeated->level, repeated->subject, repeated->count > 1 ? message : repeated->last,
+                NULL);
+    free(message);
+    free(repeated->last);
+    repeated->last = NULL;
+    repeated->count = 0;
+    repeated->told_ms = now_ms;
+}
+
+/* Those whose time has come (`all`: each), and forget what is not said any more. */
+static void tell_repeated(struct log *log, bool all)
+{
+    int64_t now_ms = clock_monotonic_ms(log->clock);
+    const char *key;
+    size_t at = 0;
+    pthread_mutex_lock(&log->lock);
+    for (struct repeated *repeated; (repeated = map_next(&log->repeated, &at, &key));) {
+        if (!all && now_ms - repeated->told_ms < REPEATED_MS)
+            continue;
+        bool over = all || !repeated->count;
+        put_repeated(log, repeated, now_ms);
+        if (!over)
+            continue;
+        repeated_free(map_remove(&log->repeated, key));
+        at = 0; /* removal moves slots */
+    }
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* Runs of digits are one: records and times. */
+static void key_of(char key[KIND_SIZE], const char *subject, const char *kind)
+{
+    size_t size = (size_t)snprintf(key, KIND_SIZE, "%.60s\n", subject ? subject : "");
+    for (; *kind && size < KIND_SIZE - 1; kind++) {
+        bool digit = *kind >= '0' && *kind <= '9';
+        if (!digit || key[size - 1] != '0')
+            key[size++] = digit ? '0' : *kind;
+    }
+    key[size] = '\0';
+}
+
+/* With the lock held: is it one of those that are only counted? Takes the message then. */
+static bool is_counted(struct log *log, enum log_level level, const char *subject, const char *kind,
+                       char *message)
+{
+    char key[KIND_SIZE];
+    int64_t now_ms = clock_monotonic_ms(log->clock);
+    key_of(key, subject, kind);
+    struct repeated *repeated = map_get(&log->repeated, key);
+    if (!repeated && log->repeated.count < REPEATED_KINDS_MAX) {
+        repeated = mem_zero(sizeof *repeated);
+        *repeated = (struct repeated){.level = level, .subject = mem_string(subject), .told_ms = now_ms};
+        map_set(&log->repeated, key, repeated);
+        return false;
+    }
+    if (!repeated || (!repeated->count && now_ms - repeated->told_ms >= REPEATED_MS)) {
+        if (repeated)
+            repeated->told_ms = now_ms;
+        return false;
+    }
+    free(repeated->last);
+    repeated->last = message;
+    repeated->count++;
+    if (now_ms - repeated->told_ms >= REPEATED_MS)
+        put_repeated(log, repeated, now_ms);
+    return true;
+}
+
+void log_write_repeated(struct log *log, enum log_level level, const char *subject, const char *kind,
+                        const char *format, ...)
+{
+    if (!log_wanted(log, level))
+        return;
+    va_list args;
+    va_start(args, format);
+    char *message = NULL;
+    bool well = vasprintf(&message, format, args) >= 0;
+    va_end(args);
+    if (!well)
+        return;
+    pthread_mutex_lock(&log->lock);
+    bool counted = !log_wanted(log, LOG_DEBUG) && is_counted(log, level, subject, kind, message);
+    if (!counted)
+        put_message(log, level, subject, message, NULL);
+    pthread_mutex_unlock(&log->lock);
+    if (!counted)
+        free(message);
+}
+
 void log_flush(struct log *log)
 {
+    tell_repeated(log, false);
     pthread_mutex_lock(&log->lock);
     write_kept(log);
     pthread_mutex_unlock(&log->lock);

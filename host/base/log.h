@@ -1,6 +1,7 @@
 /* log.h: what an operator reads.
  *
- * Text with colour on a terminal, one JSON object a line elsewhere. Lines of several threads
+ * Text with colour on a terminal, one JSON object a line elsewhere; for journald with the level before it, as
+ * sd-daemon(3) has it. Lines of several threads
  * never mix. Writing never waits: lines that a full pipe does not take are kept (1 MiB), then left out, and
  * their number is told once the pipe is read again. A secret never reaches the log: callers hand over names,
  * never values of credentials. */
@@ -20,7 +21,7 @@ struct log;
 struct log *log_new(int fd, enum log_format format, enum log_level level, struct clock *clock);
 void log_free(struct log *log);
 
-/* Try once more to write what is kept. */
+/* Try once more to write what is kept, and tell what was repeated. */
 void log_flush(struct log *log);
 
 bool log_wanted(const struct log *log, enum log_level level);
@@ -28,6 +29,12 @@ bool log_wanted(const struct log *log, enum log_level level);
 /* `subject` is whom the line is about: "stream products", "handler stock". NULL: the host itself. */
 void log_write(struct log *log, enum log_level level, const char *subject, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* One of a kind of which there may be thousands a second: what failed for one record after the other. The
+ * first is written at once; of those that follow within ten seconds the last, with their number. They are of
+ * a kind whose `kind` differs in digits only. With level debug all are written. */
+void log_write_repeated(struct log *log, enum log_level level, const char *subject, const char *kind,
+                        const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* The same with the members of a JSON object ("{...}", or NULL) beside the message. */
 void log_write_fields(struct log *log, enum log_level level, const char *subject, const char *message,

@@ -149,8 +149,9 @@ static void on_forwarded(void *user, const struct err *err)
         return;
     }
     char *name = name_of(failure);
-    log_error(ledger->options.log, ledger->subject,
-              "%s (%s; on_failure = %s did not take it, kept as a dead letter)", err->text, name, target);
+    log_write_repeated(ledger->options.log, LOG_ERROR, ledger->subject, err->text,
+                       "%s (%s; on_failure = %s did not take it, kept as a dead letter)", err->text, name,
+                       target);
     free(name);
     char *text = mem_printf("%s (on_failure = %s: %s)", failure->error.text, target, err->text);
     free(failure->error.text);
@@ -183,10 +184,11 @@ static void tell(const struct failure *failure, enum given_up to)
     const struct ledger *ledger = failure->ledger;
     const struct entry *entry = failure->entry;
     char *name = name_of(failure);
-    log_error(ledger->options.log, ledger->subject, "%s (%s, attempt %lld; %s: %s%s%s)", failure->error.text,
-              name, entry ? (long long)entry->attempts : (long long)ledger->window.attempts,
-              failure->condition, entry ? "" : "its state is ", WHERE[to],
-              to == GIVEN_UP_FORWARDED ? ledger->settings.on_failure : "");
+    log_write_repeated(ledger->options.log, LOG_ERROR, ledger->subject, failure->error.text,
+                       "%s (%s, attempt %lld; %s: %s%s%s)", failure->error.text, name,
+                       entry ? (long long)entry->attempts : (long long)ledger->window.attempts,
+                       failure->condition, entry ? "" : "its state is ", WHERE[to],
+                       to == GIVEN_UP_FORWARDED ? ledger->settings.on_failure : "");
     free(name);
     if (entry)
         ledger_observe(ledger, entry, OUTCOMES[to], failure->error.text);
