@@ -83,6 +83,7 @@ struct handler_settings {
     int64_t timeout_ms;
     int64_t cpu_limit_ms;
     int64_t memory_bytes;
+    int64_t rate_ns;   /* between two calls, over all hosts; 0: as they come */
     char *allow_hosts; /* where tidemill.http may go; NULL: anywhere */
 };
 
@@ -113,6 +114,7 @@ struct config_target {
     /* 0 or -1: what is usual for the type (conf/target_type.h) */
     int64_t batch_count, batch_bytes, linger_ms, in_flight;
     int64_t retries; /* -1: as long as the record's max_age allows */
+    int64_t rate_ns; /* between two messages, over all hosts; 0: as they come */
     int64_t backoff_ms[2];
     int64_t timeout_ms;
     bool shown;                /* by dev: its messages are printed with its name, in place of a service */

@@ -52,6 +52,19 @@ bool size_parse(const char *text, int64_t *bytes, struct err *err)
            err_set(err, ERR_CONFIG, "\"%s\" is not a size (try 512KiB, 32MiB or 1GiB)", text);
 }
 
+bool rate_parse(const char *text, int64_t *interval_ns, struct err *err)
+{
+    static const struct unit units[] = {{"/s", 1e9}, {"/m", 60e9}, {"/h", 3600e9}, {NULL, 0}};
+    char *end;
+    double number = strtod(text, &end);
+    for (const struct unit *unit = units; unit->name; unit++)
+        if (end != text && strcmp(end, unit->name) == 0 && number >= 0.001 && number <= 1e6) {
+            *interval_ns = (int64_t)(unit->factor / number);
+            return true;
+        }
+    return err_set(err, ERR_CONFIG, "\"%s\" is not a rate (try 100/s, 30/m or 5/h)", text);
+}
+
 static bool range_parse(const char *text, int64_t range[2], struct err *err)
 {
     const char *dots = strstr(text, "..");
@@ -100,6 +113,8 @@ static bool store(const struct setting *setting, void *field, const char *text, 
         free(*(char **)field);
         *(char **)field = mem_string(text);
         return true;
+    case SETTING_RATE:
+        return rate_parse(text, field, err);
     case SETTING_RANGE:
         return range_parse(text, field, err);
     case SETTING_CHOICE:

@@ -14,12 +14,16 @@ bool duration_parse(const char *text, int64_t *ms, struct err *err);
 /* "512", "64KiB", "32MiB", "1GiB" (also "B"). */
 bool size_parse(const char *text, int64_t *bytes, struct err *err);
 
+/* "100/s", "90/m", "5/h", to the nanoseconds between two. */
+bool rate_parse(const char *text, int64_t *interval_ns, struct err *err);
+
 /* How a value is kept in its struct. */
 enum setting_type {
     SETTING_TEXT,     /* char *, owned */
     SETTING_INTEGER,  /* int64_t within min..max */
     SETTING_DURATION, /* int64_t milliseconds within min..max */
     SETTING_SIZE,     /* int64_t bytes within min..max */
+    SETTING_RATE,     /* int64_t nanoseconds between two, "100/s"; 0: none is said */
     SETTING_RANGE,    /* int64_t[2] milliseconds, "200ms..60s" */
     SETTING_CHOICE,   /* int, index into choices */
 };

@@ -92,6 +92,7 @@ const struct setting conf_handler_settings[] = {
     {"timeout", SETTING_DURATION, offsetof(struct handler_settings, timeout_ms), 1, DAY_MS, NULL},
     {"cpu_limit", SETTING_DURATION, offsetof(struct handler_settings, cpu_limit_ms), 1, HOUR_MS, NULL},
     {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
+    {"rate", SETTING_RATE, offsetof(struct handler_settings, rate_ns), 0, 0, NULL},
     {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };
@@ -106,6 +107,7 @@ const struct setting conf_target_settings[] = {
     {"in_flight", SETTING_INTEGER, offsetof(struct config_target, in_flight), 1, 1000, NULL},
     {"retries", SETTING_INTEGER, offsetof(struct config_target, retries), -1, 10000, NULL},
     {"backoff", SETTING_RANGE, offsetof(struct config_target, backoff_ms), 0, 0, NULL},
+    {"rate", SETTING_RATE, offsetof(struct config_target, rate_ns), 0, 0, NULL},
     {"timeout", SETTING_DURATION, offsetof(struct config_target, timeout_ms), 1, HOUR_MS, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };

@@ -140,6 +140,9 @@ static void check_target(const struct config *config, struct config_target *targ
         target->type->check(target, config->path, complain, (void *)about);
     if (target->spill && (!spill || !spill->type || !spill->type->keeps_files))
         complain((void *)about, "spill: the name of an s3 or file target expected");
+    if (target->rate_ns && target->type->keeps_files)
+        complain((void *)about,
+                 "rate: a target of files takes lines as they come; set linger and batch_bytes");
     if (strcmp(target->name, "dead") == 0 || strcmp(target->name, "discard") == 0)
         complain((void *)about, "the name is taken: on_failure has a meaning for it");
 }

@@ -79,6 +79,14 @@ static void add_reloads(const struct gauges *gauges, struct sheet *sheet)
     sheet_add(sheet, "tidemill_config_last_reload_successful", !reloads.broken && !gauges->refuses, NULL);
 }
 
+/* A limit is one over all hosts: each keeps to as much of it as it has of the load. */
+static void share_paces(const struct gauges *gauges)
+{
+    if (gauges->options.group)
+        paces_set_share(gauges->options.paces,
+                        (int64_t)(group_numbers(gauges->options.group).members.share * 1e6));
+}
+
 static void add_paused(void *user, const char *handler, int64_t since_ms)
 {
     (void)since_ms;
@@ -173,6 +181,7 @@ static void look(void *user)
     sheet_copy(&sheet, &gauges->letters);
     board_put(gauges->options.board, gauges->options.place, &sheet);
     warn_of_pauses(gauges);
+    share_paces(gauges);
     add_reason(gauges, &reason);
     tell_reason(gauges, &reason);
     timer_set(reactor_of(gauges), &gauges->look, gauges->reason ? LOOK_STARTING_MS : LOOK_MS);

@@ -17,7 +17,8 @@ struct gauges_options {
     const struct group *group; /* or NULL */
     struct log *log;
     struct board *board;
-    size_t place; /* on the board, behind the workers' */
+    struct paces *paces; /* of which this host has its part among those that share the state */
+    size_t place;        /* on the board, behind the workers' */
 };
 
 /* All must stay. */

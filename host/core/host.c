@@ -30,6 +30,7 @@ struct host {
     uint64_t digest;     /* of the configuration in force */
     struct group *group; /* of a state that hosts share; else NULL */
     struct board *board;
+    struct paces *paces;
     struct worker **workers;
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
@@ -208,6 +209,7 @@ static bool make_workers(struct host *host, struct err *err)
                                      .instance = host->instance,
                                      .known_dead = known_dead,
                                      .known_user = host};
+    options.paces = host->paces = paces_new();
     options.board = host->board = board_new(count + 1);
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
@@ -498,6 +500,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
         .log = host->options.log,
         .board = host->board,
         .place = host->worker_count,
+        .paces = host->paces,
     });
     return host;
 }
@@ -521,6 +524,7 @@ void host_free(struct host *host)
     store_snapshot_free(host->snapshot);
     store_snapshot_free(host->requests);
     board_free(host->board);
+    paces_free(host->paces);
     store_unlock(host->lock);
     free(host->loads.counts);
     free(host->started);

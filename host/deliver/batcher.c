@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/pace.h"
 #include "deliver/target.h"
 
 struct batcher {
@@ -291,6 +292,20 @@ static bool may_send(struct batcher *batcher)
     return false;
 }
 
+static int64_t now_us(const struct batcher *batcher)
+{
+    return clock_monotonic_us(reactor_clock(batcher->target.outbox->reactor));
+}
+
+/* One of them counts here, the others when the request is made. */
+static bool in_pace(struct batcher *batcher)
+{
+    int64_t wait_us = pace_take(batcher->target.pace, batcher->target.config->rate_ns, now_us(batcher));
+    if (wait_us)
+        timer_set(batcher->target.outbox->reactor, &batcher->linger, wait_us / 1000 + 1);
+    return !wait_us;
+}
+
 static void send_one(struct batcher *batcher)
 {
     struct request *request = mem_zero(sizeof *request);
@@ -315,6 +330,7 @@ static void send_one(struct batcher *batcher)
     CHECK(request->count > 0 && request->count <= most);
     batcher->in_flight++;
     batcher->target.stats.requests++;
+    pace_charge(batcher->target.pace, batcher->target.config->rate_ns, request->count - 1, now_us(batcher));
     list_append(&batcher->requests, &request->link);
     batcher->type->send(request);
 }
@@ -340,7 +356,7 @@ static void work(void *user)
     int64_t most = batcher->target.config->in_flight;
     most = most ? most : batcher->type->in_flight;
     emitter->ops->hold(emitter);
-    while ((int64_t)batcher->in_flight < most && may_send(batcher))
+    while ((int64_t)batcher->in_flight < most && may_send(batcher) && in_pace(batcher))
         send_one(batcher);
     if (!batcher->waiting_count)
         batcher->hurried = false;

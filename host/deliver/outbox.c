@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/pace.h"
 #include "conf/target_type.h"
 #include "deliver/target.h"
 
@@ -219,6 +220,7 @@ struct emitter *outbox_new(const struct outbox_options *options)
         target->held_bytes = &outbox->held_bytes;
         target->leaving = &outbox->leaving;
         target->subject = mem_printf("target %s", config->name);
+        target->pace = paces_find(options->paces, target->subject);
         target->random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor));
         outbox->targets[i] = target;
     }

@@ -21,6 +21,7 @@ struct outbox_options {
     struct log *log;
     struct troubles *troubles; /* or NULL */
     struct stats *stats;       /* or NULL; must stay */
+    struct paces *paces;       /* likewise */
     struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an
                           * event may stand in two files */
     size_t *late_files;  /* counts the files that an outbox still had under way when it was replaced: who took

@@ -57,6 +57,7 @@ struct target {
     size_t *held_bytes;                 /* of messages that were sent and not accepted yet, of all targets */
     const struct map *leaving;          /* handlers whose messages wait for nothing */
     char *subject;                      /* for the log: "target bus" */
+    struct pace *pace;                  /* of its messages; or NULL */
     struct stats_target stats;          /* since it was made */
     struct stats_target reported, told; /* as the log, and as the reactor's numbers know them */
     bool flushing, stopping;

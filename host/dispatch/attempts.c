@@ -318,7 +318,13 @@ void attempts_begin(struct attempts *attempts, struct entry *entry)
  * by those that wake at the same moment. */
 static void on_backoff(void *user)
 {
-    run(user);
+    struct attempt *attempt = user;
+    struct ledger *ledger = attempt->ledger;
+    int64_t wait_ms = ledger->settings.rate_ns ? ledger_pace_ms(ledger) : 0;
+    if (wait_ms)
+        timer_set(ledger->options.reactor, &attempt->backoff, wait_ms);
+    else
+        run(attempt);
 }
 
 /* ---- all of them ---- */

@@ -359,7 +359,8 @@ static bool may_run_next(struct batches *batches)
     const struct lane_entry *next = lanes_peek(&ledger->lanes);
     return next && !window_is_over(&ledger->window) && may_start(batches) && ledger_has_room(ledger) &&
            (!ledger_has_windows(ledger) ||
-            ledger_window_accepts(ledger, list_entry(next, const struct entry, lane)));
+            ledger_window_accepts(ledger, list_entry(next, const struct entry, lane))) &&
+           ledger_in_pace(ledger);
 }
 
 static void start(struct batches *batches)

@@ -111,6 +111,21 @@ bool ledger_has_room(struct ledger *ledger)
     return false;
 }
 
+int64_t ledger_pace_ms(struct ledger *ledger)
+{
+    int64_t wait_us =
+        pace_take(ledger->options.handler->pace, ledger->settings.rate_ns, ledger_now_us(ledger));
+    return wait_us ? wait_us / 1000 + 1 : 0;
+}
+
+bool ledger_in_pace(struct ledger *ledger)
+{
+    int64_t wait_ms = ledger->settings.rate_ns ? ledger_pace_ms(ledger) : 0;
+    if (wait_ms && !timer_is_set(&ledger->room))
+        timer_set(ledger->options.reactor, &ledger->room, wait_ms);
+    return !wait_ms;
+}
+
 int64_t ledger_window_time(const struct ledger *ledger, const struct entry *entry)
 {
     const struct window *window = &ledger->window;

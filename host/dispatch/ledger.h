@@ -91,6 +91,12 @@ bool ledger_slice_over(const struct ledger *ledger);
  * is looked at again soon. One call may always run. */
 bool ledger_has_room(struct ledger *ledger);
 
+/* By the handler's rate: a call may begin now, and counts. False: the work looks again when one may. */
+bool ledger_in_pace(struct ledger *ledger);
+
+/* How long to wait before that, in ms; 0: it counts. For who has a timer of its own. */
+int64_t ledger_pace_ms(struct ledger *ledger);
+
 /* The time that counts for its window, wall clock. One out of the dead letters closes no window, nor opens
  * one ahead of what waits: it counts in the window of that. */
 int64_t ledger_window_time(const struct ledger *ledger, const struct entry *entry);

@@ -37,9 +37,9 @@ static void work_records(struct subscription *subscription)
         concurrency = SIZE_MAX; /* the window is its bound */
     ledger_begin_slice(ledger);
     while (ledger->running < concurrency && ledger_has_room(ledger)) {
-        struct lane_entry *next = lanes_next(&ledger->lanes);
-        if (!next)
+        if (!lanes_peek(&ledger->lanes) || !ledger_in_pace(ledger))
             return;
+        struct lane_entry *next = lanes_next(&ledger->lanes);
         struct entry *entry = list_entry(next, struct entry, lane);
         ledger_start(ledger, entry);
         if (ledger_holds(ledger, entry))

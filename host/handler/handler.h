@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/pace.h"
 #include "conf/config.h"
 #include "handler/emitter.h"
 #include "record/page.h"
@@ -106,6 +107,7 @@ struct handler {
     const struct config *config;   /* held; may be NULL */
     const struct emitter *emitter; /* held; for what it emits, and for on_failure; NULL: it runs nowhere */
     size_t emits_bytes;            /* in a call, as it did lately: what may be expected of the next one */
+    struct pace *pace;             /* of its calls, see settings.rate_ns; NULL: nobody counts them */
 };
 
 struct handler_ops {

@@ -278,7 +278,7 @@ static void do_release(void *user)
 
 struct handler *worker_load(struct worker *worker, const char *place, struct problems *problems)
 {
-    return handler_load(
+    struct handler *handler = handler_load(
         &(struct script_options){
             .stats = worker->stats,
             .path = place,
@@ -295,6 +295,11 @@ struct handler *worker_load(struct worker *worker, const char *place, struct pro
             .known_user = worker->options.known_user,
         },
         problems);
+    char *name = handler ? mem_printf("handler %s", handler_name(handler)) : NULL;
+    if (handler)
+        handler->pace = paces_find(worker->options.paces, name);
+    free(name);
+    return handler;
 }
 
 struct text_order {
@@ -399,6 +404,7 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .log = worker->options.log,
         .troubles = worker->troubles,
         .stats = worker->stats,
+        .paces = worker->options.paces,
         .store = worker->store,
         .late_files = &worker->late_files,
     });
