@@ -19,6 +19,10 @@ THREADS = int(os.environ.get("TIDEMILL_THREADS", "2"))
 PATIENCE_S = 240 if any(kind in str(BINARY) for kind in ("asan", "tsan")) else 60
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_thread: much work of one thread alone: it has nothing for ThreadSanitizer, which makes it ten times as long")
+
+
 def wait_until(condition, what, patience_s=PATIENCE_S):
     """Returns the first true value of condition()."""
     end = time.monotonic() + patience_s

@@ -11,6 +11,8 @@ import pytest
 
 from conftest import BINARY
 
+pytestmark = pytest.mark.one_thread
+
 SANITIZED = "asan" in str(BINARY) or "tsan" in str(BINARY)
 PATIENCE_S = 120 if SANITIZED else 30  # one that hangs fails its test, and not the machine
 RSS_MAX_KIB = 220 * 1024  # the process itself, its libraries, 32 MiB for Lua, and as much again for C

@@ -11,6 +11,9 @@ import urllib.parse
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
+import pytest
+
+pytestmark = pytest.mark.one_thread
 
 SIGNER = pathlib.Path(os.environ.get("TIDEMILL_TESTS", "build/tests")) / "sigv4_cli"
 REQUESTS = 3000

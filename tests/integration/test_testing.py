@@ -4,6 +4,8 @@ import subprocess
 import pytest
 from conftest import BINARY
 
+pytestmark = pytest.mark.one_thread
+
 HANDLER = """
 local http = require "tidemill.http"
 return { stream = "s", on_insert = function(record)

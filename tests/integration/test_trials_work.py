@@ -173,6 +173,7 @@ BUSY = {"batches": "batch_size = 10, on_batch = function(records) burn(); log.in
 
 
 @pytest.mark.parametrize("kind", BUSY)
+@pytest.mark.one_thread
 def test_a_handler_that_computes_leaves_room_for_others_and_for_a_stop(beside_local, local, name, target, kind):
     deployment = beside_local
     busy, quick = local.table(name()), local.table(name())
@@ -435,6 +436,7 @@ def resident_mib(host):
     return 0
 
 
+@pytest.mark.one_thread
 def test_what_handlers_emit_stays_within_the_memory_of_the_stream(beside_local, local, name, target):
     deployment, table = beside_local, local.table(name())
     deployment.script("h", 'local emit = require "tidemill.emit"\nreturn { stream = "s", concurrency = 100, on_record = function(record)\n'
@@ -790,6 +792,7 @@ def test_only_once_can_wait(beside_local, local, name):
 # ---- errors as large as a body ----
 
 @pytest.mark.parametrize("raises", ["error(('x'):rep(20000000))", "error(('\\u{e9}'):rep(5000000))", "error(setmetatable({}, { __tostring = function() return ('y'):rep(2000):rep(100) end }))"])
+@pytest.mark.one_thread
 def test_a_large_error_is_cut_and_holds_nobody(beside_local, local, name, raises):
     deployment, table = beside_local, local.table(name())
     deployment.script("h", f'return {{ stream = "s", retries = 1, backoff = "1ms..2ms", cpu_limit = "1m", memory = "1GiB", on_record = function() {raises} end }}')
