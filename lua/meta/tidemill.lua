@@ -49,6 +49,7 @@ function Record:changed(attribute) end
 ---@field timeout? string
 ---@field cpu_limit? string
 ---@field memory? string
+---@field rate? string at most so many calls, over all hosts: "100/s", "30/m"
 ---@field allow_hosts? string where tidemill.http may go: names, *.example.com; empty: anywhere
 ---@field targets? string[] where it emits to; then it may emit nowhere else
 ---@field tables? (string|nil)[][] what it does with which DynamoDB tables, for tidemill policy: { { "Orders", "PutItem" } }
