@@ -73,6 +73,24 @@ void cmd_complain_all(const struct problems *problems)
         cmd_complain("%s", problems->lines[i]);
 }
 
+struct config *cmd_load_state_config(const char *path)
+{
+    struct problems problems = PROBLEMS_INIT;
+    path = cmd_config_path(path);
+    struct config *config = config_load(path, &host_plugs, &problems);
+    cmd_complain_all(&problems);
+    if (problems.count && !config->state_known) {
+        config_release(config);
+        config = NULL;
+    } else if (problems.count) {
+        cmd_complain("%s is wrong as it stands, and no host would start with it; the state that it names is "
+                     "looked at nevertheless",
+                     path);
+    }
+    problems_fini(&problems);
+    return config;
+}
+
 struct config *cmd_load_config(const char *path)
 {
     struct problems problems = PROBLEMS_INIT;

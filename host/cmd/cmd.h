@@ -27,6 +27,9 @@ const char *cmd_config_path(const char *path);
 /* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
 struct config *cmd_load_config(const char *path);
 
+/* The same for who only needs to know where the state is: what else is wrong is a warning. */
+struct config *cmd_load_state_config(const char *path);
+
 /* A bar on a terminal's stderr for what takes long; nothing elsewhere. */
 void cmd_progress(size_t done, size_t all, const char *what);
 void cmd_progress_end(void);

@@ -435,7 +435,7 @@ static int run(int argc, char **argv)
              !is_chosen(&dead->arguments))
         cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
                      dead->arguments.verb);
-    else if ((dead->config = cmd_load_config(dead->arguments.config_path)) != NULL)
+    else if ((dead->config = cmd_load_state_config(dead->arguments.config_path)) != NULL)
         status = carry_out(dead);
     config_release(dead->config);
     free(dead->ids);

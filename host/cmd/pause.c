@@ -161,7 +161,7 @@ static int run(int argc, char **argv, const struct cmd_option *options, change_f
         cmd_complain("%s: a handler's name is needed (see tidemill help %s)", argv[0], argv[0]);
         return EXIT_USAGE;
     }
-    struct config *config = cmd_load_config(arguments.config_path);
+    struct config *config = cmd_load_state_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
     bool ok = carry_out(config, &arguments, change, &err);

@@ -111,7 +111,7 @@ static int run(int argc, char **argv)
     struct err err;
     if (!read_arguments(argc, argv, &arguments))
         return EXIT_USAGE;
-    struct config *config = cmd_load_config(arguments.config_path);
+    struct config *config = cmd_load_state_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
     bool ok = carry_out(config, &arguments, &err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -44,7 +45,12 @@ struct running {
     struct clock *clock;
     struct timer tell; /* the service manager, how it goes */
     char *told;        /* what was said last; or NULL */
-    char *rights;      /* to be logged when there is a log */
+    struct timer look; /* at files that it was started with */
+    int differs;       /* how often in a row the INI was another one */
+    bool told_state;   /* that its file is another one */
+    dev_t state_device;
+    ino_t state_inode;
+    char *rights; /* to be logged when there is a log */
 };
 
 /* ---- rights ---- */
@@ -124,6 +130,52 @@ static bool may_write(const struct config *config, struct err *err)
                           directories[i]);
     free_texts(directories);
     return may;
+}
+
+/* ---- what it was started with ---- */
+
+#define LOOK_EVERY_MS 5000
+#define LOOK_LONGER 3 /* times in a row: who writes the file and signals needs a moment */
+
+/* The INI may be another one by now, which the next start, or SIGHUP, takes; and behind the state's path may
+ * stand another file, which commands look at, and the next host. */
+static void look_at_files(void *user)
+{
+    struct running *running = user;
+    const char *ini = running->options->ini, *state = store_file(running->config->host.state);
+    struct stat status;
+    uint64_t hash = ini ? config_text_hash(ini) : 0;
+    running->differs = hash && hash != running->config->text_hash ? running->differs + 1 : 0;
+    char *text = mem_printf("%s is not the one that is in force: SIGHUP takes it over, or says what is wrong",
+                            ini ? ini : "");
+    host_tell_trouble(running->host, "ini", running->differs >= LOOK_LONGER ? text : NULL);
+    free(text);
+    bool same = !state || (stat(state, &status) == 0 && status.st_dev == running->state_device &&
+                           status.st_ino == running->state_inode);
+    text = mem_printf(
+        "%s is not the file any more that this host has open: commands, and the next host, look at "
+        "another one (does its path lead through a link that was switched?)",
+        state ? state : "");
+    if (!same && !running->told_state)
+        log_error(running->log, NULL, "state: %s", text);
+    running->told_state = !same;
+    host_tell_trouble(running->host, "state", same ? NULL : text);
+    free(text);
+    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
+}
+
+static void begin_looking(struct running *running)
+{
+    const char *state = store_file(running->config->host.state);
+    struct stat status;
+    running->differs = 0;
+    running->told_state = false;
+    timer_init(&running->look, look_at_files, running);
+    if (state && stat(state, &status) == 0) {
+        running->state_device = status.st_dev;
+        running->state_inode = status.st_ino;
+    }
+    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
 }
 
 /* ---- the service manager ---- */
@@ -284,8 +336,10 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     struct watch *watch =
         reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
     begin_telling(running, clock);
+    begin_looking(running);
     bool clean = host_run(running->host);
     end_telling(running);
+    timer_stop(host_reactor(running->host), &running->look);
     running->failed = host_failed(running->host);
     watch_free(watch);
     admin_stop(admin);

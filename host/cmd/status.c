@@ -480,7 +480,7 @@ static int run(int argc, char **argv)
         cmd_complain("status: --wait is for ready, not for \"%s\"", arguments.wait);
         return EXIT_USAGE;
     }
-    struct config *config = cmd_load_config(arguments.config_path);
+    struct config *config = cmd_load_state_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
     bool ok = arguments.wait ? wait_until_ready(config, &arguments)

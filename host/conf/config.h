@@ -181,7 +181,13 @@ struct config {
     /* Of what stands in it (${env:X} as such), whatever its order, without [host] and [aws], where the
      * machines of a group may differ; the same on every machine. */
     uint64_t digest;
+    uint64_t text_hash; /* of the file, as it was read: see config_text_hash */
+    /* Whatever else is wrong, [host] and [aws] are not: commands about the state need no more. */
+    bool state_known;
 };
+
+/* Of a file as it stands there now; 0: it cannot be read. */
+uint64_t config_text_hash(const char *path);
 
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
  * checked. `target_types` are the kinds of targets that it may name (deliver/targets/table.h). Never NULL;

@@ -4,8 +4,9 @@
 
 #include "base/buf.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/address.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "conf/config.h"
@@ -22,6 +23,7 @@
 struct load {
     struct config *config;
     struct problems *problems;
+    size_t told; /* of these, by entries; others are about lines that are none */
     struct map_of_lines {
         char **keys; /* "section\nname" seen before ... */
         int *lines;  /* ... on these lines */
@@ -269,9 +271,8 @@ static void add_to_digest(struct config *config, const char *section, const char
     config->digest += hash;
 }
 
-static void on_entry(void *user, const char *section, const char *name, const char *value, int line)
+static void read_entry(struct load *load, const char *section, const char *name, const char *value, int line)
 {
-    struct load *load = user;
     if (!name) {
         open_section(load, section, line);
         return;
@@ -325,6 +326,26 @@ static void on_entry(void *user, const char *section, const char *name, const ch
     else if (!setting_store(setting, section_object(load), filled, value, &err))
         problems_add(load->problems, "%s:%d: [%s] %s", load->config->path, line, section, err.text);
     mem_free_secret(filled);
+}
+
+static void on_entry(void *user, const char *section, const char *name, const char *value, int line)
+{
+    struct load *load = user;
+    size_t before = load->problems->count;
+    read_entry(load, section, name, value, line);
+    size_t found = load->problems->count - before;
+    load->told += found;
+    if (found && (!*section || strcmp(section, "host") == 0 || strcmp(section, "aws") == 0))
+        load->config->state_known = false;
+}
+
+uint64_t config_text_hash(const char *path)
+{
+    size_t size = 0;
+    char *text = file_read(path, CONFIG_BYTES_MAX, &size, NULL);
+    uint64_t hash = text ? hash_bytes(text, size, 1) | 1 : 0;
+    free(text);
+    return hash;
 }
 
 static void check_streams(struct config *config, struct problems *problems)
@@ -479,14 +500,19 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     free(config->path);
     config->path = mem_string(path);
     struct err err;
-    char *text = file_read(path, CONFIG_BYTES_MAX, NULL, &err);
+    size_t size = 0, problems_before = problems->count;
+    char *text = file_read(path, CONFIG_BYTES_MAX, &size, &err);
     if (!text) {
         problems_add(problems, "%s", err.text);
         return config;
     }
     struct load load = {.config = config, .problems = problems};
+    config->text_hash = hash_bytes(text, size, 1) | 1;
+    config->state_known = true;
     config->host.checkpoint_interval_ms = 0; /* as usual for the state, unless the file says otherwise */
     ini_read(path, text, on_entry, &load, problems);
+    if (problems->count - problems_before > load.told)
+        config->state_known = false; /* such a line may have been about it */
     free(text);
     for (size_t i = 0; i < load.seen.count; i++)
         free(load.seen.keys[i]);
@@ -499,9 +525,12 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     for (size_t i = 0; i < config->table_count; i++)
         check_table(config, &config->tables[i], problems);
     resolve_scripts(config);
+    size_t before = problems->count;
     resolve_state(config, plugs->stores, problems);
+    check_names(config, problems);
+    if (problems->count > before)
+        config->state_known = false;
     check_listen(config, problems);
     check_token(config, problems);
-    check_names(config, problems);
     return config;
 }

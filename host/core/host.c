@@ -539,6 +539,14 @@ struct reactor *host_reactor(struct host *host)
     return worker_reactor(host->workers[0]);
 }
 
+void host_tell_trouble(struct host *host, const char *kind, const char *text)
+{
+    if (text)
+        troubles_tell(worker_troubles(host->workers[0]), "host", kind, text);
+    else
+        troubles_end(worker_troubles(host->workers[0]), "host", kind);
+}
+
 void host_count_ini(struct host *host, bool taken)
 {
     gauges_count_ini(host->gauges, taken);

@@ -45,6 +45,10 @@ enum host_reload {
  * stopped and started again, the rest does not notice. Looks at the scripts, too. On the host's reactor. */
 enum host_reload host_reload(struct host *host, const struct config *config, struct problems *problems);
 
+/* Something about this host that is neither a stream's nor a handler's does not work, or works again (`text`
+ * NULL): for status. On the host's reactor. */
+void host_tell_trouble(struct host *host, const char *kind, const char *text);
+
 /* For metrics: an INI was read again, and taken over or not. On the host's reactor. */
 void host_count_ini(struct host *host, bool taken);
 

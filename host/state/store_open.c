@@ -53,6 +53,13 @@ const char *const *store_actions(const char *uri, bool making)
     return !kind ? NULL : making ? kind->making : kind->actions;
 }
 
+const char *store_file(const char *uri)
+{
+    struct err err;
+    const struct store_kind *kind = kind_of(uri, &err);
+    return kind && kind->place.is_path ? store_place_of(uri) : NULL;
+}
+
 char *store_directory(const char *uri)
 {
     struct err err;

@@ -72,6 +72,9 @@ char *store_in_file(const char *path);
 /* Where its files stand; NULL: it has none here. To be freed. */
 char *store_directory(const char *uri);
 
+/* The file that it is; NULL: it is none. Valid as long as `uri`. */
+const char *store_file(const char *uri);
+
 /* What a host does with the table that it is, as IAM names it; NULL: it is none. `making`: where it may have
  * to be made. Ends with NULL. */
 const char *const *store_actions(const char *uri, bool making);

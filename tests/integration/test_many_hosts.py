@@ -489,7 +489,7 @@ def test_a_seek_to_the_latest_and_to_a_number(deployment, own, name, receiver):
     assert deployment.run("seek", "watcher", "latest").returncode == 0
     then = time.time()
     hosts = [deployment.start() for _ in range(2)]
-    hosts[0].wait_for("begins at the latest")
+    wait_until(lambda: any("begins at the latest" in said for host in hosts for said in host.messages()), "one of them begins there")
     wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
     writer.write(30, 0.01)
     wait_until(lambda: everything_seen(receiver, writer), "what came later was seen")

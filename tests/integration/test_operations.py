@@ -1,0 +1,81 @@
+"""What a year of operating it meets: releases that are switched, files that are wrong, states that are elsewhere."""
+import os
+import signal
+
+import pytest
+
+from conftest import wait_until
+from test_trials import put
+
+HANDLER = 'return { stream = "s", retries = 0, on_record = function(record)\n' \
+          '  if record.keys.id == "bad" then error("no") end end }'
+
+
+def started(deployment, local, name):
+    table = local.table(name())
+    deployment.script("h", HANDLER)
+    deployment.stream(table, threads=1, checkpoint_interval="50ms")
+    host = deployment.start()
+    host.wait_for("reading ")
+    put(local.client, table, "good")
+    put(local.client, table, "bad")
+    wait_until(lambda: deployment.status() and deployment.status()["dead_letters"].get("h") == 1, "one is a letter")
+    return host
+
+
+def troubles(deployment, kind):
+    return [row["text"] for row in deployment.status()["troubles"] if row["subject"] == "host" and row["kind"] == kind]
+
+
+@pytest.mark.parametrize("wrong", ["[handler h]\nretries = many\n", "[stream s]\nunheard_of = 1\n", "[target t]\ntype = pigeon\n"])
+def test_an_ini_that_is_wrong_blinds_nobody(beside_local, local, name, wrong):
+    deployment = beside_local
+    host = started(deployment, local, name)
+    deployment.ini.write_text(deployment.ini.read_text() + wrong)
+    assert deployment.run("check", "-c", deployment.ini).returncode != 0
+    for command in (["status"], ["dead", "list"], ["dead", "show", "1"], ["pause", "h"], ["resume", "h"]):
+        done = deployment.run(*command)
+        assert done.returncode == 0, done.stderr
+        assert "is wrong as it stands" in done.stderr
+    assert "h" in deployment.run("status").stdout and "bad" in deployment.run("dead", "show", "1").stdout
+    wait_until(lambda: troubles(deployment, "ini"), "status says that the host runs with another one")
+    assert "is not the one that is in force" in troubles(deployment, "ini")[0]
+    host.process.send_signal(signal.SIGHUP)
+    host.wait_for("not taken over")
+    assert troubles(deployment, "ini")
+    deployment.ini.write_text(deployment.ini.read_text().replace(wrong, ""))
+    wait_until(lambda: not troubles(deployment, "ini"), "it is the same again")
+    assert host.stop() == 0
+    assert "is wrong as it stands" not in deployment.run("status").stderr
+
+
+@pytest.mark.parametrize("wrong", ["[host]\nstate = nowhere\n", "[host]\nnonsense = 1\n", "[aws]\nregion = ${env:NOT_THERE}\n", "[host\n", "state = sqlite:x\n"])
+def test_where_the_state_is_must_be_known(beside_local, local, name, wrong):
+    """Rather nothing than another deployment's letters."""
+    deployment = beside_local
+    host = started(deployment, local, name)
+    deployment.ini.write_text((wrong + deployment.ini.read_text()) if wrong.startswith("state") else deployment.ini.read_text() + wrong)
+    for command in (["status"], ["dead", "list"], ["seek", "h", "latest", "--running"]):
+        done = deployment.run(*command)
+        assert done.returncode == 2 and "is wrong as it stands" not in done.stderr
+    assert host.stop() == 0
+
+
+def test_a_state_that_is_switched_under_a_host_is_told(beside_local, local, name):
+    """A release directory with the state in it: current -> one, then current -> two."""
+    deployment = beside_local
+    for release in ("one", "two"):
+        (deployment.directory / release).mkdir()
+    current = deployment.directory / "current"
+    current.symlink_to("one")
+    table = local.table(name())
+    deployment.script("h", HANDLER)
+    deployment.stream(table, threads=1, checkpoint_interval="50ms", state="sqlite:current/state.db")
+    host = deployment.start()
+    host.wait_for("reading ")
+    put(local.client, table, "good")
+    wait_until(lambda: deployment.settled(), "it is handled")
+    (deployment.directory / "next").symlink_to("two")
+    os.replace(deployment.directory / "next", current)
+    host.wait_for("is not the file any more that this host has open")
+    assert host.stop() == 0
