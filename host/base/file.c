@@ -87,15 +87,36 @@ static bool failed(struct err *err, const char *path)
     return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
 }
 
-bool file_sync_directory(const char *path, struct err *err)
+static bool sync_opened(const char *path, int flags, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     bool ok = fd >= 0 && fsync(fd) == 0;
     if (!ok)
         failed(err, path);
     if (fd >= 0)
         close(fd);
     return ok;
+}
+
+bool file_sync_directory(const char *path, struct err *err)
+{
+    return sync_opened(path, O_DIRECTORY, err);
+}
+
+bool file_sync(const char *path, struct err *err)
+{
+    return sync_opened(path, 0, err);
+}
+
+bool file_sync_directory_of(const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == path ? mem_string("/")
+                      : slash       ? mem_copy(path, (size_t)(slash - path))
+                                    : mem_string(".");
+    bool well = file_sync_directory(directory, err);
+    free(directory);
+    return well;
 }
 
 bool file_make_directories(char *path, struct err *err)

@@ -21,6 +21,12 @@ bool file_make_private(const char *path);
 /* What stands in the directory (names, not bytes) is durable. */
 bool file_sync_directory(const char *path, struct err *err);
 
+/* The directory that the file is in: its name is there for good. */
+bool file_sync_directory_of(const char *path, struct err *err);
+
+/* What the file holds is durable. */
+bool file_sync(const char *path, struct err *err);
+
 /* All directories on the way to the last '/' of the path, 0700; a new one is durable only with the one above
  * it. `path` is changed meanwhile. */
 bool file_make_directories(char *path, struct err *err);

@@ -7,6 +7,7 @@
 #include "cmd/state.h"
 #include "cmd/status.h"
 #include "state/copy.h"
+#include "state/store_open.h"
 
 struct arguments {
     const char *config_path, *verb, *from, *to;
@@ -41,10 +42,17 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
     if (!cmd_options(argc, argv, known_options, arguments))
         return false;
-    if (!arguments->verb || strcmp(arguments->verb, "copy") != 0) {
-        cmd_complain("state: copy is needed (see tidemill help state)");
+    bool backup = arguments->verb && strcmp(arguments->verb, "backup") == 0;
+    if (!arguments->verb || (!backup && strcmp(arguments->verb, "copy") != 0)) {
+        cmd_complain("state: copy or backup is needed (see tidemill help state)");
         return false;
     }
+    if (backup && (!arguments->from || arguments->to)) {
+        cmd_complain("state backup: the file that it is written to is needed, and no more");
+        return false;
+    }
+    if (backup)
+        return true;
     if (!arguments->to) {
         cmd_complain("state copy: from where and where to, like sqlite:tidemill.db dynamodb:TABLE");
         return false;
@@ -151,12 +159,31 @@ static bool carry_out(struct copying *copying, struct err *err)
     return well;
 }
 
+/* ---- a back-up ---- */
+
+static int back_up(const struct arguments *arguments)
+{
+    struct config *config = cmd_load_state_config(arguments->config_path);
+    struct err err = {0};
+    if (!config)
+        return EXIT_USAGE;
+    bool ok = store_backup(config->host.state, arguments->from, &err);
+    if (ok)
+        cmd_print("%s is a back-up of %s\n", arguments->from, config->host.state);
+    else
+        cmd_complain("state backup: %s", err.text);
+    config_release(config);
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct err err;
     if (!read_arguments(argc, argv, &arguments))
         return EXIT_USAGE;
+    if (strcmp(arguments.verb, "backup") == 0)
+        return back_up(&arguments);
     struct config *config = cmd_load_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
@@ -173,17 +200,28 @@ static int run(int argc, char **argv)
 
 const struct command cmd_state = {
     .name = "state",
-    .arguments = "copy [-c FILE] FROM TO",
-    .summary = "copy a state to another place",
+    .arguments = "copy|backup [-c FILE] [FROM] TO",
+    .summary = "copy a state to another place, or back it up",
     .help =
         "  tidemill state copy [-c FILE] sqlite:FILE dynamodb:TABLE\n"
-        "  tidemill state copy [-c FILE] dynamodb:TABLE sqlite:FILE\n\n"
+        "  tidemill state copy [-c FILE] dynamodb:TABLE sqlite:FILE\n"
+        "  tidemill state backup [-c FILE] FILE\n\n"
         "Copies where the handlers of the INI's group stand, their dead letters, the keys of tidemill.once "
         "and\n"
         "gaps. No host may run on either. TO must not have a state of the group yet; while it is filled no "
         "host\n"
         "starts on it. What is interrupted goes on with the same command. Dead letters get other numbers. "
         "The\n"
-        "table is reached as [aws] says, and made where it is missing, unless create_state = no.\n",
+        "table is reached as [aws] says, and made where it is missing, unless create_state = no.\n\n"
+        "backup writes what the state file holds at one moment, checked, into one FILE that is not there "
+        "yet; "
+        "also\n"
+        "beside a running host (cp does not: most of it may be in the log beside the file). To restore: stop "
+        "the "
+        "host,\n"
+        "take state, state-wal and state-shm away, put FILE in the state's place, start. Handlers go on "
+        "where "
+        "they stood\n"
+        "then, and repeat what came after; what is older than 24 hours is a gap, and told.\n",
     .run = run,
 };

@@ -295,6 +295,33 @@ static bool add_handlers(struct host *host, struct err *err)
     return true;
 }
 
+/* Whose state is it, and how old? A file that was put in its place, or none, is noticed here or never. */
+static void tell_place(const struct host *host, const char *handler)
+{
+    const struct store_snapshot *snapshot = host->snapshot;
+    int64_t oldest_ms = 0;
+    size_t shards = 0;
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        int64_t time_ms = row->position.record_time_ms;
+        if (strcmp(row->handler, handler) != 0 || row->position.kind == POSITION_FINISHED)
+            continue;
+        shards++;
+        if (time_ms && (!oldest_ms || time_ms < oldest_ms))
+            oldest_ms = time_ms;
+    }
+    char time[CLOCK_ISO_SIZE] = "";
+    if (oldest_ms)
+        clock_iso8601(oldest_ms, time);
+    if (shards)
+        log_info(host->options.log, NULL, "handler %s goes on where it stands in %zu shard%s%s%s", handler,
+                 shards, shards == 1 ? "" : "s", oldest_ms ? "; the oldest of these places is of " : "",
+                 time);
+    else
+        log_info(host->options.log, NULL, "handler %s has no place in %s yet", handler,
+                 host->options.config->host.state);
+}
+
 static void make_streams(struct host *host)
 {
     host->loads =
@@ -313,6 +340,7 @@ static void make_streams(struct host *host)
     });
     for (size_t i = 0; i < host->started_count; i++) {
         const struct handler *handler = host->started[i].handler;
+        tell_place(host, handler_name(handler));
         streams_add_handler(host->streams, handler_settings_of(handler)->stream, handler_name(handler));
     }
 }

@@ -60,6 +60,20 @@ const char *store_file(const char *uri)
     return kind && kind->place.is_path ? store_place_of(uri) : NULL;
 }
 
+bool store_backup(const char *uri, const char *file, struct err *err)
+{
+    const struct store_kind *kind = kind_of(uri, err);
+    if (!kind)
+        return false;
+    if (!kind->backup)
+        return err_set(
+            err, ERR_CONFIG,
+            "%s is no file: its back-ups are the service's (point-in-time recovery); or, while no host runs, "
+            "tidemill state copy %s sqlite:FILE",
+            uri, uri);
+    return kind->backup(store_place_of(uri), file, err);
+}
+
 char *store_directory(const char *uri)
 {
     struct err err;

@@ -58,10 +58,17 @@ struct store_kind {
     void (*unlock)(struct store_lock *);
     bool (*in_use)(const char *place);
     const struct store_copy_ops *copy;
+    /* A whole copy of what stands at the place, beside a running host, into a file that is not there yet;
+     * NULL: it is not one's own to copy. */
+    bool (*backup)(const char *place, const char *file, struct err *err);
 };
 
 /* Of all kinds; ends with NULL. */
 extern const struct store_place *const store_places[];
+
+/* Everything that is durable at one moment, of all groups, into the file: see struct store_kind. False and
+ * `err`. */
+bool store_backup(const char *uri, const char *file, struct err *err);
 
 /* Does it name one? False and `err`. */
 bool store_check(const char *uri, struct err *err);

@@ -79,3 +79,50 @@ def test_a_state_that_is_switched_under_a_host_is_told(beside_local, local, name
     os.replace(deployment.directory / "next", current)
     host.wait_for("is not the file any more that this host has open")
     assert host.stop() == 0
+
+
+def test_a_backup_beside_a_host_is_the_state(beside_local, local, name):
+    deployment = beside_local
+    host = started(deployment, local, name)
+    saved = deployment.directory / "saved.db"
+    done = deployment.run("state", "backup", saved)
+    assert done.returncode == 0 and f"{saved} is a back-up of sqlite:" in done.stdout, done.stderr
+    assert oct(saved.stat().st_mode & 0o777) == "0o600"
+    assert sorted(path.name for path in deployment.directory.glob("saved.db*")) == ["saved.db"]
+    done = deployment.run("state", "backup", saved)
+    assert done.returncode == 1 and "there is a file already" in done.stderr
+    done = deployment.run("state", "backup", deployment.directory / "nowhere" / "saved.db")
+    assert done.returncode == 1 and "nowhere/saved.db" in done.stderr
+    assert deployment.run("state", "backup").returncode == 2
+    before = deployment.status()
+    deployment.run("dead", "drop", "--all")
+    wait_until(lambda: not deployment.status()["dead_letters"], "what came after the back-up")
+    assert host.stop() == 0
+    for path in deployment.directory.glob("state.db*"):
+        path.unlink()
+    saved.rename(deployment.directory / "state.db")
+    after = deployment.status()
+    assert after["dead_letters"] == before["dead_letters"] == {"h": 1}
+    place = [(row["shard"], row["sequence"]) for row in after["checkpoints"]]
+    assert place == [(row["shard"], row["sequence"]) for row in before["checkpoints"]] and place
+    host = deployment.start()
+    host.wait_for("handler h goes on where it stands in 1 shard; the oldest of these places is of ")
+    assert host.stop() == 0
+    (deployment.directory / "state.db").unlink()
+    done = deployment.run("state", "backup", saved)
+    assert done.returncode == 1 and "there is no state yet" in done.stderr
+    (deployment.directory / "state.db").write_bytes(b"no database at all, but long enough to be one" * 200)
+    done = deployment.run("state", "backup", saved)
+    assert done.returncode == 1 and not list(deployment.directory.glob("saved.db*")), done.stderr
+    deployment.ini.write_text(deployment.ini.read_text().replace("state = sqlite:state.db", "state = dynamodb:State"))
+    done = deployment.run("state", "backup", saved)
+    assert done.returncode == 1 and "point-in-time recovery" in done.stderr
+
+
+def test_a_first_start_says_where_its_state_is(beside_local, local, name):
+    deployment = beside_local
+    deployment.script("h", HANDLER)
+    deployment.stream(local.table(name()), threads=1)
+    host = deployment.start()
+    host.wait_for(f"handler h has no place in sqlite:{deployment.directory}/state.db yet")
+    assert host.stop() == 0

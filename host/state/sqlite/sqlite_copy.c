@@ -53,18 +53,6 @@ static struct store_copy *begin(const struct store_kind *kind, struct reactor *r
     return NULL;
 }
 
-/* Its name is there for good. */
-static bool sync_directory_of(const char *path, struct err *err)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = slash == path ? mem_string("/")
-                      : slash       ? mem_copy(path, (size_t)(slash - path))
-                                    : mem_string(".");
-    bool well = file_sync_directory(directory, err);
-    free(directory);
-    return well;
-}
-
 static bool end(struct store_copy *copy, bool whole, struct err *err)
 {
     struct file_copy *file = (struct file_copy *)copy;
@@ -74,7 +62,7 @@ static bool end(struct store_copy *copy, bool whole, struct err *err)
     if (whole) {
         well = rename(file->beside, file->path) == 0 ||
                err_set(err, ERR_IO, "%s: cannot be named %s: %s", file->beside, file->path, strerror(errno));
-        well = well && sync_directory_of(file->path, err);
+        well = well && file_sync_directory_of(file->path, err);
     } else {
         remove_leftovers(file->beside);
     }

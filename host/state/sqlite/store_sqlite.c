@@ -549,4 +549,5 @@ const struct store_kind store_sqlite_kind = {
     .unlock = unlock_file,
     .in_use = in_use,
     .copy = &store_sqlite_copy,
+    .backup = sqlite_backup,
 };

@@ -10,4 +10,7 @@ extern const struct store_kind store_sqlite_kind;
 /* sqlite_copy.c */
 extern const struct store_copy_ops store_sqlite_copy;
 
+/* sqlite_backup.c: see struct store_kind */
+bool sqlite_backup(const char *path, const char *file, struct err *err);
+
 #endif
