@@ -188,11 +188,11 @@ static void settle(struct batcher *batcher, const struct request *request, struc
     CHECK(emission->state == EMISSION_SENT);
     if (!emission->done || !err) {
         finish(batcher, emission, NULL);
-    } else if (perhaps_others_fault(request, err) && retry_kind(err) == RETRY_NEVER) {
+    } else if (perhaps_others_fault(request, err) && !target_passes(err)) {
         emission->alone = true;
         emission->due_ms = 0;
         enqueue(batcher, emission, true);
-    } else if (retry_kind(err) != RETRY_NEVER &&
+    } else if (target_passes(err) &&
                target_may_retry(target,
                                 &(struct patience){emission->message.handler, emission->attempts,
                                                    emission->message.give_up_ms,

@@ -683,7 +683,7 @@ static void give_up(struct file *file, const struct err *err)
 static bool may_repeat(const struct file *file, const struct err *err)
 {
     /* A disk that is full may have room again. */
-    return (err->code == ERR_IO || retry_kind(err) != RETRY_NEVER) &&
+    return (err->code == ERR_IO || target_passes(err)) &&
            target_may_retry(&file->lake->target,
                             &(struct patience){file->handler, file->attempts, file->give_up_ms,
                                                file->patience_ms, file->born_ms});

@@ -90,9 +90,45 @@ static bool can_never_pass(const struct err *err)
     return err->code == ERR_SERVICE && retry_code_is_one_of(err->service, codes);
 }
 
+/* It says something of the target, or of who sends, and nothing of the message: that is wrong until somebody
+ * mends it, or a secret has been rotated. */
+static bool is_about_target(const struct err *err)
+{
+    static const char *const codes[] = {"AccessDenied",
+                                        "AccessDeniedException",
+                                        "AuthorizationError",
+                                        "NotAuthorized",
+                                        "OptInRequired",
+                                        "UnrecognizedClientException",
+                                        "InvalidClientTokenId",
+                                        "InvalidAccessKeyId",
+                                        "ExpiredToken",
+                                        "ExpiredTokenException",
+                                        "SignatureDoesNotMatch",
+                                        "InvalidSignatureException",
+                                        "KMSAccessDeniedException",
+                                        "KMSDisabledException",
+                                        "KMSNotFoundException",
+                                        "AWS.SimpleQueueService.NonExistentQueue",
+                                        "QueueDoesNotExist",
+                                        "ResourceNotFoundException",
+                                        "NotFound",
+                                        "NotFoundException",
+                                        "NoSuchBucket",
+                                        NULL};
+    return err->code == ERR_SERVICE &&
+           (retry_code_is_one_of(err->service, codes) || err->http_status == 401 || err->http_status == 403 ||
+            err->http_status == 407);
+}
+
+bool target_passes(const struct err *err)
+{
+    return retry_kind(err) != RETRY_NEVER || (err->passes != PASSES_NEVER && is_about_target(err));
+}
+
 void target_give_up(const struct target *target, const char *handler, struct err *err)
 {
-    if (leaves(target, handler) && retry_kind(err) != RETRY_NEVER)
+    if (leaves(target, handler) && target_passes(err))
         err->code = ERR_CANCELLED;
     else if (can_never_pass(err))
         err->code = ERR_LIMIT;

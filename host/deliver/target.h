@@ -87,6 +87,10 @@ struct patience {
 /* May what was sent so often, and met an error that passes, be sent again? */
 bool target_may_retry(const struct target *target, const struct patience *patience);
 
+/* May the same message be accepted later? What a service says of who sends, and not of it, is wrong for a
+ * while. */
+bool target_passes(const struct err *err);
+
 /* It is not, although the error may pass: when the host stops, or the handler leaves, that is nobody's fault.
  * What can never pass says so. */
 void target_give_up(const struct target *target, const char *handler, struct err *err);

@@ -5,6 +5,8 @@ import signal
 import pytest
 
 from conftest import wait_until
+from services import Http
+from test_delivery import emulators  # noqa: F401 (a fixture)
 from test_trials import put
 
 HANDLER = 'return { stream = "s", retries = 0, on_record = function(record)\n' \
@@ -125,4 +127,41 @@ def test_a_first_start_says_where_its_state_is(beside_local, local, name):
     deployment.stream(local.table(name()), threads=1)
     host = deployment.start()
     host.wait_for(f"handler h has no place in sqlite:{deployment.directory}/state.db yet")
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_a_target_that_takes_nothing_from_anybody_makes_no_letters(beside_local, local, name, status):
+    """A token that was rotated says nothing of the records."""
+    deployment, table, sink = beside_local, local.table(name()), Http(status=status)
+    deployment.stream(table, f"[target t]\ntype = http\nurl = {sink.url}\nbackoff = 20ms..50ms\n[route all]\nstream = s\ntarget = t\nretries = 2\n",
+                      threads=1, checkpoint_interval="50ms")
+    host = deployment.start()
+    for i in range(10):
+        put(local.client, table, f"i{i}")
+    wait_until(lambda: len(sink.seen) > 50, "it is asked again and again")
+    [trouble] = [row for row in deployment.status()["troubles"] if row["subject"] == "target t"]
+    assert str(status) in trouble["text"]
+    sink.status = 200
+    wait_until(lambda: deployment.settled(), "all is delivered")
+    status = deployment.status()
+    assert not status["dead_letters"] and not status["troubles"]
+    assert host.stop() == 0
+
+
+def test_a_queue_that_comes_later_gets_all(beside_local, local, name, emulators):
+    deployment, table, queue = beside_local, local.table(name()), name("q")
+    url = emulators.queue(queue)
+    emulators.sqs("DeleteQueue", QueueUrl=url)
+    deployment.aws = f"endpoint_sqs = http://127.0.0.1:{emulators.port}\n"
+    deployment.stream(table, f"[target t]\ntype = sqs\nqueue = {url}\nbackoff = 20ms..100ms\n[route all]\nstream = s\ntarget = t\n",
+                      threads=1, checkpoint_interval="50ms")
+    host = deployment.start()
+    for i in range(10):
+        put(local.client, table, f"i{i}")
+    wait_until(lambda: deployment.status() and any(row["subject"] == "target t" for row in deployment.status()["troubles"]), "it is told")
+    emulators.queue(queue)
+    wait_until(lambda: deployment.settled(), "all is delivered")
+    assert not deployment.status()["dead_letters"]
+    assert len(emulators.messages(url)) == 10
     assert host.stop() == 0
