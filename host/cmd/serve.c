@@ -34,6 +34,9 @@ int serve_block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+struct running;
+static void take_over(struct running *running, const struct config *config, struct problems *problems);
+
 struct running {
     const struct serve_options *options;
     const struct config *config; /* in force */
@@ -137,6 +140,26 @@ static bool may_write(const struct config *config, struct err *err)
 #define LOOK_EVERY_MS 5000
 #define LOOK_LONGER 3 /* times in a row: who writes the file and signals needs a moment */
 
+/* Whoever rotates a secret writes its file, and sends no signal. The INI itself is taken over by SIGHUP
+ * alone. */
+static void look_at_secrets(struct running *running)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct err err;
+    if (!running->config->files_hash || running->next || running->differs)
+        return;
+    struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
+    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
+    if (!problems.count && config->text_hash == running->config->text_hash &&
+        config->files_hash != running->config->files_hash && may_write(config, &err)) {
+        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
+        take_over(running, config, &problems);
+        problems_log(&problems, running->log);
+    }
+    problems_fini(&problems);
+    config_release(config);
+}
+
 /* The INI may be another one by now, which the next start, or SIGHUP, takes; and behind the state's path may
  * stand another file, which commands look at, and the next host. */
 static void look_at_files(void *user)
@@ -161,6 +184,7 @@ static void look_at_files(void *user)
     running->told_state = !same;
     host_tell_trouble(running->host, "state", same ? NULL : text);
     free(text);
+    look_at_secrets(running);
     timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
 }
 

@@ -181,7 +181,8 @@ struct config {
     /* Of what stands in it (${env:X} as such), whatever its order, without [host] and [aws], where the
      * machines of a group may differ; the same on every machine. */
     uint64_t digest;
-    uint64_t text_hash; /* of the file, as it was read: see config_text_hash */
+    uint64_t text_hash;  /* of the file, as it was read: see config_text_hash */
+    uint64_t files_hash; /* of what ${file:...} stood for; 0: there is none */
     /* Whatever else is wrong, [host] and [aws] are not: commands about the state need no more. */
     bool state_known;
 };

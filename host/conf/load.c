@@ -40,7 +40,7 @@ static void complain(struct load *load, const char *section, int line, const cha
 }
 
 /* Fill in one ${env:NAME} or ${file:PATH}; `name` is what stands between the braces. */
-static bool fill_in(const struct config *config, const char *name, struct buf *out, struct err *err)
+static bool fill_in(struct config *config, const char *name, struct buf *out, struct err *err)
 {
     if (strncmp(name, "env:", 4) == 0) {
         const char *value = getenv(name + 4);
@@ -59,6 +59,7 @@ static bool fill_in(const struct config *config, const char *name, struct buf *o
         while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
             size--;
         buf_add(out, text, size);
+        config->files_hash = hash_bytes(text, size, config->files_hash + 1) | 1;
         explicit_bzero(text, size);
         free(text);
         return true;
@@ -66,7 +67,7 @@ static bool fill_in(const struct config *config, const char *name, struct buf *o
     return err_set(err, ERR_CONFIG, "${%s}: only ${env:NAME} and ${file:PATH} are known", name);
 }
 
-static char *expand(const struct config *config, const char *value, struct err *err)
+static char *expand(struct config *config, const char *value, struct err *err)
 {
     struct buf out = BUF_INIT;
     const char *open;

@@ -165,3 +165,31 @@ def test_a_queue_that_comes_later_gets_all(beside_local, local, name, emulators)
     assert not deployment.status()["dead_letters"]
     assert len(emulators.messages(url)) == 10
     assert host.stop() == 0
+
+
+def test_a_secret_that_is_rotated_needs_no_signal(beside_local, local, name):
+    deployment, table, sink = beside_local, local.table(name()), Http()
+    secret = deployment.directory / "secret"
+    secret.write_text("one\n")
+    deployment.script("h", 'local http, config = require "tidemill.http", require "tidemill.config"\n'
+                           'return { stream = "s", on_record = function(record)\n'
+                           '  http.post(config.url, { json = { id = record.keys.id, token = config.token } }) end }')
+    deployment.script("other", HANDLER)
+    deployment.stream(table, f"[handler h]\nurl = {sink.url}\ntoken = ${{file:secret}}\n", threads=2, checkpoint_interval="50ms")
+    host = deployment.start()
+    put(local.client, table, "a")
+    wait_until(lambda: b'"one"' in b"".join(sink.seen), "it has the first")
+    (deployment.directory / "next").write_text("two\n")
+    os.replace(deployment.directory / "next", secret)
+    host.wait_for("what ${file:...} of")
+    host.wait_for("handler h: version")
+    put(local.client, table, "b")
+    wait_until(lambda: b'"two"' in sink.seen[-1], "it has the second")
+    assert not any("handler other: version" in message for message in host.messages())
+    text = host.log_path.read_text()
+    assert '"one"' not in text and '"two"' not in text
+    secret.unlink()  # for a moment there is none
+    wait_until(lambda: troubles(deployment, "secrets"), "that is told")
+    put(local.client, table, "c")
+    wait_until(lambda: len(sink.seen) == 3 and b'"two"' in sink.seen[-1], "it goes on with what it has")
+    assert host.stop() == 0
