@@ -27,14 +27,18 @@ struct arguments {
     struct cmd_texts id_texts;
     int64_t ids[CMD_TEXTS_MAX];
     size_t id_count;
-    bool all, json, no_wait, gaps;
+    bool all, json, no_wait, gaps, group;
+    int64_t limit; /* of list and show; 0: none */
 };
 
 struct dead {
     struct arguments arguments;
     struct config *config;
     struct cmd_state state;
-    int64_t *ids; /* chosen, in order */
+    bool found[CMD_TEXTS_MAX]; /* of the numbers that were asked for */
+    struct map groups;         /* handler and kind of error -> struct group, owned */
+    bool cut;                  /* there are more than `limit` */
+    int64_t *ids;              /* chosen, in order */
     size_t count, capacity;
 };
 
@@ -65,6 +69,8 @@ static const struct cmd_option known_options[] = {
     {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
     {"--no-wait", CMD_FLAG, offsetof(struct arguments, no_wait), NULL},
     {"--gaps", CMD_FLAG, offsetof(struct arguments, gaps), NULL},
+    {"--group", CMD_FLAG, offsetof(struct arguments, group), NULL},
+    {"--limit", CMD_COUNT, offsetof(struct arguments, limit), NULL},
     {"VERB", CMD_OPERAND, offsetof(struct arguments, verb), NULL},
     {"ID", CMD_OPERANDS, offsetof(struct arguments, id_texts), NULL},
     {0},
@@ -90,12 +96,36 @@ static bool is_chosen(const struct arguments *arguments)
 
 /* ---- choosing ---- */
 
-static bool has_id(const struct arguments *arguments, int64_t id)
+static bool has_id(struct dead *dead, int64_t id)
 {
+    const struct arguments *arguments = &dead->arguments;
+    bool has = !arguments->id_count;
     for (size_t i = 0; i < arguments->id_count; i++)
         if (arguments->ids[i] == id)
-            return true;
-    return arguments->id_count == 0;
+            has = dead->found[i] = true;
+    return has;
+}
+
+/* A number that is not there was mistyped, or somebody else was here before. */
+static bool all_found(const struct dead *dead)
+{
+    bool all = true;
+    for (size_t i = 0; i < dead->arguments.id_count; i++)
+        if (!dead->found[i]) {
+            cmd_complain("dead %s: there is no dead letter %lld%s", dead->arguments.verb,
+                         (long long)dead->arguments.ids[i],
+                         dead->arguments.handler || dead->arguments.error || dead->arguments.older_ms ||
+                                 dead->arguments.newer_ms
+                             ? " among those that the filters choose"
+                             : "");
+            all = false;
+        }
+    return all;
+}
+
+static bool has_enough(const struct dead *dead)
+{
+    return dead->arguments.limit && (int64_t)dead->count >= dead->arguments.limit;
 }
 
 typedef void letter_fn(struct dead *dead, const struct store_dead_letter *letter);
@@ -120,10 +150,14 @@ static bool each_letter(struct dead *dead, letter_fn *each, struct err *err)
             return false;
         for (size_t i = 0; i < snapshot->letter_count; i++) {
             query.after_id = snapshot->letters[i].id;
-            if (has_id(arguments, query.after_id))
-                each(dead, &snapshot->letters[i]);
+            if (!has_id(dead, query.after_id))
+                continue;
+            dead->cut = has_enough(dead);
+            if (dead->cut)
+                break;
+            each(dead, &snapshot->letters[i]);
         }
-        more = snapshot->letter_count == PAGE;
+        more = snapshot->letter_count == PAGE && !dead->cut;
         store_snapshot_free(snapshot);
     }
     return true;
@@ -133,6 +167,103 @@ static void note(struct dead *dead, const struct store_dead_letter *letter)
 {
     mem_grow(&dead->ids, &dead->capacity, dead->count, sizeof *dead->ids);
     dead->ids[dead->count++] = letter->id;
+}
+
+/* ---- groups ---- */
+
+/* Letters of a handler whose errors differ in digits only. */
+struct group {
+    char *handler, *error; /* of the newest: its first line */
+    int64_t count, first_ms, last_ms, id;
+};
+
+#define KIND_BYTES_MAX 300
+
+static char *key_of(const struct store_dead_letter *letter)
+{
+    struct buf key = BUF_INIT;
+    size_t size = strcspn(letter->error, "\n");
+    buf_printf(&key, "%s\n", letter->handler);
+    for (size_t i = 0; i < size && i < KIND_BYTES_MAX; i++) {
+        bool digit = letter->error[i] >= '0' && letter->error[i] <= '9';
+        if (!digit || key.data[key.size - 1] != '0')
+            buf_add_char(&key, digit ? '0' : letter->error[i]);
+    }
+    buf_add(&key, "", 0);
+    return buf_take(&key);
+}
+
+static void add_to_group(struct dead *dead, const struct store_dead_letter *letter)
+{
+    char *key = key_of(letter);
+    struct group *group = map_get(&dead->groups, key);
+    if (!group) {
+        group = mem_zero(sizeof *group);
+        group->handler = mem_string(letter->handler);
+        group->first_ms = letter->failed_ms;
+        map_set(&dead->groups, key, group);
+    }
+    free(key);
+    group->count++;
+    group->first_ms = letter->failed_ms < group->first_ms ? letter->failed_ms : group->first_ms;
+    if (letter->failed_ms < group->last_ms)
+        return;
+    group->last_ms = letter->failed_ms;
+    group->id = letter->id;
+    free(group->error);
+    group->error = mem_copy(letter->error, strcspn(letter->error, "\n"));
+}
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct group *x = *(struct group *const *)a, *y = *(struct group *const *)b;
+    return x->count != y->count ? (x->count < y->count) - (x->count > y->count) : strcmp(x->error, y->error);
+}
+
+static void print_group(const struct dead *dead, const struct group *group, bool first)
+{
+    char since[CLOCK_ISO_SIZE], last[CLOCK_ISO_SIZE];
+    clock_iso8601(group->first_ms, since);
+    clock_iso8601(group->last_ms, last);
+    if (dead->arguments.json) {
+        struct buf out = BUF_INIT;
+        char *error = utf8_copy(group->error);
+        buf_printf(&out, "%s{\"count\":%lld,\"first_ms\":%lld,\"last_ms\":%lld,\"id\":%lld,",
+                   first ? "" : ",", (long long)group->count, (long long)group->first_ms,
+                   (long long)group->last_ms, (long long)group->id);
+        json_write_member(&out, "handler", group->handler, strlen(group->handler));
+        buf_add_char(&out, ',');
+        json_write_member(&out, "error", error, strlen(error));
+        buf_add_char(&out, '}');
+        fputs(out.data, stdout);
+        buf_fini(&out);
+        free(error);
+        return;
+    }
+    if (first)
+        cmd_print("%8s %-24s %-24s %-24s %-16s %s\n", "COUNT", "HANDLER", "FIRST", "LAST", "NEWEST", "ERROR");
+    cmd_print("%8lld %-24s %-24s %-24s %-16lld %s\n", (long long)group->count, group->handler, since, last,
+              (long long)group->id, group->error);
+}
+
+static void print_groups(struct dead *dead)
+{
+    struct group **all = mem_alloc((dead->groups.count + 1) * sizeof *all);
+    size_t at = 0, count = 0;
+    for (struct group *group; (group = map_next(&dead->groups, &at, NULL));)
+        all[count++] = group;
+    if (count)
+        qsort(all, count, sizeof *all, larger_first);
+    for (size_t i = 0; i < count; i++) {
+        if (!dead->arguments.limit || (int64_t)i < dead->arguments.limit)
+            print_group(dead, all[i], i == 0);
+        free(all[i]->handler);
+        free(all[i]->error);
+        free(all[i]);
+    }
+    dead->count = count;
+    map_fini(&dead->groups);
+    free(all);
 }
 
 /* ---- list and show ---- */
@@ -201,9 +332,18 @@ static bool look(struct dead *dead, struct err *err)
     bool show = strcmp(dead->arguments.verb, "show") == 0;
     if (dead->arguments.json)
         putchar('[');
-    bool ok = each_letter(dead, dead->arguments.json ? write_letter : show ? show_letter : list_row, err);
+    bool ok = each_letter(dead,
+                          dead->arguments.group  ? add_to_group
+                          : dead->arguments.json ? write_letter
+                          : show                 ? show_letter
+                                                 : list_row,
+                          err);
+    if (dead->arguments.group)
+        print_groups(dead);
     if (dead->arguments.json)
         puts("]");
+    else if (ok && dead->cut)
+        printf("and more (--limit %lld)\n", (long long)dead->arguments.limit);
     else if (ok && !dead->count)
         puts(is_chosen(&dead->arguments) ? "no such dead letter" : "no dead letters");
     return ok;
@@ -420,7 +560,8 @@ static int carry_out(struct dead *dead)
     if (!ok)
         cmd_complain("%s", err.text);
     cmd_state_close(&dead->state);
-    return ok && !failed_again ? EXIT_DONE : EXIT_FAILED;
+    bool found = !ok || dead->arguments.gaps || all_found(dead);
+    return ok && !failed_again && found ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int run(int argc, char **argv)
@@ -431,6 +572,11 @@ static int run(int argc, char **argv)
         ;
     else if (dead->arguments.gaps && (strcmp(dead->arguments.verb, "drop") != 0 || dead->arguments.json))
         cmd_complain("dead: --gaps goes with drop, and with --handler (tidemill status shows the gaps)");
+    else if (dead->arguments.group && strcmp(dead->arguments.verb, "list") != 0)
+        cmd_complain("dead: --group goes with list");
+    else if (dead->arguments.limit && strcmp(dead->arguments.verb, "list") != 0 &&
+             strcmp(dead->arguments.verb, "show") != 0)
+        cmd_complain("dead: --limit goes with list and show");
     else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 &&
              !is_chosen(&dead->arguments))
         cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
@@ -460,11 +606,13 @@ const struct command cmd_dead = {
         "  --error TEXT       whose error has this text in it\n"
         "  --older-than 2h    that failed longer ago; --newer-than: less long ago\n"
         "  --all              all of them\n"
+        "  --group            list: how many of each handler and error, the most frequent first\n"
+        "  --limit N          list, show: no more than these\n"
         "  --json             for programs\n"
         "  --no-wait          redrive: do not wait until the running host has been through them\n"
         "  -c FILE            the INI\n\n"
         "Works beside a running host, which redrives at once; without one, letters are marked and redriven\n"
         "when it next runs. A redriven record has record.redriven set and record.age in seconds. One that\n"
-        "fails again stays a dead letter. Exit status 1 when one did.\n",
+        "fails again stays a dead letter. Exit status 1 when one did, or when a number is not there.\n",
     .run = run,
 };

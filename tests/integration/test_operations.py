@@ -1,4 +1,5 @@
 """What a year of operating it meets: releases that are switched, files that are wrong, states that are elsewhere."""
+import json
 import os
 import signal
 
@@ -192,4 +193,47 @@ def test_a_secret_that_is_rotated_needs_no_signal(beside_local, local, name):
     wait_until(lambda: troubles(deployment, "secrets"), "that is told")
     put(local.client, table, "c")
     wait_until(lambda: len(sink.seen) == 3 and b'"two"' in sink.seen[-1], "it goes on with what it has")
+    assert host.stop() == 0
+
+
+def test_letters_of_a_bad_release_are_seen_by_kind(beside_local, local, name):
+    deployment, table = beside_local, local.table(name())
+    deployment.script("h", 'return { stream = "s", retries = 0, on_record = function(record)\n'
+                           '  if record.keys.id:sub(1, 1) == "a" then error("cannot price item " .. record.keys.id:sub(2), 0) end\n'
+                           '  error("no such customer\\nsecond line", 0) end }')
+    deployment.stream(table, threads=1, checkpoint_interval="50ms")
+    host = deployment.start()
+    for i in range(12):
+        put(local.client, table, f"a{i}")
+    put(local.client, table, "b")
+    wait_until(lambda: deployment.status() and deployment.status()["dead_letters"].get("h") == 13, "all are letters")
+    groups = json.loads(deployment.run("dead", "list", "--group", "--json").stdout)
+    assert [(group["count"], group["handler"]) for group in groups] == [(12, "h"), (1, "h")]
+    assert "cannot price item " in groups[0]["error"] and groups[1]["error"].endswith("no such customer")
+    assert groups[0]["first_ms"] <= groups[0]["last_ms"]
+    lines = deployment.run("dead", "list", "--group").stdout.splitlines()
+    assert len(lines) == 3 and lines[1].split()[:2] == ["12", "h"]
+    assert len(deployment.run("dead", "list", "--group", "--limit", "1").stdout.splitlines()) == 2
+    assert deployment.run("dead", "list", "--group", "--error", "customer").stdout.count("\n") == 2
+    lines = deployment.run("dead", "list", "--limit", "5").stdout.splitlines()
+    assert len(lines) == 7 and lines[-1] == "and more (--limit 5)"
+    assert len(deployment.run("dead", "list", "--limit", "13").stdout.splitlines()) == 14
+    for command in (["dead", "drop", "--group", "--all"], ["dead", "drop", "--all", "--limit", "3"]):
+        assert deployment.run(*command).returncode == 2
+    assert host.stop() == 0
+
+
+def test_a_letter_that_is_not_there_is_told(beside_local, local, name):
+    deployment = beside_local
+    host = started(deployment, local, name)
+    for verb in ("show", "redrive", "drop"):
+        done = deployment.run("dead", verb, "4711")
+        assert done.returncode == 1 and f"dead {verb}: there is no dead letter 4711" in done.stderr
+    letter = str(json.loads(deployment.run("dead", "list", "--json").stdout)[0]["id"])
+    done = deployment.run("dead", "show", letter, "4711")
+    assert done.returncode == 1 and f"dead letter {letter}" in done.stdout and "4711" in done.stderr
+    done = deployment.run("dead", "show", letter, "--handler", "other")
+    assert done.returncode == 1 and "among those that the filters choose" in done.stderr
+    assert deployment.run("dead", "drop", letter).returncode == 0
+    assert deployment.run("dead", "list").stdout == "no dead letters\n"
     assert host.stop() == 0
