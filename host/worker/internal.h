@@ -36,6 +36,7 @@ struct worker {
     struct timer flush;
     struct timer put_up; /* its numbers */
     size_t flushing;     /* batches that are on their way; only then the next ones are made */
+    int64_t flush_ms;    /* between the last flush and the next one */
     int64_t flush_us;    /* when they were given to the store, monotonic */
     bool flush_failed;   /* one of these was not written */
     int64_t statistics_ms;

@@ -14,6 +14,7 @@
 
 /* What status shows is written with every fifth checkpoint, and at least so often. */
 #define STATISTICS_EVERY_MS 5000
+#define FLUSH_FIRST_MS 50
 #define PUT_UP_EVERY_MS 1000 /* its numbers, for others */
 #define STATISTICS_EVERY_CHECKPOINTS 5
 
@@ -196,11 +197,21 @@ static void put_notes(struct worker *worker, struct store_batch *notes)
     put_beat(worker, notes);
 }
 
+/* The first checkpoints come sooner: what is ended within its first second again and again gets on, too. */
+static int64_t next_flush_ms(struct worker *worker)
+{
+    int64_t interval_ms = worker->options.config->host.checkpoint_interval_ms;
+    worker->flush_ms = worker->flush_ms ? 2 * worker->flush_ms : FLUSH_FIRST_MS;
+    if (worker->flush_ms > interval_ms)
+        worker->flush_ms = interval_ms;
+    return worker->flush_ms;
+}
+
 static void flush(void *user)
 {
     struct worker *worker = user;
     int64_t now = reactor_now_ms(worker->reactor);
-    timer_set(worker->reactor, &worker->flush, worker->options.config->host.checkpoint_interval_ms);
+    timer_set(worker->reactor, &worker->flush, next_flush_ms(worker));
     look_at_clocks(worker);
     if (worker->flushing)
         return; /* the store still works on the last one; what moved meanwhile goes with the next */
@@ -377,7 +388,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->outbox = worker_make_outbox(worker);
     timer_init(&worker->flush, flush, worker);
     timer_init(&worker->put_up, put_up, worker);
-    timer_set(worker->reactor, &worker->flush, options->config->host.checkpoint_interval_ms);
+    timer_set(worker->reactor, &worker->flush, next_flush_ms(worker));
     return worker;
 }
 

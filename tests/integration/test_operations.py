@@ -237,3 +237,21 @@ def test_a_letter_that_is_not_there_is_told(beside_local, local, name):
     assert deployment.run("dead", "drop", letter).returncode == 0
     assert deployment.run("dead", "list").stdout == "no dead letters\n"
     assert host.stop() == 0
+
+
+def test_a_host_that_is_killed_again_and_again_gets_on(beside_local, local, name):
+    """Each time before the usual checkpoint_interval is over."""
+    deployment, table, sink = beside_local, local.table(name()), Http()
+    deployment.script("h", 'local http, config = require "tidemill.http", require "tidemill.config"\n'
+                           'return { stream = "s", ordering = "shard", on_record = function(record)\n'
+                           '  http.post(config.url, { json = { id = record.keys.id } }) require("tidemill.time").sleep(0.1) end }')
+    deployment.stream(table, f"[handler h]\nurl = {sink.url}\n", threads=1, checkpoint_interval="1h", log_level="info")
+    for i in range(40):
+        put(local.client, table, f"i{i}")
+    for _ in range(6):
+        before = len(sink.seen)
+        host = deployment.start()
+        wait_until(lambda: len(sink.seen) >= before + 5, "it works")
+        host.process.kill()
+        host.process.wait()
+    assert len(set(sink.seen)) > 10, len(set(sink.seen))
