@@ -1028,7 +1028,7 @@ def test_a_copy_that_was_interrupted_keeps_hosts_away_and_goes_on(deployment, ow
         own.client.put_item(TableName=table, Item={"id": {"S": f"bad{number}"}, "version": {"N": "1"}})
     wait_until(lambda: len(letters_of(deployment)) == 200, "all fail")
     assert host.stop() == 0
-    faults(own, Throttle=0.8, Operations=["PutItem"])  # it has a while to do
+    faults(own, Throttle=0.2, DelayMs=200, Operations=["PutItem"])  # it has a while to do
     command = subprocess.Popen([BINARY, "state", "copy", "sqlite:first.db", "dynamodb:State"], cwd=deployment.directory,
                                env=deployment.environment)
 
