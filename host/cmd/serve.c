@@ -173,8 +173,9 @@ static void look_at_files(void *user)
                             ini ? ini : "");
     host_tell_trouble(running->host, "ini", running->differs >= LOOK_LONGER ? text : NULL);
     free(text);
-    bool same = !state || (stat(state, &status) == 0 && status.st_dev == running->state_device &&
-                           status.st_ino == running->state_inode);
+    bool same =
+        !running->state_inode || (stat(state, &status) == 0 && status.st_dev == running->state_device &&
+                                  status.st_ino == running->state_inode);
     text = mem_printf(
         "%s is not the file any more that this host has open: commands, and the next host, look at "
         "another one (does its path lead through a link that was switched?)",
@@ -194,6 +195,7 @@ static void begin_looking(struct running *running)
     struct stat status;
     running->differs = 0;
     running->told_state = false;
+    running->state_inode = 0; /* there is none: it goes with the process, or is a table */
     timer_init(&running->look, look_at_files, running);
     if (state && stat(state, &status) == 0) {
         running->state_device = status.st_dev;
