@@ -32,6 +32,25 @@ static void say(struct listener_reply *reply, int status, const char *text)
     buf_add_text(&reply->body, text);
 }
 
+/* ---- who may ---- */
+
+/* As RFC 6750 has it: "Authorization: Bearer TOKEN". Nobody learns from the time that it takes how much of it
+ * was right. */
+static bool shows_token(const struct admin *admin, const struct listener_request *request)
+{
+    static const char scheme[] = "Bearer ";
+    const char *shown = listener_header(request, "Authorization"), *token = admin->options.token;
+    unsigned char own[SHA256_DIGEST_LENGTH], other[SHA256_DIGEST_LENGTH];
+    if (!token || !shown || strncasecmp(shown, scheme, strlen(scheme)) != 0)
+        return false;
+    shown += strlen(scheme);
+    SHA256((const unsigned char *)token, strlen(token), own);
+    SHA256((const unsigned char *)shown, strlen(shown), other);
+    return CRYPTO_memcmp(own, other, sizeof own) == 0;
+}
+
+/* ---- pages ---- */
+
 /* Prometheus names what it takes in the order of its liking, OpenMetrics first. */
 static bool wants_open_metrics(const struct listener_request *request)
 {
@@ -79,29 +98,12 @@ static void show_ready(struct admin *admin, const struct listener_request *reque
                        struct listener_reply *reply)
 {
     char *reasons = board_read_reasons(admin->options.board);
-    (void)request;
+    bool knows = admin->local || shows_token(admin, request); /* they name handlers, roles, accounts */
     if (*reasons)
-        say(reply, 503, reasons);
+        say(reply, 503, knows ? reasons : "not ready\n");
     else
         say(reply, 200, "ready\n");
     free(reasons);
-}
-
-/* ---- who may ---- */
-
-/* As RFC 6750 has it: "Authorization: Bearer TOKEN". Nobody learns from the time that it takes how much of it
- * was right. */
-static bool shows_token(const struct admin *admin, const struct listener_request *request)
-{
-    static const char scheme[] = "Bearer ";
-    const char *shown = listener_header(request, "Authorization"), *token = admin->options.token;
-    unsigned char own[SHA256_DIGEST_LENGTH], other[SHA256_DIGEST_LENGTH];
-    if (!token || !shown || strncasecmp(shown, scheme, strlen(scheme)) != 0)
-        return false;
-    shown += strlen(scheme);
-    SHA256((const unsigned char *)token, strlen(token), own);
-    SHA256((const unsigned char *)shown, strlen(shown), other);
-    return CRYPTO_memcmp(own, other, sizeof own) == 0;
 }
 
 static void refuse_stranger(struct listener_reply *reply)

@@ -867,9 +867,10 @@ static void find(void *user)
     struct stream_supervisor *supervisor = user;
     CHECK(!supervisor->finding);
     close_old_generations(supervisor);
-    if (list_empty(&supervisor->followers)) /* nobody asks */
+    if (list_empty(&supervisor->followers)) { /* nobody asks */
+        troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
         timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
-    else if (supervisor->options.stream->arn)
+    } else if (supervisor->options.stream->arn)
         set_latest(supervisor, supervisor->options.stream->arn);
     else
         supervisor->finding = source_find_stream(supervisor->options.source,
@@ -953,8 +954,9 @@ bool stream_supervisor_reads(const struct stream_supervisor *supervisor)
     const struct follower *follower;
     bool all = true;
     list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
-        all = all && (follower->removed || (follower->generation && follower->phase == FOLLOWER_READY &&
-                                            discovery_listed(follower->generation->discovery)));
+        all = all && (follower->removed || follower->halted ||
+                      (follower->generation && follower->phase == FOLLOWER_READY &&
+                       discovery_listed(follower->generation->discovery)));
     return all;
 }
 

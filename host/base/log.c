@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -50,7 +52,7 @@ struct repeated {
 
 #define REPEATED_MS 10000
 #define REPEATED_KINDS_MAX 1000
-#define KIND_SIZE 200
+#define KEY_SIZE 100
 
 static const int level_priorities[] = {7, 6, 4, 3}; /* syslog(3)'s */
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -312,24 +314,26 @@ static void tell_repeated(struct log *log, bool all)
 }
 
 /* Runs of digits are one: records and times. */
-static void key_of(char key[KIND_SIZE], const char *subject, const char *kind)
+static void key_of(char key[KEY_SIZE], enum log_level level, const char *subject, const char *kind)
 {
-    size_t size = (size_t)snprintf(key, KIND_SIZE, "%.60s\n", subject ? subject : "");
-    for (; *kind && size < KIND_SIZE - 1; kind++) {
+    uint64_t hash = 0;
+    bool before = false;
+    for (; *kind; kind++) {
         bool digit = *kind >= '0' && *kind <= '9';
-        if (!digit || key[size - 1] != '0')
-            key[size++] = digit ? '0' : *kind;
+        if (!digit || !before)
+            hash = hash_mix(hash ^ (uint64_t)(unsigned char)(digit ? '0' : *kind));
+        before = digit;
     }
-    key[size] = '\0';
+    snprintf(key, KEY_SIZE, "%d %.60s %016" PRIx64, (int)level, subject ? subject : "", hash);
 }
 
 /* With the lock held: is it one of those that are only counted? Takes the message then. */
 static bool is_counted(struct log *log, enum log_level level, const char *subject, const char *kind,
                        char *message)
 {
-    char key[KIND_SIZE];
+    char key[KEY_SIZE];
     int64_t now_ms = clock_monotonic_ms(log->clock);
-    key_of(key, subject, kind);
+    key_of(key, level, subject, kind);
     struct repeated *repeated = map_get(&log->repeated, key);
     if (!repeated && log->repeated.count < REPEATED_KINDS_MAX) {
         repeated = mem_zero(sizeof *repeated);

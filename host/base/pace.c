@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #define UNUSED_NS 100000000 /* for so long what was not used is good */
+#define WAIT_NS_MAX 1000000000
 #define WHOLE 1000000
 
 struct paces {
@@ -57,39 +58,55 @@ struct pace *paces_find(struct paces *paces, const char *name)
     return pace;
 }
 
-void paces_set_share(struct paces *paces, int64_t millionths)
+/* What was done with a small part was far apart, and holds nobody back who has a large one now. */
+static void rescale(struct pace *pace, double factor, int64_t now_ns)
 {
-    atomic_store(&paces->share, millionths > 1 ? millionths : 1);
+    long long next_ns = atomic_load(&pace->next_ns), then_ns;
+    do {
+        if (next_ns <= now_ns)
+            return;
+        then_ns = now_ns + (long long)((double)(next_ns - now_ns) * factor);
+    } while (!atomic_compare_exchange_weak(&pace->next_ns, &next_ns, then_ns));
 }
 
-/* Between two of this process. */
-static int64_t own_interval_ns(const struct pace *pace, int64_t interval_ns)
+void paces_set_share(struct paces *paces, int64_t millionths, int64_t now_us)
 {
-    return (int64_t)((double)interval_ns * WHOLE / (double)atomic_load(&pace->paces->share));
+    int64_t share = millionths > 1 ? millionths : 1;
+    double factor = (double)atomic_exchange(&paces->share, share) / (double)share;
+    size_t at = 0;
+    pthread_mutex_lock(&paces->lock);
+    for (struct pace *pace; factor != 1 && (pace = map_next(&paces->all, &at, NULL));)
+        rescale(pace, factor, now_us * 1000);
+    pthread_mutex_unlock(&paces->lock);
 }
 
-int64_t pace_take(struct pace *pace, int64_t interval_ns, int64_t now_us)
+/* What is not to be waited for longer, however rare it is. */
+#define DEBT_NS_MAX (24 * 3600 * 1e9)
+
+/* So many of this process. */
+static int64_t take_ns(const struct pace *pace, int64_t interval_ns, size_t count)
+{
+    double ns = (double)interval_ns * (double)count * WHOLE / (double)atomic_load(&pace->paces->share);
+    return (int64_t)(ns < DEBT_NS_MAX ? ns : DEBT_NS_MAX);
+}
+
+int64_t pace_wait(const struct pace *pace, int64_t interval_ns, int64_t now_us)
 {
     if (!pace || !interval_ns)
         return 0;
-    int64_t own_ns = own_interval_ns(pace, interval_ns), now_ns = now_us * 1000;
-    long long next_ns = atomic_load(&pace->next_ns);
-    for (;;) {
-        long long due_ns = next_ns > now_ns - UNUSED_NS ? next_ns : now_ns - UNUSED_NS;
-        if (due_ns > now_ns)
-            return (due_ns - now_ns) / 1000 + 1;
-        if (atomic_compare_exchange_weak(&pace->next_ns, &next_ns, due_ns + own_ns))
-            return 0;
-    }
+    int64_t wait_ns = atomic_load(&pace->next_ns) - now_us * 1000;
+    return wait_ns <= 0 ? 0 : wait_ns < WAIT_NS_MAX ? wait_ns / 1000 + 1 : WAIT_NS_MAX / 1000;
 }
 
 void pace_charge(struct pace *pace, int64_t interval_ns, size_t count, int64_t now_us)
 {
     if (!pace || !interval_ns || !count)
         return;
-    int64_t own_ns = own_interval_ns(pace, interval_ns) * (int64_t)count, now_ns = now_us * 1000;
-    long long next_ns = atomic_load(&pace->next_ns), from_ns;
-    do
-        from_ns = next_ns > now_ns - UNUSED_NS ? next_ns : now_ns - UNUSED_NS;
-    while (!atomic_compare_exchange_weak(&pace->next_ns, &next_ns, from_ns + own_ns));
+    int64_t own_ns = take_ns(pace, interval_ns, count), now_ns = now_us * 1000;
+    long long next_ns = atomic_load(&pace->next_ns), then_ns;
+    do {
+        then_ns = (next_ns > now_ns - UNUSED_NS ? next_ns : now_ns - UNUSED_NS) + own_ns;
+        if (then_ns > now_ns + (int64_t)DEBT_NS_MAX)
+            then_ns = now_ns + (int64_t)DEBT_NS_MAX;
+    } while (!atomic_compare_exchange_weak(&pace->next_ns, &next_ns, then_ns));
 }

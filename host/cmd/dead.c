@@ -560,7 +560,7 @@ static int carry_out(struct dead *dead)
     if (!ok)
         cmd_complain("%s", err.text);
     cmd_state_close(&dead->state);
-    bool found = !ok || dead->arguments.gaps || all_found(dead);
+    bool found = !ok || dead->arguments.gaps || dead->cut || all_found(dead);
     return ok && !failed_again && found ? EXIT_DONE : EXIT_FAILED;
 }
 

@@ -46,11 +46,13 @@ struct running {
     int signal_fd;
     bool failed; /* the last host has ended by itself */
     struct clock *clock;
-    struct timer tell; /* the service manager, how it goes */
-    char *told;        /* what was said last; or NULL */
-    struct timer look; /* at files that it was started with */
-    int differs;       /* how often in a row the INI was another one */
-    bool told_state;   /* that its file is another one */
+    struct timer tell;     /* the service manager, how it goes */
+    char *told;            /* what was said last; or NULL */
+    struct timer look;     /* at files that it was started with */
+    int differs;           /* how often in a row the INI was another one */
+    uint64_t refused_hash; /* of what ${file:} stands for, that could not be taken over; 0: none */
+    uint64_t seen_hash;    /* likewise, when it was last looked at */
+    bool told_state;       /* that its file is another one */
     dev_t state_device;
     ino_t state_inode;
     char *rights; /* to be logged when there is a log */
@@ -149,13 +151,25 @@ static void look_at_secrets(struct running *running)
     if (!running->config->files_hash || running->next || running->differs)
         return;
     struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
-    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
-    if (!problems.count && config->text_hash == running->config->text_hash &&
-        config->files_hash != running->config->files_hash && may_write(config, &err)) {
-        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
-        take_over(running, config, &problems);
-        problems_log(&problems, running->log);
+    bool changed = !problems.count && config->text_hash == running->config->text_hash &&
+                   config->files_hash != running->config->files_hash;
+    if (changed && config->files_hash == running->refused_hash) { /* it is told already */
+        config_release(config);
+        return;
     }
+    bool settled = changed && config->files_hash == running->seen_hash; /* it is not being written just now */
+    running->seen_hash = changed ? config->files_hash : 0;
+    running->refused_hash = 0;
+    if (settled) {
+        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
+        if (!may_write(config, &err))
+            problems_add(&problems, "%s: %s", running->options->ini, err.text);
+        else
+            take_over(running, config, &problems);
+        problems_log(&problems, running->log);
+        running->refused_hash = problems.count ? config->files_hash : 0;
+    }
+    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
     problems_fini(&problems);
     config_release(config);
 }

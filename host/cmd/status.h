@@ -14,7 +14,8 @@
 struct status_row {
     const struct store_checkpoint *checkpoint;
     const struct store_subscription *subscription; /* or NULL */
-    bool paused;                                   /* by tidemill pause; then it is idle, too */
+    bool paused;                                   /* by tidemill pause, since then; it is idle, too */
+    int64_t paused_ms;
     bool idle; /* a host is running, but this handler is not: its script is gone or broken, or it waits */
     const char *version; /* of the handler; "" unknown */
     int64_t dead;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd/status.h"
+#include "state/store_open.h"
 #include "state/troubles.h"
 
 static void add_once(struct problems *problems, const char *line)
@@ -39,6 +40,8 @@ void status_add_unready(const struct status *status, struct problems *unready)
         add_once(unready, line);
     }
     add_untold(status, unready);
+    if (!status->told && store_is_shared(status->config->host.state))
+        problems_add(unready, "the hosts could not be asked: whether they are ready is not known");
 }
 
 static void add_rows(const struct status *status, const struct status_limits *limits,
@@ -52,7 +55,7 @@ static void add_rows(const struct status *status, const struct status_limits *li
         else if (!row->paused && limits->lag_ms >= 0 && row->lag_ms > limits->lag_ms)
             problems_add(problems, "handler %s, shard %s: it is %lld s behind", handler, shard,
                          (long long)row->lag_ms / 1000);
-        else if (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
+        if (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
             problems_add(problems, "handler %s, shard %s: its oldest record is trimmed in %lld min", handler,
                          shard, (long long)row->trimmed_ms / 60000);
     }

@@ -1,7 +1,9 @@
 /* status_json.c: status for programs. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/document.h"
+#include "base/utf8.h"
 #include "cmd/status.h"
 
 static void write_row(cJSON *out, const struct status_row *row)
@@ -133,8 +135,11 @@ static void write_dead(cJSON *out, const struct store_snapshot *snapshot)
 static void write_lines(cJSON *out, const char *name, const struct problems *problems)
 {
     cJSON *list = cJSON_AddArrayToObject(out, name);
-    for (size_t i = 0; i < problems->count; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(problems->lines[i]));
+    for (size_t i = 0; i < problems->count; i++) {
+        char *line = utf8_copy(problems->lines[i]);
+        cJSON_AddItemToArray(list, cJSON_CreateString(line));
+        free(line);
+    }
 }
 
 static void write_pauses(cJSON *out, const struct status *status)

@@ -109,6 +109,8 @@ static int64_t lag_of(const struct status *status, const struct status_row *row,
         seen_ms && seen_ms + 1000 > settled_ms && !(row->subscription && row->subscription->catching_up);
     if (row->checkpoint->position.kind == POSITION_FINISHED)
         return 0;
+    if (row->paused) /* what was settled before the pause is not lost, however old it is */
+        return status_age(status->now_ms, oldest_ms ? oldest_ms : row->paused_ms);
     if (row->idle) /* what others have seen of the shard says nothing of it */
         return settled_ms ? status_age(status->now_ms, settled_ms) : -1;
     if (oldest_ms)
@@ -144,13 +146,14 @@ const struct store_request *status_next_pause(const struct status *status, size_
     return NULL;
 }
 
-static bool is_paused(const struct status *status, const char *handler)
+/* Since when; 0: it is not. */
+static int64_t paused_since(const struct status *status, const char *handler)
 {
     const struct store_request *pause;
     for (size_t i = 0; (pause = status_next_pause(status, &i));)
         if (strcmp(pause->handler, handler) == 0)
-            return true;
-    return false;
+            return pause->created_ms;
+    return 0;
 }
 
 static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
@@ -164,7 +167,9 @@ static struct status_row row_of(const struct status *status, const struct store_
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);
     row.dead = dead ? dead->count : 0;
-    row.paused = checkpoint->position.kind != POSITION_FINISHED && is_paused(status, checkpoint->handler);
+    row.paused_ms =
+        checkpoint->position.kind != POSITION_FINISHED ? paused_since(status, checkpoint->handler) : 0;
+    row.paused = row.paused_ms > 0;
     row.idle = row.paused || is_idle(status, &row, key);
     row.version = handler ? handler->version : "";
     row.lag_ms = lag_of(status, &row, shard);

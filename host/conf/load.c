@@ -336,7 +336,7 @@ static void on_entry(void *user, const char *section, const char *name, const ch
     read_entry(load, section, name, value, line);
     size_t found = load->problems->count - before;
     load->told += found;
-    if (found && (!*section || strcmp(section, "host") == 0 || strcmp(section, "aws") == 0))
+    if (found && (!name || !*section || strcmp(section, "host") == 0 || strcmp(section, "aws") == 0))
         load->config->state_known = false;
 }
 

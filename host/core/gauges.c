@@ -79,18 +79,29 @@ static void add_reloads(const struct gauges *gauges, struct sheet *sheet)
     sheet_add(sheet, "tidemill_config_last_reload_successful", !reloads.broken && !gauges->refuses, NULL);
 }
 
-/* A limit is one over all hosts: each keeps to as much of it as it has of the load. */
+/* A limit is one over all hosts: each keeps to an equal part of it, whatever it has to do, so that a part is
+ * never next to nothing. */
 static void share_paces(const struct gauges *gauges)
 {
-    if (gauges->options.group)
-        paces_set_share(gauges->options.paces,
-                        (int64_t)(group_numbers(gauges->options.group).members.share * 1e6));
+    struct coordinator_members members = {0};
+    if (!gauges->options.group)
+        return;
+    members = group_numbers(gauges->options.group).members;
+    size_t hosts = members.running + members.sick + members.leaving;
+    paces_set_share(gauges->options.paces, 1000000 / (int64_t)(hosts ? hosts : 1),
+                    clock_monotonic_us(reactor_clock(reactor_of(gauges))));
 }
+
+struct adding {
+    struct sheet *sheet;
+    int64_t now_ms; /* wall clock */
+};
 
 static void add_paused(void *user, const char *handler, int64_t since_ms)
 {
-    (void)since_ms;
-    sheet_add(user, "tidemill_handler_paused", 1, "handler", handler, NULL);
+    const struct adding *adding = user;
+    double for_s = (double)(adding->now_ms - since_ms) / 1000;
+    sheet_add(adding->sheet, "tidemill_paused_seconds", for_s > 0 ? for_s : 0, "handler", handler, NULL);
 }
 
 static void add_group(const struct gauges *gauges, struct sheet *sheet)
@@ -144,8 +155,10 @@ static void warn_of_pauses(struct gauges *gauges)
 /* In words, "" where it is. */
 static void add_reason(const struct gauges *gauges, struct buf *out)
 {
-    if (gauges->stopping)
-        return; /* the board knows, and a state that is left behind has no trouble with it */
+    if (gauges->stopping) {
+        buf_add_text(out, "it stops"); /* until the worker writes that it has */
+        return;
+    }
     streams_unread(gauges->options.streams, out);
     if (out->size) {
         char *names = buf_take(out);
@@ -176,8 +189,11 @@ static void look(void *user)
     struct sheet sheet = {0};
     struct buf reason = BUF_INIT;
     add_reloads(gauges, &sheet);
+    if (gauges->options.group && !group_leads(gauges->options.group))
+        sheet_fini(&gauges->letters); /* another host counts for all */
     add_group(gauges, &sheet);
-    reloader_each_paused(gauges->options.reloader, add_paused, &sheet);
+    struct adding adding = {&sheet, clock_wall_ms(reactor_clock(reactor_of(gauges)))};
+    reloader_each_paused(gauges->options.reloader, add_paused, &adding);
     sheet_copy(&sheet, &gauges->letters);
     board_put(gauges->options.board, gauges->options.place, &sheet);
     warn_of_pauses(gauges);

@@ -724,6 +724,8 @@ static void learn_parents(struct group *group, struct owned *owned, const struct
         free(owned->parents[i]);
         owned->parents[i] = mem_string(shard->parents[i]);
     }
+    if (owned->gate < 0)
+        return; /* when its row is read */
     gate(group, owned);
     review(group, owned);
 }

@@ -377,8 +377,10 @@ static void look_at(struct reloader *reloader, const char *place)
             stop_handler(reloader, running);
         return;
     }
+    if (paused)
+        return;
     struct handler *probe = probe_and_tell(reloader, place, NULL);
-    if (probe && !paused && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
+    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
         start_handler(reloader, place, probe);
     handler_release(probe);
 }

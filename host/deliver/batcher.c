@@ -297,13 +297,31 @@ static int64_t now_us(const struct batcher *batcher)
     return clock_monotonic_us(reactor_clock(batcher->target.outbox->reactor));
 }
 
-/* One of them counts here, the others when the request is made. */
+/* The host stops, or the handler leaves: what waits for the rate will be made again, as what waits for
+ * another attempt. */
+static void give_up_unpaced(struct batcher *batcher)
+{
+    struct emission *emission;
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "it waited for the target's rate");
+    list_each(emission, &batcher->waiting, struct emission, link) {
+        if (!target_leaves(&batcher->target, emission->message.handler))
+            continue;
+        dequeue(batcher, emission);
+        emission_set_err(emission, &err);
+        set_aside(batcher, emission, EMISSION_OVER);
+        wake(batcher);
+    }
+}
+
 static bool in_pace(struct batcher *batcher)
 {
-    int64_t wait_us = pace_take(batcher->target.pace, batcher->target.config->rate_ns, now_us(batcher));
-    if (wait_us)
-        timer_set(batcher->target.outbox->reactor, &batcher->linger, wait_us / 1000 + 1);
-    return !wait_us;
+    int64_t wait_us = pace_wait(batcher->target.pace, batcher->target.config->rate_ns, now_us(batcher));
+    if (!wait_us)
+        return true;
+    give_up_unpaced(batcher);
+    timer_set(batcher->target.outbox->reactor, &batcher->linger, wait_us / 1000 + 1);
+    return false;
 }
 
 static void send_one(struct batcher *batcher)
@@ -330,7 +348,7 @@ static void send_one(struct batcher *batcher)
     CHECK(request->count > 0 && request->count <= most);
     batcher->in_flight++;
     batcher->target.stats.requests++;
-    pace_charge(batcher->target.pace, batcher->target.config->rate_ns, request->count - 1, now_us(batcher));
+    pace_charge(batcher->target.pace, batcher->target.config->rate_ns, request->count, now_us(batcher));
     list_append(&batcher->requests, &request->link);
     batcher->type->send(request);
 }

@@ -62,7 +62,7 @@ int64_t target_backoff_ms(struct target *target, int attempts)
     return backoff_ms(target->config->backoff_ms, attempts, &target->random);
 }
 
-static bool leaves(const struct target *target, const char *handler)
+bool target_leaves(const struct target *target, const char *handler)
 {
     return target->stopping || (target->leaving->count && handler && map_get(target->leaving, handler));
 }
@@ -128,7 +128,7 @@ bool target_passes(const struct err *err)
 
 void target_give_up(const struct target *target, const char *handler, struct err *err)
 {
-    if (leaves(target, handler) && target_passes(err))
+    if (target_leaves(target, handler) && target_passes(err))
         err->code = ERR_CANCELLED;
     else if (can_never_pass(err))
         err->code = ERR_LIMIT;
@@ -139,7 +139,7 @@ bool target_may_retry(const struct target *target, const struct patience *patien
     const struct reactor *reactor = target->outbox->reactor;
     int64_t retries = target->config->retries;
     /* When the host stops nobody waits for better times: the record comes again. */
-    if (leaves(target, patience->handler) || (retries >= 0 && patience->attempts > retries))
+    if (target_leaves(target, patience->handler) || (retries >= 0 && patience->attempts > retries))
         return false;
     return !patience->give_up_ms || clock_wall_ms(reactor_clock(reactor)) < patience->give_up_ms ||
            reactor_now_ms(reactor) - patience->born_ms < patience->patience_ms;

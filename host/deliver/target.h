@@ -87,6 +87,9 @@ struct patience {
 /* May what was sent so often, and met an error that passes, be sent again? */
 bool target_may_retry(const struct target *target, const struct patience *patience);
 
+/* Is its message to wait for nothing any more: the host stops, or the handler goes? */
+bool target_leaves(const struct target *target, const char *handler);
+
 /* May the same message be accepted later? What a service says of who sends, and not of it, is wrong for a
  * while. */
 bool target_passes(const struct err *err);

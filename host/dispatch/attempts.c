@@ -273,7 +273,7 @@ static void call(struct attempt *attempt)
         attempt->call.window = &attempt->window;
     }
     attempt->handler = ledger->options.handler;
-    attempt->call_us = ledger_now_us(ledger);
+    attempt->call_us = ledger_begin_call(ledger);
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
     if (result == HANDLER_WAITING)
@@ -320,7 +320,7 @@ static void on_backoff(void *user)
 {
     struct attempt *attempt = user;
     struct ledger *ledger = attempt->ledger;
-    int64_t wait_ms = ledger->settings.rate_ns ? ledger_pace_ms(ledger) : 0;
+    int64_t wait_ms = ledger_pace_ms(ledger);
     if (wait_ms)
         timer_set(ledger->options.reactor, &attempt->backoff, wait_ms);
     else

@@ -235,7 +235,7 @@ static enum handler_result call(struct batch *batch, struct handler_outcome *out
         batch->call.window = &batch->window;
     }
     batch->handler = ledger->options.handler;
-    batch->call_us = ledger_now_us(ledger);
+    batch->call_us = ledger_begin_call(ledger);
     return handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, outcome);
 }
 

@@ -125,7 +125,7 @@ static void make_call(void *user)
     closing->arguments = window_of_call(&ledger->window, true);
     closing->call = (struct handler_call){NULL, 0, &ledger->options.source, &closing->arguments};
     closing->handler = ledger->options.handler;
-    closing->call_us = ledger_now_us(ledger);
+    closing->call_us = ledger_begin_call(ledger);
     enum handler_result result =
         handler_run(closing->handler, &closing->call, on_done, closing, &closing->invocation, &outcome);
     if (result == HANDLER_WAITING)

@@ -111,16 +111,24 @@ bool ledger_has_room(struct ledger *ledger)
     return false;
 }
 
-int64_t ledger_pace_ms(struct ledger *ledger)
+int64_t ledger_pace_ms(const struct ledger *ledger)
 {
-    int64_t wait_us =
-        pace_take(ledger->options.handler->pace, ledger->settings.rate_ns, ledger_now_us(ledger));
+    int64_t wait_us = ledger->settings.rate_ns ? pace_wait(ledger->options.handler->pace,
+                                                           ledger->settings.rate_ns, ledger_now_us(ledger))
+                                               : 0;
     return wait_us ? wait_us / 1000 + 1 : 0;
+}
+
+int64_t ledger_begin_call(struct ledger *ledger)
+{
+    int64_t now_us = ledger_now_us(ledger);
+    pace_charge(ledger->options.handler->pace, ledger->settings.rate_ns, 1, now_us);
+    return now_us;
 }
 
 bool ledger_in_pace(struct ledger *ledger)
 {
-    int64_t wait_ms = ledger->settings.rate_ns ? ledger_pace_ms(ledger) : 0;
+    int64_t wait_ms = ledger_pace_ms(ledger);
     if (wait_ms && !timer_is_set(&ledger->room))
         timer_set(ledger->options.reactor, &ledger->room, wait_ms);
     return !wait_ms;

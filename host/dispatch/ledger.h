@@ -91,11 +91,14 @@ bool ledger_slice_over(const struct ledger *ledger);
  * is looked at again soon. One call may always run. */
 bool ledger_has_room(struct ledger *ledger);
 
-/* By the handler's rate: a call may begin now, and counts. False: the work looks again when one may. */
+/* May a call begin now, by the handler's rate? False: the work looks again when one may. */
 bool ledger_in_pace(struct ledger *ledger);
 
-/* How long to wait before that, in ms; 0: it counts. For who has a timer of its own. */
-int64_t ledger_pace_ms(struct ledger *ledger);
+/* How long to wait before that, in ms; 0: not at all. For who has a timer of its own. */
+int64_t ledger_pace_ms(const struct ledger *ledger);
+
+/* A call begins: it counts for the rate. The time, for ledger_time_call. */
+int64_t ledger_begin_call(struct ledger *ledger);
 
 /* The time that counts for its window, wall clock. One out of the dead letters closes no window, nor opens
  * one ahead of what waits: it counts in the window of that. */

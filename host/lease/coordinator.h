@@ -156,7 +156,6 @@ void coordinator_leave(struct coordinator *coordinator);
 /* The hosts that it knows, this one among them. */
 struct coordinator_members {
     size_t running, sick, leaving, dead; /* `dead`: lately, or has left */
-    double share;                        /* of all load, this host's; above 0, at most 1 */
 };
 struct coordinator_members coordinator_members(const struct coordinator *coordinator);
 

@@ -368,18 +368,10 @@ const char *members_choose_one_of_two(struct coordinator *coordinator, const cha
 
 /* ---- life ---- */
 
-/* So that hosts without load share alike. */
-#define LEAST_LOAD 0.01
-
 struct coordinator_members coordinator_members(const struct coordinator *coordinator)
 {
     struct coordinator_members count = {0};
-    double own = LEAST_LOAD;
     size_t at = 0;
-    for (const struct holding *holding; (holding = map_next(&coordinator->holdings, &at, NULL));)
-        own += holding->load;
-    double all = own;
-    at = 0;
     count.running = *coordinator->session.id && !coordinator->leaving;
     count.leaving = *coordinator->session.id && coordinator->leaving;
     for (const struct member *member; (member = map_next(&coordinator->members.all, &at, NULL));) {
@@ -391,10 +383,7 @@ struct coordinator_members coordinator_members(const struct coordinator *coordin
             count.sick++;
         else if (member->known)
             count.running++;
-        if (!member->dead && member->known)
-            all += member->load + LEAST_LOAD;
     }
-    count.share = own / all;
     return count;
 }
 

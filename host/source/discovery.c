@@ -191,6 +191,7 @@ void discovery_free(struct discovery *discovery)
         return;
     timer_stop(discovery->options.reactor, &discovery->next);
     source_cancel(discovery->options.source, discovery->call);
+    troubles_end(discovery->options.troubles, discovery->subject, "listing");
     for (int *tries; (tries = map_next(&discovery->childless, &at, NULL));)
         free(tries);
     map_fini(&discovery->childless);

@@ -64,7 +64,8 @@ static void add_handler(void *user, const char *stream, const char *handler,
     const struct stats_subscription *now = &counters->now;
     add_outcomes(sheet, handler, counters);
     add_calls(sheet, handler, &counters->calls);
-    add_age(adding, stream, handler, now->behind_ms);
+    if (now->shards) /* else it is paused, or gone: nobody knows how old what it does not get is */
+        add_age(adding, stream, handler, now->behind_ms);
     sheet_add(sheet, "tidemill_retries_total", (double)counters->retried, "handler", handler, NULL);
     sheet_add(sheet, "tidemill_in_flight_records", (double)now->in_flight, "handler", handler, NULL);
     sheet_add(sheet, "tidemill_retrying_records", (double)now->retrying, "handler", handler, NULL);

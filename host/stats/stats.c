@@ -229,6 +229,7 @@ void stats_clear_now(struct stats *stats)
 void stats_add_now(struct stats_handler *counters, const struct stats_subscription *now)
 {
     struct stats_subscription *all = &counters->now;
+    all->shards++;
     all->in_flight += now->in_flight;
     all->retrying += now->retrying;
     all->waiting += now->waiting;

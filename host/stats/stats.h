@@ -20,6 +20,7 @@ struct stats_subscription {
     int64_t waiting;   /* that wait for their turn */
     int64_t oldest_ms; /* when the oldest unsettled record was written; 0: there is none */
     bool catching_up;  /* on a reader of its own */
+    int64_t shards;    /* how many of these were added up, see stats_add_now */
     int64_t behind_ms; /* since when (wall clock) it has not seen the end of what there is; 0: it has */
 };
 

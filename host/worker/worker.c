@@ -239,6 +239,8 @@ static void put_up(void *user)
 {
     struct worker *worker = user;
     timer_set(worker->reactor, &worker->put_up, PUT_UP_EVERY_MS);
+    if (worker->options.place == 0)
+        log_flush(worker->options.log); /* also while the store hangs */
     worker_put_up(worker);
 }
 
@@ -256,6 +258,8 @@ static void finish_if_stopped(struct worker *worker)
     timer_stop(worker->reactor, &worker->flush);
     tell_checkpoint(worker, false);
     worker->flush_us = clock_monotonic_us(reactor_clock(worker->reactor));
+    if (worker->options.place == 0)
+        troubles_end(worker->troubles, "host", TROUBLE_STARTING); /* "it stops" */
     struct store_batch *last = store_batch_new(); /* that it stopped must not be lost either */
     write_shards(worker);
     worker_tell(worker, last, true);

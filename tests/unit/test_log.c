@@ -101,6 +101,37 @@ static void what_was_left_out_is_told_at_the_end(void **state)
     fclose(f.file);
 }
 
+/* Who watches for errors sees that a record was given up, though its attempts were warned of in the same
+ * words. */
+static void an_error_is_no_repetition_of_a_warning(void **state)
+{
+    struct fixture f;
+    (void)state;
+    begin(&f, LOG_INFO);
+    say_failed(&f, "boom", 1);
+    log_write_repeated(f.log, LOG_ERROR, "handler h", "boom", "boom (given up)");
+    assert_int_equal(lines(&f), 2);
+    assert_non_null(strstr(written(&f), "boom (given up)"));
+    end(&f);
+}
+
+/* However long they are. */
+static void errors_that_differ_at_their_end_are_two(void **state)
+{
+    struct fixture f;
+    char one[400], two[400];
+    (void)state;
+    begin(&f, LOG_INFO);
+    memset(one, 'x', sizeof one);
+    memcpy(two, one, sizeof one);
+    one[399] = two[399] = '\0';
+    two[398] = 'y';
+    say_failed(&f, one, 1);
+    say_failed(&f, two, 1);
+    assert_int_equal(lines(&f), 2);
+    end(&f);
+}
+
 static void with_level_debug_all_is_written(void **state)
 {
     struct fixture f;
@@ -162,6 +193,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_sentence_is_said_once_and_then_with_its_number),
         TEST(what_was_left_out_is_told_at_the_end),
+        TEST(an_error_is_no_repetition_of_a_warning),
+        TEST(errors_that_differ_at_their_end_are_two),
         TEST(with_level_debug_all_is_written),
         TEST(there_is_a_bound_on_kinds),
         TEST(journald_is_told_the_level),

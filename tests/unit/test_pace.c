@@ -16,8 +16,11 @@ static int in_a_second(struct pace *pace, int64_t interval_ns, int64_t from_us)
 {
     int count = 0;
     for (int64_t now_us = from_us; now_us < from_us + 1000000;) {
-        int64_t wait_us = pace_take(pace, interval_ns, now_us);
-        count += !wait_us;
+        int64_t wait_us = pace_wait(pace, interval_ns, now_us);
+        if (!wait_us) {
+            pace_charge(pace, interval_ns, 1, now_us);
+            count++;
+        }
         now_us += wait_us;
     }
     return count;
@@ -43,7 +46,7 @@ static void a_host_has_its_part(void **state)
     struct paces *paces = paces_new();
     struct pace *pace = paces_find(paces, "t");
     (void)state;
-    paces_set_share(paces, 250000);
+    paces_set_share(paces, 250000, 1000000);
     in_a_second(pace, PER_SECOND(100), 1000000);
     assert_in_range(in_a_second(pace, PER_SECOND(100), 2000000), 24, 26);
     paces_free(paces);
@@ -54,10 +57,10 @@ static void what_was_done_anyway_is_waited_for(void **state)
     struct paces *paces = paces_new();
     struct pace *pace = paces_find(paces, "t");
     (void)state;
-    assert_int_equal(pace_take(pace, PER_SECOND(10), 1000000), 0);
-    pace_charge(pace, PER_SECOND(10), 9, 1000000);
-    assert_true(pace_take(pace, PER_SECOND(10), 1000000) > 800000);
-    assert_int_equal(pace_take(pace, PER_SECOND(10), 2000000), 0);
+    assert_int_equal(pace_wait(pace, PER_SECOND(10), 1000000), 0);
+    pace_charge(pace, PER_SECOND(10), 10, 1000000);
+    assert_true(pace_wait(pace, PER_SECOND(10), 1000000) > 800000);
+    assert_int_equal(pace_wait(pace, PER_SECOND(10), 2000000), 0);
     paces_free(paces);
 }
 
@@ -65,38 +68,66 @@ static void without_a_limit_nothing_waits(void **state)
 {
     struct paces *paces = paces_new();
     (void)state;
-    assert_int_equal(pace_take(NULL, PER_SECOND(1), 1), 0);
+    assert_int_equal(pace_wait(NULL, PER_SECOND(1), 1), 0);
     pace_charge(NULL, PER_SECOND(1), 5, 1);
-    for (int i = 0; i < 1000; i++)
-        assert_int_equal(pace_take(paces_find(paces, "t"), 0, 1), 0);
+    for (int i = 0; i < 1000; i++) {
+        pace_charge(paces_find(paces, "t"), 0, 1, 1);
+        assert_int_equal(pace_wait(paces_find(paces, "t"), 0, 1), 0);
+    }
     assert_null(paces_find(NULL, "t"));
     paces_free(paces);
 }
 
-struct taking {
-    struct pace *pace;
-    int count;
-};
-
-static void *take_all(void *user)
+/* A host that had next to nothing, and made a call, has half by now. */
+static void a_part_that_grows_counts_at_once(void **state)
 {
-    struct taking *taking = user;
-    for (int i = 0; i < 100000; i++)
-        taking->count += !pace_take(taking->pace, PER_SECOND(1000), 5000000);
+    struct paces *paces = paces_new();
+    struct pace *pace = paces_find(paces, "t");
+    (void)state;
+    paces_set_share(paces, 10, 1000000);
+    pace_charge(pace, PER_SECOND(100), 1, 1000000);
+    assert_int_equal(pace_wait(pace, PER_SECOND(100), 1000000),
+                     1000000); /* asked again after a second at most */
+    paces_set_share(paces, 500000, 2000000);
+    assert_true(pace_wait(pace, PER_SECOND(100), 2000000) <= 20001);
+    paces_free(paces);
+}
+
+/* Whatever is multiplied: nothing turns a limit off, or is waited for longer than a day. */
+static void a_rare_thing_stays_rare(void **state)
+{
+    struct paces *paces = paces_new();
+    struct pace *pace = paces_find(paces, "t");
+    int64_t hour_ns = 3600000000000, day_us = 24 * 3600 * 1000000ll;
+    (void)state;
+    paces_set_share(paces, 0, 1000000);
+    pace_charge(pace, 1000 * hour_ns, 1000000, 1000000);
+    pace_charge(pace, 1000 * hour_ns, 1000000, 1000000);
+    assert_int_equal(pace_wait(pace, hour_ns, 1000000), 1000000);
+    assert_int_equal(pace_wait(pace, hour_ns, 1000001 + day_us), 0);
+    paces_free(paces);
+}
+
+static void *charge_often(void *pace)
+{
+    for (int i = 0; i < 10000; i++)
+        pace_charge(pace, PER_SECOND(1000), 1, 5000000);
     return NULL;
 }
 
-static void two_threads_keep_to_one_limit(void **state)
+static void two_threads_charge_one_limit(void **state)
 {
     struct paces *paces = paces_new();
-    struct taking taking[2] = {{paces_find(paces, "t"), 0}, {paces_find(paces, "t"), 0}};
+    struct pace *pace = paces_find(paces, "t");
     pthread_t threads[2];
     (void)state;
     for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, take_all, &taking[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, charge_often, pace), 0);
     for (int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    assert_int_equal(taking[0].count + taking[1].count, 101); /* what a tenth of a second has room for */
+    /* 20,000 at 1,000 a second, less a tenth of a second that was not used */
+    assert_true(pace_wait(pace, PER_SECOND(1000), 5000000 + 19800000) > 0);
+    assert_int_equal(pace_wait(pace, PER_SECOND(1000), 5000000 + 19900001), 0);
     paces_free(paces);
 }
 
@@ -126,7 +157,9 @@ int main(void)
         TEST(a_host_has_its_part),
         TEST(what_was_done_anyway_is_waited_for),
         TEST(without_a_limit_nothing_waits),
-        TEST(two_threads_keep_to_one_limit),
+        TEST(two_threads_charge_one_limit),
+        TEST(a_part_that_grows_counts_at_once),
+        TEST(a_rare_thing_stays_rare),
         TEST(rates_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

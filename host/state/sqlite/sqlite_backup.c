@@ -80,8 +80,7 @@ bool sqlite_backup(const char *path, const char *file, struct err *err)
                        path, strerror(errno));
     if (access(file, F_OK) == 0)
         return err_set(err, ERR_BUSY, "%s: there is a file already: name another, or take it away", file);
-    char *beside = mem_printf("%s.copying", file);
-    unlink(beside); /* of one that was interrupted */
+    char *beside = mem_printf("%s.%d.copying", file, (int)getpid()); /* two may be made at once */
     bool well = fill(path, beside, err) && file_sync(beside, err);
     if (well && rename(beside, file) != 0)
         well = err_set(err, ERR_IO, "%s: cannot be named %s: %s", beside, file, strerror(errno));
