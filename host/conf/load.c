@@ -229,6 +229,7 @@ static void open_section(struct load *load, const char *section, int line)
         const char *meant = nearest_name(word, known);
         problems_add(load->problems, "%s:%d: [%s] is not a known section%s%s%s", load->config->path, line,
                      section, meant ? " (did you mean [" : "", meant ? meant : "", meant ? "]?)" : "");
+        load->config->state_known = false; /* it may have been meant for [host] */
         free(word);
     }
 }
@@ -336,7 +337,7 @@ static void on_entry(void *user, const char *section, const char *name, const ch
     read_entry(load, section, name, value, line);
     size_t found = load->problems->count - before;
     load->told += found;
-    if (found && (!name || !*section || strcmp(section, "host") == 0 || strcmp(section, "aws") == 0))
+    if (found && (!*section || strcmp(section, "host") == 0 || strcmp(section, "aws") == 0))
         load->config->state_known = false;
 }
 

@@ -52,7 +52,7 @@ def test_an_ini_that_is_wrong_blinds_nobody(beside_local, local, name, wrong):
     assert "is wrong as it stands" not in deployment.run("status").stderr
 
 
-@pytest.mark.parametrize("wrong", ["[host]\nstate = nowhere\n", "[host]\nnonsense = 1\n", "[aws]\nregion = ${env:NOT_THERE}\n", "[host\n", "state = sqlite:x\n"])
+@pytest.mark.parametrize("wrong", ["[host]\nstate = nowhere\n", "[host]\nnonsense = 1\n", "[Host]\nstate = sqlite:elsewhere.db\n", "[hots]\n", "[aws]\nregion = ${env:NOT_THERE}\n", "[host\n", "state = sqlite:x\n"])
 def test_where_the_state_is_must_be_known(beside_local, local, name, wrong):
     """Rather nothing than another deployment's letters."""
     deployment = beside_local
