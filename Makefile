@@ -145,8 +145,8 @@ scripts-test: all
 
 ## make integration the tests with DynamoDB Local only
 # What is left out under ThreadSanitizer: tests/integration/conftest.py says why; where hosts keep their state has nothing more for it.
-# Most of them wait for most of their time.
-PYTEST_PROCESSES ?= $(shell echo $$((2 * $(JOBS))))
+# Most of them wait for most of their time, but an instrumented host does not.
+PYTEST_PROCESSES ?= $(if $(SANITIZE),$(JOBS),$(shell echo $$(($(JOBS) + 1))))
 integration: all units
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) -m pytest -q -p no:cacheprovider -n $(PYTEST_PROCESSES) \
 	    $(if $(findstring thread,$(SANITIZE)),-m 'not one_thread' --ignore=tests/integration/test_hosts_elsewhere.py) tests/integration

@@ -367,6 +367,9 @@ static void script_free(struct handler *handler)
     for (size_t i = 0; i < script->file_count; i++)
         free(script->files[i].path);
     free(script->files);
+    /* What C holds for it is released by functions that Lua calls, which needs some memory to do so. */
+    script->memory_max = SIZE_MAX;
+    script->refuses = false;
     if (script->L)
         lua_close(script->L);
     if (script->options.reactor)
