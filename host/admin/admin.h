@@ -7,7 +7,6 @@
 #define TIDEMILL_ADMIN_ADMIN_H
 
 #include "base/err.h"
-#include "base/log.h"
 #include "stats/board.h"
 
 struct admin;
@@ -16,7 +15,6 @@ struct admin_options {
     const char *address; /* base/address.h */
     const char *token;   /* or NULL: nobody can show it */
     struct board *board;
-    struct log *log;
 };
 
 /* All must stay. NULL and `err`; ERR_BUSY: somebody else listens there. */

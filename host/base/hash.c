@@ -1,6 +1,7 @@
 /* hash.c: multiply-and-fold over eight bytes at a time. */
 #include "base/hash.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* Odd constants: the fractional bits of the square roots of 2 and 3. */
@@ -31,4 +32,17 @@ uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
     if (size & 7)
         memcpy(&word, at, size & 7);
     return fold(state ^ word, MULTIPLIER_B) ^ hash_mix(state);
+}
+
+uint64_t hash_kind(const char *text, size_t size)
+{
+    uint64_t hash = 0;
+    bool before = false;
+    for (size_t i = 0; i < size; i++) {
+        bool digit = text[i] >= '0' && text[i] <= '9';
+        if (!digit || !before)
+            hash = hash_mix(hash ^ (uint64_t)(unsigned char)(digit ? '0' : text[i]));
+        before = digit;
+    }
+    return hash;
 }

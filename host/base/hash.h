@@ -6,6 +6,10 @@
 #include <stdint.h>
 
 uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed);
+/* Of a text in which any run of digits is as good as any other: errors that differ in numbers are of a kind.
+ */
+uint64_t hash_kind(const char *text, size_t size);
+
 uint64_t hash_mix(uint64_t value); /* spreads every input bit over the word */
 
 #endif

@@ -313,27 +313,14 @@ static void tell_repeated(struct log *log, bool all)
     pthread_mutex_unlock(&log->lock);
 }
 
-/* Runs of digits are one: records and times. */
-static void key_of(char key[KEY_SIZE], enum log_level level, const char *subject, const char *kind)
-{
-    uint64_t hash = 0;
-    bool before = false;
-    for (; *kind; kind++) {
-        bool digit = *kind >= '0' && *kind <= '9';
-        if (!digit || !before)
-            hash = hash_mix(hash ^ (uint64_t)(unsigned char)(digit ? '0' : *kind));
-        before = digit;
-    }
-    snprintf(key, KEY_SIZE, "%d %.60s %016" PRIx64, (int)level, subject ? subject : "", hash);
-}
-
 /* With the lock held: is it one of those that are only counted? Takes the message then. */
 static bool is_counted(struct log *log, enum log_level level, const char *subject, const char *kind,
                        char *message)
 {
     char key[KEY_SIZE];
     int64_t now_ms = clock_monotonic_ms(log->clock);
-    key_of(key, level, subject, kind);
+    snprintf(key, sizeof key, "%d %.60s %016" PRIx64, (int)level, subject ? subject : "",
+             hash_kind(kind, strlen(kind)));
     struct repeated *repeated = map_get(&log->repeated, key);
     if (!repeated && log->repeated.count < REPEATED_KINDS_MAX) {
         repeated = mem_zero(sizeof *repeated);

@@ -73,13 +73,14 @@ void cmd_complain_all(const struct problems *problems)
         cmd_complain("%s", problems->lines[i]);
 }
 
-struct config *cmd_load_state_config(const char *path)
+/* `state`: what is wrong elsewhere is only told. */
+static struct config *load(const char *path, bool state)
 {
     struct problems problems = PROBLEMS_INIT;
     path = cmd_config_path(path);
     struct config *config = config_load(path, &host_plugs, &problems);
     cmd_complain_all(&problems);
-    if (problems.count && !config->state_known) {
+    if (problems.count && !(state && config->state_known)) {
         config_release(config);
         config = NULL;
     } else if (problems.count) {
@@ -93,14 +94,10 @@ struct config *cmd_load_state_config(const char *path)
 
 struct config *cmd_load_config(const char *path)
 {
-    struct problems problems = PROBLEMS_INIT;
-    path = cmd_config_path(path);
-    struct config *config = config_load(path, &host_plugs, &problems);
-    cmd_complain_all(&problems);
-    if (problems.count) {
-        config_release(config);
-        config = NULL;
-    }
-    problems_fini(&problems);
-    return config;
+    return load(path, false);
+}
+
+struct config *cmd_load_state_config(const char *path)
+{
+    return load(path, true);
 }

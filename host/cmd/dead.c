@@ -1,10 +1,12 @@
 /* dead.c: tidemill dead: the dead letters, looked at, redriven and dropped. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -179,23 +181,11 @@ struct group {
 
 #define KIND_BYTES_MAX 300
 
-static char *key_of(const struct store_dead_letter *letter)
-{
-    struct buf key = BUF_INIT;
-    size_t size = strcspn(letter->error, "\n");
-    buf_printf(&key, "%s\n", letter->handler);
-    for (size_t i = 0; i < size && i < KIND_BYTES_MAX; i++) {
-        bool digit = letter->error[i] >= '0' && letter->error[i] <= '9';
-        if (!digit || key.data[key.size - 1] != '0')
-            buf_add_char(&key, digit ? '0' : letter->error[i]);
-    }
-    buf_add(&key, "", 0);
-    return buf_take(&key);
-}
-
 static void add_to_group(struct dead *dead, const struct store_dead_letter *letter)
 {
-    char *key = key_of(letter);
+    size_t size = strcspn(letter->error, "\n");
+    char *key = mem_printf("%s\n%016" PRIx64, letter->handler,
+                           hash_kind(letter->error, size < KIND_BYTES_MAX ? size : KIND_BYTES_MAX));
     struct group *group = map_get(&dead->groups, key);
     if (!group) {
         group = mem_zero(sizeof *group);
@@ -211,7 +201,7 @@ static void add_to_group(struct dead *dead, const struct store_dead_letter *lett
     group->last_ms = letter->failed_ms;
     group->id = letter->id;
     free(group->error);
-    group->error = mem_copy(letter->error, strcspn(letter->error, "\n"));
+    group->error = mem_copy(letter->error, size);
 }
 
 static int larger_first(const void *a, const void *b)

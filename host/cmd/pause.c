@@ -63,15 +63,6 @@ static bool is_known(const struct config *config, const struct store_snapshot *s
 
 /* ---- the requests that are open ---- */
 
-static const struct store_request *find_pause(const struct store_snapshot *requests, const char *handler)
-{
-    for (size_t i = 0; i < requests->request_count; i++)
-        if (strcmp(requests->requests[i].kind, STORE_PAUSED) == 0 &&
-            strcmp(requests->requests[i].handler, handler) == 0)
-            return &requests->requests[i];
-    return NULL;
-}
-
 static const char *when(const struct config *config)
 {
     return store_is_shared(config->host.state) ? "each host within a third of its lease"
@@ -83,7 +74,7 @@ static bool pause_handler(struct cmd_state *state, const struct config *config,
                           const struct arguments *arguments, const struct store_snapshot *requests,
                           struct err *err)
 {
-    const struct store_request *pause = find_pause(requests, arguments->handler);
+    const struct store_request *pause = store_find_pause(requests, arguments->handler);
     char since[CLOCK_ISO_SIZE];
     if (pause) {
         clock_iso8601(pause->created_ms, since);
@@ -140,11 +131,12 @@ static bool carry_out(const struct config *config, const struct arguments *argum
 {
     struct cmd_state state;
     struct store_snapshot *all = NULL, *requests = NULL;
-    bool ok = cmd_state_open(&state, config, false, err) &&
-              (all = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err)) &&
-              (requests = cmd_state_load(&state, &(struct store_query){.what = STORE_REQUESTS}, err)) &&
-              (find_pause(requests, arguments->handler) || is_known(config, all, arguments->handler, err)) &&
-              change(&state, config, arguments, requests, err);
+    bool ok =
+        cmd_state_open(&state, config, false, err) &&
+        (all = cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err)) &&
+        (requests = cmd_state_load(&state, &(struct store_query){.what = STORE_REQUESTS}, err)) &&
+        (store_find_pause(requests, arguments->handler) || is_known(config, all, arguments->handler, err)) &&
+        change(&state, config, arguments, requests, err);
     store_snapshot_free(all);
     store_snapshot_free(requests);
     cmd_state_close(&state);

@@ -34,9 +34,6 @@ int serve_block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-struct running;
-static void take_over(struct running *running, const struct config *config, struct problems *problems);
-
 struct running {
     const struct serve_options *options;
     const struct config *config; /* in force */
@@ -135,87 +132,6 @@ static bool may_write(const struct config *config, struct err *err)
                           directories[i]);
     free_texts(directories);
     return may;
-}
-
-/* ---- what it was started with ---- */
-
-#define LOOK_EVERY_MS 5000
-#define LOOK_LONGER 3 /* times in a row: who writes the file and signals needs a moment */
-
-/* Whoever rotates a secret writes its file, and sends no signal. The INI itself is taken over by SIGHUP
- * alone. */
-static void look_at_secrets(struct running *running)
-{
-    struct problems problems = PROBLEMS_INIT;
-    struct err err;
-    if (!running->config->files_hash || running->next || running->differs)
-        return;
-    struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
-    bool changed = !problems.count && config->text_hash == running->config->text_hash &&
-                   config->files_hash != running->config->files_hash;
-    if (changed && config->files_hash == running->refused_hash) { /* it is told already */
-        config_release(config);
-        return;
-    }
-    bool settled = changed && config->files_hash == running->seen_hash; /* it is not being written just now */
-    running->seen_hash = changed ? config->files_hash : 0;
-    running->refused_hash = 0;
-    if (settled) {
-        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
-        if (!may_write(config, &err))
-            problems_add(&problems, "%s: %s", running->options->ini, err.text);
-        else
-            take_over(running, config, &problems);
-        problems_log(&problems, running->log);
-        running->refused_hash = problems.count ? config->files_hash : 0;
-    }
-    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
-    problems_fini(&problems);
-    config_release(config);
-}
-
-/* The INI may be another one by now, which the next start, or SIGHUP, takes; and behind the state's path may
- * stand another file, which commands look at, and the next host. */
-static void look_at_files(void *user)
-{
-    struct running *running = user;
-    const char *ini = running->options->ini, *state = store_file(running->config->host.state);
-    struct stat status;
-    uint64_t hash = ini ? config_text_hash(ini) : 0;
-    running->differs = hash && hash != running->config->text_hash ? running->differs + 1 : 0;
-    char *text = mem_printf("%s is not the one that is in force: SIGHUP takes it over, or says what is wrong",
-                            ini ? ini : "");
-    host_tell_trouble(running->host, "ini", running->differs >= LOOK_LONGER ? text : NULL);
-    free(text);
-    bool same =
-        !running->state_inode || (stat(state, &status) == 0 && status.st_dev == running->state_device &&
-                                  status.st_ino == running->state_inode);
-    text = mem_printf(
-        "%s is not the file any more that this host has open: commands, and the next host, look at "
-        "another one (does its path lead through a link that was switched?)",
-        state ? state : "");
-    if (!same && !running->told_state)
-        log_error(running->log, NULL, "state: %s", text);
-    running->told_state = !same;
-    host_tell_trouble(running->host, "state", same ? NULL : text);
-    free(text);
-    look_at_secrets(running);
-    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
-}
-
-static void begin_looking(struct running *running)
-{
-    const char *state = store_file(running->config->host.state);
-    struct stat status;
-    running->differs = 0;
-    running->told_state = false;
-    running->state_inode = 0; /* there is none: it goes with the process, or is a table */
-    timer_init(&running->look, look_at_files, running);
-    if (state && stat(state, &status) == 0) {
-        running->state_device = status.st_dev;
-        running->state_inode = status.st_ino;
-    }
-    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
 }
 
 /* ---- the service manager ---- */
@@ -332,6 +248,89 @@ static void on_signal(void *user)
         host_stop(running->host);
 }
 
+/* ---- what it was started with ---- */
+
+#define LOOK_EVERY_MS 5000
+#define LOOK_LONGER 3 /* times in a row: who writes the file and signals needs a moment */
+
+/* Whoever rotates a secret writes its file, and sends no signal. The INI itself is taken over by SIGHUP
+ * alone. */
+static void look_at_secrets(struct running *running)
+{
+    struct problems problems = PROBLEMS_INIT;
+    struct err err;
+    if (!running->config->files_hash || running->next || running->differs)
+        return;
+    struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
+    bool changed = !problems.count && config->text_hash == running->config->text_hash &&
+                   config->files_hash != running->config->files_hash;
+    if (changed && config->files_hash == running->refused_hash) { /* it is told already */
+        config_release(config);
+        return;
+    }
+    bool settled = changed && config->files_hash == running->seen_hash; /* it is not being written just now */
+    running->seen_hash = changed ? config->files_hash : 0;
+    running->refused_hash = 0;
+    if (settled) {
+        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
+        if (!may_write(config, &err))
+            problems_add(&problems, "%s: %s", running->options->ini, err.text);
+        else
+            take_over(running, config, &problems);
+        problems_log(&problems, running->log);
+        running->refused_hash = problems.count ? config->files_hash : 0;
+    }
+    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
+    problems_fini(&problems);
+    config_release(config);
+}
+
+/* The INI may be another one by now, which the next start, or SIGHUP, takes; and behind the state's path may
+ * stand another file, which commands look at, and the next host. */
+static void look_at_files(void *user)
+{
+    struct running *running = user;
+    const char *ini = running->options->ini, *state = store_file(running->config->host.state);
+    struct stat status;
+    uint64_t hash = ini ? config_text_hash(ini) : 0;
+    running->differs = hash && hash != running->config->text_hash ? running->differs + 1 : 0;
+    char *text = mem_printf("%s is not the one that is in force: SIGHUP takes it over, or says what is wrong",
+                            ini ? ini : "");
+    host_tell_trouble(running->host, "ini", running->differs >= LOOK_LONGER ? text : NULL);
+    free(text);
+    bool same =
+        !running->state_inode || (stat(state, &status) == 0 && status.st_dev == running->state_device &&
+                                  status.st_ino == running->state_inode);
+    text = mem_printf(
+        "%s is not the file any more that this host has open: commands, and the next host, look at "
+        "another one (does its path lead through a link that was switched?)",
+        state ? state : "");
+    if (!same && !running->told_state)
+        log_error(running->log, NULL, "state: %s", text);
+    running->told_state = !same;
+    host_tell_trouble(running->host, "state", same ? NULL : text);
+    free(text);
+    look_at_secrets(running);
+    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
+}
+
+static void begin_looking(struct running *running)
+{
+    const char *state = store_file(running->config->host.state);
+    struct stat status;
+    running->differs = 0;
+    running->told_state = false;
+    running->state_inode = 0; /* there is none: it goes with the process, or is a table */
+    timer_init(&running->look, look_at_files, running);
+    if (state && stat(state, &status) == 0) {
+        running->state_device = status.st_dev;
+        running->state_inode = status.st_ino;
+    }
+    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
+}
+
+/* ---- from start to stop ---- */
+
 /* Where the numbers are shown. In the way of an address that nobody asked for may stand whoever likes; of one
  * that somebody did, nobody. NULL without an error: nowhere. */
 static struct admin *show_numbers(struct running *running, struct err *err)
@@ -341,8 +340,7 @@ static struct admin *show_numbers(struct running *running, struct err *err)
         return NULL;
     struct admin *admin = admin_start(&(struct admin_options){.address = address,
                                                               .token = running->config->host.admin_token,
-                                                              .board = host_board(running->host),
-                                                              .log = running->log},
+                                                              .board = host_board(running->host)},
                                       err);
     if (admin)
         log_info(running->log, NULL, "metrics are at http://%.*s:%d/metrics",

@@ -46,7 +46,7 @@ static void print_row(const struct status_row *row, const struct colours *colour
     const struct store_checkpoint *checkpoint = row->checkpoint;
     const struct store_subscription *now = row->subscription;
     char lag[32], trimmed[32];
-    const char *colour = row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
+    const char *colour = row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < SOURCE_RETENTION_MS / 4)
                              ? colours->red
                          : row->idle || (now && (now->retrying || now->catching_up)) ? colours->yellow
                                                                                      : "";
@@ -220,7 +220,7 @@ static void print_text(const struct status *status)
     print_rows(status, &colours);
     for (size_t i = 0; i < snapshot->dead_count; i++) {
         const char *handler = snapshot->dead[i].handler;
-        int64_t count = status_sum_dead(snapshot, &i);
+        int64_t count = store_sum_dead(snapshot, &i);
         printf("%s%s: %lld dead letter%s (tidemill dead list)%s\n", colours.red, handler, (long long)count,
                count == 1 ? "" : "s", colours.plain);
     }

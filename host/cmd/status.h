@@ -5,10 +5,10 @@
 #include "base/map.h"
 #include "base/problems.h"
 #include "conf/config.h"
+#include "source/source.h"
 #include "state/store.h"
 
-#define STATUS_SCHEMA 1                   /* of the JSON: higher when a member changes its meaning */
-#define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
+#define STATUS_SCHEMA 1 /* of the JSON: higher when a member changes its meaning */
 
 /* A handler on a shard. */
 struct status_row {
@@ -56,9 +56,6 @@ static inline int64_t status_age(int64_t now_ms, int64_t then_ms)
 const struct store_request *status_next_pause(const struct status *status, size_t *i);
 
 const char *status_position_name(const struct position *position);
-
-/* Of a handler on all its shards, whose counts stand together; `*i` ends on its last. */
-int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i);
 
 /* ---- status_hosts.c: of a state that hosts share ---- */
 

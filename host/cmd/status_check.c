@@ -55,7 +55,7 @@ static void add_rows(const struct status *status, const struct status_limits *li
         else if (!row->paused && limits->lag_ms >= 0 && row->lag_ms > limits->lag_ms)
             problems_add(problems, "handler %s, shard %s: it is %lld s behind", handler, shard,
                          (long long)row->lag_ms / 1000);
-        if (row->trimmed_ms >= 0 && row->trimmed_ms < RETENTION_MS / 4)
+        if (row->trimmed_ms >= 0 && row->trimmed_ms < SOURCE_RETENTION_MS / 4)
             problems_add(problems, "handler %s, shard %s: its oldest record is trimmed in %lld min", handler,
                          shard, (long long)row->trimmed_ms / 60000);
     }
@@ -67,7 +67,7 @@ static void add_letters(const struct status *status, const struct status_limits 
     const struct store_snapshot *snapshot = status->snapshot;
     for (size_t i = 0; i < snapshot->dead_count; i++) {
         const char *handler = snapshot->dead[i].handler;
-        int64_t count = status_sum_dead(snapshot, &i);
+        int64_t count = store_sum_dead(snapshot, &i);
         if (limits->dead >= 0 && count > limits->dead)
             problems_add(problems, "handler %s: %lld dead letter%s", handler, (long long)count,
                          count == 1 ? "" : "s");

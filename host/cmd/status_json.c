@@ -118,7 +118,7 @@ static void write_dead(cJSON *out, const struct store_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->dead_count; i++) {
         const char *handler = snapshot->dead[i].handler;
-        document_add_integer(out, handler, status_sum_dead(snapshot, &i));
+        document_add_integer(out, handler, store_sum_dead(snapshot, &i));
     }
 }
 

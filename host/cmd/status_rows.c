@@ -8,24 +8,14 @@
 #include "cmd/status.h"
 #include "state/troubles.h"
 
-#define BEAT_LATE_MS                                                                                       \
-    15000                  /* a host writes its row every second or so: later than this it does not get on \
-                            */
-#define READ_LATE_MS 15000 /* the end of a shard was seen so long ago: what came since is not known */
+/* A host writes its row every second or so: later than this it does not get on. */
+#define BEAT_LATE_MS 15000
+
 const char *status_position_name(const struct position *position)
 {
     static const char *const names[] = {"trim_horizon", "latest", "after", "finished"};
     static_assert(COUNT_OF(names) == POSITION_FINISHED + 1, "a name for each kind");
     return (unsigned)position->kind < 4 ? names[position->kind] : "?";
-}
-
-int64_t status_sum_dead(const struct store_snapshot *snapshot, size_t *i)
-{
-    const struct store_dead_count *dead = snapshot->dead;
-    int64_t sum = dead[*i].count;
-    while (*i + 1 < snapshot->dead_count && strcmp(dead[*i + 1].handler, dead[*i].handler) == 0)
-        sum += dead[++*i].count;
-    return sum;
 }
 
 /* ---- what belongs together ---- */
@@ -87,13 +77,12 @@ static void add_beginners(struct store_snapshot *snapshot)
 
 /* ---- lag ---- */
 
-/* Longer than this the end of a shard is not left unseen by a reader that works. */
 static int64_t read_late_ms(const struct config *config)
 {
-    int64_t late_ms = READ_LATE_MS;
+    int64_t late_ms = CONFIG_READ_LATE_MS;
     for (size_t i = 0; i < config->stream_count; i++)
-        if (config->streams[i].poll_max_ms * 3 > late_ms)
-            late_ms = config->streams[i].poll_max_ms * 3;
+        if (config_read_late_ms(&config->streams[i]) > late_ms)
+            late_ms = config_read_late_ms(&config->streams[i]);
     return late_ms;
 }
 
@@ -133,7 +122,7 @@ static bool is_idle(const struct status *status, const struct status_row *row, s
         return status->host && (!row->subscription || row->subscription->time_ms < status->host->started_ms);
     const struct store_owner *owner =
         map_get(&status->owners, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
-    return !row->subscription && !(owner && status_age(status->now_ms, owner->epoch) < READ_LATE_MS);
+    return !row->subscription && !(owner && status_age(status->now_ms, owner->epoch) < CONFIG_READ_LATE_MS);
 }
 
 const struct store_request *status_next_pause(const struct status *status, size_t *i)
@@ -146,35 +135,27 @@ const struct store_request *status_next_pause(const struct status *status, size_
     return NULL;
 }
 
-/* Since when; 0: it is not. */
-static int64_t paused_since(const struct status *status, const char *handler)
-{
-    const struct store_request *pause;
-    for (size_t i = 0; (pause = status_next_pause(status, &i));)
-        if (strcmp(pause->handler, handler) == 0)
-            return pause->created_ms;
-    return 0;
-}
-
 static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
                                 struct buf *key)
 {
     const struct store_handler *handler = map_get(&status->versions, checkpoint->handler);
     const struct store_shard *shard =
         map_get(&status->shards, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
+    const struct store_request *pause = status->requests && checkpoint->position.kind != POSITION_FINISHED
+                                            ? store_find_pause(status->requests, checkpoint->handler)
+                                            : NULL;
     struct status_row row = {.checkpoint = checkpoint, .trimmed_ms = -1};
     key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);
     row.dead = dead ? dead->count : 0;
-    row.paused_ms =
-        checkpoint->position.kind != POSITION_FINISHED ? paused_since(status, checkpoint->handler) : 0;
-    row.paused = row.paused_ms > 0;
+    row.paused = pause != NULL;
+    row.paused_ms = pause ? pause->created_ms : 0;
     row.idle = row.paused || is_idle(status, &row, key);
     row.version = handler ? handler->version : "";
     row.lag_ms = lag_of(status, &row, shard);
     if (row.lag_ms > 0)
-        row.trimmed_ms = row.lag_ms < RETENTION_MS ? RETENTION_MS - row.lag_ms : 0;
+        row.trimmed_ms = row.lag_ms < SOURCE_RETENTION_MS ? SOURCE_RETENTION_MS - row.lag_ms : 0;
     return row;
 }
 
@@ -235,7 +216,7 @@ void status_gather(struct status *status)
         &snapshot->arena, (snapshot->trouble_count + 1 + 2 * snapshot->member_count + STATUS_GROUP_TROUBLES) *
                               sizeof *status->troubles);
     for (size_t i = 0; i < snapshot->trouble_count; i++)
-        if (strncmp(snapshot->troubles[i].kind, TROUBLE_STARTING, strlen(TROUBLE_STARTING)) != 0)
+        if (!trouble_is(snapshot->troubles[i].kind, TROUBLE_STARTING))
             add_trouble(status, &known, &snapshot->troubles[i]); /* else it is not ready: status_check.c */
     add_late_host(status);
     status_add_hosts(status);

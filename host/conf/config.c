@@ -106,6 +106,12 @@ void config_release(const struct config *held)
     free(config);
 }
 
+int64_t config_read_late_ms(const struct config_stream *stream)
+{
+    int64_t polls_ms = stream ? 3 * stream->poll_max_ms : 0;
+    return polls_ms > CONFIG_READ_LATE_MS ? polls_ms : CONFIG_READ_LATE_MS;
+}
+
 const struct config_stream *config_stream(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->stream_count; i++)

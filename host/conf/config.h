@@ -202,6 +202,10 @@ struct config *config_empty(const struct config_plugs *plugs);
 const struct config *config_hold(const struct config *config);
 void config_release(const struct config *config);
 
+/* Longer than this the end of a shard is not left unseen by a reader that works; `stream` may be NULL. */
+#define CONFIG_READ_LATE_MS 15000
+int64_t config_read_late_ms(const struct config_stream *stream);
+
 const struct config_stream *config_stream(const struct config *config, const char *name);
 const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
 const struct config_target *config_target(const struct config *config, const char *name);   /* or NULL */

@@ -341,11 +341,17 @@ static void on_entry(void *user, const char *section, const char *name, const ch
         load->config->state_known = false;
 }
 
+/* Never 0. */
+static uint64_t hash_text(const char *text, size_t size)
+{
+    return hash_bytes(text, size, 1) | 1;
+}
+
 uint64_t config_text_hash(const char *path)
 {
     size_t size = 0;
     char *text = file_read(path, CONFIG_BYTES_MAX, &size, NULL);
-    uint64_t hash = text ? hash_bytes(text, size, 1) | 1 : 0;
+    uint64_t hash = text ? hash_text(text, size) : 0;
     free(text);
     return hash;
 }
@@ -509,7 +515,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
         return config;
     }
     struct load load = {.config = config, .problems = problems};
-    config->text_hash = hash_bytes(text, size, 1) | 1;
+    config->text_hash = hash_text(text, size);
     config->state_known = true;
     config->host.checkpoint_interval_ms = 0; /* as usual for the state, unless the file says otherwise */
     ini_read(path, text, on_entry, &load, problems);

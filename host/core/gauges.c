@@ -43,12 +43,10 @@ static void on_letters(void *user, struct store_snapshot *snapshot, const struct
     if (!snapshot)
         return; /* the number before is the last that is known */
     sheet_fini(&gauges->letters);
-    for (size_t i = 0; i < snapshot->dead_count;) {
+    for (size_t i = 0; i < snapshot->dead_count; i++) {
         const char *handler = snapshot->dead[i].handler;
-        int64_t count = 0;
-        for (; i < snapshot->dead_count && strcmp(snapshot->dead[i].handler, handler) == 0; i++)
-            count += snapshot->dead[i].count;
-        sheet_add(&gauges->letters, "tidemill_dead_letters", (double)count, "handler", handler, NULL);
+        sheet_add(&gauges->letters, "tidemill_dead_letters", (double)store_sum_dead(snapshot, &i), "handler",
+                  handler, NULL);
     }
     store_snapshot_free(snapshot);
 }
@@ -81,13 +79,9 @@ static void add_reloads(const struct gauges *gauges, struct sheet *sheet)
 
 /* A limit is one over all hosts: each keeps to an equal part of it, whatever it has to do, so that a part is
  * never next to nothing. */
-static void share_paces(const struct gauges *gauges)
+static void share_paces(const struct gauges *gauges, const struct coordinator_members *members)
 {
-    struct coordinator_members members = {0};
-    if (!gauges->options.group)
-        return;
-    members = group_numbers(gauges->options.group).members;
-    size_t hosts = members.running + members.sick + members.leaving;
+    size_t hosts = members->running + members->sick + members->leaving;
     paces_set_share(gauges->options.paces, 1000000 / (int64_t)(hosts ? hosts : 1),
                     clock_monotonic_us(reactor_clock(reactor_of(gauges))));
 }
@@ -104,32 +98,27 @@ static void add_paused(void *user, const char *handler, int64_t since_ms)
     sheet_add(adding->sheet, "tidemill_paused_seconds", for_s > 0 ? for_s : 0, "handler", handler, NULL);
 }
 
-static void add_group(const struct gauges *gauges, struct sheet *sheet)
+static void add_group(const struct group_numbers *numbers, struct sheet *sheet)
 {
-    if (!gauges->options.group)
-        return;
-    struct group_numbers numbers = group_numbers(gauges->options.group);
     static const char moves[] = "tidemill_lease_hand_overs_total", members[] = "tidemill_members";
-    sheet_add(sheet, moves, (double)numbers.came, "direction", "in", NULL);
-    sheet_add(sheet, moves, (double)numbers.went, "direction", "out", NULL);
-    sheet_add(sheet, "tidemill_lease_left_seconds", numbers.left_s, NULL);
-    sheet_add(sheet, members, (double)numbers.members.running, "state", "runs", NULL);
-    sheet_add(sheet, members, (double)numbers.members.sick, "state", "sick", NULL);
-    sheet_add(sheet, members, (double)numbers.members.leaving, "state", "leaves", NULL);
+    sheet_add(sheet, moves, (double)numbers->came, "direction", "in", NULL);
+    sheet_add(sheet, moves, (double)numbers->went, "direction", "out", NULL);
+    sheet_add(sheet, "tidemill_lease_left_seconds", numbers->left_s, NULL);
+    sheet_add(sheet, members, (double)numbers->members.running, "state", "runs", NULL);
+    sheet_add(sheet, members, (double)numbers->members.sick, "state", "sick", NULL);
+    sheet_add(sheet, members, (double)numbers->members.leaving, "state", "leaves", NULL);
 }
 
 /* ---- pauses ---- */
 
-/* DynamoDB's streams keep a record for 24 hours: at a quarter of that who forgot the pause must hear of it.
- */
-#define RETENTION_MS (24 * 3600 * 1000LL)
+/* At a quarter of the time for which the service keeps records, who forgot the pause must hear of it. */
 #define WARN_AGAIN_MS (3600 * 1000)
 
 static void warn_of_pause(void *user, const char *handler, int64_t since_ms)
 {
     const struct gauges *gauges = user;
-    int64_t left_ms = since_ms + RETENTION_MS - clock_wall_ms(reactor_clock(reactor_of(gauges)));
-    if (left_ms > RETENTION_MS / 4)
+    int64_t left_ms = since_ms + SOURCE_RETENTION_MS - clock_wall_ms(reactor_clock(reactor_of(gauges)));
+    if (left_ms > SOURCE_RETENTION_MS / 4)
         return;
     log_warn(gauges->options.log, NULL,
              left_ms > 0
@@ -153,7 +142,7 @@ static void warn_of_pauses(struct gauges *gauges)
 /* ---- is it ready? ---- */
 
 /* In words, "" where it is. */
-static void add_reason(const struct gauges *gauges, struct buf *out)
+static void add_reason(const struct gauges *gauges, bool held, struct buf *out)
 {
     if (gauges->stopping) {
         buf_add_text(out, "it stops"); /* until the worker writes that it has */
@@ -164,7 +153,7 @@ static void add_reason(const struct gauges *gauges, struct buf *out)
         char *names = buf_take(out);
         buf_printf(out, "not read yet: stream %s", names);
         free(names);
-    } else if (gauges->options.group && group_numbers(gauges->options.group).held) {
+    } else if (held) {
         buf_add_text(out, "it has no lease among the hosts that share the state");
     }
 }
@@ -188,17 +177,21 @@ static void look(void *user)
     struct gauges *gauges = user;
     struct sheet sheet = {0};
     struct buf reason = BUF_INIT;
+    struct group_numbers numbers = {0};
     add_reloads(gauges, &sheet);
-    if (gauges->options.group && !group_leads(gauges->options.group))
-        sheet_fini(&gauges->letters); /* another host counts for all */
-    add_group(gauges, &sheet);
+    if (gauges->options.group) {
+        numbers = group_numbers(gauges->options.group);
+        add_group(&numbers, &sheet);
+        share_paces(gauges, &numbers.members);
+        if (!group_leads(gauges->options.group))
+            sheet_fini(&gauges->letters); /* another host counts for all */
+    }
     struct adding adding = {&sheet, clock_wall_ms(reactor_clock(reactor_of(gauges)))};
     reloader_each_paused(gauges->options.reloader, add_paused, &adding);
     sheet_copy(&sheet, &gauges->letters);
     board_put(gauges->options.board, gauges->options.place, &sheet);
     warn_of_pauses(gauges);
-    share_paces(gauges);
-    add_reason(gauges, &reason);
+    add_reason(gauges, numbers.held, &reason);
     tell_reason(gauges, &reason);
     timer_set(reactor_of(gauges), &gauges->look, gauges->reason ? LOOK_STARTING_MS : LOOK_MS);
 }

@@ -48,9 +48,9 @@ struct group {
     struct map created; /* likewise -> struct created, of this session */
     struct map readers; /* stream -> int64_t, owned: how many read it here */
     char session[LEASE_SESSION_SIZE];
-    char *first;    /* of the streams that are read, in the order of their ARNs */
-    int came, went; /* shards, not told yet; and since the start: */
-    int64_t came_ever, went_ever;
+    char *first;        /* of the streams that are read, in the order of their ARNs */
+    int64_t came, went; /* shards, since the start; and of these, told: */
+    int64_t came_told, went_told;
     int64_t moves_ms;      /* since when */
     bool looking;          /* what others have finished is being read */
     bool regaining, again; /* what was read when the last of them was interrupted is too old */
@@ -146,20 +146,26 @@ static void tell_fingerprint(struct group *group)
     coordinator_set_fingerprint(group->coordinator, text);
 }
 
-static void note_move(struct group *group, int *moves)
+static bool has_moves(const struct group *group)
 {
-    *(moves == &group->came ? &group->came_ever : &group->went_ever) += 1;
-    if (!group->came && !group->went)
+    return group->came != group->came_told || group->went != group->went_told;
+}
+
+static void note_move(struct group *group, int64_t *moves)
+{
+    if (!has_moves(group))
         group->moves_ms = now_ms(group);
     ++*moves;
 }
 
 static void tell_moves(struct group *group)
 {
-    if (group->came || group->went)
-        log_info(group->options.log, NULL, "shards of this host: %d came, %d went, it has %zu", group->came,
-                 group->went, group->own.count);
-    group->came = group->went = 0;
+    if (has_moves(group))
+        log_info(group->options.log, NULL, "shards of this host: %lld came, %lld went, it has %zu",
+                 (long long)(group->came - group->came_told), (long long)(group->went - group->went_told),
+                 group->own.count);
+    group->came_told = group->came;
+    group->went_told = group->went;
 }
 
 static void on_asked(void *user)
@@ -598,7 +604,7 @@ struct group_numbers group_numbers(const struct group *group)
     int64_t until_ms = atomic_load(&group->options.fence->until_ms),
             left_ms = until_ms - clock_boot_ms(group->options.clock);
     return (struct group_numbers){
-        group->came_ever, group->went_ever, until_ms && left_ms > 0 ? (double)left_ms / 1000 : 0,
+        group->came, group->went, until_ms && left_ms > 0 ? (double)left_ms / 1000 : 0,
         group->held || !*coordinator_session(group->coordinator), coordinator_members(group->coordinator)};
 }
 

@@ -268,10 +268,7 @@ static void add_handler(struct host *host, const char *place)
 static bool is_paused(const struct host *host, const char *place)
 {
     char *name = handler_place_name(place);
-    bool paused = false;
-    for (size_t i = 0; i < host->requests->request_count && !paused; i++)
-        paused = strcmp(host->requests->requests[i].kind, STORE_PAUSED) == 0 &&
-                 strcmp(host->requests->requests[i].handler, name) == 0;
+    bool paused = store_find_pause(host->requests, name) != NULL;
     free(name);
     return paused;
 }

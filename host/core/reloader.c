@@ -261,27 +261,32 @@ static struct handler *probe_handler(struct reloader *reloader, const struct con
         problems);
 }
 
+/* NULL: it is well. */
+static void tell_loading(struct worker *worker, const char *name, const char *text)
+{
+    char *subject = mem_printf("handler %s", name);
+    if (text)
+        troubles_tell(worker_troubles(worker), subject, "loading", text);
+    else
+        troubles_end(worker_troubles(worker), subject, "loading");
+    free(subject);
+}
+
 void reloader_tell_broken(struct worker *worker, const char *place, const char *text)
 {
-    char *name = handler_place_name(place), *subject = mem_printf("handler %s", name);
-    troubles_tell(worker_troubles(worker), subject, "loading", text);
-    free(subject);
+    char *name = handler_place_name(place);
+    tell_loading(worker, name, text);
     free(name);
 }
 
 /* For status; NULL: it is well. */
 static void tell_load(struct reloader *reloader, const char *name, const char *text)
 {
-    char *subject = mem_printf("handler %s", name);
-    struct troubles *troubles = worker_troubles(reloader->options.workers[0]);
-    if (text) {
-        troubles_tell(troubles, subject, "loading", text);
+    tell_loading(reloader->options.workers[0], name, text);
+    if (text)
         map_set(&reloader->broken, name, reloader);
-    } else {
-        troubles_end(troubles, subject, "loading");
+    else
         map_remove(&reloader->broken, name);
-    }
-    free(subject);
 }
 
 static struct handler *probe_and_tell(struct reloader *reloader, const char *place, const char *version)
@@ -548,15 +553,6 @@ void reloader_each_paused(const struct reloader *reloader,
         fn(user, handler, *since_ms);
 }
 
-static const struct store_request *find_pause(const struct store_snapshot *snapshot, const char *handler)
-{
-    for (size_t i = 0; i < snapshot->request_count; i++)
-        if (strcmp(snapshot->requests[i].kind, STORE_PAUSED) == 0 &&
-            strcmp(snapshot->requests[i].handler, handler) == 0)
-            return &snapshot->requests[i];
-    return NULL;
-}
-
 static bool add_paused(struct reloader *reloader, const struct store_snapshot *snapshot)
 {
     bool any = false;
@@ -580,7 +576,7 @@ static bool end_paused(struct reloader *reloader, const struct store_snapshot *s
     size_t at = 0;
     bool any = false;
     while (map_next(&reloader->paused, &at, &handler)) {
-        if (find_pause(snapshot, handler))
+        if (store_find_pause(snapshot, handler))
             continue;
         log_info(reloader->options.log, NULL, "handler %s is not paused any more", handler);
         free(map_remove(&reloader->paused, handler));

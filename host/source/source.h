@@ -31,6 +31,9 @@ struct source_error {
     struct err err;
 };
 
+/* Of a record in DynamoDB's streams, by the service's documentation. */
+#define SOURCE_RETENTION_MS (24 * 3600 * 1000LL)
+
 /* What a reader has to know of its source. */
 struct source_traits {
     int64_t cursor_age_ms_max;  /* one that lay unused longer is replaced before use */

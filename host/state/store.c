@@ -394,6 +394,24 @@ void store_snapshot_free(struct store_snapshot *snapshot)
     free(snapshot);
 }
 
+const struct store_request *store_find_pause(const struct store_snapshot *snapshot, const char *handler)
+{
+    for (size_t i = 0; i < snapshot->request_count; i++)
+        if (strcmp(snapshot->requests[i].kind, STORE_PAUSED) == 0 &&
+            strcmp(snapshot->requests[i].handler, handler) == 0)
+            return &snapshot->requests[i];
+    return NULL;
+}
+
+int64_t store_sum_dead(const struct store_snapshot *snapshot, size_t *i)
+{
+    const struct store_dead_count *dead = snapshot->dead;
+    int64_t sum = dead[*i].count;
+    while (*i + 1 < snapshot->dead_count && strcmp(dead[*i + 1].handler, dead[*i].handler) == 0)
+        sum += dead[++*i].count;
+    return sum;
+}
+
 void store_free(struct store *store)
 {
     if (store)

@@ -331,6 +331,13 @@ bool store_commit_within(struct store *store, struct reactor *reactor, struct st
 
 void store_snapshot_free(struct store_snapshot *snapshot);
 
+/* Of the handler, among the requests of the snapshot that are open; NULL: it is not paused. */
+const struct store_request *store_find_pause(const struct store_snapshot *snapshot, const char *handler);
+
+/* How many dead letters the handler at *i has in all its shards, which stand together; *i ends on its last.
+ */
+int64_t store_sum_dead(const struct store_snapshot *snapshot, size_t *i);
+
 /* Completes what is pending with ERR_CANCELLED. */
 void store_free(struct store *store);
 

@@ -115,13 +115,17 @@ static void forget_over(struct troubles *troubles)
 /* One page that could not be read makes nobody unready. */
 #define UNREAD_MS 15000
 
-bool trouble_is_unready(const char *subject, const char *kind, int64_t for_ms)
+bool trouble_is(const char *kind, const char *name)
 {
     size_t size = strcspn(kind, "#");
+    return size == strlen(name) && strncmp(kind, name, size) == 0;
+}
+
+bool trouble_is_unready(const char *subject, const char *kind, int64_t for_ms)
+{
     if (strncmp(subject, "stream ", strlen("stream ")) == 0)
-        return strncmp(kind, "disabled", size) != 0 && for_ms >= UNREAD_MS;
-    return (size == strlen("loading") && strncmp(kind, "loading", size) == 0) ||
-           (size == strlen(TROUBLE_STARTING) && strncmp(kind, TROUBLE_STARTING, size) == 0);
+        return !trouble_is(kind, "disabled") && for_ms >= UNREAD_MS;
+    return trouble_is(kind, "loading") || trouble_is(kind, TROUBLE_STARTING);
 }
 
 void troubles_unready(const struct troubles *troubles, struct buf *out)

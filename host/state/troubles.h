@@ -21,6 +21,9 @@ void troubles_tell(struct troubles *troubles, const char *subject, const char *k
 /* It works; cheap when it did before. */
 void troubles_end(struct troubles *troubles, const char *subject, const char *kind);
 
+/* Is it of that kind, on whichever thread? */
+bool trouble_is(const char *kind, const char *name);
+
 /* The names in `subject` and `kind` as told of whom a trouble keeps from being ready: it reads a stream, and
  * that does not work for a while; it runs a handler, and that could not be loaded; it is not so far yet. */
 bool trouble_is_unready(const char *subject, const char *kind, int64_t for_ms);

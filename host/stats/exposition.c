@@ -50,10 +50,7 @@ static void add_age(const struct adding *adding, const char *stream, const char 
 
 static void add_calls(struct sheet *sheet, const char *handler, const struct stats_times *calls)
 {
-    struct sheet one = {0};
-    sheet_add(&one, "tidemill_invocation_seconds", 0, "handler", handler, NULL);
-    sheet_add_times(sheet, "tidemill_invocation_seconds", one.samples[0].labels, calls);
-    sheet_fini(&one);
+    sheet_add_times(sheet, "tidemill_invocation_seconds", calls, "handler", handler, NULL);
 }
 
 static void add_handler(void *user, const char *stream, const char *handler,
@@ -84,7 +81,7 @@ static void add_series(void *user, const char *name, const char *labels, double 
     const struct metric *metric = metric_find(name);
     CHECK(metric && (metric->type == METRIC_HISTOGRAM) == (times != NULL));
     if (times)
-        sheet_add_times(user, metric->name, labels, times);
+        sheet_add_labelled_times(user, metric->name, labels, times);
     else
         sheet_add_labelled(user, metric->name, labels, value);
 }

@@ -56,8 +56,8 @@ void sheet_add_labelled(struct sheet *sheet, const char *metric, const char *lab
     add_sample(sheet, metric, mem_string(labels), 0, value);
 }
 
-void sheet_add_times(struct sheet *sheet, const char *metric, const char *labels,
-                     const struct stats_times *times)
+void sheet_add_labelled_times(struct sheet *sheet, const char *metric, const char *labels,
+                              const struct stats_times *times)
 {
     int64_t below = 0;
     for (int i = 0; i < STATS_BUCKETS; i++)
@@ -65,6 +65,16 @@ void sheet_add_times(struct sheet *sheet, const char *metric, const char *labels
     add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS, (double)times->count); /* +Inf */
     add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS + 1, (double)times->us / 1e6);
     add_sample(sheet, metric, mem_string(labels), STATS_BUCKETS + 2, (double)times->count);
+}
+
+void sheet_add_times(struct sheet *sheet, const char *metric, const struct stats_times *times, ...)
+{
+    va_list pairs;
+    va_start(pairs, times);
+    char *labels = sheet_labels(pairs);
+    va_end(pairs);
+    sheet_add_labelled_times(sheet, metric, labels, times);
+    free(labels);
 }
 
 void sheet_fini(struct sheet *sheet)

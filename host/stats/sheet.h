@@ -29,9 +29,11 @@ char *sheet_labels(va_list pairs);
 /* One whose labels are such a text. */
 void sheet_add_labelled(struct sheet *sheet, const char *metric, const char *labels, double value);
 
-/* A histogram: a line for each bucket, the sum and the count. */
-void sheet_add_times(struct sheet *sheet, const char *metric, const char *labels,
-                     const struct stats_times *times);
+/* A histogram: a line for each bucket, the sum and the count. Labels as of the two above. */
+void sheet_add_times(struct sheet *sheet, const char *metric, const struct stats_times *times, ...)
+    __attribute__((sentinel));
+void sheet_add_labelled_times(struct sheet *sheet, const char *metric, const char *labels,
+                              const struct stats_times *times);
 
 void sheet_fini(struct sheet *sheet);
 

@@ -29,17 +29,6 @@ static bool is_new(uint64_t *told, const int64_t *numbers, size_t count)
     return differs;
 }
 
-/* Longer than this the end of a shard is not left unseen by a reader that works. */
-#define READ_LATE_MS 15000
-#define POLLS_LATE 3
-
-static int64_t late_ms(const struct config *config, const char *stream)
-{
-    const struct config_stream *section = config_stream(config, stream);
-    int64_t polls_ms = section ? section->poll_max_ms * POLLS_LATE : 0;
-    return polls_ms > READ_LATE_MS ? polls_ms : READ_LATE_MS;
-}
-
 /* Since when the handler is behind, as status reckons it: with the oldest record that is not settled; where
  * none is known because nothing can be read, since the end was last seen. */
 static int64_t behind_ms(const struct counting *counting, const struct stats_place *place,
@@ -48,7 +37,8 @@ static int64_t behind_ms(const struct counting *counting, const struct stats_pla
     int64_t seen_ms = counting->shard.caught_up_ms ? counting->shard.caught_up_ms : counting->shard.began_ms;
     if (now->oldest_ms)
         return now->oldest_ms;
-    return counting->now_ms - seen_ms > late_ms(counting->worker->config, place->stream) ? seen_ms : 0;
+    int64_t late_ms = config_read_late_ms(config_stream(counting->worker->config, place->stream));
+    return counting->now_ms - seen_ms > late_ms ? seen_ms : 0;
 }
 
 static void count_subscription(void *user, const struct stats_place *place,

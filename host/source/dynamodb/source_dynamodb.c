@@ -13,7 +13,6 @@
 /* An iterator lives 15 minutes:
  * https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html
  * GetRecords stops at 1 MB. */
-#define RETENTION_MS (24 * 3600 * 1000LL) /* of a stream record, by the service's documentation */
 #define ITERATOR_AGE_MS_MAX (10 * 60 * 1000)
 #define FULL_PAGE_BYTES_MIN (900 * 1024)
 
@@ -339,7 +338,7 @@ static struct source *open_source(struct aws_client *client)
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source =
-        (struct source){&ops, {ITERATOR_AGE_MS_MAX, RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms}};
+        (struct source){&ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms}};
     dynamodb->client = client;
     return &dynamodb->source;
 }
