@@ -1,17 +1,19 @@
 /* main.c: the command table. */
 #include <openssl/crypto.h>
 #include <signal.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/descriptors.h"
 #include "cmd/cmd.h"
+#include "cmd/manual.h"
 
 static const struct command *const commands[] = {
     &cmd_run,    &cmd_dev,    &cmd_check, &cmd_invoke, &cmd_status, &cmd_dead,  &cmd_seek, &cmd_pause,
-    &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test};
-#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+    &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test, NULL};
+#define COMMAND_COUNT (sizeof commands / sizeof *commands - 1)
 
 static void print_usage(FILE *out)
 {
@@ -43,9 +45,23 @@ static int help(const char *name)
     return EXIT_DONE;
 }
 
+#define KEPT_BYTES (64 << 20)
+#define LARGE_BYTES (32 << 20)
+
+/* Pages of records come and go all the time: what is given back to the kernel at once is faulted in again
+ * with the next one. So much is kept for it instead; what is above goes back. */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : NULL;
+    keep_memory();
     if (!first) {
         print_usage(stderr);
         return EXIT_USAGE;
@@ -59,6 +75,8 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return EXIT_DONE;
     }
+    if (strcmp(first, "help") == 0 && strncmp(argv[2], "--", 2) == 0)
+        return manual(commands, argv[2], argv[3]);
     if (strcmp(first, "help") == 0)
         return help(argv[2]);
     const struct command *command = find(first);

@@ -12,6 +12,7 @@ end
 
 return {
   stream = "orders",
+  settings = { group_by = "customerId", counts_table = "required", once_table = "required" },
   tables = { { config.counts_table, "UpdateItem" }, { config.once_table, "PutItem" } },
 
   on_record = function(record)

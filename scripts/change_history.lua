@@ -26,6 +26,7 @@ end
 
 return {
   stream = "orders",
+  settings = { history_table = "required", by = "updatedBy", ignore = "" },
   tables = { { config.history_table, "PutItem" } },
 
   on_record = function(record)

@@ -54,6 +54,7 @@ end
 
 return {
   stream = "customers",
+  settings = { crm_url = "required", api_key = "optional", enrich_url = "optional", id = "customerId", email = "email" },
   on_insert = save,
   on_modify = save,
   on_remove = function(record)

@@ -105,6 +105,10 @@ end
 
 return {
   stream = "jobs",
+  settings = {
+    start_url = "required", notify_url = "optional", api_key = "optional", slots_table = "required",
+    once_table = "required", customer_slots = 2, repository_slots = 1,
+  },
   tables = {
     { "record.table", "Query", "UpdateItem" },
     { config.slots_table, "UpdateItem" },

@@ -47,6 +47,7 @@ end
 
 return {
   stream = "users",
+  settings = { service = "algolia", url = "required", index = "required", api_key = "optional", application = "optional" },
   on_insert = upsert,
   on_modify = upsert,
   on_remove = function(record)

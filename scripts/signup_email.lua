@@ -23,6 +23,10 @@ end
 
 return {
   stream = "users",
+  settings = {
+    url = "required", api_key = "optional", from = "required", subject = "Welcome", text = "Welcome!",
+    email = "email",
+  },
   filter = { eventName = { "INSERT" } },
 
   on_insert = function(record)

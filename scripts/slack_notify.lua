@@ -7,6 +7,7 @@ local once = require "tidemill.once"
 
 return {
   stream = "orders",
+  settings = { webhook = "required", text = "{event} {keys}" },
   filter = { eventName = { "INSERT" } },
 
   on_record = function(record)

@@ -7,6 +7,7 @@ local log = require "tidemill.log"
 
 return {
   stream = "products",
+  settings = { replenishment_table = "required" },
   filter = { eventName = { "MODIFY" } },
   tables = { { config.replenishment_table, "PutItem" } },
 

@@ -13,6 +13,7 @@ local ttl_attribute = config.ttl_attribute or "fires_at"
 
 return {
   stream = "timers",
+  settings = { ttl_attribute = "fires_at" },
   filter = {
     eventName = { "REMOVE" },
     userIdentity = { type = { "Service" }, principalId = { "dynamodb.amazonaws.com" } },

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "admin/dashboard.h"
 #include "base/address.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -15,7 +16,7 @@
 #include "net/listener.h"
 #include "stats/exposition.h"
 
-#define BODY_BYTES_MAX 4096
+#define BODY_BYTES_MAX 65536
 #define CONNECTIONS_MAX 64
 #define IDLE_S 60
 
@@ -23,6 +24,7 @@ struct admin {
     struct admin_options options;
     bool local; /* only this machine reaches it */
     struct listener *listener;
+    struct dashboard *dashboard; /* or NULL */
 };
 
 static void say(struct listener_reply *reply, int status, const char *text)
@@ -132,8 +134,29 @@ static void show_page(struct admin *admin, const struct page *page, const struct
         refuse_stranger(reply);
 }
 
+/* What changes something wants the token of everybody: no page of another site has it to send. So do records,
+ * where there is one: other accounts of this machine reach the address, but not the state. */
+static void show_dashboard(struct admin *admin, enum dashboard_path path,
+                           const struct listener_request *request, struct listener_reply *reply)
+{
+    bool reads = strcmp(request->method, "POST") != 0;
+    bool open = path == DASHBOARD_PAGE || (path == DASHBOARD_READS && admin->local) ||
+                (path == DASHBOARD_RECORDS && admin->local && !admin->options.token);
+    if ((open && reads) || (admin->options.playground && admin->local) || shows_token(admin, request))
+        dashboard_answer(admin->dashboard, request, reply);
+    else
+        refuse_stranger(reply);
+}
+
 static void on_request(void *user, const struct listener_request *request, struct listener_reply *reply)
 {
+    struct admin *admin = user;
+    enum dashboard_path path = admin->dashboard ? dashboard_path(request->path) : DASHBOARD_NOT;
+    if (path && (strcmp(request->method, "POST") == 0 || strcmp(request->method, "GET") == 0 ||
+                 (path == DASHBOARD_PAGE && strcmp(request->method, "HEAD") == 0))) {
+        show_dashboard(admin, path, request, reply);
+        return;
+    }
     if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
         say(reply, 405, "only GET\n");
         return;
@@ -143,7 +166,7 @@ static void on_request(void *user, const struct listener_request *request, struc
             show_page(user, &pages[i], request, reply);
             return;
         }
-    say(reply, 404, "there are /metrics, /healthz and /readyz\n");
+    say(reply, 404, "there are /, /metrics, /healthz and /readyz\n");
 }
 
 struct admin *admin_start(const struct admin_options *options, struct err *err)
@@ -154,6 +177,7 @@ struct admin *admin_start(const struct admin_options *options, struct err *err)
     struct admin *admin = mem_zero(sizeof *admin);
     admin->options = *options;
     admin->local = address_is_loopback(&address);
+    admin->dashboard = options->config ? dashboard_new(options) : NULL;
     admin->listener = listener_start(&(struct listener_options){.address = options->address,
                                                                 .body_bytes_max = BODY_BYTES_MAX,
                                                                 .connections_max = CONNECTIONS_MAX,
@@ -164,6 +188,8 @@ struct admin *admin_start(const struct admin_options *options, struct err *err)
                                      err);
     if (admin->listener)
         return admin;
+    if (admin->dashboard)
+        dashboard_free(admin->dashboard);
     free(admin);
     return NULL;
 }
@@ -173,10 +199,20 @@ int admin_port(const struct admin *admin)
     return listener_port(admin->listener);
 }
 
+void admin_set_config(struct admin *admin, const struct config *config)
+{
+    if (admin && admin->dashboard)
+        dashboard_set_config(admin->dashboard, config);
+}
+
 void admin_stop(struct admin *admin)
 {
     if (!admin)
         return;
+    if (admin->dashboard)
+        dashboard_stop(admin->dashboard);
     listener_stop(admin->listener);
+    if (admin->dashboard)
+        dashboard_free(admin->dashboard);
     free(admin);
 }

@@ -1,11 +1,13 @@
 /* client.c: the life of a call: credentials, sign, send, and perhaps again. */
 #include "aws/client.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "aws/brake.h"
 #include "aws/credentials.h"
 #include "aws/profile.h"
 #include "aws/retry.h"
@@ -14,11 +16,12 @@
 #include "base/document.h"
 #include "base/arena.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #define ATTEMPTS_DEFAULT 3
 #define CONNECT_TIMEOUT_MS 3100
-#define HEADERS_MAX 12
+#define HEADERS_MAX (12 + AWS_OTHER_HEADERS_MAX)
 /* A signature may be off by five minutes; below this our clock is left alone. */
 #define SKEW_IGNORED_MS 60000
 
@@ -51,7 +54,9 @@ static const struct {
     [AWS_FIREHOSE] = {"firehose", "firehose", "AWS_ENDPOINT_URL_FIREHOSE", "firehose", JSON_1_1,
                       "Firehose_20150804"},
     [AWS_LAMBDA] = {"lambda", "lambda", "AWS_ENDPOINT_URL_LAMBDA", "lambda", NULL, NULL},
+    [AWS_STATES] = {"states", "states", "AWS_ENDPOINT_URL_SFN", "states", JSON_1_0, "AWSStepFunctions"},
     [AWS_S3] = {"s3", "s3", "AWS_ENDPOINT_URL_S3", "s3", NULL, NULL},
+    [AWS_OTHER] = {"other", "", "AWS_ENDPOINT_URL", "", NULL, NULL},
 };
 
 struct aws_client {
@@ -59,7 +64,12 @@ struct aws_client {
     struct transport *transport;
     struct log *log;
     struct credentials *credentials;
+    struct map assumed; /* "ROLE EXTERNAL_ID" -> struct credentials, owned */
+    char *profile, *endpoint_sts;
+    bool assumes_no_role;
     struct retry_budget budget;
+    struct map budgets; /* of tables, which share theirs with nobody else: name -> budget, owned */
+    struct brakes *brakes;
     struct sigv4_cache signing[AWS_SERVICE_COUNT];
     int64_t call_timeout_ms;
     char *region;
@@ -79,7 +89,8 @@ struct aws_call {
     aws_done_fn *done;
     void *user;
     struct task start;
-    struct timer pause; /* before a repetition */
+    struct timer pause;              /* before a repetition */
+    struct credentials *credentials; /* that it signs with */
     struct credentials_wait wait;
     struct transport_call *sent;
     int64_t deadline_ms; /* monotonic */
@@ -91,6 +102,9 @@ struct aws_call {
     bool refreshed;       /* other credentials were used for this call */
     bool reclocked;       /* the clock was corrected for this call */
     int64_t sent_us;      /* monotonic: of this attempt */
+    struct brake *brakes[AWS_TABLES_MAX];
+    size_t brake_count;
+    bool begun; /* by its brakes, which are owed an end */
 };
 
 /* ---- the client ---- */
@@ -118,38 +132,77 @@ static char *with_slash(const char *url)
     return mem_printf("%s%s", url, size && url[size - 1] == '/' ? "" : "/");
 }
 
-static char *public_endpoint(enum aws_service service, const char *region)
+static char *public_endpoint(const char *service, const char *region)
 {
-    return mem_printf("https://%s.%s.%s/", services[service].host, region,
+    return mem_printf("https://%s.%s.%s/", service, region,
                       strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" : "amazonaws.com");
+}
+
+/* Their names have no region in them, and they sign for this one:
+ * https://docs.aws.amazon.com/general/latest/gr/rande.html#global-endpoints */
+#define GLOBAL_REGION "us-east-1"
+
+static bool is_global(const char *service)
+{
+    static const char *const names[] = {"iam", "cloudfront", "route53", "organizations", "globalaccelerator"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], service) == 0)
+            return true;
+    return false;
 }
 
 static bool find_endpoints(struct aws_client *client, const struct config_aws *config, struct err *err)
 {
     const char *own[AWS_SERVICE_COUNT] = {
-        [AWS_DYNAMODB] = config->endpoint_dynamodb,
-        [AWS_DYNAMODB_STREAMS] = config->endpoint_streams,
-        [AWS_EVENTS] = config->endpoint_events,
-        [AWS_SQS] = config->endpoint_sqs,
-        [AWS_SNS] = config->endpoint_sns,
-        [AWS_KINESIS] = config->endpoint_kinesis,
-        [AWS_FIREHOSE] = config->endpoint_firehose,
-        [AWS_LAMBDA] = config->endpoint_lambda,
-        [AWS_S3] = config->endpoint_s3,
+        [AWS_DYNAMODB] = config->endpoint_dynamodb, [AWS_DYNAMODB_STREAMS] = config->endpoint_streams,
+        [AWS_EVENTS] = config->endpoint_events,     [AWS_SQS] = config->endpoint_sqs,
+        [AWS_SNS] = config->endpoint_sns,           [AWS_KINESIS] = config->endpoint_kinesis,
+        [AWS_FIREHOSE] = config->endpoint_firehose, [AWS_STATES] = config->endpoint_states,
+        [AWS_LAMBDA] = config->endpoint_lambda,     [AWS_S3] = config->endpoint_s3,
     };
     for (int i = 0; i < AWS_SERVICE_COUNT; i++) {
         const char *set = set_endpoint(config, own[i], services[i].variable);
+        if (i == AWS_OTHER && !set)
+            continue; /* each has its own */
         if (!set && !client->region && i > AWS_DYNAMODB_STREAMS)
             continue; /* not everybody calls it */
         if (!set && !client->region)
             return err_set(err, ERR_CONFIG, "no AWS region: set region in [aws], or AWS_REGION");
         client->own_endpoint[i] = set != NULL;
-        client->endpoints[i] = set ? with_slash(set) : public_endpoint((enum aws_service)i, client->region);
+        client->endpoints[i] = set ? with_slash(set) : public_endpoint(services[i].host, client->region);
     }
     if (!client->region)
         client->region =
             mem_string("us-east-1"); /* with endpoints of one's own it only names the signature */
     return true;
+}
+
+static struct credentials *new_credentials(struct aws_client *client, const char *role,
+                                           const char *external_id)
+{
+    return credentials_new(client->reactor, client->transport,
+                           &(struct credentials_options){.profile = client->profile,
+                                                         .region = client->region,
+                                                         .endpoint_sts = client->endpoint_sts,
+                                                         .role_arn = role,
+                                                         .external_id = external_id,
+                                                         .log = client->log});
+}
+
+/* Of the role, kept as long as the client: who asks for it once asks again. */
+static struct credentials *credentials_of(struct aws_client *client, const struct aws_place *place)
+{
+    if (!place || !place->role || client->assumes_no_role)
+        return client->credentials;
+    char *key = mem_printf("%s %s", place->role, place->external_id ? place->external_id : "");
+    struct credentials *credentials = map_get(&client->assumed, key);
+    if (!credentials) {
+        credentials = new_credentials(client, place->role, place->external_id);
+        credentials_set_skew(credentials, client->skew_ms);
+        map_set(&client->assumed, key, credentials);
+    }
+    free(key);
+    return credentials;
 }
 
 struct aws_client *aws_client_new(struct reactor *reactor, struct transport *transport,
@@ -170,14 +223,10 @@ struct aws_client *aws_client_new(struct reactor *reactor, struct transport *tra
         aws_client_free(client);
         return NULL;
     }
-    client->credentials = credentials_new(
-        reactor, transport,
-        &(struct credentials_options){
-            .profile = config->profile,
-            .region = client->region,
-            .endpoint_sts = set_endpoint(config, config->endpoint_sts, "AWS_ENDPOINT_URL_STS"),
-            .log = log,
-        });
+    client->profile = mem_string(config->profile);
+    client->endpoint_sts = mem_string(set_endpoint(config, config->endpoint_sts, "AWS_ENDPOINT_URL_STS"));
+    client->assumes_no_role = config->assumes_no_role;
+    client->credentials = new_credentials(client, NULL, NULL);
     return client;
 }
 
@@ -185,9 +234,19 @@ void aws_client_free(struct aws_client *client)
 {
     if (!client)
         return;
+    size_t at = 0;
     credentials_free(client->credentials);
+    for (struct credentials *credentials; (credentials = map_next(&client->assumed, &at, NULL));)
+        credentials_free(credentials);
+    map_fini(&client->assumed);
+    free(client->profile);
+    free(client->endpoint_sts);
     for (int i = 0; i < AWS_SERVICE_COUNT; i++)
         free(client->endpoints[i]);
+    at = 0;
+    for (struct retry_budget *budget; (budget = map_next(&client->budgets, &at, NULL));)
+        free(budget);
+    map_fini(&client->budgets);
     free(client->region);
     explicit_bzero(client->signing, sizeof client->signing);
     free(client);
@@ -236,13 +295,157 @@ static void learn_clock(struct aws_client *client, const struct transport_respon
     client->date_ahead_ms = (int64_t)timegm(&tm) * 1000 - wall_ms(client);
     int64_t distance = llabs(client->date_ahead_ms);
     client->skew_ms = distance > SKEW_IGNORED_MS ? client->date_ahead_ms : 0;
+    size_t at = 0;
     credentials_set_skew(client->credentials, client->skew_ms);
+    for (struct credentials *credentials; (credentials = map_next(&client->assumed, &at, NULL));)
+        credentials_set_skew(credentials, client->skew_ms);
+}
+
+/* ---- tables ---- */
+
+void aws_client_set_brakes(struct aws_client *client, struct brakes *brakes)
+{
+    client->brakes = brakes;
+}
+
+void aws_client_slow(struct aws_client *client, const char *table)
+{
+    brake_slow(brakes_find(client->brakes, table), clock_monotonic_us(reactor_clock(client->reactor)));
+}
+
+static void find_brakes(struct aws_call *call)
+{
+    char *at = call->request.tables;
+    while (call->client->brakes && at && *at && call->brake_count < AWS_TABLES_MAX) {
+        size_t size = strcspn(at, "\n");
+        char *table = mem_copy(at, size);
+        struct brake *brake = brakes_find(call->client->brakes, table);
+        bool known = !brake;
+        for (size_t i = 0; i < call->brake_count; i++)
+            known = known || call->brakes[i] == brake; /* by its name, and by its ARN */
+        if (!known)
+            call->brakes[call->brake_count++] = brake;
+        free(table);
+        at += size + (at[size] != '\0');
+    }
+}
+
+/* False: not yet; it is looked at again. Waiting for a turn is nobody's time but ours. */
+static bool pass_brakes(struct aws_call *call)
+{
+    if (!call->brake_count)
+        return true;
+    int64_t wait_us = brakes_begin(call->brakes, call->brake_count,
+                                   clock_monotonic_us(reactor_clock(call->client->reactor)));
+    call->begun = wait_us == 0;
+    if (call->begun)
+        return true;
+    int64_t wait_ms = (wait_us + 999) / 1000;
+    call->deadline_ms += wait_ms;
+    timer_set(call->client->reactor, &call->pause, wait_ms);
+    return false;
+}
+
+/* A transaction that was cancelled says of each of its items why. */
+static bool is_throttled(const struct err *problem)
+{
+    return strcmp(problem->service, "TransactionInProgressException") != 0 &&
+           (retry_kind(problem) == RETRY_THROTTLING ||
+            (strcmp(problem->service, "TransactionCanceledException") == 0 &&
+             (strstr(problem->text, "ThrottlingError") ||
+              strstr(problem->text, "ProvisionedThroughputExceeded"))));
+}
+
+static void end_brakes(struct aws_call *call, bool throttled)
+{
+    int64_t now_us = clock_monotonic_us(reactor_clock(call->client->reactor));
+    for (size_t i = 0; call->begun && i < call->brake_count; i++)
+        brake_ended(call->brakes[i], throttled, now_us);
+    call->begun = false;
+}
+
+#define BUDGETS_MAX 1000
+
+/* A table that is in trouble takes no repetition from another one. */
+static struct retry_budget *budget_of(const struct aws_call *call)
+{
+    struct aws_client *client = call->client;
+    const char *tables = call->request.tables;
+    struct retry_budget *budget = tables ? map_get(&client->budgets, tables) : NULL;
+    if (!tables || (!budget && client->budgets.count >= BUDGETS_MAX))
+        return &client->budget;
+    if (!budget) {
+        budget = mem_zero(sizeof *budget);
+        retry_budget_init(budget);
+        map_set(&client->budgets, tables, budget);
+    }
+    return budget;
 }
 
 /* ---- one call ---- */
 
+void aws_place_free(struct aws_place *place)
+{
+    if (!place)
+        return;
+    free(place->region);
+    free(place->endpoint);
+    free(place->role);
+    free(place->external_id);
+    free(place);
+}
+
+void aws_other_free(struct aws_other *other)
+{
+    if (!other)
+        return;
+    free(other->service);
+    free(other->signing);
+    free(other->operation);
+    free(other->method);
+    for (size_t i = 0; i < AWS_OTHER_HEADERS_MAX; i++)
+        mem_free_secret(other->headers[i]);
+    free(other);
+}
+
+static const char *name_of(const struct aws_request *request)
+{
+    return request->other ? request->other->service : services[request->service].name;
+}
+
+static const char *signing_of(const struct aws_request *request)
+{
+    return request->other ? request->other->signing : services[request->service].signing;
+}
+
+static bool is_s3(const struct aws_request *request)
+{
+    return strcmp(signing_of(request), "s3") == 0;
+}
+
+/* That it is asked at, whatever is set by hand; NULL: it says nothing. */
+static const char *endpoint_of(const struct aws_request *request)
+{
+    return request->place ? request->place->endpoint : NULL;
+}
+
+/* Of a request; the client's where it says none. */
+static const char *region_of(const struct aws_client *client, const struct aws_request *request)
+{
+    const char *endpoint = endpoint_of(request);
+    if (request->other && !endpoint && is_global(request->other->service))
+        return GLOBAL_REGION;
+    return request->place && request->place->region ? request->place->region
+           : request->region                        ? request->region
+                                                    : client->region;
+}
+
 static void call_free(struct aws_call *call)
 {
+    aws_other_free(call->request.other);
+    aws_place_free(call->request.place);
+    end_brakes(call, false);
+    free(call->request.tables);
     timer_stop(call->client->reactor, &call->pause);
     task_cancel(&call->start);
     credentials_cancel(&call->wait);
@@ -331,7 +534,7 @@ static bool corrected(struct aws_call *call, const struct err *err, int64_t skew
         return false;
     if (!call->refreshed && retry_code_is_one_of(err->service, credentials)) {
         call->refreshed = true;
-        return credentials_refused(call->client->credentials, call->signed_with);
+        return credentials_refused(call->credentials, call->signed_with);
     }
     if (!call->reclocked && retry_code_is_one_of(err->service, clock) &&
         llabs(call->client->skew_ms - skew_before_ms) > SKEW_IGNORED_MS) {
@@ -354,7 +557,7 @@ static void repeat_or_finish(struct aws_call *call, struct transport_response *r
     enum retry_kind kind = retry_kind(err);
     if (kind != RETRY_NEVER && call->attempt < call->attempts_max) {
         int64_t delay = retry_delay_ms(kind, call->attempt + 1, next_random(client));
-        int tokens = delay < left_ms(call) ? retry_budget_take(&client->budget, err) : 0;
+        int tokens = delay < left_ms(call) ? retry_budget_take(budget_of(call), err) : 0;
         if (tokens) {
             log_debug(client->log, "aws", "%s; attempt %d in %lld ms", err->text, call->attempt + 1,
                       (long long)delay);
@@ -385,7 +588,7 @@ static void tell_attempt(const struct aws_call *call, const struct err *problem)
         code = problem->code == ERR_TIMEOUT ? "Timeout" : "NetworkError";
     }
     client->watch(client->watch_user,
-                  &(struct aws_attempt){services[call->request.service].name, call->request.operation, code,
+                  &(struct aws_attempt){name_of(&call->request), call->request.operation, code,
                                         clock_monotonic_us(reactor_clock(client->reactor)) - call->sent_us});
 }
 
@@ -401,8 +604,9 @@ static void on_response(void *user, struct transport_response *response, const s
     if (response)
         learn_clock(client, response);
     if (response && response->status >= 200 && response->status < 300) {
-        credentials_accepted(client->credentials, call->signed_with);
-        retry_budget_give(&client->budget, call->tokens);
+        credentials_accepted(call->credentials, call->signed_with);
+        retry_budget_give(budget_of(call), call->tokens);
+        end_brakes(call, false);
         tell_attempt(call, NULL);
         finish(call, response, NULL);
         return;
@@ -413,6 +617,7 @@ static void on_response(void *user, struct transport_response *response, const s
         problem = *err;
         err_prefix(&problem, "%s", call->request.operation);
     }
+    end_brakes(call, is_throttled(&problem));
     tell_attempt(call, &problem);
     call->uncounted = corrected(call, &problem, skew_before_ms);
     if (call->uncounted)
@@ -436,7 +641,9 @@ static size_t add_headers(const struct aws_call *call, const char **headers, cha
     }
     for (size_t i = 0; i < sizeof request->headers / sizeof *request->headers && request->headers[i]; i++)
         headers[count++] = request->headers[i];
-    if (request->service == AWS_S3) { /* which wants to see what is signed of the body */
+    for (size_t i = 0; request->other && i < AWS_OTHER_HEADERS_MAX && request->other->headers[i]; i++)
+        headers[count++] = request->other->headers[i];
+    if (is_s3(request)) { /* which wants to see what is signed of the body */
         memcpy(digest, "X-Amz-Content-SHA256: ", sizeof "X-Amz-Content-SHA256: ");
         sha256_hex(request->body.data ? request->body.data : "", request->body.size, digest + strlen(digest));
         headers[count++] = digest;
@@ -457,7 +664,7 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
 {
     struct aws_call *call = user;
     struct aws_client *client = call->client;
-    call->signed_with = credentials_number(client->credentials);
+    call->signed_with = credentials_number(call->credentials);
     if (!identity) {
         finish(call, NULL, err);
         return;
@@ -472,15 +679,19 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
         .headers = headers,
         .body = call->request.body.data,
         .body_size = call->request.body.size,
-        .region = call->request.region ? call->request.region : client->region,
-        .service = services[call->request.service].signing,
-        .plain_path = call->request.service == AWS_S3,
+        .region = region_of(client, &call->request),
+        .service = signing_of(&call->request),
+        .plain_path = is_s3(&call->request),
         .wall_ms = wall_ms(client) + client->skew_ms,
     };
     sigv4_sign(identity, &to_sign, &client->signing[call->request.service], &added);
     headers[count++] = added.date;
     headers[count++] = added.authorization.data;
-    headers[count++] = added.token.size ? added.token.data : NULL;
+    if (added.token.size)
+        headers[count++] = added.token.data;
+    if (*call->request.trace)
+        headers[count++] = call->request.trace;
+    headers[count] = NULL;
     struct transport_request request = {
         .method = call->request.method,
         .url = call->url,
@@ -492,6 +703,7 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
         .own = call->request.own,
         .idempotent = true, /* as far as any call is that the SDKs repeat, and so do we */
         .status_decides = call->request.status_decides,
+        .response_max = call->request.response_max,
     };
     call->sent_us = clock_monotonic_us(reactor_clock(client->reactor));
     call->sent = transport_send(client->transport, &request, on_response, call);
@@ -501,6 +713,8 @@ static void on_credentials(void *user, const struct sigv4_identity *identity, co
 static void begin_attempt(void *user)
 {
     struct aws_call *call = user;
+    if (!pass_brakes(call))
+        return;
     call->attempt += !call->uncounted;
     call->uncounted = false;
     if (!call->url) {
@@ -516,7 +730,38 @@ static void begin_attempt(void *user)
         finish(call, NULL, &err);
         return;
     }
-    credentials_get(call->client->credentials, &call->wait, on_credentials, call);
+    credentials_get(call->credentials, &call->wait, on_credentials, call);
+}
+
+/* What is set by hand for the service: in the INI, in the environment (AWS_ENDPOINT_URL_STATES), or for all.
+ * NULL: nothing. */
+static const char *endpoint_set_for(const struct aws_client *client, const char *service)
+{
+    for (int i = 0; i < AWS_OTHER; i++)
+        if (client->own_endpoint[i] && strcmp(services[i].host, service) == 0)
+            return client->endpoints[i];
+    char *variable = mem_printf("AWS_ENDPOINT_URL_%s", service);
+    for (char *at = variable; *at; at++)
+        *at = *at == '-' || *at == '.' ? '_' : (char)toupper((unsigned char)*at);
+    const char *set = profile_environment(variable);
+    free(variable);
+    return set ? set : client->endpoints[AWS_OTHER];
+}
+
+/* The request's own endpoint, what is set by hand, the public one. */
+static char *url_of_other(const struct aws_client *client, const struct aws_request *request)
+{
+    const struct aws_other *other = request->other;
+    const char *path = request->path ? request->path : "";
+    const char *set = endpoint_of(request) ? endpoint_of(request) : endpoint_set_for(client, other->service);
+    const char *region = region_of(client, request);
+    char *endpoint = set                         ? with_slash(set)
+                     : is_global(other->service) ? mem_printf("https://%s.amazonaws.com/", other->service)
+                     : region                    ? public_endpoint(other->service, region)
+                                                 : NULL;
+    char *url = endpoint ? mem_printf("%s%s", endpoint, *path == '/' ? path + 1 : path) : NULL;
+    free(endpoint);
+    return url;
 }
 
 /* A bucket stands in the host's name at S3 itself, and in the path elsewhere, or where its dots would not go
@@ -524,8 +769,14 @@ static void begin_attempt(void *user)
 static char *url_of(const struct aws_client *client, const struct aws_request *request)
 {
     bool own = client->own_endpoint[request->service];
-    char *endpoint = request->region && !own ? public_endpoint(request->service, request->region)
-                                             : mem_string(client->endpoints[request->service]);
+    if (request->other)
+        return url_of_other(client, request);
+    bool elsewhere = request->region || (request->place && request->place->region);
+    char *endpoint = endpoint_of(request) ? with_slash(endpoint_of(request))
+                     : elsewhere && !own
+                         ? public_endpoint(services[request->service].host, region_of(client, request))
+                         : mem_string(client->endpoints[request->service]);
+    own = own || endpoint_of(request);
     const char *bucket = request->bucket, *path = request->path ? request->path : "";
     char *url = !endpoint ? NULL
                 : !bucket ? mem_printf("%s%s", endpoint, path)
@@ -543,7 +794,15 @@ struct aws_call *aws_send(struct aws_client *client, struct aws_request *request
     call->client = client;
     call->request = *request;
     request->body = BUF_INIT;
-    request->bucket = request->path = NULL;
+    request->bucket = request->path = request->tables = NULL;
+    request->other = NULL;
+    request->place = NULL;
+    call->credentials = credentials_of(client, call->request.place);
+    if (call->request.other) {
+        call->request.operation = call->request.other->operation;
+        call->request.method = call->request.other->method;
+    }
+    find_brakes(call);
     if (!call->request.method)
         call->request.method = "POST";
     call->url = url_of(client, &call->request);

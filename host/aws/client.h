@@ -27,7 +27,9 @@ enum aws_service {
     AWS_KINESIS,
     AWS_FIREHOSE,
     AWS_LAMBDA,
+    AWS_STATES,
     AWS_S3,
+    AWS_OTHER, /* a request says which, see struct aws_other */
     AWS_SERVICE_COUNT
 };
 
@@ -57,6 +59,41 @@ struct aws_attempt {
 void aws_client_watch(struct aws_client *client, void (*watch)(void *user, const struct aws_attempt *attempt),
                       void *user);
 
+/* What is known of tables on all reactors; must stay. Without it no call waits for its table. */
+struct brakes;
+void aws_client_set_brakes(struct aws_client *client, struct brakes *brakes);
+
+/* A call went well, and was told that the table could not take all of it. */
+void aws_client_slow(struct aws_client *client, const char *table);
+
+#define AWS_OTHER_HEADERS_MAX 20
+
+/* Where else a call goes. All texts are owned. */
+struct aws_place {
+    char *region;      /* NULL: the client's */
+    char *endpoint;    /* "https://..."; NULL: the region's, or the one that is set by hand */
+    char *role;        /* ARN: its credentials are used, which ours may ask for; NULL: ours */
+    char *external_id; /* that the role's account wants; NULL: none */
+};
+
+/* All of it, and itself. NULL is allowed. */
+void aws_place_free(struct aws_place *place);
+
+/* A service that this client has no line for, by what its requests are made of. All texts are owned by the
+ * request. */
+struct aws_other {
+    char *service;                        /* before ".REGION.amazonaws.com": "states" */
+    char *signing;                        /* what it signs as, mostly the same */
+    char *operation;                      /* for errors and metrics */
+    char *method;                         /* "POST" */
+    char *headers[AWS_OTHER_HEADERS_MAX]; /* "Name: value", signed; ends with NULL or at the last */
+};
+
+/* All of it, and itself. NULL is allowed. */
+void aws_other_free(struct aws_other *other);
+
+#define AWS_TABLES_MAX 8
+
 struct aws_request {
     enum aws_service service;
     const char *operation; /* "PutItem"; must stay */
@@ -67,8 +104,14 @@ struct aws_request {
     const char *method;    /* NULL: POST */
     const char *headers[3];
     bool own;            /* the host's own: it waits for no calls of handlers and targets */
+    size_t response_max; /* bytes; 0: as much as any answer may have */
     bool status_decides; /* of what it answers nothing but the status is wanted */
-    char *bucket;        /* of S3; taken */
+    char trace[96];      /* a header that goes along and is not signed; "": none */
+    char *tables; /* those that it is about, each with a newline behind it: it waits until they can take it
+                     (aws/brake.h); NULL: none, or more than AWS_TABLES_MAX; taken */
+    struct aws_other *other; /* of AWS_OTHER; taken */
+    struct aws_place *place; /* NULL: where the client is; taken */
+    char *bucket;            /* of S3; taken */
     char *path; /* behind the endpoint or bucket, percent-encoded, with its query; NULL: none; taken */
 };
 

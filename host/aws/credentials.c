@@ -7,6 +7,7 @@
 #include "aws/credential_fetch.h"
 #include "base/mem.h"
 
+#define ROLE_DURATION_S 3600      /* at most, of a role that another one assumes */
 #define EARLY_MS (10 * 60 * 1000) /* before expiry: when a background fetch begins */
 #define MARGIN_MS (30 * 1000)     /* keys that expire this soon are not used */
 #define RETRY_MS 15000            /* after a background fetch that failed */
@@ -20,9 +21,10 @@ struct credentials {
     struct reactor *reactor;
     struct transport *transport;
     struct log *log;
-    char *profile, *region, *endpoint_sts;
+    char *profile, *region, *endpoint_sts, *role_arn, *external_id;
     struct aws_keys keys;
     bool have, refused;
+    bool used; /* since the last fetch */
     int64_t skew_ms;
     struct credential_fetch *fetch;
     struct timer refresh;
@@ -96,7 +98,7 @@ static void on_fetched(void *user, struct aws_keys *keys, const struct err *err)
         aws_keys_fini(&credentials->keys);
         credentials->keys = *keys;
         credentials->have = true;
-        credentials->refused = false;
+        credentials->used = credentials->refused = false;
         credentials->number++;
         credentials->failure.code = ERR_NONE;
         plan_refresh(credentials);
@@ -115,6 +117,21 @@ static void on_fetched(void *user, struct aws_keys *keys, const struct err *err)
         answer_all(credentials, usable(credentials) ? NULL : err);
 }
 
+/* Behind those of the profile. */
+static bool add_role(struct credential_plan *plan, const char *arn, const char *external_id, struct err *err)
+{
+    if (plan->role_count == ROLES_MAX) {
+        err_set(err, ERR_CONFIG, "role %s: more than %d roles one after the other", arn, ROLES_MAX);
+        return false;
+    }
+    plan->roles[plan->role_count++] = (struct credential_role){mem_string(arn), mem_string(external_id),
+                                                               mem_string("tidemill"), ROLE_DURATION_S};
+    char *description = mem_printf("%s, role %s", plan->description, arn);
+    free(plan->description);
+    plan->description = description;
+    return true;
+}
+
 static void fetch_now(void *user)
 {
     struct credentials *credentials = user;
@@ -125,6 +142,8 @@ static void fetch_now(void *user)
     struct profiles *profiles = profiles_load();
     bool planned = credential_plan(profiles, credentials->profile, &plan, &err);
     profiles_free(profiles);
+    if (planned && credentials->role_arn)
+        planned = add_role(&plan, credentials->role_arn, credentials->external_id, &err);
     if (!planned) {
         credential_plan_fini(&plan);
         credentials->failure = err;
@@ -142,6 +161,15 @@ static void fetch_now(void *user)
                                credentials->endpoint_sts, credentials->skew_ms, on_fetched, credentials);
 }
 
+/* A role that nobody asked for lately expires, and is assumed when it is asked for: there may be thousands.
+ */
+static void on_refresh(void *user)
+{
+    struct credentials *credentials = user;
+    if (!credentials->role_arn || credentials->used)
+        fetch_now(credentials);
+}
+
 struct credentials *credentials_new(struct reactor *reactor, struct transport *transport,
                                     const struct credentials_options *options)
 {
@@ -152,8 +180,10 @@ struct credentials *credentials_new(struct reactor *reactor, struct transport *t
     credentials->profile = mem_string(options->profile);
     credentials->region = mem_string(options->region);
     credentials->endpoint_sts = mem_string(options->endpoint_sts);
+    credentials->role_arn = mem_string(options->role_arn);
+    credentials->external_id = mem_string(options->external_id);
     list_init(&credentials->waiting);
-    timer_init(&credentials->refresh, fetch_now, credentials);
+    timer_init(&credentials->refresh, on_refresh, credentials);
     return credentials;
 }
 
@@ -167,6 +197,8 @@ void credentials_free(struct credentials *credentials)
     free(credentials->profile);
     free(credentials->region);
     free(credentials->endpoint_sts);
+    free(credentials->role_arn);
+    free(credentials->external_id);
     free(credentials->told);
     free(credentials);
 }
@@ -176,6 +208,7 @@ void credentials_get(struct credentials *credentials, struct credentials_wait *w
 {
     struct sigv4_identity identity = {credentials->keys.access_key, credentials->keys.secret_key,
                                       credentials->keys.session_token};
+    credentials->used = true;
     if (usable(credentials)) {
         fn(user, &identity, NULL);
         return;

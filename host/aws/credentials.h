@@ -20,6 +20,8 @@ struct credentials_options {
     const char *profile;      /* NULL: AWS_PROFILE or "default" */
     const char *region;       /* of STS */
     const char *endpoint_sts; /* NULL: the region's */
+    const char *role_arn;     /* assumed with what the profile gives; NULL: none */
+    const char *external_id;  /* likewise; NULL: none */
     struct log *log;
 };
 

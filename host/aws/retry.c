@@ -39,6 +39,29 @@ static const char *const transient_codes[] = {
     "ServiceUnavailableException",
     "ServiceException",
     "IDPCommunicationError",
+    "OperationAborted",           /* S3: another write of that object is under way, */
+    "ConditionalRequestConflict", /* as here */
+    NULL,
+};
+
+static const char *const refusing_codes[] = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthorizationError",
+    "NotAuthorized",
+    "OptInRequired",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "SignatureDoesNotMatch",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "PermanentRedirect",            /* S3: the bucket is in another region than is said, */
+    "AuthorizationHeaderMalformed", /* as here */
     NULL,
 };
 
@@ -63,6 +86,12 @@ enum retry_kind retry_kind(const struct err *err)
         err->http_status == 504)
         return RETRY_TRANSIENT;
     return RETRY_NEVER;
+}
+
+bool retry_is_refused(const struct err *err)
+{
+    return err->code == ERR_SERVICE && (retry_code_is_one_of(err->service, refusing_codes) ||
+                                        err->http_status == 401 || err->http_status == 403);
 }
 
 int64_t retry_delay_ms(enum retry_kind kind, int attempt, uint64_t random)

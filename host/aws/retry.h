@@ -20,6 +20,10 @@ bool retry_code_is_one_of(const char *code, const char *const *codes);
 
 enum retry_kind retry_kind(const struct err *err);
 
+/* Does it say something of who asks (a key, a token, a right, a clock) and nothing of what is asked? It
+ * passes when somebody has set that right. */
+bool retry_is_refused(const struct err *err);
+
 /* Milliseconds to wait before attempt number `attempt` (2 is the first repetition). `random` is any
  * 64 random bits. */
 int64_t retry_delay_ms(enum retry_kind kind, int attempt, uint64_t random);

@@ -17,7 +17,23 @@ struct reading {
     struct xml **end[DEPTH_MAX]; /* where the next child goes */
     size_t depth;
     struct buf text;
+    const char *problem; /* of ours; NULL: of the text's */
 };
+
+static void stop(struct reading *reading, const char *problem)
+{
+    reading->problem = problem;
+    XML_StopParser(reading->parser, XML_FALSE);
+}
+
+/* May it go on? */
+static bool fits(struct reading *reading)
+{
+    bool ok = !reading->arena->max || reading->arena->bytes + reading->text.size <= reading->arena->max;
+    if (!ok)
+        stop(reading, "it takes more memory than there is for it");
+    return ok;
+}
 
 static const char *copy(struct arena *arena, const char *text, size_t size)
 {
@@ -32,9 +48,11 @@ static void on_start(void *user, const XML_Char *name, const XML_Char **attribut
     struct reading *reading = user;
     (void)attributes;
     if (reading->depth == DEPTH_MAX) {
-        XML_StopParser(reading->parser, XML_FALSE);
+        stop(reading, "its elements are more than 32 deep");
         return;
     }
+    if (!fits(reading))
+        return;
     struct xml *element = arena_alloc(reading->arena, sizeof *element);
     *element = (struct xml){copy(reading->arena, name, strlen(name)), "", NULL, NULL};
     if (reading->depth) {
@@ -51,15 +69,18 @@ static void on_start(void *user, const XML_Char *name, const XML_Char **attribut
 static void on_text(void *user, const XML_Char *text, int size)
 {
     struct reading *reading = user;
-    buf_add(&reading->text, text, (size_t)size);
+    if (!reading->problem && fits(reading))
+        buf_add(&reading->text, text, (size_t)size);
 }
 
 static void on_end(void *user, const XML_Char *name)
 {
     struct reading *reading = user;
     (void)name;
+    if (reading->problem) /* expat tells the end of an <empty/> one even so */
+        return;
     struct xml *element = reading->open[--reading->depth];
-    if (!element->child && reading->text.size)
+    if (!element->child && reading->text.size && fits(reading))
         element->text = copy(reading->arena, reading->text.data, reading->text.size);
     buf_clear(&reading->text);
 }
@@ -72,7 +93,8 @@ const struct xml *xml_parse(struct arena *arena, const char *bytes, size_t size,
     XML_SetCharacterDataHandler(reading.parser, on_text);
     bool ok = size <= INT_MAX && XML_Parse(reading.parser, bytes, (int)size, 1) == XML_STATUS_OK;
     if (!ok)
-        err_set(err, ERR_PARSE, "not well-formed XML: %s", XML_ErrorString(XML_GetErrorCode(reading.parser)));
+        err_set(err, ERR_PARSE, "not well-formed XML: %s",
+                reading.problem ? reading.problem : XML_ErrorString(XML_GetErrorCode(reading.parser)));
     XML_ParserFree(reading.parser);
     buf_fini(&reading.text);
     return ok ? reading.root : NULL;

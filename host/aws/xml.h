@@ -14,7 +14,8 @@ struct xml {
     struct xml *child, *next;
 };
 
-/* NULL and `err` (which may be NULL) when it is not well-formed. */
+/* NULL and `err` (which may be NULL) when it is not well-formed, is more than 32 elements deep, or would take
+ * more than arena->max. */
 const struct xml *xml_parse(struct arena *arena, const char *bytes, size_t size, struct err *err);
 
 /* The first element of that name, at any depth, in the order of the text; NULL where there is none or `root`

@@ -58,13 +58,15 @@ void buf_printf(struct buf *buf, const char *format, ...)
     va_start(args, format);
     va_list again;
     va_copy(again, args);
-    int size = vsnprintf(NULL, 0, format, args);
+    size_t room = buf->data ? buf->capacity - buf->size : 0;
+    int size = vsnprintf(room ? buf->data + buf->size : NULL, room, format, args);
     va_end(args);
-    if (size > 0) {
+    if (size > 0 && (size_t)size >= room) {
         buf_reserve(buf, (size_t)size);
         vsnprintf(buf->data + buf->size, (size_t)size + 1, format, again);
-        buf->size += (size_t)size;
     }
+    if (size > 0)
+        buf->size += (size_t)size;
     va_end(again);
 }
 

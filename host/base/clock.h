@@ -3,6 +3,7 @@
 #ifndef TIDEMILL_BASE_CLOCK_H
 #define TIDEMILL_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct clock {
@@ -46,7 +47,9 @@ static inline int64_t clock_cpu_ms(struct clock *clock)
 #define CLOCK_ISO_SIZE 32
 void clock_iso8601(int64_t wall_ms, char *text);
 
-/* "2026-01-31T23:59:59Z" (fraction optional) to milliseconds; -1 where it is not such a time. */
-int64_t clock_from_iso8601(const char *text);
+/* "2026-01-31T23:59:59Z", "2026-01-31t23:59:59.25+02:00" (RFC 3339; years 0 to 9999) to milliseconds since
+ * 1970. False: it is no such time. */
+bool clock_read_iso8601(const char *text, int64_t *ms);
+int64_t clock_from_iso8601(const char *text); /* likewise, since 1970; -1: none */
 
 #endif

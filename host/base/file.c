@@ -29,15 +29,27 @@ static FILE *open_regular(const char *path, struct err *err)
     return NULL;
 }
 
+static bool give_to_owner_of_directory(int fd, const char *path)
+{
+    struct stat directory;
+    char *above = path_beside(path, ".");
+    bool given = geteuid() != 0 || stat(above, &directory) != 0 || directory.st_uid == 0 ||
+                 fchown(fd, directory.st_uid, directory.st_gid) == 0;
+    free(above);
+    return given;
+}
+
 /* One that is there is not opened: closing it would take from this process the locks it has on it. */
 bool file_make_private(const char *path)
 {
     struct stat stat_now;
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return close(fd) == 0;
+    if (fd >= 0) {
+        bool given = give_to_owner_of_directory(fd, path);
+        return close(fd) == 0 && given;
+    }
     return stat(path, &stat_now) == 0 &&
-           (!S_ISREG(stat_now.st_mode) || !(stat_now.st_mode & 0077) || chmod(path, 0600) == 0);
+           (!S_ISREG(stat_now.st_mode) || !(stat_now.st_mode & 0037) || chmod(path, 0600) == 0);
 }
 
 /* Closes the file. */

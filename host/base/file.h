@@ -14,8 +14,9 @@ char *file_read(const char *path, size_t size_max, size_t *size, struct err *err
 /* The same of whatever it is, waiting for its writer: for what somebody names on a command line. */
 char *file_read_stream(const char *path, size_t size_max, size_t *size, struct err *err);
 
-/* Made, where there is none, for the owner alone; one that others could read is closed to them. False: it
- * cannot be. */
+/* Made, where there is none, for the owner alone; one that anybody could read is closed to them. Its group
+ * may go on reading it where it does: somebody has said so. What root makes belongs to whom the directory
+ * belongs to: what root starts once, that one starts later. False: it cannot be. */
 bool file_make_private(const char *path);
 
 /* What stands in the directory (names, not bytes) is durable. */

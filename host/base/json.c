@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 struct parser {
     struct arena *arena;
@@ -407,4 +408,12 @@ void json_write_value(struct buf *out, const struct json *value)
         json_write_value(out, child);
     }
     buf_add_char(out, object ? '}' : ']');
+}
+
+void json_add_text(struct buf *out, const char *name, const char *text)
+{
+    char *valid = utf8_copy(text);
+    buf_add_char(out, ',');
+    json_write_member(out, name, valid, strlen(valid));
+    free(valid);
 }

@@ -70,6 +70,8 @@ void json_write_string(struct buf *out, const char *text, size_t size); /* with 
 void json_write_text(struct buf *out, const char *text, size_t size);   /* without: a part of a string */
 /* "NAME":"TEXT"; the name needs no escapes. */
 void json_write_member(struct buf *out, const char *name, const char *text, size_t size);
+/* ,"NAME":"TEXT"; what is not UTF-8 in it is replaced. */
+void json_add_text(struct buf *out, const char *name, const char *text);
 void json_write_value(struct buf *out, const struct json *value); /* compact; keys not written */
 
 #endif

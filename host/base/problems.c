@@ -76,6 +76,19 @@ static size_t distance(const char *a, const char *b)
     return row[size_b];
 }
 
+bool name_is_slip(const char *name, const char *meant)
+{
+    size_t size = strlen(name), at = 0;
+    if (size < 4)
+        return false;
+    if (distance(name, meant) == 1)
+        return true;
+    while (name[at] && name[at] == meant[at])
+        at++;
+    return strlen(meant) == size && at + 1 < size && name[at] == meant[at + 1] && name[at + 1] == meant[at] &&
+           strcmp(name + at + 2, meant + at + 2) == 0;
+}
+
 const char *nearest_name(const char *name, const char *const *known)
 {
     const char *best = NULL;

@@ -26,4 +26,7 @@ void problems_remove_repeated(struct problems *problems);
 /* The known name nearest to `name`, or NULL when none is near enough to be meant. `known` ends with NULL. */
 const char *nearest_name(const char *name, const char *const *known);
 
+/* Is it the other with one letter too many, too few or wrong, or two beside each other exchanged? */
+bool name_is_slip(const char *name, const char *meant);
+
 #endif

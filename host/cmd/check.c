@@ -31,7 +31,7 @@ static void check_sections(const struct config *config, char **places, struct pr
 static bool check_script(const struct script_options *options, struct problems *problems,
                          struct problems *warnings)
 {
-    struct script *script = script_load(options, problems);
+    struct script *script = handler_load_script(options, problems);
     if (script) {
         script_review(script, warnings);
         handler_release(script_handler(script));

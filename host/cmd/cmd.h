@@ -30,6 +30,9 @@ struct config *cmd_load_config(const char *path);
 /* The same for who only needs to know where the state is: what else is wrong is a warning. */
 struct config *cmd_load_state_config(const char *path);
 
+/* state_forget.c: tidemill state forget HANDLER. Returns the exit status. */
+int cmd_state_forget(const char *config_path, const char *handler, bool letters);
+
 /* A bar on a terminal's stderr for what takes long; nothing elsewhere. */
 void cmd_progress(size_t done, size_t all, const char *what);
 void cmd_progress_end(void);

@@ -12,13 +12,15 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "cmd/cmd.h"
-#include "cmd/state.h"
-#include "cmd/status.h"
+#include "admin/access.h"
+#include "admin/status.h"
 #include "conf/settings.h"
 #include "state/seek.h"
 #include "state/store_open.h"
 
 #define PAGE 500         /* letters read or changed at once */
+#define MARKED_MAX 20000 /* that the host is given at once */
+#define COUNT_MS 1000    /* between two counts of those that failed again: all of them are read */
 #define LOOK_MS 200      /* between two looks at what the host has redriven */
 #define STALLED_MS 30000 /* so long without a letter done: it is not waited for any longer */
 
@@ -30,13 +32,16 @@ struct arguments {
     int64_t ids[CMD_TEXTS_MAX];
     size_t id_count;
     bool all, json, no_wait, gaps, group;
-    int64_t limit; /* of list and show; 0: none */
+    int64_t limit;        /* of list and show; 0: none */
+    const char *rate;     /* of redrive; or NULL */
+    int64_t interval_ns;  /* likewise; 0: as fast as the handler is */
+    int64_t max_failures; /* of redrive: it stops there; 0: it does not */
 };
 
 struct dead {
     struct arguments arguments;
     struct config *config;
-    struct cmd_state state;
+    struct access state;
     bool found[CMD_TEXTS_MAX]; /* of the numbers that were asked for */
     struct map groups;         /* handler and kind of error -> struct group, owned */
     bool cut;                  /* there are more than `limit` */
@@ -73,6 +78,8 @@ static const struct cmd_option known_options[] = {
     {"--gaps", CMD_FLAG, offsetof(struct arguments, gaps), NULL},
     {"--group", CMD_FLAG, offsetof(struct arguments, group), NULL},
     {"--limit", CMD_COUNT, offsetof(struct arguments, limit), NULL},
+    {"--rate", CMD_TEXT, offsetof(struct arguments, rate), "a rate like 100/s"},
+    {"--max-failures", CMD_COUNT, offsetof(struct arguments, max_failures), NULL},
     {"VERB", CMD_OPERAND, offsetof(struct arguments, verb), NULL},
     {"ID", CMD_OPERANDS, offsetof(struct arguments, id_texts), NULL},
     {0},
@@ -147,7 +154,7 @@ static bool each_letter(struct dead *dead, letter_fn *each, struct err *err)
         .limit = PAGE,
     };
     for (bool more = true; more;) {
-        struct store_snapshot *snapshot = cmd_state_load(&dead->state, &query, err);
+        struct store_snapshot *snapshot = access_load(&dead->state, &query, err);
         if (!snapshot)
             return false;
         for (size_t i = 0; i < snapshot->letter_count; i++) {
@@ -288,27 +295,19 @@ static void show_letter(struct dead *dead, const struct store_dead_letter *lette
     cmd_print("  record    %s\n", letter->record);
 }
 
-static void add_text(struct buf *out, const char *name, const char *text)
-{
-    char *valid = utf8_copy(text);
-    buf_add_char(out, ',');
-    json_write_member(out, name, valid, strlen(valid));
-    free(valid);
-}
-
 static void write_letter(struct dead *dead, const struct store_dead_letter *letter)
 {
     struct buf out = BUF_INIT;
     buf_printf(&out, "%s{\"id\":%lld", dead->count++ ? "," : "", (long long)letter->id);
-    add_text(&out, "handler", letter->handler);
-    add_text(&out, "version", letter->version);
-    add_text(&out, "table", letter->table);
-    add_text(&out, "stream_arn", letter->stream_arn);
-    add_text(&out, "shard", letter->shard);
-    add_text(&out, "sequence", letter->sequence);
-    add_text(&out, "event_id", letter->event_id);
-    add_text(&out, "error", letter->error);
-    add_text(&out, "traceback", letter->traceback);
+    json_add_text(&out, "handler", letter->handler);
+    json_add_text(&out, "version", letter->version);
+    json_add_text(&out, "table", letter->table);
+    json_add_text(&out, "stream_arn", letter->stream_arn);
+    json_add_text(&out, "shard", letter->shard);
+    json_add_text(&out, "sequence", letter->sequence);
+    json_add_text(&out, "event_id", letter->event_id);
+    json_add_text(&out, "error", letter->error);
+    json_add_text(&out, "traceback", letter->traceback);
     buf_printf(&out, ",\"attempts\":%lld,\"record_time_ms\":%lld,\"failed_ms\":%lld,\"marked\":%s",
                (long long)letter->attempts, (long long)letter->record_time_ms, (long long)letter->failed_ms,
                letter->redrive_ms ? "true" : "false");
@@ -347,19 +346,23 @@ static void forget_one(struct store_batch *batch, int64_t id, int64_t now_ms)
     store_forget_dead_letter(batch, id);
 }
 
-static bool change(struct dead *dead, void (*put)(struct store_batch *, int64_t id, int64_t now_ms),
-                   const char *what, struct err *err)
+/* Those from `first` on, up to the one at `end`. `what`: of the bar; or NULL. */
+static bool change(struct dead *dead, size_t first, size_t end,
+                   void (*put)(struct store_batch *, int64_t id, int64_t now_ms), const char *what,
+                   struct err *err)
 {
     int64_t now_ms = clock_wall_ms(&dead->state.clock);
-    for (size_t i = 0; i < dead->count;) {
+    for (size_t i = first; i < end;) {
         struct store_batch *batch = store_batch_new();
-        for (size_t end = i + PAGE; i < end && i < dead->count; i++)
+        for (size_t page = i + PAGE; i < page && i < end; i++)
             put(batch, dead->ids[i], now_ms);
-        if (!cmd_state_commit(&dead->state, batch, err))
+        if (!access_commit(&dead->state, batch, err))
             return false;
-        cmd_progress(i, dead->count, what);
+        if (what)
+            cmd_progress(i, end, what);
     }
-    cmd_progress_end();
+    if (what)
+        cmd_progress_end();
     return true;
 }
 
@@ -369,26 +372,30 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static size_t count_chosen(const struct dead *dead, const struct store_snapshot *snapshot, int64_t *last)
+/* Of the first `count` that were chosen. */
+static size_t count_chosen(const struct dead *dead, size_t begun, const struct store_snapshot *snapshot,
+                           int64_t *last)
 {
     size_t count = 0;
     for (size_t i = 0; i < snapshot->letter_count; i++) {
         *last = snapshot->letters[i].id;
-        count += bsearch(last, dead->ids, dead->count, sizeof *dead->ids, by_id) != NULL;
+        count += bsearch(last, dead->ids, begun, sizeof *dead->ids, by_id) != NULL;
     }
     return count;
 }
 
 /* How many of those that were chosen are there: marked ones, or all. */
-static bool count_left(struct dead *dead, bool marked, size_t *count, struct err *err)
+static bool count_left(struct dead *dead, size_t begun, bool marked, size_t *count, struct err *err)
 {
-    struct store_query query = {.what = marked ? STORE_MARKED : STORE_LETTERS, .limit = PAGE};
+    struct store_query query = {.what = marked ? STORE_MARKED : STORE_LETTERS,
+                                .handler = marked ? NULL : dead->arguments.handler,
+                                .limit = PAGE};
     *count = 0;
     for (bool more = true; more;) {
-        struct store_snapshot *snapshot = cmd_state_load(&dead->state, &query, err);
+        struct store_snapshot *snapshot = access_load(&dead->state, &query, err);
         if (!snapshot)
             return false;
-        *count += count_chosen(dead, snapshot, &query.after_id);
+        *count += count_chosen(dead, begun, snapshot, &query.after_id);
         more = snapshot->letter_count == PAGE;
         store_snapshot_free(snapshot);
     }
@@ -400,32 +407,81 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
-/* Until the host has been through them all, or does not get on. */
-static bool wait_for_host(struct dead *dead, size_t *left, struct err *err)
+/* Of those that were chosen: how many were marked by and by, how many of these still are, and how many failed
+ * again. */
+struct redriven {
+    size_t begun, left, failed;
+};
+
+/* How many may be begun by now. No more are on their way than the host has work with for a moment: who stops
+ * the command stops them. */
+static size_t may_begin(const struct dead *dead, const struct redriven *now, int64_t elapsed_ms)
 {
-    int64_t moved_ms = clock_monotonic_ms(&dead->state.clock);
-    for (size_t before = dead->count;; before = *left) {
+    const struct arguments *arguments = &dead->arguments;
+    int64_t room = arguments->max_failures ? arguments->max_failures - (int64_t)now->failed : MARKED_MAX;
+    int64_t window = room < MARKED_MAX ? room : MARKED_MAX;
+    int64_t end = (int64_t)now->begun;
+    if ((int64_t)now->left <= window / 2)
+        end += window - (int64_t)now->left;
+    if (arguments->interval_ns) {
+        int64_t due = elapsed_ms * 1000000 / arguments->interval_ns + 1;
+        end = due < end ? due : end;
+    }
+    return end > (int64_t)dead->count ? dead->count : (size_t)end;
+}
+
+/* How many of those that were begun are there, marked or not. */
+static bool count_failed(struct dead *dead, struct redriven *now, struct err *err)
+{
+    size_t there = 0;
+    bool ok = count_left(dead, now->begun, false, &there, err);
+    now->failed = ok && there > now->left ? there - now->left : 0;
+    return ok;
+}
+
+/* Until the host has been through them all, or does not get on, or too many have failed. */
+static bool feed_host(struct dead *dead, struct redriven *now, struct err *err)
+{
+    const struct arguments *arguments = &dead->arguments;
+    int64_t started_ms = clock_monotonic_ms(&dead->state.clock), moved_ms = started_ms;
+    int64_t counted_ms = started_ms;
+    for (size_t done = 0;;) {
         int64_t now_ms = clock_monotonic_ms(&dead->state.clock);
-        if (!count_left(dead, true, left, err))
+        size_t end = may_begin(dead, now, now_ms - started_ms);
+        if (end > now->begun && !change(dead, now->begun, end, store_mark_dead_letter, NULL, err))
             return false;
-        cmd_progress(dead->count - *left, dead->count, "redriven");
-        moved_ms = *left < before ? now_ms : moved_ms;
-        if (!*left || now_ms - moved_ms > STALLED_MS || !cmd_host_runs(dead->config))
+        now->begun = end > now->begun ? end : now->begun;
+        if (!count_left(dead, now->begun, true, &now->left, err) ||
+            (arguments->max_failures && (now_ms - counted_ms >= COUNT_MS || !now->left) &&
+             !count_failed(dead, now, err)))
+            return false;
+        counted_ms = now_ms - counted_ms >= COUNT_MS ? now_ms : counted_ms;
+        moved_ms = now->begun - now->left > done || !now->left ? now_ms : moved_ms;
+        done = now->begun - now->left;
+        cmd_progress(done, dead->count, "redriven");
+        bool enough = arguments->max_failures && (int64_t)now->failed >= arguments->max_failures;
+        if ((!now->left && (enough || now->begun == dead->count)) || now_ms - moved_ms > STALLED_MS ||
+            !access_host_runs(dead->config))
             break;
         pause_ms(LOOK_MS);
     }
     cmd_progress_end();
-    return true;
+    return count_failed(dead, now, err);
 }
 
-static void tell_redriven(const struct dead *dead, size_t handled, size_t failed, size_t left, bool running)
+static void tell_redriven(const struct dead *dead, const struct redriven *now, bool running)
 {
+    size_t left = now->left, failed = now->failed, handled = now->begun - left - failed;
+    size_t kept = dead->count - now->begun;
     if (dead->arguments.json) {
-        printf("{\"handled\":%zu,\"failed\":%zu,\"marked\":%zu}\n", handled, failed, left);
+        printf("{\"handled\":%zu,\"failed\":%zu,\"marked\":%zu,\"not_begun\":%zu}\n", handled, failed, left,
+               kept);
         return;
     }
     if (handled || failed)
         printf("%zu handled, %zu failed again\n", handled, failed);
+    if (kept)
+        printf("%zu not begun: they stay dead letters\n", kept);
     if (left)
         printf("%zu marked: %s\n", left,
                !running ? "they are redriven when the host next runs"
@@ -438,23 +494,31 @@ static void tell_redriven(const struct dead *dead, size_t handled, size_t failed
 
 static bool redrive(struct dead *dead, bool *failed_again, struct err *err)
 {
-    size_t left = dead->count, there = dead->count;
-    if (!change(dead, store_mark_dead_letter, "marked", err))
-        return false;
-    bool running = dead->count && cmd_host_runs(dead->config);
+    struct redriven now = {0};
+    bool running = dead->count && access_host_runs(dead->config);
+    bool feeds = running && !dead->arguments.no_wait;
+    if (!feeds && (dead->arguments.rate || dead->arguments.max_failures) && dead->count)
+        return err_set(err, ERR_CONFIG,
+                       "--rate and --max-failures are of letters that a running host redrives meanwhile%s",
+                       running ? "" : ": none runs on this state");
     if (dead->count)
         qsort(dead->ids, dead->count, sizeof *dead->ids, by_id);
-    if (running && !dead->arguments.no_wait &&
-        (!wait_for_host(dead, &left, err) || !count_left(dead, false, &there, err)))
-        return false;
-    tell_redriven(dead, dead->count - there, there - left, left, running);
-    *failed_again = there > left;
+    if (feeds) {
+        if (!feed_host(dead, &now, err))
+            return false;
+    } else {
+        if (!change(dead, 0, dead->count, store_mark_dead_letter, "marked", err))
+            return false;
+        now.begun = now.left = dead->count;
+    }
+    tell_redriven(dead, &now, running);
+    *failed_again = now.failed > 0;
     return true;
 }
 
 static bool drop(struct dead *dead, struct err *err)
 {
-    if (!change(dead, forget_one, "dropped", err))
+    if (!change(dead, 0, dead->count, forget_one, "dropped", err))
         return false;
     if (dead->arguments.json)
         printf("{\"dropped\":%zu}\n", dead->count);
@@ -477,7 +541,11 @@ static bool drop_gaps_there(struct dead *dead, const struct store_snapshot *snap
             (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
             continue;
         map_set(&asked, handler, dead);
-        ok = cmd_state_ask(&dead->state, dead->config, &request, err);
+        struct buf told = BUF_INIT;
+        ok = access_ask(&dead->state, dead->config, &request, &told, err);
+        if (ok)
+            cmd_print("%s\n", told.data);
+        buf_fini(&told);
     }
     if (ok && !asked.count)
         puts("no gaps");
@@ -490,7 +558,7 @@ static bool drop_gaps_here(struct dead *dead, const struct store_snapshot *snaps
     struct store_batch *batch = store_batch_new();
     struct buf told = BUF_INIT;
     seek_past_gaps(snapshot, dead->arguments.handler ? dead->arguments.handler : "", batch, &told);
-    bool ok = cmd_state_commit(&dead->state, batch, err);
+    bool ok = access_commit(&dead->state, batch, err);
     if (ok)
         cmd_print("%s\n", told.data);
     buf_fini(&told);
@@ -510,7 +578,7 @@ static bool drop_gaps_shared(struct dead *dead, const struct store_snapshot *sna
             (dead->arguments.handler && strcmp(dead->arguments.handler, handler) != 0))
             continue;
         map_set(&told, handler, dead);
-        ok = cmd_state_ask_all(&dead->state, STORE_SOUGHT, handler, err) != 0;
+        ok = access_ask_all(&dead->state, STORE_SOUGHT, handler, err) != 0;
     }
     map_fini(&told);
     return ok;
@@ -519,7 +587,7 @@ static bool drop_gaps_shared(struct dead *dead, const struct store_snapshot *sna
 static bool drop_gaps(struct dead *dead, struct err *err)
 {
     struct store_snapshot *snapshot =
-        cmd_state_load(&dead->state, &(struct store_query){.what = STORE_ALL}, err);
+        access_load(&dead->state, &(struct store_query){.what = STORE_ALL}, err);
     bool shared = store_is_shared(dead->config->host.state), ok = false;
     struct store_lock *lock = snapshot && !shared ? store_lock(dead->config->host.state, err) : NULL;
     if (snapshot && shared)
@@ -539,7 +607,7 @@ static int carry_out(struct dead *dead)
 {
     struct err err;
     bool failed_again = false, changes = *dead->arguments.verb == 'r' || *dead->arguments.verb == 'd';
-    bool ok = cmd_state_open(&dead->state, dead->config, !changes, &err);
+    bool ok = access_open(&dead->state, dead->config, !changes, &err);
     if (ok && !changes)
         ok = look(dead, &err);
     else if (ok && dead->arguments.gaps)
@@ -549,7 +617,7 @@ static int carry_out(struct dead *dead)
              (*dead->arguments.verb == 'r' ? redrive(dead, &failed_again, &err) : drop(dead, &err));
     if (!ok)
         cmd_complain("%s", err.text);
-    cmd_state_close(&dead->state);
+    access_close(&dead->state);
     bool found = !ok || dead->arguments.gaps || dead->cut || all_found(dead);
     return ok && !failed_again && found ? EXIT_DONE : EXIT_FAILED;
 }
@@ -558,6 +626,7 @@ static int run(int argc, char **argv)
 {
     struct dead *dead = mem_zero(sizeof *dead);
     int status = EXIT_USAGE;
+    struct err err;
     if (!read_arguments(argc, argv, &dead->arguments))
         ;
     else if (dead->arguments.gaps && (strcmp(dead->arguments.verb, "drop") != 0 || dead->arguments.json))
@@ -567,6 +636,11 @@ static int run(int argc, char **argv)
     else if (dead->arguments.limit && strcmp(dead->arguments.verb, "list") != 0 &&
              strcmp(dead->arguments.verb, "show") != 0)
         cmd_complain("dead: --limit goes with list and show");
+    else if ((dead->arguments.rate || dead->arguments.max_failures) &&
+             strcmp(dead->arguments.verb, "redrive") != 0)
+        cmd_complain("dead: --rate and --max-failures go with redrive");
+    else if (dead->arguments.rate && !rate_parse(dead->arguments.rate, &dead->arguments.interval_ns, &err))
+        cmd_complain("dead: --rate: %s", err.text);
     else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 &&
              !is_chosen(&dead->arguments))
         cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
@@ -599,10 +673,13 @@ const struct command cmd_dead = {
         "  --group            list: how many of each handler and error, the most frequent first\n"
         "  --limit N          list, show: no more than these\n"
         "  --json             for programs\n"
+        "  --rate 100/s       redrive: no more than these; else as fast as the handler is\n"
+        "  --max-failures N   redrive: begin no more once so many have failed again\n"
         "  --no-wait          redrive: do not wait until the running host has been through them\n"
         "  -c FILE            the INI\n\n"
         "Works beside a running host, which redrives at once; without one, letters are marked and redriven\n"
-        "when it next runs. A redriven record has record.redriven set and record.age in seconds. One that\n"
+        "when it next runs. Ctrl-C ends it: the host is through with what was begun in a moment. A redriven "
+        "record has record.redriven set and record.age in seconds. One that\n"
         "fails again stays a dead letter. Exit status 1 when one did, or when a number is not there.\n",
     .run = run,
 };

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
@@ -58,6 +59,7 @@ static struct config *load(void *user, const char *path, struct problems *proble
     struct dev *dev = user;
     struct config *config = config_load(path, &host_plugs, problems);
     set_text(&config->aws.endpoint, dev->url);
+    config->aws.assumes_no_role = true;
     set_text(&config->aws.endpoint_dynamodb, NULL);
     set_text(&config->aws.endpoint_streams, NULL);
     set_text(&config->aws.profile, NULL);
@@ -147,6 +149,25 @@ static void announce(const struct dev *dev, const struct config *config)
     fflush(stdout);
 }
 
+/* ---- for the dashboard ---- */
+
+static int call_engine(void *user, const char *operation, const char *body, size_t size, struct buf *out)
+{
+    struct dev *dev = user;
+    char *target = mem_printf("DynamoDB_20120810.%s", operation);
+    struct engine_reply reply = {0};
+    engine_call(dev->engine, &(struct engine_request){.target = target, .body = body, .size = size}, &reply);
+    buf_add(out, reply.body.data, reply.body.size);
+    buf_fini(&reply.body);
+    free(target);
+    return reply.status;
+}
+
+static void write_inbox(void *user, struct buf *out)
+{
+    dev_display_write_inbox(((struct dev *)user)->display, out);
+}
+
 static int run_dev(struct dev *dev, int signal_fd)
 {
     struct clock clock = clock_system();
@@ -167,8 +188,11 @@ static int run_dev(struct dev *dev, int signal_fd)
     }
     announce(dev, config);
     struct observer observer = dev_display_observer(dev->display);
-    return serve(&(struct serve_options){.ini = dev->ini, .load = load, .observer = &observer, .user = dev},
-                 config, signal_fd);
+    const struct playground playground = {call_engine, write_inbox, dev};
+    return serve(
+        &(struct serve_options){
+            .ini = dev->ini, .load = load, .observer = &observer, .playground = &playground, .user = dev},
+        config, signal_fd);
 }
 
 static int run(int argc, char **argv)

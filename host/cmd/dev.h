@@ -22,4 +22,7 @@ struct observer dev_display_observer(struct dev_display *display);
 /* A request to the inbox, which stands for the outside services while developing. From any thread. */
 void dev_display_inbox(void *user, const char *method, const char *path, const char *body, size_t size);
 
+/* The newest of what came there, first: JSON, an array of texts. From any thread. */
+void dev_display_write_inbox(void *user, struct buf *out);
+
 #endif

@@ -9,15 +9,21 @@
 #include "base/utf8.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "cmd/dev.h"
 
 #define VALUE_SHOWN_MAX 40
 #define CALL_SHOWN_MAX 120
 
+#define INBOX_MAX 100
+#define INBOX_BYTES_MAX 2000
+
 struct dev_display {
     pthread_mutex_t lock;
     bool colour;
+    char *inbox[INBOX_MAX]; /* a ring */
+    size_t came;
 };
 
 struct dev_display *dev_display_new(void)
@@ -32,6 +38,8 @@ void dev_display_free(struct dev_display *display)
 {
     if (!display)
         return;
+    for (size_t i = 0; i < INBOX_MAX; i++)
+        free(display->inbox[i]);
     pthread_mutex_destroy(&display->lock);
     free(display);
 }
@@ -215,10 +223,40 @@ struct observer dev_display_observer(struct dev_display *display)
     return (struct observer){.called = on_called, .attempted = on_attempted, .user = display};
 }
 
+static void keep(struct dev_display *display, const char *what, const char *text, size_t size)
+{
+    char *own = mem_printf("%s  %.*s%s", what, (int)(size < INBOX_BYTES_MAX ? size : INBOX_BYTES_MAX), text,
+                           size > INBOX_BYTES_MAX ? " ..." : "");
+    pthread_mutex_lock(&display->lock);
+    size_t at = display->came++ % INBOX_MAX;
+    free(display->inbox[at]);
+    display->inbox[at] = own;
+    pthread_mutex_unlock(&display->lock);
+}
+
+void dev_display_write_inbox(void *user, struct buf *out)
+{
+    struct dev_display *display = user;
+    buf_add_char(out, '[');
+    pthread_mutex_lock(&display->lock);
+    for (size_t i = 0; i < INBOX_MAX && i < display->came; i++) {
+        char *valid = utf8_copy(display->inbox[(display->came - 1 - i) % INBOX_MAX]);
+        if (i)
+            buf_add_char(out, ',');
+        json_write_string(out, valid, strlen(valid));
+        free(valid);
+    }
+    pthread_mutex_unlock(&display->lock);
+    buf_add_char(out, ']');
+}
+
 void dev_display_inbox(void *user, const char *method, const char *path, const char *body, size_t size)
 {
     struct dev_display *display = user;
     struct buf line = BUF_INIT;
+    char *what = mem_printf("%s %s", method, path);
+    keep(display, what, body, size);
+    free(what);
     add_time(display, &line);
     add_colour(display, &line, "35", method);
     buf_printf(&line, " ");

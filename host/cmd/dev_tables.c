@@ -285,7 +285,7 @@ bool dev_make_tables(struct engine *engine, const struct config *config, struct 
 {
     for (size_t i = 0; i < config->table_count; i++) {
         const struct config_table *table = &config->tables[i];
-        if (exists(engine, table))
+        if (!table->key_text || exists(engine, table))
             continue;
         if (!create(engine, table, err) || !set_ttl(engine, table, err) || !seed(engine, table, err))
             return err_prefix(err, "%s:%d: [table %s]", config->path, table->line, table->name);

@@ -3,21 +3,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include "admin/access.h"
+#include "base/check.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "core/plugs.h"
 #include "cmd/cmd.h"
+#include "cmd/event.h"
 #include "cmd/outside.h"
 #include "assign/generation.h"
+#include "script/directory.h"
 #include "worker/handlers.h"
 
 #define EVENT_BYTES_MAX (64u << 20)
 
 struct arguments {
     const char *script, *event, *config_path;
+    int64_t dead; /* the number of a dead letter; 0: none */
     bool dry_run;
+};
+
+/* Where records come from that do not say it. */
+struct origin {
+    char *arn, *table, *shard;
 };
 
 struct invoking {
@@ -25,6 +36,9 @@ struct invoking {
     struct config *config;
     struct cmd_outside outside;
     struct handler *handler;
+    struct origin origin;
+    char *letter;         /* the dead letter's record */
+    char *letter_handler; /* and whose it is */
     bool done;
     enum handler_result result;
     struct handler_outcome outcome;
@@ -32,6 +46,7 @@ struct invoking {
 
 static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
+    {"--dead", CMD_COUNT, offsetof(struct arguments, dead), NULL},
     {"--dry-run", CMD_FLAG, offsetof(struct arguments, dry_run), NULL},
     {"SCRIPT", CMD_OPERAND, offsetof(struct arguments, script), NULL},
     {"EVENT", CMD_OPERAND, offsetof(struct arguments, event), NULL},
@@ -42,18 +57,37 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
     if (!cmd_options(argc, argv, known_options, arguments))
         return false;
-    if (!arguments->event)
+    if (arguments->dead && arguments->event)
+        cmd_complain("invoke: --dead takes the place of an event file");
+    else if (!arguments->dead && !arguments->event)
         cmd_complain("invoke: a script and an event file are needed (see tidemill help invoke)");
-    return arguments->event != NULL;
+    return !arguments->dead == !!arguments->event;
+}
+
+/* What DynamoDB answers where nothing is found: its answers always have these members. */
+static const char *empty_answer(const char *operation)
+{
+    static const char *const answers[][2] = {
+        {"Query", "{\"Items\":[],\"Count\":0,\"ScannedCount\":0}"},
+        {"Scan", "{\"Items\":[],\"Count\":0,\"ScannedCount\":0}"},
+        {"BatchGetItem", "{\"Responses\":{},\"UnprocessedKeys\":{}}"},
+        {"BatchWriteItem", "{\"UnprocessedItems\":{}}"},
+        {"TransactGetItems", "{\"Responses\":[]}"},
+        {"ExecuteStatement", "{\"Items\":[]}"},
+    };
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        if (strcmp(operation, answers[i][0]) == 0)
+            return answers[i][1];
+    return NULL;
 }
 
 /* A secret may stand in a header, so only the kind of call and its body are shown. */
-static void tell_request(void *user, const struct transport_request *request)
+static const char *tell_request(void *user, const struct transport_request *request)
 {
     const char *operation = NULL;
     (void)user;
     for (size_t i = 0; request->headers && request->headers[i]; i++)
-        if (strncmp(request->headers[i], "X-Amz-Target: ", 14) == 0)
+        if (strncasecmp(request->headers[i], "X-Amz-Target:", 13) == 0)
             operation = strchr(request->headers[i], '.');
     if (operation)
         cmd_print("  would call %s %.*s\n", operation + 1, (int)request->body_size,
@@ -61,12 +95,22 @@ static void tell_request(void *user, const struct transport_request *request)
     else
         cmd_print("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
                   request->body ? request->body : "");
+    return operation ? empty_answer(operation + 1) : NULL;
 }
 
 static void tell_message(void *user, const char *target, const struct message *message)
 {
+    const char *names[] = {"source", "detail_type", "subject", "object"},
+               *values[] = {message->source, message->detail_type, message->subject, message->object};
+    bool told = false;
     (void)user;
-    cmd_print("  would emit to %s %.*s\n", target, (int)message->payload_size, message->payload);
+    cmd_print("  would emit to %s %.*s", target, (int)message->payload_size, message->payload);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (values[i])
+            cmd_print("%s%s = %s", told ? ", " : " (", names[i], values[i]);
+        told = told || values[i];
+    }
+    printf("%s\n", told ? ")" : "");
 }
 
 /* What `once` did is remembered with the running host's, but a dry run leaves nothing behind. */
@@ -82,11 +126,22 @@ static bool set_up(struct invoking *invoking, struct err *err)
     return cmd_outside_open(&invoking->outside, invoking->config, &options, err);
 }
 
-/* A script's path, or a route's name. */
+/* A script's path, or the name of anything that the host would run. */
 static char *place_of(const struct invoking *invoking)
 {
-    const char *named = invoking->arguments.script;
-    return config_route(invoking->config, named) ? handler_place_of_route(named) : mem_string(named);
+    const char *named = invoking->arguments.script ? invoking->arguments.script : invoking->letter_handler;
+    struct err err;
+    char **places = *invoking->config->path ? handler_places(invoking->config, true, &err) : NULL;
+    char *found = NULL;
+    for (size_t i = 0; places && places[i] && !found; i++) {
+        char *name = handler_place_name(places[i]);
+        if (strcmp(name, named) == 0)
+            found = mem_string(places[i]);
+        free(name);
+    }
+    if (places)
+        script_paths_free(places);
+    return found ? found : mem_string(named);
 }
 
 static bool load_handler(struct invoking *invoking)
@@ -135,19 +190,28 @@ static bool call_handler(struct invoking *invoking, const struct handler_call *c
     return invoking->result == HANDLER_RETURNED;
 }
 
-/* The records that the handler wants, each printed; where they come from is the first one's ARN. */
-static size_t choose_inputs(const struct invoking *invoking, const struct page *page,
+/* Prints the record, and why it is left out. */
+static bool is_wanted(const struct invoking *invoking, const struct record *record,
+                      const struct handler_source *source)
+{
+    struct buf why = BUF_INIT;
+    cmd_print("%s %s\n", record_event_name(record->event), record->sequence);
+    if (handler_wants(invoking->handler, record, source))
+        return true;
+    handler_explain(invoking->handler, record, source, &why);
+    cmd_print("  left out: %s\n", why.data);
+    buf_fini(&why);
+    return false;
+}
+
+/* Those that the handler wants. */
+static size_t choose_inputs(const struct invoking *invoking, const struct record *records, size_t all,
                             const struct handler_source *source, struct handler_input *inputs)
 {
     size_t count = 0;
-    for (size_t i = 0; i < page->count; i++) {
-        const struct record *record = &page->records[i];
-        printf("%s %s\n", record_event_name(record->event), record->sequence);
-        if (handler_wants(invoking->handler, record, source))
-            inputs[count++] = (struct handler_input){.record = record, .attempt = 1};
-        else
-            printf("  left out by the handler's functions or its filter\n");
-    }
+    for (size_t i = 0; i < all; i++)
+        if (is_wanted(invoking, &records[i], source))
+            inputs[count++] = (struct handler_input){.record = &records[i], .attempt = 1};
     return count;
 }
 
@@ -157,11 +221,8 @@ static size_t run_record(struct invoking *invoking, const struct record *record,
                          const struct handler_source *source)
 {
     struct handler_input input = {.record = record, .attempt = 1};
-    printf("%s %s\n", record_event_name(record->event), record->sequence);
-    if (!handler_wants(invoking->handler, record, source)) {
-        printf("  left out by the handler's functions or its filter\n");
+    if (!is_wanted(invoking, record, source))
         return 0;
-    }
     bool ok = call_handler(invoking, &(struct handler_call){.inputs = &input, .count = 1, .source = source});
     if (ok)
         tell_returned("");
@@ -234,48 +295,112 @@ static size_t run_windows(struct invoking *invoking, const struct handler_input 
     return failed;
 }
 
+/* Records of one stream. */
+static size_t run_records(struct invoking *invoking, const struct record *records, size_t count,
+                          const struct handler_source *source)
+{
+    enum handler_kind kind = handler_kind(invoking->handler);
+    size_t failed = 0;
+    if (kind == HANDLER_RECORDS) {
+        for (size_t i = 0; i < count; i++)
+            failed += run_record(invoking, &records[i], source);
+        return failed;
+    }
+    struct handler_input *inputs = mem_alloc((count + 1) * sizeof *inputs);
+    size_t wanted = choose_inputs(invoking, records, count, source, inputs);
+    failed = kind == HANDLER_BATCHES ? run_batch(invoking, inputs, wanted, source)
+                                     : run_windows(invoking, inputs, wanted, source);
+    free(inputs);
+    return failed;
+}
+
+/* What does not say where it comes from comes from the letter's stream, or else from the handler's. */
+static char *table_for(const struct invoking *invoking, const char *arn)
+{
+    const struct config_stream *stream =
+        config_stream(invoking->config, handler_settings_of(invoking->handler)->stream);
+    return *arn                      ? table_of_arn(arn, NULL)
+           : invoking->origin.table  ? mem_string(invoking->origin.table)
+           : stream && stream->table ? mem_string(stream->table)
+           : stream && stream->arn   ? table_of_arn(stream->arn, NULL)
+                                     : mem_string("");
+}
+
+/* A host has records of one stream at a time, and so has this. */
 static size_t run_page(struct invoking *invoking, const struct page *page)
 {
     size_t failed = 0;
-    char *arn = page->count ? json_string_dup(json_get(page->records[0].json, "eventSourceARN")) : NULL;
-    char *table = table_of_arn(arn ? arn : "", NULL);
-    struct handler_source source = {
-        .stream = handler_settings_of(invoking->handler)->stream,
-        .stream_arn = arn ? arn : "",
-        .table = table,
-        .shard = "shardId-invoke",
-    };
-    enum handler_kind kind = handler_kind(invoking->handler);
-    if (kind == HANDLER_RECORDS) {
-        for (size_t i = 0; i < page->count; i++)
-            failed += run_record(invoking, &page->records[i], &source);
-    } else {
-        struct handler_input *inputs = mem_alloc((page->count + 1) * sizeof *inputs);
-        size_t count = choose_inputs(invoking, page, &source, inputs);
-        failed = kind == HANDLER_BATCHES ? run_batch(invoking, inputs, count, &source)
-                                         : run_windows(invoking, inputs, count, &source);
-        free(inputs);
+    for (size_t i = 0, end; i < page->count; i = end) {
+        const struct json *arn = json_get(page->records[i].json, "eventSourceARN");
+        for (end = i + 1; end < page->count; end++) {
+            const struct json *next = json_get(page->records[end].json, "eventSourceARN");
+            if (!arn != !next ||
+                (arn && (arn->size != next->size || memcmp(arn->text, next->text, arn->size) != 0)))
+                break;
+        }
+        char *text = json_string_dup(arn), *table = table_for(invoking, text ? text : "");
+        struct handler_source source = {
+            .stream = handler_settings_of(invoking->handler)->stream,
+            .stream_arn = text                   ? text
+                          : invoking->origin.arn ? invoking->origin.arn
+                                                 : "",
+            .table = table,
+            .shard = invoking->origin.shard ? invoking->origin.shard : "shardId-invoke",
+        };
+        failed += run_records(invoking, page->records + i, end - i, &source);
+        free(table);
+        free(text);
     }
     fflush(stdout);
-    free(table);
-    free(arn);
     return failed;
+}
+
+/* Into `invoking`; false and `err`. */
+static bool find_letter(struct invoking *invoking, struct err *err)
+{
+    struct store_query query = {.what = STORE_LETTERS, .id = invoking->arguments.dead, .limit = 1};
+    struct access state = {0};
+    struct store_snapshot *snapshot = NULL;
+    if (!*invoking->config->path)
+        return err_set(err, ERR_CONFIG, "--dead: an INI is needed, which says where the state is");
+    bool ok = access_open(&state, invoking->config, true, err) &&
+              (snapshot = access_load(&state, &query, err)) != NULL;
+    if (ok && !snapshot->letter_count)
+        ok = err_set(err, ERR_CONFIG, "there is no dead letter %lld", (long long)invoking->arguments.dead);
+    if (ok) {
+        const struct store_dead_letter *letter = &snapshot->letters[0];
+        invoking->letter = mem_string(letter->record);
+        invoking->letter_handler = mem_string(letter->handler);
+        invoking->origin = (struct origin){
+            .arn = mem_string(letter->stream_arn),
+            .table = mem_string(letter->table),
+            .shard = mem_string(letter->shard),
+        };
+    }
+    store_snapshot_free(snapshot);
+    access_close(&state);
+    return ok;
+}
+
+static struct page *read_event(const struct invoking *invoking, struct err *err)
+{
+    size_t size = 0;
+    if (invoking->letter) {
+        char name[40];
+        snprintf(name, sizeof name, "dead letter %lld", (long long)invoking->arguments.dead);
+        return event_read(name, invoking->letter, strlen(invoking->letter), err);
+    }
+    char *text = file_read_stream(invoking->arguments.event, EVENT_BYTES_MAX, &size, err);
+    struct page *page = text ? event_read(invoking->arguments.event, text, size, err) : NULL;
+    free(text);
+    return page;
 }
 
 static bool run_event(struct invoking *invoking)
 {
     struct err err;
-    struct buf body = BUF_INIT;
-    size_t size = 0, failed = 0;
-    char *text = file_read_stream(invoking->arguments.event, EVENT_BYTES_MAX, &size, &err);
-    struct page *page = NULL;
-    if (text) {
-        buf_add(&body, text, size);
-        page = page_read(&body, &err);
-        if (!page)
-            err_prefix(&err, "%s", invoking->arguments.event);
-        free(text);
-    }
+    struct page *page = read_event(invoking, &err);
+    size_t failed;
     if (!page) {
         cmd_complain("%s", err.text);
         return false;
@@ -292,6 +417,11 @@ static void tear_down(struct invoking *invoking)
     handler_release(invoking->handler);
     cmd_outside_close(&invoking->outside);
     config_release(invoking->config);
+    free(invoking->letter);
+    free(invoking->letter_handler);
+    free(invoking->origin.arn);
+    free(invoking->origin.table);
+    free(invoking->origin.shard);
 }
 
 static int run(int argc, char **argv)
@@ -307,7 +437,7 @@ static int run(int argc, char **argv)
     if (!invoking.config)
         return EXIT_USAGE;
     int status = EXIT_USAGE;
-    if (!set_up(&invoking, &err))
+    if ((invoking.arguments.dead && !find_letter(&invoking, &err)) || !set_up(&invoking, &err))
         cmd_complain("%s", err.text);
     else if (load_handler(&invoking))
         status = run_event(&invoking) ? EXIT_DONE : EXIT_FAILED;
@@ -317,15 +447,18 @@ static int run(int argc, char **argv)
 
 const struct command cmd_invoke = {
     .name = "invoke",
-    .arguments = "SCRIPT|ROUTE EVENT.json [...]",
+    .arguments = "HANDLER EVENT.json [...]",
     .summary = "run one handler on one event",
     .help =
-        "  tidemill invoke SCRIPT|ROUTE EVENT.json [-c FILE] [--dry-run]\n\n"
-        "EVENT.json is what a Lambda function would get: {\"Records\": [...]}. Each record is handled once, "
-        "in\n"
-        "order; on_batch gets them together, and on_window those of each window. A route is named as in the\n"
-        "INI. Without an INI the handler has no settings of its own, and there are no targets. --dry-run\n"
-        "prints every call to the outside, and what would be emitted, instead of doing it; each call is\n"
-        "answered as a success without content. Exit status 1 when a record failed.\n",
+        "  tidemill invoke HANDLER EVENT.json [-c FILE] [--dry-run]\n"
+        "  tidemill invoke [HANDLER] --dead ID [-c FILE] [--dry-run]\n\n"
+        "HANDLER is a script's path, or the name of a script, a [handler NAME] or a route of the INI.\n"
+        "EVENT.json is what a Lambda function would get: {\"Records\": [...]}; a list of records, or a\n"
+        "record, will do, and a SequenceNumber is made up where there is none. --dead takes the record of a\n"
+        "dead letter, which stays; without HANDLER the one that gave it up. Each record is handled once,\n"
+        "in order; on_batch gets them together, and on_window those of each window. Without an INI the\n"
+        "handler has no settings of its own, and there are no targets. --dry-run prints every call to the\n"
+        "outside, and what would be emitted, instead of doing it; each call is answered as a success\n"
+        "that found nothing. Exit status 1 when a record failed.\n",
     .run = run,
 };

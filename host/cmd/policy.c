@@ -18,14 +18,12 @@
 #include "script/script.h"
 #include "state/store_open.h"
 
-#define GRANT_ACTIONS_MAX 32
-
 /* One resource, and what is done with it. */
 struct grant {
-    const char *service; /* "dynamodb" */
-    char *resource;      /* a table's name, or a whole ARN, or "*" */
-    const char *actions[GRANT_ACTIONS_MAX];
-    size_t count;
+    char *service;  /* "dynamodb" */
+    char *resource; /* a table's name, or a whole ARN, or "*" */
+    const char **actions;
+    size_t count, capacity;
 };
 
 struct policy {
@@ -47,12 +45,12 @@ static void grant_of(struct policy *policy, const char *service, const char *res
     if (!found) {
         mem_grow(&policy->grants, &policy->capacity, policy->count, sizeof *policy->grants);
         found = &policy->grants[policy->count++];
-        *found = (struct grant){.service = service, .resource = mem_string(resource)};
+        *found = (struct grant){.service = mem_string(service), .resource = mem_string(resource)};
     }
     for (size_t i = 0; i < found->count; i++)
         if (strcmp(found->actions[i], action) == 0)
             return;
-    CHECK(found->count < GRANT_ACTIONS_MAX);
+    mem_grow(&found->actions, &found->capacity, found->count, sizeof *found->actions);
     found->actions[found->count++] = action;
 }
 
@@ -72,6 +70,10 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
 {
     const struct target_type *type = target->type;
     const struct target_place place = {policy->partition, policy->region};
+    if (target->role) { /* what it may do there, the role's own account says */
+        grant_of(policy, "sts", target->role, "AssumeRole");
+        return;
+    }
     if (type->service)
         grant_all(policy, type->service, type->arn(target, &place), type->actions);
     if (type->around_actions)
@@ -171,6 +173,30 @@ static void grant_tables(struct policy *policy, const struct script *script)
     }
 }
 
+/* Of other services, through tidemill.aws. */
+static void grant_calls(struct policy *policy, struct script *script)
+{
+    size_t count;
+    bool declared;
+    const struct script_call *calls = script_calls(script, &count, &declared);
+    const char *name = handler_name(script_handler(script));
+    if (!declared && script_uses_aws(script))
+        cmd_complain("warning: handler %s uses tidemill.aws and does not say what it calls: add "
+                     "calls = { { \"*\", \"states:StartExecution\" } } to what it returns",
+                     name);
+    for (size_t i = 0; i < count; i++) {
+        const char *colon = strchr(calls[i].action, ':');
+        if (!calls[i].resource) {
+            cmd_complain("warning: handler %s: what it calls %s on has no name: a setting is missing", name,
+                         calls[i].action);
+            continue;
+        }
+        char *service = mem_copy(calls[i].action, (size_t)(colon - calls[i].action));
+        grant_of(policy, service, calls[i].resource, colon + 1);
+        free(service);
+    }
+}
+
 static void grant_targets(struct policy *policy, struct script *script)
 {
     const char *const *targets = script_targets(script);
@@ -259,7 +285,7 @@ static struct script **load_scripts(const struct config *config, struct reactor 
     for (size_t i = 0; i < count; i++) {
         if (handler_place_is_route(paths[i]))
             continue;
-        struct script *script = script_load(
+        struct script *script = handler_load_script(
             &(struct script_options){.path = paths[i], .config = config, .reactor = reactor, .log = log},
             problems);
         if (script)
@@ -289,6 +315,7 @@ static void collect(struct policy *policy, struct script **scripts)
             grant_stream(policy, &policy->config->streams[i]);
     for (size_t i = 0; scripts[i]; i++) {
         grant_tables(policy, scripts[i]);
+        grant_calls(policy, scripts[i]);
         grant_targets(policy, scripts[i]);
     }
     for (size_t i = 0; i < policy->config->route_count; i++) {
@@ -319,8 +346,11 @@ static int run(int argc, char **argv)
     int status = problems.count ? EXIT_USAGE : EXIT_DONE;
     for (size_t i = 0; scripts[i]; i++)
         handler_release(script_handler(scripts[i]));
-    for (size_t i = 0; i < policy.count; i++)
+    for (size_t i = 0; i < policy.count; i++) {
+        free(policy.grants[i].service);
+        free(policy.grants[i].actions);
         free(policy.grants[i].resource);
+    }
     free(policy.grants);
     free(scripts);
     problems_fini(&problems);

@@ -1,14 +1,6 @@
 /* seek.c: tidemill seek: where a handler goes on. */
-#include "state/seek.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "admin/actions.h"
 #include "cmd/cmd.h"
-#include "cmd/state.h"
-#include "cmd/status.h"
-#include "state/store_open.h"
 
 struct arguments {
     const char *config_path, *handler, *to, *shard;
@@ -36,72 +28,19 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
     return arguments->to != NULL;
 }
 
-/* ---- without a host ---- */
-
-static bool seek_here(struct cmd_state *state, const struct arguments *arguments, struct err *err)
-{
-    struct store_snapshot *snapshot = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, err);
-    struct store_batch *batch = store_batch_new();
-    struct buf told = BUF_INIT;
-    bool ok = snapshot &&
-              seek_write(snapshot, arguments->handler, arguments->shard, arguments->to, batch, &told, err);
-    if (ok)
-        ok = cmd_state_commit(state, batch, err);
-    else
-        store_batch_free(batch);
-    if (ok)
-        puts(told.data);
-    buf_fini(&told);
-    store_snapshot_free(snapshot);
-    return ok;
-}
-
-/* ---- by the running host ---- */
-
-static bool seek_there(struct cmd_state *state, const struct config *config,
-                       const struct arguments *arguments, struct err *err)
-{
-    struct store_request request = {
-        .kind = "seek", .handler = arguments->handler, .shard = arguments->shard, .argument = arguments->to};
-    return cmd_state_ask(state, config, &request, err);
-}
-
-/* ---- beside hosts that share it ---- */
-
-static bool seek_shared(struct cmd_state *state, const struct arguments *arguments, struct err *err)
-{
-    struct store_snapshot *snapshot = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, err);
-    struct status status = {.snapshot = snapshot, .now_ms = clock_wall_ms(&state->clock)};
-    bool running = snapshot && status_runs(&status), ok = snapshot != NULL;
-    store_snapshot_free(snapshot);
-    if (running && !arguments->running)
-        return err_set(err, ERR_BUSY,
-                       "hosts are running on this state: say --running, and they begin anew there");
-    ok = ok && seek_here(state, arguments, err) &&
-         (!running || cmd_state_ask_all(state, STORE_SOUGHT, arguments->handler, err));
-    if (ok && running)
-        puts("the hosts let what runs finish and go on there, each within a third of its lease");
-    return ok;
-}
-
-/* ---- the command ---- */
-
 static bool carry_out(const struct config *config, const struct arguments *arguments, struct err *err)
 {
-    struct cmd_state state;
-    struct store_lock *lock = NULL;
-    bool ok = cmd_state_open(&state, config, false, err);
-    if (ok && store_is_shared(config->host.state))
-        ok = seek_shared(&state, arguments, err);
-    else if (ok && !(lock = store_lock(config->host.state, err)) && err->code != ERR_BUSY)
-        ok = false;
-    else if (ok && !lock && !arguments->running)
-        ok = err_set(err, ERR_BUSY,
-                     "a host is running on this state: stop it, or let it seek itself with --running");
-    else if (ok)
-        ok = lock ? seek_here(&state, arguments, err) : seek_there(&state, config, arguments, err);
-    store_unlock(lock);
-    cmd_state_close(&state);
+    const struct action action = {.handler = arguments->handler,
+                                  .to = arguments->to,
+                                  .shard = arguments->shard,
+                                  .running = arguments->running};
+    struct access state;
+    struct buf told = BUF_INIT;
+    bool ok = access_open(&state, config, false, err) && action_seek(&state, config, &action, &told, err);
+    if (ok)
+        cmd_print("%s\n", told.data);
+    buf_fini(&told);
+    access_close(&state);
     return ok;
 }
 

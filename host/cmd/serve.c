@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "aws/profile.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/notify.h"
 #include "base/rights.h"
@@ -39,17 +40,19 @@ struct running {
     const struct config *config; /* in force */
     const struct config *next;   /* to start again with, or NULL */
     struct host *host;
+    struct admin *admin; /* or NULL */
     struct log *log;
     int signal_fd;
     bool failed; /* the last host has ended by itself */
     struct clock *clock;
-    struct timer tell;     /* the service manager, how it goes */
-    char *told;            /* what was said last; or NULL */
-    struct timer look;     /* at files that it was started with */
-    int differs;           /* how often in a row the INI was another one */
-    uint64_t refused_hash; /* of what ${file:} stands for, that could not be taken over; 0: none */
-    uint64_t seen_hash;    /* likewise, when it was last looked at */
-    bool told_state;       /* that its file is another one */
+    struct timer tell;        /* the service manager, how it goes */
+    char *told;               /* what was said last; or NULL */
+    struct timer look;        /* at files that it was started with */
+    int differs;              /* how often in a row the INI was another one */
+    uint64_t refused_hash;    /* of what ${file:} stands for, that could not be taken over; 0: none */
+    uint64_t seen_hash;       /* likewise, when it was last looked at */
+    uint64_t refused_release; /* of an INI that could not be taken with its scripts; 0: none */
+    bool told_state;          /* that its file is another one */
     dev_t state_device;
     ino_t state_inode;
     char *rights; /* to be logged when there is a log */
@@ -195,6 +198,7 @@ static void take_over(struct running *running, const struct config *config, stru
         log_info(running->log, NULL, "%s was read again", running->options->ini);
         config_release(running->config);
         running->config = config_hold(config);
+        admin_set_config(running->admin, config);
         break;
     case HOST_REFUSED:
         break;
@@ -208,26 +212,55 @@ static void take_over(struct running *running, const struct config *config, stru
     }
 }
 
-/* SIGHUP: a file with errors changes nothing. */
-static void reload(struct running *running)
+/* A file with errors changes nothing. False: it has some, which are logged. */
+static bool read_again(struct running *running)
 {
     struct problems problems = PROBLEMS_INIT;
+    struct err err;
     notify_send("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us(running->clock));
     struct config *config = running->options->load(running->options->user, running->options->ini, &problems);
-    struct err err;
     if (!problems.count && !may_write(config, &err))
         problems_add(&problems, "%s: %s", running->options->ini, err.text);
     if (!problems.count && !running->next)
         take_over(running, config, &problems);
+    bool taken = !problems.count;
     problems_log(&problems, running->log);
-    host_count_ini(running->host, !problems.count);
-    if (problems.count)
-        log_error(running->log, NULL, "%s: not taken over; everything goes on as before",
-                  running->options->ini);
+    host_count_ini(running->host, taken);
     problems_fini(&problems);
     config_release(config);
     if (!running->next) /* else the host that comes says so */
         notify_send("READY=1");
+    return taken;
+}
+
+/* SIGHUP */
+static void reload(struct running *running)
+{
+    if (!read_again(running))
+        log_error(running->log, NULL, "%s: not taken over; everything goes on as before",
+                  running->options->ini);
+}
+
+/* Scripts and the INI that came with them are one release: new scripts do not run with old settings. What is
+ * wrong with it is said once. */
+static bool take_release(void *user, uint64_t scripts)
+{
+    struct running *running = user;
+    uint64_t hash = running->options->ini ? config_text_hash(running->options->ini) : 0;
+    if (!hash || hash == running->config->text_hash)
+        return true;
+    hash = hash_mix(hash ^ scripts);
+    if (hash == running->refused_release)
+        return false;
+    log_info(running->log, NULL, "scripts have changed, and %s with them: both are taken, or neither",
+             running->options->ini);
+    bool taken = read_again(running);
+    running->refused_release = taken ? 0 : hash;
+    if (!taken)
+        log_error(running->log, NULL,
+                  "%s and the scripts that came with it: not taken over; everything goes on as before",
+                  running->options->ini);
+    return taken && !running->next;
 }
 
 static void on_signal(void *user)
@@ -340,10 +373,13 @@ static struct admin *show_numbers(struct running *running, struct err *err)
         return NULL;
     struct admin *admin = admin_start(&(struct admin_options){.address = address,
                                                               .token = running->config->host.admin_token,
-                                                              .board = host_board(running->host)},
+                                                              .board = host_board(running->host),
+                                                              .config = running->config,
+                                                              .log = running->log,
+                                                              .playground = running->options->playground},
                                       err);
     if (admin)
-        log_info(running->log, NULL, "metrics are at http://%.*s:%d/metrics",
+        log_info(running->log, NULL, "metrics are at http://%.*s:%d/metrics, the dashboard at /",
                  (int)(strrchr(address, ':') - address), address, admin_port(admin));
     else if (!asked)
         log_warn(running->log, NULL,
@@ -359,7 +395,9 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     struct host_options options = {.config = running->config,
                                    .log = running->log,
                                    .world = host_world_system(clock),
-                                   .observer = running->options->observer};
+                                   .observer = running->options->observer,
+                                   .take_release = take_release,
+                                   .user = running};
     running->host = host_new(&options, err);
     if (!running->host)
         return false;
@@ -371,6 +409,7 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
         running->host = NULL;
         return false;
     }
+    running->admin = admin;
     struct watch *watch =
         reactor_watch(host_reactor(running->host), running->signal_fd, POLLIN, on_signal, running);
     begin_telling(running, clock);
@@ -380,6 +419,7 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     timer_stop(host_reactor(running->host), &running->look);
     running->failed = host_failed(running->host);
     watch_free(watch);
+    running->admin = NULL;
     admin_stop(admin);
     host_free(running->host);
     running->host = NULL;

@@ -6,6 +6,7 @@
 #include "conf/config.h"
 
 struct observer;
+struct playground;
 
 struct serve_options {
     const char *ini;
@@ -13,6 +14,7 @@ struct serve_options {
     struct config *(*load)(void *user, const char *path, struct problems *problems);
     const struct observer *observer; /* or NULL */
     void *user;
+    const struct playground *playground; /* of the dashboard; or NULL; must stay */
     bool confined; /* it gives up the rights that it does not need ([host] landlock, core_dumps) */
 };
 

@@ -4,17 +4,18 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
-#include "cmd/state.h"
-#include "cmd/status.h"
+#include "admin/access.h"
+#include "admin/status.h"
 #include "state/copy.h"
 #include "state/store_open.h"
 
 struct arguments {
     const char *config_path, *verb, *from, *to;
+    bool letters;
 };
 
 struct copying {
-    struct cmd_state state; /* its store is the one that is copied */
+    struct access state; /* its store is the one that is copied */
     const struct config *config;
     const struct arguments *arguments;
     struct store_lock *from_lock, *to_lock;
@@ -23,6 +24,7 @@ struct copying {
 
 static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
+    {"--letters", CMD_FLAG, offsetof(struct arguments, letters), NULL},
     {"VERB", CMD_OPERAND, offsetof(struct arguments, verb), NULL},
     {"FROM", CMD_OPERAND, offsetof(struct arguments, from), NULL},
     {"TO", CMD_OPERAND, offsetof(struct arguments, to), NULL},
@@ -42,16 +44,18 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 {
     if (!cmd_options(argc, argv, known_options, arguments))
         return false;
+    bool copy = arguments->verb && strcmp(arguments->verb, "copy") == 0;
     bool backup = arguments->verb && strcmp(arguments->verb, "backup") == 0;
-    if (!arguments->verb || (!backup && strcmp(arguments->verb, "copy") != 0)) {
-        cmd_complain("state: copy or backup is needed (see tidemill help state)");
+    if (!copy && !backup && (!arguments->verb || strcmp(arguments->verb, "forget") != 0)) {
+        cmd_complain("state: copy, backup or forget is needed (see tidemill help state)");
         return false;
     }
-    if (backup && (!arguments->from || arguments->to)) {
-        cmd_complain("state backup: the file that it is written to is needed, and no more");
+    if (!copy && (!arguments->from || arguments->to)) {
+        cmd_complain(backup ? "state backup: the file that it is written to is needed, and no more"
+                            : "state forget: the handler's name is needed, and no more");
         return false;
     }
-    if (backup)
+    if (!copy)
         return true;
     if (!arguments->to) {
         cmd_complain("state copy: from where and where to, like sqlite:tidemill.db dynamodb:TABLE");
@@ -79,7 +83,7 @@ static bool is_quiet(struct copying *copying, struct err *err)
     struct status status = {.now_ms = clock_wall_ms(&copying->state.clock)};
     if (!store_is_shared(copying->arguments->from))
         return true;
-    status.snapshot = cmd_state_load(&copying->state, &(struct store_query){.what = STORE_ALL}, err);
+    status.snapshot = access_load(&copying->state, &(struct store_query){.what = STORE_ALL}, err);
     bool quiet = status.snapshot != NULL;
     if (quiet && status_runs(&status))
         quiet = err_set(err, ERR_BUSY, "hosts are running on %s: stop them all, then copy",
@@ -135,7 +139,7 @@ static bool carry_out(struct copying *copying, struct err *err)
     const struct arguments *arguments = copying->arguments;
     struct copy_counts counts;
     bool shared = store_is_shared(arguments->from) || store_is_shared(arguments->to);
-    if (!cmd_state_begin(&copying->state, copying->config, shared, err) || !open_from(copying, err) ||
+    if (!access_begin(&copying->state, copying->config, shared, err) || !open_from(copying, err) ||
         !open_to(copying, err))
         return false;
     struct copy_options options = {
@@ -184,6 +188,8 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     if (strcmp(arguments.verb, "backup") == 0)
         return back_up(&arguments);
+    if (strcmp(arguments.verb, "forget") == 0)
+        return cmd_state_forget(arguments.config_path, arguments.from, arguments.letters);
     struct config *config = cmd_load_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
@@ -191,7 +197,7 @@ static int run(int argc, char **argv)
     bool ok = carry_out(&copying, &err);
     if (!ok)
         cmd_complain("state copy: %s", err.text);
-    cmd_state_close(&copying.state);
+    access_close(&copying.state);
     store_unlock(copying.from_lock);
     store_unlock(copying.to_lock);
     config_release(config);
@@ -200,12 +206,13 @@ static int run(int argc, char **argv)
 
 const struct command cmd_state = {
     .name = "state",
-    .arguments = "copy|backup [-c FILE] [FROM] TO",
-    .summary = "copy a state to another place, or back it up",
+    .arguments = "copy|backup|forget [-c FILE] [...]",
+    .summary = "copy a state to another place, back it up, forget a handler",
     .help =
         "  tidemill state copy [-c FILE] sqlite:FILE dynamodb:TABLE\n"
         "  tidemill state copy [-c FILE] dynamodb:TABLE sqlite:FILE\n"
-        "  tidemill state backup [-c FILE] FILE\n\n"
+        "  tidemill state backup [-c FILE] FILE\n"
+        "  tidemill state forget [-c FILE] HANDLER [--letters]\n\n"
         "Copies where the handlers of the INI's group stand, their dead letters, the keys of tidemill.once "
         "and\n"
         "gaps. No host may run on either. TO must not have a state of the group yet; while it is filled no "
@@ -222,6 +229,11 @@ const struct command cmd_state = {
         "take state, state-wal and state-shm away, put FILE in the state's place, start. Handlers go on "
         "where "
         "they stood\n"
-        "then, and repeat what came after; what is older than 24 hours is a gap, and told.\n",
+        "then, and repeat what came after; what is older than 24 hours is a gap, and told.\n\n"
+        "forget takes away what the state knows of a handler that is gone: where it stood, what it did once, "
+        "and with\n"
+        "--letters its dead letters. One that got another name says so (formerly = OLD) and goes on there; "
+        "once the\n"
+        "host has started with it, the old one can be forgotten.\n",
     .run = run,
 };

@@ -1,5 +1,5 @@
 /* status.c: tidemill status: what the state store knows, beside a running host or without one. */
-#include "cmd/status.h"
+#include "admin/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "cmd/cmd.h"
-#include "cmd/state.h"
+#include "admin/access.h"
 #include "state/store_open.h"
 
 #define EVENTS_SHOWN 20
@@ -233,89 +233,16 @@ static void print_text(const struct status *status)
     print_host(status, &colours);
 }
 
-/* ---- asking the hosts that share the state ---- */
-
-#define ANSWER_MS 15000 /* they look once in a while whether somebody has rung */
-#define LOOK_MS 100
-#define LOOK_ANEW_MS 2000 /* at all else, while somebody does not answer */
-
-/* All that is in the table but what the hosts tell, in place of what it was; the first is kept. */
-static void look_anew(struct cmd_state *state, struct status *status)
-{
-    struct err err = {0};
-    struct store_snapshot *now = cmd_state_load(state, &(struct store_query){.what = STORE_ALL}, &err);
-    if (!now)
-        return;
-    if (status->snapshot != status->first)
-        store_snapshot_free(status->snapshot);
-    status->snapshot = now;
-    status->now_ms = clock_wall_ms(&state->clock);
-}
-
-/* What they have told until all have, or it takes too long; where one does not beat either, not so long. */
-static void wait_for_answers(struct cmd_state *state, struct status *status, struct err *err)
-{
-    int64_t begun_ms = clock_monotonic_ms(&state->clock), look_ms = begun_ms + LOOK_ANEW_MS;
-    bool tells = isatty(STDERR_FILENO), told = false;
-    for (;;) {
-        store_snapshot_free(status->told);
-        status->told =
-            cmd_state_load(state, &(struct store_query){.what = STORE_TOLD, .id = status->asked}, err);
-        int64_t now_ms = clock_monotonic_ms(&state->clock);
-        status->waited_ms = now_ms - begun_ms;
-        if (!status->told || status_all_told(status) || status->waited_ms > ANSWER_MS)
-            break;
-        if (now_ms >= look_ms) {
-            look_anew(state, status);
-            look_ms = now_ms + LOOK_ANEW_MS;
-        }
-        if (tells && !told && status->waited_ms > LOOK_ANEW_MS)
-            told = fputs("waiting for a host to answer ...", stderr) >= 0;
-        nanosleep(&(struct timespec){0, LOOK_MS * 1000000}, NULL);
-    }
-    if (told)
-        fputs("\r\033[K", stderr);
-}
-
-/* Not being able to is no failure: the rest is shown. */
-static void ask_hosts(struct cmd_state *state, struct status *status)
-{
-    struct err err = {0};
-    if (!status_runs(status))
-        return;
-    status->asked = cmd_state_ask_all(state, STORE_ASKED, "", &err);
-    if (status->asked)
-        wait_for_answers(state, status, &err);
-    if (!status->told) {
-        cmd_complain("warning: the hosts cannot be asked: %s", err.text);
-        return;
-    }
-    struct store_snapshot *all = status->snapshot;
-    const struct store_snapshot *told = status->told;
-    all->subscriptions = told->subscriptions;
-    all->subscription_count = told->subscription_count;
-    all->shards = told->shards;
-    all->shard_count = told->shard_count;
-    all->troubles = told->troubles;
-    all->trouble_count = told->trouble_count;
-    all->handlers = told->handlers;
-    all->handler_count = told->handler_count;
-    all->hand_overs = told->hand_overs;
-    all->hand_over_count = told->hand_over_count;
-    struct store_batch *batch = store_batch_new();
-    store_answer_request(batch, status->asked, true, "");
-    cmd_state_commit(state, batch, &err);
-}
-
 /* ---- the command ---- */
 
 /* What is asked of it. */
 struct arguments {
     const char *config_path;
-    bool json, check;
+    bool json, check, cost;
     int64_t max_lag_ms, max_dead, max_trouble_ms;
     const char *wait; /* "ready" */
     int64_t timeout_ms;
+    int64_t days;
 };
 
 static void print_unready(const struct status *status)
@@ -346,6 +273,14 @@ static bool print_problems(const struct problems *problems)
     return !problems->count;
 }
 
+static void print_json(const struct status *status, const struct problems *problems)
+{
+    struct buf text = BUF_INIT;
+    status_write_json(status, problems, &text);
+    puts(text.data);
+    buf_fini(&text);
+}
+
 static bool print_checked(const struct status *status, const struct arguments *arguments)
 {
     const struct status_limits limits = {arguments->max_lag_ms, arguments->max_dead,
@@ -353,7 +288,7 @@ static bool print_checked(const struct status *status, const struct arguments *a
     struct problems problems = PROBLEMS_INIT;
     status_add_problems(status, &limits, &problems);
     if (arguments->json)
-        status_print_json(status, &problems);
+        print_json(status, &problems);
     bool well = arguments->json ? !problems.count : print_problems(&problems);
     problems_fini(&problems);
     return well;
@@ -365,7 +300,7 @@ static bool print_status(const struct status *status, const struct arguments *ar
     if (arguments->check)
         return print_checked(status, arguments);
     if (arguments->json) {
-        status_print_json(status, NULL);
+        print_json(status, NULL);
     } else {
         print_text(status);
         print_unready(status);
@@ -373,39 +308,26 @@ static bool print_status(const struct status *status, const struct arguments *ar
     return true;
 }
 
+static void tell_wait(bool begins)
+{
+    if (isatty(STDERR_FILENO))
+        fputs(begins ? "waiting for a host to answer ..." : "\r\033[K", stderr);
+}
+
 /* `use` gets what there is; false of it, or when there is nothing and `err` says why. */
 static bool with_status(const struct config *config,
                         bool (*use)(const struct status *status, const struct arguments *arguments),
                         const struct arguments *arguments, struct err *err)
 {
-    struct status status = {.config = config};
-    struct cmd_state state;
-    bool ok = false;
-    if (cmd_state_open(&state, config, true, err))
-        status.first = status.snapshot =
-            cmd_state_load(&state, &(struct store_query){.what = STORE_ALL}, err);
-    if (status.snapshot) {
-        status.now_ms = clock_wall_ms(&state.clock);
-        status.running = status_runs(&status) || (!status.snapshot->member_count && cmd_host_runs(config));
-        struct err unread = {0}; /* that is no reason to show nothing */
-        status.requests = cmd_state_load(&state, &(struct store_query){.what = STORE_REQUESTS}, &unread);
-        if (store_is_shared(config->host.state))
-            ask_hosts(&state, &status);
-        status_add_hand_overs(&status);
-        status_gather(&status);
-        ok = use(&status, arguments);
-    }
-    map_fini(&status.subscriptions);
-    map_fini(&status.shards);
-    map_fini(&status.dead);
-    map_fini(&status.versions);
-    map_fini(&status.owners);
-    if (status.first != status.snapshot)
-        store_snapshot_free(status.first);
-    store_snapshot_free(status.snapshot);
-    store_snapshot_free(status.told);
-    store_snapshot_free(status.requests);
-    cmd_state_close(&state);
+    struct status status = {0};
+    struct access access;
+    bool ok =
+        access_open(&access, config, true, err) && status_load(&status, &access, config, tell_wait, err);
+    if (status.unasked.code != ERR_NONE)
+        cmd_complain("warning: the hosts cannot be asked: %s", status.unasked.text);
+    ok = ok && use(&status, arguments);
+    status_fini(&status);
+    access_close(&access);
     return ok;
 }
 
@@ -458,6 +380,27 @@ static bool wait_until_ready(const struct config *config, const struct arguments
     return ready;
 }
 
+/* ---- what it costs ---- */
+
+static bool print_cost(const struct config *config, const struct arguments *arguments, struct err *err)
+{
+    struct access state;
+    bool ok = access_open(&state, config, true, err);
+    struct store_snapshot *snapshot =
+        ok ? access_load(&state, &(struct store_query){.what = STORE_USAGE}, err) : NULL;
+    struct buf text = BUF_INIT;
+    if (snapshot)
+        status_write_cost(config, snapshot, clock_wall_ms(&state.clock), arguments->days, arguments->json,
+                          &text);
+    if (snapshot)
+        cmd_print("%s%s", text.data, arguments->json ? "\n" : "");
+    buf_fini(&text);
+    ok = snapshot != NULL;
+    store_snapshot_free(snapshot);
+    access_close(&state);
+    return ok;
+}
+
 static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
     {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
@@ -467,12 +410,15 @@ static const struct cmd_option known_options[] = {
     {"--max-trouble", CMD_DURATION, offsetof(struct arguments, max_trouble_ms), NULL},
     {"--wait", CMD_TEXT, offsetof(struct arguments, wait), "ready"},
     {"--timeout", CMD_DURATION, offsetof(struct arguments, timeout_ms), NULL},
+    {"--cost", CMD_FLAG, offsetof(struct arguments, cost), NULL},
+    {"--days", CMD_COUNT, offsetof(struct arguments, days), NULL},
     {0},
 };
 
 static int run(int argc, char **argv)
 {
-    struct arguments arguments = {.max_lag_ms = 5 * 60000, .max_trouble_ms = 60000, .timeout_ms = 60000};
+    struct arguments arguments = {
+        .max_lag_ms = 5 * 60000, .max_trouble_ms = 60000, .timeout_ms = 60000, .days = 7};
     struct err err = {0};
     if (!cmd_options(argc, argv, known_options, &arguments))
         return EXIT_USAGE;
@@ -480,11 +426,19 @@ static int run(int argc, char **argv)
         cmd_complain("status: --wait is for ready, not for \"%s\"", arguments.wait);
         return EXIT_USAGE;
     }
-    struct config *config = cmd_load_state_config(arguments.config_path);
+    if (arguments.days > STORE_USAGE_DAYS || (arguments.cost && (arguments.check || arguments.wait))) {
+        cmd_complain(arguments.days > STORE_USAGE_DAYS ? "status: --days: the state keeps %d of them"
+                                                       : "status: --cost goes without --check and --wait",
+                     STORE_USAGE_DAYS);
+        return EXIT_USAGE;
+    }
+    struct config *config = arguments.cost ? cmd_load_config(arguments.config_path)
+                                           : cmd_load_state_config(arguments.config_path);
     if (!config)
         return EXIT_USAGE;
-    bool ok = arguments.wait ? wait_until_ready(config, &arguments)
-                             : with_status(config, print_status, &arguments, &err);
+    bool ok = arguments.cost   ? print_cost(config, &arguments, &err)
+              : arguments.wait ? wait_until_ready(config, &arguments)
+                               : with_status(config, print_status, &arguments, &err);
     if (err.code != ERR_NONE)
         cmd_complain("%s", err.text);
     config_release(config);
@@ -493,7 +447,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_status = {
     .name = "status",
-    .arguments = "[-c FILE] [--json] [--check|--wait ready]",
+    .arguments = "[-c FILE] [--json] [--check|--wait ready|--cost]",
     .summary = "checkpoints, lag and dead letters, per handler and shard",
     .help =
         "Shows what the state store knows: works beside a running host, and without one.\n"
@@ -528,6 +482,9 @@ const struct command cmd_status = {
         "           worked for --max-trouble (1m); records were lost. With --json: in \"problems\"\n"
         "  --wait ready\n"
         "           returns when every stream is read and every handler loaded, as /readyz says it: 0; or\n"
-        "           after --timeout (60s) says what is missing: 1\n",
+        "           after --timeout (60s) says what is missing: 1\n"
+        "  --cost   what is asked of AWS, by the day, the month and a million records, and what it costs "
+        "by\n"
+        "           [prices] in the INI: of the last --days (7); with --json for programs\n",
     .run = run,
 };

@@ -23,6 +23,8 @@
 #include "local/engine.h"
 #include "script/testing.h"
 #include "state/store_open.h"
+#include "script/directory.h"
+#include "worker/handlers.h"
 
 #define ENDPOINT "http://dynamodb.test"
 #define LOOK_MS 50
@@ -215,6 +217,22 @@ static bool on_control(void *user, const char *operation, const char *body, size
 
 /* ---- what the handlers do ---- */
 
+/* Scripts are links in the world's own directory; people know them beside their tests. To be freed. */
+static char *as_beside(const struct test_world *t, const char *text)
+{
+    struct buf out = BUF_INIT;
+    char *scripts = mem_printf("%s/scripts", t->directory), *beside = path_beside(t->path, ".");
+    beside[strlen(beside) - (strlen(beside) > 1 ? 2 : 0)] = '\0'; /* without "/." */
+    for (const char *found; text && (found = strstr(text, scripts)); text = found + strlen(scripts)) {
+        buf_add(&out, text, (size_t)(found - text));
+        buf_add_text(&out, beside);
+    }
+    free(beside);
+    buf_add_text(&out, text ? text : "");
+    free(scripts);
+    return buf_take(&out);
+}
+
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
@@ -223,15 +241,15 @@ static void on_attempted(void *user, const struct observed *observed)
         t->dead_count == DEAD_MAX)
         return;
     mem_grow(&t->dead, &t->dead_capacity, t->dead_count, sizeof *t->dead);
-    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), mem_string(observed->error)};
+    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), as_beside(t, observed->error)};
 }
 
 /* ---- making it ---- */
 
-static bool link_script(struct test_world *t, const char *beside, const char *handler, bool needed,
-                        struct err *err)
+static bool link_script(struct test_world *t, const char *beside, const char *handler, const char *script,
+                        bool needed, struct err *err)
 {
-    char *name = mem_printf("%s.lua", handler), *path = path_beside(beside, name);
+    char *name = mem_printf("%s.lua", script), *path = path_beside(beside, name);
     char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
     bool ok = (!target && !needed) || (target && (symlink(target, link) == 0 || errno == EEXIST));
     if (!ok)
@@ -243,23 +261,32 @@ static bool link_script(struct test_world *t, const char *beside, const char *ha
     return ok;
 }
 
-/* The handlers that have a section, the one that the test is named after, and lib/, as links. */
+static void link_directory(struct test_world *t, const char *beside, const char *name, struct err *err)
+{
+    char *link = mem_printf("%s/scripts/%s", t->directory, name), *own = path_beside(beside, name);
+    char *whole = realpath(own, NULL);
+    if (whole && symlink(whole, link) != 0)
+        err_set(err, ERR_IO, "%s: cannot be linked", link);
+    free(whole);
+    free(link);
+    free(own);
+}
+
+/* The handlers that have a section, the one that the test is named after, lib/ and templates/, as links. */
 static bool link_scripts(struct test_world *t, const char *beside, struct err *err)
 {
-    char *lib = mem_printf("%s/scripts/lib", t->directory), *own_lib = path_beside(beside, "lib");
-    char *whole = realpath(own_lib, NULL);
-    if (whole && symlink(whole, lib) != 0)
-        err_set(err, ERR_IO, "%s: cannot be linked", lib);
-    free(whole);
-    free(lib);
-    free(own_lib);
-    for (size_t i = 0; i < t->config->handler_count; i++)
-        if (!link_script(t, beside, t->config->handlers[i].name, true, err))
+    link_directory(t, beside, "lib", err);
+    link_directory(t, beside, "templates", err);
+    for (size_t i = 0; i < t->config->handler_count; i++) {
+        const struct config_handler *section = &t->config->handlers[i];
+        const char *script = config_handler_script(section);
+        if (!link_script(t, beside, section->name, script ? script : section->name, true, err))
             return false;
+    }
     const char *slash = strrchr(beside, '/'), *own = slash ? slash + 1 : beside,
                *end = strstr(own, "_test.lua");
     char *handler = mem_copy(own, end ? (size_t)(end - own) : 0);
-    bool ok = !*handler || link_script(t, beside, handler, false, err);
+    bool ok = !*handler || link_script(t, beside, handler, handler, false, err);
     free(handler);
     return ok;
 }
@@ -284,13 +311,19 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
     free(config->host.state);
     free(config->host.scripts);
     free(config->aws.endpoint);
+    free(config->aws.endpoint_dynamodb);
+    free(config->aws.endpoint_streams);
+    config->aws.endpoint = NULL;
     free(config->aws.region);
     char *state = mem_printf("%s/state.db", t->directory);
     config->host.state = store_in_file(state);
     free(state);
     config->host.scripts = mem_printf("%s/scripts", t->directory);
     config->host.threads = 1;
-    config->aws.endpoint = mem_string(ENDPOINT);
+    config->aws.assumes_no_role = true;
+    config->aws.endpoint_dynamodb =
+        mem_string(ENDPOINT); /* all else is asked where AWS has it: see test.aws */
+    config->aws.endpoint_streams = mem_string(ENDPOINT);
     config->aws.region = mem_string("us-east-1");
     return ok;
 }
@@ -328,6 +361,27 @@ static bool load_script(struct test_world *t, const char *path, struct err *err)
     return t->script != NULL;
 }
 
+/* One that cannot be loaded would only be missed. */
+static bool check_handlers(struct test_world *t, struct err *err)
+{
+    struct problems problems = PROBLEMS_INIT;
+    char **places = handler_places(t->config, true, err);
+    for (size_t i = 0; places && places[i]; i++)
+        handler_release(handler_load(
+            &(struct script_options){
+                .path = places[i], .config = t->config, .reactor = host_reactor(t->host), .log = t->log},
+            &problems));
+    if (problems.count) {
+        char *line = as_beside(t, problems.lines[0]);
+        err_set(err, ERR_SCRIPT, "%s", line);
+        free(line);
+    }
+    bool ok = places && !problems.count;
+    script_paths_free(places);
+    problems_fini(&problems);
+    return ok;
+}
+
 static bool make(struct test_world *t, const char *path, const char *deployment, struct err *err)
 {
     world_init(&t->world);
@@ -350,7 +404,7 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->host = host_new(
         &(struct host_options){.config = t->config, .log = t->log, .world = world, .observer = &t->observer},
         err);
-    return t->host && load_script(t, path, err);
+    return t->host && check_handlers(t, err) && load_script(t, path, err);
 }
 
 static void remove_tree(const char *path)
@@ -389,7 +443,9 @@ static void unmake(struct test_world *t)
     host_free(t->host);
     t->world.reactor = NULL; /* was the host's own */
     world_fini(&t->world);
-    t->outcome->log = read_log(t);
+    char *log = read_log(t);
+    t->outcome->log = t->directory ? as_beside(t, log) : mem_string(log);
+    free(log);
     engine_free(t->engine);
     config_release(t->config);
     log_free(t->log);

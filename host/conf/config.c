@@ -8,6 +8,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "conf/tables.h"
+#include "conf/target_type.h"
+
+#define SETTINGS_MAX 63 /* keys of a handler */
 
 static void set_defaults(struct config *config, const struct config_plugs *plugs)
 {
@@ -22,6 +25,7 @@ static void set_defaults(struct config *config, const struct config_plugs *plugs
         .log_level = LOG_INFO,
         .landlock = 1,
         .log_format = LOG_AUTO,
+        .otlp_sample_ppm = 10000,
         .shutdown_timeout_ms = 30 * SECOND_MS,
         .checkpoint_interval_ms = SECOND_MS,
         .lease_ms = 10 * SECOND_MS,
@@ -97,6 +101,10 @@ void config_release(const struct config *held)
         handler_settings_fini(&route->settings);
         free_section(&route->section);
     }
+    for (size_t i = 0; i < config->price_count; i++)
+        free(config->prices[i].name);
+    free(config->prices);
+    free(config->currency);
     free(config->targets);
     free(config->routes);
     free(config->tables);
@@ -104,6 +112,23 @@ void config_release(const struct config *held)
     free(config->handlers);
     free(config->path);
     free(config);
+}
+
+double config_price(const struct config *config, const char *name)
+{
+    /* https://aws.amazon.com/dynamodb/pricing/on-demand/, us-east-1, since November 2024 */
+    static const struct {
+        const char *name;
+        double price;
+    } usual[] = {{CONFIG_PRICE_STREAM, 0.20}, {CONFIG_PRICE_READ, 0.125}, {CONFIG_PRICE_WRITE, 0.625}};
+    for (size_t i = 0; i < config->price_count; i++)
+        if (strcmp(config->prices[i].name, name) == 0)
+            return config->prices[i].price;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (strcmp(usual[i].name, name) == 0)
+            return usual[i].price;
+    const struct target_type *type = target_type_find(config->target_types, name);
+    return type ? type->price : 0;
 }
 
 int64_t config_read_late_ms(const struct config_stream *stream)
@@ -223,7 +248,10 @@ void handler_settings_fini(struct handler_settings *settings)
     free(settings->stream);
     free(settings->on_failure);
     free(settings->allow_hosts);
-    settings->stream = settings->on_failure = settings->allow_hosts = NULL;
+    free(settings->formerly);
+    free(settings->script);
+    settings->stream = settings->on_failure = settings->allow_hosts = settings->formerly = settings->script =
+        NULL;
 }
 
 void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from)
@@ -233,6 +261,15 @@ void handler_settings_copy(struct handler_settings *settings, const struct handl
     settings->stream = mem_string(from->stream);
     settings->on_failure = mem_string(from->on_failure);
     settings->allow_hosts = mem_string(from->allow_hosts);
+    settings->formerly = mem_string(from->formerly);
+    settings->script = mem_string(from->script);
+}
+
+const char *handler_settings_nearest(const char *name)
+{
+    const char *names[SETTINGS_MAX + 1] = {NULL};
+    setting_names(conf_handler_settings, names, SETTINGS_MAX);
+    return nearest_name(name, names);
 }
 
 bool handler_settings_knows(const char *name)
@@ -286,4 +323,25 @@ void handler_settings_check(const struct handler_settings *settings, const struc
     problems_add(problems,
                  "%s on_failure: \"%s\" is neither dead, nor discard, nor the name of a [target ...]", where,
                  config_shown(section, "on_failure", to));
+}
+
+const char *config_handler_script(const struct config_handler *section)
+{
+    for (size_t i = 0; i < section->pair_count; i++)
+        if (strcmp(section->pairs[i].name, "script") == 0 &&
+            strcmp(section->pairs[i].value, section->name) != 0)
+            return section->pairs[i].value;
+    return NULL;
+}
+
+bool config_script_is_shared(const struct config *config, const char *name)
+{
+    bool shared = false;
+    for (size_t i = 0; i < config->handler_count; i++) {
+        const char *script = config_handler_script(&config->handlers[i]);
+        if (strcmp(config->handlers[i].name, name) == 0)
+            return false;
+        shared = shared || (script && strcmp(script, name) == 0);
+    }
+    return shared;
 }

@@ -29,11 +29,13 @@ struct config_host {
     char *admin_token; /* who shows it may change something; and, where others reach `listen`, see it */
     char *listen; /* where metrics are shown: see base/address.h; "off": nowhere; NULL: CONFIG_LISTEN, if free
                    */
-    int64_t threads; /* 0: one per core */
-    int landlock;    /* 1: it writes only where state and files of targets are (base/rights.h) */
-    int core_dumps;  /* 1: as the system has it; 0: none */
-    int log_level;   /* enum log_level */
-    int log_format;  /* enum log_format */
+    char *otlp;   /* where spans go: http://127.0.0.1:4318; NULL: nowhere */
+    int64_t otlp_sample_ppm; /* of a million records */
+    int64_t threads;         /* 0: one per core */
+    int landlock;            /* 1: it writes only where state and files of targets are (base/rights.h) */
+    int core_dumps;          /* 1: as the system has it; 0: none */
+    int log_level;           /* enum log_level */
+    int log_format;          /* enum log_format */
     int64_t shutdown_timeout_ms;
     int64_t checkpoint_interval_ms;
     int64_t lease_ms; /* of a state that hosts share: how long a silent one is waited for */
@@ -48,9 +50,10 @@ struct config_aws {
     char *endpoint_streams;
     char *endpoint_sts;
     char *endpoint_events, *endpoint_sqs, *endpoint_sns, *endpoint_kinesis, *endpoint_firehose,
-        *endpoint_lambda, *endpoint_s3;
+        *endpoint_lambda, *endpoint_states, *endpoint_s3;
     char *ca_bundle;
-    int64_t connections; /* calls at once to one endpoint, per reactor */
+    bool assumes_no_role; /* for dev and test, where there is nobody to ask */
+    int64_t connections;  /* calls at once to one endpoint, per reactor */
     int64_t call_timeout_ms;
 };
 
@@ -85,6 +88,8 @@ struct handler_settings {
     int64_t memory_bytes;
     int64_t rate_ns;   /* between two calls, over all hosts; 0: as they come */
     char *allow_hosts; /* where tidemill.http may go; NULL: anywhere */
+    char *formerly;    /* the name it had before: it goes on where that one stands; or NULL */
+    char *script;      /* the section runs that script under its own name; NULL: its own */
 };
 
 struct config_pair {
@@ -110,6 +115,7 @@ struct config_target {
     const struct target_type *type; /* conf/target_type.h */
     void *own;                      /* the type's own settings, as its file has them; NULL: it has none */
     char *region;                   /* NULL: that of [aws] */
+    char *role, *external_id;       /* of another account that AWS's are asked as; NULL: as [aws] says */
     char *spill;                    /* a target for what is too large for this one */
     /* 0 or -1: what is usual for the type (conf/target_type.h) */
     int64_t batch_count, batch_bytes, linger_ms, in_flight;
@@ -120,6 +126,13 @@ struct config_target {
     bool shown;                /* by dev: its messages are printed with its name, in place of a service */
     struct config_pair *pairs; /* while the file is read */
     size_t pair_count, pair_capacity;
+    int line;
+};
+
+/* What somebody pays: of [prices]. */
+struct config_price {
+    char *name;
+    double price;
     int line;
 };
 
@@ -151,10 +164,11 @@ struct config_index {
     struct config_key key; /* of a local one both attributes, the table's first one before its own */
 };
 
-/* A table for the embedded DynamoDB. */
+/* A table for the embedded DynamoDB, or what is to be kept to with one anywhere. */
 struct config_table {
     char *name;
-    char *key_text, *ttl, *seed; /* seed: a file's path, beside the INI */
+    char *key_text, *ttl, *seed; /* seed: a file's path, beside the INI; key NULL: it is not made */
+    int64_t max_in_flight;       /* calls of handlers at once to it, of the whole process; 0: as they come */
     int stream;                  /* index into "none", "keys_only", ... as enum view_type counts */
     struct config_key key;
     struct config_index *indexes;
@@ -178,14 +192,27 @@ struct config {
     size_t route_count, route_capacity;
     struct config_table *tables;
     size_t table_count, table_capacity;
+    char *currency; /* NULL: USD */
+    struct config_price *prices;
+    size_t price_count, price_capacity;
     /* Of what stands in it (${env:X} as such), whatever its order, without [host] and [aws], where the
      * machines of a group may differ; the same on every machine. */
     uint64_t digest;
-    uint64_t text_hash;  /* of the file, as it was read: see config_text_hash */
+    uint64_t text_hash; /* of the file, as it was read: see config_text_hash */
+    bool incomplete; /* some ${...} could not be filled in: what is said there is missing, and was complained
+                        of */
     uint64_t files_hash; /* of what ${file:...} stood for; 0: there is none */
     /* Whatever else is wrong, [host] and [aws] are not: commands about the state need no more. */
     bool state_known;
 };
+
+/* The names in [prices], beside those of types of targets. */
+#define CONFIG_PRICE_STREAM "stream_read"
+#define CONFIG_PRICE_READ "read_unit"
+#define CONFIG_PRICE_WRITE "write_unit"
+
+/* What a million costs (of a target that is paid by the byte: a GiB), as [prices] says, or usually. */
+double config_price(const struct config *config, const char *name);
 
 /* Of a file as it stands there now; 0: it cannot be read. */
 uint64_t config_text_hash(const char *path);
@@ -213,6 +240,16 @@ const struct config_route *config_route(const struct config *config, const char 
 
 /* Do two configurations say the same of [host] and [aws], of a stream, of a handler? A section that neither
  * has is the same in both. Filled-in values count, not how they are written. */
+/* The script that the section runs, if it says another one than its name does ("copy": scripts/copy.lua); or
+ * NULL. */
+const char *config_handler_script(const struct config_handler *section);
+
+/* Is the script run by sections with other names, and by none of its own? Then it is no handler itself. */
+bool config_script_is_shared(const struct config *config, const char *name);
+
+/* Is that a role's ARN? */
+bool config_is_role(const char *text);
+
 bool config_same_process(const struct config *a, const struct config *b);
 bool config_same_stream(const struct config *a, const struct config *b, const char *name);
 bool config_same_handler(const struct config *a, const struct config *b, const char *name);
@@ -231,6 +268,7 @@ void handler_settings_copy(struct handler_settings *settings, const struct handl
 
 /* Is `name` one of the settings (and not the script's own key)? */
 bool handler_settings_knows(const char *name);
+const char *handler_settings_nearest(const char *name); /* the key that may be meant; or NULL */
 
 /* `text` as the INI writes it. `shown` is what errors quote. */
 bool handler_settings_set(struct handler_settings *settings, const char *name, const char *text,

@@ -12,7 +12,9 @@
 #include "conf/config.h"
 #include "conf/ini.h"
 #include "conf/tables.h"
+#include "conf/target_type.h"
 
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 #define CONFIG_BYTES_MAX (4u * MIB)
 #define VIEW_DEFAULT 4      /* new_and_old_images: what handlers want */
 #define NAME_BYTES_MAX 63   /* as much of it is part of a session, see lease/table.h */
@@ -31,7 +33,7 @@ struct load {
     } seen;
     const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
     size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE } in;
+    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE, IN_PRICES } in;
 };
 
 static void complain(struct load *load, const char *section, int line, const char *sentence)
@@ -39,16 +41,29 @@ static void complain(struct load *load, const char *section, int line, const cha
     problems_add(load->problems, "%s:%d: [%s] %s", load->config->path, line, section, sentence);
 }
 
+/* "NAME" or "NAME:-otherwise", as shells have it: that counts where the variable is not set, or is empty. */
+static bool fill_in_variable(const char *text, struct buf *out, struct err *err)
+{
+    const char *otherwise = strstr(text, ":-");
+    char *name = mem_copy(text, otherwise ? (size_t)(otherwise - text) : strlen(text));
+    const char *value = getenv(name);
+    if (otherwise && (!value || !*value))
+        value = otherwise + 2;
+    if (value)
+        buf_add_text(out, value);
+    else
+        err_set(err, ERR_CONFIG,
+                "${env:%s}: the environment has no %s (${env:%s:-TEXT} says what counts then)", name, name,
+                name);
+    free(name);
+    return value != NULL;
+}
+
 /* Fill in one ${env:NAME} or ${file:PATH}; `name` is what stands between the braces. */
 static bool fill_in(struct config *config, const char *name, struct buf *out, struct err *err)
 {
-    if (strncmp(name, "env:", 4) == 0) {
-        const char *value = getenv(name + 4);
-        if (!value)
-            return err_set(err, ERR_CONFIG, "${%s}: the environment has no %s", name, name + 4);
-        buf_add_text(out, value);
-        return true;
-    }
+    if (strncmp(name, "env:", 4) == 0)
+        return fill_in_variable(name + 4, out, err);
     if (strncmp(name, "file:", 5) == 0) {
         size_t size;
         char *path = path_beside(config->path, name + 5),
@@ -193,7 +208,8 @@ static bool add_index(struct load *load, const char *name, const char *value, st
 
 static void open_section(struct load *load, const char *section, int line)
 {
-    static const char *const known[] = {"host", "aws", "stream", "handler", "table", "target", "route", NULL};
+    static const char *const known[] = {"host",   "aws",   "stream", "handler", "table",
+                                        "target", "route", "prices", NULL};
     load->in = IN_NOTHING;
     load->table = NULL;
     int before = seen_before(load, section, "", line);
@@ -210,6 +226,8 @@ static void open_section(struct load *load, const char *section, int line)
     } else if (strcmp(section, "aws") == 0) {
         load->in = IN_AWS;
         load->table = conf_aws_settings;
+    } else if (strcmp(section, "prices") == 0) {
+        load->in = IN_PRICES;
     } else if (strncmp(section, "stream ", 7) == 0 && *name) {
         open_stream(load, name, line);
     } else if (strncmp(section, "handler ", 8) == 0 && *name) {
@@ -273,6 +291,41 @@ static void add_to_digest(struct config *config, const char *section, const char
     config->digest += hash;
 }
 
+/* "sqs = 0.40": a million of them; the name is that of a target's type, or one of ours. */
+static void add_price(struct load *load, const char *name, const char *value, int line)
+{
+    struct config *config = load->config;
+    const char *names[32] = {"currency", CONFIG_PRICE_STREAM, CONFIG_PRICE_READ, CONFIG_PRICE_WRITE};
+    size_t count = 4;
+    bool known = false;
+    char *end;
+    for (size_t i = 0; config->target_types && config->target_types[i] && count < 31; i++)
+        if (config->target_types[i]->paid)
+            names[count++] = config->target_types[i]->name;
+    for (size_t i = 0; i < count; i++)
+        known = known || strcmp(names[i], name) == 0;
+    if (!known) {
+        const char *meant = nearest_name(name, names);
+        problems_add(load->problems, "%s:%d: [prices] %s is not a known key%s%s%s", config->path, line, name,
+                     meant ? " (did you mean " : "", meant ? meant : "", meant ? "?)" : "");
+        return;
+    }
+    if (strcmp(name, "currency") == 0) {
+        free(config->currency);
+        config->currency = mem_string(value);
+        return;
+    }
+    double price = strtod(value, &end);
+    if (end == value || *end || !(price >= 0 && price < 1e9)) {
+        problems_add(load->problems,
+                     "%s:%d: [prices] %s: \"%s\" is no price (what a million costs, like 0.40)", config->path,
+                     line, name, value);
+        return;
+    }
+    mem_grow(&config->prices, &config->price_capacity, config->price_count, sizeof *config->prices);
+    config->prices[config->price_count++] = (struct config_price){mem_string(name), price, line};
+}
+
 static void read_entry(struct load *load, const char *section, const char *name, const char *value, int line)
 {
     if (!name) {
@@ -295,8 +348,14 @@ static void read_entry(struct load *load, const char *section, const char *name,
         return;
     }
     char *filled = expand(load->config, value, &err);
+    load->config->incomplete = load->config->incomplete || !filled;
     if (!filled) {
         problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name, err.text);
+        return;
+    }
+    if (load->in == IN_PRICES) {
+        add_price(load, name, filled, line);
+        free(filled);
         return;
     }
     if (load->in == IN_TARGET) {
@@ -374,7 +433,15 @@ static void check_streams(struct config *config, struct problems *problems)
 static void check_table(struct config *config, struct config_table *table, struct problems *problems)
 {
     struct err err = {0};
-    if (!table->key_text)
+    bool made = table->key_text || table->ttl || table->seed || table->index_count;
+    if (!made && !table->max_in_flight)
+        problems_add(
+            problems,
+            "%s:%d: [table %s] needs a key, such as key = id or key = customer, jobId:N; or max_in_flight",
+            config->path, table->line, table->name);
+    else if (!made)
+        return; /* of a table that somebody else makes */
+    else if (!table->key_text)
         problems_add(problems, "%s:%d: [table %s] needs a key, such as key = id or key = customer, jobId:N",
                      config->path, table->line, table->name);
     else if (!config_key_parse(table->key_text, &table->key, &err))
@@ -408,6 +475,11 @@ static void check_handlers(struct config *config, struct problems *problems)
             problems_add(problems, "%s:%d: [handler %s] stream: there is no [stream %s]", config->path,
                          config->handlers[i].line, config->handlers[i].name,
                          config_shown(&config->handlers[i], "stream", settings.stream));
+        if (settings.script && (!*settings.script || settings.script[strspn(settings.script, NAME_LETTERS)]))
+            problems_add(problems,
+                         "%s:%d: [handler %s] script: the name of a script in %s expected, without .lua",
+                         config->path, config_key_line(&config->handlers[i], "script"),
+                         config->handlers[i].name, config->host.scripts);
         handler_settings_fini(&settings);
     }
 }
@@ -484,6 +556,14 @@ static void check_token(const struct config *config, struct problems *problems)
             config->path, ADMIN_TOKEN_BYTES_MIN);
 }
 
+static void check_otlp(const struct config *config, struct problems *problems)
+{
+    const char *otlp = config->host.otlp;
+    if (otlp && *otlp && strncmp(otlp, "http://", 7) != 0 && strncmp(otlp, "https://", 8) != 0)
+        problems_add(problems, "%s: [host] otlp: an http:// or https:// URL expected (http://127.0.0.1:4318)",
+                     config->path);
+}
+
 /* Whoever reaches it sees what is handled here. */
 static void check_listen(const struct config *config, struct problems *problems)
 {
@@ -539,6 +619,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     if (problems->count > before)
         config->state_known = false;
     check_listen(config, problems);
+    check_otlp(config, problems);
     check_token(config, problems);
     return config;
 }

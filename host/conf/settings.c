@@ -65,6 +65,16 @@ bool rate_parse(const char *text, int64_t *interval_ns, struct err *err)
     return err_set(err, ERR_CONFIG, "\"%s\" is not a rate (try 100/s, 30/m or 5/h)", text);
 }
 
+static bool share_parse(const char *text, int64_t *millionths, struct err *err)
+{
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number >= 0 && number <= 1))
+        return err_set(err, ERR_CONFIG, "\"%s\" is no share (from 0, none, to 1, all)", text);
+    *millionths = (int64_t)(number * 1e6 + 0.5);
+    return true;
+}
+
 static bool range_parse(const char *text, int64_t range[2], struct err *err)
 {
     const char *dots = strstr(text, "..");
@@ -115,6 +125,8 @@ static bool store(const struct setting *setting, void *field, const char *text, 
         return true;
     case SETTING_RATE:
         return rate_parse(text, field, err);
+    case SETTING_SHARE:
+        return share_parse(text, field, err);
     case SETTING_RANGE:
         return range_parse(text, field, err);
     case SETTING_CHOICE:

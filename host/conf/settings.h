@@ -24,6 +24,7 @@ enum setting_type {
     SETTING_DURATION, /* int64_t milliseconds within min..max */
     SETTING_SIZE,     /* int64_t bytes within min..max */
     SETTING_RATE,     /* int64_t nanoseconds between two, "100/s"; 0: none is said */
+    SETTING_SHARE,    /* int64_t, millionths of 1: "0.01" */
     SETTING_RANGE,    /* int64_t[2] milliseconds, "200ms..60s" */
     SETTING_CHOICE,   /* int, index into choices */
 };

@@ -16,6 +16,8 @@ const struct setting conf_host_settings[] = {
     {"group", SETTING_TEXT, offsetof(struct config_host, group), 0, 0, NULL},
     {"scripts", SETTING_TEXT, offsetof(struct config_host, scripts), 0, 0, NULL},
     {"state", SETTING_TEXT, offsetof(struct config_host, state), 0, 0, NULL},
+    {"otlp", SETTING_TEXT, offsetof(struct config_host, otlp), 0, 0, NULL},
+    {"otlp_sample", SETTING_SHARE, offsetof(struct config_host, otlp_sample_ppm), 0, 0, NULL},
     {"threads", SETTING_INTEGER, offsetof(struct config_host, threads), 0, 256, NULL},
     {"listen", SETTING_TEXT, offsetof(struct config_host, listen), 0, 0, NULL},
     {"admin_token", SETTING_TEXT, offsetof(struct config_host, admin_token), 0, 0, NULL},
@@ -45,6 +47,7 @@ const struct setting conf_aws_settings[] = {
     {"endpoint_kinesis", SETTING_TEXT, offsetof(struct config_aws, endpoint_kinesis), 0, 0, NULL},
     {"endpoint_firehose", SETTING_TEXT, offsetof(struct config_aws, endpoint_firehose), 0, 0, NULL},
     {"endpoint_lambda", SETTING_TEXT, offsetof(struct config_aws, endpoint_lambda), 0, 0, NULL},
+    {"endpoint_states", SETTING_TEXT, offsetof(struct config_aws, endpoint_states), 0, 0, NULL},
     {"endpoint_s3", SETTING_TEXT, offsetof(struct config_aws, endpoint_s3), 0, 0, NULL},
     {"ca_bundle", SETTING_TEXT, offsetof(struct config_aws, ca_bundle), 0, 0, NULL},
     {"connections", SETTING_INTEGER, offsetof(struct config_aws, connections), 1, 4096, NULL},
@@ -73,6 +76,7 @@ const struct setting conf_table_settings[] = {
     {"stream", SETTING_CHOICE, offsetof(struct config_table, stream), 0, 0, views},
     {"ttl", SETTING_TEXT, offsetof(struct config_table, ttl), 0, 0, NULL},
     {"seed", SETTING_TEXT, offsetof(struct config_table, seed), 0, 0, NULL},
+    {"max_in_flight", SETTING_INTEGER, offsetof(struct config_table, max_in_flight), 1, 100000, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };
 
@@ -94,12 +98,16 @@ const struct setting conf_handler_settings[] = {
     {"memory", SETTING_SIZE, offsetof(struct handler_settings, memory_bytes), MIB, 64 * GIB, NULL},
     {"rate", SETTING_RATE, offsetof(struct handler_settings, rate_ns), 0, 0, NULL},
     {"allow_hosts", SETTING_TEXT, offsetof(struct handler_settings, allow_hosts), 0, 0, NULL},
+    {"formerly", SETTING_TEXT, offsetof(struct handler_settings, formerly), 0, 0, NULL},
+    {"script", SETTING_TEXT, offsetof(struct handler_settings, script), 0, 0, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };
 
 /* Those of all targets; `type` is read before them, and each type has its own (conf/target_type.h). */
 const struct setting conf_target_settings[] = {
     {"region", SETTING_TEXT, offsetof(struct config_target, region), 0, 0, NULL},
+    {"role", SETTING_TEXT, offsetof(struct config_target, role), 0, 0, NULL},
+    {"external_id", SETTING_TEXT, offsetof(struct config_target, external_id), 0, 0, NULL},
     {"spill", SETTING_TEXT, offsetof(struct config_target, spill), 0, 0, NULL},
     {"batch_count", SETTING_INTEGER, offsetof(struct config_target, batch_count), 1, 1000000, NULL},
     {"batch_bytes", SETTING_SIZE, offsetof(struct config_target, batch_bytes), 1, GIB, NULL},

@@ -65,6 +65,8 @@ void conf_target_fini(struct config_target *target)
     free_own(target);
     conf_target_forget_pairs(target);
     free(target->region);
+    free(target->role);
+    free(target->external_id);
     free(target->spill);
     free(target->name);
 }

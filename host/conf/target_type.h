@@ -25,6 +25,9 @@ struct request;
 struct target;
 struct transport_response;
 
+/* What is paid for. */
+enum price_unit { PRICE_NOTHING, PRICE_REQUESTS, PRICE_MESSAGES, PRICE_BYTES };
+
 /* Where AWS is, for ARNs. */
 struct target_place {
     const char *partition, *region;
@@ -55,6 +58,10 @@ struct target_type {
     bool takes_batches;                /* a route hands it several records at once */
     bool pipelined; /* it keeps the order of what is given to it: routes need not wait for answers */
 
+    /* What a million of them costs, of bytes a GiB, in US dollars (us-east-1); [prices] may say otherwise. */
+    enum price_unit paid;
+    double price;
+
     /* ---- permissions (of an AWS service) ---- */
 
     const char *const *actions;                                              /* ends with NULL */
@@ -77,6 +84,8 @@ struct target_type {
     void (*send)(struct request *);
     /* Read a 2xx answer: emission_set_err for each entry that was not accepted. NULL: it says nothing. */
     void (*read)(struct request *, struct transport_response *);
+    /* Does the refusal of a request say that it was accepted before? Or NULL. */
+    bool (*is_done)(const struct err *);
     void (*cancel)(struct request *); /* what `send` began otherwise; or NULL */
     /* Of a type whose connections outlive a request, which stand in target.own from its first `send` on: the
      * target goes, and all of its requests were answered or cancelled. Or NULL. */

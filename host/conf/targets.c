@@ -9,6 +9,7 @@
 #include "conf/target_type.h"
 
 #define TYPES_MAX 32
+#define ROLE_BYTES_MAX 2048
 
 /* ---- what the file says ---- */
 
@@ -97,6 +98,11 @@ static char *unknown_key(const struct target_type *const *types, const struct ta
                       meant ? "?)" : "");
 }
 
+static bool is_of_aws(const char *name)
+{
+    return strcmp(name, "region") == 0 || strcmp(name, "role") == 0 || strcmp(name, "external_id") == 0;
+}
+
 static void read_pair(struct config_target *target, const struct config_pair *pair,
                       const struct complaints *about)
 {
@@ -109,14 +115,28 @@ static void read_pair(struct config_target *target, const struct config_pair *pa
         return;
     if (!setting && !own)
         sentence = unknown_key(about->config->target_types, type, pair->name);
-    else if ((strcmp(pair->name, "region") == 0 && !type->service) ||
-             (strcmp(pair->name, "spill") == 0 && !type->spills))
+    else if ((is_of_aws(pair->name) && !type->service) || (strcmp(pair->name, "spill") == 0 && !type->spills))
         sentence = mem_printf("%s is not for type = %s", pair->name, type->name);
     else if (!setting_store(own ? own : setting, own ? target->own : target, pair->value, pair->shown, &err))
         sentence = mem_string(err.text);
     if (sentence)
         complain_at(about, pair->line, sentence);
     free(sentence);
+}
+
+bool config_is_role(const char *text)
+{
+    const char *name = strncmp(text, "arn:", 4) == 0 ? strstr(text, ":role/") : NULL;
+    return name && name[strlen(":role/")] && strlen(text) <= ROLE_BYTES_MAX &&
+           !text[strcspn(text, " \t\r\n\"")];
+}
+
+static void check_role(const struct config_target *target, const struct complaints *about)
+{
+    if (target->role && !config_is_role(target->role))
+        complain_at(about, target->line, "role: a role's ARN expected (arn:aws:iam::123456789012:role/NAME)");
+    if (target->external_id && !target->role)
+        complain_at(about, target->line, "external_id goes with role only");
 }
 
 static void check_needed(const struct config_target *target, const struct complaints *about)
@@ -136,6 +156,7 @@ static void check_target(const struct config *config, struct config_target *targ
 {
     const struct config_target *spill = target->spill ? config_target(config, target->spill) : NULL;
     check_needed(target, about);
+    check_role(target, about);
     if (target->type->check)
         target->type->check(target, config->path, complain, (void *)about);
     if (target->spill && (!spill || !spill->type || !spill->type->keeps_files))
@@ -204,30 +225,11 @@ static void complain_route(const struct config *config, const struct config_rout
     problems_add(problems, "%s:%d: [route %s] %s", config->path, route->line, route->name, sentence);
 }
 
-/* Files are named after the first record in them: two routes would overwrite each other's. */
-static void check_lake(const struct config *config, const struct config_route *route,
-                       struct problems *problems)
-{
-    if (!config_target(config, route->target)->type->keeps_files)
-        return;
-    for (const struct config_route *other = config->routes; other != route; other++) {
-        if (!other->target || strcmp(other->target, route->target) != 0)
-            continue;
-        char *sentence = mem_printf("[route %s] writes to target %s already: give this one a target of its "
-                                    "own, with another prefix or path",
-                                    other->name, route->target);
-        complain_route(config, route, problems, sentence);
-        free(sentence);
-        return;
-    }
-}
-
 static void check_its_target(const struct config *config, const struct config_route *route,
                              struct problems *problems)
 {
     const struct config_target *target = config_target(config, route->target);
     struct err err;
-    check_lake(config, route, problems);
     if (target->type->check_route && !target->type->check_route(target, route, &err))
         complain_route(config, route, problems, err.text);
 }
@@ -263,7 +265,7 @@ static void check_route(const struct config *config, struct config_route *route,
     if (route->input_paths && !route->input_template)
         problems_add(problems, "%s input_paths are for an input_template", where);
     if (route->unmarshalled && (route->input_path || route->input_template))
-        problems_add(problems, "%s unmarshalled goes with image only", where);
+        problems_add(problems, "%s unmarshalled goes with neither input_path nor input_template", where);
     free(where);
 }
 

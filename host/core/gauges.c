@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aws/brake.h"
 #include "base/mem.h"
 
 #define LOOK_MS 1000
@@ -84,6 +85,15 @@ static void share_paces(const struct gauges *gauges, const struct coordinator_me
     size_t hosts = members->running + members->sick + members->leaving;
     paces_set_share(gauges->options.paces, 1000000 / (int64_t)(hosts ? hosts : 1),
                     clock_monotonic_us(reactor_clock(reactor_of(gauges))));
+}
+
+static void add_table(void *user, const char *table, const struct brake_numbers *numbers)
+{
+    struct sheet *sheet = user;
+    sheet_add(sheet, "tidemill_table_calls_in_flight", (double)numbers->in_flight, "table", table, NULL);
+    sheet_add(sheet, "tidemill_table_slowed_total", (double)numbers->slowed, "table", table, NULL);
+    if (numbers->calls_s > 0)
+        sheet_add(sheet, "tidemill_table_limit_calls", numbers->calls_s, "table", table, NULL);
 }
 
 struct adding {
@@ -179,6 +189,7 @@ static void look(void *user)
     struct buf reason = BUF_INIT;
     struct group_numbers numbers = {0};
     add_reloads(gauges, &sheet);
+    brakes_each(gauges->options.brakes, add_table, &sheet);
     if (gauges->options.group) {
         numbers = group_numbers(gauges->options.group);
         add_group(&numbers, &sheet);

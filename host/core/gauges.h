@@ -17,6 +17,7 @@ struct gauges_options {
     const struct group *group; /* or NULL */
     struct log *log;
     struct board *board;
+    struct brakes *brakes;
     struct paces *paces; /* of which this host has its part among those that share the state */
     size_t place;        /* on the board, behind the workers' */
 };

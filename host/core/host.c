@@ -9,13 +9,16 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "aws/brake.h"
 #include "base/descriptors.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "core/gauges.h"
 #include "core/group.h"
 #include "lease/table.h"
 #include "core/orders.h"
 #include "core/reloader.h"
+#include "core/usage.h"
 #include "assign/streams.h"
 #include "net/transport_curl.h"
 #include "core/forwarder.h"
@@ -27,10 +30,12 @@
 struct host {
     struct host_options options;
     struct store_lock *lock;
-    uint64_t digest;     /* of the configuration in force */
-    struct group *group; /* of a state that hosts share; else NULL */
+    const struct config *config; /* in force; held */
+    uint64_t digest;             /* of the configuration in force */
+    struct group *group;         /* of a state that hosts share; else NULL */
     struct board *board;
     struct paces *paces;
+    struct brakes *brakes;
     struct worker **workers;
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
@@ -45,6 +50,7 @@ struct host {
     struct orders *orders;
     struct forwarder *forwarder;
     struct gauges *gauges;
+    struct usage *usage;
     struct timer limit; /* on stopping */
     struct loads loads;
     struct fence fence; /* among hosts that share a state */
@@ -163,15 +169,22 @@ static void on_left(void *user, const char *handler)
     reloader_left(host->reloader, handler);
 }
 
-static void on_stopped(void *user, struct worker *worker)
+static void on_all_kept(void *user, const struct err *err)
 {
     struct host *host = user;
-    (void)worker;
-    if (++host->workers_stopped < host->worker_count)
+    if (err) /* it was closed first: it is being freed */
         return;
     timer_stop(host_reactor(host), &host->limit);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_end(host->workers[i]);
+}
+
+static void on_stopped(void *user, struct worker *worker)
+{
+    struct host *host = user;
+    (void)worker;
+    if (++host->workers_stopped == host->worker_count)
+        usage_stop(host->usage, on_all_kept, host);
 }
 
 /* ---- making ---- */
@@ -199,6 +212,21 @@ static bool known_dead(const void *user, const char *owner)
     return false;
 }
 
+/* Those that another configuration had a limit for lose it. */
+static void limit_tables(struct host *host, const struct config *config)
+{
+    const struct config *before = host->config;
+    for (size_t i = 0; before && i < before->table_count; i++)
+        brake_set_max_in_flight(brakes_find(host->brakes, before->tables[i].name), 0);
+    for (size_t i = 0; i < config->table_count; i++)
+        if (config->tables[i].max_in_flight)
+            brake_set_max_in_flight(brakes_find(host->brakes, config->tables[i].name),
+                                    config->tables[i].max_in_flight);
+    config_hold(config);
+    config_release(before);
+    host->config = config;
+}
+
 static bool make_workers(struct host *host, struct err *err)
 {
     size_t count = thread_count(host->options.config);
@@ -210,6 +238,8 @@ static bool make_workers(struct host *host, struct err *err)
                                      .known_dead = known_dead,
                                      .known_user = host};
     options.paces = host->paces = paces_new();
+    options.brakes = host->brakes = brakes_new();
+    limit_tables(host, host->options.config);
     options.board = host->board = board_new(count + 1);
     host->workers = mem_zero(count * sizeof *host->workers);
     for (; host->worker_count < count; host->worker_count++) {
@@ -292,6 +322,95 @@ static bool add_handlers(struct host *host, struct err *err)
     return true;
 }
 
+static bool load_snapshot(struct host *host, struct err *err)
+{
+    host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
+                                    &(struct store_query){0}, err);
+    if (host->snapshot)
+        host->requests = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
+                                        &(struct store_query){.what = STORE_REQUESTS}, err);
+    return host->requests != NULL;
+}
+
+static bool follows(const struct host *host, const char *handler)
+{
+    for (size_t i = 0; i < host->snapshot->follow_count; i++)
+        if (strcmp(host->snapshot->follows[i].handler, handler) == 0)
+            return true;
+    return false;
+}
+
+/* What it did once, when it still had the other name. */
+static bool inherit_markers(struct host *host, const struct handler *handler, struct store_batch *batch,
+                            struct err *err)
+{
+    const char *former = handler_settings_of(handler)->formerly;
+    struct store_snapshot *markers =
+        store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
+                       &(struct store_query){.what = STORE_MARKERS, .handler = former}, err);
+    if (markers)
+        reloader_inherit_markers(markers, handler_name(handler), batch);
+    store_snapshot_free(markers);
+    return markers != NULL;
+}
+
+/* One with a new name goes on where the one with the old name stands. */
+static bool inherit(struct host *host, struct err *err)
+{
+    struct store_batch *batch = store_batch_new();
+    bool any = false, well = true;
+    for (size_t i = 0; well && i < host->started_count; i++) {
+        const struct handler *handler = host->started[i].handler;
+        if (follows(host, handler_name(handler)) || !reloader_inherit(handler, batch))
+            continue;
+        any = true;
+        well = inherit_markers(host, handler, batch, err);
+    }
+    if (!any || !well) {
+        store_batch_free(batch);
+        return well;
+    }
+    store_snapshot_free(host->snapshot);
+    store_snapshot_free(host->requests);
+    host->snapshot = host->requests = NULL;
+    return store_commit_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), batch, err) &&
+           load_snapshot(host, err);
+}
+
+/* Of whom nobody knows here: was it renamed, or left out by mistake? Then it is told now, or never. */
+static void tell_strangers(const struct host *host)
+{
+    struct map told = {0};
+    for (size_t i = 0; !host->group && i < host->snapshot->follow_count; i++) { /* else others may run it */
+        const char *name = host->snapshot->follows[i].handler;
+        bool known = map_get(&told, name) || store_find_pause(host->requests, name) != NULL;
+        for (size_t j = 0; j < host->started_count && !known; j++) {
+            const struct handler *handler = host->started[j].handler;
+            const char *former = handler_settings_of(handler)->formerly;
+            known = strcmp(handler_name(handler), name) == 0 || (former && strcmp(former, name) == 0);
+        }
+        const struct config *config = host->options.config;
+        const struct config_handler *section = config_handler(config, name);
+        char *file = mem_printf("%s/%s.lua", config->host.scripts, name);
+        known = known || (access(file, F_OK) == 0 && !config_script_is_shared(config, name)) ||
+                (section && config_handler_script(section)); /* it is told that it is broken */
+        free(file);
+        if (known)
+            continue;
+        map_set(&told, name, &told);
+        int64_t dead = 0;
+        for (size_t j = 0; j < host->snapshot->dead_count; j++)
+            if (strcmp(host->snapshot->dead[j].handler, name) == 0)
+                dead += host->snapshot->dead[j].count;
+        log_warn(host->options.log, NULL,
+                 "the state knows of a handler %s (%lld dead letter%s), and none runs here: where it has "
+                 "another name now, say formerly = %s there, and it goes on where that one stands; where it "
+                 "is gone for good, `tidemill state forget %s` ends this",
+                 name, (long long)dead, dead == 1 ? "" : "s", name, name);
+    }
+    map_fini(&told);
+}
+
 /* Whose state is it, and how old? A file that was put in its place, or none, is noticed here or never. */
 static void tell_place(const struct host *host, const char *handler)
 {
@@ -353,6 +472,8 @@ static void make_reloader(struct host *host)
         .worker_count = host->worker_count,
         .streams = host->streams,
         .requests = host->requests,
+        .take_release = host->options.take_release,
+        .user = host->options.user,
     });
     for (size_t i = 0; i < host->started_count; i++)
         reloader_running(host->reloader, host->started[i].place, host->started[i].handler);
@@ -371,16 +492,6 @@ static bool begin_host(struct host *host, struct err *err)
     if (!host->group) /* who looks now knows that it is not ready */
         troubles_collect(worker_troubles(host->workers[0]), batch);
     return store_commit_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]), batch, err);
-}
-
-static bool load_snapshot(struct host *host, struct err *err)
-{
-    host->snapshot = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
-                                    &(struct store_query){0}, err);
-    if (host->snapshot)
-        host->requests = store_load_now(worker_store(host->workers[0]), worker_reactor(host->workers[0]),
-                                        &(struct store_query){.what = STORE_REQUESTS}, err);
-    return host->requests != NULL;
 }
 
 /* How long the last positions may take to be written when the time to stop is over. */
@@ -503,11 +614,12 @@ struct host *host_new(const struct host_options *options, struct err *err)
     if (!host->group)
         host->lock = store_lock(options->config->host.state, err);
     if ((!host->lock && !host->group) || !make_workers(host, err) || !begin_host(host, err) ||
-        !load_snapshot(host, err) || !add_handlers(host, err)) {
+        !load_snapshot(host, err) || !add_handlers(host, err) || !inherit(host, err)) {
         host_free(host);
         return NULL;
     }
     timer_init(&host->limit, on_limit, host);
+    tell_strangers(host);
     make_streams(host);
     if (host->group)
         group_begin(host->group, host->streams);
@@ -526,7 +638,10 @@ struct host *host_new(const struct host_options *options, struct err *err)
         .board = host->board,
         .place = host->worker_count,
         .paces = host->paces,
+        .brakes = host->brakes,
     });
+    host->usage = usage_new(&(struct usage_options){
+        .worker = host->workers[0], .board = host->board, .instance = host->instance});
     return host;
 }
 
@@ -537,6 +652,7 @@ void host_free(struct host *host)
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
     gauges_free(host->gauges);
+    usage_free(host->usage);
     orders_free(host->orders);
     forwarder_free(host->forwarder);
     streams_free(host->streams);
@@ -550,6 +666,8 @@ void host_free(struct host *host)
     store_snapshot_free(host->requests);
     board_free(host->board);
     paces_free(host->paces);
+    brakes_free(host->brakes);
+    config_release(host->config);
     store_unlock(host->lock);
     free(host->loads.counts);
     free(host->started);
@@ -673,6 +791,7 @@ enum host_reload host_reload(struct host *host, const struct config *config, str
     if (!config_same_process(host->options.config, config))
         return HOST_MUST_RESTART;
     host->digest = config->digest;
+    limit_tables(host, config);
     reloader_set_config(host->reloader, config);
     return HOST_RELOADED;
 }

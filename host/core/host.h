@@ -13,8 +13,10 @@ struct host_options {
     const struct config *config; /* checked; held */
     struct log *log;
     struct worker_world world;
-    const struct observer *observer; /* or NULL; must stay */
-    const struct leases *leases;     /* or NULL: all shards are this host's; must stay */
+    const struct observer *observer;                    /* or NULL; must stay */
+    const struct leases *leases;                        /* or NULL: all shards are this host's; must stay */
+    bool (*take_release)(void *user, uint64_t scripts); /* or NULL: core/reloader.h; with host_reload */
+    void *user;
 };
 
 /* The world of the program: libcurl and the machine's clock, which must stay. */

@@ -13,9 +13,11 @@
 
 #define LOOK_EVERY_MS 1000
 #define LOOK_ANYWAY_MS 60000 /* though nobody rings */
-#define LOOK_PLACE_MS 5000   /* for letters whose shards nobody here reads (yet) */
-#define LETTERS_MAX 200      /* that are redriven at once */
-#define PLACES_MAX 2000      /* the shards that they are in, together */
+#define LOOK_BUSY_MS 100     /* while letters come: who redrives many gives them by and by */
+#define BUSY_MS 3000
+#define LOOK_PLACE_MS 5000 /* for letters whose shards nobody here reads (yet) */
+#define LETTERS_MAX 200    /* that are redriven at once */
+#define PLACES_MAX 2000    /* the shards that they are in, together */
 #define LOOK_SOON_MS 5
 #define ABSENT_MS 30000 /* a handler that is not here for so long does not come back by itself */
 
@@ -48,6 +50,7 @@ struct orders {
     struct map requests; /* that were taken up; number -> orders */
     struct map absent;   /* handler -> struct absence, owned */
     size_t places;       /* of all redrives */
+    int64_t busy_ms;     /* when a letter was taken up last; monotonic */
     int64_t after;       /* the letter behind which the next look begins */
     bool more;           /* there were as many as one look reads */
     int looking;         /* answers of the store that are waited for */
@@ -188,8 +191,11 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
         return false;
     struct redrive *redrive = mem_zero(sizeof *redrive);
     redrive->id = letter->id;
-    redrive->handler = mem_string(letter->handler);
-    if (!streams_places(orders->streams, letter, add_place, redrive))
+    const char *heir = reloader_heir(orders->reloader, letter->handler);
+    struct store_dead_letter own = *letter;
+    own.handler = heir ? heir : letter->handler;
+    redrive->handler = mem_string(own.handler);
+    if (!streams_places(orders->streams, &own, add_place, redrive))
         note_absent(orders, letter, batch);
     else
         free(map_remove(&orders->absent, letter->handler));
@@ -199,11 +205,12 @@ static bool take_up(struct orders *orders, const struct store_dead_letter *lette
         return true;
     }
     map_set(&orders->redrives, key, redrive);
+    orders->busy_ms = reactor_now_ms(orders->reactor);
     orders->places += redrive->count;
     redrive->runs = redrive->count == 1;
     for (size_t i = 0; i < redrive->count; i++)
         worker_redrive(redrive->places[i].worker, redrive->places[i].stream_arn, redrive->places[i].shard,
-                       letter->handler, letter->id, letter->record, !redrive->runs);
+                       redrive->handler, letter->id, letter->record, !redrive->runs);
     return true;
 }
 
@@ -215,9 +222,11 @@ static void looked(struct orders *orders)
         return;
     bool soon =
         !orders->bell || orders->rung || orders->redrives.count || orders->absent.count || orders->more;
+    bool busy = orders->busy_ms && reactor_now_ms(orders->reactor) - orders->busy_ms < BUSY_MS;
     orders->rung = false;
     timer_set(orders->reactor, &orders->look,
-              soon               ? LOOK_EVERY_MS
+              busy && soon       ? LOOK_BUSY_MS
+              : soon             ? LOOK_EVERY_MS
               : orders->unplaced ? LOOK_PLACE_MS
                                  : LOOK_ANYWAY_MS);
 }

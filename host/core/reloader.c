@@ -27,20 +27,22 @@
 #define DEPTH_MAX 8
 
 struct running {
-    char *name, *place, *stream;
-    size_t leaving;            /* workers that have not let go of it yet; 0: it runs */
-    struct store_batch *batch; /* to be written when they have; or NULL */
-    bool *failed;              /* by worker: it could not load what the probe could */
-    int64_t pause_ms, due_ms;  /* before it is tried again; monotonic */
+    char *name, *place, *stream, *formerly; /* formerly: or NULL */
+    size_t leaving;                         /* workers that have not let go of it yet; 0: it runs */
+    struct store_batch *batch;              /* to be written when they have; or NULL */
+    bool *failed;                           /* by worker: it could not load what the probe could */
+    int64_t pause_ms, due_ms;               /* before it is tried again; monotonic */
 };
 
 struct reloader {
     struct reloader_options options;
     struct map handlers; /* name -> struct running */
+    struct map ran;      /* names of handlers that run, or ran since the start -> anything */
     struct map broken;   /* names of scripts that could not be loaded -> anything */
     struct map paused;   /* names -> int64_t, owned: since when, wall clock */
     int64_t taken, refused;
-    uint64_t seen; /* hash of everything as of the last look */
+    uint64_t seen;    /* hash of everything as of the last look; 0: it is to be looked at again */
+    uint64_t release; /* hash of what was taken last; 0: nothing yet */
     struct timer look;
     int64_t changed_ms; /* when something changed first since the last look, monotonic; 0: nothing has */
     int inotify_fd;
@@ -57,7 +59,8 @@ struct joining {
     struct list link;
     struct reloader *reloader;
     char *name, *stream;
-    int64_t load; /* the first that was asked for when what it has written was durable */
+    int64_t
+        load; /* the first that was asked for when what it has written was durable; 0: that is waited for */
 };
 
 struct loading {
@@ -84,8 +87,9 @@ static uint64_t hash_file(const char *path)
     return hash_mix(hash ^ hash_bytes(path, strlen(path), 2));
 }
 
-/* The sum over all Lua files, so that their order does not matter; watches the directories on the way. */
-static uint64_t hash_tree(struct reloader *reloader, const char *path, int depth)
+/* The sum over all Lua files and the templates, so that their order does not matter; watches the directories
+ * on the way. `whole`: every file counts. */
+static uint64_t hash_tree(struct reloader *reloader, const char *path, int depth, bool whole)
 {
     uint64_t sum = 0;
     DIR *directory = depth < DEPTH_MAX ? opendir(path) : NULL;
@@ -99,13 +103,25 @@ static uint64_t hash_tree(struct reloader *reloader, const char *path, int depth
             continue;
         char *inner = mem_printf("%s/%s", path, entry->d_name);
         if (stat(inner, &status) == 0 && S_ISDIR(status.st_mode))
-            sum += hash_tree(reloader, inner, depth + 1);
-        else if (size > 4 && strcmp(entry->d_name + size - 4, ".lua") == 0)
+            sum += hash_tree(reloader, inner, depth + 1,
+                             whole || (!depth && strcmp(entry->d_name, "templates") == 0));
+        else if (whole || (size > 4 && strcmp(entry->d_name + size - 4, ".lua") == 0))
             sum += hash_file(inner);
         free(inner);
     }
     closedir(directory);
     return sum;
+}
+
+/* Another directory in its place is another release, though its scripts are the same: its INI may not be.
+ * Never 0, even where nothing is. */
+static uint64_t hash_release(struct reloader *reloader, const char *directory)
+{
+    struct stat status = {0};
+    if (stat(directory, &status) != 0)
+        status = (struct stat){0};
+    uint64_t place = hash_mix((uint64_t)status.st_ino ^ (uint64_t)status.st_dev << 40);
+    return hash_mix(hash_tree(reloader, directory, 0, false) + place) | 1;
 }
 
 /* ---- new, changed, removed ---- */
@@ -117,6 +133,7 @@ static void running_free(struct running *running)
     free(running->name);
     free(running->place);
     free(running->stream);
+    free(running->formerly);
     free(running->failed);
     store_batch_free(running->batch);
     free(running);
@@ -128,8 +145,10 @@ static struct running *keep(struct reloader *reloader, const char *place, const 
     running->name = mem_string(handler_name(handler));
     running->place = mem_string(place);
     running->stream = mem_string(handler_settings_of(handler)->stream);
+    running->formerly = mem_string(handler_settings_of(handler)->formerly);
     running->failed = mem_zero(reloader->options.worker_count * sizeof *running->failed);
     map_set(&reloader->handlers, running->name, running);
+    map_set(&reloader->ran, running->name, reloader);
     put_version(reloader, handler);
     return running;
 }
@@ -175,7 +194,7 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
     reloader->snapshot = snapshot;
     reloader->loaded = number;
     list_each(joining, &reloader->joining, struct joining, link) {
-        if (joining->load > number)
+        if (!joining->load || joining->load > number)
             continue;
         if (!reloader->stopped)
             streams_add_handler(reloader->options.streams, joining->stream, joining->name);
@@ -191,8 +210,96 @@ static void load_snapshot(void *user)
     store_load(reloader->options.store, &(struct store_query){0}, on_snapshot, loading);
 }
 
+bool reloader_inherit(const struct handler *handler, struct store_batch *batch)
+{
+    const char *former = handler_settings_of(handler)->formerly;
+    if (former && *former)
+        store_inherit(batch, handler_name(handler), former);
+    return former && *former;
+}
+
+void reloader_inherit_markers(const struct store_snapshot *markers, const char *heir,
+                              struct store_batch *batch)
+{
+    for (size_t i = 0; i < markers->marker_count; i++) {
+        struct store_marker marker = markers->markers[i];
+        marker.handler = heir;
+        store_put_marker(batch, &marker);
+    }
+}
+
+/* One whose script came while the host runs, and what it was before. */
+struct heritage {
+    struct reloader *reloader;
+    char *heir, *former;
+};
+
+/* Before that, what it goes on with could be missing in what is read. */
+static void on_taken(void *user, const struct err *err)
+{
+    struct heritage *heritage = user;
+    struct reloader *reloader = heritage->reloader;
+    struct joining *joining;
+    if (!err) { /* else the state is closed first */
+        list_each(joining, &reloader->joining, struct joining, link)
+            if (!joining->load && strcmp(joining->name, heritage->heir) == 0)
+                joining->load = reloader->loads + 1;
+        load_snapshot(reloader);
+    }
+    free(heritage->heir);
+    free(heritage->former);
+    free(heritage);
+}
+
+static void on_markers(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct heritage *heritage = user;
+    struct store_batch *batch = store_batch_new();
+    if (snapshot)
+        reloader_inherit_markers(snapshot, heritage->heir, batch);
+    store_snapshot_free(snapshot);
+    if (err && err->code == ERR_CANCELLED) {
+        store_batch_free(batch);
+        on_taken(heritage, err);
+    } else { /* what cannot be read is not waited for: it is done once more at the worst */
+        store_commit(heritage->reloader->options.store, batch, on_taken, heritage);
+    }
+}
+
+static void on_inherited(void *user, const struct err *err)
+{
+    struct heritage *heritage = user;
+    if (err)
+        on_taken(heritage, err);
+    else
+        store_load(heritage->reloader->options.store,
+                   &(struct store_query){.what = STORE_MARKERS, .handler = heritage->former}, on_markers,
+                   heritage);
+}
+
+const char *reloader_heir(const struct reloader *reloader, const char *former)
+{
+    size_t at = 0;
+    const struct running *same = map_get(&reloader->handlers, former);
+    if (same && !same->leaving)
+        return NULL; /* it is split, and here */
+    for (const struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
+        if (running->formerly && strcmp(running->formerly, former) == 0 && !running->leaving)
+            return running->name;
+    return NULL;
+}
+
+/* While the one that it was still lets what runs finish, it has not its last place yet. */
+static bool waits_for_former(const struct reloader *reloader, const struct handler *probe)
+{
+    const char *former = handler_settings_of(probe)->formerly;
+    const struct running *running = former ? map_get(&reloader->handlers, former) : NULL;
+    return running && (running->leaving || !handler_place_exists(running->place, reloader->options.config));
+}
+
 static void start_handler(struct reloader *reloader, const char *place, const struct handler *probe)
 {
+    struct store_batch *batch = store_batch_new();
     struct joining *joining = mem_zero(sizeof *joining);
     struct running *running = keep(reloader, place, probe);
     log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", running->name,
@@ -202,8 +309,15 @@ static void start_handler(struct reloader *reloader, const char *place, const st
     joining->reloader = reloader;
     joining->name = mem_string(running->name);
     joining->stream = mem_string(running->stream);
-    joining->load = reloader->loads + 1;
     list_append(&reloader->joining, &joining->link);
+    if (reloader_inherit(probe, batch)) {
+        struct heritage *heritage = mem_alloc(sizeof *heritage);
+        *heritage = (struct heritage){reloader, mem_string(running->name), mem_string(running->formerly)};
+        store_commit(reloader->options.store, batch, on_inherited, heritage);
+        return;
+    }
+    store_batch_free(batch);
+    joining->load = reloader->loads + 1;
     load_snapshot(reloader);
 }
 
@@ -385,7 +499,8 @@ static void look_at(struct reloader *reloader, const char *place)
     if (paused)
         return;
     struct handler *probe = probe_and_tell(reloader, place, NULL);
-    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream))
+    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream) &&
+        !waits_for_former(reloader, probe)) /* then it is looked at again */
         start_handler(reloader, place, probe);
     handler_release(probe);
 }
@@ -454,13 +569,32 @@ static void tell_what_is_not_there(struct reloader *reloader)
     reloader->told = true;
     for (size_t i = 0; i < config->handler_count; i++)
         if (!map_get(&reloader->handlers, config->handlers[i].name) &&
-            !reloader_paused(reloader, config->handlers[i].name))
+            !reloader_paused(reloader, config->handlers[i].name)) {
+            const char *script = config_handler_script(&config->handlers[i]);
             log_warn(reloader->options.log, NULL, "%s:%d: [handler %s]: no handler %s/%s.lua runs",
                      config->path, config->handlers[i].line, config->handlers[i].name, config->host.scripts,
-                     config->handlers[i].name);
+                     script ? script : config->handlers[i].name);
+        }
     for (size_t i = 0; i < config->stream_count; i++)
         if (!has_handler(reloader, config->streams[i].name))
             log_warn(reloader->options.log, NULL, "[stream %s] has no handler yet", config->streams[i].name);
+}
+
+/* What stands on the disk now is not taken: handlers that are paused stop all the same, and those that were
+ * stopped for a moment, or are resumed, come back with what is there. */
+static void look_at_pauses(struct reloader *reloader)
+{
+    struct err err;
+    char **places = handler_places(reloader->options.config, !scripts_run(reloader), &err);
+    for (size_t i = 0; places && places[i]; i++) {
+        char *name = handler_place_name(places[i]);
+        const struct running *running = map_get(&reloader->handlers, name);
+        if (running ? reloader_paused(reloader, name) : map_get(&reloader->ran, name) != NULL)
+            look_at(reloader, places[i]);
+        free(name);
+    }
+    if (places)
+        script_paths_free(places);
 }
 
 static void look(void *user)
@@ -482,10 +616,15 @@ static void look(void *user)
         reloader->seen = 0;           /* those who waited for it may start */
     watch_directory(reloader, above); /* the directory may be a link that is exchanged */
     free(above);
-    uint64_t seen = hash_mix(hash_tree(reloader, directory, 0) + 1); /* never 0, even where nothing is */
+    uint64_t seen = hash_release(reloader, directory);
     if (seen == reloader->seen)
         return;
-    reloader->seen = seen;
+    if (seen != reloader->release && reloader->release && reloader->options.take_release &&
+        !reloader->options.take_release(reloader->options.user, seen)) {
+        look_at_pauses(reloader);
+        return;
+    }
+    reloader->seen = reloader->release = seen;
     char **places = handler_places(reloader->options.config, !scripts_run(reloader), &err);
     if (!places) { /* in the middle of an exchange, or gone for good: nothing is stopped for that */
         log_warn(reloader->options.log, NULL, "%s", err.text);
@@ -685,6 +824,7 @@ void reloader_free(struct reloader *reloader)
         running_free(running);
     map_fini(&reloader->handlers);
     map_fini(&reloader->broken);
+    map_fini(&reloader->ran);
     size_t at_paused = 0;
     for (int64_t *since_ms; (since_ms = map_next(&reloader->paused, &at_paused, NULL));)
         free(since_ms);

@@ -11,6 +11,11 @@
 
 struct reloader;
 
+/* Scripts have changed; `scripts` is a hash of all. An INI that has changed as well belongs to them: it is
+ * taken first (reloader_set_config). False: it cannot be, and so they are not; it is asked again at the next
+ * look. */
+typedef bool reloader_release_fn(void *user, uint64_t scripts);
+
 struct reloader_options {
     const struct config *config; /* held */
     struct log *log;
@@ -20,6 +25,8 @@ struct reloader_options {
     size_t worker_count;
     struct streams *streams;
     const struct store_snapshot *requests; /* as of the start: who is paused; only used by reloader_new */
+    reloader_release_fn *take_release;     /* or NULL */
+    void *user;
 };
 
 /* With its handlers running (see reloader_running) it watches from the first turn on. */
@@ -49,6 +56,17 @@ void reloader_set_paused(struct reloader *reloader, const struct store_snapshot 
 bool reloader_paused(const struct reloader *reloader, const char *handler);
 void reloader_each_paused(const struct reloader *reloader,
                           void (*fn)(void *user, const char *handler, int64_t since_ms), void *user);
+
+/* Where its settings say that it had another name: what it goes on with, into the batch. False: they do not.
+ */
+bool reloader_inherit(const struct handler *handler, struct store_batch *batch);
+
+/* What the former one did once, into the batch. The snapshot is of its STORE_MARKERS. */
+void reloader_inherit_markers(const struct store_snapshot *markers, const char *heir,
+                              struct store_batch *batch);
+
+/* The running handler that had this name before; NULL: there is none. */
+const char *reloader_heir(const struct reloader *reloader, const char *former);
 
 /* What stands at the place cannot be loaded, and why: for status. */
 void reloader_tell_broken(struct worker *worker, const char *place, const char *text);

@@ -218,13 +218,37 @@ static void request_free(struct request *request)
     free(request);
 }
 
+static void end_span(struct request *request, const struct transport_response *response,
+                     const struct err *err)
+{
+    const struct target *target = request->target;
+    char status[16] = "", messages[24];
+    if (!request->span.sampled)
+        return;
+    if (response)
+        snprintf(status, sizeof status, "%d", response->status);
+    snprintf(messages, sizeof messages, "%zu", request->count);
+    char *name = mem_printf("send %s", target->config->name);
+    tracer_end(target->outbox->tracer, &request->span, name, SPAN_PRODUCER, err ? err->text : NULL,
+               (const struct span_attribute[]){{"tidemill.target", target->config->name},
+                                               {"tidemill.target.type", target->config->type->name},
+                                               {"messaging.batch.message_count", messages},
+                                               {"http.response.status_code", *status ? status : NULL},
+                                               {NULL, NULL}});
+    free(name);
+}
+
 void request_answered(struct request *request, struct transport_response *response, const struct err *err)
 {
     struct batcher *batcher = batcher_of(request->target);
     const struct emitter *emitter = batcher->target.emitter;
     request->aws = NULL;
     request->http = NULL;
+    bool done = err && batcher->type->is_done && batcher->type->is_done(err);
+    if (done)
+        err = NULL;
     request->refused = err != NULL;
+    end_span(request, response, err);
     emitter->ops->hold(emitter); /* a completion may be the end of the last handler */
     for (size_t i = 0; i < request->count; i++) {
         free(request->entries[i]->err);
@@ -232,7 +256,7 @@ void request_answered(struct request *request, struct transport_response *respon
         if (err)
             emission_set_err(request->entries[i], err);
     }
-    if (!err && batcher->type->read)
+    if (!err && !done && batcher->type->read)
         batcher->type->read(request, response);
     CHECK(batcher->in_flight > 0 && request->count > 0);
     batcher->in_flight--;
@@ -268,8 +292,11 @@ void request_send_aws(struct request *request, struct aws_request *aws)
 {
     struct target *target = request->target;
     aws->region = target->config->region;
+    aws->place = target_place_of(target->config);
     aws->attempts = 1; /* repeating is our business: entry by entry */
     aws->timeout_ms = request_timeout_ms(request);
+    if (request->span.sampled)
+        trace_write_amzn(&request->span.place, aws->trace);
     request->aws = aws_send(target->outbox->aws, aws, on_aws, request);
 }
 
@@ -324,6 +351,14 @@ static bool in_pace(struct batcher *batcher)
     return false;
 }
 
+static void begin_span(struct request *request)
+{
+    for (size_t i = 0; i < request->count && !request->span.sampled; i++)
+        if (request->entries[i]->message.traced)
+            tracer_begin_part(request->target->outbox->tracer, &request->entries[i]->message.trace,
+                              &request->span);
+}
+
 static void send_one(struct batcher *batcher)
 {
     struct request *request = mem_zero(sizeof *request);
@@ -350,6 +385,7 @@ static void send_one(struct batcher *batcher)
     batcher->target.stats.requests++;
     pace_charge(batcher->target.pace, batcher->target.config->rate_ns, request->count, now_us(batcher));
     list_append(&batcher->requests, &request->link);
+    begin_span(request);
     batcher->type->send(request);
 }
 

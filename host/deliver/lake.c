@@ -291,6 +291,17 @@ static struct file *file_new(struct lake *lake, const struct message *message)
     return file;
 }
 
+/* Of several routes into one lake, what each sends has its name. */
+static bool is_only_route(const struct lake *lake, const char *name)
+{
+    const struct config *config = lake->target.outbox->config;
+    for (size_t i = 0; i < config->route_count; i++)
+        if (config->routes[i].target && strcmp(config->routes[i].target, lake->target.config->name) == 0 &&
+            strcmp(config->routes[i].name, name) != 0)
+            return false;
+    return true;
+}
+
 static struct file *open_file(struct lake *lake, const struct message *message)
 {
     const struct config_target *config = lake->target.config;
@@ -306,7 +317,7 @@ static struct file *open_file(struct lake *lake, const struct message *message)
         file->prefix = mem_printf("%s/%s", partition, shard);
         free(shard);
         file->revision = mem_string(message->revision);
-        file->routed = message->routed;
+        file->routed = message->routed && is_only_route(lake, message->handler);
         file->compressor = compressor_new((enum compression)settings_of(lake)->compression);
         map_set(&lake->open, place, file);
         timer_set(reactor_of(lake), &file->timer,
@@ -456,6 +467,7 @@ static struct aws_call *head(struct lake *lake, const char *path, int attempts, 
         .service = AWS_S3,
         .operation = "HeadObject",
         .region = lake->target.config->region,
+        .place = target_place_of(lake->target.config),
         .method = "HEAD",
         .attempts = attempts,
         .status_decides = true,
@@ -729,6 +741,27 @@ static void on_written(void *user, const struct err *err)
     on_sent(file, err);
 }
 
+/* Of an object with a name of its own, by that. */
+static const char *type_of(const char *path)
+{
+    static const struct {
+        const char *end, *type;
+    } types[] = {
+        {".json", "Content-Type: application/json"},
+        {".ndjson", "Content-Type: application/x-ndjson"},
+        {".csv", "Content-Type: text/csv"},
+        {".txt", "Content-Type: text/plain; charset=utf-8"},
+        {".html", "Content-Type: text/html; charset=utf-8"},
+        {".xml", "Content-Type: application/xml"},
+        {".svg", "Content-Type: image/svg+xml"},
+    };
+    size_t size = strlen(path);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (size > strlen(types[i].end) && strcmp(path + size - strlen(types[i].end), types[i].end) == 0)
+            return types[i].type;
+    return "Content-Type: application/octet-stream";
+}
+
 static void upload(struct file *file, struct buf *copy)
 {
     static const char *const types[] = {"Content-Type: application/gzip", "Content-Type: application/zstd",
@@ -738,9 +771,9 @@ static void upload(struct file *file, struct buf *copy)
         .service = AWS_S3,
         .operation = "PutObject",
         .region = config->region,
+        .place = target_place_of(config),
         .method = "PUT",
-        .headers = {file->place ? types[settings_of(file->lake)->compression]
-                                : "Content-Type: application/json"},
+        .headers = {file->place ? types[settings_of(file->lake)->compression] : type_of(file->path)},
         .attempts = 1,
         .status_decides = true,
         .timeout_ms = config->timeout_ms ? config->timeout_ms : UPLOAD_TIMEOUT_MS,

@@ -22,6 +22,7 @@ struct outbox_options {
     struct troubles *troubles; /* or NULL */
     struct stats *stats;       /* or NULL; must stay */
     struct paces *paces;       /* likewise */
+    struct tracer *tracer;     /* likewise */
     struct store *store; /* where the lake keeps which files it is about to write; NULL: after a crash an
                           * event may stand in two files */
     size_t *late_files;  /* counts the files that an outbox still had under way when it was replaced: who took

@@ -90,23 +90,21 @@ static bool can_never_pass(const struct err *err)
     return err->code == ERR_SERVICE && retry_code_is_one_of(err->service, codes);
 }
 
+struct aws_place *target_place_of(const struct config_target *config)
+{
+    if (!config->role)
+        return NULL;
+    struct aws_place *place = mem_zero(sizeof *place);
+    place->role = mem_string(config->role);
+    place->external_id = mem_string(config->external_id);
+    return place;
+}
+
 /* It says something of the target, or of who sends, and nothing of the message: that is wrong until somebody
  * mends it, or a secret has been rotated. */
 static bool is_about_target(const struct err *err)
 {
-    static const char *const codes[] = {"AccessDenied",
-                                        "AccessDeniedException",
-                                        "AuthorizationError",
-                                        "NotAuthorized",
-                                        "OptInRequired",
-                                        "UnrecognizedClientException",
-                                        "InvalidClientTokenId",
-                                        "InvalidAccessKeyId",
-                                        "ExpiredToken",
-                                        "ExpiredTokenException",
-                                        "SignatureDoesNotMatch",
-                                        "InvalidSignatureException",
-                                        "KMSAccessDeniedException",
+    static const char *const codes[] = {"KMSAccessDeniedException",
                                         "KMSDisabledException",
                                         "KMSNotFoundException",
                                         "AWS.SimpleQueueService.NonExistentQueue",
@@ -117,8 +115,7 @@ static bool is_about_target(const struct err *err)
                                         "NoSuchBucket",
                                         NULL};
     return err->code == ERR_SERVICE &&
-           (retry_code_is_one_of(err->service, codes) || err->http_status == 401 || err->http_status == 403 ||
-            err->http_status == 407);
+           (retry_is_refused(err) || retry_code_is_one_of(err->service, codes) || err->http_status == 407);
 }
 
 bool target_passes(const struct err *err)

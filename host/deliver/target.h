@@ -73,6 +73,9 @@ void emission_free(struct emission *emission);
 /* The last attempt went wrong like this. */
 void emission_set_err(struct emission *emission, const struct err *err);
 
+/* As which role AWS is asked; NULL: as the host. To be given to a request. */
+struct aws_place *target_place_of(const struct config_target *config);
+
 /* Milliseconds before attempt number `attempts` + 1, by the target's `backoff`. */
 int64_t target_backoff_ms(struct target *target, int attempts);
 
@@ -120,8 +123,9 @@ struct request {
     size_t count;
     struct aws_call *aws; /* of those that go one of these ways */
     struct transport_call *http;
-    void *own;    /* what the type's `send` keeps of it until it is answered or cancelled */
-    bool refused; /* as a whole, not entry by entry */
+    struct span span; /* of the request, in the trace of its first message that is in any */
+    void *own;        /* what the type's `send` keeps of it until it is answered or cancelled */
+    bool refused;     /* as a whole, not entry by entry */
 };
 
 /* For `open` of such a type. */

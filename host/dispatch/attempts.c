@@ -22,6 +22,7 @@ struct attempt {
     struct failure *failure;       /* it is given up, and on its way to where on_failure says */
     int64_t began_ms;              /* monotonic: of the first attempt here */
     int64_t call_us;               /* monotonic: of the invocation */
+    struct span span;              /* likewise */
     int64_t unlucky;               /* times in a row that were no attempt */
     struct timer backoff;
 };
@@ -236,6 +237,8 @@ static void on_ended(struct attempt *attempt, enum handler_result result, struct
         outcome->error = attempt_given_back(ledger);
         result = HANDLER_RAISED;
     }
+    ledger_end_span(ledger, attempt->handler, &attempt->span, attempt->entry, 1,
+                    result == HANDLER_RETURNED ? NULL : outcome->error.text);
     if (result == HANDLER_RETURNED)
         on_handled(attempt, outcome);
     else
@@ -265,14 +268,16 @@ static void call(struct attempt *attempt)
     entry->due_ms = 0;
     if (entry->attempts++)
         ledger_changed(ledger);
-    attempt->input = (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
-                                            ledger->options.replayed};
+    attempt->handler = ledger->options.handler;
+    ledger_begin_span(ledger, attempt->handler, &attempt->span, entry->record);
+    attempt->input =
+        (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
+                               ledger->options.replayed, attempt->span.sampled ? &attempt->span.place : NULL};
     attempt->call = (struct handler_call){&attempt->input, 1, &ledger->options.source, NULL};
     if (ledger_has_windows(ledger)) {
         attempt->window = window_of_call(&ledger->window, false);
         attempt->call.window = &attempt->window;
     }
-    attempt->handler = ledger->options.handler;
     attempt->call_us = ledger_begin_call(ledger);
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
@@ -376,6 +381,7 @@ static void give_up_all(struct attempt *attempt)
     if (attempt->invocation) {
         handler_cancel(attempt->handler, attempt->invocation);
         attempt->invocation = NULL;
+        ledger_drop_span(attempt->handler, &attempt->span);
         ledger_ended_call(attempt->ledger);
     }
     if (attempt->failure && failure_cancel(attempt->failure))

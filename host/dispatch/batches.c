@@ -34,6 +34,7 @@ struct batch {
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
     int64_t call_us; /* when it began, monotonic */
+    struct span span;
 };
 
 static void batch_free(struct batch *batch)
@@ -172,6 +173,8 @@ static void on_raised(struct batch *batch, struct handler_outcome *outcome)
 static void on_ended(struct batch *batch, enum handler_result result, struct handler_outcome *outcome)
 {
     ledger_time_call(batch->ledger, batch->call_us);
+    ledger_end_span(batch->ledger, batch->handler, &batch->span, batch->entries[batch->chosen.from],
+                    (int64_t)batch->call.count, result == HANDLER_RETURNED ? NULL : outcome->error.text);
     if (result == HANDLER_RETURNED)
         on_returned(batch, outcome);
     else
@@ -204,8 +207,9 @@ static void choose(struct batch *batch, struct range range)
             put_back(batch->ledger, entry);
             continue;
         }
-        batch->inputs[batch->chosen.to - range.from] = (struct handler_input){
-            entry->record, entry->attempts, entry->block->redrive != 0, batch->ledger->options.replayed};
+        batch->inputs[batch->chosen.to - range.from] =
+            (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
+                                   batch->ledger->options.replayed, NULL};
         CHECK(batch->chosen.to <= i && entry->state == ENTRY_STARTED);
         batch->entries[batch->chosen.to++] = entry;
     }
@@ -224,6 +228,17 @@ static void put_all_back(struct batch *batch)
 
 static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome);
 
+/* One for the call, in the trace of its first record that is in any. */
+static void begin_span(struct batch *batch)
+{
+    const struct ledger *ledger = batch->ledger;
+    batch->span = (struct span){0};
+    for (size_t i = 0; i < batch->call.count && !batch->span.sampled; i++)
+        ledger_begin_span(ledger, batch->handler, &batch->span, batch->inputs[i].record);
+    for (size_t i = 0; batch->span.sampled && i < batch->call.count; i++)
+        batch->inputs[i].trace = &batch->span.place;
+}
+
 static enum handler_result call(struct batch *batch, struct handler_outcome *outcome)
 {
     struct ledger *ledger = batch->ledger;
@@ -235,6 +250,7 @@ static enum handler_result call(struct batch *batch, struct handler_outcome *out
         batch->call.window = &batch->window;
     }
     batch->handler = ledger->options.handler;
+    begin_span(batch);
     batch->call_us = ledger_begin_call(ledger);
     return handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, outcome);
 }
@@ -442,6 +458,7 @@ static void abandon(struct batch *batch)
     CHECK(batch->invocation);
     handler_cancel(batch->handler, batch->invocation);
     batch->invocation = NULL;
+    ledger_drop_span(batch->handler, &batch->span);
     ledger_ended_call(batch->ledger);
     for (size_t i = 0; i < batch->call.count; i++)
         ledger_put_back(batch->ledger, batch->entries[batch->chosen.from + i]);

@@ -308,6 +308,46 @@ void ledger_time_call(struct ledger *ledger, int64_t began_us)
     stats_took(&ledger->counters->calls, ledger_now_us(ledger) - began_us);
 }
 
+void ledger_begin_span(const struct ledger *ledger, struct handler *handler, struct span *span,
+                       const struct record *record)
+{
+    tracer_begin(handler->tracer, record, ledger->trace_seed, span);
+    if (span->sampled)
+        handler_hold(handler);
+}
+
+void ledger_drop_span(struct handler *handler, struct span *span)
+{
+    if (span->sampled)
+        handler_release(handler);
+    span->sampled = false;
+}
+
+void ledger_end_span(struct ledger *ledger, struct handler *handler, struct span *span,
+                     const struct entry *entry, int64_t count, const char *error)
+{
+    const struct handler_source *source = &ledger->options.source;
+    char attempt[24], records[24], unit[RECORD_UNIT_SIZE];
+    if (!span->sampled)
+        return;
+    snprintf(attempt, sizeof attempt, "%lld", (long long)entry->attempts);
+    snprintf(records, sizeof records, "%lld", (long long)count);
+    char *name = mem_printf("handle %s", handler_name(handler));
+    const struct span_attribute attributes[] = {{"tidemill.handler", handler_name(handler)},
+                                                {"tidemill.handler.version", handler_version(handler)},
+                                                {"tidemill.stream", source->stream},
+                                                {"aws.dynamodb.table_names", source->table},
+                                                {"tidemill.shard", source->shard},
+                                                {"tidemill.sequence", record_unit(entry->record, unit)},
+                                                {"tidemill.event", record_event_name(entry->record->event)},
+                                                {"tidemill.attempt", attempt},
+                                                {"tidemill.records", records},
+                                                {NULL, NULL}};
+    tracer_end(handler->tracer, span, name, SPAN_CONSUMER, error, attributes);
+    free(name);
+    handler_release(handler);
+}
+
 void ledger_began_call(struct ledger *ledger)
 {
     ledger->running++;
@@ -432,7 +472,8 @@ void ledger_init(struct ledger *ledger, const struct subscription_options *optio
                               .events = *events,
                               .user = user,
                               .subject = mem_printf("handler %s", handler_name(options->handler)),
-                              .random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor))};
+                              .random = (uint64_t)clock_wall_ms(reactor_clock(options->reactor)),
+                              .trace_seed = trace_seed(options->source.shard)};
     ledger->counters = options->counters ? options->counters : &ledger->alone;
     watermark_init(&ledger->watermark, start, progress);
     window_read(&ledger->window, progress);

@@ -39,6 +39,7 @@ struct ledger {
     int64_t slice_end_ms; /* monotonic: what runs at once leaves the reactor to others then */
     struct timer room;    /* what waits for room among what was emitted looks again */
     uint64_t random;
+    uint64_t trace_seed;            /* of the shard */
     uint64_t lone;                  /* lanes of single records given out */
     struct stats_handler *counters; /* `alone` where nobody collects them */
     struct stats_handler alone;
@@ -142,6 +143,15 @@ void ledger_cut(struct ledger *ledger);
 /* A call of the handler ends now that began then, by ledger_now_us. */
 int64_t ledger_now_us(const struct ledger *ledger); /* monotonic */
 void ledger_time_call(struct ledger *ledger, int64_t began_us);
+
+/* A call's span: while it is sampled the handler is held, which may be the last that is left of a version. */
+void ledger_begin_span(const struct ledger *ledger, struct handler *handler, struct span *span,
+                       const struct record *record);
+void ledger_drop_span(struct handler *handler, struct span *span);
+
+/* Its span, of so many records from the entry's on. `error`: NULL: well. */
+void ledger_end_span(struct ledger *ledger, struct handler *handler, struct span *span,
+                     const struct entry *entry, int64_t count, const char *error);
 
 /* A call of the handler waits; it does not any more. */
 void ledger_began_call(struct ledger *ledger);

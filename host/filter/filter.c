@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "filter/pattern.h"
 #include "value/decimal.h"
 
@@ -269,17 +270,75 @@ bool filter_match(const struct filter *filter, const struct json *event)
     return match_pattern(filter->root, event, NULL);
 }
 
-bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn)
+static struct json member_of_arn(const char *stream_arn)
 {
-    const struct json arn = {
+    return (struct json){
         .type = JSON_STRING,
         .key = "eventSourceARN",
         .key_size = (uint32_t)strlen("eventSourceARN"),
         .text = stream_arn,
         .size = (uint32_t)strlen(stream_arn),
     };
+}
+
+bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn)
+{
+    const struct json arn = member_of_arn(stream_arn);
     const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
     return match_pattern(filter->root, record, &more);
+}
+
+#define SHOWN_BYTES_MAX 100 /* of a value */
+
+static void explain_value(const struct json *value, struct buf *out)
+{
+    if (!value) {
+        buf_add_text(out, " is not there");
+    } else if (value->type == JSON_OBJECT) {
+        buf_add_text(out, " is an object, of which a part is to be named");
+    } else {
+        bool cut = value->size > SHOWN_BYTES_MAX;
+        buf_add_text(out, " is ");
+        if (value->type == JSON_STRING)
+            json_write_string(out, value->text,
+                              cut ? utf8_valid_size(value->text, SHOWN_BYTES_MAX) : value->size);
+        else
+            buf_add(out, value->text, cut ? utf8_valid_size(value->text, SHOWN_BYTES_MAX) : value->size);
+        buf_add_text(out, cut ? "..." : "");
+    }
+}
+
+/* The first field that differs: as deep as it is one object in another. */
+static void explain_pattern(const struct pattern *pattern, const struct json *event, const struct json *more,
+                            struct buf *out)
+{
+    for (const struct field *field = pattern->fields; field; field = field->next) {
+        const struct json *value = find(event, field);
+        if (!value && more)
+            value = find(more, field);
+        if (match_field(field, value))
+            continue;
+        buf_printf(out, "%s%.*s", out->size ? "." : "", (int)field->key_size, field->key);
+        if (field->leaf)
+            explain_value(value, out);
+        else if (value && value->type == JSON_ARRAY)
+            buf_add_text(out, " has no element that matches");
+        else
+            explain_pattern(field->object, value, NULL, out);
+        return;
+    }
+    buf_add_text(out, out->size ? " matches none of $or" : "none of $or matches");
+}
+
+void filter_explain(const struct filter *filter, const struct json *record, const char *stream_arn,
+                    struct buf *out)
+{
+    const struct json arn = member_of_arn(stream_arn);
+    const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
+    struct buf path = BUF_INIT;
+    explain_pattern(filter->root, record, &more, &path);
+    buf_add(out, path.data, path.size);
+    buf_fini(&path);
 }
 
 size_t filter_bytes(const struct filter *filter)

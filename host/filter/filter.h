@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/problems.h"
@@ -26,6 +27,11 @@ struct filter *filter_compile(const char *pattern_json, size_t size, struct err 
 void filter_free(struct filter *filter);
 
 bool filter_match(const struct filter *filter, const struct json *event);
+
+/* Which part of it differs, and what stands there: "dynamodb.NewImage.stock.N is \"7\"". Of one that does not
+ * match. */
+void filter_explain(const struct filter *filter, const struct json *record, const char *stream_arn,
+                    struct buf *out);
 
 /* The memory that it takes. */
 size_t filter_bytes(const struct filter *filter);

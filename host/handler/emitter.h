@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "stats/trace.h"
 
 /* One thing for a target. A value: zero it; message_fini frees the texts. */
 struct message {
@@ -30,6 +31,8 @@ struct message {
     int64_t give_up_ms;  /* wall clock: what passes is waited for until then; 0: for ever ... */
     int64_t patience_ms; /* ... and at least so long: clocks jump */
     bool routed;         /* by a route, not by a script */
+    bool traced;         /* what emitted it is at this place of a trace: */
+    struct trace_place trace;
 };
 
 void message_fini(struct message *message);

@@ -12,6 +12,7 @@
 #include "conf/config.h"
 #include "handler/emitter.h"
 #include "record/page.h"
+#include "stats/trace.h"
 
 /* Where a record comes from. The texts must stay during the call. */
 struct handler_source {
@@ -29,9 +30,10 @@ enum handler_kind { HANDLER_RECORDS, HANDLER_BATCHES, HANDLER_WINDOWS };
 /* A record on its way to the handler. */
 struct handler_input {
     const struct record *record;
-    int64_t attempt; /* from 1 */
-    bool redriven;   /* out of the dead letters */
-    bool replayed;   /* out of an archive */
+    int64_t attempt;                 /* from 1 */
+    bool redriven;                   /* out of the dead letters */
+    bool replayed;                   /* out of an archive */
+    const struct trace_place *trace; /* where its handling is in a trace; NULL: in none */
 };
 
 /* For on_window. */
@@ -107,12 +109,16 @@ struct handler {
     const struct config *config;   /* held; may be NULL */
     const struct emitter *emitter; /* held; for what it emits, and for on_failure; NULL: it runs nowhere */
     size_t emits_bytes;            /* in a call, as it did lately: what may be expected of the next one */
+    struct tracer *tracer;         /* of its reactor; NULL: nobody traces */
     struct pace *pace;             /* of its calls, see settings.rate_ns; NULL: nobody counts them */
 };
 
 struct handler_ops {
     /* Does it want this record? */
     bool (*wants)(const struct handler *, const struct record *, const struct handler_source *);
+    /* Why it does not: a clause behind "left out: ". */
+    void (*explain)(const struct handler *, const struct record *, const struct handler_source *,
+                    struct buf *);
     enum handler_result (*run)(struct handler *, const struct handler_call *, handler_done_fn *, void *user,
                                struct invocation **, struct handler_outcome *);
     void (*cancel)(struct handler *, struct invocation *);
@@ -146,6 +152,12 @@ static inline bool handler_wants(const struct handler *handler, const struct rec
                                  const struct handler_source *source)
 {
     return handler->ops->wants(handler, record, source);
+}
+
+static inline void handler_explain(const struct handler *handler, const struct record *record,
+                                   const struct handler_source *source, struct buf *out)
+{
+    handler->ops->explain(handler, record, source, out);
 }
 
 /* Call the handler. `*invocation` is set when it waits; else `outcome` is. */

@@ -60,12 +60,67 @@ const char *listener_query(const struct listener_request *request, const char *n
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *connection, struct listener_reply *reply)
+/* A reply that comes by and by. */
+struct flowing {
+    struct listener *listener;
+    struct listener_reply reply;
+    struct buf out;
+    size_t sent;
+};
+
+static bool is_stopping(struct listener *listener)
+{
+    pthread_mutex_lock(&listener->mutex);
+    bool stopping = listener->stopping;
+    pthread_mutex_unlock(&listener->mutex);
+    return stopping;
+}
+
+static ssize_t flow(void *user, uint64_t position, char *room, size_t max)
+{
+    struct flowing *flowing = user;
+    (void)position;
+    if (flowing->sent == flowing->out.size) {
+        buf_clear(&flowing->out);
+        flowing->sent = 0;
+        if (is_stopping(flowing->listener) || !flowing->reply.next(flowing->reply.user, &flowing->out))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    size_t size = flowing->out.size - flowing->sent;
+    size = size < max ? size : max;
+    if (size)
+        memcpy(room, flowing->out.data + flowing->sent, size);
+    flowing->sent += size;
+    return (ssize_t)size;
+}
+
+static void end_flow(void *user)
+{
+    struct flowing *flowing = user;
+    if (flowing->reply.end)
+        flowing->reply.end(flowing->reply.user);
+    buf_fini(&flowing->out);
+    free(flowing);
+}
+
+#define FLOW_BYTES 65536
+
+static struct MHD_Response *make_flow(struct listener *listener, const struct listener_reply *reply)
+{
+    struct flowing *flowing = mem_zero(sizeof *flowing);
+    *flowing = (struct flowing){.listener = listener, .reply = *reply};
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, FLOW_BYTES, flow, flowing, end_flow);
+}
+
+static enum MHD_Result send_reply(struct listener *listener, struct MHD_Connection *connection,
+                                  struct listener_reply *reply)
 {
     size_t size = reply->body.size;
-    char *text = buf_take(&reply->body);
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        size, text ? text : "", text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    char *text = reply->next ? NULL : buf_take(&reply->body);
+    struct MHD_Response *response =
+        reply->next ? make_flow(listener, reply)
+                    : MHD_create_response_from_buffer(size, text ? text : "",
+                                                      text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (reply->type)
         MHD_add_response_header(response, "Content-Type", reply->type);
     for (size_t i = 0; i < sizeof reply->headers / sizeof *reply->headers && reply->headers[i].name; i++)
@@ -236,7 +291,7 @@ static enum MHD_Result answer(struct listener *listener, struct MHD_Connection *
     };
     listener->options.answer(listener->options.user, &request, &reply);
     if (!reply.cut)
-        return send_reply(connection, &reply);
+        return send_reply(listener, connection, &reply);
     buf_fini(&reply.body);
     return MHD_NO;
 }
@@ -253,7 +308,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         *state = mem_zero(sizeof(struct incoming));
         MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, listener->options.idle_s);
         set_patience(listener, connection, BODY_S);
-        return admit(listener, connection, method, path, &reply) ? MHD_YES : send_reply(connection, &reply);
+        return admit(listener, connection, method, path, &reply) ? MHD_YES
+                                                                 : send_reply(listener, connection, &reply);
     }
     if (!*size) {
         set_patience(listener, connection, -1);
@@ -347,11 +403,11 @@ void listener_stop(struct listener *listener)
 {
     if (!listener)
         return;
-    MHD_stop_daemon(listener->daemon);
     pthread_mutex_lock(&listener->mutex);
     listener->stopping = true;
     pthread_cond_signal(&listener->changed);
     pthread_mutex_unlock(&listener->mutex);
+    MHD_stop_daemon(listener->daemon);
     pthread_join(listener->reaper, NULL);
     free_listener(listener);
 }

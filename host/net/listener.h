@@ -31,9 +31,15 @@ struct listener_reply {
     struct buf body;
     struct {
         const char *name; /* stays */
-        char value[64];
+        char value[256];
     } headers[4]; /* more of them, up to one without a name */
     bool cut;     /* close the connection instead of answering */
+    /* Instead of `body`: what is added is sent, again and again, until it says false. On the connection's
+     * thread; it comes back within a second or so, with nothing where there is nothing. `end`: it is called
+     * no more. */
+    bool (*next)(void *user, struct buf *out);
+    void (*end)(void *user);
+    void *user;
 };
 
 /* On a thread of the listener, several at once. May wait. */
@@ -59,7 +65,7 @@ struct listener *listener_start(const struct listener_options *options, struct e
 
 int listener_port(const struct listener *listener);
 
-/* Answers what it has begun, then ends. NULL is allowed. */
+/* Answers what it has begun, then ends: of `next` it waits for the call that runs. NULL is allowed. */
 void listener_stop(struct listener *listener);
 
 #endif

@@ -152,11 +152,11 @@ static void apply_request(struct curl_transport *curl, struct transport_call *ca
     CURL *easy = call->easy;
     curl_easy_setopt(easy, CURLOPT_URL, call->url);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    if (call->body) {
+    if (strcmp(call->method, "HEAD") == 0 && !call->body_size) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for one that never comes */
+    } else if (call->body) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_size);
-    } else if (strcmp(call->method, "HEAD") == 0) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     }
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
@@ -274,6 +274,19 @@ static void on_starved(void *user)
     task_defer(call->curl->reactor, &call->curl->admit);
 }
 
+/* Without a value libcurl takes a header for one to be left out, unless a semicolon stands in the colon's
+ * place. */
+static struct curl_slist *add_header(struct curl_slist *headers, const char *header)
+{
+    const char *colon = strchr(header, ':');
+    if (!colon || colon[1 + strspn(colon + 1, " \t")])
+        return curl_slist_append(headers, header);
+    char *named = mem_printf("%.*s;", (int)(colon - header), header);
+    headers = curl_slist_append(headers, named);
+    free(named);
+    return headers;
+}
+
 static struct transport_call *curl_send(struct transport *transport, const struct transport_request *request,
                                         transport_done_fn *done, void *user)
 {
@@ -297,7 +310,7 @@ static struct transport_call *curl_send(struct transport *transport, const struc
     call->response_max = request->response_max ? request->response_max : RESPONSE_MAX_DEFAULT;
     call->headers = curl_slist_append(NULL, "Expect:");
     for (size_t i = 0; request->headers && request->headers[i]; i++)
-        call->headers = curl_slist_append(call->headers, request->headers[i]);
+        call->headers = add_header(call->headers, request->headers[i]);
     call->endpoint = find_endpoint(curl, request);
     call->asked_ms = now_ms(curl);
     timer_init(&call->starved, on_starved, call);

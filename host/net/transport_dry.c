@@ -7,6 +7,7 @@
 
 struct transport_call {
     struct task task;
+    const char *body;
     transport_done_fn *done;
     void *user;
 };
@@ -23,7 +24,7 @@ static void answer(void *user)
     struct transport_call call = *(struct transport_call *)user;
     struct transport_response response = {.status = 200};
     free(user);
-    buf_add_literal(&response.body, "{}");
+    buf_add_text(&response.body, call.body);
     call.done(call.user, &response, NULL);
     buf_fini(&response.body);
 }
@@ -35,7 +36,8 @@ static struct transport_call *dry_send(struct transport *transport, const struct
     struct transport_call *call = mem_zero(sizeof *call);
     call->done = done;
     call->user = user;
-    dry->tell(dry->user, request);
+    call->body = dry->tell(dry->user, request);
+    call->body = call->body ? call->body : "{}";
     task_init(&call->task, answer, call);
     task_defer(dry->reactor, &call->task);
     return call;

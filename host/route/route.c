@@ -47,6 +47,18 @@ static bool wants(const struct handler *handler, const struct record *record,
            transform_applies(route->transform, record);
 }
 
+static void explain(const struct handler *handler, const struct record *record,
+                    const struct handler_source *source, struct buf *out)
+{
+    const struct route *route = route_of(handler);
+    if (!transform_applies(route->transform, record)) {
+        buf_printf(out, "the record has no %s", route->config->image == IMAGE_OLD ? "OldImage" : "NewImage");
+        return;
+    }
+    buf_add_text(out, "by its pattern: ");
+    filter_explain(route->filter, record->json, source->stream_arn, out);
+}
+
 /* ---- what is sent ---- */
 
 /* Lambda gets its records together: {"Records": [...]} as a trigger sends them; what a transform makes of
@@ -95,6 +107,9 @@ static struct message message_for(const struct route *route, const struct handle
         .time_ms = first->record->time_ms,
         .routed = true,
     };
+    message.traced = first->trace != NULL;
+    if (first->trace)
+        message.trace = *first->trace;
     handler_set_patience(&route->handler, first, clock_wall_ms(reactor_clock(route->reactor)), &message);
     message.payload = buf_take(&payload);
     return message;
@@ -254,7 +269,7 @@ static void set_kind(struct route *route)
 
 struct handler *route_load(const struct route_options *options, struct problems *problems)
 {
-    static const struct handler_ops ops = {wants, run, cancel, stale, route_free};
+    static const struct handler_ops ops = {wants, explain, run, cancel, stale, route_free};
     struct route *route = mem_zero(sizeof *route);
     struct err err;
     handler_init(&route->handler, &ops, options->name, options->config, options->emitter);

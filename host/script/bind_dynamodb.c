@@ -122,7 +122,9 @@ static int push_error(lua_State *L, const struct err *err, const struct json *ro
 
 static const char consumed_name[] = "ConsumedCapacity";
 
-static void count_units(const struct script *script, const char *operation, const struct json *one)
+/* `where` is behind the table's name: "@eu-central-1", or "". */
+static void count_units(const struct script *script, const char *operation, const char *where,
+                        const struct json *one)
 {
     const struct json *table = json_get(one, "TableName"), *units = json_get(one, "CapacityUnits");
     static const char *const reads[] = {"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"};
@@ -133,22 +135,49 @@ static void count_units(const struct script *script, const char *operation, cons
         return;
     for (size_t i = 0; i < sizeof reads / sizeof *reads; i++)
         read = read || strcmp(operation, reads[i]) == 0;
-    snprintf(name, sizeof name, "%.*s", (int)table->size, table->text);
+    snprintf(name, sizeof name, "%.*s%.40s", (int)table->size, table->text, where);
     *stats_counter(script->options.stats, "tidemill_capacity_units_total", "handler", script->handler.name,
                    "table", name, "kind", read ? "read" : "write", NULL) += json_double(units, 0);
 }
 
 /* One, or a list with one for each table. Services that only speak DynamoDB's API may tell nothing. */
-static void count_consumed(const struct script *script, const char *operation, const struct json *root)
+static void count_consumed(const struct script *script, const char *operation, const char *where,
+                           const struct json *root)
 {
     const struct json *consumed = json_get(root, consumed_name);
     if (consumed && consumed->type == JSON_ARRAY) {
         json_each(one, consumed) {
-            count_units(script, operation, one);
+            count_units(script, operation, where, one);
         }
     } else if (consumed) {
-        count_units(script, operation, consumed);
+        count_units(script, operation, where, consumed);
     }
+}
+
+/* What a batch left out was too much for its table. */
+static void slow_left_out(const struct script *script, const struct json *root)
+{
+    static const char *const members[] = {"UnprocessedItems", "UnprocessedKeys"};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        const struct json *left = json_get(root, members[i]);
+        char name[256];
+        if (!left || left->type != JSON_OBJECT)
+            continue;
+        json_each(table, left) {
+            snprintf(name, sizeof name, "%.*s", (int)table->key_size, table->key);
+            aws_client_slow(script->options.aws, name);
+        }
+    }
+}
+
+/* Upvalue: where else the tables are (raw.at); none: where the host is. Onto the stack, where its texts stay.
+ */
+static struct script_place read_place(lua_State *L)
+{
+    if (!lua_istable(L, lua_upvalueindex(1)))
+        return (struct script_place){0};
+    lua_pushvalue(L, lua_upvalueindex(1));
+    return script_read_place(L, lua_gettop(L), "dynamodb.at");
 }
 
 /* The arena is at the top of the stack when a call is made, and still there when it ends. */
@@ -171,7 +200,14 @@ static int after_call(lua_State *L, int status, lua_KContext context)
             err.code = ERR_PARSE;
         return push_error(L, invocation->err ? invocation->err : &err, root);
     }
-    count_consumed(script_of(L), lua_tostring(L, 1), root);
+    bool elsewhere = lua_istable(L, lua_upvalueindex(1));
+    struct script_place at = read_place(L);
+    char where[64] = "";
+    if (elsewhere)
+        snprintf(where, sizeof where, "@%s", at.region ? at.region : "elsewhere");
+    count_consumed(script_of(L), lua_tostring(L, 1), where, root);
+    if (!elsewhere) /* its brakes know the host's tables */
+        slow_left_out(script_of(L), root);
     lua_createtable(L, 0, (int)root->count);
     json_each(member, root) {
         if (json_key_is(member, consumed_name))
@@ -194,6 +230,66 @@ static void ask_for_units(struct buf *body)
     buf_printf(body, "%s%s", empty ? "" : ",", member);
 }
 
+/* The text at the top of the stack, which is popped, into the list, once. */
+static bool add_table(lua_State *L, struct buf *tables, size_t *count)
+{
+    size_t size;
+    const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+    bool known = !name || memchr(name, '\n', size) != NULL;
+    for (char *at = tables->data; !known && at && *at; at = strchr(at, '\n') + 1)
+        known = strcspn(at, "\n") == size && memcmp(at, name, size) == 0;
+    if (!known) {
+        buf_printf(tables, "%s\n", name);
+        ++*count;
+    }
+    lua_pop(L, 1);
+    return *count <= AWS_TABLES_MAX;
+}
+
+/* Raw, as what is sent is read: a metamethod has no say. */
+static void get_member(lua_State *L, int table, const char *name)
+{
+    table = lua_absindex(L, table);
+    lua_pushstring(L, name);
+    lua_rawget(L, table);
+}
+
+/* "TableName", at the top level or in each member of "TransactItems", or the keys of "RequestItems". Empty
+ * where there are too many. */
+static void find_tables(lua_State *L, struct buf *tables)
+{
+    int top = lua_gettop(L);
+    size_t count = 0;
+    bool few = true;
+    get_member(L, 2, "TableName");
+    add_table(L, tables, &count);
+    get_member(L, 2, "RequestItems");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        while (lua_next(L, -2)) {
+            lua_pop(L, 1);
+            lua_pushvalue(L, -1);
+            few = add_table(L, tables, &count) && few;
+        }
+    }
+    lua_pop(L, 1);
+    get_member(L, 2, "TransactItems");
+    for (lua_Integer i = 1; lua_istable(L, -1) && lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+        lua_pushnil(L);
+        while (lua_next(L, -2)) { /* "Put" and what it is about */
+            if (lua_istable(L, -1)) {
+                get_member(L, -1, "TableName");
+                few = add_table(L, tables, &count) && few;
+            }
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_settop(L, top);
+    if (!few)
+        tables->size = 0;
+}
+
 static int raw_call(lua_State *L)
 {
     static const char *const operations[] = {
@@ -202,13 +298,18 @@ static int raw_call(lua_State *L)
     struct err err;
     const char *operation = operations[luaL_checkoption(L, 1, NULL, operations)];
     luaL_checktype(L, 2, LUA_TTABLE);
-    struct buf *body = script_buf(L);
+    struct buf *tables = script_buf(L), *body = script_buf(L);
+    struct script_place at = read_place(L);
+    if (!lua_istable(L, lua_upvalueindex(1)))
+        find_tables(L, tables);
     if (!value_write_json(L, 2, body, &err))
         return luaL_error(L, "%s: %s", operation, err.text);
     if (script_of(L)->options.stats)
         ask_for_units(body);
-    struct aws_request request = {.service = AWS_DYNAMODB, .operation = operation};
-    return script_wait_aws(L, &request, body, after_call);
+    script_check_waits(L); /* from here on nothing raises */
+    struct aws_request request = {
+        .service = AWS_DYNAMODB, .operation = operation, .place = script_make_place(&at)};
+    return script_wait_aws(L, &request, body, tables, after_call);
 }
 
 static int raw_token(lua_State *L)
@@ -258,11 +359,39 @@ static int raw_binary(lua_State *L)
     return 1;
 }
 
+static int raw_decimal(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    value_push_as_decimal(L, 1);
+    return 1;
+}
+
+/* raw.at{region=, endpoint=, role=, external_id=} -> the module, whose calls go there. */
+static int raw_at(lua_State *L)
+{
+    static const char *const names[] = {"region", "endpoint", "role", "external_id"};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    script_read_place(L, 1, "dynamodb.at");
+    script_push_library(L, "tidemill.dynamodb");
+    bind_dynamodb(L);
+    lua_createtable(L, 0, 4); /* a copy: the script's may change */
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        lua_getfield(L, 1, names[i]);
+        lua_setfield(L, -2, names[i]);
+    }
+    lua_pushcclosure(L, raw_call, 1);
+    lua_setfield(L, -2, "call");
+    lua_call(L, 1, 1);
+    script_make_strict(L, "tidemill.dynamodb");
+    return 1;
+}
+
 int bind_dynamodb(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call}, {"token", raw_token},
-                                     {"list", raw_list}, {"set", raw_set},   {"binary", raw_binary},
-                                     {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call},       {"token", raw_token},
+                                     {"list", raw_list}, {"set", raw_set},         {"binary", raw_binary},
+                                     {"at", raw_at},     {"decimal", raw_decimal}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     value_push_null(L);
     lua_setfield(L, -2, "null");

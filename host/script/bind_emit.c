@@ -12,11 +12,12 @@
 #include "base/problems.h"
 #include "base/utf8.h"
 #include "script/internal.h"
+#include "conf/target_type.h"
 #include "value/lua_value.h"
 
 /* The texts of the options, on the stack until they are copied: what raises must not lose memory. */
 struct options {
-    const char *key, *source, *detail_type, *subject;
+    const char *key, *source, *detail_type, *subject, *object;
     int64_t place; /* of `record` in the batch; -1: not said */
 };
 
@@ -24,7 +25,7 @@ struct options {
 static void read_record(lua_State *L, struct options *options)
 {
     const struct invocation *invocation = script_of(L)->current;
-    options->place = invocation && invocation->call ? record_place(L, -1, invocation) : -1;
+    options->place = invocation && invocation->call ? record_place(L, -1, invocation->root) : -1;
     if (options->place < 0)
         luaL_error(L, "emit: record: one of the records that this call is for expected");
 }
@@ -42,8 +43,9 @@ static const char *hash_key(lua_State *L, const char *text, size_t size)
 
 static void read_options(lua_State *L, int index, struct options *options)
 {
-    static const char *const names[] = {"key", "source", "detail_type", "subject", "record", NULL};
-    const char **fields[] = {&options->key, &options->source, &options->detail_type, &options->subject};
+    static const char *const names[] = {"key", "source", "detail_type", "subject", "object", "record", NULL};
+    const char **fields[] = {&options->key, &options->source, &options->detail_type, &options->subject,
+                             &options->object};
     if (lua_isnoneornil(L, index))
         return;
     luaL_checktype(L, index, LUA_TTABLE);
@@ -82,6 +84,15 @@ static void read_options(lua_State *L, int index, struct options *options)
     }
 }
 
+static void check_keeps_files(lua_State *L, const char *name)
+{
+    const struct config *config = script_of(L)->handler.config;
+    const struct config_target *target = config ? config_target(config, name) : NULL;
+    if (target && !target->type->keeps_files)
+        luaL_error(L, "emit: object: targets of type %s keep no objects (s3 and file do)",
+                   target->type->name);
+}
+
 static int emit(lua_State *L)
 {
     struct options options = {.place = -1};
@@ -91,6 +102,8 @@ static int emit(lua_State *L)
     lua_settop(L, 3);
     luaL_checkstack(L, 16, NULL);
     read_options(L, 3, &options);
+    if (options.object)
+        check_keeps_files(L, target);
     struct buf *payload = script_buf(L);
     size_t size = 0;
     if (lua_type(L, 2) == LUA_TSTRING) {
@@ -106,6 +119,7 @@ static int emit(lua_State *L)
         .source = mem_string(options.source),
         .detail_type = mem_string(options.detail_type),
         .subject = mem_string(options.subject),
+        .object = mem_string(options.object),
     };
     message.payload = buf_take(payload);
     emissions_add(L, target, &message, options.place);

@@ -63,6 +63,19 @@ static void push_headers(lua_State *L, const struct buf *headers)
     }
 }
 
+int script_push_response(lua_State *L, struct transport_response *response)
+{
+    int status = response->status;
+    struct buf *headers = script_buf(L), *body = script_buf(L);
+    *headers = response->headers; /* ours from here: what raises below must not lose them */
+    *body = response->body;
+    response->headers = response->body = BUF_INIT;
+    lua_pushinteger(L, status);
+    push_headers(L, headers);
+    lua_pushlstring(L, body->data ? body->data : "", body->size);
+    return 3;
+}
+
 static void count_request(const struct script *script, int status)
 {
     char text[16];
@@ -91,15 +104,7 @@ static int after_send(lua_State *L, int status, lua_KContext context)
         lua_setfield(L, -2, "message");
         return 2;
     }
-    int code = response->status;
-    struct buf *headers = script_buf(L), *body = script_buf(L);
-    *headers = response->headers; /* ours from here: what raises below must not lose them */
-    *body = response->body;
-    response->headers = response->body = BUF_INIT;
-    lua_pushinteger(L, code);
-    push_headers(L, headers);
-    lua_pushlstring(L, body->data ? body->data : "", body->size);
-    return 3;
+    return script_push_response(L, response);
 }
 
 static void check_host(lua_State *L, const char *url)
@@ -142,9 +147,20 @@ static size_t bounded(const struct script *script, size_t bytes)
     return bytes < room ? bytes : room > 1 ? room : 1;
 }
 
+/* A script may have a trace of its own. */
+static bool has_header(const char *const *headers, const char *name)
+{
+    size_t size = strlen(name);
+    for (; *headers; headers++)
+        if (strncasecmp(*headers, name, size) == 0 && (*headers)[size] == ':')
+            return true;
+    return false;
+}
+
 static int raw_send(lua_State *L)
 {
-    const char *headers[HEADERS_MAX + 1] = {NULL};
+    const char *headers[HEADERS_MAX + 2] = {NULL};
+    char trace[TRACE_PARENT_SIZE];
     size_t body_size = 0;
     const char *method = script_check_text(L, 1), *url = script_check_text(L, 2);
     size_t letters = strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-");
@@ -166,6 +182,11 @@ static int raw_send(lua_State *L)
         if (strpbrk(headers[i - 1], "\r\n") || strlen(headers[i - 1]) != size)
             return luaL_error(L, "http: a header holds a line break or a zero byte");
     }
+    const struct trace_place *place = script_begin_span(L, method);
+    if (place && !has_header(headers, "traceparent")) {
+        trace_write_parent(place, trace);
+        headers[count] = trace;
+    }
     struct transport_request request = {
         .method = method,
         .url = url,
@@ -180,9 +201,16 @@ static int raw_send(lua_State *L)
     return script_wait_http(L, &request, after_send);
 }
 
+/* raw.check(url): raises where calls may not go there. */
+static int raw_check(lua_State *L)
+{
+    check_host(L, script_check_text(L, 1));
+    return 0;
+}
+
 int bind_http(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"send", raw_send}, {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"send", raw_send}, {"check", raw_check}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

@@ -14,14 +14,17 @@ static const char matcher_name[] = "tidemill.matcher";
 #define PATTERN_BYTES_MAX (256u << 10) /* compiled it takes some twenty times that, for a moment */
 #define STEPS_MAX 50000000             /* of one comparison: a long list of values with one of alternatives */
 
-static int matcher_free(lua_State *L)
+struct matcher {
+    struct filter *filter;
+    size_t held; /* of the script's memory */
+};
+
+static void free_matcher(lua_State *L, void *object)
 {
-    struct filter **filter = luaL_checkudata(L, 1, matcher_name);
-    if (*filter)
-        state_release(script_of(L), filter_bytes(*filter));
-    filter_free(*filter);
-    *filter = NULL;
-    return 0;
+    struct matcher *matcher = object;
+    if (L)
+        state_release(script_of(L), matcher->held);
+    filter_free(matcher->filter);
 }
 
 static void push_match(lua_State *L, enum filter_verdict verdict)
@@ -33,13 +36,16 @@ static void push_match(lua_State *L, enum filter_verdict verdict)
 
 static int matcher_call(lua_State *L)
 {
-    struct filter **filter = luaL_checkudata(L, 1, matcher_name);
+    const struct matcher *matcher = state_kept(L, 1, matcher_name);
     struct err err;
     luaL_checkany(L, 2);
+    if (!matcher)
+        return luaL_error(L, "pattern: this matcher has been collected: only a weak table still had it");
     const struct handler_source *source;
     const struct handler_input *input = record_test(L, 2, &source);
     if (input) {
-        push_match(L, filter_match_within(*filter, input->record->json, source->stream_arn, STEPS_MAX));
+        push_match(L,
+                   filter_match_within(matcher->filter, input->record->json, source->stream_arn, STEPS_MAX));
         return 1;
     }
     struct buf *text = script_buf(L);
@@ -49,7 +55,7 @@ static int matcher_call(lua_State *L)
     const struct json *value = json_parse(arena, text->data, text->size, &err);
     if (!value)
         return luaL_error(L, "pattern: %s", err.text);
-    push_match(L, filter_match_within(*filter, value, NULL, STEPS_MAX));
+    push_match(L, filter_match_within(matcher->filter, value, NULL, STEPS_MAX));
     return 1;
 }
 
@@ -71,22 +77,21 @@ static int pattern_compile(lua_State *L)
     if (size > PATTERN_BYTES_MAX)
         return luaL_error(L, "pattern: it has %d KiB; %d are allowed", (int)(size >> 10),
                           (int)(PATTERN_BYTES_MAX >> 10));
-    struct filter **filter = lua_newuserdatauv(L, sizeof *filter, 0);
-    *filter = NULL;
-    luaL_setmetatable(L, matcher_name);
-    *filter = filter_compile(json, size, &err);
-    if (!*filter)
+    struct script *script = script_of(L);
+    struct matcher *matcher = state_push_kept(L, &script->owned, sizeof *matcher, matcher_name, free_matcher);
+    matcher->filter = filter_compile(json, size, &err);
+    if (!matcher->filter)
         return luaL_error(L, "pattern: %s", err.text);
-    state_hold(script_of(L), filter_bytes(*filter)); /* until it is freed, also where it is too much: */
+    matcher->held = filter_bytes(matcher->filter);
+    state_hold(script, matcher->held); /* until it is freed, also where it is too much: */
     state_check_room(L, 0);
     return 1;
 }
 
 void pattern_open(lua_State *L)
 {
-    luaL_newmetatable(L, matcher_name);
-    lua_pushcfunction(L, matcher_free);
-    lua_setfield(L, -2, "__gc");
+    state_open_kept(L, matcher_name);
+    luaL_getmetatable(L, matcher_name);
     lua_pushcfunction(L, matcher_call);
     lua_setfield(L, -2, "__call");
     lua_pushliteral(L, "matcher");

@@ -192,6 +192,11 @@ static const char sort_text[] = "local function less(a, b) return a < b end\n"
                                 "  end\n"
                                 "end\n";
 
+static struct list *owned(lua_State *L)
+{
+    return &script_of(L)->owned;
+}
+
 static bool too_large(lua_State *L, size_t bytes)
 {
     return !state_has_room(L, bytes);
@@ -262,8 +267,8 @@ static void bind_sort(lua_State *L)
 
 void bounds_open(lua_State *L)
 {
-    static const struct string_match_limits limits = {state_tick, state_should_make_room, state_make_room,
-                                                      too_large, hold};
+    static const struct string_match_limits limits = {
+        state_tick, state_should_make_room, state_make_room, too_large, hold, owned};
     run_text(L, table_text, sizeof table_text - 1, "=table");
     lua_getglobal(L, LUA_TABLIBNAME);
     bound(L, "insert", whole_table);

@@ -15,6 +15,7 @@ struct emitted {
     struct invocation *invocation;
     char *target;
     struct message message;
+    int64_t place;
     struct emission *emission; /* on its way */
 };
 
@@ -60,6 +61,9 @@ static void describe(struct invocation *invocation, int64_t place, struct messag
     message->call = invocation;
     handler_set_patience(&invocation->script->handler, input,
                          clock_wall_ms(reactor_clock(invocation->script->options.reactor)), message);
+    message->traced = input && input->trace;
+    if (message->traced)
+        message->trace = *input->trace;
     message->time_ms = input ? input->record->time_ms : call->window->start_ms;
     if (!input)
         return;
@@ -80,18 +84,37 @@ static bool is_declared(const struct script *script, const char *target)
 
 static size_t bytes_of(const struct message *message)
 {
-    const char *const texts[] = {message->key, message->source, message->detail_type, message->subject};
+    const char *const texts[] = {message->key, message->source, message->detail_type, message->subject,
+                                 message->object};
     size_t bytes = message->payload_size;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         bytes += texts[i] ? strlen(texts[i]) : 0;
     return bytes;
 }
 
+/* Takes it. What parts emit gets its identity when it becomes the whole's. */
+static void append(struct invocation *invocation, struct emitted *emitted)
+{
+    if (!invocation->part_of)
+        describe(invocation, emitted->place, &emitted->message);
+    mem_grow(&invocation->emitted, &invocation->emitted_capacity, invocation->emitted_count,
+             sizeof *invocation->emitted);
+    emitted->invocation = invocation;
+    invocation->emitted[invocation->emitted_count++] = *emitted;
+    *emitted = (struct emitted){0};
+}
+
+void emissions_take(struct invocation *whole, struct emitted *emitted, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        append(whole, &emitted[i]);
+}
+
 void emissions_add(lua_State *L, const char *target, struct message *message, int64_t place)
 {
     size_t bytes = bytes_of(message);
     struct script *script = script_of(L);
-    struct invocation *invocation = script->current;
+    struct invocation *invocation = script->current, *root = invocation ? invocation->root : NULL;
     struct err err;
     bool ok = false;
     if (!invocation || !invocation->call || !script->handler.emitter)
@@ -100,9 +123,9 @@ void emissions_add(lua_State *L, const char *target, struct message *message, in
         ;
     else if (!is_declared(script, target))
         err_set(&err, ERR_CONFIG, "the handler's targets do not name \"%s\"", target);
-    else if (invocation->emitted_count == EMITTED_MAX)
+    else if (root->emitted_all == EMITTED_MAX)
         err_set(&err, ERR_LIMIT, "more than %d messages emitted in one call of the handler", EMITTED_MAX);
-    else if (invocation->emitted_bytes + bytes > EMITTED_BYTES_MAX)
+    else if (root->emitted_bytes + bytes > EMITTED_BYTES_MAX)
         err_set(&err, ERR_LIMIT, "more than %u bytes emitted in one call of the handler", EMITTED_BYTES_MAX);
     else if (bytes > state_room(script))
         err_set(&err, ERR_LIMIT, "not enough memory");
@@ -113,13 +136,11 @@ void emissions_add(lua_State *L, const char *target, struct message *message, in
         luaL_error(L, "emit: %s", err.text);
         return;
     }
-    describe(invocation, place, message);
-    mem_grow(&invocation->emitted, &invocation->emitted_capacity, invocation->emitted_count,
-             sizeof *invocation->emitted);
-    invocation->emitted_bytes += bytes;
+    struct emitted emitted = {.target = mem_string(target), .message = *message, .place = place};
+    append(invocation, &emitted);
+    root->emitted_all++;
+    root->emitted_bytes += bytes;
     state_hold(script, bytes);
-    invocation->emitted[invocation->emitted_count++] =
-        (struct emitted){.invocation = invocation, .target = mem_string(target), .message = *message};
     *message = (struct message){0};
 }
 
@@ -150,7 +171,7 @@ static void on_emitted(void *user, const struct buf *answer, const struct err *e
 static void release(struct invocation *invocation)
 {
     state_release(invocation->script, invocation->emitted_bytes);
-    invocation->emitted_bytes = 0;
+    invocation->emitted_bytes = invocation->emitted_all = 0;
 }
 
 bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome, emissions_fn *done)
@@ -175,16 +196,26 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     return true;
 }
 
+static void drop(struct script *script, struct emitted *emitted, size_t count)
+{
+    const struct emitter *emitter = script->handler.emitter;
+    for (size_t i = 0; i < count; i++) {
+        if (emitted[i].emission)
+            emitter->ops->cancel(emitter, emitted[i].emission);
+        free(emitted[i].target);
+        message_fini(&emitted[i].message);
+    }
+}
+
+void emissions_free(struct script *script, struct emitted *emitted, size_t count)
+{
+    drop(script, emitted, count);
+    free(emitted);
+}
+
 void emissions_drop(struct invocation *invocation)
 {
-    const struct emitter *emitter = invocation->script->handler.emitter;
-    for (size_t i = 0; i < invocation->emitted_count; i++) {
-        struct emitted *emitted = &invocation->emitted[i];
-        if (emitted->emission)
-            emitter->ops->cancel(emitter, emitted->emission);
-        free(emitted->target);
-        message_fini(&emitted->message);
-    }
+    drop(invocation->script, invocation->emitted, invocation->emitted_count);
     release(invocation);
     invocation->emitted_count = invocation->emissions = 0;
     free(invocation->emitted_of);

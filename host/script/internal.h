@@ -8,6 +8,8 @@
 
 struct filter;
 
+#define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
+
 enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, ON_BATCH, ON_WINDOW, FUNCTION_COUNT };
 
 /* A file the script was made of. */
@@ -38,6 +40,8 @@ struct script {
     size_t memory_max;
     bool in_slice, loaded;
     int closes;                /* of coroutines, one within the other */
+    int drops;                 /* of parts, likewise; they share ... */
+    int64_t close_left_ms;     /* ... so much for their __close */
     int bound;                 /* so many coroutines run within something that cannot be suspended */
     lua_State *watched_before; /* the slice */
     int64_t cpu_left_ms;       /* what the running code may use; 0: no limit */
@@ -48,10 +52,13 @@ struct script {
     int64_t slice_begin_ms; /* monotonic; and finer: */
     int64_t slice_begin_us;
     int64_t slice_end_ms; /* when it should make room */
+    struct list owned;    /* objects of C's that stand on its stacks */
     struct script_table *tables;
     size_t table_count, table_capacity;
     char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
-    bool declares_tables, uses_dynamodb, uses_emit;
+    struct script_call *calls;
+    size_t call_count, call_capacity;
+    bool declares_settings, declares_tables, declares_calls, uses_dynamodb, uses_emit, uses_aws;
     bool writes_own_table; /* its text or its settings name the stream's table */
 };
 
@@ -59,8 +66,24 @@ struct script {
 typedef void emissions_fn(struct invocation *invocation, enum handler_result result,
                           struct handler_outcome *outcome);
 
+/* What parts.c does for invocation.c. */
+struct parts_ops {
+    void (*over)(struct invocation *part,
+                 struct handler_outcome *outcome); /* takes its messages and the error */
+    void (*drop)(struct invocation *whole);        /* none of its parts is waited for any longer */
+};
+
 struct invocation {
     struct invocation *next_idle, *next_of_all;
+    struct invocation
+        *root;         /* itself, or what it is a part of, at the top: time, processor and messages are its */
+    struct crew *crew; /* the parts that it waits for; NULL: for none */
+    struct crew *part_of;              /* it is one of those; NULL: of none */
+    const struct parts_ops *parts_ops; /* of either */
+    size_t part_number, depth;         /* 0: it is no part */
+    size_t parts;                      /* of a root: those that run, at all depths */
+    bool exhausted;                    /* of a root: a part of it used up the processor's time */
+    struct list member;
     struct script *script;
     lua_State *co; /* NULL: to be made */
     int co_reference;
@@ -75,6 +98,8 @@ struct invocation {
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
+    struct span span; /* of that call */
+    char span_name[64];
     struct timer sleep;
     struct task go_on;                   /* it made room for others, and it is its turn again */
     char *stored;                        /* what the store answered, until it is taken; owned */
@@ -83,7 +108,8 @@ struct invocation {
     const struct err *err;
     int64_t cpu_left_ms;
     struct emitted *emitted; /* what it has emitted, in order; owned */
-    size_t emitted_count, emitted_capacity, emitted_bytes;
+    size_t emitted_count, emitted_capacity;
+    size_t emitted_all, emitted_bytes; /* with what its parts have emitted */
     size_t *emitted_of;             /* of each record of several: how many of them; owned; NULL: none yet */
     size_t emissions;               /* not accepted yet, after the function has returned */
     struct handler_outcome outcome; /* what comes when they are ... */
@@ -118,18 +144,33 @@ struct state_entry {
 struct state_entry state_enter(lua_State *L, lua_State *co, bool may_wait);
 void state_leave(lua_State *L, const struct state_entry *entry);
 
-/* An object of C's, zero, onto the stack, where it stays: `release` (of the object at 1) is called when the C
- * function that asked for it returns or raises, and not when the collector comes round, which knows nothing
- * of what it holds. `name` is opened with the state and not with the first use: there the memory may end in
+/* An object of C's, zero, onto the stack, where it stays: it is released when the C function that asked for
+ * it returns or raises, and not when the collector comes round, which knows nothing of what it holds; one
+ * that Lua does not come to release (a finalizer fails where the C stack is at its end) goes with the script,
+ * and `L` is NULL. `name` is opened with the state and not with the first use: there the memory may end in
  * the midst of it. */
-void state_open_owned(lua_State *L, const char *name, lua_CFunction release);
-void *state_push_owned(lua_State *L, size_t size, const char *name);
+typedef void state_release_fn(lua_State *L, void *object);
+void state_open_owned(lua_State *L, const char *name);
+/* One that a script keeps: released when the collector finds it, else with the script. Its metatable has only
+ * __gc. state_kept() is NULL where it is released, which keys of a weak table can outlive. */
+void state_open_kept(lua_State *L, const char *name);
+void *state_push_kept(lua_State *L, struct list *all, size_t size, const char *name,
+                      state_release_fn *release);
+void *state_kept(lua_State *L, int index, const char *name); /* raises where it is none of `name` */
+void *state_push_owned(lua_State *L, struct list *all, size_t size, const char *name,
+                       state_release_fn *release);
+void *state_owned(lua_State *L, int index); /* the object there */
+void state_release_owned(struct script *script);
 
 /* Can what runs in L be suspended, down to the host? */
 bool state_may_wait(lua_State *L);
 
 /* May the code go on? Raises when it used up its part of the processor. */
 void state_tick(lua_State *L);
+
+/* A file may begin with a byte order mark and with a line for the shell, as lua(1) takes them; lines keep
+ * their numbers. */
+void state_skip_first_line(const char **text, size_t *size);
 
 /* Pushes the chunk (text only) as a function and returns LUA_OK, or an error: a text, and Lua's number of it.
  * The compiler calls nothing that a hook would see: it is watched as it reads. */
@@ -169,9 +210,20 @@ bool state_is_waiting(lua_State *L, int index);
 void script_add_file(struct script *script, const char *path, const char *text, size_t size);
 
 /* Suspend the running invocation until its call ends; then `after` continues with invocation->response or
- * ->err. `body` (of Lua's) is taken. Raises where nothing can wait (while the script loads). Use as `return
- * script_wait(...)`. */
-int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after);
+ * ->err. `body` and `tables` (of Lua's) are taken. Raises where nothing can wait (while the script loads).
+ * Use as `return script_wait(...)`. */
+/* A call of the running invocation begins, with a span of its own where its record is traced: where it is in
+ * the trace; NULL: in none. */
+const struct trace_place *script_begin_span(lua_State *L, const char *name);
+
+/* Raises where a call cannot wait now; what follows at once can. */
+void script_check_waits(lua_State *L);
+
+/* The invocation waits from here on, and its time counts. Raises as script_check_waits does. */
+struct invocation *script_begin_wait(lua_State *L);
+
+int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, struct buf *tables,
+                    lua_KFunction after);
 
 /* The same for an HTTP request, whose body must stay on the coroutine's stack, and for time. */
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after);
@@ -195,6 +247,12 @@ enum handler_result invocation_run(struct handler *handler, const struct handler
                                    struct handler_outcome *outcome);
 void invocation_cancel(struct handler *handler, struct invocation *invocation);
 
+/* Calls the function (a registry reference) with the number as a part of `whole`, among `members`; when that
+ * has ended, maybe at once, parts_ops->over is called. invocation_drop_part: it is not waited for. */
+void invocation_run_part(struct invocation *whole, struct crew *crew, struct list *members, int function,
+                         size_t number);
+void invocation_drop_part(struct invocation *part);
+
 /* Which function takes such an event; maybe one that the handler does not have. */
 enum handler_function invocation_function_for(const struct script *script, enum record_event event);
 
@@ -208,6 +266,10 @@ void emissions_add(lua_State *L, const char *target, struct message *message, in
  * gets it. */
 bool emissions_send(struct invocation *invocation, struct handler_outcome *outcome, emissions_fn *done);
 void emissions_drop(struct invocation *invocation);
+
+/* What a part has emitted, into the whole's, behind what that has. The messages are taken, not the array. */
+void emissions_take(struct invocation *whole, struct emitted *emitted, size_t count);
+void emissions_free(struct script *script, struct emitted *emitted, size_t count);
 
 /* The argument as text without zero bytes, which C cannot carry: else it raises, and says so. */
 const char *script_check_text(lua_State *L, int argument);
@@ -244,19 +306,44 @@ int outcome_push_arguments(lua_State *L, struct invocation *invocation);
 /* tables.c: the list on top of the stack, its `tables` or `targets`. False and `err`. */
 bool tables_read(struct script *script, lua_State *L, struct err *err);
 bool targets_read(struct script *script, lua_State *L, struct err *err);
+bool services_read(struct script *script, lua_State *L, struct err *err);
 void tables_free(struct script *script);
 
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);
+/* Likewise, as a function that takes the module's raw verbs. */
+void script_push_library(lua_State *L, const char *name);
+/* The text among the keys of the table at `index` that `name` may have been meant for; NULL: none. It stays
+ * as long as the table has it. Leaves the stack as it was. */
+const char *script_nearest_key(lua_State *L, int index, const char *name);
+/* The module at the top of the stack: what it does not have is an error. */
+void script_make_strict(lua_State *L, const char *name);
 
 /* bind_*.c: each pushes its module's table of raw verbs. */
 int bind_dynamodb(lua_State *L);
 int bind_json(lua_State *L);
 int bind_log(lua_State *L);
 int bind_config(lua_State *L);
+/* The table on top of the stack is what the script says of its settings: defaults go into tidemill.config,
+ * which knows no others from here on. What is wrong is told. */
+typedef void settings_complain_fn(void *user, const char *sentence);
+void settings_declare(struct script *script, lua_State *L, settings_complain_fn *complain, void *user);
 int bind_pattern(lua_State *L);
 int bind_once(lua_State *L);
 int bind_http(lua_State *L);
+/* bind_http.c: its status, headers (a table by lower-case name) and body, which it takes; 3. */
+int script_push_response(lua_State *L, struct transport_response *response);
+/* bind_aws.c: where a call goes: region, endpoint, role and external_id in the table at `index` (not a
+ * negative one); the texts stay on the stack. Raises with `what` before it. */
+struct script_place {
+    const char *region, *endpoint, *role, *external_id; /* NULL: as the host has it */
+};
+struct script_place script_read_place(lua_State *L, int index, const char *what);
+struct aws_place *script_make_place(const struct script_place *at); /* owned; NULL: where the host is */
+
+int bind_aws(lua_State *L);
+int bind_all(lua_State *L); /* parts.c */
+int bind_template(lua_State *L);
 int bind_time(lua_State *L);
 int bind_crypto(lua_State *L);
 int bind_emit(lua_State *L);

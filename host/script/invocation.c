@@ -1,15 +1,16 @@
 /* invocation.c: a handler called for a record: a coroutine that ends, or waits and goes on. */
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "script/internal.h"
+#include "value/lua_value.h"
 
 #define COROUTINES_KEPT_MAX 256
 #define DESCRIBE_BYTES ((size_t)1 << 20)
-#define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
 
 static void on_turn(void *user)
 {
@@ -21,10 +22,14 @@ static struct invocation *take_idle(struct script *script)
     struct invocation *invocation = script->idle;
     if (invocation) {
         script->idle = invocation->next_idle;
+        invocation->root = invocation;
+        invocation->depth = invocation->parts = 0;
+        invocation->exhausted = false;
         return invocation;
     }
     invocation = mem_zero(sizeof *invocation);
     invocation->script = script;
+    invocation->root = invocation;
     invocation->number = script->invocation_count++;
     task_init(&invocation->go_on, on_turn, invocation);
     invocation->next_of_all = script->all;
@@ -33,6 +38,22 @@ static struct invocation *take_idle(struct script *script)
 }
 
 static void stop_waiting(struct invocation *invocation);
+
+/* Whatever it says; what becomes of that is the script's to decide. */
+static void end_span(struct invocation *invocation, const struct transport_response *response,
+                     const struct err *err)
+{
+    char status[16] = "";
+    if (!invocation->span.sampled)
+        return;
+    if (response)
+        snprintf(status, sizeof status, "%d", response->status);
+    tracer_end(invocation->script->handler.tracer, &invocation->span, invocation->span_name, SPAN_CLIENT,
+               err ? err->text : NULL,
+               (const struct span_attribute[]){{"http.response.status_code", *status ? status : NULL},
+                                               {"tidemill.handler", invocation->script->handler.name},
+                                               {NULL, NULL}});
+}
 
 /* The end of an invocation; the last of a replaced version takes the script with it. */
 static void put_idle(struct invocation *invocation)
@@ -45,6 +66,7 @@ static void put_idle(struct invocation *invocation)
     free(invocation->stored);
     invocation->stored = NULL;
     invocation->waiting = invocation->starved = false;
+    invocation->part_of = NULL;
     timer_stop(script->options.reactor, &invocation->limit);
     /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
      * __close is run. */
@@ -68,6 +90,22 @@ struct description {
     struct handler_error *error;
 };
 
+/* The error object at 1 as a text: a table that says nothing of itself by what is in it. */
+static void push_text(lua_State *L)
+{
+    struct err err;
+    if (!lua_istable(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+        lua_settop(L, 1);
+        luaL_tolstring(L, 1, NULL);
+        return;
+    }
+    struct buf *json = script_buf(L);
+    if (value_write_json(L, 1, json, &err))
+        lua_pushlstring(L, json->data, json->size);
+    else
+        luaL_tolstring(L, 1, NULL);
+}
+
 static int describe_protected(lua_State *L)
 {
     struct description *description = lua_touserdata(L, 1);
@@ -83,7 +121,7 @@ static int describe_protected(lua_State *L)
                                                              : description->error->failure;
         lua_pop(L, 2);
     }
-    luaL_tolstring(L, 1, NULL);
+    push_text(L);
     size_t size;
     const char *whole = lua_tolstring(L, -1, &size), *text = state_without_library_line(whole);
     description->error->text = handler_error_text(text, size - (size_t)(text - whole));
@@ -133,12 +171,22 @@ static void describe(struct invocation *invocation, struct handler_error *error)
 static void reset(struct invocation *invocation)
 {
     struct script *script = invocation->script;
+    struct clock *clock = reactor_clock(script->options.reactor);
     if (invocation->deaf)
         return; /* see put_idle */
-    state_begin_slice(script, invocation->co, CLOSE_MS_MAX);
+    if (script->drops && script->close_left_ms <= 0) {
+        invocation->deaf = true;
+        return;
+    }
+    int64_t begun_ms = clock_cpu_ms(clock);
+    state_begin_slice(script, invocation->co, script->drops ? script->close_left_ms : CLOSE_MS_MAX);
     lua_resetthread(invocation->co);
     state_end_slice(script);
     invocation->deaf = script->cpu_exhausted;
+    int64_t used_ms = clock_cpu_ms(clock) - begun_ms;
+    script->close_left_ms -= used_ms;
+    if (invocation->part_of)
+        invocation->root->cpu_left_ms -= used_ms;
 }
 
 static void on_limit(void *user);
@@ -147,6 +195,7 @@ static void on_limit(void *user);
 static void start_limit(struct invocation *invocation)
 {
     struct script *script = invocation->script;
+    invocation = invocation->root;
     if (timer_is_set(&invocation->limit))
         return;
     timer_init(&invocation->limit, on_limit, invocation);
@@ -158,8 +207,12 @@ static void finish(struct invocation *invocation, enum handler_result result, st
 {
     handler_done_fn *done = invocation->done;
     void *user = invocation->user;
+    bool is_part = invocation->part_of;
+    if (is_part)
+        invocation->parts_ops->over(invocation, outcome);
     put_idle(invocation);
-    done(user, result, outcome);
+    if (!is_part)
+        done(user, result, outcome);
 }
 
 /* Run the coroutine until it ends or waits. */
@@ -168,16 +221,21 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
 {
     struct script *script = invocation->script;
     script->current = invocation;
-    state_begin_slice(script, invocation->co, invocation->cpu_left_ms);
+    state_begin_slice(script, invocation->co, invocation->root->cpu_left_ms);
     invocation->waiting = script->preempted = false;
     reactor_label(script->options.reactor, script->handler.name);
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
-    bool read = status != LUA_OK || outcome_read(invocation, outcome); /* in its time: it may be large */
-    invocation->cpu_left_ms -= state_end_slice(script);
+    bool read = status != LUA_OK || invocation->part_of ||
+                outcome_read(invocation, outcome); /* in its time: it may be large */
+    invocation->root->cpu_left_ms -= state_end_slice(script);
     invocation->deaf = invocation->deaf || script->cpu_exhausted;
+    if (invocation->part_of && script->cpu_exhausted)
+        invocation->root->exhausted = true;
     if (!read)
         return HANDLER_RAISED;
+    if (status == LUA_OK && invocation->part_of)
+        return HANDLER_RETURNED;
     if (status == LUA_OK)
         return emissions_send(invocation, outcome, finish) ? HANDLER_WAITING : HANDLER_RETURNED;
     if (status == LUA_YIELD && invocation->waiting)
@@ -210,10 +268,22 @@ static void release_held(struct invocation *invocation)
     invocation->held_bytes = 0;
 }
 
+const struct trace_place *script_begin_span(lua_State *L, const char *name)
+{
+    struct invocation *invocation = script_of(L)->current;
+    const struct handler_call *call = invocation ? invocation->call : NULL;
+    if (!call || !call->count || !call->inputs[0].trace)
+        return NULL;
+    tracer_begin_part(script_of(L)->handler.tracer, call->inputs[0].trace, &invocation->span);
+    snprintf(invocation->span_name, sizeof invocation->span_name, "%s", name);
+    return invocation->span.sampled ? &invocation->span.place : NULL;
+}
+
 static void on_answer(void *user, struct transport_response *response, const struct err *err)
 {
     struct invocation *invocation = user;
     invocation->aws = NULL;
+    end_span(invocation, response, err);
     release_held(invocation);
     invocation->response = response;
     invocation->err = err;
@@ -221,10 +291,22 @@ static void on_answer(void *user, struct transport_response *response, const str
     script_go_on(invocation);
 }
 
+static void end_given_up_span(struct invocation *invocation)
+{
+    if (!invocation->span.sampled)
+        return;
+    struct err given_up = {0}; /* some hundred bytes, and nearly all invocations have no span */
+    err_set(&given_up, ERR_CANCELLED, "given up: the handler's time was over, or the host stops");
+    end_span(invocation, NULL, &given_up);
+}
+
 /* Whatever it waits for is not waited for any longer. */
 static void stop_waiting(struct invocation *invocation)
 {
     struct script *script = invocation->script;
+    end_given_up_span(invocation);
+    if (invocation->crew)
+        invocation->parts_ops->drop(invocation);
     aws_cancel(invocation->aws);
     invocation->aws = NULL;
     release_held(invocation);
@@ -248,34 +330,48 @@ static void on_limit(void *user)
     finish(invocation, HANDLER_RAISED, &outcome);
 }
 
-/* The running invocation, which is about to wait; raises where nothing can. Its own time begins to count with
- * the first wait. */
-static struct invocation *begin_wait(lua_State *L)
+/* The running invocation, which is about to wait; raises where nothing can. */
+void script_check_waits(lua_State *L)
 {
     struct script *script = script_of(L);
     struct invocation *invocation = script->current;
     if (!invocation || !script->options.aws) {
         luaL_error(L, "calls can be made only while a record is handled, not while the script loads");
-        return NULL; /* luaL_error does not come back */
+        return; /* luaL_error does not come back */
     }
     if (invocation->waiting)
         luaL_error(L, "another call of this record is on its way");
     if (!state_may_wait(L))
         luaL_error(L, "a call cannot wait here (inside a sort, a __close or a metamethod of C)");
+}
+
+/* Its own time begins to count with the first wait. */
+struct invocation *script_begin_wait(lua_State *L)
+{
+    struct invocation *invocation = script_of(L)->current;
+    script_check_waits(L);
     start_limit(invocation);
     invocation->waiting = true;
     return invocation;
 }
 
-int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, lua_KFunction after)
+int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, struct buf *tables,
+                    lua_KFunction after)
 {
-    struct invocation *invocation = begin_wait(L);
+    struct invocation *invocation = script_begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
     if (observer && observer->called)
         observer->called(observer->user, script_of(L)->handler.name, request->operation, body->data,
                          body->size);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
+    request->tables = tables->size ? buf_take(tables) : NULL;
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", request->other ? request->other->service : "DynamoDB",
+             request->operation);
+    const struct trace_place *trace = script_begin_span(L, name);
+    if (trace)
+        trace_write_amzn(trace, request->trace);
     invocation->held_bytes = request->body.size;
     state_hold(invocation->script, invocation->held_bytes);
     invocation->aws = aws_send(script_of(L)->options.aws, request, on_answer, invocation);
@@ -286,6 +382,7 @@ static void on_http(void *user, struct transport_response *response, const struc
 {
     struct invocation *invocation = user;
     invocation->http = NULL;
+    end_span(invocation, response, err);
     invocation->response = response;
     invocation->err = err;
     invocation->starved = invocation->starved || (err && err->code == ERR_RESOURCES);
@@ -294,7 +391,7 @@ static void on_http(void *user, struct transport_response *response, const struc
 
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
 {
-    struct invocation *invocation = begin_wait(L);
+    struct invocation *invocation = script_begin_wait(L);
     const struct observer *observer = script_of(L)->options.observer;
     if (observer && observer->called)
         observer->called(observer->user, script_of(L)->handler.name, request->method, request->url,
@@ -311,7 +408,7 @@ struct ticket {
 
 struct ticket *script_ticket(lua_State *L)
 {
-    struct invocation *invocation = begin_wait(L);
+    struct invocation *invocation = script_begin_wait(L);
     struct ticket *ticket = mem_alloc(sizeof *ticket);
     handler_hold(&script_of(L)->handler);
     *ticket = (struct ticket){script_of(L), invocation, invocation->serial};
@@ -335,7 +432,7 @@ static void on_slept(void *user)
 
 int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
 {
-    struct invocation *invocation = begin_wait(L);
+    struct invocation *invocation = script_begin_wait(L);
     timer_init(&invocation->sleep, on_slept, invocation);
     timer_set(script_of(L)->options.reactor, &invocation->sleep, ms);
     return lua_yieldk(L, 0, 0, after);
@@ -350,19 +447,24 @@ enum handler_function invocation_function_for(const struct script *script, enum 
 }
 
 /* Making a coroutine and the arguments may run out of the handler's memory. */
+static void make_coroutine(lua_State *L, struct invocation *invocation)
+{
+    if (invocation->co) /* which it has only when nothing can raise any more */
+        return;
+    lua_State *co = lua_newthread(L);
+    state_mark_waiting(L, co, true); /* no script resumes it */
+    invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    invocation->co = co;
+    invocation->script->coroutine_count++;
+}
+
 static int prepare_protected(lua_State *L)
 {
     struct invocation *invocation = lua_touserdata(L, 1);
     struct script *script = invocation->script;
     int arguments = 1;
     lua_settop(L, 0);
-    if (!invocation->co) { /* which it has only when nothing can raise any more */
-        lua_State *co = lua_newthread(L);
-        state_mark_waiting(L, co, true); /* no script resumes it */
-        invocation->co_reference = luaL_ref(L, LUA_REGISTRYINDEX);
-        invocation->co = co;
-        script->coroutine_count++;
-    }
+    make_coroutine(L, invocation);
     if (!invocation->call)
         return 0;
     lua_rawgeti(
@@ -437,6 +539,55 @@ enum handler_result invocation_run(struct handler *handler, const struct handler
     invocation->user = user;
     int arguments = prepare(invocation, outcome);
     return arguments < 0 ? HANDLER_RAISED : begin(invocation, arguments, running, outcome);
+}
+
+/* ---- parts ---- */
+
+static int prepare_part(lua_State *L)
+{
+    struct invocation *part = lua_touserdata(L, 1);
+    int function = (int)lua_tointeger(L, 2);
+    lua_settop(L, 0);
+    make_coroutine(L, part);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
+    lua_pushinteger(L, (lua_Integer)part->part_number);
+    lua_xmove(L, part->co, 2);
+    return 0;
+}
+
+void invocation_run_part(struct invocation *whole, struct crew *crew, struct list *members, int function,
+                         size_t number)
+{
+    struct script *script = whole->script;
+    struct handler_outcome outcome = {0};
+    lua_State *L = script->L;
+    CHECK(!script->current);
+    handler_hold(&script->handler);
+    struct invocation *part = take_idle(script);
+    part->call = whole->call;
+    part->root = whole->root;
+    part->depth = whole->depth + 1;
+    part->part_of = crew;
+    part->parts_ops = whole->parts_ops;
+    part->part_number = number;
+    list_append(members, &part->member);
+    lua_pushcfunction(L, prepare_part);
+    lua_pushlightuserdata(L, part);
+    lua_pushinteger(L, function);
+    bool ok = lua_pcall(L, 2, 0, 0) == LUA_OK;
+    if (!ok)
+        outcome.error = script_error(script, lua_tostring(L, -1));
+    lua_settop(L, 0);
+    enum handler_result result = ok ? advance(part, 1, &outcome) : HANDLER_RAISED;
+    if (result != HANDLER_WAITING)
+        finish(part, result, &outcome);
+}
+
+void invocation_drop_part(struct invocation *part)
+{
+    stop_waiting(part);
+    reset(part);
+    put_idle(part);
 }
 
 void invocation_cancel(struct handler *handler, struct invocation *invocation)

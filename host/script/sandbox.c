@@ -16,9 +16,10 @@ static const struct {
     const char *name; /* require "tidemill.<name>" */
     lua_CFunction open;
 } bindings[] = {
-    {"dynamodb", bind_dynamodb}, {"json", bind_json},       {"log", bind_log},   {"config", bind_config},
-    {"once", bind_once},         {"pattern", bind_pattern}, {"http", bind_http}, {"time", bind_time},
-    {"crypto", bind_crypto},     {"emit", bind_emit},       {"test", bind_test},
+    {"dynamodb", bind_dynamodb}, {"json", bind_json},         {"log", bind_log},   {"config", bind_config},
+    {"once", bind_once},         {"pattern", bind_pattern},   {"http", bind_http}, {"aws", bind_aws},
+    {"time", bind_time},         {"crypto", bind_crypto},     {"emit", bind_emit}, {"test", bind_test},
+    {"all", bind_all},           {"template", bind_template},
 };
 
 /* collectgarbage("count") and ("collect") and no tuning. */
@@ -282,11 +283,7 @@ static int push_library_module(lua_State *L, const char *name)
         return luaL_error(L, "module '%s' is not part of tidemill", name);
     if (!text)
         return open(L);
-    char *chunk = mem_printf("=%s", name); /* freed below: neither call raises for our own text */
-    int code = state_compile(L, text, size, chunk);
-    free(chunk);
-    if (code != LUA_OK)
-        return lua_error(L);
+    script_push_library(L, name);
     if (open)
         open(L);
     else
@@ -318,7 +315,10 @@ static int push_own_module(lua_State *L, const char *name)
     buf_add(text, bytes, size);
     free(bytes);
     lua_pushfstring(L, "@%s", path->data);
-    if (state_compile(L, text->data, text->size, lua_tostring(L, -1)) != LUA_OK)
+    const char *code = text->data ? text->data : "";
+    size = text->size;
+    state_skip_first_line(&code, &size);
+    if (state_compile(L, code, size, lua_tostring(L, -1)) != LUA_OK)
         return lua_error(L);
     lua_pushstring(L, name);
     lua_call(L, 1, 1);
@@ -334,10 +334,12 @@ static int safe_require(lua_State *L)
     if (!lua_isnil(L, -1))
         return 1;
     lua_pop(L, 1);
-    if (strncmp(name, "tidemill.", 9) == 0)
+    if (strncmp(name, "tidemill.", 9) == 0) {
         push_library_module(L, name);
-    else
+        script_make_strict(L, name);
+    } else {
         push_own_module(L, name);
+    }
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
         lua_pushboolean(L, true);

@@ -113,13 +113,19 @@ static void unknown_member(struct loading *loading, const char *name)
         "stream",          "filter",    "on_insert",   "on_modify",   "on_remove",  "on_record",
         "on_batch",        "on_window", "ordering",    "concurrency", "batch_size", "batch_window",
         "tumbling_window", "retries",   "backoff",     "max_age",     "on_failure", "timeout",
-        "cpu_limit",       "memory",    "allow_hosts", "tables",      "targets",    NULL};
+        "cpu_limit",       "memory",    "allow_hosts", "tables",      "targets",    "calls",
+        "formerly",        "settings",  "rate",        NULL};
     const char *meant = nearest_name(name, known);
     char *sentence = mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
                                 meant ? " (did you mean " : "", meant ? meant : "",
                                 meant ? "?)" : "; settings of its own are read through tidemill.config");
     complain(loading, sentence);
     free(sentence);
+}
+
+static void complain_of_setting(void *user, const char *sentence)
+{
+    complain(user, sentence);
 }
 
 /* The table that the script returned is on top. */
@@ -139,6 +145,10 @@ static void read_table(struct loading *loading, lua_State *L)
             read_list(loading, L, tables_read);
         else if (strcmp(name, "targets") == 0)
             read_list(loading, L, targets_read);
+        else if (strcmp(name, "calls") == 0)
+            read_list(loading, L, services_read);
+        else if (strcmp(name, "settings") == 0)
+            settings_declare(script, L, complain_of_setting, loading);
         else if (handler_settings_knows(name))
             read_setting(loading, L, name);
         else
@@ -191,7 +201,10 @@ static int load_protected(lua_State *L)
     lua_getglobal(L, "tidemill");
     lua_setfield(L, -2, "tidemill");
     lua_pushfstring(L, "@%s", script->path);
-    if (state_compile(L, loading->text, loading->size, lua_tostring(L, -1)) != LUA_OK)
+    const char *text = loading->text;
+    size = loading->size;
+    state_skip_first_line(&text, &size);
+    if (state_compile(L, text, size, lua_tostring(L, -1)) != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
     if (script->options.testing)
@@ -261,6 +274,14 @@ static void check_targets(struct loading *loading)
     }
 }
 
+static bool names_any(const char *text, const char *const *names)
+{
+    for (; *names; names++)
+        if (strstr(text, *names))
+            return true;
+    return false;
+}
+
 static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
@@ -269,6 +290,8 @@ static void check_stream(struct loading *loading)
                                              ? config_stream(config, script->handler.settings.stream)
                                              : NULL;
     script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
+    script->uses_aws = names_any(
+        loading->text, (const char *const[]){"tidemill.aws", "tidemill.s3", "tidemill.secrets", NULL});
     script->uses_emit = strstr(loading->text, "tidemill.emit") != NULL;
     script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
     if (!script->handler.settings.stream)
@@ -315,18 +338,21 @@ static bool stale(const struct handler *handler, const struct config *config)
 
 static bool wants(const struct handler *handler, const struct record *record,
                   const struct handler_source *source);
+static void explain(const struct handler *handler, const struct record *record,
+                    const struct handler_source *source, struct buf *out);
 static void script_free(struct handler *handler);
 
-static const struct handler_ops ops = {wants, invocation_run, invocation_cancel, stale, script_free};
+static const struct handler_ops ops = {wants, explain, invocation_run, invocation_cancel, stale, script_free};
 
 struct script *script_load(const struct script_options *options, struct problems *problems)
 {
     struct script *script = mem_zero(sizeof *script);
     struct err err;
     size_t before = problems->count, size = 0;
+    list_init(&script->owned);
     script->options = *options;
     script->path = mem_string(options->path);
-    char *name = script_name_of(options->path);
+    char *name = options->name ? mem_string(options->name) : script_name_of(options->path);
     handler_init(&script->handler, &ops, name, options->config, options->emitter);
     free(name);
     script->counters = stats_script(options->stats, script->handler.name);
@@ -372,6 +398,7 @@ static void script_free(struct handler *handler)
     script->refuses = false;
     if (script->L)
         lua_close(script->L);
+    state_release_owned(script);
     if (script->options.reactor)
         reactor_label(script->options.reactor, "a handler that has ended");
     for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {
@@ -398,6 +425,11 @@ bool script_uses_dynamodb(const struct script *script)
     return script->uses_dynamodb;
 }
 
+bool script_uses_aws(const struct script *script)
+{
+    return script->uses_aws;
+}
+
 bool script_uses_emit(const struct script *script)
 {
     return script->uses_emit;
@@ -411,8 +443,37 @@ static bool wants(const struct handler *handler, const struct record *record,
            (!script->filter || filter_match_record(script->filter, record->json, source->stream_arn));
 }
 
+static void explain(const struct handler *handler, const struct record *record,
+                    const struct handler_source *source, struct buf *out)
+{
+    const struct script *script = script_of_handler((struct handler *)handler);
+    if (!script->has[invocation_function_for(script, record->event)]) {
+        buf_printf(out, "the handler has neither %s nor on_record", function_names[record->event]);
+        return;
+    }
+    buf_add_text(out, "by its filter: ");
+    filter_explain(script->filter, record->json, source->stream_arn, out);
+}
+
+/* A key that is nearly one of all handlers', and not the script's: it has not said which it has. */
+static void review_keys(const struct script *script, struct problems *warnings)
+{
+    const struct config_handler *section = script->section;
+    for (size_t i = 0; !script->declares_settings && section && i < section->pair_count; i++) {
+        const char *name = section->pairs[i].name;
+        const char *meant = handler_settings_knows(name) ? NULL : handler_settings_nearest(name);
+        if (meant && name_is_slip(name, meant))
+            problems_add(
+                warnings,
+                "%s:%d: [handler %s] %s is taken for a setting of the script's own; did you mean %s?",
+                script->handler.config->path, config_key_line(section, name), section->name, name, meant);
+    }
+}
+
 void script_review(const struct script *script, struct problems *warnings)
 {
+    review_keys(script, warnings);
+
     char *label = mem_printf("%s: filter", script->path);
     if (script->filter)
         filter_review(script->filter, label, warnings);

@@ -22,7 +22,8 @@
 struct script;
 
 struct script_options {
-    const char *path;            /* scripts/stock.lua; the handler's name is its last part without .lua */
+    const char *path;            /* scripts/stock.lua ... */
+    const char *name;            /* of the handler; NULL: that is the path's last part without .lua */
     const struct config *config; /* its [handler] section, if any; held, may be NULL */
     struct reactor *reactor;
     struct aws_client *aws;        /* NULL for a script that is only checked */
@@ -58,12 +59,20 @@ struct script_table {
 /* Valid as long as the script. `declared`: it has said so, even if it is none. */
 const struct script_table *script_tables(const struct script *script, size_t *count, bool *declared);
 
+/* An action of another service, that it says it calls through tidemill.aws. */
+struct script_call {
+    const char *resource; /* an ARN, or "*"; NULL: the setting it comes from is missing */
+    const char *action;   /* "states:StartExecution" */
+};
+const struct script_call *script_calls(const struct script *script, size_t *count, bool *declared);
+
 /* The targets that it says it emits to, ending with NULL; NULL: it has not said. */
 const char *const *script_targets(const struct script *script);
 
-/* Does its text name tidemill.dynamodb, tidemill.emit? */
+/* Does its text name tidemill.dynamodb, tidemill.emit, tidemill.aws? */
 bool script_uses_dynamodb(const struct script *script);
 bool script_uses_emit(const struct script *script);
+bool script_uses_aws(const struct script *script);
 
 /* What is allowed and probably not meant: a filter that matches no record; writing to the very table whose
  * stream the handler reads, without a filter. */

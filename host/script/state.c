@@ -1,6 +1,7 @@
 /* state.c: a handler's Lua state: its memory, the processor's time, what it is told when something goes
  * wrong. */
 #include <lauxlib.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -27,10 +28,18 @@ struct script *script_of(lua_State *L)
 
 static bool is_over(struct script *script);
 
-static size_t memory_limit(const struct script *script)
+/* Little things may go beyond the limit by so much: a finalizer of Lua's own (of the buffer of string.rep)
+ * that has no memory to be called in does not come again, and what it was to free is lost. */
+#define LITTLE_BYTES ((size_t)16 << 10)
+#define BEYOND_BYTES ((size_t)64 << 10)
+
+static size_t memory_limit(const struct script *script, size_t size)
 {
-    size_t refused = script->refuses ? REFUSED_BYTES : 0;
-    return script->memory_max > refused ? script->memory_max - refused : 0;
+    if (script->refuses)
+        return script->memory_max > REFUSED_BYTES ? script->memory_max - REFUSED_BYTES : 0;
+    return size <= LITTLE_BYTES && script->memory_max < SIZE_MAX - BEYOND_BYTES
+               ? script->memory_max + BEYOND_BYTES
+               : script->memory_max;
 }
 
 static void *allocate(void *user, void *old, size_t old_size, size_t size)
@@ -42,7 +51,7 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
         free(old);
         return NULL;
     }
-    if (size > before && script->memory_bytes - before + size > memory_limit(script)) {
+    if (size > before && script->memory_bytes - before + size > memory_limit(script, size)) {
         if (is_over(script))
             script->refuses = script->cpu_exhausted = true;
         return NULL;
@@ -205,6 +214,20 @@ static const char *next_piece(lua_State *L, void *user, size_t *size)
     return piece;
 }
 
+void state_skip_first_line(const char **text, size_t *size)
+{
+    if (*size >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+        *text += 3;
+        *size -= 3;
+    }
+    if (!*size || **text != '#')
+        return;
+    const char *end = memchr(*text, '\n', *size);
+    end = end ? end : *text + *size;
+    *size -= (size_t)(end - *text);
+    *text = end;
+}
+
 int state_compile(lua_State *L, const char *text, size_t size, const char *name)
 {
     struct pieces pieces = {text, size};
@@ -250,46 +273,114 @@ static void watch_text(lua_State *L, size_t bytes)
     state_check_room(L, bytes);
 }
 
-static int free_buf(lua_State *L)
+struct owned {
+    struct list link;
+    state_release_fn *release;
+    max_align_t object[];
+};
+
+static void free_owned(lua_State *L, struct owned *owned)
 {
-    buf_fini(lua_touserdata(L, 1));
+    list_remove(&owned->link);
+    owned->release(L, owned->object);
+    free(owned);
+}
+
+static int close_owned(lua_State *L)
+{
+    struct owned **place = lua_touserdata(L, 1), *owned = *place;
+    *place = NULL;
+    if (owned)
+        free_owned(L, owned);
     return 0;
 }
 
-static int free_arena(lua_State *L)
+static void *push_owned(lua_State *L, struct list *all, size_t size, const char *name,
+                        state_release_fn *release, bool kept)
 {
-    arena_fini(lua_touserdata(L, 1));
-    return 0;
-}
-
-void *state_push_owned(lua_State *L, size_t size, const char *name)
-{
-    void *object = memset(lua_newuserdatauv(L, size, 0), 0, size);
+    struct owned **place = lua_newuserdatauv(L, sizeof *place, 0);
+    *place = NULL;
     luaL_setmetatable(L, name);
-    lua_toclose(L, -1);
-    return object;
+    if (!kept)
+        lua_toclose(L, -1);
+    struct owned *owned = mem_zero(sizeof *owned + size); /* from here on nothing raises */
+    owned->release = release;
+    list_init(&owned->link);
+    if (all)
+        list_append(all, &owned->link);
+    *place = owned;
+    return owned->object;
+}
+
+void *state_push_owned(lua_State *L, struct list *all, size_t size, const char *name,
+                       state_release_fn *release)
+{
+    return push_owned(L, all, size, name, release, false);
+}
+
+void *state_push_kept(lua_State *L, struct list *all, size_t size, const char *name,
+                      state_release_fn *release)
+{
+    return push_owned(L, all, size, name, release, true);
+}
+
+void *state_kept(lua_State *L, int index, const char *name)
+{
+    struct owned **place = luaL_checkudata(L, index, name);
+    return *place ? (*place)->object : NULL;
+}
+
+void *state_owned(lua_State *L, int index)
+{
+    return (*(struct owned **)lua_touserdata(L, index))->object;
+}
+
+void state_release_owned(struct script *script)
+{
+    struct owned *owned;
+    list_each(owned, &script->owned, struct owned, link)
+        free_owned(NULL, owned);
 }
 
 static const char buf_name[] = "tidemill.buf", arena_name[] = "tidemill.arena";
 
-void state_open_owned(lua_State *L, const char *name, lua_CFunction release)
+void state_open_kept(lua_State *L, const char *name)
 {
     luaL_newmetatable(L, name);
-    lua_pushcfunction(L, release);
-    lua_setfield(L, -2, "__gc"); /* of a coroutine that is not closed any more */
-    lua_pushcfunction(L, release);
+    lua_pushcfunction(L, close_owned);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+void state_open_owned(lua_State *L, const char *name)
+{
+    state_open_kept(L, name); /* its finalizer is for a coroutine that is not closed any more */
+    luaL_getmetatable(L, name);
+    lua_pushcfunction(L, close_owned);
     lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
 }
 
+static void free_buf(lua_State *L, void *object)
+{
+    (void)L;
+    buf_fini(object);
+}
+
+static void free_arena(lua_State *L, void *object)
+{
+    (void)L;
+    arena_fini(object);
+}
+
 struct buf *script_buf(lua_State *L)
 {
-    return state_push_owned(L, sizeof(struct buf), buf_name);
+    return state_push_owned(L, &script_of(L)->owned, sizeof(struct buf), buf_name, free_buf);
 }
 
 struct arena *script_arena(lua_State *L)
 {
-    struct arena *arena = state_push_owned(L, sizeof *arena, arena_name);
+    struct arena *arena = state_push_owned(L, &script_of(L)->owned, sizeof *arena, arena_name, free_arena);
     size_t room = state_room(script_of(L));
     arena->max = room ? room : 1; /* SIZE_MAX: as good as none */
     return arena;
@@ -356,8 +447,8 @@ void state_open(struct script *script)
     lua_atpanic(L, on_panic);
     value_open(L, watch_text);
     open_waiting(L);
-    state_open_owned(L, buf_name, free_buf);
-    state_open_owned(L, arena_name, free_arena);
+    state_open_owned(L, buf_name);
+    state_open_owned(L, arena_name);
     lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
 }
 

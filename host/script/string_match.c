@@ -585,13 +585,12 @@ static void hold_out(lua_State *L, struct gsub *gsub, size_t bytes)
     gsub->held = bytes;
 }
 
-static int free_gsub(lua_State *L)
+static void free_gsub(lua_State *L, void *object)
 {
-    struct gsub *gsub = lua_touserdata(L, 1);
-    if (gsub->held)
+    struct gsub *gsub = object;
+    if (L && gsub->held)
         hold_out(L, gsub, 0);
     buf_fini(&gsub->out);
-    return 0;
 }
 
 #define LARGE_REPLACEMENT 65536u
@@ -625,8 +624,8 @@ static int gsub_called(lua_State *L, int status, lua_KContext context)
 {
     (void)status;
     (void)context;
-    hold_out(L, lua_touserdata(L, 5), 0);
-    take_replacement(L, lua_touserdata(L, 5), lua_tostring(L, 1));
+    hold_out(L, state_owned(L, 5), 0);
+    take_replacement(L, state_owned(L, 5), lua_tostring(L, 1));
     return gsub_go_on(L);
 }
 
@@ -674,7 +673,7 @@ static void check_size(lua_State *L, const struct gsub *gsub, const struct match
 
 static int gsub_go_on(lua_State *L)
 {
-    struct gsub *gsub = lua_touserdata(L, 5);
+    struct gsub *gsub = state_owned(L, 5);
     size_t size, pattern_size;
     const char *subject = lua_tolstring(L, 1, &size), *pattern = lua_tolstring(L, 2, &pattern_size);
     struct match m = prepare(L, subject, size, pattern, pattern_size);
@@ -724,8 +723,10 @@ static int string_gsub(lua_State *L)
         L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
         "string/function/table");
     lua_settop(L, 4);
-    struct gsub *gsub = state_push_owned(L, sizeof *gsub, gsub_name);
-    gsub->limits = lua_touserdata(L, lua_upvalueindex(1));
+    const struct string_match_limits *limits = lua_touserdata(L, lua_upvalueindex(1));
+    struct gsub *gsub =
+        state_push_owned(L, limits->owned ? limits->owned(L) : NULL, sizeof *gsub, gsub_name, free_gsub);
+    gsub->limits = limits;
     gsub->last = -1;
     gsub->max = max;
     gsub->anchored = pattern_size && *pattern == '^';
@@ -741,5 +742,5 @@ void string_match_open(lua_State *L, const struct string_match_limits *limits)
                                          {NULL, NULL}};
     lua_pushlightuserdata(L, (void *)limits);
     luaL_setfuncs(L, functions, 1);
-    state_open_owned(L, gsub_name, free_gsub);
+    state_open_owned(L, gsub_name);
 }

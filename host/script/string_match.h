@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct list;
+
 struct string_match_limits {
     void (*tick)(lua_State *L); /* called every few ten thousand steps; raises to end the call */
     /* Should others have their turn now? Then `make_room` is returned, and `k` goes on with `context`. */
@@ -19,6 +21,7 @@ struct string_match_limits {
     bool (*too_large)(lua_State *L, size_t bytes); /* more than may be gathered outside of Lua's memory? */
     /* So many bytes are, from now on (negative: no longer), while something else runs. */
     void (*hold)(lua_State *L, ptrdiff_t bytes);
+    struct list *(*owned)(lua_State *L); /* where its objects are kept; or NULL */
 };
 
 /* Put them into the table on top of the stack. `limits` must stay. */

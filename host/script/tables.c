@@ -100,6 +100,67 @@ bool targets_read(struct script *script, lua_State *L, struct err *err)
     return true;
 }
 
+static bool is_action(const char *text)
+{
+    const char *colon = text ? strchr(text, ':') : NULL;
+    return colon && colon > text && colon[1] &&
+           text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-:*")] == '\0';
+}
+
+/* { RESOURCE, "service:Action", ... }: the resource may be a setting that is not there. */
+static bool read_calls_of(struct script *script, lua_State *L, struct err *err)
+{
+    static const char wanted[] =
+        "calls: a list of lists expected: { { config.machine_arn, \"states:StartExecution\" } }";
+    lua_Integer last = 1;
+    if (!lua_istable(L, -1))
+        return err_set(err, ERR_CONFIG, "%s", wanted);
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_Integer at = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        last = at > last ? at : last;
+        lua_pop(L, 1);
+    }
+    if (last < 2 || last > SCRIPT_ACTIONS_MAX + 1)
+        return err_set(err, ERR_CONFIG, "%s", wanted);
+    lua_rawgeti(L, -1, 1);
+    const char *resource = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    for (lua_Integer i = 2; i <= last; i++) {
+        lua_rawgeti(L, -2, i);
+        const char *action = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        if (!is_action(action))
+            return err_set(err, ERR_CONFIG, "calls: %s is no action (such as \"states:StartExecution\")",
+                           action ? action : luaL_typename(L, -1));
+        mem_grow(&script->calls, &script->call_capacity, script->call_count, sizeof *script->calls);
+        script->calls[script->call_count++] = (struct script_call){mem_string(resource), mem_string(action)};
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return true;
+}
+
+bool services_read(struct script *script, lua_State *L, struct err *err)
+{
+    if (!lua_istable(L, -1))
+        return err_set(err, ERR_CONFIG, "calls: a list of lists expected");
+    int top = lua_gettop(L);
+    bool ok = true;
+    script->declares_calls = true;
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, top) && ok; i++) {
+        lua_rawgeti(L, top, i);
+        ok = read_calls_of(script, L, err);
+        lua_settop(L, top);
+    }
+    return ok;
+}
+
+const struct script_call *script_calls(const struct script *script, size_t *count, bool *declared)
+{
+    *count = script->call_count;
+    *declared = script->declares_calls;
+    return script->calls;
+}
+
 const char *const *script_targets(const struct script *script)
 {
     return (const char *const *)script->targets;
@@ -110,6 +171,11 @@ void tables_free(struct script *script)
     for (size_t i = 0; i < script->table_count; i++)
         free((char *)script->tables[i].name);
     free(script->tables);
+    for (size_t i = 0; i < script->call_count; i++) {
+        free((char *)script->calls[i].resource);
+        free((char *)script->calls[i].action);
+    }
+    free(script->calls);
     for (size_t i = 0; script->targets && script->targets[i]; i++)
         free(script->targets[i]);
     free(script->targets);

@@ -62,6 +62,31 @@ void store_put_told(struct store_batch *batch, const struct store_told *told)
     own(batch, &own_copy->text);
 }
 
+void store_put_usage(struct store_batch *batch, const struct store_usage *usage)
+{
+    struct store_usage *own_copy = &add(batch, WRITE_USAGE)->usage;
+    *own_copy = *usage;
+    own(batch, &own_copy->day);
+    own(batch, &own_copy->instance);
+    own(batch, &own_copy->text);
+}
+
+void store_inherit(struct store_batch *batch, const char *heir, const char *former)
+{
+    struct store_write *write = add(batch, WRITE_INHERIT);
+    write->heritage.handler = heir;
+    write->heritage.former = former;
+    own(batch, &write->heritage.handler);
+    own(batch, &write->heritage.former);
+}
+
+void store_forget_handler(struct store_batch *batch, const char *handler)
+{
+    struct store_write *write = add(batch, WRITE_FORGET_HANDLER);
+    write->heritage.handler = handler;
+    own(batch, &write->heritage.handler);
+}
+
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow)
 {
     struct store_follow *own_copy = &add(batch, WRITE_FOLLOW)->follow;
@@ -72,6 +97,7 @@ void store_put_follow(struct store_batch *batch, const struct store_follow *foll
     own(batch, &own_copy->over);
     own(batch, &own_copy->seeks);
     own(batch, &own_copy->after);
+    own(batch, &own_copy->formerly);
 }
 
 void store_put_dead_letter(struct store_batch *batch, const struct store_dead_letter *letter)

@@ -35,11 +35,12 @@ struct store_follow {
     const char *stream; /* its ARN without the label: one name for all generations */
     const char *handler, *stream_arn;
     /* Of a state that hosts share, where none of them could write where the handler begins in every shard: */
-    bool first;        /* to write: only where there is none yet */
-    const char *after; /* to write: only where it still follows that one; or NULL */
-    int64_t since_ms;  /* in each shard at what was written since then; 0: at its oldest record */
-    const char *over;  /* shards that were over by then, each with a newline behind it; or "" */
-    const char *seeks; /* where it was sought since, as the store has it (state/dynamodb/seeks.h); or "" */
+    bool first;           /* to write: only where there is none yet */
+    const char *after;    /* to write: only where it still follows that one; or NULL */
+    int64_t since_ms;     /* in each shard at what was written since then; 0: at its oldest record */
+    const char *over;     /* shards that were over by then, each with a newline behind it; or "" */
+    const char *seeks;    /* where it was sought since, as the store has it (state/dynamodb/seeks.h); or "" */
+    const char *formerly; /* whose places are its own where it has none (store_inherit); or "" */
 };
 
 struct store_dead_letter {
@@ -152,6 +153,15 @@ struct store_request {
     const char *answer; /* a sentence */
 };
 
+/* What a host asked for in one day (UTC), which may cost something: one row, which a later one takes the
+ * place of. Kept for STORE_USAGE_DAYS. */
+struct store_usage {
+    const char *day;      /* "2026-11-28" */
+    const char *instance; /* of the host's run */
+    const char *text;     /* JSON: see core/usage.h */
+};
+#define STORE_USAGE_DAYS 40
+
 /* The version of a handler's script that is in force. */
 struct store_handler {
     const char *handler, *version;
@@ -191,6 +201,16 @@ void store_put_told(struct store_batch *batch, const struct store_told *told);
  * are gone. */
 void store_begin_host(struct store_batch *batch, const struct store_host *host);
 void store_put_handler(struct store_batch *batch, const struct store_handler *handler);
+void store_put_usage(struct store_batch *batch, const struct store_usage *usage);
+
+/* A handler that has no place anywhere yet goes on where the former one stands. The former one's rows stay:
+ * of one that was split in two, both begin there. In a state that hosts share the places become its own one
+ * by one, as their owners write them. */
+void store_inherit(struct store_batch *batch, const char *heir, const char *former);
+
+/* What it follows, what it did once, its version and its troubles: not its checkpoints and letters. A state
+ * that hosts share keeps what it follows, which is little; without checkpoints it begins at the oldest. */
+void store_forget_handler(struct store_batch *batch, const char *handler);
 void store_put_shard(struct store_batch *batch, const struct store_shard *shard);
 void store_forget_shard(struct store_batch *batch, const char *stream_arn, const char *shard);
 
@@ -263,9 +283,10 @@ struct store_query {
         STORE_DEAD,    /* how many letters there are; of a state that hosts share that reads all of them */
         STORE_REQUESTS,
         STORE_ANSWER,
-        STORE_TOLD,   /* what hosts that share the state have told: subscriptions, shards, troubles, handlers,
-                         hand-overs */
-        STORE_MARKERS /* those of `handler` (NULL: of all) that are done and have not expired */
+        STORE_TOLD, /* what hosts that share the state have told: subscriptions, shards, troubles, handlers,
+                       hand-overs */
+        STORE_MARKERS, /* those of `handler` (NULL: of all) that are done and have not expired */
+        STORE_USAGE
     } what;
     int64_t id; /* of STORE_ANSWER: the request's; of STORE_TOLD: the question's; of STORE_LETTERS: this one
                    alone, 0: any */
@@ -310,6 +331,8 @@ struct store_snapshot {
     size_t hand_over_count;
     struct store_told *told;
     size_t told_count;
+    struct store_usage *usage;
+    size_t usage_count;
     struct arena arena;
 };
 
@@ -376,6 +399,9 @@ enum store_write_kind {
     WRITE_HOST,
     WRITE_BEGIN_HOST,
     WRITE_TOLD,
+    WRITE_INHERIT,
+    WRITE_FORGET_HANDLER,
+    WRITE_USAGE,
 };
 
 struct store_write {
@@ -394,6 +420,10 @@ struct store_write {
         struct store_trouble trouble;
         struct store_host host;
         struct store_told told;
+        struct store_usage usage;
+        struct {
+            const char *handler, *former;
+        } heritage;
     };
 };
 

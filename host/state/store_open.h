@@ -12,6 +12,7 @@ struct store_options {
     const char *group;
     bool read_only;  /* beside a running host */
     bool must_exist; /* else it is made */
+    bool upgrade;    /* one of an older version is brought on; else that is a host's to do */
     bool threaded;   /* work on a thread of its own; completions still come through the reactor */
     bool passing;    /* nothing is kept: the store goes with the process, whatever the URI says */
     /* Of one that hosts share. */

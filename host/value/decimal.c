@@ -157,6 +157,33 @@ enum decimal_fault decimal_add(const struct decimal *a, const struct decimal *b,
     return decimal_check(sum);
 }
 
+enum decimal_fault decimal_multiply(const struct decimal *a, const struct decimal *b, struct decimal *product)
+{
+    int places[2 * STORED_DIGITS_MAX] = {0}, count = a->digit_count + b->digit_count, first = 0,
+                   last = count - 1;
+    *product = (struct decimal){0};
+    if (!a->digit_count || !b->digit_count)
+        return DECIMAL_OK;
+    for (int i = 0; i < a->digit_count; i++)
+        for (int j = 0; j < b->digit_count; j++)
+            places[i + j + 1] += (a->digits[i] - '0') * (b->digits[j] - '0');
+    for (int i = count - 1; i > 0; i--) {
+        places[i - 1] += places[i] / 10;
+        places[i] %= 10;
+    }
+    while (!places[first]) /* of digits that are no zeros there is a product */
+        first++;
+    while (!places[last])
+        last--;
+    if (last - first + 1 > STORED_DIGITS_MAX)
+        return DECIMAL_TOO_PRECISE;
+    product->negative = a->negative != b->negative;
+    product->exponent = a->exponent + b->exponent + (count - 1 - last);
+    for (int i = first; i <= last; i++)
+        product->digits[product->digit_count++] = (char)('0' + places[i]);
+    return decimal_check(product);
+}
+
 size_t decimal_write(const struct decimal *decimal, char *text)
 {
     long point = decimal->digit_count + decimal->exponent; /* digits before it */

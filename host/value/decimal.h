@@ -31,6 +31,10 @@ enum decimal_fault decimal_check(const struct decimal *decimal);
  * decimal_check. */
 enum decimal_fault decimal_add(const struct decimal *a, const struct decimal *b, struct decimal *sum);
 
+/* Likewise, of a product; more than 38 digits are DECIMAL_TOO_PRECISE. */
+enum decimal_fault decimal_multiply(const struct decimal *a, const struct decimal *b,
+                                    struct decimal *product);
+
 /* As DynamoDB writes it: plain digits without an exponent. `text` holds DECIMAL_TEXT_SIZE bytes. Returns the
  * length. For what passed decimal_check. */
 #define DECIMAL_TEXT_SIZE 176

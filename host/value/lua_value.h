@@ -39,6 +39,8 @@ bool value_write_json(lua_State *L, int index, struct buf *out, struct err *err)
 void value_push_null(lua_State *L);
 void value_push_binary(lua_State *L, const void *bytes, size_t size);
 void value_push_number(lua_State *L, const char *text, size_t size); /* integer, float or decimal */
+/* The number at `index`, or its digits as a text: a decimal in any case. Raises where it is none. */
+void value_push_as_decimal(lua_State *L, int index);
 /* A value that value_write_json writes as this very text: typed values inside a plain request. */
 void value_push_fragment(lua_State *L, const char *json, size_t size);
 

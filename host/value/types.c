@@ -243,7 +243,7 @@ static void check_number(lua_State *L, int index, struct decimal *number)
         ok = decimal_read(shortest, strlen(shortest), number);
     } else {
         double value = luaL_checknumber(L, index);
-        luaL_argcheck(L, isfinite(value), index, "a decimal cannot be compared with this");
+        luaL_argcheck(L, isfinite(value), index, "a finite number expected beside a decimal");
         double_shortest(value, shortest);
         ok = decimal_read(shortest, strlen(shortest), number);
     }
@@ -278,11 +278,84 @@ static int decimal_le(lua_State *L)
     return 1;
 }
 
-static int decimal_arithmetic(lua_State *L)
+/* ---- exact arithmetic, as far as DynamoDB's numbers go ---- */
+
+static void check_operand(lua_State *L, int index, struct decimal *number)
 {
-    return luaL_error(L,
-                      "arithmetic on a decimal would lose digits; tonumber(tostring(d)) if that is wanted, "
-                      "or let DynamoDB count in an update expression");
+    if (types_decimal(L, index) || lua_type(L, index) == LUA_TNUMBER) /* no texts, though Lua takes them */
+        check_number(L, index, number);
+    else
+        luaL_error(L, "arithmetic on a decimal and a %s", luaL_typename(L, index));
+    if (decimal_check(number) != DECIMAL_OK)
+        luaL_error(L, "a number of more than 38 digits, or out of DynamoDB's range");
+}
+
+static int push_result(lua_State *L, enum decimal_fault fault, const struct decimal *result)
+{
+    char text[DECIMAL_TEXT_SIZE];
+    if (fault == DECIMAL_TOO_PRECISE)
+        return luaL_error(L, "the exact result has more than 38 digits, which DynamoDB cannot hold");
+    if (fault != DECIMAL_OK)
+        return luaL_error(L, "the result is out of the range of DynamoDB's numbers");
+    push_decimal(L, text, decimal_write(result, text));
+    return 1;
+}
+
+static int decimal_plus(lua_State *L)
+{
+    struct decimal a, b, result;
+    check_operand(L, 1, &a);
+    check_operand(L, 2, &b);
+    return push_result(L, decimal_add(&a, &b, &result), &result);
+}
+
+static int decimal_minus(lua_State *L)
+{
+    struct decimal a, b, result;
+    check_operand(L, 1, &a);
+    check_operand(L, 2, &b);
+    b.negative = b.digit_count && !b.negative;
+    return push_result(L, decimal_add(&a, &b, &result), &result);
+}
+
+static int decimal_times(lua_State *L)
+{
+    struct decimal a, b, result;
+    check_operand(L, 1, &a);
+    check_operand(L, 2, &b);
+    return push_result(L, decimal_multiply(&a, &b, &result), &result);
+}
+
+static int decimal_unary_minus(lua_State *L)
+{
+    struct decimal a;
+    check_operand(L, 1, &a);
+    a.negative = a.digit_count && !a.negative;
+    return push_result(L, DECIMAL_OK, &a);
+}
+
+static int decimal_inexact(lua_State *L)
+{
+    return luaL_error(
+        L, "decimals are added, subtracted, multiplied and compared exactly; a quotient or a power has no "
+           "exact value in general: tonumber(tostring(d)) where a float will do");
+}
+
+/* A number as Lua has it, a decimal, or a text: as a decimal. */
+void value_push_as_decimal(lua_State *L, int index)
+{
+    size_t size;
+    struct decimal number;
+    char text[DECIMAL_TEXT_SIZE];
+    const char *written = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &size) : NULL;
+    if (written ? !decimal_read(written, size, &number)
+                : !types_decimal(L, index) && lua_type(L, index) != LUA_TNUMBER)
+        luaL_argerror(L, index, "a number expected, or its digits as a text");
+    if (!written)
+        check_number(L, index, &number);
+    if (decimal_check(&number) != DECIMAL_OK)
+        luaL_argerror(L, index, "it has more than 38 digits, or is out of the range of DynamoDB's numbers");
+    push_decimal(L, text, decimal_write(&number, text));
 }
 
 value_watch_fn *types_watch(lua_State *L)
@@ -345,14 +418,14 @@ void types_open(lua_State *L, value_watch_fn *watch)
                                        {"__eq", decimal_eq},
                                        {"__lt", decimal_lt},
                                        {"__le", decimal_le},
-                                       {"__add", decimal_arithmetic},
-                                       {"__sub", decimal_arithmetic},
-                                       {"__mul", decimal_arithmetic},
-                                       {"__div", decimal_arithmetic},
-                                       {"__mod", decimal_arithmetic},
-                                       {"__pow", decimal_arithmetic},
-                                       {"__unm", decimal_arithmetic},
-                                       {"__idiv", decimal_arithmetic},
+                                       {"__add", decimal_plus},
+                                       {"__sub", decimal_minus},
+                                       {"__mul", decimal_times},
+                                       {"__div", decimal_inexact},
+                                       {"__mod", decimal_inexact},
+                                       {"__pow", decimal_inexact},
+                                       {"__unm", decimal_unary_minus},
+                                       {"__idiv", decimal_inexact},
                                        {NULL, NULL}};
     static const luaL_Reg null[] = {{"__tostring", null_tostring}, {NULL, NULL}};
     static const luaL_Reg none[] = {{NULL, NULL}};

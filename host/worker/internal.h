@@ -26,6 +26,7 @@ struct worker {
     struct map leaving;   /* removed handler -> size_t, owned: shards it has not left yet */
     struct list early;    /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
+    struct tracer *tracer; /* or NULL */
     struct stats *stats;
     char *owner;            /* of what its scripts claim */
     int64_t wall_offset_ms; /* of the wall clock over the other one, when last looked at */

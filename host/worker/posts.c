@@ -298,6 +298,8 @@ struct handler *worker_load(struct worker *worker, const char *place, struct pro
     char *name = handler ? mem_printf("handler %s", handler_name(handler)) : NULL;
     if (handler)
         handler->pace = paces_find(worker->options.paces, name);
+    if (handler)
+        handler->tracer = worker->tracer;
     free(name);
     return handler;
 }
@@ -405,6 +407,7 @@ struct emitter *worker_make_outbox(struct worker *worker)
         .troubles = worker->troubles,
         .stats = worker->stats,
         .paces = worker->options.paces,
+        .tracer = worker->tracer,
         .store = worker->store,
         .late_files = &worker->late_files,
     });

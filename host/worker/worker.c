@@ -89,6 +89,11 @@ static void tell_checkpoint(struct worker *worker, bool durable)
         worker->outbox->ops->checkpoint(worker->outbox, durable);
 }
 
+static void report_stopped(void *user)
+{
+    worker_report(user, REPORT_STOPPED, NULL, NULL, NULL, 0);
+}
+
 /* Of the last batch of a flush. */
 static void on_flush_over(struct worker *worker)
 {
@@ -96,7 +101,7 @@ static void on_flush_over(struct worker *worker)
         tell_checkpoint(worker, true);
     forget_handlers(worker);
     if (worker->phase == STOPPED)
-        worker_report(worker, REPORT_STOPPED, NULL, NULL, NULL, 0);
+        tracer_stop(worker->tracer, report_stopped, worker);
 }
 
 static void on_flushed(void *user, const struct err *err)
@@ -262,6 +267,7 @@ static void finish_if_stopped(struct worker *worker)
         troubles_end(worker->troubles, "host", TROUBLE_STARTING); /* "it stops" */
     struct store_batch *last = store_batch_new(); /* that it stopped must not be lost either */
     write_shards(worker);
+    worker_put_up(worker);
     worker_tell(worker, last, true);
     put_notes(worker, last);
     commit(worker, last);
@@ -326,6 +332,7 @@ static struct store *open_store(struct worker *worker, struct err *err)
         .writer = worker->options.writer,
         .prepared = worker->options.place > 0,
         .create = host->create_state,
+        .upgrade = true,
         .log = worker->options.log,
         .threaded = !worker->options.world.one_thread,
         .commit_fails = worker->options.world.commit_fails,
@@ -381,8 +388,21 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
         worker->transport = transport_fenced_new(worker->transport, worker->reactor, options->fence);
     worker->client =
         aws_client_new(worker->reactor, worker->transport, &options->config->aws, options->log, err);
-    if (worker->client)
+    if (worker->client) {
         aws_client_watch(worker->client, on_aws_attempt, worker->stats);
+        aws_client_set_brakes(worker->client, options->brakes);
+    }
+    if (options->config->host.otlp && *options->config->host.otlp)
+        worker->tracer = tracer_new(&(struct tracer_options){
+            .url = options->config->host.otlp,
+            .sample_ppm = options->config->host.otlp_sample_ppm,
+            .instance = options->instance,
+            .group = options->config->host.group,
+            .reactor = worker->reactor,
+            .transport = worker->transport,
+            .log = options->log,
+            .stats = worker->stats,
+        });
     worker->store = worker->client ? open_store(worker, err) : NULL;
     if (!worker->store) {
         worker_free(worker);
@@ -431,6 +451,7 @@ void worker_free(struct worker *worker)
     if (worker->outbox)
         worker->outbox->ops->release(worker->outbox);
     sources_free(worker->sources);
+    tracer_free(worker->tracer);
     aws_client_free(worker->client);
     transport_free(worker->transport);
     reactor_free(worker->reactor);

@@ -63,6 +63,7 @@ struct worker_options {
     const struct observer *observer; /* of what handlers do; or NULL; must stay */
     const char *instance;            /* of the host: what it owns is marked with it; must stay */
     size_t place;                    /* among the workers */
+    struct brakes *brakes;           /* of tables, on all reactors; or NULL; must stay */
     struct paces *paces;             /* of handlers and targets, on all reactors; or NULL; must stay */
     struct board *board;             /* where its numbers are put up; or NULL; must stay */
     /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */

@@ -6,6 +6,7 @@
 ---@field source? string EventBridge's Source
 ---@field detail_type? string EventBridge's DetailType
 ---@field subject? string SNS' Subject
+---@field object? string s3 and file: an object of that name below the target's prefix or path, in place of a line among events; it takes the place of what was there
 ---@field record? tidemill.Record in on_batch and on_window: which of the records it is for (its key, time and id)
 
 --- Collected while the handler runs, sent when it has returned; the record is

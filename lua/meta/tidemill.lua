@@ -51,6 +51,9 @@ function Record:changed(attribute) end
 ---@field memory? string
 ---@field rate? string at most so many calls, over all hosts: "100/s", "30/m"
 ---@field allow_hosts? string where tidemill.http may go: names, *.example.com; empty: anywhere
+---@field calls? (string|nil)[][] what it calls through tidemill.aws, for tidemill policy: { { "*", "states:StartExecution" } }
+---@field formerly? string the name that it had before: it goes on where that one stands
+---@field settings? table<string, string|number|boolean> which settings of its own it has in its [handler] section: "required", "optional", or the default; others are then an error. Defaults and types hold once the script has returned: read them in its functions
 ---@field targets? string[] where it emits to; then it may emit nowhere else
 ---@field tables? (string|nil)[][] what it does with which DynamoDB tables, for tidemill policy: { { "Orders", "PutItem" } }
 
@@ -105,8 +108,8 @@ function time.now() end
 ---@return string
 function time.iso8601(seconds) end
 --- Raises on what is no such time.
----@param text string such as "2026-01-31T23:59:59Z"
----@return number seconds
+---@param text string by RFC 3339, such as "2026-01-31T23:59:59Z" or "2026-02-01T01:59:59+02:00"
+---@return number seconds since 1970, below 0 before
 function time.parse(text) end
 --- Suspends the handler, not the thread; counts towards its timeout.
 ---@param seconds number
@@ -134,6 +137,19 @@ function crypto.base64(data) end
 ---@param text string
 ---@return string
 function crypto.unbase64(text) end
+--- RFC 4648's alphabet for URLs, without padding.
+---@param data string
+---@return string
+function crypto.base64url(data) end
+---@param text string with or without padding
+---@return string
+function crypto.unbase64url(text) end
+--- A signature as RFC 7518 has it, over SHA-256; crypto.jwt makes whole tokens.
+---@param algorithm "RS256"|"ES256"
+---@param key string a private key as PEM, without a passphrase
+---@param data string
+---@return string
+function crypto.sign(algorithm, key, data) end
 ---@return string
 function crypto.uuid() end
 --- In a time that does not depend on where they differ.

@@ -6,6 +6,7 @@
 local raw = ...
 local concat, sort, unpack = table.concat, table.sort, table.unpack -- `table` is a parameter's name below
 
+---@class tidemill.dynamodb
 local dynamodb = {
   null = raw.null,
   --- An array that is written as a list even when it is empty.
@@ -14,6 +15,10 @@ local dynamodb = {
   set = raw.set,
   --- Bytes that are written as B.
   binary = raw.binary,
+  --- A number that is added, subtracted, multiplied and compared exactly, to 38 digits:
+  --- `dynamodb.decimal(record.new.price) * 3 + dynamodb.decimal("0.10")`. With numbers beside it, it stays one.
+  ---@type fun(number: number|string|any): any
+  decimal = raw.decimal,
 }
 
 local BATCH_GET_MAX, BATCH_WRITE_MAX = 100, 25 -- the service's limits per request
@@ -44,12 +49,32 @@ local function check_options(options, known, level)
   if type(options) ~= "table" then
     error("options are a table, got " .. type(options), level or 3)
   end
-  for name in pairs(options) do
-    if not known[name] then
-      error("unknown option '" .. tostring(name) .. "'", level or 3)
+  for name, value in pairs(options) do
+    local kind = known[name]
+    if not kind then
+      local first = type(name) == "string" and name:sub(1, 1)
+      error("unknown option '" .. tostring(name) .. "'" .. (first == ":" and ": values go into values = { [\"" .. name .. "\"] = ... }"
+        or first == "#" and ": names go into names = { [\"" .. name .. "\"] = ... }" or ""), level or 3)
+    elseif kind == "integer" and (type(value) ~= "number" or value % 1 ~= 0 or value < 0) then
+      error("option '" .. name .. "': a whole number expected, got " .. (type(value) == "number" and tostring(value) or type(value)),
+        level or 3)
+    elseif kind ~= true and kind ~= "integer" and type(value) ~= kind then
+      error("option '" .. name .. "': a " .. (kind == "string" and "text" or kind) .. " expected, got " .. type(value), level or 3)
     end
   end
   return options
+end
+
+-- "a key": a table such as { id = "a" }.
+local function check_item(value, what, level)
+  if type(value) ~= "table" then
+    error(what .. " is a table of attributes such as { id = \"a\" }, got " .. type(value), level or 3)
+  end
+  return value
+end
+
+local function item_of(value, what)
+  return raw.item(check_item(value, what, 4))
 end
 
 local function set_of(...)
@@ -60,10 +85,11 @@ local function set_of(...)
   return set
 end
 
-local CONDITION = set_of("condition", "names", "values", "return_values")
-local GET = set_of("consistent", "attributes")
-local PAGES = set_of("names", "values", "index", "filter", "limit", "descending", "start", "attributes", "consistent",
-  "segment", "segments")
+local CONDITION = { condition = "string", names = "table", values = "table", return_values = "string" }
+local GET = { consistent = "boolean", attributes = "table" }
+local PAGES = { names = "table", values = "table", index = "string", filter = "string", limit = "integer",
+  descending = "boolean", start = "table", attributes = "table", consistent = "boolean", segment = "integer",
+  segments = "integer" }
 
 --- The members that all requests with expressions share.
 local function add_expressions(request, options)
@@ -121,7 +147,7 @@ end
 ---@return table|nil item
 function dynamodb.get(table, key, options)
   options = check_options(options, GET)
-  local request = { TableName = check_table(table), Key = raw.item(key), ConsistentRead = options.consistent }
+  local request = { TableName = check_table(table), Key = item_of(key, "a key"), ConsistentRead = options.consistent }
   return call("GetItem", add_projection(request, options.attributes)).Item
 end
 
@@ -133,7 +159,7 @@ end
 ---@return string|nil why
 function dynamodb.put(table, item, options)
   options = check_options(options, CONDITION)
-  return write("PutItem", { TableName = check_table(table), Item = raw.item(item) }, options)
+  return write("PutItem", { TableName = check_table(table), Item = item_of(item, "an item") }, options)
 end
 
 --- Change attributes: `dynamodb.update("T", {id = 1}, "SET n = :n ADD c :one", {values = {[":n"] = 1, [":one"] = 1}})`.
@@ -149,7 +175,7 @@ function dynamodb.update(table, key, expression, options)
     error("the update expression expected, got " .. type(expression), 2)
   end
   return write("UpdateItem",
-    { TableName = check_table(table), Key = raw.item(key), UpdateExpression = expression }, options)
+    { TableName = check_table(table), Key = item_of(key, "a key"), UpdateExpression = expression }, options)
 end
 
 ---@param table string
@@ -159,7 +185,7 @@ end
 ---@return string|nil why
 function dynamodb.delete(table, key, options)
   options = check_options(options, CONDITION)
-  return write("DeleteItem", { TableName = check_table(table), Key = raw.item(key) }, options)
+  return write("DeleteItem", { TableName = check_table(table), Key = item_of(key, "a key") }, options)
 end
 
 local KEY_TYPES = set_of("string", "number", "userdata")
@@ -187,7 +213,7 @@ end
 ---@param item table<string, any>
 ---@return boolean created
 function dynamodb.create(table, item)
-  local request = { TableName = check_table(table), Item = raw.item(item) }
+  local request = { TableName = check_table(table), Item = item_of(item, "an item") }
   return write("PutItem", request, absent(item)) ~= false
 end
 
@@ -201,7 +227,10 @@ end
 ---@param options? {set?: table<string, any>}
 ---@return boolean won
 function dynamodb.transition(table, key, attribute, from, to, options)
-  options = check_options(options, set_of("set"))
+  options = check_options(options, { set = "table" })
+  if type(attribute) ~= "string" or from == nil or to == nil then
+    error("transition takes the attribute's name, the value that it has and the one that it gets", 2)
+  end
   local names = { ["#attribute"] = attribute }
   local values = { [":from"] = from, [":to"] = to }
   local expression, i = { "#attribute = :to" }, 0
@@ -211,7 +240,7 @@ function dynamodb.transition(table, key, attribute, from, to, options)
     expression[#expression + 1] = "#set" .. i .. " = :set" .. i
   end
   local won = write("UpdateItem", {
-    TableName = check_table(table), Key = raw.item(key), UpdateExpression = "SET " .. concat(expression, ", "),
+    TableName = check_table(table), Key = item_of(key, "a key"), UpdateExpression = "SET " .. concat(expression, ", "),
   }, { condition = "#attribute = :from", names = names, values = values })
   return won ~= false
 end
@@ -242,6 +271,9 @@ end
 ---@return table|nil last_key  where the next page starts: pass it as `start`
 function dynamodb.query(table, condition, options)
   options = check_options(options, PAGES)
+  if type(condition) ~= "string" then
+    error("a condition expected, such as \"pk = :pk\" with values = { [\":pk\"] = ... }, got " .. type(condition), 2)
+  end
   local response = call("Query", page_request(table, condition, options))
   return response.Items, response.LastEvaluatedKey
 end
@@ -265,6 +297,10 @@ end
 ---@return fun(): table|nil
 function dynamodb.each(table, condition, options)
   options = check_options(options, PAGES)
+  check_table(table)
+  if condition ~= nil and type(condition) ~= "string" then
+    error("a condition expected, such as \"pk = :pk\", or nil for the whole table, got " .. type(condition), 2)
+  end
   local own = {}
   for name, value in pairs(options) do
     own[name] = value
@@ -292,19 +328,19 @@ end
 local ACTIONS = {}
 
 function ACTIONS.put(table, item, options)
-  return "Put", { TableName = check_table(table), Item = raw.item(item) }, options
+  return "Put", { TableName = check_table(table), Item = item_of(item, "an item") }, options
 end
 
 function ACTIONS.update(table, key, expression, options)
-  return "Update", { TableName = check_table(table), Key = raw.item(key), UpdateExpression = expression }, options
+  return "Update", { TableName = check_table(table), Key = item_of(key, "a key"), UpdateExpression = expression }, options
 end
 
 function ACTIONS.delete(table, key, options)
-  return "Delete", { TableName = check_table(table), Key = raw.item(key) }, options
+  return "Delete", { TableName = check_table(table), Key = item_of(key, "a key") }, options
 end
 
 function ACTIONS.check(table, key, options)
-  return "ConditionCheck", { TableName = check_table(table), Key = raw.item(key) }, options
+  return "ConditionCheck", { TableName = check_table(table), Key = item_of(key, "a key") }, options
 end
 
 local function transact_item(action, index)
@@ -321,12 +357,12 @@ end
 local ONCE_TTL_S = 7 * 24 * 3600 -- longer than a record can be in a stream
 
 local function marker_item(actions)
-  local name = actions.once_table or require("tidemill.config").once_table
+  local name = actions.once_table or rawget(require "tidemill.config", "once_table")
   if not name then
     error("transact: once needs a table for its markers: once_table here, or in the handler's settings", 3)
   end
   local item = { id = tostring(actions.once), expires = os.time() + ONCE_TTL_S }
-  return { Put = { TableName = name, Item = raw.item(item), ConditionExpression = "attribute_not_exists(id)" } }
+  return { Put = { TableName = name, Item = item_of(item, "an item"), ConditionExpression = "attribute_not_exists(id)" } }
 end
 
 --- Several writes that happen together or not at all.
@@ -379,11 +415,14 @@ end
 ---@return table[] items
 function dynamodb.batch_get(table, keys)
   check_table(table)
+  if type(keys) ~= "table" then
+    error("batch_get takes a table's name and a list of keys, got " .. type(keys), 2)
+  end
   local items = dynamodb.list {}
   for first = 1, #keys, BATCH_GET_MAX do
     local part = dynamodb.list {}
     for i = first, math.min(first + BATCH_GET_MAX - 1, #keys) do
-      part[#part + 1] = raw.item(keys[i])
+      part[#part + 1] = item_of(keys[i], "a key")
     end
     local request, attempts = { [table] = { Keys = part } }, 0
     while request do
@@ -426,13 +465,16 @@ end
 ---@return true
 function dynamodb.batch_write(table, writes)
   check_table(table)
-  check_options(writes, set_of("put", "delete"))
+  if type(writes) ~= "table" then
+    error("batch_write takes a table's name and { put = { item, ... }, delete = { key, ... } }, got " .. type(writes), 2)
+  end
+  check_options(writes, { put = "table", delete = "table" })
   local requests = {}
   for _, item in ipairs(writes.put or {}) do
-    requests[#requests + 1] = { PutRequest = { Item = raw.item(item) } }
+    requests[#requests + 1] = { PutRequest = { Item = item_of(item, "an item") } }
   end
   for _, key in ipairs(writes.delete or {}) do
-    requests[#requests + 1] = { DeleteRequest = { Key = raw.item(key) } }
+    requests[#requests + 1] = { DeleteRequest = { Key = item_of(key, "a key") } }
   end
   for first = 1, #requests, BATCH_WRITE_MAX do
     local part = { unpack(requests, first, math.min(first + BATCH_WRITE_MAX - 1, #requests)) }
@@ -446,6 +488,34 @@ function dynamodb.batch_write(table, writes)
     end
   end
   return true
+end
+
+local PLACE = { "region", "endpoint", "role", "external_id" }
+local elsewhere = {}
+
+--- The same module, for tables in another region, behind another endpoint, or in another account, whose `role` is
+--- assumed with the host's credentials (`policy` wants { ROLE, "sts:AssumeRole" } in the handler's `calls`). In `dev` and
+--- in tests regions and roles make no difference: all tables are the embedded DynamoDB's.
+---@param place {region?: string, endpoint?: string, role?: string, external_id?: string}
+---@return tidemill.dynamodb
+function dynamodb.at(place)
+  if type(place) ~= "table" or next(place) == nil then
+    error("dynamodb.at: a table with region, endpoint or role expected", 2)
+  end
+  local known, key = set_of(unpack(PLACE)), {}
+  for name in pairs(place) do
+    if not known[name] then
+      error("dynamodb.at: unknown option '" .. tostring(name) .. "'", 2)
+    end
+  end
+  for i, name in ipairs(PLACE) do
+    key[i] = tostring(place[name] or "")
+  end
+  key = concat(key, "\n")
+  if not elsewhere[key] then
+    elsewhere[key] = raw.at(place)
+  end
+  return elsewhere[key]
 end
 
 return dynamodb

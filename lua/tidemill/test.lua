@@ -52,7 +52,23 @@ function test.http(respond)
   services.respond = respond
 end
 
---- The requests that were made by tidemill.http so far, the oldest first.
+---@class tidemill.test.Call: tidemill.test.Request
+---@field service string as it is signed for: "states", "s3"
+---@field region string
+---@field operation? string of a service with a JSON protocol
+---@field input? table likewise, decoded
+
+--- How AWS's services answer that handlers call by tidemill.aws (and s3, secrets, signed HTTP). `respond` returns a
+--- table, which is sent as JSON with status 200; or a status and a body (a table is sent as JSON: a refusal is 400 and
+--- { __type = "InvalidArn", message = "..." }); or nil for a connection that breaks. Without it every call is answered
+--- with 200 and {}.
+---@param respond fun(call: tidemill.test.Call): integer|table|nil, string|table|nil
+function test.aws(respond)
+  services.aws = respond
+end
+
+--- The requests that were made by tidemill.http, and the calls by tidemill.aws (those have a `service`), so far, the
+--- oldest first.
 ---@return tidemill.test.Request[]
 function test.requests()
   return services.requests
@@ -63,10 +79,23 @@ function services.answer(request)
     return json.decode(self.body)
   end
   services.requests[#services.requests + 1] = request
-  if not services.respond then
+  local region, service = (request.headers.Authorization or ""):match("^AWS4%-HMAC%-SHA256 Credential=[^/]+/%d+/([^/]+)/([^/]+)/")
+  if service then
+    request.service, request.region = service, region
+    request.operation = (request.headers["X-Amz-Target"] or ""):match("%.(%w+)$")
+    request.input = request.operation and request:json() or nil
+  end
+  local respond = services.respond
+  if service then
+    respond = services.aws
+  end
+  if not respond then
     return 200, "{}"
   end
-  local status, body = services.respond(request)
+  local status, body = respond(request)
+  if type(status) == "table" then
+    status, body = 200, status
+  end
   if type(body) == "table" then
     body = json.encode(body)
   end

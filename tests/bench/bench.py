@@ -266,4 +266,5 @@ def main():
         print(f"{name:<30} {value:>20}   {goal}".rstrip())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -40,7 +40,7 @@ static const char program[] = "local s, p = ...\n"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const struct string_match_limits limits = {tick, never, NULL, too_large, hold};
+    static const struct string_match_limits limits = {tick, never, NULL, too_large, hold, NULL};
     static lua_State *L;
     const uint8_t *zero = size ? memchr(bytes, 0, size) : NULL;
     size_t first = zero ? (size_t)(zero - bytes) : size;

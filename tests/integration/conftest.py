@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 
 import boto3
 import botocore.config
@@ -16,11 +17,20 @@ BINARY = pathlib.Path(os.environ.get("TIDEMILL", ROOT / "build" / "tidemill")).r
 THREADS = int(os.environ.get("TIDEMILL_THREADS", "2"))
 # A sanitizer or a loaded machine may be slow; a test that waits this long has failed.
 # Instrumented it is ten times as slow: where the build is one of these.
-PATIENCE_S = 240 if any(kind in str(BINARY) for kind in ("asan", "tsan")) else 60
+PATIENCE_S = int(os.environ.get("TIDEMILL_PATIENCE", 240 if any(kind in str(BINARY) for kind in ("asan", "tsan")) else 60))
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "one_thread: much work of one thread alone: it has nothing for ThreadSanitizer, which makes it ten times as long")
+    config.addinivalue_line("markers", "one_thread: much work of one thread alone, or of a browser: it has nothing for ThreadSanitizer, which makes it ten times as long")
+
+
+def pytest_collection_modifyitems(config, items):
+    """TIDEMILL_SHARE=K/N: the K-th of N parts of all tests, for who has not the time for all."""
+    which, _, parts = os.environ.get("TIDEMILL_SHARE", "").partition("/")
+    if parts:
+        left_out = [item for item in items if zlib.crc32(item.nodeid.encode()) % int(parts) != int(which) % int(parts)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def wait_until(condition, what, patience_s=PATIENCE_S):

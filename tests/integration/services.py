@@ -45,12 +45,12 @@ class Request:
         self.headers = handler.headers
         self.body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
 
-    def check_signature(self, service):
+    def check_signature(self, service, in_region="eu-west-1"):
         found = AUTHORIZATION.match(self.headers.get("Authorization", ""))
         if not found:
             raise Refused(403, "MissingAuthenticationToken")
         access, date, region, name, signed, signature = found.groups()
-        assert access == "test" and region == "eu-west-1" and name == service, found.groups()
+        assert access == "test" and region == in_region and name == service, found.groups()
         signed = signed.split(";")
         assert "host" in signed and "x-amz-date" in signed, signed
         assert self.headers["x-amz-date"].startswith(date)
@@ -86,6 +86,7 @@ class Service:
     """One HTTP server. `work` takes a Request and returns (status, headers, body)."""
 
     signs_as = None
+    region = "eu-west-1"
     entries_key = "Entries"
 
     def __init__(self):
@@ -106,7 +107,7 @@ class Service:
                 request = Request(self)
                 try:
                     if service.signs_as:
-                        request.check_signature(service.signs_as)
+                        request.check_signature(service.signs_as, service.region)
                     if service.faults.happens(service.faults.cut):
                         self.close_connection = True
                         return
@@ -278,6 +279,38 @@ class Lambda(Service):
         return 200, {}, json.dumps(answer).encode()
 
 
+class StepFunctions(Service):
+    """Executions by their names, with their inputs; a name is taken once, and an execution has ended at once."""
+
+    signs_as = "states"
+
+    def __init__(self):
+        super().__init__()
+        self.started = {}
+
+    def refusal(self):
+        return 400, "ThrottlingException", "Rate exceeded"
+
+    def error(self, refused):
+        return json.dumps({"__type": refused.code, "message": refused.message}).encode()
+
+    def work(self, request):
+        assert request.headers["X-Amz-Target"] == "AWSStepFunctions.StartExecution", request.headers
+        asked = json.loads(request.body)
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", asked["name"]):
+            raise Refused(400, "InvalidName", f"Invalid Name: '{asked['name']}'")
+        try:
+            json.loads(asked["input"])
+        except ValueError:
+            raise Refused(400, "InvalidExecutionInput", "Invalid State Machine Execution Input")
+        if asked["stateMachineArn"] != "arn:aws:states:eu-west-1:123456789012:stateMachine:orders":
+            raise Refused(400, "StateMachineDoesNotExist", f"State Machine Does Not Exist: '{asked['stateMachineArn']}'")
+        if asked["name"] in self.started:
+            raise Refused(400, "ExecutionAlreadyExists", "Execution Already Exists")
+        self.started[asked["name"]] = json.loads(asked["input"])
+        return 200, {}, json.dumps({"executionArn": "arn:x:" + asked["name"], "startDate": 1.7e9}).encode()
+
+
 class Receiver(Service):
     """An HTTP endpoint; `answer` takes the Request and returns (status, headers)."""
 
@@ -295,6 +328,7 @@ class Http:
 
     def __init__(self, status=200, body=b"{}", hangs=False):
         self.status, self.body, self.hangs, self.seen, self.open = status, body, hangs, [], 0
+        self.headers = []  # of each request
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -305,6 +339,7 @@ class Http:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                outer.headers.append(dict(self.headers))
                 outer.seen.append(body)
                 outer.open += 1
                 while outer.hangs:

@@ -185,7 +185,121 @@ end }""")
     assert "left out" in deployment.run("invoke", "scripts/other.lua", "event.json").stdout
     (deployment.directory / "wrong.json").write_text('{"Records": [{"eventName": "MODIFY"}]}')
     done = deployment.run("invoke", "scripts/h.lua", "wrong.json")
-    assert done.returncode == 1 and "wrong.json: record 0 of the page lacks" in done.stderr
+    assert done.returncode == 1 and "wrong.json: record 1 has no dynamodb" in done.stderr
+
+
+def invoked(deployment, event, *arguments):
+    (deployment.directory / "event.json").write_text(json.dumps(event))
+    return deployment.run("invoke", *arguments, "event.json", "--dry-run")
+
+
+def test_invoke_takes_events_as_they_are_written_by_hand(deployment):
+    deployment.script("h", """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", on_insert = function(record)
+  print(record.table, record.sequence, record.new and record.new.n)
+end }""")
+    deployment.stream("Things")
+
+    def change(keys=None, event="INSERT", arn=None, **more):
+        record = {"eventName": event, "dynamodb": {"Keys": keys or {"id": {"S": "a"}}, **more}}
+        return {**record, "eventSourceARN": arn} if arn else record
+
+    def seen(event):
+        done = invoked(deployment, event, "h")  # by its name
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["message"].split("\t") for line in done.stderr.splitlines() if "\\u0009" in line]
+
+    assert seen(change(NewImage={"n": {"N": "5"}})) == [["Things", "1", "5"]]
+    assert seen([change(), change(SequenceNumber="77")]) == [["Things", "1", "nil"], ["Things", "77", "nil"]]
+    other = "arn:aws:dynamodb:eu-west-1:1:table/Other/stream/2026-01-01T00:00:00.000"
+    assert seen({"Records": [change(), change(arn=other), change()]}) == \
+        [["Things", "1", "nil"], ["Other", "2", "nil"], ["Things", "3", "nil"]]
+    for event, said in ((7, "a list of records or a record"), ([7], "record 1 is no object"), ([change(), {"eventName": "INSERT"}], "record 2 has no dynamodb"),
+                        ([{"eventName": "INSERT", "dynamodb": {}}], "record 1 has no dynamodb.Keys"), (change(event="insert"), "INSERT, MODIFY or REMOVE"),
+                        ({"Records": {}}, "a list of records or a record"), ({}, "record 1 has no dynamodb")):
+        done = invoked(deployment, event, "h")
+        assert done.returncode == 1 and "event.json: " in done.stderr and said in done.stderr, (event, done.stderr)
+
+
+def test_invoke_gives_each_batch_records_of_one_table(deployment):
+    deployment.script("h", """
+return { stream = "s", on_batch = function(records)
+  local tables = {}
+  for i, record in ipairs(records) do tables[i] = record.table end
+  print("batch " .. table.concat(tables, " "))
+end }""")
+    deployment.stream("Things")
+    records = [{"eventName": "INSERT", "eventSourceARN": f"arn:aws:dynamodb:eu-west-1:1:table/{table}/stream/x",
+                "dynamodb": {"Keys": {"id": {"S": "a"}}}} for table in ("A", "A", "B")]
+    done = invoked(deployment, records, "h")
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines() if "batch" in line] == ["batch A A", "batch B"]
+
+
+def test_invoke_says_why_a_record_is_left_out(deployment):
+    deployment.script("h", """
+return { stream = "s", on_insert = print,
+  filter = { dynamodb = { NewImage = { stock = { N = {{ numeric = {"<", 5} }} }, tags = { SS = { "x" } } } },
+             ["$or"] = { { dynamodb = { Keys = { id = { S = { "a" } } } } }, { eventID = { "none" } } } } }""")
+    deployment.stream("Things", "[target t]\ntype = stdout\n[route r]\nstream = s\ntarget = t\nimage = old\n"
+                      'pattern = {"dynamodb": {"Keys": {"id": {"S": [{"prefix": "\u00fc"}]}}}}')
+
+    def why(change, *, event="INSERT", handler="h"):
+        done = invoked(deployment, {"eventName": event, "dynamodb": {"Keys": {"id": {"S": "a"}}, **change}}, handler)
+        assert done.returncode == 0 and done.stdout.count("left out: ") == 1, done.stdout + done.stderr
+        return done.stdout.partition("left out: ")[2].partition("\n")[0]
+
+    assert why({}, event="REMOVE") == "the handler has neither on_remove nor on_record"
+    tagged = {"tags": {"SS": ["x"]}}  # the order of a table's keys is nobody's
+    assert why({"NewImage": tagged}) == "by its filter: dynamodb.NewImage.stock.N is not there"
+    assert why({"NewImage": {"stock": {"N": "7"}, **tagged}}) == 'by its filter: dynamodb.NewImage.stock.N is "7"'
+    assert why({"NewImage": {"stock": {"N": "1"}, "tags": {"SS": ["y"]}}}) == 'by its filter: dynamodb.NewImage.tags.SS is ["y"]'
+    right = {"NewImage": {"stock": {"N": "1"}, **tagged}}
+    assert why({**right, "Keys": {"id": {"S": "b"}}}) == "by its filter: none of $or matches"
+    assert why({"NewImage": {"stock": {"N": "9" * 200}, **tagged}}) == 'by its filter: dynamodb.NewImage.stock.N is "' + "9" * 100 + '"...'
+    assert why({"Keys": {"id": {"S": "\u00fc"}}}, handler="r") == "the record has no OldImage"
+    assert why({"OldImage": {"id": {"S": "a"}}}, handler="r") == 'by its pattern: dynamodb.Keys.id.S is "a"'
+
+
+def test_a_dry_run_answers_as_dynamodb_does_where_nothing_is_found(deployment):
+    deployment.script("h", """
+local dynamodb, emit = require "tidemill.dynamodb", require "tidemill.emit"
+return { stream = "s", on_record = function(record)
+  assert(#dynamodb.query("T", "id = :id", { values = { [":id"] = "a" } }) == 0)
+  for _ in dynamodb.each("T", "id = :id", { values = { [":id"] = "a" } }) do error("an item") end
+  assert(#dynamodb.scan("T") == 0)
+  assert(dynamodb.get("T", { id = "a" }) == nil)
+  assert(next(dynamodb.batch_get("T", { { id = "a" } })) == nil)
+  dynamodb.batch_write("T", { put = { { id = "a" } } })
+  emit("t", { a = 1 }, { detail_type = "Order paid", subject = "order" })
+  emit("t", { a = 1 })
+end }""")
+    deployment.stream("Things", "[target t]\ntype = stdout")
+    done = invoked(deployment, {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "a"}}}}, "h")
+    assert done.returncode == 0, done.stderr
+    assert '  would emit to t {"a":1} (detail_type = Order paid, subject = order)\n' in done.stdout
+    assert '  would emit to t {"a":1}\n' in done.stdout
+
+
+def test_invoke_tries_a_dead_letter_again_and_leaves_it(deployment, dynamodb, name):
+    table = dynamodb.table(name())
+    deployment.script("h", 'return { stream = "s", retries = 0, on_record = function(record) error("no good: " .. record.new.n) end }')
+    deployment.stream(table)
+    host = deployment.start()
+    dynamodb.client.put_item(TableName=table, Item={"id": {"S": "a"}, "n": {"N": "7"}})
+    host.wait_for("kept as a dead letter", errors_allowed=True)
+    host.stop()
+    letter, = json.loads(deployment.run("dead", "list", "--json").stdout)
+    done = deployment.run("invoke", "--dead", str(letter["id"]))
+    assert done.returncode == 1 and "no good: 7" in done.stderr and f"INSERT {letter['sequence']}\n" in done.stdout
+    deployment.script("h", 'return { stream = "s", retries = 0, on_record = function(record) print("well " .. record.new.n, record.table) end }')
+    done = deployment.run("invoke", "h", "--dead", str(letter["id"]), "--dry-run")
+    assert done.returncode == 0 and f"well 7\\u0009{table}" in done.stderr, done.stderr
+    assert json.loads(deployment.run("dead", "list", "--json").stdout)[0]["id"] == letter["id"]
+    done = deployment.run("invoke", "h", "--dead", str(letter["id"] + 1))
+    assert done.returncode == 2 and "there is no dead letter" in done.stderr
+    done = deployment.run("invoke", "h", "event.json", "--dead", "1")
+    assert done.returncode == 2 and "takes the place of an event file" in done.stderr
 
 
 def test_invoke_runs_batches_and_windows(deployment):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import PATIENCE_S, ROOT, wait_until
-from services import EventBridge, Emulators, Faults, Firehose, Lambda, Proxy, Receiver
+from services import EventBridge, Emulators, Faults, Firehose, Lambda, Proxy, Receiver, StepFunctions
 
 FAULTS = dict(refuse=0.1, cut=0.05, lose=0.05, entries=0.2)
 FAST = "backoff = 5ms..50ms\nretries = 50\n"
@@ -288,6 +288,66 @@ def test_firehose_gets_lines(beside_local, local, name, service):
     assert host.stop() == 0
 
 
+# ---- objects with names of their own ----
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_objects_are_written_under_their_names(beside_local, local, name, emulators, kind):
+    table, bucket = local.table(name()), emulators.bucket(name("bucket").lower())
+    beside_local.script("h", """
+local emit = require "tidemill.emit"
+return { stream = "s", retries = 1, backoff = "1ms..2ms", on_record = function(record)
+  if record.new.bad then emit("queue", {}, { object = "x" }) end
+  emit("out", record.new.text, { object = (record.new.place or "pages/") .. record.new.id .. ".html" })
+end }""")
+    directory = beside_local.directory / "kept"
+    place = f"type = s3\nbucket = {bucket}\nprefix = raw" if kind == "s3" else f"type = file\npath = {directory}"
+    configure(beside_local, table, f"[target out]\n{place}\n{FAST}[target queue]\ntype = sqs\nqueue = http://127.0.0.1:1/1/q\n", s3=f"http://127.0.0.1:{emulators.port}")
+    host = beside_local.start()
+    for version in range(3):
+        for item in ("a b", "ü"):
+            local.client.put_item(TableName=table, Item={"id": {"S": item}, "text": {"S": f"two\nlines {version}"}})
+    local.client.put_item(TableName=table, Item={"id": {"S": "c"}, "bad": {"BOOL": True}})
+    local.client.put_item(TableName=table, Item={"id": {"S": "d"}, "text": {"S": "x"}, "place": {"S": "../../"}})
+    wait_until(beside_local.settled, "all is written")
+    assert host.stop() == 0
+    if kind == "s3":
+        found = emulators.objects(bucket)
+        assert emulators.s3.head_object(Bucket=bucket, Key="raw/pages/ü.html")["ContentType"] == "text/html; charset=utf-8"
+    else:
+        found = {"raw/" + str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert found == {"raw/pages/a b.html": b"two\nlines 2", "raw/pages/ü.html": b"two\nlines 2"}, found
+    letters = beside_local.run("dead", "list").stdout
+    assert "targets of type sqs keep no objects" in letters and "leads out of the target" in letters, letters
+
+
+# ---- Step Functions ----
+
+
+def test_executions_are_started_once(beside_local, local, name, service):
+    table, machine = local.table(name()), service(StepFunctions, refuse=0.1, cut=0.1, lose=0.2)
+    beside_local.script("h", """
+local emit = require "tidemill.emit"
+return { stream = "s", on_record = function(record) emit("flow", { id = record.new.id, version = record.new.version }) end }""")
+    configure(beside_local, table, f"[target flow]\ntype = stepfunctions\nmachine = arn:aws:states:eu-west-1:123456789012:stateMachine:orders\n{FAST}"
+              f"[route all]\nstream = s\ntarget = flow\nimage = new\nunmarshalled = yes\n", states=machine.url)
+    host = beside_local.start()
+    write(local, table, 10, 3)
+    wait_until(beside_local.settled, "all is started")
+    host.kill()
+    host = beside_local.start()
+    write(local, table, 10, 3)
+    wait_until(beside_local.settled, "so is the rest")
+    assert host.stop() == 0
+    counts = collections.Counter((one["id"], one["version"]) for one in machine.started.values())
+    assert len(machine.started) == 120 and set(counts.values()) == {4}, (len(machine.started), counts)
+    assert not beside_local.status()["dead_letters"]
+    done = beside_local.run("policy")
+    assert {"Effect": "Allow", "Action": ["states:StartExecution"], "Resource": "arn:aws:states:eu-west-1:123456789012:stateMachine:orders"} in json.loads(done.stdout)["Statement"]
+    beside_local.ini.write_text(beside_local.ini.read_text().replace("arn:aws:states:eu-west-1:123456789012:stateMachine:orders", "orders"))
+    wrong = beside_local.run("check")
+    assert wrong.returncode == 2 and "machine: the ARN of a state machine expected" in wrong.stderr
+
+
 # ---- Lambda ----
 
 def test_lambda_gets_what_a_trigger_sends_and_its_partial_answers_count(beside_local, local, name, service):
@@ -402,7 +462,7 @@ def lake_events(files):
 
 
 PARTITION = re.compile(r"table=(?P<table>[^/]+)/year=(\d{4})/month=(\d\d)/day=(\d\d)/hour=(\d\d)/"
-                       r"(?P<shard>shardId-.+)-(?P<sequence>\d+)\.jsonl(\.gz|\.zst)?$")
+                       r"(?P<shard>shardId-.+)-(?P<sequence>\d+)(-left|-right)?\.jsonl(\.gz|\.zst)?$")
 
 
 def check_lake(files, table):
@@ -474,6 +534,27 @@ def test_the_lake_on_disk(beside_local, local, name, compression, suffix):
     files = {str(path): path.read_bytes() for path in lake.rglob("*") if path.is_file() and not path.name.startswith(".")}
     assert files and all(path.endswith(suffix) for path in files)
     check_lake(files, table)
+
+
+def test_many_routes_write_into_one_lake(beside_local, local, name):
+    table = local.table(name())
+    lake = beside_local.directory / "lake"
+    routes = "".join(f"[route {route}]\nstream = s\ntarget = lake\n" for route in ("left", "right"))
+    configure(beside_local, table, f"[target lake]\ntype = file\npath = lake\nlinger = 50ms\nbatch_count = 25\n{routes}")
+    host = beside_local.start()
+    for version in range(1, 11):
+        for item in range(20):
+            put(local, table, f"i{item}", version)
+        if version % 3 == 0:
+            host.kill()
+            host = beside_local.start()
+    wait_until(beside_local.settled, "everything is settled")
+    assert host.stop() == 0
+    files = {str(path): path.read_bytes() for path in lake.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    sides = {side: {path: data for path, data in files.items() if f"-{side}.jsonl" in path or f"-{side}-" in path} for side in ("left", "right")}
+    assert len(files) == sum(len(its) for its in sides.values()), sorted(files)
+    for its in sides.values():
+        check_lake(its, table)
 
 
 def test_a_full_disk_is_waited_for(beside_local, local, name):
@@ -658,8 +739,6 @@ MISTAKES = [
     ("[target t]\ntype = stdout\n[route r]\nstream = s\ntarget = t\ninput_template = {\"a\": <b>}\n", "input_paths has no \"b\""),
     ("[target t]\ntype = stdout\n[route r]\nstream = s\ntarget = t\ninput_path = dynamodb\n", "\"dynamodb\" is no path"),
     ("[target t]\ntype = stdout\n[route r]\nstream = s\ntarget = t\nimage = newest\n", "\"newest\" is none of record, new"),
-    ("[target t]\ntype = file\npath = x\n[route a]\nstream = s\ntarget = t\n[route b]\nstream = s\ntarget = t\n",
-     "[route a] writes to target t already"),
     ("[target t]\ntype = stdout\n[route h]\nstream = s\ntarget = t\n", "there is a script"),
     ("[target t]\ntype = stdout\n[handler h]\non_failure = tt\n", "\"tt\" is neither dead, nor discard, nor the name of a [target ...]"),
 ]

@@ -342,3 +342,43 @@ def test_a_scrape_stays_small(beside_local, local, name):
     assert len(text) < 100 * 1024, len(text)
     check_with_promtool(text)
     assert host.stop() == 0
+
+
+# ---- what it costs ----
+
+
+def test_status_says_what_it_costs(beside_local, local, name):
+    """Known numbers of records, items and requests, at prices that the INI says."""
+    table, out = local.table(name()), local.table(name("Out"), stream=False)
+    sink = Http()
+    beside_local.script("writes", 'local dynamodb = require "tidemill.dynamodb"\n'
+                        f'return {{ stream = "s", on_record = function(r) dynamodb.put("{out}", {{ id = r.keys.id }}) end }}')
+    beside_local.stream(table, f"[target web]\ntype = http\nurl = {sink.url}\nbatch_count = 1\n[route all]\nstream = s\ntarget = web\n"
+                               "[prices]\nwrite_unit = 1000000\nstream_read = 0\ncurrency = EUR\n")
+    for i in range(20):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"i{i}"}})
+    host = beside_local.start()
+    wait_until(lambda: len(sink.seen) == 20 and beside_local.settled(), "all is done")
+    assert host.stop() == 0  # what was counted is kept
+    done = beside_local.run("status", "--cost", "--json")
+    cost = json.loads(done.stdout)
+    lines = {line["what"]: line for line in cost["lines"]}
+    # A handler that joins a moment later reads once more for itself: that is asked for, too.
+    assert cost["currency"] == "EUR" and cost["records"] in (20, 40), done.stdout
+    assert lines[f"handler writes, table {out}: write units"]["count"] == 20 and lines[f"handler writes, table {out}: write units"]["cost"] == 20
+    assert lines["target web: requests"]["count"] == 20 and lines["stream s: GetRecords"]["cost"] == 0
+    assert cost["cost"] == 20 and cost["cost_million_records"] == 20e6 / cost["records"]
+    assert abs(cost["cost_month"] - 30 * cost["cost_day"]) < 1e-6 * cost["cost_month"] and cost["cost_day"] > 20
+    host = beside_local.start()  # another run counts on
+    for i in range(10):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"j{i}"}})
+    wait_until(lambda: len(sink.seen) == 30 and beside_local.settled(), "the rest is done")
+    assert host.stop() == 0
+    assert json.loads(beside_local.run("status", "--cost", "--json").stdout)["records"] >= cost["records"] + 10
+    text = beside_local.run("status", "--cost").stdout
+    assert "all of it" in text and "in EUR" in text and f"table {out}: write units" in text, text
+    for mistake, said in (("sqz = 1", "did you mean sqs?"), ("sqs = cheap", '"cheap" is no price')):
+        beside_local.ini.write_text(beside_local.ini.read_text().replace("currency = EUR", mistake))
+        wrong = beside_local.run("check")
+        assert wrong.returncode == 2 and said in wrong.stderr, wrong.stderr
+        beside_local.ini.write_text(beside_local.ini.read_text().replace(mistake, "currency = EUR"))

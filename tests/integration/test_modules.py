@@ -1,7 +1,10 @@
 """The modules beside DynamoDB: http, time, crypto, pattern."""
+import base64
+import hmac
 import http.server
 import json
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -19,7 +22,8 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def do_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -55,7 +59,7 @@ class Service(http.server.BaseHTTPRequestHandler):
                      "headers": {name.lower(): value for name, value in self.headers.items()}}
             self.answer(200, json.dumps(shown).encode(), X_Twice="a", Content_Type="application/json")
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_any
 
     def log_message(self, *arguments):
         pass
@@ -87,6 +91,8 @@ def test_http_requests(deployment, dynamodb, name, service):
     same(http.delete(url .. "/x"):json().method, "DELETE")
     same(http.patch(url, {{ body = "" }}):json().method, "PATCH")
     same(http.request{{ url = url .. "/status/503" }}.status, 503)
+    same(http.request{{ url = url .. "/a", method = "HEAD" }}.body, ""); same(http.request{{ url = url .. "/a", method = "HEAD", body = "" }}.status, 200)
+    same(pcall(http.request, {{ url = url, method = "HEAD", body = "x" }}), false)
     same(http.get(url .. "/status/204").body, "")
     same(http.get(url .. "/moved").status, 302)
     same(http.get(url .. "/moved", {{ redirects = 1 }}):json().path, "/echo")
@@ -101,6 +107,140 @@ def test_http_requests(deployment, dynamodb, name, service):
     ok, err = pcall(http.get, url, {{ tiemout = 1 }}); assert(tostring(err):find("unknown option 'tiemout'"), err)
     """)
     assert service.seen
+
+
+def test_what_a_url_is_made_of(deployment, dynamodb, name, service):
+    run_once(deployment, dynamodb, name, f"""
+    local http, url = require "tidemill.http", {service.url!r}
+    local dynamodb = require "tidemill.dynamodb"
+    local function path(options, at) return http.get(url .. (at or "/p"), options):json().path end
+    same(http.escape("USER#1/ä b~"), "USER%231%2F%C3%A4%20b~"); same(http.escape(7), "7")
+    same(path {{ query = {{ b = "x y&z", a = 1, c = true, d = {{ "m", "n" }} }} }}, "/p?a=1&b=x%20y%26z&c=true&d=m&d=n")
+    same(path({{ query = {{ b = 2 }} }}, "/p?a=1"), "/p?a=1&b=2"); same(path {{ query = {{}} }}, "/p"); same(path {{ query = {{ n = dynamodb.decimal("0.10") }} }}, "/p?n=0.1")
+    same(path(nil, "/contacts/" .. http.escape("USER#1")), "/contacts/USER%231")
+    local answer = http.post(url, {{ form = {{ grant = "a b", z = "=" }} }}):json()
+    same(answer.body, "grant=a%20b&z=%3D"); same(answer.headers["content-type"], "application/x-www-form-urlencoded; charset=utf-8")
+    same(http.get(url, {{ basic = {{ "Aladdin", "open sesame" }} }}):json().headers.authorization, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
+    for _, mistake in ipairs {{
+      {{ "behind a '#'", url .. "/contacts/USER#1" }}, {{ "http.escape", url .. "/a b" }}, {{ "http.escape", url .. "/ü" }}, {{ "http.escape", url .. "/a\0b" }},
+      {{ "url: a text expected, got nil" }}, {{ "one of body, json and form", url, {{ body = "a", json = 1 }} }}, {{ "json = {{...}}", url, {{ body = {{}} }} }},
+      {{ "query: b: a text, a number or a boolean expected, got table", url, {{ query = {{ b = {{ {{}} }} }} }} }}, {{ "names are texts", url, {{ query = {{ 1 }} }} }},
+      {{ "headers: a table expected", url, {{ headers = "a: b" }} }}, {{ "a user without a colon", url, {{ basic = {{ "a:b", "c" }} }} }}, {{ "region goes with signed", url, {{ region = "x" }} }},
+    }} do
+      local ok, problem = pcall(http.get, mistake[2], mistake[3])
+      assert(not ok and tostring(problem):find(mistake[1], 1, true), tostring(problem) .. " instead of " .. mistake[1])
+    end
+    """)
+
+
+def test_wrong_arguments_are_told_at_the_door(deployment, dynamodb, name):
+    run_once(deployment, dynamodb, name, """
+    local http, time = require "tidemill.http", require "tidemill.time"
+    for wanted, call in pairs {
+      ["tidemill.dynamodb has no 'putItem' (did you mean 'put'?)"] = function() dynamodb.putItem(side, {}) end,
+      ["tidemill.http has no 'gett' (did you mean 'get'?)"] = function() http.gett() end, ["tidemill.time has no 'nwo' (did you mean 'now'?)"] = function() time.nwo() end,
+      [ [==[unknown option ':one': values go into values = { [":one"] = ... }]==] ] = function() dynamodb.update(side, { id = "a" }, "SET n = :one", { [":one"] = 1 }) end,
+      [ [==[names go into names = { ["#n"] = ... }]==] ] = function() dynamodb.put(side, { id = "a" }, { ["#n"] = "n" }) end,
+      ["a condition expected, such as"] = function() dynamodb.query(side, { id = "a" }) end, ["or nil for the whole table, got number"] = function() dynamodb.each(side, 5) end,
+      ["a key is a table of attributes such as { id = \\"a\\" }, got string"] = function() dynamodb.get(side, "a") end, ["a key is a table of attributes such as { id = \\"a\\" }, got nil"] = function() dynamodb.delete(side) end,
+      ["an item is a table of attributes such as { id = \\"a\\" }, got number"] = function() dynamodb.put(side, 1) end,
+      ["option 'limit': a whole number expected, got string"] = function() dynamodb.scan(side, { limit = "x" }) end, ["option 'limit': a whole number expected, got 1.5"] = function() dynamodb.scan(side, { limit = 1.5 }) end,
+      ["option 'consistent': a boolean expected, got number"] = function() dynamodb.get(side, { id = "a" }, { consistent = 1 }) end,
+      ["option 'values': a table expected, got string"] = function() dynamodb.put(side, { id = "a" }, { values = "x" }) end,
+      ["transition takes the attribute's name, the value that it has"] = function() dynamodb.transition(side, { id = "a" }, "status") end,
+      ["batch_write takes a table's name and"] = function() dynamodb.batch_write(side) end, ["batch_get takes a table's name and a list of keys"] = function() dynamodb.batch_get(side) end,
+    } do
+      local ok, problem = pcall(call)
+      assert(not ok and tostring(problem):find(wanted, 1, true) and tostring(problem):find("h.lua:", 1, true), tostring(problem) .. " instead of " .. wanted)
+    end
+    same(#dynamodb.scan(side, { limit = 5.0 }), 0)
+    same(pcall(function() return dynamodb.at { region = "eu-central-1" }.putItem end), false)
+    same(type(getmetatable(http)), "string"); same(pcall(setmetatable, http, {}), false)
+    """)
+
+
+def test_templates(deployment, dynamodb, name):
+    (deployment.directory / "scripts" / "templates" / "mails").mkdir(parents=True)
+    file = deployment.directory / "scripts" / "templates" / "mails" / "order.html"
+    file.write_text("<h1>{{title}}</h1>\n{{#lines}}\n  <li>{{name}} x {{count}}{{#note}} ({{note}}){{/note}}</li>\n{{/lines}}\n{{^lines}}nothing{{/lines}}\n{{! a remark }}\n{{{html}}}{{&html}}")
+    body = """
+    local template = require "tidemill.template"
+    local decimal = json.decode("1.2345678901234567890123")
+    same(order { title = "<A & 'B'>", html = "<b>", lines = { { name = "x", count = 2 }, { name = "y", count = decimal, note = "n" } } },
+      "<h1>&lt;A &amp; &#39;B&#39;&gt;</h1>\\n  <li>x x 2</li>\\n  <li>y x 1.2345678901234567890123 (n)</li>\\n\\n<b><b>")
+    same(order { title = "", html = "", lines = {} }, "<h1></h1>\\nnothing\\n")
+    same(template.compile("{{#a}}{{b.c}}{{/a}}{{^z}}-{{/z}}{{#list}}{{.}},{{/list}}{{#on}}yes{{/on}}") { a = { b = { c = 1 } }, list = { 1, "<" }, on = true }, "1-1,&lt;,yes")
+    same(template.compile("{{#list}}{{outer}}{{.}}{{/list}}") { outer = "o", list = { 1, 2 } }, "o1o2")
+    same(template.compile("a\\n  {{#x}}\\nb\\n  {{/x}}\\nc") { x = { 1 } }, "a\\nb\\nc"); same(template.compile("") {}, ""); same(template.compile("{ {} }} {") {}, "{ {} }} {")
+    same(template.escape(5), "5"); same(template.compile("{{#a}}{{a}}{{/a}}{{^a}}none{{/a}}{{#s}}{{.}}{{/s}}") { a = dynamodb.null, s = dynamodb.set { "x" } }, "nonex")
+    for wanted, call in pairs {
+      ["name is missing"] = function() template.compile("{{name}}") { name = dynamodb.null } end, ["tags is a table"] = function() template.compile("{{tags}}") { tags = dynamodb.set { "a" } } end,
+      ["text:2: name is missing"] = function() template.compile("a\\n{{name}}") {} end, ["list is a table"] = function() template.compile("{{list}}") { list = { 1 } } end,
+      ["{{#a}} has no end"] = function() template.compile("{{#a}}") end, ["{{/b}} ends nothing ({{#a}} is open)"] = function() template.compile("{{#a}}{{/b}}") end,
+      ["{{/a}} ends nothing"] = function() template.compile("{{/a}}") end, ['"a b" is no name'] = function() template.compile("{{a b}}") end, ["{{{ without }}}"] = function() template.compile("{{{a}} ") end,
+      ["a table of values expected, got nil"] = function() template.compile("a")() end, ["a text expected, got nil"] = function() template.compile() end,
+      ["is no name of a file"] = function() template.load("../h.lua") end, ["while the script loads"] = function() template.load("mails/order.html") end,
+    } do
+      local ok, problem = pcall(call)
+      assert(not ok and tostring(problem):find(wanted, 1, true), tostring(problem) .. " instead of " .. wanted)
+    end
+    """
+    script = deployment.script
+    deployment.script = lambda name_of, text: script(name_of, 'local order = require("tidemill.template").load "mails/order.html"\n' + text)
+    host = run_once(deployment, dynamodb, name, body)
+    file.write_text("changed {{title}}")
+    host.wait_for("takes the place of")
+
+
+def test_signatures_and_tokens(deployment, dynamodb, name, tmp_path):
+    for algorithm, make in (("rsa", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
+                            ("ec", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+                            ("p384", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])):
+        subprocess.run(["openssl", *make, "-out", tmp_path / f"{algorithm}.pem"], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", tmp_path / f"{algorithm}.pem", "-pubout", "-out", tmp_path / f"{algorithm}.pub"], check=True)
+    subprocess.run(["openssl", "pkey", "-in", tmp_path / "rsa.pem", "-aes256", "-passout", "pass:secret", "-out", tmp_path / "locked.pem"], check=True)
+    settings = "\n".join(f"{key} = ${{file:{tmp_path}/{key}.pem}}" for key in ("rsa", "ec", "p384", "locked"))
+    host = run_once(deployment, dynamodb, name, """
+    local crypto = require "tidemill.crypto"
+    same(crypto.base64url("\\251\\255\\254"), "-__-"); same(crypto.base64url("a"), "YQ"); same(crypto.base64url(""), "")
+    same(crypto.unbase64url("-__-"), "\\251\\255\\254"); same(crypto.unbase64url("YQ"), "a"); same(crypto.unbase64url("YQ=="), "a")
+    for _, wrong in ipairs { "a", "+___", "a/__", "YQ=", "Y=Q", "=", "YQ==YQ==" } do
+      if pcall(crypto.unbase64url, wrong) then error("taken: " .. wrong) end
+    end
+    for _, wrong in ipairs { "=AAA", "AA=A", "A===", "YQ==YQ==", "====" } do
+      if pcall(crypto.unbase64, wrong) then error("taken: " .. wrong) end
+    end
+    -- RFC 7515, A.1, has this key and these claims
+    log.info("HS256 " .. crypto.jwt({ sub = "a", n = 1 }, "secret", { algorithm = "HS256" }))
+    log.info("RS256 " .. crypto.jwt({ iss = "x@y", scope = "ü" }, config.rsa, { kid = "k1" }))
+    log.info("ES256 " .. crypto.jwt({ iss = "x@y" }, config.ec, { algorithm = "ES256" }))
+    for _, mistake in ipairs {
+      { "private key as PEM", {}, "no key" }, { "private key as PEM", {}, config.locked }, { "RSA key", {}, config.ec }, { "curve P-256", {}, config.p384, { algorithm = "ES256" } },
+      { "curve P-256", {}, config.rsa, { algorithm = "ES256" } }, { "algorithm: RS256, ES256 or HS256", {}, "k", { algorithm = "none" } }, { "claims: a table", "x", "k" },
+      { "key: a text expected, got nil", {} }, { "unknown option 'alg'", {}, "k", { alg = "RS256" } },
+    } do
+      local ok, problem = pcall(crypto.jwt, mistake[2], mistake[3], mistake[4])
+      assert(not ok and tostring(problem):find(mistake[1], 1, true), tostring(problem) .. " instead of " .. mistake[1])
+    end
+    """, settings=settings)
+    tokens = dict(line.split(" ", 1) for line in host.messages() if line[:6] in ("HS256 ", "RS256 ", "ES256 "))
+
+    def parts(token):
+        head, claims, signature = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split("."))
+        return json.loads(head), json.loads(claims), signature, token.rpartition(".")[0].encode()
+    head, claims, signature, signed = parts(tokens["HS256"])
+    assert head == {"alg": "HS256", "typ": "JWT"} and claims == {"sub": "a", "n": 1} and signature == hmac.new(b"secret", signed, "sha256").digest()
+    for name_of, algorithm in (("RS256", "rsa"), ("ES256", "ec")):
+        head, claims, signature, signed = parts(tokens[name_of])
+        assert head["alg"] == name_of and claims["iss"] == "x@y" and (name_of != "RS256" or (head["kid"] == "k1" and claims["scope"] == "ü"))
+        if algorithm == "ec":  # to OpenSSL's form
+            assert len(signature) == 64
+            halves = [int.from_bytes(half, "big") for half in (signature[:32], signature[32:])]
+            numbers = b"".join(b"\x02" + bytes([len(raw)]) + raw for raw in (half.to_bytes(half.bit_length() // 8 + 1, "big") for half in halves))
+            signature = b"\x30" + bytes([len(numbers)]) + numbers
+        (tmp_path / "signature").write_bytes(signature)
+        (tmp_path / "signed").write_bytes(signed)
+        subprocess.run(["openssl", "dgst", "-sha256", "-verify", tmp_path / f"{algorithm}.pub", "-signature", tmp_path / "signature", tmp_path / "signed"], check=True)
 
 
 def test_allow_hosts_limits_where_calls_go(deployment, dynamodb, name, service):
@@ -131,7 +271,9 @@ def test_time_and_crypto(deployment, dynamodb, name):
     assert(slept >= 0.14, slept)
     same(time.iso8601(1769903999.123), "2026-01-31T23:59:59.123Z")
     same(time.parse("2026-01-31T23:59:59.500Z"), 1769903999.5)
-    assert(not pcall(time.parse, "soon"))
+    same(time.parse("2026-02-01t01:59:59+02:00"), 1769903999); same(time.parse("1969-12-31T23:59:59Z"), -1)
+    same(time.iso8601(-1), "1969-12-31T23:59:59.000Z")
+    assert(not pcall(time.parse, "soon")); assert(not pcall(time.parse, "2026-02-30T00:00:00Z"))
     same(crypto.hex(crypto.sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     same(crypto.hex(crypto.hmac("key", "The quick brown fox jumps over the lazy dog")),
       "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8")
@@ -155,6 +297,16 @@ def test_patterns_in_lua(deployment, dynamodb, name):
     same(pattern.compile{ dynamodb = { NewImage = { total = { N = {{ numeric = {"<", 50} }} } } } }(record), false)
     local ok, err = pcall(pattern.compile, { a = {{ like = "x" }} })
     assert(not ok and err:find("a%[0%]%.like: is not an operator"), err)
+    -- A key of a weak table outlives what it was by one collection.
+    local seen, weak = false, setmetatable({}, { __mode = "k" })
+    weak[pattern.compile{ a = { 1 } }] = true
+    collectgarbage()
+    for matcher in pairs(weak) do
+      local ok, err = pcall(matcher, { a = 1 })
+      assert(not ok and err:find("has been collected", 1, true), err)
+      seen = true
+    end
+    assert(seen)
     """, item={"id": {"S": "a"}, "pk": {"S": "OID#7"}, "total": {"N": "120"}})
 
 

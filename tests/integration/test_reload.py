@@ -326,3 +326,60 @@ def test_a_directory_that_is_written_all_the_time_is_looked_at(deployment, dynam
         done.set()
         writer.join()
     assert host.stop() == 0
+
+
+def release(deployment, table, number, script, word, broken_ini=False):
+    """A directory with an INI and scripts that belong together."""
+    directory = deployment.directory / f"release-{number}"
+    (directory / "scripts").mkdir(parents=True)
+    (directory / "scripts" / "h.lua").write_text(script)
+    deployment.stream(table, f"[handler h]\nword = {word}\n" + ("retires = 5\n[what]\n" if broken_ini else ""),
+                      scripts="current/scripts", state=f"sqlite:{deployment.directory}/state.db")
+    (directory / "tidemill.ini").write_text(deployment.ini.read_text().replace("current/scripts", "scripts"))
+    return directory
+
+
+def switch(deployment, number):
+    (deployment.directory / "next").symlink_to(f"release-{number}")
+    os.replace(deployment.directory / "next", deployment.directory / "current")
+
+
+def versioned(number):
+    return (f'local config, log = require "tidemill.config", require "tidemill.log"\n'
+            f'return {{ stream = "s", on_record = function(r) log.info("script {number} with " .. config.word .. " has " .. r.keys.id) end }}')
+
+
+def test_scripts_and_ini_of_a_release_are_taken_together_or_not_at_all(deployment, dynamodb, name):
+    table = dynamodb.table(name("T"))
+    release(deployment, table, 1, versioned(1), "one")
+    release(deployment, table, 2, versioned(2), "two")
+    release(deployment, table, 3, versioned(3), "three", broken_ini=True)
+    release(deployment, table, 4, "this is no Lua", "four")
+    (deployment.directory / "current").symlink_to("release-1")
+    deployment.ini = deployment.directory / "current" / "tidemill.ini"
+    host = deployment.start()
+
+    def put(key):
+        dynamodb.client.put_item(TableName=table, Item={"id": {"S": key}})
+
+    put("a")
+    host.wait_for("script 1 with one has a")
+    switch(deployment, 2)
+    host.wait_for("both are taken, or neither")
+    host.wait_for("takes the place of")
+    put("b")
+    host.wait_for("script 2 with two has b")
+    for number, complaint in ((3, "[what]"), (4, "h.lua:1")):
+        before = len(host.messages())
+        switch(deployment, number)
+        wait_until(lambda: any("the scripts that came with it: not taken over" in line for line in host.messages()[before:]), "it is refused")
+        assert any(complaint in line for line in host.messages()[before:]), host.messages()[before:]
+        put(f"after-{number}")
+        host.wait_for(f"script 2 with two has after-{number}")
+    refusals = sum("the scripts that came with it: not taken over" in line for line in host.messages())
+    (deployment.directory / "release-4" / "scripts" / "h.lua").write_text(versioned(5))  # mended, the INI as it is
+    host.wait_for("takes the place of")
+    wait_until(lambda: sum("takes the place of" in line for line in host.messages()) == 2, "the mended one is taken")
+    put("c")
+    host.wait_for("script 5 with four has c")
+    assert refusals == 2 and sum("not taken over" in line for line in host.messages()) == 2

@@ -110,10 +110,10 @@ def test_latest_skips_what_was_there_and_nothing_after(deployment, dynamodb, nam
     put(dynamodb, table, "new", 1)
     host.wait_for("saw")
     assert not [fields for fields in host.fields("saw") if fields["id"] == "old"]
-    host.kill()  # no checkpoint was written: `latest` must not apply again
+    host.kill()  # it had its first place alone, or that and the one behind "new": `latest` must not apply again
     put(dynamodb, table, "between", 1)
     host = deployment.start()
-    wait_until(lambda: {"new", "between"} <= {fields["id"] for fields in host.fields("saw")}, "both were seen")
+    wait_until(lambda: "between" in {fields["id"] for fields in host.fields("saw")}, "what came between was seen")
 
 
 def test_a_stream_enabled_again_is_followed_after_the_old_one(deployment, dynamodb, name):

@@ -2,6 +2,7 @@
 import subprocess
 
 import pytest
+from test_handlers import run_once
 from conftest import BINARY
 
 pytestmark = pytest.mark.one_thread
@@ -304,3 +305,38 @@ test("what is not there", function()
   test.contains(select(2, pcall(test.replay, "s3://b/x", "h")), "not here")
 end)""")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_handler_that_does_not_load_fails_its_tests_at_once_and_is_named_where_it_stands(deployment):
+    scripts = deployment.directory / "scripts"
+    (scripts / "h_test.lua").write_text("""
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment "[table Things]\\nkey = id\\n[stream s]\\ntable = Things\\n[handler h]\\nretries = 0\\n"
+test("never", function() dynamodb.put("Things", { id = "a" }) test.settle() test.contains(test.dead_letters()[1].error, "scripts/h.lua:2: ") end)
+""")
+    (scripts / "h.lua").write_text('return { stream = "s",\n on_insert = function() end, tabels = {} }')
+    done = deployment.run("test", str(scripts))
+    assert done.returncode == 1 and f"{scripts}/h.lua" in done.stdout and "did you mean tables" in done.stdout and "did not settle" not in done.stdout, done.stdout
+    assert "/tmp/tidemill-test-" not in done.stdout
+    # A byte order mark, a line for the shell, an error that is a table: as lua(1) takes them, and told by what is in it.
+    (scripts / "h.lua").write_bytes(b'\xef\xbb\xbf#!/usr/bin/env lua\nreturn { stream = "s", on_insert = function() error { code = 5 } end }')
+    (scripts / "h_test.lua").write_text((scripts / "h_test.lua").read_text().replace('scripts/h.lua:2: "', 'h.lua:2: {\\"code\\":5}"'))
+    done = deployment.run("test", str(scripts))
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_line_of_the_log_fails_no_record_and_says_what_is_there(deployment, dynamodb, name):
+    host = run_once(deployment, dynamodb, name, """
+local loop = { a = 1 } loop.again = loop
+log.info("fields", { b = dynamodb.binary("x\\0y"), deep = { f = print, n = 5 }, list = { 1, 2 } })
+log.info("cycle", loop)
+log.info({ a = 1, b = { "x" } })
+log.info(dynamodb.list { "y" })
+log.info("text", "second")
+log.info("mixed", { 1, two = 2 })
+""")
+    fields = {line["message"]: line.get("fields") for line in host.lines()}
+    assert fields["fields"]["b"] == "x\\0y" and fields["fields"]["deep"]["n"] == 5 and fields["fields"]["deep"]["f"].startswith("function") and fields["fields"]["list"] == [1, 2], fields
+    assert fields["cycle"]["a"] == 1 and fields["text"] == {"value": "second"} and fields["mixed"] == {"1": 1, "two": 2}
+    assert '["y"]' in fields
+    assert any(message in fields for message in ('{"a":1,"b":["x"]}', '{"b":["x"],"a":1}')), list(fields)

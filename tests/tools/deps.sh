@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs what is missing from Debian 12's packages: deps.sh build|test|fuzz|develop ...
+# Installs what is missing from Debian 12's packages: deps.sh build|test|fuzz|develop|package ...
 set -eu
 
 build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libcjson-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev libnats-dev"
-test="libcmocka-dev python3-boto3 python3-pytest python3-pytest-xdist default-jre-headless npm ca-certificates zstd nats-server faketime prometheus"
+test="libcmocka-dev python3-boto3 python3-pytest python3-pytest-xdist default-jre-headless npm ca-certificates zstd nats-server faketime prometheus chromium"
 fuzz="clang"
 develop="clang clang-format awscli"
+package="build-essential debhelper lintian"
 
 wanted=
 for kind in "$@"; do
@@ -14,7 +15,8 @@ for kind in "$@"; do
         test) wanted="$wanted $test" ;;
         fuzz) wanted="$wanted $fuzz" ;;
         develop) wanted="$wanted $develop" ;;
-        *) echo "deps.sh: $kind is none of build, test, fuzz, develop" >&2; exit 2 ;;
+        package) wanted="$wanted $package" ;;
+        *) echo "deps.sh: $kind is none of build, test, fuzz, develop, package" >&2; exit 2 ;;
     esac
 done
 

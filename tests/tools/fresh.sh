@@ -53,7 +53,7 @@ mount --rbind /dev "$root/fresh/dev"
 keep=$(env | grep -iE '^(https?|no)_proxy=|^npm_config_|^NODE_EXTRA_CA|^SSL_CERT' || true)
 inside() { # seconds, command
     # shellcheck disable=SC2086
-    timeout -k 10 "$1" chroot "$root/fresh" /usr/bin/env -i HOME=/root TERM=dumb \
+    timeout -k 10 "$1" chroot "$root/fresh" /usr/bin/env -i HOME=/root TERM=dumb FRESH=1 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $keep sh -c "cd /root/project && $2"
 }
 for command in "$@"; do
@@ -72,7 +72,9 @@ for command in "$@"; do
             sleep 1
         done
         pkill -INT -P "$typed" || true
-        chroot "$root/fresh" pkill -INT -x tidemill || true
+        for process in $(pgrep -x tidemill); do # of those in there alone
+            [ "$(readlink "/proc/$process/root")" != "$root/fresh" ] || kill -INT "$process" || true
+        done
         wait "$typed" || true
         grep -m 1 'stock_replenishment done' "$root/log"
     else

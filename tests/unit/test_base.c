@@ -136,7 +136,24 @@ static void times_are_read_and_written(void **state)
     assert_int_equal(clock_from_iso8601("yesterday"), -1);
     assert_int_equal(clock_from_iso8601("2026-01-31"), -1);
     assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.123456789123456789+00:00"), 1769903999123);
-    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.Z"), 1769903999000);
+    assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.Z"), -1);
+    assert_int_equal(clock_from_iso8601("2026-02-01t01:59:59.9999z"), 1769911200000);
+    assert_int_equal(clock_from_iso8601("2026-02-01T01:59:59+02:00"), 1769903999000);
+    assert_int_equal(clock_from_iso8601("2026-01-31T18:29:59-05:30"), 1769903999000);
+    static const char *const wrong[] = {
+        "2026-02-30T00:00:00Z",     "2025-02-29T00:00:00Z",      "2026-13-01T00:00:00Z",
+        "2026-00-01T00:00:00Z",     "2026-01-31T24:00:00Z",      "2026-01-31T23:60:00Z",
+        "2026-01-31 23:59:59Z",     "2026-1-31T23:59:59Z",       "2026-01-31T23:59:59",
+        "2026-01-31T23:59:59+0200", "2026-01-31T23:59:59+24:00", "2026-01-31T23:59:59Zx",
+        "1900-02-29T00:00:00Z",     "26-01-31T23:59:59Z",        ""};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(clock_read_iso8601(wrong[i], &(int64_t){0}));
+    int64_t ms;
+    assert_true(clock_read_iso8601("1969-12-31T23:59:59.5Z", &ms));
+    assert_int_equal(ms, -500);
+    clock_iso8601(ms, text);
+    assert_string_equal(text, "1969-12-31T23:59:59.500Z");
+    assert_true(clock_read_iso8601("2024-02-29T00:00:00Z", &ms));
     assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.9e999Z"), -1);
     assert_int_equal(clock_from_iso8601("2026-01-31T23:59:59.infZ"), -1);
 }

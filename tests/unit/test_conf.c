@@ -40,22 +40,24 @@ static void the_contracts_example_is_read(void **state)
     struct problems problems;
     (void)state;
     setenv("TEST_KEY", "k3y", 1);
-    struct config *config = load("[host]\n"
-                                 "name       = orders-1                ; a comment\n"
-                                 "state      = sqlite:tidemill.db\n"
-                                 "threads    = 0\n"
-                                 "log_level  = debug\n"
-                                 "[stream products]\n"
-                                 "table      = Products\n"
-                                 "start      = latest\n"
-                                 "poll_min   = 50ms\n"
-                                 "window     = 64MiB\n"
-                                 "[handler stock]\n"
-                                 "stream     = products\n"
-                                 "concurrency = 8\n"
-                                 "backoff    = 200ms..60s\n"
-                                 "api_key    = Bearer ${env:TEST_KEY}!\n",
-                                 &problems);
+    struct config *config =
+        load("[host]\n"
+             "name       = orders-1                ; a comment\n"
+             "state      = sqlite:tidemill.db\n"
+             "threads    = 0\n"
+             "log_level  = debug\n"
+             "[stream products]\n"
+             "table      = Products\n"
+             "start      = latest\n"
+             "poll_min   = 50ms\n"
+             "window     = 64MiB\n"
+             "[handler stock]\n"
+             "stream     = products\n"
+             "concurrency = 8\n"
+             "backoff    = 200ms..60s\n"
+             "api_key    = Bearer ${env:TEST_KEY}!\n"
+             "note       = ${env:TEST_UNSET:-none at all}, ${env:TEST_KEY:-x}${env:TEST_UNSET:-}\n",
+             &problems);
     if (problems.count)
         fail_msg("%s", problems.lines[0]);
     assert_string_equal(config->host.name, "orders-1");
@@ -77,6 +79,7 @@ static void the_contracts_example_is_read(void **state)
     assert_int_equal(settings.retries, 10);
     assert_string_equal(handler->pairs[3].value, "Bearer k3y!");
     assert_string_equal(handler->pairs[3].shown, "Bearer ${env:TEST_KEY}!");
+    assert_string_equal(handler->pairs[4].value, "none at all, k3y");
     handler_settings_fini(&settings);
     config_release(config);
 }

@@ -262,6 +262,7 @@ static void every_type_of_target_is_whole(void **state)
                                      .endpoint_kinesis = "e",
                                      .endpoint_firehose = "e",
                                      .endpoint_lambda = "e",
+                                     .endpoint_states = "e",
                                      .endpoint_s3 = "e"};
             assert_string_equal(config_endpoint(&aws, type->service), "e");
         }

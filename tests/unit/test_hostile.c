@@ -268,10 +268,11 @@ struct fixture {
     char directory[64], path[128];
 };
 
-static void tell_call(void *user, const struct transport_request *request)
+static const char *tell_call(void *user, const struct transport_request *request)
 {
     (void)user;
     (void)request;
+    return NULL;
 }
 
 static void tell_emission(void *user, const char *target, const struct message *message)

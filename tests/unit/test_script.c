@@ -50,7 +50,7 @@ static void hold(lua_State *L, ptrdiff_t bytes)
 /* `ours` holds the functions under test, `string` Lua's. */
 static lua_State *new_state(void)
 {
-    static const struct string_match_limits limits = {count_tick, never, NULL, never_large, hold};
+    static const struct string_match_limits limits = {count_tick, never, NULL, never_large, hold, NULL};
     lua_State *L = luaL_newstate();
     luaL_openlibs(L);
     lua_newtable(L);

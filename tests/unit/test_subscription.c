@@ -147,7 +147,8 @@ static void start(struct fixture *f, const char *progress)
 
 static void make_with(struct fixture *f, const char *progress, int64_t backoff_max_ms)
 {
-    static const struct handler_ops ops = {wants, run, cancel, stale, free_nothing};
+    static const struct handler_ops ops = {
+        .wants = wants, .run = run, .cancel = cancel, .stale = stale, .free = free_nothing};
     *f = (struct fixture){0};
     world_init(&f->world);
     world_add_reactor(&f->world);

@@ -50,6 +50,68 @@ static void what_is_no_number_is_refused(void **state)
             fail_msg("\"%s\" was read as a number", wrong[i]);
 }
 
+static struct decimal decimal_of(const char *text)
+{
+    struct decimal decimal;
+    if (!decimal_read(text, strlen(text), &decimal))
+        fail_msg("%s is no number", text);
+    return decimal;
+}
+
+static const char *text_of(__int128 number, char *end)
+{
+    bool negative = number < 0;
+    *--end = '\0';
+    do
+        *--end = (char)('0' + (int)(negative ? -(number % 10) : number % 10));
+    while (number /= 10);
+    if (negative)
+        *--end = '-';
+    return end;
+}
+
+/* Against the processor's own integers, with points at random places. */
+static void products_and_sums_are_exact(void **state)
+{
+    unsigned seed = 7;
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        long long x = (long long)rand_r(&seed) * rand_r(&seed) % 1000000000000000000 >> rand_r(&seed) % 60,
+                  y = (long long)rand_r(&seed) * rand_r(&seed) % 1000000000000000000 >> rand_r(&seed) % 60;
+        long a_exponent = rand_r(&seed) % 30 - 15, b_exponent = rand_r(&seed) % 30 - 15;
+        char text[64], wanted[128], buffer[64];
+        struct decimal a, b, result, expected;
+        x = i & 1 ? -x : x;
+        y = i & 2 ? -y : y;
+        snprintf(text, sizeof text, "%llde%ld", x, a_exponent);
+        a = decimal_of(text);
+        snprintf(text, sizeof text, "%llde%ld", y, b_exponent);
+        b = decimal_of(text);
+        snprintf(wanted, sizeof wanted, "%se%ld", text_of((__int128)x * y, buffer + sizeof buffer),
+                 a_exponent + b_exponent);
+        expected = decimal_of(wanted);
+        assert_int_equal(decimal_multiply(&a, &b, &result), DECIMAL_OK);
+        assert_int_equal(decimal_compare(&result, &expected), 0);
+        b = decimal_of("0");
+        assert_int_equal(decimal_multiply(&a, &b, &result), DECIMAL_OK);
+        assert_int_equal(result.digit_count, 0);
+        snprintf(text, sizeof text, "%llde%ld", y, a_exponent);
+        b = decimal_of(text);
+        snprintf(wanted, sizeof wanted, "%se%ld", text_of((__int128)x + y, buffer + sizeof buffer),
+                 a_exponent);
+        expected = decimal_of(wanted);
+        assert_int_equal(decimal_add(&a, &b, &result), DECIMAL_OK);
+        assert_int_equal(decimal_compare(&result, &expected), 0);
+    }
+    struct decimal nines = decimal_of("99999999999999999999999999999999999999"), two = decimal_of("2"),
+                   large = decimal_of("9e125"), small = decimal_of("1e-130"), result;
+    assert_int_equal(decimal_multiply(&nines, &nines, &result), DECIMAL_TOO_PRECISE);
+    assert_int_equal(decimal_multiply(&nines, &two, &result), DECIMAL_TOO_PRECISE);
+    assert_int_equal(decimal_multiply(&large, &two, &result), DECIMAL_OVERFLOW);
+    assert_int_equal(decimal_multiply(&small, &small, &result), DECIMAL_UNDERFLOW);
+    assert_int_equal(decimal_multiply(&large, &small, &result), DECIMAL_OK);
+}
+
 /* N through Lua and back. */
 static void check_number(lua_State *L, const char *text)
 {
@@ -136,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decimals_compare_exactly),
+        cmocka_unit_test(products_and_sums_are_exact),
         cmocka_unit_test(what_is_no_number_is_refused),
         cmocka_unit_test(generated_numbers_come_back_equal),
         cmocka_unit_test(what_cannot_be_written_is_named_by_its_path),

@@ -110,8 +110,13 @@ static void send(struct request *request)
     char *authorization =
         config->authorization ? mem_printf("Authorization: %s", config->authorization) : NULL;
     char *epoch = message->epoch ? mem_printf("Tidemill-Epoch: %lld", (long long)message->epoch) : NULL;
-    const char *headers[8] = {type, idempotency};
+    const char *headers[9] = {type, idempotency};
+    char trace[TRACE_PARENT_SIZE];
     size_t count = 2;
+    if (request->span.sampled) {
+        trace_write_parent(&request->span.place, trace);
+        headers[count++] = trace;
+    }
     if (epoch)
         headers[count++] = epoch;
     if (signed_)

@@ -124,3 +124,13 @@ struct emission *entry_named(struct request *request, const char *id, bool *name
     named[place] = true;
     return request->entries[place];
 }
+
+size_t json_event_measure(const struct message *message, const char *takes, struct err *err)
+{
+    struct arena arena = ARENA_INIT;
+    if (!json_parse(&arena, message->payload, message->payload_size, NULL) ||
+        (!message->routed && !utf8_valid(message->payload, message->payload_size)))
+        err_set(err, ERR_CONFIG, "%s only JSON, in UTF-8, as an event", takes);
+    arena_fini(&arena);
+    return message->payload_size;
+}

@@ -10,6 +10,9 @@
 void text_write(struct buf *out, const struct message *message);
 size_t text_measure(const struct message *message, const char *service, struct err *err);
 
+/* What must be JSON, in UTF-8, to be taken as an event; `takes` for the sentence: "Lambda takes". */
+size_t json_event_measure(const struct message *message, const char *takes, struct err *err);
+
 /* An attribute (a number) of messages whose shard is one of many hosts': see struct message. text_measure
  * counts it. */
 #define EPOCH_ATTRIBUTE "Tidemill-Epoch"

@@ -4,10 +4,7 @@
 #include <string.h>
 
 #include "base/document.h"
-#include "base/arena.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "deliver/targets/json_batch.h"
 #include "net/url.h"
 
@@ -31,13 +28,8 @@ static const struct lambda_settings *settings_of(const struct target *target)
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
-    struct arena arena = ARENA_INIT;
     (void)target;
-    if (!json_parse(&arena, message->payload, message->payload_size, NULL) ||
-        (!message->routed && !utf8_valid(message->payload, message->payload_size)))
-        err_set(err, ERR_CONFIG, "Lambda takes only JSON, in UTF-8, as an event");
-    arena_fini(&arena);
-    return message->payload_size;
+    return json_event_measure(message, "Lambda takes", err);
 }
 
 /* A name, a partial or a whole ARN, in a path. To be freed. */
@@ -99,6 +91,8 @@ const struct target_type target_lambda = {
     .settings_size = sizeof(struct lambda_settings),
     .needed = needed,
     .service = "lambda",
+    .paid = PRICE_REQUESTS,
+    .price = 0.20,
     .spills = true,
     .takes_batches = true,
     .actions = actions,

@@ -25,6 +25,7 @@ static bool read_follow(struct store_snapshot *snapshot, const cJSON *item, stru
         .stream_arn = snapshot_text(snapshot, item, "arn"),
         .since_ms = item_number(item, "since"),
         .seeks = snapshot_text(snapshot, item, "seeks"),
+        .formerly = snapshot_text(snapshot, item, "formerly"),
         .over = arena_copy(&snapshot->arena, over.data ? over.data : "", over.size),
     };
     buf_fini(&over);
@@ -156,6 +157,8 @@ static void on_shards(void *user, struct rows *rows, const struct err *err)
         pending_loaded(pending, &failure);
         return;
     }
+    for (size_t i = 0; i < pending->snapshot->follow_count; i++)
+        seeks_inherit(&pending->standings, &pending->snapshot->follows[i]);
     seeks_apply(&pending->standings, find_follow, pending->snapshot);
     struct ask *asks = standings_ask(&pending->standings, pending->store->group, &count);
     if (count)

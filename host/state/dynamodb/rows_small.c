@@ -38,6 +38,7 @@ void follow_put(struct pending *pending)
     item_add_text(item, "arn", follow->stream_arn);
     item_add_number(item, "since", follow->since_ms);
     item_add_text(item, "seeks", *seeks ? seeks : NULL);
+    item_add_text(item, "formerly", *follow->formerly ? follow->formerly : NULL);
     if (*follow->over) {
         pieces_make(&pending->pieces, follow->over, strlen(follow->over), SIZE_MAX);
         pieces_add(&pending->pieces, item);
@@ -134,6 +135,76 @@ void follow_seek(struct pending *pending)
 {
     struct ask ask = {.partition = mem_printf("g/%s/f", pending->store->group)};
     pending->reading = calls_read(pending->store->calls, &ask, 1, on_follows, pending);
+}
+
+/* ---- a handler with another name ---- */
+
+static void inherit_next(struct pending *pending);
+
+static void on_inherited(struct pending *pending, const cJSON *answer, bool refused)
+{
+    (void)answer;
+    (void)refused; /* it follows it already */
+    pending->at++;
+    inherit_next(pending);
+}
+
+/* What the former one follows, the heir does, from the same moment on; where it has no place it has that
+ * one's. */
+static void inherit_one(struct pending *pending, const cJSON *row)
+{
+    const char *heir = pending->write->heritage.handler;
+    char digest[ITEM_DIGEST_SIZE];
+    item_digest((const char *const[]){item_text(row, "stream"), heir, NULL}, digest);
+    cJSON *body = call_item(pending_partition(pending, "f"), digest), *item = document_get(body, "Item");
+    const cJSON *member;
+    cJSON_ArrayForEach(member, row)
+    {
+        static const char *const own[] = {"pk", "sk", "handler", "formerly", "by"};
+        bool copied = true;
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+            copied = copied && strcmp(member->string, own[i]) != 0;
+        if (copied)
+            cJSON_AddItemToObject(item, member->string, cJSON_Duplicate(member, true));
+    }
+    item_add_text(item, "handler", heir);
+    item_add_text(item, "formerly", pending->write->heritage.former);
+    call_demand(body, "attribute_not_exists(pk)");
+    pending_send(pending, "PutItem", body, on_inherited);
+}
+
+static void inherit_next(struct pending *pending)
+{
+    while (pending->at < pending->rows->count) {
+        const cJSON *row = pending->rows->rows[pending->at].item;
+        if (strcmp(item_text(row, "handler"), pending->write->heritage.former) == 0) {
+            inherit_one(pending, row);
+            return;
+        }
+        pending->at++;
+    }
+    rows_free(pending->rows);
+    pending->rows = NULL;
+    pending_next(pending);
+}
+
+static void on_former(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    pending->reading = NULL;
+    if (err) { /* reads end; what is to be written does not */
+        follow_inherit(pending);
+        return;
+    }
+    pending->rows = rows;
+    pending->at = 0;
+    inherit_next(pending);
+}
+
+void follow_inherit(struct pending *pending)
+{
+    struct ask ask = {.partition = mem_printf("g/%s/f", pending->store->group)};
+    pending->reading = calls_read(pending->store->calls, &ask, 1, on_former, pending);
 }
 
 /* ---- gaps ---- */
@@ -289,4 +360,48 @@ void requests_load(struct pending *pending)
     if (pending->query.what == STORE_ANSWER)
         ask.sort = mem_printf("%020lld", (long long)pending->query.id);
     pending->reading = calls_read(pending->store->calls, &ask, 1, on_requests, pending);
+}
+
+/* ---- usage ---- */
+
+#define DAY_S (24 * 3600)
+#define USAGE_BYTES_MAX (300 * 1024) /* an item may have 400 KB; what does not fit is not shown */
+
+void usage_put(struct pending *pending)
+{
+    const struct store_usage *usage = &pending->write->usage;
+    if (strlen(usage->text) > USAGE_BYTES_MAX) {
+        pending_next(pending);
+        return;
+    }
+    char *sort = mem_printf("%s#%s", usage->day, usage->instance);
+    cJSON *body = call_item(pending_partition(pending, "u"), sort), *item = document_get(body, "Item");
+    item_add_text(item, "day", usage->day);
+    item_add_text(item, "instance", usage->instance);
+    item_add_text(item, "text", usage->text);
+    item_add_number(item, "expires", calls_now_s(pending->store->calls) + (int64_t)STORE_USAGE_DAYS * DAY_S);
+    free(sort);
+    pending_send(pending, "PutItem", body, pending_next_step);
+}
+
+static void on_usage(void *user, struct rows *rows, const struct err *err)
+{
+    struct pending *pending = user;
+    struct store_snapshot *snapshot = pending->snapshot;
+    pending->reading = NULL;
+    pending->rows = rows;
+    if (!err)
+        snapshot->usage = arena_alloc(&snapshot->arena, (rows->count + 1) * sizeof *snapshot->usage);
+    for (size_t i = 0; !err && i < rows->count; i++)
+        snapshot->usage[snapshot->usage_count++] =
+            (struct store_usage){.day = snapshot_text(snapshot, rows->rows[i].item, "day"),
+                                 .instance = snapshot_text(snapshot, rows->rows[i].item, "instance"),
+                                 .text = snapshot_text(snapshot, rows->rows[i].item, "text")};
+    pending_loaded(pending, err);
+}
+
+void usage_load(struct pending *pending)
+{
+    struct ask ask = {.partition = mem_printf("g/%s/u", pending->store->group)};
+    pending->reading = calls_read(pending->store->calls, &ask, 1, on_usage, pending);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 
 #define WORD_SIZE 8
@@ -71,6 +72,31 @@ char *seeks_with(const char *seeks, const char *shard, int64_t mark, const struc
     buf_printf(&out, "%lld %s %s %s\n", (long long)mark, after ? "after" : "anew",
                after ? position->sequence : "-", place);
     return buf_take(&out);
+}
+
+void seeks_inherit(struct standings *standings, const struct store_follow *follow)
+{
+    size_t count = standings->count;
+    struct map own = MAP_INIT;
+    if (!follow->formerly || !*follow->formerly)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct standing *standing = &standings->all[i];
+        char *key = mem_printf("%s\n%s", standing->stream, standing->shard);
+        if (strcmp(standing->handler, follow->handler) == 0)
+            map_set(&own, key, standings);
+        free(key);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct standing *standing = &standings->all[i];
+        char *key = mem_printf("%s\n%s", standing->stream, standing->shard);
+        if (strcmp(standing->handler, follow->formerly) == 0 && !map_get(&own, key) &&
+            (strcmp(standing->stream, follow->stream_arn) == 0 ||
+             strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) == 0))
+            standings_copy(standings, i, follow->handler);
+        free(key);
+    }
+    map_fini(&own);
 }
 
 void seeks_apply(struct standings *standings,

@@ -14,6 +14,10 @@ int64_t seeks_mark(const char *seeks, const char *shard, struct position *positi
 /* With one more, in place of what it overrides; `shard` "": in all. To be freed. */
 char *seeks_with(const char *seeks, const char *shard, int64_t mark, const struct position *position);
 
+/* Where the handler had another name before, and stands nowhere in a shard yet, it stands where that one
+ * does. Before seeks_apply. */
+void seeks_inherit(struct standings *standings, const struct store_follow *follow);
+
 /* What does not hold any more goes, or is where it was sought to. `find` says what the handler follows there,
  * or NULL. */
 void seeks_apply(struct standings *standings,

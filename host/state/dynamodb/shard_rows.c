@@ -40,8 +40,12 @@ static char *row_key(const char *stream, const char *shard)
 
 static void follow_free(struct store_follow *follow)
 {
-    if (follow)
-        free((char *)follow->seeks);
+    if (!follow)
+        return;
+    free((char *)follow->handler);
+    free((char *)follow->stream_arn);
+    free((char *)follow->seeks);
+    free((char *)follow->formerly);
     free(follow);
 }
 
@@ -49,7 +53,10 @@ void shard_rows_follow(struct shard_rows *rows, const struct store_follow *follo
 {
     char *key = row_key(follow->handler, follow->stream_arn);
     struct store_follow *own = mem_zero(sizeof *own);
+    own->handler = mem_string(follow->handler);
+    own->stream_arn = mem_string(follow->stream_arn);
     own->seeks = mem_string(follow->seeks);
+    own->formerly = mem_string(follow->formerly);
     follow_free(map_remove(&rows->follows, key));
     map_set(&rows->follows, key, own);
     free(key);
@@ -494,7 +501,10 @@ static void on_follows(void *user, struct rows *rows, const struct err *err)
         gaining->follows[gaining->follow_count++] =
             (struct store_follow){.handler = item_text(rows->rows[i].item, "handler"),
                                   .stream_arn = item_text(rows->rows[i].item, "arn"),
-                                  .seeks = item_text(rows->rows[i].item, "seeks")};
+                                  .seeks = item_text(rows->rows[i].item, "seeks"),
+                                  .formerly = item_text(rows->rows[i].item, "formerly")};
+    for (size_t i = 0; i < gaining->follow_count; i++)
+        seeks_inherit(&gaining->standings, &gaining->follows[i]);
     seeks_apply(&gaining->standings, find_read, gaining);
     free(gaining->follows);
     gaining->follows = NULL;
@@ -535,6 +545,9 @@ static void begin_reading(struct shard_rows *rows, const struct lease_row *row, 
     if (own)
         read_follows(gaining);
     else {
+        size_t at = 0;
+        for (const struct store_follow *follow; (follow = map_next(&rows->follows, &at, NULL));)
+            seeks_inherit(&gaining->standings, follow);
         seeks_apply(&gaining->standings, find_follow, rows);
         read_pieces(gaining);
     }

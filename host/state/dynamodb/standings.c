@@ -12,6 +12,7 @@ void standing_fini(struct standing *standing)
     free(standing->stream);
     free(standing->shard);
     free(standing->handler);
+    free(standing->kept_by);
 }
 
 void standings_fini(struct standings *standings)
@@ -38,6 +39,19 @@ bool standings_add(struct standings *standings, const char *stream, const char *
     return true;
 }
 
+void standings_copy(struct standings *standings, size_t at, const char *handler)
+{
+    mem_grow(&standings->all, &standings->capacity, standings->count, sizeof *standings->all);
+    const struct standing *from = &standings->all[at];
+    struct standing copy = {.part = from->part};
+    copy.stream = mem_string(from->stream);
+    copy.shard = mem_string(from->shard);
+    copy.handler = mem_string(handler);
+    copy.kept_by = mem_string(from->kept_by ? from->kept_by : from->handler);
+    copy.part.progress = mem_string(from->part.progress);
+    standings->all[standings->count++] = copy;
+}
+
 struct ask *standings_ask(const struct standings *standings, const char *group, size_t *count)
 {
     struct ask *asks = NULL;
@@ -49,7 +63,8 @@ struct ask *standings_ask(const struct standings *standings, const char *group, 
             continue;
         mem_grow(&asks, &capacity, *count, sizeof *asks);
         asks[(*count)++] = (struct ask){
-            .partition = part_partition(group, standing->stream, standing->shard, standing->handler)};
+            .partition = part_partition(group, standing->stream, standing->shard,
+                                        standing->kept_by ? standing->kept_by : standing->handler)};
     }
     return asks;
 }

@@ -9,6 +9,7 @@
 struct standings {
     struct standing {
         char *stream, *shard, *handler;
+        char *kept_by; /* the handler that its pieces were written for; NULL: itself */
         struct part part;
     } * all;
     size_t count, capacity;
@@ -20,6 +21,9 @@ void standing_fini(struct standing *standing);
 /* `text` is the handler's part of the row. False and `err` where it cannot be read. */
 bool standings_add(struct standings *standings, const char *stream, const char *shard, const char *handler,
                    const char *text, struct err *err);
+
+/* That one once more, of another handler. */
+void standings_copy(struct standings *standings, size_t at, const char *handler);
 
 /* What is to be read for them: to be freed; NULL and 0: nothing. `group` as it stands in keys. */
 struct ask *standings_ask(const struct standings *standings, const char *group, size_t *count);

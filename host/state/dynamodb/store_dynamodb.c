@@ -120,6 +120,13 @@ static void touch_what_is_written(struct pending *pending, const struct store_wr
     case WRITE_FORGET_TROUBLE:
     case WRITE_HOST:
     case WRITE_BEGIN_HOST:
+    case WRITE_INHERIT:
+        touch(pending, "inherit", write->heritage.handler, write->heritage.former, "");
+        break;
+    case WRITE_FORGET_HANDLER:
+        break;
+    case WRITE_USAGE:
+        touch(pending, "usage", write->usage.day, write->usage.instance, "");
         break;
     case WRITE_TOLD:
         touch(pending, "told", write->told.session, "", "");
@@ -231,8 +238,15 @@ static void do_write(struct pending *pending)
     case WRITE_FORGET_TROUBLE:
     case WRITE_HOST:
     case WRITE_BEGIN_HOST:
+    case WRITE_FORGET_HANDLER:
         note_one(pending);
         pending_next(pending);
+        return;
+    case WRITE_INHERIT:
+        follow_inherit(pending);
+        return;
+    case WRITE_USAGE:
+        usage_put(pending);
         return;
     case WRITE_TOLD:
         told_put(pending);
@@ -264,6 +278,9 @@ static void begin(struct pending *pending)
             return;
         case STORE_MARKERS:
             markers_load(pending);
+            return;
+        case STORE_USAGE:
+            usage_load(pending);
             return;
         case STORE_TOLD:
             told_load(pending);

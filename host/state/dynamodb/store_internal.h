@@ -125,6 +125,9 @@ void events_forget(struct pending *pending);
 void request_put(struct pending *pending);
 void request_answer(struct pending *pending);
 void requests_load(struct pending *pending);
+void follow_inherit(struct pending *pending);
+void usage_put(struct pending *pending);
+void usage_load(struct pending *pending);
 
 /* Tell all hosts that there is something to look at. */
 void requests_ring(struct pending *pending, const cJSON *answer, bool refused);

@@ -20,7 +20,7 @@ static bool problem(sqlite3 *db, const char *path, const char *what, struct err 
 }
 
 /* All pages in one go, under a reader's lock: of a WAL that keeps no writer waiting. */
-static bool copy_pages(sqlite3 *from, sqlite3 *to, const char *file, struct err *err)
+bool sqlite_copy_pages(sqlite3 *from, sqlite3 *to, const char *file, struct err *err)
 {
     sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
     int code = SQLITE_OK, tries = 0;
@@ -64,7 +64,7 @@ static bool fill(const char *path, const char *beside, struct err *err)
     if (well) {
         file_make_private(beside);
         sqlite3_busy_timeout(from, BUSY_MS);
-        well = copy_pages(from, to, beside, err) &&
+        well = sqlite_copy_pages(from, to, beside, err) &&
                run(to, beside, "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL", err) &&
                is_sound(to, beside, err);
     }

@@ -53,6 +53,16 @@ enum statement {
     GET_REQUESTS,
     GET_ANSWER,
     GET_SUBSCRIPTIONS,
+    PUT_USAGE,
+    TRIM_USAGE,
+    GET_USAGE,
+    INHERIT_CHECKPOINTS,
+    INHERIT_FOLLOWS,
+    FORGET_HANDLER_FOLLOWS,
+    FORGET_HANDLER_MARKERS,
+    FORGET_HANDLER_SUBSCRIPTIONS,
+    FORGET_HANDLER_TROUBLES,
+    FORGET_HANDLER_VERSION,
     STATEMENT_COUNT
 };
 
@@ -81,7 +91,9 @@ struct store_sqlite {
 };
 
 /* sqlite_schema.c */
-bool sqlite_open_schema(struct store_sqlite *sqlite, bool read_only, struct err *err);
+/* What an older version has written is read as it would be after an upgrade, from a copy in memory; only a
+ * host brings the file itself on (options->upgrade), and keeps the former one beside it. */
+bool sqlite_open_schema(struct store_sqlite *sqlite, const struct store_options *options, struct err *err);
 
 bool sqlite_problem(struct store_sqlite *sqlite, const char *what, struct err *err); /* false */
 bool sqlite_run(struct store_sqlite *sqlite, const char *sql, struct err *err);

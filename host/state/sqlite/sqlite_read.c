@@ -32,7 +32,7 @@ static void read_follow(struct store_snapshot *snapshot, void *row, sqlite3_stmt
     follow->stream = text_at(snapshot, s, 0);
     follow->handler = text_at(snapshot, s, 1);
     follow->stream_arn = text_at(snapshot, s, 2);
-    follow->over = follow->seeks = "";
+    follow->over = follow->seeks = follow->formerly = "";
 }
 
 static void read_event(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
@@ -156,6 +156,14 @@ static void read_marker(struct store_snapshot *snapshot, void *row, sqlite3_stmt
     marker->owner = "";
 }
 
+static void read_usage(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)
+{
+    struct store_usage *usage = row;
+    usage->day = text_at(snapshot, s, 0);
+    usage->instance = text_at(snapshot, s, 1);
+    usage->text = text_at(snapshot, s, 2);
+}
+
 typedef void read_row_fn(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s);
 
 static void bind_query(sqlite3_stmt *s, enum statement which, const struct store_query *query)
@@ -236,6 +244,8 @@ static bool read_what(struct store_sqlite *sqlite, struct store_snapshot *snapsh
         return READ_ROWS(GET_ANSWER, read_request, requests, request_count);
     case STORE_MARKERS:
         return READ_ROWS(GET_MARKERS, read_marker, markers, marker_count);
+    case STORE_USAGE:
+        return READ_ROWS(GET_USAGE, read_usage, usage, usage_count);
     case STORE_TOLD: /* of states that hosts share */
         return true;
     case STORE_ALL:

@@ -1,5 +1,6 @@
 /* sqlite_schema.c: tables, statements, and how an older file becomes a newer one. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -55,6 +56,8 @@ static const char *const versions[] = {
     "CREATE TABLE hosts (grp TEXT NOT NULL, instance TEXT NOT NULL, version TEXT NOT NULL,"
     " started_ms INTEGER NOT NULL, beat_ms INTEGER NOT NULL, stopped_ms INTEGER NOT NULL,"
     " longest_ms INTEGER NOT NULL, longest TEXT NOT NULL, PRIMARY KEY (grp, instance)) WITHOUT ROWID;",
+    ("CREATE TABLE usage (grp TEXT NOT NULL, day TEXT NOT NULL, instance TEXT NOT NULL, text TEXT NOT NULL,"
+     " PRIMARY KEY (grp, day, instance)) WITHOUT ROWID;"),
 };
 
 #define SCHEMA_VERSION ((int)(sizeof versions / sizeof *versions))
@@ -145,6 +148,23 @@ static const char *const statements[STATEMENT_COUNT] = {
     [GET_SUBSCRIPTIONS] =
         "SELECT handler, stream_arn, shard, in_flight, retrying, waiting, catching_up, oldest_ms, time_ms"
         " FROM subscriptions WHERE grp = ?1",
+    [PUT_USAGE] = "INSERT OR REPLACE INTO usage VALUES (?1, ?2, ?3, ?4)",
+    [TRIM_USAGE] = "DELETE FROM usage WHERE grp = ?1 AND day < date(?2, '-' || ?3 || ' days')",
+    [GET_USAGE] = "SELECT day, instance, text FROM usage WHERE grp = ?1 ORDER BY day, instance",
+    /* ?2 the heir, ?3 the former one. The follows come last: what has none has not run yet. */
+    [INHERIT_CHECKPOINTS] =
+        "INSERT OR IGNORE INTO checkpoints (grp, handler, stream_arn, shard, kind, sequence, since_ms,"
+        " record_time_ms, progress) SELECT grp, ?2, stream_arn, shard, kind, sequence, since_ms,"
+        " record_time_ms, progress FROM checkpoints WHERE grp = ?1 AND handler = ?3 AND NOT EXISTS"
+        " (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
+    [INHERIT_FOLLOWS] = "INSERT OR IGNORE INTO follows (grp, stream, handler, stream_arn)"
+                        " SELECT grp, stream, ?2, stream_arn FROM follows WHERE grp = ?1 AND handler = ?3"
+                        " AND NOT EXISTS (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
+    [FORGET_HANDLER_FOLLOWS] = "DELETE FROM follows WHERE grp = ?1 AND handler = ?2",
+    [FORGET_HANDLER_MARKERS] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2",
+    [FORGET_HANDLER_SUBSCRIPTIONS] = "DELETE FROM subscriptions WHERE grp = ?1 AND handler = ?2",
+    [FORGET_HANDLER_TROUBLES] = "DELETE FROM troubles WHERE grp = ?1 AND subject = 'handler ' || ?2",
+    [FORGET_HANDLER_VERSION] = "DELETE FROM handlers WHERE grp = ?1 AND handler = ?2",
     [GET_DEAD] = "SELECT handler, stream_arn, shard, count(*) FROM dead_letters WHERE grp = ?1"
                  " GROUP BY handler, stream_arn, shard",
 };
@@ -221,19 +241,63 @@ static bool make_schema(struct store_sqlite *sqlite, struct err *err)
     return ok;
 }
 
-bool sqlite_open_schema(struct store_sqlite *sqlite, bool read_only, struct err *err)
+/* The copy takes the place of the file, and has no more to do with it. */
+static bool read_in_memory(struct store_sqlite *sqlite, struct err *err)
+{
+    sqlite3 *memory = NULL;
+    bool ok = sqlite3_open_v2(":memory:", &memory, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+                  SQLITE_OK &&
+              sqlite_copy_pages(sqlite->db, memory, sqlite->path, err);
+    if (!ok) {
+        sqlite3_close(memory);
+        return false;
+    }
+    sqlite3_close(sqlite->db);
+    sqlite->db = memory;
+    return make_schema(sqlite, err);
+}
+
+/* The way back: an older tidemill reads what is kept here. */
+static bool keep_former(struct store_sqlite *sqlite, int version, struct log *log, struct err *err)
+{
+    char *former = mem_printf("%s.schema%d", sqlite->path, version);
+    unlink(former); /* of an earlier way there: this one is newer */
+    bool kept = sqlite_backup(sqlite->path, former, err);
+    if (kept)
+        log_info(
+            log, NULL,
+            "%s was written by an older tidemill (schema %d): it becomes schema %d; as it was it is kept "
+            "in %s, for the way back",
+            sqlite->path, version, SCHEMA_VERSION, former);
+    else
+        err_prefix(err, "the state is not upgraded, since it cannot be kept as it is first");
+    free(former);
+    return kept;
+}
+
+bool sqlite_open_schema(struct store_sqlite *sqlite, const struct store_options *options, struct err *err)
 {
     int version = 0;
     if (!read_version(sqlite, &version, err))
         return false;
     if (version > SCHEMA_VERSION)
-        return err_set(err, ERR_CONFIG, "%s was written by a newer tidemill (schema %d; this one knows %d)",
-                       sqlite->path, version, SCHEMA_VERSION);
+        return err_set(err, ERR_CONFIG,
+                       "%s was written by a newer tidemill (schema %d; this one knows %d): run that one, or "
+                       "go back to what it kept in %s.schema%d (what was done since then is done again)",
+                       sqlite->path, version, SCHEMA_VERSION, sqlite->path, SCHEMA_VERSION);
     if (version < 0)
         return err_set(err, ERR_CONFIG, "%s is damaged, or no state of tidemill's (schema %d)", sqlite->path,
                        version);
-    if (version < SCHEMA_VERSION && read_only)
-        return err_set(err, ERR_CONFIG, "%s holds no state that this version can read: the host has not run",
-                       sqlite->path);
-    return version == SCHEMA_VERSION || make_schema(sqlite, err);
+    if (version == SCHEMA_VERSION)
+        return true;
+    if (options->read_only)
+        return version ? read_in_memory(sqlite, err)
+                       : err_set(err, ERR_CONFIG, "%s holds no state: the host has not run", sqlite->path);
+    if (version && !options->upgrade)
+        return err_set(
+            err, ERR_CONFIG,
+            "%s was written by an older tidemill (schema %d; this one has %d): only `tidemill run` "
+            "upgrades it; until then what changes it is that version's to do",
+            sqlite->path, version, SCHEMA_VERSION);
+    return (!version || keep_former(sqlite, version, options->log, err)) && make_schema(sqlite, err);
 }

@@ -295,6 +295,52 @@ static bool forget_checkpoints(struct store_sqlite *sqlite, const struct store_c
     return sqlite_step(sqlite, s, err);
 }
 
+static bool put_usage(struct store_sqlite *sqlite, const struct store_usage *row, struct err *err)
+{
+    sqlite3_stmt *s = sqlite_begin(sqlite, PUT_USAGE, err);
+    if (!s)
+        return false;
+    sqlite_bind(s, 2, row->day);
+    sqlite_bind(s, 3, row->instance);
+    sqlite_bind(s, 4, row->text);
+    if (!sqlite_step(sqlite, s, err) || !(s = sqlite_begin(sqlite, TRIM_USAGE, err)))
+        return false;
+    sqlite_bind(s, 2, row->day);
+    sqlite3_bind_int(s, 3, STORE_USAGE_DAYS);
+    return sqlite_step(sqlite, s, err);
+}
+
+static bool inherit(struct store_sqlite *sqlite, const char *heir, const char *former, struct err *err)
+{
+    static const enum statement taken[] = {INHERIT_CHECKPOINTS, INHERIT_FOLLOWS};
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        sqlite3_stmt *s = sqlite_begin(sqlite, taken[i], err);
+        if (!s)
+            return false;
+        sqlite_bind(s, 2, heir);
+        sqlite_bind(s, 3, former);
+        if (!sqlite_step(sqlite, s, err))
+            return false;
+    }
+    return true;
+}
+
+static bool forget_handler(struct store_sqlite *sqlite, const char *handler, struct err *err)
+{
+    static const enum statement forgotten[] = {FORGET_HANDLER_FOLLOWS, FORGET_HANDLER_MARKERS,
+                                               FORGET_HANDLER_SUBSCRIPTIONS, FORGET_HANDLER_TROUBLES,
+                                               FORGET_HANDLER_VERSION};
+    for (size_t i = 0; i < sizeof forgotten / sizeof *forgotten; i++) {
+        sqlite3_stmt *s = sqlite_begin(sqlite, forgotten[i], err);
+        if (!s)
+            return false;
+        sqlite_bind(s, 2, handler);
+        if (!sqlite_step(sqlite, s, err))
+            return false;
+    }
+    return true;
+}
+
 bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, struct err *err)
 {
     switch (write->kind) {
@@ -336,6 +382,12 @@ bool sqlite_write(struct store_sqlite *sqlite, const struct store_write *write, 
         return put_host(sqlite, &write->host, err);
     case WRITE_TOLD: /* of states that hosts share */
         return true;
+    case WRITE_USAGE:
+        return put_usage(sqlite, &write->usage, err);
+    case WRITE_INHERIT:
+        return inherit(sqlite, write->heritage.handler, write->heritage.former, err);
+    case WRITE_FORGET_HANDLER:
+        return forget_handler(sqlite, write->heritage.handler, err);
     case WRITE_BEGIN_HOST:
         return begin_host(sqlite, &write->host, err);
     }

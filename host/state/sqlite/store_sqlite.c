@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "state/sqlite/sqlite_internal.h"
@@ -431,6 +434,76 @@ static void make_private(const char *path)
     }
 }
 
+static bool in_use(const char *path);
+
+/* Whom the file belongs to is the usual reason why it cannot be used. */
+static bool cannot_open(struct store_sqlite *sqlite, bool read_only, struct err *err)
+{
+    struct stat status;
+    const struct passwd *owner;
+    sqlite_problem(sqlite, "cannot open the state file", err);
+    if (access(sqlite->path, read_only ? R_OK : R_OK | W_OK) == 0 || errno != EACCES ||
+        stat(sqlite->path, &status) != 0)
+        return false;
+    owner = getpwuid(status.st_uid);
+    return err_set(err, ERR_IO, "%s: it belongs to %s, and this process (user %d) may not %s it%s",
+                   sqlite->path, owner ? owner->pw_name : "another user", (int)geteuid(),
+                   read_only ? "read" : "write",
+                   read_only ? "; who may is let in by its group's right to read (chmod g+r)"
+                             : ": was it once started as another user?");
+}
+
+/* SQLite reads a WAL's file only where it may write its index, or somebody has done so. Where nobody works on
+ * the file, and nothing stands in the WAL, it is read as it is. */
+static bool open_as_it_is(struct store_sqlite *sqlite)
+{
+    char *wal = mem_printf("%s-wal", sqlite->path);
+    struct stat status;
+    bool quiet = (stat(wal, &status) != 0 || status.st_size == 0) && !in_use(sqlite->path);
+    free(wal);
+    if (!quiet)
+        return false;
+    struct buf uri = BUF_INIT;
+    char *whole = realpath(sqlite->path, NULL);
+    buf_add_text(&uri, "file:");
+    for (const char *at = whole ? whole : sqlite->path; *at; at++) {
+        if (strchr("?#%", *at))
+            buf_printf(&uri, "%%%02X", (unsigned char)*at);
+        else
+            buf_add_char(&uri, *at);
+    }
+    buf_add_text(&uri, "?immutable=1");
+    sqlite3_close(sqlite->db);
+    sqlite->db = NULL;
+    bool ok =
+        sqlite3_open_v2(uri.data, &sqlite->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+                        NULL) == SQLITE_OK;
+    buf_fini(&uri);
+    free(whole);
+    return ok;
+}
+
+static bool open_database(struct store_sqlite *sqlite, const char *path, const struct store_options *options,
+                          struct err *err)
+{
+    int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    if (sqlite3_open_v2(path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        return cannot_open(sqlite, options->read_only, err);
+    sqlite3_busy_timeout(sqlite->db, BUSY_MS);
+    if (options->read_only &&
+        sqlite3_exec(sqlite->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) != SQLITE_OK &&
+        !open_as_it_is(sqlite))
+        return cannot_open(sqlite, true, err);
+    if (options->read_only)
+        return true;
+    return (sqlite3_db_readonly(sqlite->db, "main") == 0 || cannot_open(sqlite, false, err)) &&
+           sqlite_run(sqlite,
+                      "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
+                      "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512; "
+                      "PRAGMA temp_store = MEMORY", /* elsewhere it may not write (base/rights.h) */
+                      err);
+}
+
 static struct store *open_store(struct reactor *reactor, const char *path,
                                 const struct store_options *options, struct err *err)
 {
@@ -453,26 +526,12 @@ static struct store *open_store(struct reactor *reactor, const char *path,
     sqlite->done_fd = -1;
     task_init(&sqlite->work, work, sqlite);
     timer_init(&sqlite->retry, work, sqlite);
-    int flags = options->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (!options->read_only && !options->passing)
         make_private(path);
-    bool ok = sqlite3_open_v2(path, &sqlite->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK;
-    if (!ok) {
-        sqlite_problem(sqlite, "cannot open the state file", err);
-    } else {
-        sqlite3_busy_timeout(sqlite->db, BUSY_MS);
-        if (!options->read_only)
-            ok = sqlite_run(sqlite,
-                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; "
-                            "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -512; "
-                            "PRAGMA temp_store = MEMORY", /* elsewhere it may not write (base/rights.h) */
-                            err);
-        ok = ok && sqlite_open_schema(sqlite, options->read_only, err);
-        if (options->commit_fails)
-            sqlite3_commit_hook(sqlite->db, options->commit_fails, options->user);
-        ok = ok && (!options->threaded || start_thread(sqlite, err));
-    }
-    if (ok)
+    bool ok = open_database(sqlite, path, options, err) && sqlite_open_schema(sqlite, options, err);
+    if (ok && options->commit_fails)
+        sqlite3_commit_hook(sqlite->db, options->commit_fails, options->user);
+    if (ok && (!options->threaded || start_thread(sqlite, err)))
         return &sqlite->store;
     close_store(&sqlite->store);
     return NULL;
@@ -492,7 +551,8 @@ static bool in_use(const char *path)
     char *name = lock_name(path);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-    bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    bool locked = fd >= 0 ? fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK
+                          : errno == EACCES; /* whoever cannot know does not say that nobody does */
     if (fd >= 0)
         close(fd);
     free(name);
@@ -503,11 +563,19 @@ static struct store_lock *lock_file(const char *path, struct err *err)
 {
     char *name = lock_name(path);
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     file_make_private(name);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int reason = errno;
+    struct stat state;
     char pid[32] = "";
+    if (fd >= 0 && stat(path, &state) == 0 && (state.st_mode & 0077) == S_IRGRP)
+        fchmod(fd, 0640); /* who may read the state may see that it is in use */
     if (fd < 0) {
-        err_set(err, ERR_IO, "%s: cannot open: %s", name, strerror(errno));
+        err_set(err, ERR_IO, "%s: cannot open: %s%s", name, strerror(reason),
+                reason == EACCES
+                    ? ": was the host once started as another user? `state` says where it is kept"
+                : reason == EROFS ? ": `state` says where it is kept"
+                                  : "");
     } else if (fcntl(fd, F_OFD_SETLK, &whole) != 0) {
         ssize_t size = read(fd, pid, sizeof pid - 1);
         pid[size > 0 ? size : 0] = '\0';

@@ -13,4 +13,9 @@ extern const struct store_copy_ops store_sqlite_copy;
 /* sqlite_backup.c: see struct store_kind */
 bool sqlite_backup(const char *path, const char *file, struct err *err);
 
+struct sqlite3;
+
+/* All of one database into the other; `file` is what an error names. */
+bool sqlite_copy_pages(struct sqlite3 *from, struct sqlite3 *to, const char *file, struct err *err);
+
 #endif
