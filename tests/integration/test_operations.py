@@ -87,6 +87,8 @@ def test_a_state_that_is_switched_under_a_host_is_told(beside_local, local, name
 def test_a_backup_beside_a_host_is_the_state(beside_local, local, name):
     deployment = beside_local
     host = started(deployment, local, name)
+    letter, = json.loads(deployment.run("dead", "list", "--json").stdout)
+    wait_until(lambda: [row["sequence"] for row in deployment.status()["checkpoints"]] == [letter["sequence"]], "its place is behind the letter")
     saved = deployment.directory / "saved.db"
     done = deployment.run("state", "backup", saved)
     assert done.returncode == 0 and f"{saved} is a back-up of sqlite:" in done.stdout, done.stderr

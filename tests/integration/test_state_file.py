@@ -193,10 +193,19 @@ def test_a_handler_that_is_renamed_under_a_running_host_repeats_and_skips_nothin
     scripts = deployment.directory / "scripts"
     deployment.script("new", say("new", 'formerly = "old",'))
     (scripts / "old.lua").unlink()
-    put(dynamodb, table, *(f"b{i}" for i in range(20)))
-    host.wait_for("new has b19")
+    written = [f"a{i}" for i in range(20)]
+
+    def taken_over():
+        written.append(f"b{len(written)}")
+        put(dynamodb, table, written[-1])
+        return of(host, "new")
+
+    wait_until(taken_over, "the new one has records")
+    wait_until(lambda: len(of(host, "old") + of(host, "new")) >= len(written), "all are handled")
     had = of(host, "old") + of(host, "new")
-    assert sorted(had) == sorted([f"a{i}" for i in range(20)] + [f"b{i}" for i in range(20)]), had
+    assert sorted(had) == sorted(written), had
+    host.stop()
+    assert sorted(of(host, "old") + of(host, "new")) == sorted(written)
 
 
 def test_a_handler_that_is_split_has_both_halves_go_on_and_they_know_what_was_done_once(deployment, dynamodb, name):
