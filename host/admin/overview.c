@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/document.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -146,14 +147,6 @@ static void write_handlers(cJSON *out, const struct status *status)
 
 /* ---- streams ---- */
 
-/* "arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-11-28T..." */
-static char *table_of(const char *arn)
-{
-    const char *name = strstr(arn, ":table/");
-    name = name ? name + strlen(":table/") : arn;
-    return mem_copy(name, strcspn(name, "/"));
-}
-
 struct stream_sums {
     const char *arn;
     int64_t shards, records, calls, read_ms;
@@ -179,7 +172,7 @@ static void write_streams(cJSON *out, const struct status *status)
     cJSON *list = cJSON_AddArrayToObject(out, "streams");
     for (struct stream_sums *sums; (sums = map_next(&map, &at, NULL));) {
         cJSON *one = cJSON_CreateObject();
-        char *table = table_of(sums->arn);
+        char *table = table_of_arn(sums->arn, NULL);
         document_add_text(one, "arn", sums->arn);
         document_add_text(one, "table", table);
         document_add_integer(one, "shards", sums->shards);
@@ -368,7 +361,7 @@ void overview_write_shards(const struct status *status, const char *match, size_
             continue;
         }
         cJSON *one = cJSON_CreateObject();
-        char *table = table_of(all[i]->arn);
+        char *table = table_of_arn(all[i]->arn, NULL);
         document_add_text(one, "shard", all[i]->shard);
         document_add_text(one, "table", table);
         document_add_text(one, "owner", name.text);

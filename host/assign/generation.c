@@ -4,24 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/check.h"
 #include "base/mem.h"
-
-char *table_of_arn(const char *stream_arn, const char *fallback)
-{
-    const char *table = strstr(stream_arn, ":table/"), *end;
-    if (!table)
-        return mem_string(fallback ? fallback : stream_arn);
-    table += strlen(":table/");
-    end = strchr(table, '/');
-    end = end ? end : table + strlen(table);
-    const char *at = memchr(table, '@', (size_t)(end - table)); /* "keyspace@table_scylla_cdc_log" */
-    static const char log[] = "_scylla_cdc_log";
-    size_t size = at ? (size_t)(end - at) - 1 : 0;
-    if (size > sizeof log - 1 && memcmp(end - (sizeof log - 1), log, sizeof log - 1) == 0)
-        return mem_copy(at + 1, size - (sizeof log - 1));
-    return mem_copy(table, (size_t)(end - table));
-}
 
 char *stream_identity(const char *stream_arn, const char *table)
 {

@@ -31,10 +31,6 @@ struct loads {
     size_t count;
 };
 
-/* "Orders" of arn:aws:dynamodb:eu-west-1:1:table/Orders/stream/..., and of ScyllaDB Alternator's
- * .../table/alternator_Orders@Orders_scylla_cdc_log/stream/...; `fallback` where the ARN names none. */
-char *table_of_arn(const char *stream_arn, const char *fallback);
-
 /* What stays the same when a table's stream is disabled and enabled again: the ARN up to its label, or for
  * ARNs without a label the table's name. */
 char *stream_identity(const char *stream_arn, const char *table);

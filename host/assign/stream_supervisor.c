@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assign/follower.h"
+#include "base/arn.h"
 #include "base/backoff.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "assign/follower.h"
 
 struct stream_supervisor {
     struct stream_supervisor_options options;

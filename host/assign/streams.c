@@ -99,11 +99,11 @@ void streams_set_config(struct streams *streams, const struct config *config)
     streams_sweep(streams);
 }
 
-bool streams_retired(const struct streams *streams, const char *stream_name)
+bool streams_retired(const struct streams *streams, const struct names *names)
 {
     struct stream *stream;
     list_each(stream, (struct list *)&streams->all, struct stream, link)
-        if (stream->retired && strcmp(stream_supervisor_name(stream->supervisor), stream_name) == 0)
+        if (stream->retired && names_have(names, stream_supervisor_name(stream->supervisor)))
             return true;
     return false;
 }
@@ -121,11 +121,13 @@ bool streams_sweep(struct streams *streams)
     return any;
 }
 
-void streams_add_handler(struct streams *streams, const char *stream_name, const char *handler)
+void streams_add_handler(struct streams *streams, const struct names *names, const char *handler)
 {
-    struct stream *stream = find(streams, stream_name);
-    if (stream)
-        stream_supervisor_add_handler(stream->supervisor, handler);
+    for (size_t i = 0; names->each && names->each[i]; i++) {
+        struct stream *stream = find(streams, names->each[i]);
+        if (stream)
+            stream_supervisor_add_handler(stream->supervisor, handler);
+    }
 }
 
 void streams_remove_handler(struct streams *streams, const char *handler)

@@ -16,14 +16,14 @@ void streams_free(struct streams *streams);
 /* Streams that are new in it begin, those that changed or are gone retire. */
 void streams_set_config(struct streams *streams, const struct config *config);
 
-/* Must this stream's handlers leave it? */
-bool streams_retired(const struct streams *streams, const char *stream);
+/* Must the handlers of one of these streams leave it? */
+bool streams_retired(const struct streams *streams, const struct names *names);
 
 /* Free what is retired and has no handler any more; true when there was something. */
 bool streams_sweep(struct streams *streams);
 
-/* As of stream_supervisor.h, for the stream of this name that is not retired. */
-void streams_add_handler(struct streams *streams, const char *stream, const char *handler);
+/* As of stream_supervisor.h, for the streams of these names that are not retired. */
+void streams_add_handler(struct streams *streams, const struct names *names, const char *handler);
 void streams_remove_handler(struct streams *streams, const char *handler);
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot);
 

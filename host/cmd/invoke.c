@@ -7,14 +7,15 @@
 #include <unistd.h>
 
 #include "admin/access.h"
+#include "assign/generation.h"
+#include "base/arn.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "core/plugs.h"
 #include "cmd/cmd.h"
 #include "cmd/event.h"
 #include "cmd/outside.h"
-#include "assign/generation.h"
+#include "core/plugs.h"
 #include "script/directory.h"
 #include "worker/handlers.h"
 
@@ -317,13 +318,12 @@ static size_t run_records(struct invoking *invoking, const struct record *record
 /* What does not say where it comes from comes from the letter's stream, or else from the handler's. */
 static char *table_for(const struct invoking *invoking, const char *arn)
 {
+    if (*arn || invoking->origin.table)
+        return *arn ? table_of_arn(arn, NULL) : mem_string(invoking->origin.table);
     const struct config_stream *stream =
-        config_stream(invoking->config, handler_settings_of(invoking->handler)->stream);
-    return *arn                      ? table_of_arn(arn, NULL)
-           : invoking->origin.table  ? mem_string(invoking->origin.table)
-           : stream && stream->table ? mem_string(stream->table)
-           : stream && stream->arn   ? table_of_arn(stream->arn, NULL)
-                                     : mem_string("");
+        handler_stream_of(handler_settings_of(invoking->handler), invoking->config, NULL);
+    char *table = stream ? config_stream_table(stream) : NULL;
+    return table ? table : mem_string("");
 }
 
 /* A host has records of one stream at a time, and so has this. */
@@ -339,8 +339,10 @@ static size_t run_page(struct invoking *invoking, const struct page *page)
                 break;
         }
         char *text = json_string_dup(arn), *table = table_for(invoking, text ? text : "");
+        const struct config_stream *stream =
+            handler_stream_of(handler_settings_of(invoking->handler), invoking->config, table);
         struct handler_source source = {
-            .stream = handler_settings_of(invoking->handler)->stream,
+            .stream = stream ? stream->name : handler_settings_of(invoking->handler)->streams.text,
             .stream_arn = text                   ? text
                           : invoking->origin.arn ? invoking->origin.arn
                                                  : "",

@@ -117,16 +117,6 @@ static void grant_stream(struct policy *policy, const struct config_stream *stre
     free(resource);
 }
 
-/* "record.table" is the table that the handler's stream belongs to. Owned; NULL when it cannot be told. */
-static char *table_named(const struct policy *policy, const struct script *script, const char *name)
-{
-    if (!name || strcmp(name, "record.table") != 0)
-        return mem_string(name);
-    const struct config_stream *stream =
-        config_stream(policy->config, handler_settings_of(script_handler((struct script *)script))->stream);
-    return stream->table ? mem_string(stream->table) : table_of_arn(stream->arn, NULL);
-}
-
 /* Does the handler name an index of the table? */
 static bool names_index(const struct script_table *tables, size_t count, const char *table)
 {
@@ -153,6 +143,19 @@ static void grant_table(struct policy *policy, const struct script_table *tables
     free(indexes);
 }
 
+/* "record.table" is each of those that the handler's streams are of. */
+static void grant_own_tables(struct policy *policy, const struct script *script,
+                             const struct script_table *tables, size_t count, size_t at)
+{
+    char **each = handler_settings_of(script_handler((struct script *)script))->streams.each;
+    for (size_t i = 0; each && each[i]; i++) {
+        char *name = config_stream_table(config_stream(policy->config, each[i]));
+        if (name)
+            grant_table(policy, tables, count, at, name);
+        free(name);
+    }
+}
+
 static void grant_tables(struct policy *policy, const struct script *script)
 {
     size_t count;
@@ -162,15 +165,14 @@ static void grant_tables(struct policy *policy, const struct script *script)
         cmd_complain("warning: handler %s uses tidemill.dynamodb and does not say which tables: add "
                      "tables = { { \"Orders\", \"PutItem\" } } to what it returns",
                      handler_name(script_handler((struct script *)script)));
-    for (size_t i = 0; i < count; i++) {
-        char *name = table_named(policy, script, tables[i].name);
-        if (!name)
+    for (size_t i = 0; i < count; i++)
+        if (!tables[i].name)
             cmd_complain("warning: handler %s: one of its tables has no name: a setting is missing",
                          handler_name(script_handler((struct script *)script)));
-        if (name)
-            grant_table(policy, tables, count, i, name);
-        free(name);
-    }
+        else if (strcmp(tables[i].name, "record.table") == 0)
+            grant_own_tables(policy, script, tables, count, i);
+        else
+            grant_table(policy, tables, count, i, tables[i].name);
 }
 
 /* Of other services, through tidemill.aws. */
@@ -212,11 +214,10 @@ static void grant_targets(struct policy *policy, struct script *script)
 static bool is_read(const struct policy *policy, const struct config_stream *stream, struct script **scripts)
 {
     for (size_t i = 0; i < policy->config->route_count; i++)
-        if (strcmp(policy->config->routes[i].settings.stream, stream->name) == 0)
+        if (names_have(&policy->config->routes[i].settings.streams, stream->name))
             return true;
     for (size_t i = 0; scripts[i]; i++) {
-        const char *name = handler_settings_of(script_handler(scripts[i]))->stream;
-        if (name && strcmp(name, stream->name) == 0)
+        if (names_have(&handler_settings_of(script_handler(scripts[i]))->streams, stream->name))
             return true;
     }
     return false;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/arn.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "conf/tables.h"
@@ -245,20 +246,19 @@ void handler_settings_init(struct handler_settings *settings)
 
 void handler_settings_fini(struct handler_settings *settings)
 {
-    free(settings->stream);
+    names_fini(&settings->streams);
     free(settings->on_failure);
     free(settings->allow_hosts);
     free(settings->formerly);
     free(settings->script);
-    settings->stream = settings->on_failure = settings->allow_hosts = settings->formerly = settings->script =
-        NULL;
+    settings->on_failure = settings->allow_hosts = settings->formerly = settings->script = NULL;
 }
 
 void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from)
 {
     handler_settings_fini(settings);
     *settings = *from;
-    settings->stream = mem_string(from->stream);
+    names_copy(&settings->streams, &from->streams);
     settings->on_failure = mem_string(from->on_failure);
     settings->allow_hosts = mem_string(from->allow_hosts);
     settings->formerly = mem_string(from->formerly);
@@ -323,6 +323,59 @@ void handler_settings_check(const struct handler_settings *settings, const struc
     problems_add(problems,
                  "%s on_failure: \"%s\" is neither dead, nor discard, nor the name of a [target ...]", where,
                  config_shown(section, "on_failure", to));
+}
+
+char *config_stream_table(const struct config_stream *stream)
+{
+    return stream->table ? mem_string(stream->table) : stream->arn ? table_of_arn(stream->arn, NULL) : NULL;
+}
+
+/* A shard's records would come twice, and have one place. */
+static bool read_twice(const struct handler_settings *settings, const struct config *config, struct err *err)
+{
+    char **each = settings->streams.each;
+    bool twice = false;
+    for (size_t i = 0; !twice && each[i]; i++) {
+        char *table = config_stream_table(config_stream(config, each[i]));
+        for (size_t j = 0; !twice && j < i; j++) {
+            char *other = config_stream_table(config_stream(config, each[j]));
+            twice = table && other && strcmp(table, other) == 0;
+            if (twice)
+                err_set(err, ERR_CONFIG, "stream: %s and %s are both of the table %s", each[j], each[i],
+                        table);
+            free(other);
+        }
+        free(table);
+    }
+    return twice;
+}
+
+bool handler_streams_check(const struct handler_settings *settings, const struct config *config,
+                           const struct config_handler *section, struct err *err)
+{
+    const struct names *streams = &settings->streams;
+    const char *shown = streams->text ? config_shown(section, "stream", streams->text) : NULL;
+    for (size_t i = 0; streams->each && streams->each[i]; i++)
+        if (!config_stream(config, streams->each[i]))
+            return err_set(err, ERR_CONFIG, "stream: there is no [stream %s]",
+                           strcmp(shown, streams->text) == 0 ? streams->each[i] : shown);
+    return !streams->each || !read_twice(settings, config, err);
+}
+
+const struct config_stream *handler_stream_of(const struct handler_settings *settings,
+                                              const struct config *config, const char *table)
+{
+    const struct config_stream *first = NULL;
+    for (size_t i = 0; config && settings->streams.each && settings->streams.each[i]; i++) {
+        const struct config_stream *stream = config_stream(config, settings->streams.each[i]);
+        char *its = stream ? config_stream_table(stream) : NULL;
+        bool same = its && table && strcmp(its, table) == 0;
+        free(its);
+        if (same)
+            return stream;
+        first = first ? first : stream;
+    }
+    return first;
 }
 
 const char *config_handler_script(const struct config_handler *section)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/problems.h"
 #include "conf/plugs.h"
+#include "conf/settings.h"
 
 enum start_position { START_TRIM_HORIZON, START_LATEST };
 enum gap_policy { GAP_CONTINUE, GAP_STOP };
@@ -73,7 +74,7 @@ struct config_stream {
 
 /* How records reach one handler: from defaults, then the script's table, then the INI. */
 struct handler_settings {
-    char *stream;
+    struct names streams;
     int ordering; /* enum ordering */
     int64_t concurrency;
     int64_t batch_size;         /* records for one on_batch or on_window, at most */
@@ -283,6 +284,18 @@ void handler_settings_overlay(struct handler_settings *settings, const struct co
 void handler_settings_check(const struct handler_settings *settings, const struct config *config,
                             const struct config_handler *section, const char *where,
                             struct problems *problems);
+
+/* Are there streams of those names, each of a table of its own? False and `err`, which begins with the key.
+ */
+bool handler_streams_check(const struct handler_settings *settings, const struct config *config,
+                           const struct config_handler *section, struct err *err);
+
+/* Of the handler's streams that of the table, else the first that there is; or NULL. `config` may be NULL. */
+const struct config_stream *handler_stream_of(const struct handler_settings *settings,
+                                              const struct config *config, const char *table);
+
+/* The table that a stream is of, owned; NULL: it cannot be told. */
+char *config_stream_table(const struct config_stream *stream);
 
 /* The key's value as it stands in the section: what ${...} stands for is shown to nobody. `value` where it
  * does not come from there. */

@@ -471,10 +471,10 @@ static void check_handlers(struct config *config, struct problems *problems)
                        config_key_line(&config->handlers[i], "on_failure"), config->handlers[i].name);
         handler_settings_check(&settings, config, &config->handlers[i], where, problems);
         free(where);
-        if (settings.stream && !config_stream(config, settings.stream))
-            problems_add(problems, "%s:%d: [handler %s] stream: there is no [stream %s]", config->path,
-                         config->handlers[i].line, config->handlers[i].name,
-                         config_shown(&config->handlers[i], "stream", settings.stream));
+        struct err err;
+        if (!handler_streams_check(&settings, config, &config->handlers[i], &err))
+            problems_add(problems, "%s:%d: [handler %s] %s", config->path, config->handlers[i].line,
+                         config->handlers[i].name, err.text);
         if (settings.script && (!*settings.script || settings.script[strspn(settings.script, NAME_LETTERS)]))
             problems_add(problems,
                          "%s:%d: [handler %s] script: the name of a script in %s expected, without .lua",

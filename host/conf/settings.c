@@ -114,6 +114,62 @@ static bool choice_parse(const char *text, const char *const *choices, int *valu
     return err_set(err, ERR_CONFIG, "\"%s\" is none of %s", text, list);
 }
 
+void names_fini(struct names *names)
+{
+    for (size_t i = 0; names->each && names->each[i]; i++)
+        free(names->each[i]);
+    free(names->each);
+    free(names->text);
+    *names = (struct names){0};
+}
+
+bool names_have(const struct names *names, const char *name)
+{
+    for (size_t i = 0; names->each && names->each[i]; i++)
+        if (strcmp(names->each[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool names_read(struct names *names, const char *text, struct err *err)
+{
+    static const char blank[] = " \t", between[] = " \t,";
+    struct names read = {.text = mem_string(text), .each = mem_zero((strlen(text) / 2 + 2) * sizeof(char *))};
+    const char *at = text + strspn(text, blank);
+    bool ok = *at || err_set(err, ERR_CONFIG, "a name expected");
+    for (size_t count = 0; ok && *at; count++) {
+        size_t size = strcspn(at, between);
+        char *name = mem_copy(at, size);
+        if (!size)
+            ok = err_set(err, ERR_CONFIG, "\"%s\": a name expected before each comma", text);
+        else if (names_have(&read, name))
+            ok = err_set(err, ERR_CONFIG, "\"%s\" has %s twice", text, name);
+        read.each[count] = name;
+        at += size;
+        at += strspn(at, blank);
+        if (*at != ',')
+            continue;
+        at++;
+        at += strspn(at, blank);
+        if (ok && !*at)
+            ok = err_set(err, ERR_CONFIG, "\"%s\": a name expected behind each comma", text);
+    }
+    if (ok) {
+        names_fini(names);
+        *names = read;
+    } else {
+        names_fini(&read);
+    }
+    return ok;
+}
+
+void names_copy(struct names *names, const struct names *from)
+{
+    *names = (struct names){0};
+    if (from->text)
+        names_read(names, from->text, &(struct err){0});
+}
+
 static bool store(const struct setting *setting, void *field, const char *text, struct err *err)
 {
     int64_t number = 0;
@@ -123,6 +179,8 @@ static bool store(const struct setting *setting, void *field, const char *text, 
         free(*(char **)field);
         *(char **)field = mem_string(text);
         return true;
+    case SETTING_NAMES:
+        return names_read(field, text, err);
     case SETTING_RATE:
         return rate_parse(text, field, err);
     case SETTING_SHARE:
@@ -183,6 +241,10 @@ static bool same(const struct setting *setting, const char *a, const char *b)
     case SETTING_TEXT:
         text_a = *(char *const *)a;
         text_b = *(char *const *)b;
+        return text_a && text_b ? strcmp(text_a, text_b) == 0 : text_a == text_b;
+    case SETTING_NAMES:
+        text_a = ((const struct names *)a)->text;
+        text_b = ((const struct names *)b)->text;
         return text_a && text_b ? strcmp(text_a, text_b) == 0 : text_a == text_b;
     case SETTING_RANGE:
         return memcmp(a, b, 2 * sizeof(int64_t)) == 0;

@@ -17,9 +17,23 @@ bool size_parse(const char *text, int64_t *bytes, struct err *err);
 /* "100/s", "90/m", "5/h", to the nanoseconds between two. */
 bool rate_parse(const char *text, int64_t *interval_ns, struct err *err);
 
+/* "orders, users": zero is none. */
+struct names {
+    char *text;  /* as it was written */
+    char **each; /* ends with NULL; NULL: none */
+};
+
+/* `text`'s names, between commas or blanks, in place of what is there. False and `err` where it is none, has
+ * none between two commas, or has one twice. */
+bool names_read(struct names *names, const char *text, struct err *err);
+void names_copy(struct names *names, const struct names *from); /* into zero */
+void names_fini(struct names *names);
+bool names_have(const struct names *names, const char *name);
+
 /* How a value is kept in its struct. */
 enum setting_type {
     SETTING_TEXT,     /* char *, owned */
+    SETTING_NAMES,    /* struct names */
     SETTING_INTEGER,  /* int64_t within min..max */
     SETTING_DURATION, /* int64_t milliseconds within min..max */
     SETTING_SIZE,     /* int64_t bytes within min..max */

@@ -81,7 +81,7 @@ const struct setting conf_table_settings[] = {
 };
 
 const struct setting conf_handler_settings[] = {
-    {"stream", SETTING_TEXT, offsetof(struct handler_settings, stream), 0, 0, NULL},
+    {"stream", SETTING_NAMES, offsetof(struct handler_settings, streams), 0, 0, NULL},
     {"ordering", SETTING_CHOICE, offsetof(struct handler_settings, ordering), 0, 0, orderings},
     {"concurrency", SETTING_INTEGER, offsetof(struct handler_settings, concurrency), 1, 10000, NULL},
     {"batch_size", SETTING_INTEGER, offsetof(struct handler_settings, batch_size), 1, 10000, NULL},

@@ -242,11 +242,11 @@ static void check_route(const struct config *config, struct config_route *route,
     handler_settings_check(&route->settings, config, &route->section, where, problems);
     free(where);
     where = mem_printf("%s:%d: [route %s]", config->path, route->line, route->name);
-    if (!route->settings.stream)
+    struct err err;
+    if (!route->settings.streams.each)
         problems_add(problems, "%s needs a stream", where);
-    else if (!config_stream(config, route->settings.stream))
-        problems_add(problems, "%s stream: there is no [stream %s]", where,
-                     config_shown(&route->section, "stream", route->settings.stream));
+    else if (!handler_streams_check(&route->settings, config, &route->section, &err))
+        problems_add(problems, "%s %s", where, err.text);
     if (!route->target)
         problems_add(problems, "%s needs a target", where);
     else if (!config_target(config, route->target))

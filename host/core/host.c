@@ -291,7 +291,7 @@ static void add_handler(struct host *host, const char *place)
     host->started[host->started_count++] = (struct started){handler, mem_string(place)};
     log_info(host->options.log, NULL, "%s %s (version %s) on stream %s",
              handler_place_is_route(place) ? "route" : "handler", handler_name(handler),
-             handler_version(handler), handler_settings_of(handler)->stream);
+             handler_version(handler), handler_settings_of(handler)->streams.text);
     problems_fini(&problems);
 }
 
@@ -457,7 +457,7 @@ static void make_streams(struct host *host)
     for (size_t i = 0; i < host->started_count; i++) {
         const struct handler *handler = host->started[i].handler;
         tell_place(host, handler_name(handler));
-        streams_add_handler(host->streams, handler_settings_of(handler)->stream, handler_name(handler));
+        streams_add_handler(host->streams, &handler_settings_of(handler)->streams, handler_name(handler));
     }
 }
 

@@ -27,11 +27,12 @@
 #define DEPTH_MAX 8
 
 struct running {
-    char *name, *place, *stream, *formerly; /* formerly: or NULL */
-    size_t leaving;                         /* workers that have not let go of it yet; 0: it runs */
-    struct store_batch *batch;              /* to be written when they have; or NULL */
-    bool *failed;                           /* by worker: it could not load what the probe could */
-    int64_t pause_ms, due_ms;               /* before it is tried again; monotonic */
+    char *name, *place, *formerly; /* formerly: or NULL */
+    struct names streams;
+    size_t leaving;            /* workers that have not let go of it yet; 0: it runs */
+    struct store_batch *batch; /* to be written when they have; or NULL */
+    bool *failed;              /* by worker: it could not load what the probe could */
+    int64_t pause_ms, due_ms;  /* before it is tried again; monotonic */
 };
 
 struct reloader {
@@ -58,7 +59,8 @@ struct reloader {
 struct joining {
     struct list link;
     struct reloader *reloader;
-    char *name, *stream;
+    char *name;
+    struct names streams;
     int64_t
         load; /* the first that was asked for when what it has written was durable; 0: that is waited for */
 };
@@ -132,7 +134,7 @@ static void running_free(struct running *running)
 {
     free(running->name);
     free(running->place);
-    free(running->stream);
+    names_fini(&running->streams);
     free(running->formerly);
     free(running->failed);
     store_batch_free(running->batch);
@@ -144,7 +146,7 @@ static struct running *keep(struct reloader *reloader, const char *place, const 
     struct running *running = mem_zero(sizeof *running);
     running->name = mem_string(handler_name(handler));
     running->place = mem_string(place);
-    running->stream = mem_string(handler_settings_of(handler)->stream);
+    names_copy(&running->streams, &handler_settings_of(handler)->streams);
     running->formerly = mem_string(handler_settings_of(handler)->formerly);
     running->failed = mem_zero(reloader->options.worker_count * sizeof *running->failed);
     map_set(&reloader->handlers, running->name, running);
@@ -162,7 +164,7 @@ static void joining_free(struct joining *joining)
 {
     list_remove(&joining->link);
     free(joining->name);
-    free(joining->stream);
+    names_fini(&joining->streams);
     free(joining);
 }
 
@@ -197,7 +199,7 @@ static void on_snapshot(void *user, struct store_snapshot *snapshot, const struc
         if (!joining->load || joining->load > number)
             continue;
         if (!reloader->stopped)
-            streams_add_handler(reloader->options.streams, joining->stream, joining->name);
+            streams_add_handler(reloader->options.streams, &joining->streams, joining->name);
         joining_free(joining);
     }
 }
@@ -303,12 +305,12 @@ static void start_handler(struct reloader *reloader, const char *place, const st
     struct joining *joining = mem_zero(sizeof *joining);
     struct running *running = keep(reloader, place, probe);
     log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", running->name,
-             handler_version(probe), running->stream);
+             handler_version(probe), running->streams.text);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
         worker_load_handler(reloader->options.workers[i], place);
     joining->reloader = reloader;
     joining->name = mem_string(running->name);
-    joining->stream = mem_string(running->stream);
+    names_copy(&joining->streams, &running->streams);
     list_append(&reloader->joining, &joining->link);
     if (reloader_inherit(probe, batch)) {
         struct heritage *heritage = mem_alloc(sizeof *heritage);
@@ -342,9 +344,10 @@ static bool orders_alike(const struct handler *a, const struct handler *b)
 static void replace_handler(struct reloader *reloader, struct running *running, const struct handler *old,
                             const struct handler *probe)
 {
-    if (strcmp(handler_settings_of(probe)->stream, running->stream) != 0) {
+    const struct names *streams = &handler_settings_of(probe)->streams;
+    if (strcmp(streams->text, running->streams.text) != 0) {
         log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", running->name,
-                 running->stream, handler_settings_of(probe)->stream);
+                 running->streams.text, streams->text);
         stop_handler(reloader, running); /* once it has left, the next look finds it new */
         return;
     }
@@ -469,7 +472,7 @@ static void look_at_running(struct reloader *reloader, struct running *running)
     const struct handler *old = worker_handler(reloader->options.workers[0], running->name);
     if (running->leaving || !old)
         return;
-    if (streams_retired(reloader->options.streams, running->stream)) {
+    if (streams_retired(reloader->options.streams, &running->streams)) {
         stop_handler(reloader, running); /* once all have left the stream, it is found new */
         return;
     }
@@ -499,7 +502,7 @@ static void look_at(struct reloader *reloader, const char *place)
     if (paused)
         return;
     struct handler *probe = probe_and_tell(reloader, place, NULL);
-    if (probe && !streams_retired(reloader->options.streams, handler_settings_of(probe)->stream) &&
+    if (probe && !streams_retired(reloader->options.streams, &handler_settings_of(probe)->streams) &&
         !waits_for_former(reloader, probe)) /* then it is looked at again */
         start_handler(reloader, place, probe);
     handler_release(probe);
@@ -555,7 +558,7 @@ static bool has_handler(struct reloader *reloader, const char *stream)
 {
     size_t at = 0;
     for (struct running *running; (running = map_next(&reloader->handlers, &at, NULL));)
-        if (strcmp(running->stream, stream) == 0)
+        if (names_have(&running->streams, stream))
             return true;
     return false;
 }

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assign/generation.h"
+#include "base/arn.h"
 #include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "assign/generation.h"
 #include "dispatch/subscription.h"
 #include "filter/filter.h"
 
@@ -427,6 +428,7 @@ static void run_page(struct replay *replay, struct page *page)
     const struct archive_file *file = archive_file(replay->options.archive, replay->file);
     char *arn = json_string_dup(json_get(page->records[0].json, "eventSourceARN"));
     char *table = table_of_arn(arn ? arn : "", NULL);
+    const struct config_stream *stream = handler_stream_of(settings, replay->options.handler->config, table);
     struct subscription_options options = {
         .reactor = replay->options.reactor,
         .store = replay->options.store,
@@ -434,7 +436,7 @@ static void run_page(struct replay *replay, struct page *page)
         .handler = replay->options.handler,
         .observer = &replay->observer,
         .replayed = true,
-        .source = {.stream = settings->stream,
+        .source = {.stream = stream ? stream->name : settings->streams.text,
                    .stream_arn = arn ? arn : "",
                    .table = table ? table : "",
                    .shard = file->shard},

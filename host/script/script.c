@@ -13,6 +13,7 @@
 #include "script/internal.h"
 #include "value/lua_value.h"
 
+#define NAMES_MAX 100 /* in a list of them */
 #define SCRIPT_BYTES_MAX (4u << 20)
 #define LOAD_MS_MAX 5000 /* for a script's main part */
 #define LOAD_BYTES_MAX ((size_t)1 << 30)
@@ -91,15 +92,38 @@ static void read_list(struct loading *loading, lua_State *L,
         complain(loading, err.text);
 }
 
+/* { "orders", "users" } at the top becomes "orders, users"; what else stands there stays. */
+static void join_names(lua_State *L)
+{
+    lua_Integer count = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
+    if (!count || count > NAMES_MAX)
+        return;
+    lua_pushliteral(L, "");
+    for (lua_Integer i = 1; i <= count; i++) {
+        lua_pushstring(L, i > 1 ? ", " : "");
+        if (lua_rawgeti(L, -3, i) != LUA_TSTRING) {
+            lua_pop(L, 3);
+            return;
+        }
+        lua_concat(L, 3);
+    }
+    lua_replace(L, -2);
+}
+
 static void read_setting(struct loading *loading, lua_State *L, const char *name)
 {
     struct err err;
     size_t size;
+    bool streams = strcmp(name, "stream") == 0;
     lua_pushvalue(L, -1);
+    if (streams)
+        join_names(L);
     const char *text =
         lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER ? lua_tolstring(L, -1, &size) : NULL;
     if (!text) {
-        err_set(&err, ERR_CONFIG, "%s: a string or a number expected", name);
+        err_set(&err, ERR_CONFIG,
+                streams ? "%s: a name or a list of names expected" : "%s: a string or a number expected",
+                name);
         complain(loading, err.text);
     } else if (!handler_settings_set(&loading->script->handler.settings, name, text, text, &err)) {
         complain(loading, err.text);
@@ -286,21 +310,22 @@ static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
     const struct config *config = script->handler.config;
-    const struct config_stream *stream = config && script->handler.settings.stream
-                                             ? config_stream(config, script->handler.settings.stream)
-                                             : NULL;
+    const struct names *streams = &script->handler.settings.streams;
+    struct err err;
     script->uses_dynamodb = strstr(loading->text, "tidemill.dynamodb") != NULL;
     script->uses_aws = names_any(
         loading->text, (const char *const[]){"tidemill.aws", "tidemill.s3", "tidemill.secrets", NULL});
     script->uses_emit = strstr(loading->text, "tidemill.emit") != NULL;
-    script->writes_own_table = stream && stream->table && names_table(loading, stream->table);
-    if (!script->handler.settings.stream)
+    for (size_t i = 0; config && streams->each && streams->each[i]; i++) {
+        const struct config_stream *stream = config_stream(config, streams->each[i]);
+        script->writes_own_table =
+            script->writes_own_table || (stream && stream->table && names_table(loading, stream->table));
+    }
+    if (!streams->each) {
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
-    else if (config && !stream) {
-        const char *shown = config_shown(script->section, "stream", script->handler.settings.stream);
-        char *sentence =
-            mem_printf("stream = \"%s\": there is no [stream %s] in %s", shown, shown, config->path);
+    } else if (config && !handler_streams_check(&script->handler.settings, config, script->section, &err)) {
+        char *sentence = mem_printf("%s in %s", err.text, config->path);
         complain(loading, sentence);
         free(sentence);
     }

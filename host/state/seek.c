@@ -3,97 +3,118 @@
 
 #include <string.h>
 
-/* The stream the handler is on now, or NULL. */
-static const struct store_follow *find_follow(const struct store_snapshot *snapshot, const char *handler)
+static bool follows_any(const struct store_snapshot *snapshot, const char *handler)
 {
     for (size_t i = 0; i < snapshot->follow_count; i++)
         if (strcmp(snapshot->follows[i].handler, handler) == 0)
-            return &snapshot->follows[i];
-    return NULL;
-}
-
-/* The one shard of the stream that the handler has not finished; NULL and `err` when there are more or none.
- */
-static const char *only_shard(const struct store_snapshot *snapshot, const struct store_follow *follow,
-                              struct err *err)
-{
-    const char *found = NULL;
-    size_t count = 0;
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
-        const struct store_checkpoint *row = &snapshot->checkpoints[i];
-        if (strcmp(row->handler, follow->handler) != 0 || strcmp(row->stream_arn, follow->stream_arn) != 0 ||
-            row->position.kind == POSITION_FINISHED)
-            continue;
-        found = row->shard;
-        count++;
-    }
-    if (count == 1)
-        return found;
-    err_set(err, ERR_CONFIG,
-            "handler %s is on %zu shards: say with --shard which one is meant (see tidemill status)",
-            follow->handler, count);
-    return NULL;
-}
-
-static bool known_shard(const struct store_snapshot *snapshot, const struct store_follow *follow,
-                        const char *shard)
-{
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++)
-        if (strcmp(snapshot->checkpoints[i].handler, follow->handler) == 0 &&
-            strcmp(snapshot->checkpoints[i].stream_arn, follow->stream_arn) == 0 &&
-            strcmp(snapshot->checkpoints[i].shard, shard) == 0)
             return true;
     return false;
 }
 
-static bool seek_sequence(const struct store_snapshot *snapshot, const struct store_follow *follow,
-                          const char *shard, const char *to, struct store_batch *batch, struct buf *told,
-                          struct err *err)
+/* Has the handler a place there, in a stream that it follows? */
+static bool stands_in(const struct store_snapshot *snapshot, const struct store_checkpoint *row,
+                      const char *handler)
 {
-    struct store_checkpoint checkpoint = {.handler = follow->handler,
-                                          .stream_arn = follow->stream_arn,
-                                          .shard = *shard ? shard : only_shard(snapshot, follow, err),
+    if (strcmp(row->handler, handler) != 0)
+        return false;
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
+            strcmp(snapshot->follows[i].stream_arn, row->stream_arn) == 0)
+            return true;
+    return false;
+}
+
+/* Its place in the shard, or (`shard` "") in the only one that it has not finished; NULL and `err`. */
+static const struct store_checkpoint *find_place(const struct store_snapshot *snapshot, const char *handler,
+                                                 const char *shard, struct err *err)
+{
+    const struct store_checkpoint *found = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (!stands_in(snapshot, row, handler) ||
+            (*shard ? strcmp(row->shard, shard) != 0 : row->position.kind == POSITION_FINISHED))
+            continue;
+        found = row;
+        count++;
+    }
+    if (count == 1)
+        return found;
+    if (!*shard)
+        err_set(err, ERR_CONFIG,
+                "handler %s is on %zu shards: say with --shard which one is meant (see tidemill status)",
+                handler, count);
+    else if (!count)
+        err_set(err, ERR_CONFIG, "handler %s has no checkpoint in a shard %s (see tidemill status)", handler,
+                shard);
+    else
+        err_set(err, ERR_CONFIG, "handler %s has a shard %s in %zu streams", handler, shard, count);
+    return NULL;
+}
+
+static bool seek_sequence(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+                          const char *to, struct store_batch *batch, struct buf *told, struct err *err)
+{
+    const struct store_checkpoint *place = find_place(snapshot, handler, shard, err);
+    if (!place)
+        return false;
+    struct store_checkpoint checkpoint = {.handler = handler,
+                                          .stream_arn = place->stream_arn,
+                                          .shard = place->shard,
                                           .position = {.kind = POSITION_AFTER},
                                           .progress = ""};
-    if (!checkpoint.shard)
-        return false;
     sequence_copy(checkpoint.position.sequence, to);
     store_put_checkpoint(batch, &checkpoint);
-    buf_printf(told, "handler %s goes on behind %s in shard %s", follow->handler, to, checkpoint.shard);
+    buf_printf(told, "handler %s goes on behind %s in shard %s", handler, to, checkpoint.shard);
+    return true;
+}
+
+static bool seek_oldest(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+                        struct store_batch *batch, struct buf *told, struct err *err)
+{
+    const struct store_checkpoint *place = *shard ? find_place(snapshot, handler, shard, err) : NULL;
+    if (*shard && !place)
+        return false;
+    if (place)
+        store_forget_checkpoints(batch, handler, place->stream_arn, shard);
+    for (size_t i = 0; !place && i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0)
+            store_forget_checkpoints(batch, handler, snapshot->follows[i].stream_arn, "");
+    buf_printf(told, "handler %s goes on at the oldest record%s%s", handler, *shard ? " of shard " : "",
+               shard);
+    return true;
+}
+
+static bool seek_latest(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+                        struct store_batch *batch, struct buf *told, struct err *err)
+{
+    if (*shard)
+        return err_set(err, ERR_CONFIG, "latest is of the whole stream; leave --shard out");
+    store_forget_checkpoints(batch, handler, "", "");
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0)
+            store_put_follow(batch, &(struct store_follow){.stream = snapshot->follows[i].stream,
+                                                           .handler = handler,
+                                                           .stream_arn = STORE_FOLLOW_LATEST});
+    buf_printf(told, "handler %s goes on at the latest record", handler);
     return true;
 }
 
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err)
 {
-    const struct store_follow *follow = find_follow(snapshot, handler);
-    if (!follow)
+    if (!follows_any(snapshot, handler))
         return err_set(
             err, ERR_CONFIG,
             "there is no checkpoint of a handler %s: it has not run yet, and begins at its stream's start",
             handler);
-    if (*shard && !known_shard(snapshot, follow, shard))
-        return err_set(err, ERR_CONFIG, "handler %s has no checkpoint in a shard %s (see tidemill status)",
-                       handler, shard);
-    if (sequence_valid(to))
-        return seek_sequence(snapshot, follow, shard, to, batch, told, err);
-    if (strcmp(to, "trim_horizon") == 0) {
-        store_forget_checkpoints(batch, handler, follow->stream_arn, shard);
-        buf_printf(told, "handler %s goes on at the oldest record%s%s", handler, *shard ? " of shard " : "",
-                   shard);
-        return true;
-    }
-    if (strcmp(to, "latest") != 0)
-        return err_set(err, ERR_CONFIG, "\"%s\" is neither trim_horizon nor latest nor a sequence number",
-                       to);
-    if (*shard)
-        return err_set(err, ERR_CONFIG, "latest is of the whole stream; leave --shard out");
-    store_forget_checkpoints(batch, handler, "", "");
-    store_put_follow(batch, &(struct store_follow){.stream = follow->stream,
-                                                   .handler = handler,
-                                                   .stream_arn = STORE_FOLLOW_LATEST});
-    buf_printf(told, "handler %s goes on at the latest record", handler);
-    return true;
+    return sequence_valid(to)                ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
+           : strcmp(to, "trim_horizon") == 0 ? seek_oldest(snapshot, handler, shard, batch, told, err)
+           : strcmp(to, "latest") == 0       ? seek_latest(snapshot, handler, shard, batch, told, err)
+                                             : err_set(err, ERR_CONFIG,
+                                                       "\"%s\" is neither trim_horizon nor latest nor a "
+                                                             "sequence number",
+                                                       to);
 }
 
 static bool stands_before(const struct store_checkpoint *checkpoint, const struct store_event *event)

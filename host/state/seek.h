@@ -6,9 +6,9 @@
 #include "state/store.h"
 
 /* `to` is "trim_horizon", "latest" or a sequence number, behind which the handler goes on. `shard` "" for
- * all. Adds to the batch what moves the handler from where the snapshot says it is, and to `told` a sentence
- * of what was done. False and `err` when it cannot be: the handler is unknown, the sequence number is none,
- * or it says not of which shard. */
+ * all, of all streams that it follows. Adds to the batch what moves the handler from where the snapshot says
+ * it is, and to `told` a sentence of what was done. False and `err` when it cannot be: the handler is
+ * unknown, the sequence number is none, or it says not of which shard. */
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err);
 

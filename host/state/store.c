@@ -87,6 +87,30 @@ void store_forget_handler(struct store_batch *batch, const char *handler)
     own(batch, &write->heritage.handler);
 }
 
+bool store_follow_may_be(const struct store_follow *follow, const char *stream_arn)
+{
+    static const char table[] = "table:"; /* of a stream whose ARN has no label: nothing in it tells more */
+    size_t size = strlen(follow->stream);
+    if (strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) != 0)
+        return strcmp(follow->stream_arn, stream_arn) == 0;
+    return strncmp(follow->stream, table, sizeof table - 1) == 0 ||
+           (strncmp(follow->stream, stream_arn, size) == 0 && stream_arn[size] == '/');
+}
+
+const struct store_follow *store_follow_find(const struct store_follow *follows, size_t count,
+                                             const char *handler, const char *stream_arn)
+{
+    const struct store_follow *found = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(follows[i].handler, handler) != 0 || !store_follow_may_be(&follows[i], stream_arn))
+            continue;
+        if (strcmp(follows[i].stream_arn, stream_arn) == 0)
+            return &follows[i];
+        found = &follows[i];
+    }
+    return found;
+}
+
 void store_put_follow(struct store_batch *batch, const struct store_follow *follow)
 {
     struct store_follow *own_copy = &add(batch, WRITE_FOLLOW)->follow;

@@ -43,6 +43,11 @@ struct store_follow {
     const char *formerly; /* whose places are its own where it has none (store_inherit); or "" */
 };
 
+/* What the handler follows there: that stream, or (sought to the latest) none of its table yet; or NULL. */
+const struct store_follow *store_follow_find(const struct store_follow *follows, size_t count,
+                                             const char *handler, const char *stream_arn);
+bool store_follow_may_be(const struct store_follow *follow, const char *stream_arn);
+
 struct store_dead_letter {
     const char *handler, *stream_arn, *shard, *sequence, *event_id;
     const char *version, *table;   /* of the handler; whose stream it is */

@@ -1,6 +1,8 @@
 """One script under several names, each with a stream, settings and a place of its own."""
 import json
 
+import pytest
+
 from conftest import wait_until
 from test_handlers import dead_letters
 
@@ -76,6 +78,137 @@ def test_each_has_its_own_place_settings_and_letters(beside_local, local, name):
     put(local, users, "d")
     wait_until(lambda: copied(local, out).get(f"{users}/d") == "p3", "the new name works")
     assert host.stop() == 0
+
+
+BOTH = """
+local dynamodb, log = require "tidemill.dynamodb", require "tidemill.log"
+return { stream = { "s", "second" }, retries = 0, tables = { { "record.table", "GetItem" } }, on_record = function(record)
+  if record.new and record.new.bad then error("bad") end
+  log.info(record.stream .. " " .. record.table .. " " .. record.keys.id)
+end }
+"""
+
+
+def tables(deployment):
+    return {row["stream_arn"].split("/")[1] for row in deployment.status()["checkpoints"] if row["sequence"]}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_handler_on_several_streams_has_a_place_in_each(beside_local, local, name, shared):
+    deployment = beside_local
+    orders, users = local.table(name("Orders")), local.table(name("Users"))
+    deployment.script("both", BOTH)
+    deployment.stream(orders, f"[stream second]\ntable = {users}\n[handler both]\nstream = s\n", **({"state": "dynamodb:" + name("State"), "lease": "4s"} if shared else {}))
+    alone = deployment.ini.read_text()
+    host = deployment.start()
+    put(local, orders, "a")
+    put(local, users, "a")
+    host.wait_for(f"s {orders} a")
+    wait_until(lambda: tables(deployment) == {orders}, "it has a place in one")
+    # Now both: where it stood in the one it goes on, in the other it begins.
+    deployment.ini.write_text(alone.replace("stream = s\n", "stream = s, second\n"))
+    host.process.send_signal(1)
+    host.wait_for("handler both moves from stream s to s, second")
+    host.wait_for(f"second {users} a")
+    put(local, orders, "b")
+    put(local, users, "x", bad={"BOOL": True})
+    put(local, users, "b")
+    host.wait_for(f"second {users} b")
+    host.wait_for(f"s {orders} b")
+    assert sum(message == f"s {orders} a" for message in host.messages()) == 1
+    letter, = wait_until(lambda: json.loads(deployment.run("dead", "list", "--json").stdout), "one is a letter")
+    assert users in letter["stream_arn"] and letter["handler"] == "both"
+    wait_until(lambda: deployment.settled() and tables(deployment) == {orders, users}, "it has a place in each")
+    # Paused, killed and resumed it is one handler; a stream that it leaves keeps its place.
+    assert deployment.run("pause", "both").returncode == 0
+    host.kill()
+    host = deployment.start()
+    host.wait_for("both is paused")
+    put(local, orders, "c")
+    put(local, users, "c")
+    assert deployment.run("resume", "both").returncode == 0
+    host.wait_for(f"second {users} c")
+    host.wait_for(f"s {orders} c")
+    wait_until(deployment.settled, "all is settled")
+    assert host.stop() == 0
+    deployment.ini.write_text(alone)
+    host = deployment.start()
+    put(local, users, "d")
+    put(local, orders, "d")
+    host.wait_for(f"s {orders} d")
+    host.wait_for("[stream second] has no handler yet")
+    assert host.stop() == 0
+    deployment.ini.write_text(alone.replace("stream = s\n", ""))  # as the script says: both
+    host = deployment.start()
+    host.wait_for(f"second {users} d")
+    assert not [message for message in host.messages() if message.endswith((" a", " b", " c"))]
+    assert deployment.run("seek", "both", "trim_horizon", "--running").returncode == 0
+    host.wait_for(f"second {users} a")
+    host.wait_for(f"s {orders} a")
+    wait_until(deployment.settled, "all is settled")
+    assert host.stop() == 0
+    put(local, orders, "e")
+    put(local, users, "e")
+    done = deployment.run("seek", "both", "latest")
+    assert done.returncode == 0, done.stderr
+    host = deployment.start()
+    for table in (orders, users):
+        wait_until(lambda: [message for message in host.messages() if "reading arn" in message and table in message], "it is read")
+
+    def both():
+        put(local, orders, "f")
+        put(local, users, "f")
+        had = host.messages()
+        return f"s {orders} f" in had and f"second {users} f" in had
+
+    wait_until(both, "it goes on at what is new")
+    if not shared:  # where hosts share it, "latest" has a margin of a minute: a record's time is what tells
+        assert not [message for message in host.messages() if message.endswith((" a", " b", " c", " d", " e"))], host.messages()
+    assert host.stop() == 0
+
+
+def test_a_route_has_several_streams_too(beside_local, local, name):
+    deployment = beside_local
+    orders, users = local.table(name("Orders")), local.table(name("Users"))
+    deployment.script("h", "return { stream = 's', on_record = function() end }")
+    deployment.stream(orders, f"[stream second]\ntable = {users}\n[target out]\ntype = file\npath = out\nlinger = 50ms\ncompression = none\n[route all]\nstream = s, second\ntarget = out\nimage = keys\n")
+    host = deployment.start()
+    put(local, orders, "a")
+    put(local, users, "b")
+    written = lambda: sorted(line for path in (deployment.directory / "out").rglob("*") if path.is_file() and path.name[0] != "." for line in path.read_text().split())
+    wait_until(lambda: len(written()) == 2, "both are written")
+    assert host.stop() == 0
+
+
+def test_several_streams_that_do_not_go_together_are_told(deployment):
+    deployment.dynamodb = type("D", (), {"url": "http://127.0.0.1:1"})
+    arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-01-01T00:00:00.000"
+    deployment.stream("Orders", f"[stream second]\ntable = Users\n[stream again]\narn = {arn}\n[handler both]\nretries = 0\n")
+    good = deployment.ini.read_text()
+    deployment.script("both", BOTH)
+    done = deployment.run("check")
+    assert done.returncode == 0, done.stderr
+    policy = json.loads(deployment.run("policy").stdout)
+    reads = {resource for statement in policy["Statement"] if "dynamodb:GetItem" in statement["Action"] for resource in [statement["Resource"]] if isinstance(resource, str)} | \
+        {resource for statement in policy["Statement"] if "dynamodb:GetItem" in statement["Action"] and isinstance(statement["Resource"], list) for resource in statement["Resource"]}
+    assert {resource.rpartition("/")[2] for resource in reads} == {"Orders", "Users"}, policy
+    for said, told in (("s, third", "there is no [stream third]"), ("s, s", "has s twice"), ("s,, second", "a name expected before each comma"),
+                       ("s, second,", "a name expected behind each comma"), ("s, again", "s and again are both of the table Orders"), (",", "a name expected before")):
+        deployment.ini.write_text(good.replace("retries = 0\n", f"stream = {said}\n"))
+        done = deployment.run("check")
+        assert done.returncode == 2 and told in done.stderr and "[handler both]" in done.stderr, (said, done.stderr)
+    deployment.ini.write_text(good)
+    for said, told in (('{ "s", "third" }', "there is no [stream third]"), ('{ "s", "again" }', "are both of the table Orders"), ('{ "s", 3 }', "a name or a list of names expected"),
+                       ("{}", "a name or a list of names expected"), ("true", "a name or a list of names expected")):
+        deployment.script("both", BOTH.replace('{ "s", "second" }', said))
+        done = deployment.run("check")
+        assert done.returncode == 2 and told in done.stderr and "both.lua" in done.stderr, (said, done.stderr)
+    deployment.script("both", BOTH)
+    event = deployment.directory / "event.json"
+    records = [{"eventName": "INSERT", "eventSourceARN": f"arn:aws:dynamodb:eu-west-1:1:table/{table}/stream/x", "dynamodb": {"Keys": {"id": {"S": "i"}}, "SequenceNumber": "1"}} for table in ("Users", "Orders")]
+    event.write_text(json.dumps({"Records": records}))
+    done = deployment.run("invoke", "both", str(event), "--dry-run")
+    assert done.returncode == 0 and "second Users i" in done.stderr and "s Orders i" in done.stderr, done.stdout + done.stderr
 
 
 def test_a_script_that_only_others_name_is_no_handler_any_more_and_that_is_told(beside_local, local, name):

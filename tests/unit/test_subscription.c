@@ -154,8 +154,7 @@ static void make_with(struct fixture *f, const char *progress, int64_t backoff_m
     world_add_reactor(&f->world);
     f->log = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), LOG_TEXT, LOG_DEBUG, &f->world.clock);
     f->handler = (struct handler){.ops = &ops, .references = 100, .name = "h", .kind = HANDLER_RECORDS};
-    f->handler.settings = (struct handler_settings){.stream = "s",
-                                                    .concurrency = 64,
+    f->handler.settings = (struct handler_settings){.concurrency = 64,
                                                     .batch_size = 1,
                                                     .retries = 3,
                                                     .backoff_ms = {10, backoff_max_ms},

@@ -132,12 +132,7 @@ static bool read_row(struct pending *pending, const cJSON *row, struct err *err)
 static const struct store_follow *find_follow(const void *user, const char *handler, const char *stream)
 {
     const struct store_snapshot *snapshot = user;
-    for (size_t i = 0; i < snapshot->follow_count; i++)
-        if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
-            (strcmp(snapshot->follows[i].stream_arn, stream) == 0 ||
-             strcmp(snapshot->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0))
-            return &snapshot->follows[i];
-    return NULL;
+    return store_follow_find(snapshot->follows, snapshot->follow_count, handler, stream);
 }
 
 static void on_shards(void *user, struct rows *rows, const struct err *err)

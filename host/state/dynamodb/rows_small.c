@@ -75,6 +75,7 @@ static void seek_one(struct pending *pending, const cJSON *item)
     const char *before = item_text(item, "seeks");
     bool whole = !*to->shard;
     int64_t now_ms = calls_now_ms(pending->store->calls);
+    now_ms = now_ms < pending->mark ? pending->mark : now_ms; /* the last of its streams has the greatest */
     for (const char *at = before; *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : "") {
         int64_t mark = strtoll(at, NULL, 10);
         now_ms = mark >= now_ms ? mark + 1 : now_ms;

@@ -91,8 +91,7 @@ void seeks_inherit(struct standings *standings, const struct store_follow *follo
         const struct standing *standing = &standings->all[i];
         char *key = mem_printf("%s\n%s", standing->stream, standing->shard);
         if (strcmp(standing->handler, follow->formerly) == 0 && !map_get(&own, key) &&
-            (strcmp(standing->stream, follow->stream_arn) == 0 ||
-             strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) == 0))
+            store_follow_may_be(follow, standing->stream))
             standings_copy(standings, i, follow->handler);
         free(key);
     }

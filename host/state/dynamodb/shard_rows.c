@@ -42,6 +42,7 @@ static void follow_free(struct store_follow *follow)
 {
     if (!follow)
         return;
+    free((char *)follow->stream);
     free((char *)follow->handler);
     free((char *)follow->stream_arn);
     free((char *)follow->seeks);
@@ -53,6 +54,7 @@ void shard_rows_follow(struct shard_rows *rows, const struct store_follow *follo
 {
     char *key = row_key(follow->handler, follow->stream_arn);
     struct store_follow *own = mem_zero(sizeof *own);
+    own->stream = mem_string(follow->stream ? follow->stream : "");
     own->handler = mem_string(follow->handler);
     own->stream_arn = mem_string(follow->stream_arn);
     own->seeks = mem_string(follow->seeks);
@@ -479,12 +481,7 @@ static void read_pieces(void *user)
 static const struct store_follow *find_read(const void *user, const char *handler, const char *stream)
 {
     const struct gaining *gaining = user;
-    for (size_t i = 0; i < gaining->follow_count; i++)
-        if (strcmp(gaining->follows[i].handler, handler) == 0 &&
-            (strcmp(gaining->follows[i].stream_arn, stream) == 0 ||
-             strcmp(gaining->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0))
-            return &gaining->follows[i];
-    return NULL;
+    return store_follow_find(gaining->follows, gaining->follow_count, handler, stream);
 }
 
 static void on_follows(void *user, struct rows *rows, const struct err *err)
@@ -499,7 +496,8 @@ static void on_follows(void *user, struct rows *rows, const struct err *err)
     gaining->follows = mem_zero((rows->count + 1) * sizeof *gaining->follows);
     for (size_t i = 0; i < rows->count; i++)
         gaining->follows[gaining->follow_count++] =
-            (struct store_follow){.handler = item_text(rows->rows[i].item, "handler"),
+            (struct store_follow){.stream = item_text(rows->rows[i].item, "stream"),
+                                  .handler = item_text(rows->rows[i].item, "handler"),
                                   .stream_arn = item_text(rows->rows[i].item, "arn"),
                                   .seeks = item_text(rows->rows[i].item, "seeks"),
                                   .formerly = item_text(rows->rows[i].item, "formerly")};

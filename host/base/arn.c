@@ -1,0 +1,23 @@
+/* arn.c: see arn.h. */
+#include "base/arn.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+char *table_of_arn(const char *arn, const char *fallback)
+{
+    const char *table = strstr(arn, ":table/"), *end;
+    if (!table)
+        return mem_string(fallback ? fallback : arn);
+    table += strlen(":table/");
+    end = strchr(table, '/');
+    end = end ? end : table + strlen(table);
+    const char *at = memchr(table, '@', (size_t)(end - table)); /* "keyspace@table_scylla_cdc_log" */
+    static const char log[] = "_scylla_cdc_log";
+    size_t size = at ? (size_t)(end - at) - 1 : 0;
+    if (size > sizeof log - 1 && memcmp(end - (sizeof log - 1), log, sizeof log - 1) == 0)
+        return mem_copy(at + 1, size - (sizeof log - 1));
+    return mem_copy(table, (size_t)(end - table));
+}

@@ -1,0 +1,10 @@
+/* arn.h: what an ARN names. */
+#ifndef TIDEMILL_BASE_ARN_H
+#define TIDEMILL_BASE_ARN_H
+
+/* "Orders" of arn:aws:dynamodb:eu-west-1:1:table/Orders/stream/..., and of ScyllaDB Alternator's
+ * .../table/alternator_Orders@Orders_scylla_cdc_log/stream/...; `fallback` (NULL: the ARN) where it names
+ * none. Owned by the caller. */
+char *table_of_arn(const char *arn, const char *fallback);
+
+#endif
