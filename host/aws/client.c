@@ -733,18 +733,48 @@ static void begin_attempt(void *user)
     credentials_get(call->credentials, &call->wait, on_credentials, call);
 }
 
-/* What is set by hand for the service: in the INI, in the environment (AWS_ENDPOINT_URL_STATES), or for all.
- * NULL: nothing. */
-static const char *endpoint_set_for(const struct aws_client *client, const char *service)
+/* What the SDKs call the services whose endpoints have other names.
+ * https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html */
+static const char *set_in_environment(const char *service)
 {
-    for (int i = 0; i < AWS_OTHER; i++)
-        if (client->own_endpoint[i] && strcmp(services[i].host, service) == 0)
-            return client->endpoints[i];
+    static const struct {
+        const char *host, *id;
+    } ids[] = {
+        {"secretsmanager", "SECRETS_MANAGER"},
+        {"states", "SFN"},
+        {"events", "EVENTBRIDGE"},
+        {"email", "SESV2"},
+        {"email", "SES"},
+        {"monitoring", "CLOUDWATCH"},
+        {"logs", "CLOUDWATCH_LOGS"},
+        {"cognito-idp", "COGNITO_IDENTITY_PROVIDER"},
+        {"execute-api", "APIGATEWAYMANAGEMENTAPI"},
+        {"es", "OPENSEARCH"},
+        {"aoss", "OPENSEARCHSERVERLESS"},
+    };
     char *variable = mem_printf("AWS_ENDPOINT_URL_%s", service);
     for (char *at = variable; *at; at++)
         *at = *at == '-' || *at == '.' ? '_' : (char)toupper((unsigned char)*at);
     const char *set = profile_environment(variable);
     free(variable);
+    for (size_t i = 0; !set && i < sizeof ids / sizeof *ids; i++) {
+        if (strcmp(ids[i].host, service) != 0)
+            continue;
+        variable = mem_printf("AWS_ENDPOINT_URL_%s", ids[i].id);
+        set = profile_environment(variable);
+        free(variable);
+    }
+    return set;
+}
+
+/* What is set by hand for the service: in the INI, in the environment (AWS_ENDPOINT_URL_SFN, or _STATES), or
+ * for all. NULL: nothing. */
+static const char *endpoint_set_for(const struct aws_client *client, const char *service)
+{
+    for (int i = 0; i < AWS_OTHER; i++)
+        if (client->own_endpoint[i] && strcmp(services[i].host, service) == 0)
+            return client->endpoints[i];
+    const char *set = set_in_environment(service);
     return set ? set : client->endpoints[AWS_OTHER];
 }
 

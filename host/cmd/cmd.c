@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aws/secrets.h"
 #include "base/buf.h"
 #include "base/utf8.h"
 #include "core/plugs.h"
@@ -74,11 +75,11 @@ void cmd_complain_all(const struct problems *problems)
 }
 
 /* `state`: what is wrong elsewhere is only told. */
-static struct config *load(const char *path, bool state)
+static struct config *load(const char *path, const struct config_plugs *plugs, bool state)
 {
     struct problems problems = PROBLEMS_INIT;
     path = cmd_config_path(path);
-    struct config *config = config_load(path, &host_plugs, &problems);
+    struct config *config = config_load(path, plugs, &problems);
     cmd_complain_all(&problems);
     if (problems.count && !(state && config->state_known)) {
         config_release(config);
@@ -94,10 +95,24 @@ static struct config *load(const char *path, bool state)
 
 struct config *cmd_load_config(const char *path)
 {
-    return load(path, false);
+    return load(path, &host_plugs, false);
 }
 
 struct config *cmd_load_state_config(const char *path)
 {
-    return load(path, true);
+    return load(path, &host_plugs, true);
+}
+
+struct config *cmd_load_config_with(const char *path, const struct config_plugs *plugs)
+{
+    return load(path, plugs, false);
+}
+
+struct config *cmd_load_config_asking(const char *path)
+{
+    struct secrets *secrets = secrets_new();
+    const struct config_plugs plugs = host_plugs_asking(secrets, secrets_ask);
+    struct config *config = load(path, &plugs, false);
+    secrets_free(secrets);
+    return config;
 }

@@ -26,6 +26,10 @@ const char *cmd_config_path(const char *path);
 
 /* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
 struct config *cmd_load_config(const char *path);
+struct config *cmd_load_config_with(const char *path, const struct config_plugs *plugs);
+
+/* Likewise, and AWS is asked for what ${ssm:} and ${secret:} stand for. */
+struct config *cmd_load_config_asking(const char *path);
 
 /* The same for who only needs to know where the state is: what else is wrong is a warning. */
 struct config *cmd_load_state_config(const char *path);

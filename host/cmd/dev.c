@@ -49,7 +49,8 @@ static void print_targets(struct config *config)
 {
     for (size_t i = 0; i < config->target_count; i++) {
         const struct target_type *type = config->targets[i].type;
-        if (type && type->service && !config_endpoint(&config->aws, type->service))
+        bool away = type && type->service && !config_endpoint(&config->aws, type->service);
+        if (type && (away || !target_is_whole(&config->targets[i])))
             config_target_show(config, &config->targets[i]);
     }
 }
@@ -57,7 +58,7 @@ static void print_targets(struct config *config)
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     struct dev *dev = user;
-    struct config *config = config_load(path, &host_plugs, problems);
+    struct config *config = config_load(path, &host_plugs_playing, problems);
     set_text(&config->aws.endpoint, dev->url);
     config->aws.assumes_no_role = true;
     set_text(&config->aws.endpoint_dynamodb, NULL);

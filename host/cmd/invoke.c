@@ -434,8 +434,10 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
     const char *path = invoking.arguments.config_path;
-    invoking.config =
-        path || access(cmd_config_path(NULL), R_OK) == 0 ? cmd_load_config(path) : config_empty(&host_plugs);
+    bool there = path || access(cmd_config_path(NULL), R_OK) == 0;
+    invoking.config = !there                       ? config_empty(&host_plugs)
+                      : invoking.arguments.dry_run ? cmd_load_config_with(path, &host_plugs_playing)
+                                                   : cmd_load_config_asking(path);
     if (!invoking.config)
         return EXIT_USAGE;
     int status = EXIT_USAGE;

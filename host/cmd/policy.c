@@ -106,6 +106,8 @@ static void grant_state(struct policy *policy)
  * is only read. */
 static void grant_stream(struct policy *policy, const struct config_stream *stream)
 {
+    if (!stream->arn && !stream->table) /* nobody was asked for it */
+        return;
     char *resource = stream->arn ? mem_string(stream->arn) : mem_printf("%s/stream/*", stream->table);
     grant(policy, resource, "DescribeStream");
     grant(policy, resource, "GetRecords");
@@ -223,6 +225,37 @@ static bool is_read(const struct policy *policy, const struct config_stream *str
     return false;
 }
 
+/* What ${ssm:} and ${secret:} are filled in with. A parameter's ARN has its name without the first slash; a
+ * secret's has six letters more than its name.
+ * https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html
+ * https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html */
+static void grant_references(struct policy *policy)
+{
+    const struct config *config = policy->config;
+    for (size_t i = 0; i < config->reference_count; i++) {
+        const struct config_reference *reference = &config->references[i];
+        bool parameter = strcmp(reference->kind, "ssm") == 0;
+        size_t size = parameter ? strlen(reference->name) : strcspn(reference->name, "#");
+        char *name = mem_copy(reference->name, size), *arn;
+        if (strncmp(name, "arn:", 4) == 0)
+            arn = mem_string(name);
+        else if (parameter)
+            arn = mem_printf("arn:%s:ssm:%s:*:parameter/%s", policy->partition, policy->region,
+                             name + strspn(name, "/"));
+        else
+            arn = mem_printf("arn:%s:secretsmanager:%s:*:secret:%s-??????", policy->partition, policy->region,
+                             name);
+        grant_of(policy, parameter ? "ssm" : "secretsmanager", arn,
+                 parameter ? "GetParameter" : "GetSecretValue");
+        free(arn);
+        free(name);
+    }
+    if (config->incomplete)
+        cmd_complain(
+            "warning: nobody is asked for what ${ssm:} and ${secret:} stand for: permissions on what "
+            "they name are missing here");
+}
+
 /* ---- writing ---- */
 
 static int by_resource(const void *a, const void *b)
@@ -311,6 +344,7 @@ static void collect(struct policy *policy, struct script **scripts)
 {
     find_region(policy);
     grant_state(policy);
+    grant_references(policy);
     for (size_t i = 0; i < policy->config->stream_count; i++)
         if (is_read(policy, &policy->config->streams[i], scripts))
             grant_stream(policy, &policy->config->streams[i]);

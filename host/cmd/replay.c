@@ -223,7 +223,7 @@ static int run(int argc, char **argv)
     if (!read_arguments(argc, argv, &replaying.arguments))
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
-    replaying.config = cmd_load_config(replaying.arguments.config_path);
+    replaying.config = cmd_load_config_asking(replaying.arguments.config_path);
     if (!replaying.config)
         return EXIT_USAGE;
     if (!set_up(&replaying, &err)) {

@@ -1,14 +1,15 @@
 /* run.c: tidemill run. */
 #include <unistd.h>
 
+#include "aws/secrets.h"
 #include "cmd/cmd.h"
 #include "cmd/serve.h"
 #include "core/plugs.h"
 
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
-    (void)user;
-    return config_load(path, &host_plugs, problems);
+    const struct config_plugs plugs = host_plugs_asking(user, secrets_know);
+    return config_load(path, &plugs, problems);
 }
 
 static int run(int argc, char **argv)
@@ -17,11 +18,17 @@ static int run(int argc, char **argv)
     if (!cmd_config_option(argc, argv, &path))
         return EXIT_USAGE;
     int signal_fd = serve_block_signals();
-    struct config *config = cmd_load_config(path);
-    if (!config)
-        return EXIT_USAGE;
-    int status = serve(&(struct serve_options){.ini = cmd_config_path(path), .load = load, .confined = true},
-                       config, signal_fd);
+    struct secrets *secrets = secrets_new();
+    const struct config_plugs plugs = host_plugs_asking(secrets, secrets_ask);
+    struct config *config = cmd_load_config_with(path, &plugs);
+    int status = config ? serve(&(struct serve_options){.ini = cmd_config_path(path),
+                                                        .load = load,
+                                                        .user = secrets,
+                                                        .secrets = secrets,
+                                                        .confined = true},
+                                config, signal_fd)
+                        : EXIT_USAGE;
+    secrets_free(secrets);
     close(signal_fd);
     return status;
 }

@@ -1,6 +1,7 @@
 /* serve.c: hosts one after the other, until a signal ends them. */
 #include "cmd/serve.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "admin/admin.h"
 #include "aws/profile.h"
+#include "aws/secrets.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -18,6 +20,7 @@
 #include "cmd/cmd.h"
 #include "conf/target_type.h"
 #include "core/host.h"
+#include "core/plugs.h"
 #include "stats/board.h"
 #include "state/store_open.h"
 
@@ -55,7 +58,10 @@ struct running {
     bool told_state;          /* that its file is another one */
     dev_t state_device;
     ino_t state_inode;
-    char *rights; /* to be logged when there is a log */
+    char *rights;            /* to be logged when there is a log */
+    struct renewal *renewal; /* under way; or NULL */
+    int64_t renewed_ms;      /* when the last one ended, or the INI was read; monotonic */
+    char *unanswered;        /* what it could not ask for; or NULL */
 };
 
 /* ---- rights ---- */
@@ -233,12 +239,116 @@ static bool read_again(struct running *running)
     return taken;
 }
 
-/* SIGHUP */
 static void reload(struct running *running)
 {
     if (!read_again(running))
         log_error(running->log, NULL, "%s: not taken over; everything goes on as before",
                   running->options->ini);
+}
+
+/* ---- what ${ssm:} and ${secret:} stand for ---- */
+
+/* A thread asks for it, which may take a while: it reads the INI, and so whoever does that afterwards finds
+ * all of it known. */
+struct renewal {
+    struct running *running;
+    struct reactor *reactor;
+    struct secrets *secrets;
+    pthread_t thread;
+    char *ini, *unanswered; /* unanswered: what could not be asked for; or NULL */
+    bool reloads;           /* then the INI is to be taken over */
+    bool again;             /* who asked for that meanwhile may have changed it since */
+};
+
+static void renewal_free(void *user)
+{
+    struct renewal *renewal = user;
+    free(renewal->ini);
+    free(renewal->unanswered);
+    free(renewal);
+}
+
+static void renew(struct running *running, bool reloads);
+
+static void on_renewed(void *user)
+{
+    struct renewal *renewal = user;
+    struct running *running = renewal->running;
+    pthread_join(renewal->thread, NULL);
+    running->renewal = NULL;
+    running->renewed_ms = clock_monotonic_ms(running->clock);
+    free(running->unanswered);
+    running->unanswered = renewal->unanswered;
+    renewal->unanswered = NULL;
+    if (running->unanswered)
+        log_error(running->log, NULL, "%s; what was known of it before counts", running->unanswered);
+    if (renewal->again)
+        renew(running, true);
+    else if (renewal->reloads)
+        reload(running);
+    renewal_free(renewal);
+}
+
+static void *ask_again(void *user)
+{
+    struct renewal *renewal = user;
+    struct problems problems = PROBLEMS_INIT;
+    const struct config_plugs plugs = host_plugs_asking(renewal->secrets, secrets_ask);
+    config_release(config_load(renewal->ini, &plugs, &problems));
+    for (size_t i = 0; i < problems.count && !renewal->unanswered; i++)
+        if (strstr(problems.lines[i], "${ssm:") || strstr(problems.lines[i], "${secret:"))
+            renewal->unanswered = mem_string(problems.lines[i]);
+    problems_fini(&problems);
+    reactor_post_owned(renewal->reactor, on_renewed, renewal_free, renewal);
+    return NULL;
+}
+
+static void renew(struct running *running, bool reloads)
+{
+    struct renewal *renewal = mem_zero(sizeof *renewal);
+    *renewal = (struct renewal){.running = running,
+                                .reactor = host_reactor(running->host),
+                                .secrets = running->options->secrets,
+                                .ini = mem_string(running->options->ini),
+                                .reloads = reloads};
+    running->renewal = renewal;
+    if (pthread_create(&renewal->thread, NULL, ask_again, renewal) == 0)
+        return;
+    running->renewal = NULL;
+    renewal_free(renewal);
+    if (reloads)
+        reload(running);
+}
+
+/* Before the reactor goes. */
+static void end_renewal(struct running *running)
+{
+    struct renewal *renewal = running->renewal;
+    if (!renewal)
+        return;
+    secrets_stop(running->options->secrets, true);
+    pthread_join(renewal->thread, NULL); /* what it has posted goes with the reactor */
+    secrets_stop(running->options->secrets, false);
+    running->renewal = NULL;
+}
+
+static void renew_now_and_then(struct running *running)
+{
+    bool due =
+        clock_monotonic_ms(running->clock) - running->renewed_ms >= running->config->host.secrets_age_ms;
+    if (due && running->options->secrets && running->config->reference_count && !running->renewal)
+        renew(running, false);
+}
+
+/* SIGHUP */
+static void on_hangup(struct running *running)
+{
+    if (running->renewal)
+        running->renewal->again = true;
+    else if (running->options->secrets && config_mentions_secrets(running->options->ini))
+        renew(running, true);
+    else
+        reload(running);
 }
 
 /* Scripts and the INI that came with them are one release: new scripts do not run with old settings. What is
@@ -270,7 +380,7 @@ static void on_signal(void *user)
     if (read(running->signal_fd, &info, sizeof info) != sizeof info)
         return;
     if (info.ssi_signo == SIGHUP) {
-        reload(running);
+        on_hangup(running);
         return;
     }
     bool stopping = running->next != NULL; /* but it was to come back */
@@ -305,7 +415,7 @@ static void look_at_secrets(struct running *running)
     running->seen_hash = changed ? config->files_hash : 0;
     running->refused_hash = 0;
     if (settled) {
-        log_info(running->log, NULL, "what ${file:...} of %s stands for has changed", running->options->ini);
+        log_info(running->log, NULL, "what ${...} of %s stands for has changed", running->options->ini);
         if (!may_write(config, &err))
             problems_add(&problems, "%s: %s", running->options->ini, err.text);
         else
@@ -313,7 +423,7 @@ static void look_at_secrets(struct running *running)
         problems_log(&problems, running->log);
         running->refused_hash = problems.count ? config->files_hash : 0;
     }
-    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : NULL);
+    host_tell_trouble(running->host, "secrets", problems.count ? problems.lines[0] : running->unanswered);
     problems_fini(&problems);
     config_release(config);
 }
@@ -343,6 +453,7 @@ static void look_at_files(void *user)
     running->told_state = !same;
     host_tell_trouble(running->host, "state", same ? NULL : text);
     free(text);
+    renew_now_and_then(running);
     look_at_secrets(running);
     timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
 }
@@ -352,6 +463,7 @@ static void begin_looking(struct running *running)
     const char *state = store_file(running->config->host.state);
     struct stat status;
     running->differs = 0;
+    running->renewed_ms = clock_monotonic_ms(running->clock);
     running->told_state = false;
     running->state_inode = 0; /* there is none: it goes with the process, or is a table */
     timer_init(&running->look, look_at_files, running);
@@ -415,6 +527,7 @@ static bool run_host(struct running *running, struct clock *clock, struct err *e
     begin_telling(running, clock);
     begin_looking(running);
     bool clean = host_run(running->host);
+    end_renewal(running);
     end_telling(running);
     timer_stop(host_reactor(running->host), &running->look);
     running->failed = host_failed(running->host);
@@ -474,6 +587,7 @@ int serve(const struct serve_options *options, const struct config *config, int 
     if (options->confined && config->host.landlock)
         running.rights = confine(config);
     int status = run_in_turn(&running, &clock);
+    free(running.unanswered);
     config_release(running.config);
     return status;
 }

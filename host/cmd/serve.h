@@ -7,6 +7,7 @@
 
 struct observer;
 struct playground;
+struct secrets;
 
 struct serve_options {
     const char *ini;
@@ -14,6 +15,7 @@ struct serve_options {
     struct config *(*load)(void *user, const char *path, struct problems *problems);
     const struct observer *observer; /* or NULL */
     void *user;
+    struct secrets *secrets; /* what `load` asks for: it is asked for again now and then; or NULL */
     const struct playground *playground; /* of the dashboard; or NULL; must stay */
     bool confined; /* it gives up the rights that it does not need ([host] landlock, core_dumps) */
 };

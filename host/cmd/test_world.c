@@ -301,7 +301,7 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
         fputs(deployment, file);
         fclose(file);
     }
-    t->config = config_load(ini, &host_plugs, &problems);
+    t->config = config_load(ini, &host_plugs_playing, &problems);
     if (problems.count)
         err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
     bool ok = !problems.count;

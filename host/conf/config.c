@@ -28,6 +28,7 @@ static void set_defaults(struct config *config, const struct config_plugs *plugs
         .log_format = LOG_AUTO,
         .otlp_sample_ppm = 10000,
         .shutdown_timeout_ms = 30 * SECOND_MS,
+        .secrets_age_ms = 5 * 60 * SECOND_MS,
         .checkpoint_interval_ms = SECOND_MS,
         .lease_ms = 10 * SECOND_MS,
         .create_state = 1,
@@ -39,7 +40,7 @@ struct config *config_empty(const struct config_plugs *plugs)
 {
     struct config *config = mem_zero(sizeof *config);
     config->path = mem_string("");
-    atomic_init(&config->references, 1);
+    atomic_init(&config->holders, 1);
     set_defaults(config, plugs);
     config->target_types = plugs->targets;
     return config;
@@ -55,7 +56,7 @@ static void free_texts(const struct setting *table, void *object)
 const struct config *config_hold(const struct config *config)
 {
     if (config)
-        CHECK(atomic_fetch_add(&((struct config *)config)->references, 1) > 0);
+        CHECK(atomic_fetch_add(&((struct config *)config)->holders, 1) > 0);
     return config;
 }
 
@@ -73,7 +74,7 @@ static void free_section(struct config_handler *section)
 void config_release(const struct config *held)
 {
     struct config *config = (struct config *)held;
-    if (!config || atomic_fetch_sub(&config->references, 1) != 1)
+    if (!config || atomic_fetch_sub(&config->holders, 1) != 1)
         return;
     free_texts(conf_host_settings, &config->host);
     free_texts(conf_aws_settings, &config->aws);
@@ -104,6 +105,11 @@ void config_release(const struct config *held)
     }
     for (size_t i = 0; i < config->price_count; i++)
         free(config->prices[i].name);
+    for (size_t i = 0; i < config->reference_count; i++) {
+        free(config->references[i].kind);
+        free(config->references[i].name);
+    }
+    free(config->references);
     free(config->prices);
     free(config->currency);
     free(config->targets);

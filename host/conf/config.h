@@ -38,6 +38,7 @@ struct config_host {
     int log_level;           /* enum log_level */
     int log_format;          /* enum log_format */
     int64_t shutdown_timeout_ms;
+    int64_t secrets_age_ms; /* then what ${ssm:} and ${secret:} stand for is asked for again */
     int64_t checkpoint_interval_ms;
     int64_t lease_ms; /* of a state that hosts share: how long a silent one is waited for */
     int create_state; /* 1: a state's table is made where it is missing */
@@ -177,8 +178,13 @@ struct config_table {
     int line;
 };
 
+/* ${ssm:/crm/token} */
+struct config_reference {
+    char *kind, *name;
+};
+
 struct config {
-    atomic_size_t references;
+    atomic_size_t holders;
     char *path;
     struct config_host host;
     struct config_aws aws;
@@ -200,9 +206,11 @@ struct config {
      * machines of a group may differ; the same on every machine. */
     uint64_t digest;
     uint64_t text_hash; /* of the file, as it was read: see config_text_hash */
-    bool incomplete; /* some ${...} could not be filled in: what is said there is missing, and was complained
-                        of */
-    uint64_t files_hash; /* of what ${file:...} stood for; 0: there is none */
+    bool incomplete; /* some ${...} was not filled in: what is said there is missing, and was complained of,
+                        or nobody was asked */
+    uint64_t files_hash; /* of what ${file:}, ${ssm:} and ${secret:} stood for; 0: there is none */
+    struct config_reference *references; /* each ${ssm:} and ${secret:}, as often as it stands there */
+    size_t reference_count, reference_capacity;
     /* Whatever else is wrong, [host] and [aws] are not: commands about the state need no more. */
     bool state_known;
 };
@@ -217,6 +225,9 @@ double config_price(const struct config *config, const char *name);
 
 /* Of a file as it stands there now; 0: it cannot be read. */
 uint64_t config_text_hash(const char *path);
+
+/* Does a ${ssm:} or ${secret:} stand in the file now? */
+bool config_mentions_secrets(const char *path);
 
 /* Read and check everything; each thing that is wrong becomes a line of `problems` and the rest is still
  * checked. `target_types` are the kinds of targets that it may name (deliver/targets/table.h). Never NULL;

@@ -21,11 +21,14 @@
 #define GROUP_BYTES_MAX 200 /* of a key's 2048 */
 #define ADMIN_TOKEN_BYTES_MIN 16
 #define SECRET_BYTES_MAX (64u * KIB)
+#define REFERENCE_BYTES_MAX 2048
 
 struct load {
     struct config *config;
     struct problems *problems;
-    size_t told; /* of these, by entries; others are about lines that are none */
+    const struct config_plugs *plugs;
+    const struct config_aws *aws; /* whom to ask, and how */
+    size_t told;                  /* of these, by entries; others are about lines that are none */
     struct map_of_lines {
         char **keys; /* "section\nname" seen before ... */
         int *lines;  /* ... on these lines */
@@ -59,30 +62,89 @@ static bool fill_in_variable(const char *text, struct buf *out, struct err *err)
     return value != NULL;
 }
 
-/* Fill in one ${env:NAME} or ${file:PATH}; `name` is what stands between the braces. */
-static bool fill_in(struct config *config, const char *name, struct buf *out, struct err *err)
+static bool fill_in_file(struct config *config, const char *name, struct buf *out, struct err *err)
+{
+    size_t size;
+    char *path = path_beside(config->path, name), *text = file_read(path, SECRET_BYTES_MAX, &size, err);
+    free(path);
+    if (!text)
+        return err_prefix(err, "${file:%s}", name);
+    while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+        size--;
+    buf_add(out, text, size);
+    config->files_hash = hash_bytes(text, size, config->files_hash + 1) | 1;
+    explicit_bzero(text, size);
+    free(text);
+    return true;
+}
+
+/* What is needed to find the state, and to ask AWS, cannot be asked for there. */
+static bool may_ask(const struct load *load, const char *key)
+{
+    return load->in != IN_AWS && (load->in != IN_HOST || strcmp(key, "admin_token") == 0);
+}
+
+/* Nobody is to be asked. */
+static bool stand_in(const struct load *load, const char *kind, const char *name, struct buf *out,
+                     struct err *err)
+{
+    if (load->plugs->plays && load->in == IN_HANDLER) {
+        buf_printf(out, "${%s:%s}", kind, name);
+        return true;
+    }
+    err->code = ERR_NONE;
+    return load->plugs->plays && load->in != IN_TARGET && load->in != IN_HOST
+               ? err_set(
+                     err, ERR_CONFIG,
+                     "${%s:%s}: dev, test and a dry run ask nobody, and what it stands for is needed here "
+                     "(${env:NAME:-TEXT} could stand there)",
+                     kind, name)
+               : false;
+}
+
+static bool fill_in_secret(struct load *load, const char *key, const char *kind, const char *name,
+                           struct buf *out, struct err *err)
+{
+    struct config *config = load->config;
+    size_t before = out->size;
+    if (!may_ask(load, key))
+        return err_set(
+            err, ERR_CONFIG,
+            "${%s:%s}: in [aws], and in [host] but for admin_token, only ${env:} and ${file:} can be "
+            "asked for",
+            kind, name);
+    if (!*name || strlen(name) > REFERENCE_BYTES_MAX)
+        return err_set(err, ERR_CONFIG, "${%s:%s}: a name expected, such as ${%s:%s}", kind, name, kind,
+                       strcmp(kind, "ssm") == 0 ? "/crm/token" : "crm or crm#password");
+    mem_grow(&config->references, &config->reference_capacity, config->reference_count,
+             sizeof *config->references);
+    config->references[config->reference_count++] =
+        (struct config_reference){mem_string(kind), mem_string(name)};
+    if (!load->plugs->secret)
+        return stand_in(load, kind, name, out, err);
+    if (!load->plugs->secret(load->plugs->user, load->aws, kind, name, out, err))
+        return err_prefix(err, "${%s:%s}", kind, name);
+    config->files_hash = hash_bytes(out->data + before, out->size - before, config->files_hash + 1) | 1;
+    return true;
+}
+
+/* Fill in one ${env:NAME}, ${file:PATH}, ${ssm:NAME} or ${secret:NAME} in the value of `key`; `name` is what
+ * stands between the braces. False and `err`, whose code is ERR_NONE where nobody was to be asked. */
+static bool fill_in(struct load *load, const char *key, const char *name, struct buf *out, struct err *err)
 {
     if (strncmp(name, "env:", 4) == 0)
         return fill_in_variable(name + 4, out, err);
-    if (strncmp(name, "file:", 5) == 0) {
-        size_t size;
-        char *path = path_beside(config->path, name + 5),
-             *text = file_read(path, SECRET_BYTES_MAX, &size, err);
-        free(path);
-        if (!text)
-            return err_prefix(err, "${%s}", name);
-        while (size && (text[size - 1] == '\n' || text[size - 1] == '\r'))
-            size--;
-        buf_add(out, text, size);
-        config->files_hash = hash_bytes(text, size, config->files_hash + 1) | 1;
-        explicit_bzero(text, size);
-        free(text);
-        return true;
-    }
-    return err_set(err, ERR_CONFIG, "${%s}: only ${env:NAME} and ${file:PATH} are known", name);
+    if (strncmp(name, "file:", 5) == 0)
+        return fill_in_file(load->config, name + 5, out, err);
+    if (strncmp(name, "ssm:", 4) == 0)
+        return fill_in_secret(load, key, "ssm", name + 4, out, err);
+    if (strncmp(name, "secret:", 7) == 0)
+        return fill_in_secret(load, key, "secret", name + 7, out, err);
+    return err_set(err, ERR_CONFIG,
+                   "${%s}: only ${env:NAME}, ${file:PATH}, ${ssm:NAME} and ${secret:NAME} are known", name);
 }
 
-static char *expand(struct config *config, const char *value, struct err *err)
+static char *expand(struct load *load, const char *key, const char *value, struct err *err)
 {
     struct buf out = BUF_INIT;
     const char *open;
@@ -94,7 +156,7 @@ static char *expand(struct config *config, const char *value, struct err *err)
         }
         buf_add(&out, value, (size_t)(open - value));
         char *name = mem_copy(open + 2, (size_t)(close - open - 2));
-        bool ok = fill_in(config, name, &out, err);
+        bool ok = fill_in(load, key, name, &out, err);
         free(name);
         if (!ok)
             goto failed;
@@ -103,6 +165,7 @@ static char *expand(struct config *config, const char *value, struct err *err)
     buf_add_text(&out, value);
     return buf_take(&out);
 failed:
+    explicit_bzero(out.data, out.size);
     buf_fini(&out);
     return NULL;
 }
@@ -347,12 +410,12 @@ static void read_entry(struct load *load, const char *section, const char *name,
                      section, name, before);
         return;
     }
-    char *filled = expand(load->config, value, &err);
+    char *filled = expand(load, name, value, &err);
     load->config->incomplete = load->config->incomplete || !filled;
-    if (!filled) {
+    if (!filled && err.code != ERR_NONE)
         problems_add(load->problems, "%s:%d: [%s] %s: %s", load->config->path, line, section, name, err.text);
+    if (!filled)
         return;
-    }
     if (load->in == IN_PRICES) {
         add_price(load, name, filled, line);
         free(filled);
@@ -419,7 +482,7 @@ static void check_streams(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
         struct config_stream *stream = &config->streams[i];
-        if (!stream->table == !stream->arn)
+        if (!stream->table == !stream->arn && (stream->table || !config->incomplete))
             problems_add(problems, "%s:%d: [stream %s] needs a table or an arn%s", config->path, stream->line,
                          stream->name, stream->table ? ", not both" : "");
         if (stream->poll_min_ms > stream->poll_max_ms)
@@ -574,12 +637,38 @@ static void check_listen(const struct config *config, struct problems *problems)
         return;
     if (!address_read(listen, &address, &err))
         problems_add(problems, "%s: [host] listen: %s, or off", config->path, err.text);
-    else if (!address_is_loopback(&address) && !config->host.admin_token)
+    else if (!address_is_loopback(&address) && !config->host.admin_token && !config->incomplete)
         problems_add(
             problems,
             "%s: [host] listen: %s can be reached from other machines: set admin_token, which whoever "
             "asks has to show then; or name an address of this machine, such as 127.0.0.1:9464",
             config->path, listen);
+}
+
+static bool mentions_secrets(const char *text)
+{
+    return strstr(text, "${ssm:") || strstr(text, "${secret:");
+}
+
+bool config_mentions_secrets(const char *path)
+{
+    size_t size = 0;
+    char *text = file_read(path, CONFIG_BYTES_MAX, &size, NULL);
+    bool any = text && mentions_secrets(text);
+    free(text);
+    return any;
+}
+
+/* [aws] alone: it may stand behind what is asked for with it. NULL: nothing is asked for. */
+static struct config *load_aws(const char *path, const char *text, const struct config_plugs *plugs)
+{
+    struct problems none = PROBLEMS_INIT; /* they come once more */
+    struct config_plugs silent = *plugs;
+    silent.secret = NULL;
+    struct config *config =
+        plugs->secret && mentions_secrets(text) ? config_load(path, &silent, &none) : NULL;
+    problems_fini(&none);
+    return config;
 }
 
 struct config *config_load(const char *path, const struct config_plugs *plugs, struct problems *problems)
@@ -594,7 +683,9 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
         problems_add(problems, "%s", err.text);
         return config;
     }
-    struct load load = {.config = config, .problems = problems};
+    struct config *first = load_aws(path, text, plugs);
+    struct load load = {
+        .config = config, .problems = problems, .plugs = plugs, .aws = first ? &first->aws : &config->aws};
     config->text_hash = hash_text(text, size);
     config->state_known = true;
     config->host.checkpoint_interval_ms = 0; /* as usual for the state, unless the file says otherwise */
@@ -602,6 +693,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     if (problems->count - problems_before > load.told)
         config->state_known = false; /* such a line may have been about it */
     free(text);
+    config_release(first);
     for (size_t i = 0; i < load.seen.count; i++)
         free(load.seen.keys[i]);
     free(load.seen.keys);

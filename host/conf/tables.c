@@ -27,6 +27,7 @@ const struct setting conf_host_settings[] = {
     {"log_format", SETTING_CHOICE, offsetof(struct config_host, log_format), 0, 0, formats},
     {"shutdown_timeout", SETTING_DURATION, offsetof(struct config_host, shutdown_timeout_ms), 0, HOUR_MS,
      NULL},
+    {"secrets_age", SETTING_DURATION, offsetof(struct config_host, secrets_age_ms), 1000, 24 * HOUR_MS, NULL},
     {"checkpoint_interval", SETTING_DURATION, offsetof(struct config_host, checkpoint_interval_ms), 10,
      HOUR_MS, NULL},
     {"lease", SETTING_DURATION, offsetof(struct config_host, lease_ms), 4000, HOUR_MS, NULL},

@@ -139,14 +139,30 @@ static void check_role(const struct config_target *target, const struct complain
         complain_at(about, target->line, "external_id goes with role only");
 }
 
+/* The first of the keys that its type needs, from `at` on, that is not set; or NULL. */
+static const char *lacks(const struct config_target *target, size_t *at)
+{
+    const char *const *needed = target->type->needed;
+    for (; needed && needed[*at]; ++*at) {
+        const struct setting *setting = setting_find(target->type->settings, needed[*at]);
+        const char *value = *(char *const *)((const char *)target->own + setting->offset);
+        if (!value || !*value)
+            return needed[(*at)++];
+    }
+    return NULL;
+}
+
+bool target_is_whole(const struct config_target *target)
+{
+    return !lacks(target, &(size_t){0});
+}
+
 static void check_needed(const struct config_target *target, const struct complaints *about)
 {
-    for (size_t i = 0; target->type->needed && target->type->needed[i]; i++) {
-        const struct setting *setting = setting_find(target->type->settings, target->type->needed[i]);
-        const char *value = *(char *const *)((const char *)target->own + setting->offset);
-        char *sentence = mem_printf("type = %s needs %s", target->type->name, setting->name);
-        if (!value || !*value)
-            complain((void *)about, sentence);
+    size_t at = 0;
+    for (const char *name; !about->config->incomplete && (name = lacks(target, &at));) {
+        char *sentence = mem_printf("type = %s needs %s", target->type->name, name);
+        complain((void *)about, sentence);
         free(sentence);
     }
 }
@@ -243,16 +259,17 @@ static void check_route(const struct config *config, struct config_route *route,
     free(where);
     where = mem_printf("%s:%d: [route %s]", config->path, route->line, route->name);
     struct err err;
-    if (!route->settings.streams.each)
+    if (!route->settings.streams.each && !config->incomplete)
         problems_add(problems, "%s needs a stream", where);
-    else if (!handler_streams_check(&route->settings, config, &route->section, &err))
+    else if (route->settings.streams.each &&
+             !handler_streams_check(&route->settings, config, &route->section, &err))
         problems_add(problems, "%s %s", where, err.text);
-    if (!route->target)
+    if (!route->target && !config->incomplete)
         problems_add(problems, "%s needs a target", where);
-    else if (!config_target(config, route->target))
+    else if (route->target && !config_target(config, route->target))
         problems_add(problems, "%s target: there is no [target %s]", where,
                      config_shown(&route->section, "target", route->target));
-    else if (config_target(config, route->target)->type)
+    else if (route->target && config_target(config, route->target)->type)
         check_its_target(config, route, problems);
     if (config_handler(config, route->name))
         problems_add(problems,
