@@ -60,8 +60,11 @@ static const char *const refusing_codes[] = {
     "InvalidSignatureException",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
-    "PermanentRedirect",            /* S3: the bucket is in another region than is said, */
-    "AuthorizationHeaderMalformed", /* as here */
+    "PermanentRedirect",                  /* S3: the bucket is in another region than is said, */
+    "AuthorizationHeaderMalformed",       /* as here */
+    "AccountSuspendedException",          /* SES: somebody has to do something about it, */
+    "SendingPausedException",             /* as here, */
+    "MailFromDomainNotVerifiedException", /* and here */
     NULL,
 };
 

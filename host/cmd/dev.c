@@ -49,7 +49,9 @@ static void print_targets(struct config *config)
 {
     for (size_t i = 0; i < config->target_count; i++) {
         const struct target_type *type = config->targets[i].type;
-        bool away = type && type->service && !config_endpoint(&config->aws, type->service);
+        bool here = type && type->service && strcmp(type->service, "dynamodb") == 0 &&
+                    !config->targets[i].region && !config->targets[i].role;
+        bool away = type && type->service && !here && !config_endpoint(&config->aws, type->service);
         if (type && (away || !target_is_whole(&config->targets[i])))
             config_target_show(config, &config->targets[i]);
     }

@@ -82,8 +82,8 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
 
 static void grant_target(struct policy *policy, const char *name)
 {
-    const struct config_target *target = config_target(policy->config, name);
-    if (!target) /* dead, discard */
+    const struct config_target *target = name ? config_target(policy->config, name) : NULL;
+    if (!target) /* dead, discard; or nobody was asked for it */
         return;
     grant_aws(policy, target);
     if (target->spill)

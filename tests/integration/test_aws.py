@@ -179,6 +179,47 @@ log.info("told: " .. tostring(problem))""", "[handler h]\nallow_hosts = 127.0.0.
     assert host.stop() == 0
 
 
+MAILS = """
+emit("mail", { to = "a@example.com", subject = "Welcome", text = "Hällo", html = "<b>H</b>" })
+emit("mail", { to = { "b@example.com", "Bob <c@example.com>" }, cc = "d@example.com", bcc = { "e@example.com" }, reply_to = "f@example.com", from = "Other <o@example.com>", template = "welcome", data = { name = "Ada" } })
+local wrong = { { to = "nobody", subject = "s", text = "t" }, { subject = "s", text = "t" }, { to = "a@b", text = "t" }, { to = "a@b", subject = "s" }, { to = "a@b", subject = "s", txt = "t" },
+  { to = "a@b", template = "t", subject = "s" }, { to = "a@b\\r\\nBcc: x@y", subject = "s", text = "t" }, { to = "a@b", subject = 3, text = "t" }, "no JSON", { to = {}, subject = "s", text = "t" } }
+for i, mail in ipairs(wrong) do
+  if id == "wrong" .. i then emit("mail", mail) end
+end
+""".replace("\\\\", "\\")
+
+
+def test_mail_by_ses(beside_local, local, name, service):
+    import botocore.session
+    import botocore.validate
+    shape = botocore.session.get_session().get_service_model("sesv2").operation_model("SendEmail").input_shape
+    service.answers["POST /v2/email/outbound-emails"] = b'{"MessageId":"m"}'
+    service.refusals_of["POST /v2/email/outbound-emails"] = [1, 429, "TooManyRequestsException", "slow"]
+    beside_local.environment["AWS_ENDPOINT_URL_SESV2"] = service.url
+    table, host = begin(beside_local, local, name, service, "ses", 'local emit = require "tidemill.emit" if id:find("wrong") == nil then ' + MAILS.split("local wrong")[0] + " end local wrong" + MAILS.split("local wrong")[1],
+                        "[target mail]\ntype = ses\nfrom = Shop <shop@example.com>\nconfiguration_set = set\nbackoff = 10ms..20ms\n[handler h]\nretries = 0\n")
+    wait_until(lambda: len(service.requests) == 3, "both are sent, and one twice")
+    mails = [json.loads(request.body) for request in service.requests]
+    for mail in mails:
+        assert not botocore.validate.ParamValidator().validate(mail, shape).has_errors()
+    simple = next(mail for mail in mails if "Simple" in mail["Content"])
+    assert simple == {"FromEmailAddress": "Shop <shop@example.com>", "ConfigurationSetName": "set", "Destination": {"ToAddresses": ["a@example.com"]},
+                      "Content": {"Simple": {"Subject": {"Data": "Welcome", "Charset": "UTF-8"}, "Body": {"Text": {"Data": "Hällo", "Charset": "UTF-8"}, "Html": {"Data": "<b>H</b>", "Charset": "UTF-8"}}}}}
+    other = next(mail for mail in mails if "Template" in mail["Content"])
+    assert other == {"FromEmailAddress": "Other <o@example.com>", "ConfigurationSetName": "set", "Destination": {"ToAddresses": ["b@example.com", "Bob <c@example.com>"], "CcAddresses": ["d@example.com"], "BccAddresses": ["e@example.com"]},
+                     "ReplyToAddresses": ["f@example.com"], "Content": {"Template": {"TemplateName": "welcome", "TemplateData": '{"name":"Ada"}'}}}
+    for i in range(1, 11):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"wrong{i}"}})
+    letters = wait_until(lambda: len(found := json.loads(beside_local.run("dead", "list", "--json").stdout or "[]")) == 10 and found, "all are letters")
+    told = {letter["keys"]["id"]["S"] if isinstance(letter["keys"], dict) else json.loads(letter["keys"])["id"]["S"]: letter["error"] for letter in letters}
+    for i, part in enumerate(("to: an e-mail address", "addresses expected, got 0", "subject and text or html", "subject and text or html", 'no "txt"', "its own subject", "to: an e-mail address", "subject: a text expected", "a JSON object expected", "to: an e-mail address"), 1):
+        assert part in told[f"wrong{i}"], (i, told[f"wrong{i}"])
+    granted = {statement["Resource"]: statement["Action"] for statement in json.loads(beside_local.run("policy").stdout)["Statement"] if isinstance(statement["Resource"], str)}
+    assert len(service.requests) == 3
+    assert host.stop() == 0
+
+
 def test_objects_by_key(deployment, dynamodb, name, emulators):  # noqa: F811
     bucket = emulators.bucket(name("b").lower())
     deployment.aws = f"endpoint_s3 = http://127.0.0.1:{emulators.port}"

@@ -2,7 +2,8 @@
 #include "deliver/targets/table.h"
 
 extern const struct target_type target_eventbridge, target_sqs, target_sns, target_kinesis, target_firehose,
-    target_lambda, target_stepfunctions, target_s3, target_http, target_file, target_stdout, target_nats;
+    target_lambda, target_stepfunctions, target_dynamodb, target_ses, target_s3, target_http, target_file,
+    target_stdout, target_nats;
 
 const struct target_type *const target_types[] = {
     &target_eventbridge,
@@ -12,6 +13,8 @@ const struct target_type *const target_types[] = {
     &target_firehose,
     &target_lambda,
     &target_stepfunctions,
+    &target_dynamodb,
+    &target_ses,
     &target_s3,
     &target_http,
     &target_file,
