@@ -40,6 +40,13 @@ else
 WITHOUT  += host/deliver/targets/nats.c
 endif
 
+ifeq ($(shell pkg-config --exists hiredis 2>/dev/null && echo yes),yes)
+CPPFLAGS += -DTIDEMILL_REDIS $(shell pkg-config --cflags hiredis)
+LDLIBS   += $(shell pkg-config --libs hiredis)
+else
+WITHOUT  += host/net/transport_redis.c host/net/connection.c host/deliver/targets/redis.c
+endif
+
 SOURCES := $(filter-out $(WITHOUT),$(shell find host -name '*.c'))
 LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/*.lua)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) 

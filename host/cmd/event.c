@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 static bool is_object(const struct json *value)
@@ -25,13 +26,16 @@ static bool add_record(struct buf *out, const struct json *record, size_t number
     if (!is_object(json_get(change, "Keys")))
         return err_set(err, ERR_PARSE, "record %zu has no dynamodb.Keys, such as {\"id\": {\"S\": \"a\"}}",
                        number);
-    if (json_get(change, "SequenceNumber")) {
-        buf_add(out, record->text, record->size);
-        return true;
+    struct clock clock = clock_system();
+    size_t before = 1;
+    buf_add_char(out, '{');
+    if (!json_get(record, "eventID")) /* record.id, which what is done once goes by */
+        buf_printf(out, "\"eventID\":\"invoke-%lld-%zu\",", (long long)clock_wall_ms(&clock), number);
+    if (!json_get(change, "SequenceNumber")) {
+        before = (size_t)(change->text + 1 - record->text);
+        buf_add(out, record->text + 1, before - 1);
+        buf_printf(out, "\"SequenceNumber\":\"%zu\",", number);
     }
-    size_t before = (size_t)(change->text + 1 - record->text);
-    buf_add(out, record->text, before);
-    buf_printf(out, "\"SequenceNumber\":\"%zu\",", number);
     buf_add(out, record->text + before, record->size - before);
     return true;
 }

@@ -16,6 +16,7 @@
 #include "cmd/event.h"
 #include "cmd/outside.h"
 #include "core/plugs.h"
+#include "net/url.h"
 #include "script/directory.h"
 #include "worker/handlers.h"
 
@@ -82,6 +83,24 @@ static const char *empty_answer(const char *operation)
     return NULL;
 }
 
+/* "*2\r\n$3\r\nGET\r\n$1\r\na\r\n", in words. */
+static void tell_commands(const struct transport_request *request)
+{
+    char *where = url_origin(request->url); /* a password may stand in the rest */
+    for (const char *at = request->body, *end = at + request->body_size; at < end;) {
+        char *rest;
+        long words = strtol(at + 1, &rest, 10);
+        cmd_print("  would send %s", where);
+        for (at = rest + 2; words > 0; words--) {
+            long size = strtol(at + 1, &rest, 10);
+            cmd_print(" %.*s", (int)size, rest + 2);
+            at = rest + 2 + size + 2;
+        }
+        putchar('\n');
+    }
+    free(where);
+}
+
 /* A secret may stand in a header, so only the kind of call and its body are shown. */
 static const char *tell_request(void *user, const struct transport_request *request)
 {
@@ -90,7 +109,9 @@ static const char *tell_request(void *user, const struct transport_request *requ
     for (size_t i = 0; request->headers && request->headers[i]; i++)
         if (strncasecmp(request->headers[i], "X-Amz-Target:", 13) == 0)
             operation = strchr(request->headers[i], '.');
-    if (operation)
+    if (strcmp(request->method, "REDIS") == 0)
+        tell_commands(request);
+    else if (operation)
         cmd_print("  would call %s %.*s\n", operation + 1, (int)request->body_size,
                   request->body ? request->body : "");
     else

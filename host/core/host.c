@@ -21,6 +21,9 @@
 #include "core/usage.h"
 #include "assign/streams.h"
 #include "net/transport_curl.h"
+#ifdef TIDEMILL_REDIS
+#include "net/transport_redis.h"
+#endif
 #include "core/forwarder.h"
 #include "worker/handlers.h"
 #include "script/directory.h"
@@ -87,13 +90,18 @@ static void warn_of_descriptors(struct log *log, const struct config *config)
 static struct transport *curl_new(void *user, struct reactor *reactor, const struct config *config)
 {
     (void)user;
-    return transport_curl_new(
+    const char *ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE");
+    struct transport *transport = transport_curl_new(
         reactor, &(struct transport_curl_options){
                      .connections = (long)config->aws.connections,
                      .descriptors = (long)descriptors_each(config),
                      .abrupt_ms = store_is_shared(config->host.state) ? (long)config->host.lease_ms / 8 : 0,
-                     .ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE"),
+                     .ca_bundle = ca_bundle,
                  });
+#ifdef TIDEMILL_REDIS /* the library was there when this was built */
+    transport = transport_redis_new(reactor, transport, ca_bundle);
+#endif
+    return transport;
 }
 
 struct worker_world host_world_system(struct clock *clock)

@@ -227,6 +227,8 @@ int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body,
 
 /* The same for an HTTP request, whose body must stay on the coroutine's stack, and for time. */
 int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after);
+int script_wait_http_with(lua_State *L, const struct transport_request *request, lua_KContext context,
+                          lua_KFunction after);
 int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after);
 
 /* The same for something that cannot be cancelled: `ticket` outlives the invocation. When it is over, take it
@@ -342,6 +344,7 @@ struct script_place script_read_place(lua_State *L, int index, const char *what)
 struct aws_place *script_make_place(const struct script_place *at); /* owned; NULL: where the host is */
 
 int bind_aws(lua_State *L);
+int bind_redis(lua_State *L);
 int bind_all(lua_State *L); /* parts.c */
 int bind_template(lua_State *L);
 int bind_time(lua_State *L);

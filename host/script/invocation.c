@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/url.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
 
@@ -389,15 +390,29 @@ static void on_http(void *user, struct transport_response *response, const struc
     script_go_on(invocation);
 }
 
-int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
+/* In one that is not HTTP's a password may stand. */
+static void tell_called(const struct script *script, const struct transport_request *request)
+{
+    const struct observer *observer = script->options.observer;
+    if (!observer || !observer->called)
+        return;
+    char *url = strncmp(request->url, "http", 4) == 0 ? mem_string(request->url) : url_origin(request->url);
+    observer->called(observer->user, script->handler.name, request->method, url, strlen(url));
+    free(url);
+}
+
+int script_wait_http_with(lua_State *L, const struct transport_request *request, lua_KContext context,
+                          lua_KFunction after)
 {
     struct invocation *invocation = script_begin_wait(L);
-    const struct observer *observer = script_of(L)->options.observer;
-    if (observer && observer->called)
-        observer->called(observer->user, script_of(L)->handler.name, request->method, request->url,
-                         strlen(request->url));
+    tell_called(script_of(L), request);
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
-    return lua_yieldk(L, 0, 0, after);
+    return lua_yieldk(L, 0, context, after);
+}
+
+int script_wait_http(lua_State *L, const struct transport_request *request, lua_KFunction after)
+{
+    return script_wait_http_with(L, request, 0, after);
 }
 
 struct ticket {

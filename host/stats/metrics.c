@@ -56,6 +56,8 @@ static const struct metric metrics[] = {
     {"tidemill_read_records_total", METRIC_COUNTER, JOIN_SUM, "Records that were read."},
     {"tidemill_ready", METRIC_GAUGE, JOIN_LEAST, "1: every stream is read and every handler loaded; else 0."},
     {"tidemill_records_total", METRIC_COUNTER, JOIN_SUM, "Records by what became of them."},
+    {"tidemill_redis_commands_total", METRIC_COUNTER, JOIN_SUM,
+     "Commands of a handler over tidemill.redis, answered or not."},
     {"tidemill_reloads_total", METRIC_COUNTER, JOIN_SUM,
      "Scripts and INIs that were looked at anew, by what became of them."},
     {"tidemill_retries_total", METRIC_COUNTER, JOIN_SUM,

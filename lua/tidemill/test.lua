@@ -74,11 +74,104 @@ function test.requests()
   return services.requests
 end
 
+--- How Redis answers that handlers call by tidemill.redis: `respond` gets each command as a list of texts, and returns
+--- its reply as tidemill.redis has it ({ err = "WRONGTYPE ..." } for an error), or nil for nil. Without it each is "OK".
+---@param respond fun(command: string[]): any
+function test.redis(respond)
+  services.redis = respond
+end
+
+local function read_commands(body)
+  local commands, at = {}, 1
+  while at <= #body do
+    local count, after = body:match("^%*(%d+)\r\n()", at)
+    local command = {}
+    for i = 1, tonumber(count) do
+      local size, begin = body:match("^%$(%d+)\r\n()", after)
+      command[i] = body:sub(begin, begin + size - 1)
+      after = begin + size + 2
+    end
+    commands[#commands + 1], at = command, after
+  end
+  return commands
+end
+
+local function write_reply(reply)
+  if math.type(reply) == "integer" then
+    return (":%d\r\n"):format(reply)
+  elseif type(reply) == "table" and reply.err then
+    return ("-%s\r\n"):format(reply.err)
+  elseif type(reply) == "table" then
+    local parts = { ("*%d\r\n"):format(#reply) }
+    for i, part in ipairs(reply) do
+      parts[i + 1] = write_reply(part)
+    end
+    return table.concat(parts)
+  elseif not reply then
+    return "$-1\r\n"
+  end
+  reply = tostring(reply)
+  return ("$%d\r\n%s\r\n"):format(#reply, reply)
+end
+
+local function redis_reply(command)
+  if not services.redis then
+    return "OK"
+  end
+  return services.redis(command)
+end
+
+local done_once = {}
+
+-- The commands within a `once` are the test's to answer, as any other.
+local function redis_once(command)
+  local key, at, replies = command[4], 6, {}
+  if done_once[key] then
+    return { 0 }
+  end
+  while at <= #command do
+    local count = tonumber(command[at])
+    local reply = redis_reply(table.pack(table.unpack(command, at + 1, at + count)))
+    if type(reply) == "table" and reply.err then
+      return reply
+    end
+    replies[#replies + 1] = reply or false
+    at = at + count + 1
+  end
+  done_once[key] = true
+  return { 1, replies }
+end
+
+local function redis_answer(request)
+  local replies, queued = {}, nil
+  request.commands = read_commands(request.body)
+  for _, command in ipairs(request.commands) do
+    local name, reply = command[1]:upper(), nil
+    if name == "MULTI" then
+      queued, reply = {}, "OK"
+    elseif name == "EXEC" then
+      queued, reply = nil, queued
+    elseif queued then
+      local held = redis_reply(command)
+      queued[#queued + 1], reply = held == nil and false or held, "QUEUED"
+    elseif name == "EVAL" and command[2]:find("^%-%- tidemill%.redis%.once") then
+      reply = redis_once(command)
+    else
+      reply = redis_reply(command)
+    end
+    replies[#replies + 1] = write_reply(reply)
+  end
+  return 200, table.concat(replies)
+end
+
 function services.answer(request)
   function request:json()
     return json.decode(self.body)
   end
   services.requests[#services.requests + 1] = request
+  if request.method == "REDIS" then
+    return redis_answer(request)
+  end
   local region, service = (request.headers.Authorization or ""):match("^AWS4%-HMAC%-SHA256 Credential=[^/]+/%d+/([^/]+)/([^/]+)/")
   if service then
     request.service, request.region = service, region
