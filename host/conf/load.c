@@ -165,7 +165,8 @@ static char *expand(struct load *load, const char *key, const char *value, struc
     buf_add_text(&out, value);
     return buf_take(&out);
 failed:
-    explicit_bzero(out.data, out.size);
+    if (out.data)
+        explicit_bzero(out.data, out.size);
     buf_fini(&out);
     return NULL;
 }

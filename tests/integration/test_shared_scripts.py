@@ -1,5 +1,6 @@
 """One script under several names, each with a stream, settings and a place of its own."""
 import json
+import time
 
 import pytest
 
@@ -156,8 +157,8 @@ def test_one_handler_on_several_streams_has_a_place_in_each(beside_local, local,
         wait_until(lambda: [message for message in host.messages() if "reading arn" in message and table in message], "it is read")
 
     def both():
-        put(local, orders, "f")
-        put(local, users, "f")
+        for table in (orders, users):
+            put(local, table, "f", n={"N": str(time.monotonic_ns())})  # always a change
         had = host.messages()
         return f"s {orders} f" in had and f"second {users} f" in had
 
