@@ -80,6 +80,7 @@ struct aws_client {
     uint64_t random;
     void (*watch)(void *user, const struct aws_attempt *attempt);
     void *watch_user;
+    char *endpoint_ses; /* set by hand; or NULL */
 };
 
 struct aws_call {
@@ -212,6 +213,7 @@ struct aws_client *aws_client_new(struct reactor *reactor, struct transport *tra
     struct profiles *profiles = profiles_load();
     client->reactor = reactor;
     client->transport = transport;
+    client->endpoint_ses = mem_string(config->endpoint_ses);
     client->log = log;
     client->call_timeout_ms = config->call_timeout_ms;
     client->region = find_region(config, profiles);
@@ -241,6 +243,7 @@ void aws_client_free(struct aws_client *client)
     map_fini(&client->assumed);
     free(client->profile);
     free(client->endpoint_sts);
+    free(client->endpoint_ses);
     for (int i = 0; i < AWS_SERVICE_COUNT; i++)
         free(client->endpoints[i]);
     at = 0;
@@ -774,6 +777,8 @@ static const char *endpoint_set_for(const struct aws_client *client, const char 
     for (int i = 0; i < AWS_OTHER; i++)
         if (client->own_endpoint[i] && strcmp(services[i].host, service) == 0)
             return client->endpoints[i];
+    if (client->endpoint_ses && strcmp(service, "email") == 0)
+        return client->endpoint_ses;
     const char *set = set_in_environment(service);
     return set ? set : client->endpoints[AWS_OTHER];
 }

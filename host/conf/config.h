@@ -52,7 +52,7 @@ struct config_aws {
     char *endpoint_streams;
     char *endpoint_sts;
     char *endpoint_events, *endpoint_sqs, *endpoint_sns, *endpoint_kinesis, *endpoint_firehose,
-        *endpoint_lambda, *endpoint_states, *endpoint_s3;
+        *endpoint_lambda, *endpoint_states, *endpoint_s3, *endpoint_ses;
     char *ca_bundle;
     bool assumes_no_role; /* for dev and test, where there is nobody to ask */
     int64_t connections;  /* calls at once to one endpoint, per reactor */
@@ -258,6 +258,9 @@ const char *config_handler_script(const struct config_handler *section);
 
 /* Is the script run by sections with other names, and by none of its own? Then it is no handler itself. */
 bool config_script_is_shared(const struct config *config, const char *name);
+
+/* Does such a text of a route come from the record: "$.path", or with "<name>" in it? NULL does not. */
+bool config_is_filled_in(const char *text);
 
 /* Is that a role's ARN? */
 bool config_is_role(const char *text);

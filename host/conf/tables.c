@@ -49,6 +49,7 @@ const struct setting conf_aws_settings[] = {
     {"endpoint_firehose", SETTING_TEXT, offsetof(struct config_aws, endpoint_firehose), 0, 0, NULL},
     {"endpoint_lambda", SETTING_TEXT, offsetof(struct config_aws, endpoint_lambda), 0, 0, NULL},
     {"endpoint_states", SETTING_TEXT, offsetof(struct config_aws, endpoint_states), 0, 0, NULL},
+    {"endpoint_ses", SETTING_TEXT, offsetof(struct config_aws, endpoint_ses), 0, 0, NULL},
     {"endpoint_s3", SETTING_TEXT, offsetof(struct config_aws, endpoint_s3), 0, 0, NULL},
     {"ca_bundle", SETTING_TEXT, offsetof(struct config_aws, ca_bundle), 0, 0, NULL},
     {"connections", SETTING_INTEGER, offsetof(struct config_aws, connections), 1, 4096, NULL},

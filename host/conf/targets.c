@@ -250,6 +250,11 @@ static void check_its_target(const struct config *config, const struct config_ro
         complain_route(config, route, problems, err.text);
 }
 
+bool config_is_filled_in(const char *text)
+{
+    return text && (*text == '$' || strchr(text, '<'));
+}
+
 static void check_route(const struct config *config, struct config_route *route, struct problems *problems)
 {
     char *where = mem_printf("%s:%d: [route %s]", config->path,
@@ -279,10 +284,15 @@ static void check_route(const struct config *config, struct config_route *route,
         problems_add(problems, "%s image goes with neither input_path nor input_template", where);
     if (route->input_path && route->input_template)
         problems_add(problems, "%s input_path or input_template, not both", where);
-    if (route->input_paths && !route->input_template)
-        problems_add(problems, "%s input_paths are for an input_template", where);
-    if (route->unmarshalled && (route->input_path || route->input_template))
-        problems_add(problems, "%s unmarshalled goes with neither input_path nor input_template", where);
+    const char *texts[] = {route->detail_type, route->source, route->subject};
+    bool variables = route->input_template != NULL;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        variables = variables || (texts[i] && *texts[i] != '$' && strchr(texts[i], '<'));
+    if (route->input_paths && !variables)
+        problems_add(problems,
+                     "%s input_paths are for an input_template, detail_type, source and subject, which have "
+                     "<name> in them",
+                     where);
     free(where);
 }
 

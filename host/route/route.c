@@ -79,7 +79,6 @@ static struct message message_for(const struct route *route, const struct handle
 {
     const struct handler_input *first = &call->inputs[0];
     const struct handler_source *source = call->source;
-    const struct config_route *config = route->config;
     struct buf payload = BUF_INIT;
     char unit[RECORD_UNIT_SIZE];
     bool single = route->handler.kind == HANDLER_RECORDS;
@@ -87,13 +86,15 @@ static struct message message_for(const struct route *route, const struct handle
         transform_apply(route->transform, first->record, source->stream_arn, &payload);
     else
         write_event(route, call, &payload);
+    struct transform_texts texts;
+    transform_write_texts(route->transform, first->record, source->stream_arn, &texts);
     struct message message = {
         .payload_size = payload.size,
         .key = single ? item_key_text(first->record->keys) : NULL,
-        .source = mem_string(config->source),
-        .detail_type = mem_string(config->detail_type),
+        .source = texts.source,
+        .detail_type = texts.detail_type,
         .event = record_event_name(first->record->event),
-        .subject = mem_string(config->subject),
+        .subject = texts.subject,
         .handler = mem_string(route->handler.name),
         .stream_arn = mem_string(source->stream_arn),
         .table = mem_string(source->table),

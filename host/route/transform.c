@@ -30,6 +30,19 @@ struct piece {
     bool in_string; /* between quotes */
 };
 
+struct pieces {
+    struct piece *all;
+    size_t count, capacity;
+};
+
+/* Of a text of the section's. */
+struct filling {
+    enum { NOTHING, FIXED, PATHED, PIECED } kind;
+    char *fixed;
+    struct path path;
+    struct pieces pieces;
+};
+
 struct transform {
     enum { WHOLE, IMAGE, PATH, TEMPLATE } kind;
     enum route_image image;
@@ -38,8 +51,8 @@ struct transform {
     char *names[VARIABLES_MAX + 1];
     struct path paths[VARIABLES_MAX];
     size_t variables;
-    struct piece *pieces;
-    size_t piece_count, piece_capacity;
+    struct pieces pieces;
+    struct filling detail_type, source, subject;
 };
 
 /* ---- paths ---- */
@@ -110,19 +123,23 @@ static void path_fini(struct path *path)
 
 /* ---- templates ---- */
 
-static void add_piece(struct transform *transform, const char *text, size_t size, int variable,
-                      bool in_string)
+static void add_piece(struct pieces *pieces, const char *text, size_t size, int variable, bool in_string)
 {
-    mem_grow(&transform->pieces, &transform->piece_capacity, transform->piece_count,
-             sizeof *transform->pieces);
-    transform->pieces[transform->piece_count++] =
-        (struct piece){text ? mem_copy(text, size) : NULL, variable, in_string};
+    mem_grow(&pieces->all, &pieces->capacity, pieces->count, sizeof *pieces->all);
+    pieces->all[pieces->count++] = (struct piece){text ? mem_copy(text, size) : NULL, variable, in_string};
+}
+
+static void pieces_fini(struct pieces *pieces)
+{
+    for (size_t i = 0; i < pieces->count; i++)
+        free(pieces->all[i].text);
+    free(pieces->all);
 }
 
 #define WHOLE_EVENT "aws.events.event.json"
 
-static bool add_variable(struct transform *transform, const char *name, size_t size, bool in_string,
-                         struct err *err)
+static bool add_variable(const struct transform *transform, struct pieces *pieces, const char *name,
+                         size_t size, bool in_string, struct err *err)
 {
     char *copy = mem_copy(name, size);
     int found = strcmp(copy, WHOLE_EVENT) == 0 ? -1 : -2;
@@ -134,7 +151,7 @@ static bool add_variable(struct transform *transform, const char *name, size_t s
         err_set(err, ERR_CONFIG, "input_paths has no \"%s\"%s%s%s", copy, meant ? " (did you mean " : "",
                 meant ? meant : "", meant ? "?)" : "");
     else
-        add_piece(transform, NULL, 0, found, in_string);
+        add_piece(pieces, NULL, 0, found, in_string);
     free(copy);
     return found != -2;
 }
@@ -154,10 +171,9 @@ static bool template_is_json(const struct transform *transform, struct err *err)
     struct buf text = BUF_INIT;
     struct arena arena = ARENA_INIT;
     struct err inner;
-    for (size_t i = 0; i < transform->piece_count; i++)
-        buf_add_text(&text, transform->pieces[i].text        ? transform->pieces[i].text
-                            : transform->pieces[i].in_string ? ""
-                                                             : "null");
+    const struct piece *all = transform->pieces.all;
+    for (size_t i = 0; i < transform->pieces.count; i++)
+        buf_add_text(&text, all[i].text ? all[i].text : all[i].in_string ? "" : "null");
     bool ok = json_parse(&arena, text.data ? text.data : "", text.size, &inner) != NULL;
     if (!ok)
         err_set(err, ERR_CONFIG, "filled in, it is not JSON: %s", inner.text);
@@ -173,8 +189,9 @@ static bool template_parse(struct transform *transform, const char *text, struct
     while (*at) {
         const char *close = *at == '<' ? strchr(at, '>') : NULL;
         if (close && is_name(at + 1, (size_t)(close - at - 1))) {
-            add_piece(transform, from, (size_t)(at - from), 0, false);
-            if (!add_variable(transform, at + 1, (size_t)(close - at - 1), in_string, err))
+            add_piece(&transform->pieces, from, (size_t)(at - from), 0, false);
+            if (!add_variable(transform, &transform->pieces, at + 1, (size_t)(close - at - 1), in_string,
+                              err))
                 return false;
             at = from = close + 1;
         } else if (in_string && *at == '\\' && at[1]) {
@@ -184,8 +201,56 @@ static bool template_parse(struct transform *transform, const char *text, struct
             at++;
         }
     }
-    add_piece(transform, from, (size_t)(at - from), 0, false);
+    add_piece(&transform->pieces, from, (size_t)(at - from), 0, false);
     return template_is_json(transform, err);
+}
+
+/* ---- texts ---- */
+
+/* Of "Order <state>", when the variables are known. */
+static bool read_pieces(const struct transform *transform, const char *text, struct pieces *pieces,
+                        struct err *err)
+{
+    const char *from = text;
+    for (const char *at; (at = strchr(from, '<')); from = strchr(at, '>') + 1) {
+        const char *close = strchr(at, '>');
+        size_t size = close ? (size_t)(close - at - 1) : 0;
+        if (!close || !is_name(at + 1, size))
+            return err_set(err, ERR_CONFIG,
+                           at[1] == '$'
+                               ? "\"%s\": a path stands alone, without < and >, or in input_paths with a "
+                                 "name, which stands in them"
+                               : "\"%s\": a name of input_paths expected between < and >",
+                           text);
+        add_piece(pieces, from, (size_t)(at - from), 0, false);
+        if (!add_variable(transform, pieces, at + 1, size, true, err))
+            return false;
+    }
+    add_piece(pieces, from, strlen(from), 0, false);
+    return true;
+}
+
+static bool read_filling(const struct transform *transform, const struct config_route *route, const char *key,
+                         const char *text, struct filling *filling, struct err *err)
+{
+    bool ok = true;
+    if (!text)
+        return true;
+    filling->kind = *text == '$' ? PATHED : strchr(text, '<') ? PIECED : FIXED;
+    if (filling->kind == FIXED)
+        filling->fixed = mem_string(text);
+    else if (filling->kind == PATHED)
+        ok = path_parse(text, &filling->path, err);
+    else
+        ok = read_pieces(transform, text, &filling->pieces, err);
+    return ok || config_refuse(&route->section, key, text, err);
+}
+
+static void filling_fini(struct filling *filling)
+{
+    free(filling->fixed);
+    path_fini(&filling->path);
+    pieces_fini(&filling->pieces);
 }
 
 static bool read_paths(struct transform *transform, const char *text, struct err *err)
@@ -326,8 +391,8 @@ static void write_variable(struct buf *out, const struct json *value, bool in_st
 
 static void write_template(const struct transform *transform, const struct json *event, struct buf *out)
 {
-    for (size_t i = 0; i < transform->piece_count; i++) {
-        const struct piece *piece = &transform->pieces[i];
+    for (size_t i = 0; i < transform->pieces.count; i++) {
+        const struct piece *piece = &transform->pieces.all[i];
         if (piece->text)
             buf_add_text(out, piece->text);
         else if (piece->variable < 0)
@@ -335,6 +400,48 @@ static void write_template(const struct transform *transform, const struct json 
         else
             write_variable(out, path_follow(&transform->paths[piece->variable], event), piece->in_string);
     }
+}
+
+static void write_name(struct buf *out, const struct json *member, bool behind)
+{
+    if (behind)
+        buf_add_char(out, ',');
+    json_write_string(out, member->key, member->key_size);
+    buf_add_char(out, ':');
+}
+
+/* Lambda's event, where unmarshalled is said with its items as plain JSON. */
+static const struct json *read_event(const struct transform *transform, const struct record *record,
+                                     const char *stream_arn, struct arena *arena, struct buf *text)
+{
+    struct buf plain = BUF_INIT;
+    record_write_json(text, record, stream_arn);
+    const struct json *event = json_parse(arena, text->data, text->size, NULL);
+    if (!transform->unmarshalled)
+        return event;
+    buf_add_char(&plain, '{');
+    json_each(member, event) {
+        write_name(&plain, member, member != event->child);
+        if (!json_key_is(member, "dynamodb")) {
+            json_write_value(&plain, member);
+            continue;
+        }
+        buf_add_char(&plain, '{');
+        json_each(part, member) {
+            write_name(&plain, part, part != member->child);
+            if (json_key_is(part, "Keys") || json_key_is(part, "NewImage") || json_key_is(part, "OldImage"))
+                transform_unmarshal(&plain, part, true);
+            else
+                json_write_value(&plain, part);
+        }
+        buf_add_char(&plain, '}');
+    }
+    buf_add_char(&plain, '}');
+    arena_fini(arena);
+    *arena = (struct arena)ARENA_INIT;
+    buf_fini(text);
+    *text = plain;
+    return json_parse(arena, text->data, text->size, NULL);
 }
 
 void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
@@ -350,12 +457,56 @@ void transform_apply(const struct transform *transform, const struct record *rec
         write_image(transform, record, out);
         return;
     }
-    record_write_json(&text, record, stream_arn); /* paths are those of Lambda's event */
-    const struct json *event = json_parse(&arena, text.data, text.size, NULL);
+    const struct json *event = read_event(transform, record, stream_arn, &arena, &text);
     if (transform->kind == PATH)
         write_variable(out, path_follow(&transform->path, event), false);
     else
         write_template(transform, event, out);
+    arena_fini(&arena);
+    buf_fini(&text);
+}
+
+/* A text, or what stands for another value. */
+static void add_plain(struct buf *out, const struct json *value)
+{
+    if (value && value->type == JSON_STRING)
+        buf_add(out, value->text, value->size);
+    else if (value && value->type != JSON_NULL)
+        json_write_value(out, value);
+}
+
+static char *fill(const struct transform *transform, const struct filling *filling, const struct json *event)
+{
+    struct buf out = BUF_INIT;
+    if (filling->kind == NOTHING || filling->kind == FIXED)
+        return mem_string(filling->fixed);
+    if (filling->kind == PATHED)
+        add_plain(&out, path_follow(&filling->path, event));
+    for (size_t i = 0; i < filling->pieces.count; i++) {
+        const struct piece *piece = &filling->pieces.all[i];
+        if (piece->text)
+            buf_add_text(&out, piece->text);
+        else
+            add_plain(&out,
+                      piece->variable < 0 ? event : path_follow(&transform->paths[piece->variable], event));
+    }
+    if (out.size && !memchr(out.data, 0, out.size)) /* a text of C's cannot hold that */
+        return buf_take(&out);
+    buf_fini(&out);
+    return NULL;
+}
+
+void transform_write_texts(const struct transform *transform, const struct record *record,
+                           const char *stream_arn, struct transform_texts *texts)
+{
+    bool fixed = transform->detail_type.kind <= FIXED && transform->source.kind <= FIXED &&
+                 transform->subject.kind <= FIXED;
+    struct buf text = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    const struct json *event = fixed ? NULL : read_event(transform, record, stream_arn, &arena, &text);
+    *texts = (struct transform_texts){fill(transform, &transform->detail_type, event),
+                                      fill(transform, &transform->source, event),
+                                      fill(transform, &transform->subject, event)};
     arena_fini(&arena);
     buf_fini(&text);
 }
@@ -399,6 +550,10 @@ struct transform *transform_new(const struct config_route *route, struct err *er
         ok = template_parse(transform, route->input_template, err) ||
              config_refuse(&route->section, "input_template", route->input_template, err);
     }
+    ok = ok &&
+         read_filling(transform, route, "detail_type", route->detail_type, &transform->detail_type, err) &&
+         read_filling(transform, route, "source", route->source, &transform->source, err) &&
+         read_filling(transform, route, "subject", route->subject, &transform->subject, err);
     if (ok)
         return transform;
     transform_free(transform);
@@ -413,9 +568,10 @@ void transform_free(struct transform *transform)
         free(transform->names[i]);
         path_fini(&transform->paths[i]);
     }
-    for (size_t i = 0; i < transform->piece_count; i++)
-        free(transform->pieces[i].text);
+    pieces_fini(&transform->pieces);
     path_fini(&transform->path);
-    free(transform->pieces);
+    filling_fini(&transform->detail_type);
+    filling_fini(&transform->source);
+    filling_fini(&transform->subject);
     free(transform);
 }

@@ -24,7 +24,16 @@ bool transform_none(const struct transform *transform);
 /* Has the record what is asked for? A removed item has no new image. */
 bool transform_applies(const struct transform *transform, const struct record *record);
 
-/* JSON text into `out`. Where a path leads to nothing stands null, or nothing inside of quotes. */
+/* What the section says of its messages, filled in: a path ("$.dynamodb.NewImage.type.S"), or a text with
+ * variables of input_paths in it ("Order <state>"). Each to be freed; NULL where it says nothing, or what it
+ * asks for is not there. */
+struct transform_texts {
+    char *detail_type, *source, *subject;
+};
+void transform_write_texts(const struct transform *transform, const struct record *record,
+                           const char *stream_arn, struct transform_texts *texts);
+
+/* JSON text into `out`. With unmarshalled, paths lead through plain JSON. Where a path leads to nothing stands null, or nothing inside of quotes. */
 void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
                      struct buf *out);
 

@@ -20,6 +20,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         {.input_paths = text, .input_template = second ? second : (char *)"{}"},
         {.input_paths = (char *)"{\"a\":\"$.dynamodb.Keys\",\"b\":\"$.dynamodb.NewImage.l.L[0]\"}",
          .input_template = text},
+        {.input_path = text, .unmarshalled = 1},
+        {.detail_type = text, .source = second, .unmarshalled = 1},
+        {.input_paths = (char *)"{\"a\":\"$.dynamodb.Keys\",\"b\":\"$.dynamodb.NewImage.l.L[0]\"}",
+         .subject = text},
     };
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         struct err err;
@@ -30,6 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         struct arena arena = ARENA_INIT;
         buf_add_text(&body, record);
         struct page *page = page_read(&body, &err);
+        struct transform_texts texts;
+        transform_write_texts(transform, &page->records[0], "arn:x", &texts);
+        free(texts.detail_type);
+        free(texts.source);
+        free(texts.subject);
         transform_apply(transform, &page->records[0], "arn:x", &out);
         if (!json_parse(&arena, out.data ? out.data : "", out.size, &err))
             abort();

@@ -146,6 +146,7 @@ class Host:
     def __init__(self, deployment):
         self.log_path = deployment.directory / f"log-{deployment.runs}.jsonl"
         self.log_file = open(self.log_path, "wb")
+        self.parsed, self.parsed_to = [], 0
         self.output_path = deployment.directory / f"output-{deployment.runs}.txt"
         self.output = open(self.output_path, "wb")
         self.process = subprocess.Popen([BINARY, "run", "-c", deployment.ini], stderr=self.log_file,
@@ -153,8 +154,15 @@ class Host:
         deployment.runs += 1
 
     def lines(self):
-        text = self.log_path.read_text(errors="replace")
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        """Each line is parsed once: waiting for something must not cost more than what is waited for."""
+        with open(self.log_path, "rb") as log:
+            log.seek(self.parsed_to)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        if newline:
+            self.parsed_to += len(whole) + 1
+            lines = whole.decode(errors="replace").split("\n")
+            self.parsed += [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return list(self.parsed)
 
     def messages(self):
         return [line["message"] for line in self.lines()]

@@ -121,6 +121,33 @@ def test_eventbridge_with_a_fifth_of_everything_failing(beside_local, local, nam
     assert sum(accepted for accepted, _, _ in reports) == 200 and sum(again for _, _, again in reports) > 20, reports
 
 
+def test_a_route_names_its_events_after_the_record(beside_local, local, name, service):
+    """The outbox: each row says what it is."""
+    table = local.table(name())
+    bus = service(EventBridge)
+    configure(beside_local, table, f"[target bus]\ntype = eventbridge\nsource = usual\n{FAST}"
+              "[route outbox]\nstream = s\ntarget = bus\nretries = 0\nunmarshalled = yes\ndetail_type = $.dynamodb.NewImage.type\nsource = <shop>\n"
+              'input_paths = {"shop": "$.dynamodb.NewImage.shop"}\ninput_path = $.dynamodb.NewImage.detail\n', events=bus.url)
+    good = beside_local.ini.read_text()
+    for old, new, told in (("source = <shop>", "source = <$.dynamodb.NewImage.shop>", "a path stands alone"), ("source = <shop>", "source = <shp>", "did you mean shop?"), ("source = <shop>\n", "", "input_paths are for"),
+                           ("type = $.dyn", "type = $dyn", "is no path"), ("source = <shop>", "source = aws.x", "source: what begins with")):
+        beside_local.ini.write_text(good.replace(old, new))
+        done = beside_local.run("check")
+        assert done.returncode == 2 and told in done.stderr and "[route outbox]" in done.stderr, (told, done.stderr)
+    beside_local.ini.write_text(good)
+    assert beside_local.run("check").returncode == 0, beside_local.run("check").stderr
+    host = beside_local.start()
+    item = lambda key, **more: local.client.put_item(TableName=table, Item={"id": {"S": key}, "detail": {"M": {"total": {"N": "12.50"}}}, **more})
+    item("a", type={"S": "Order placed"}, shop={"S": "shop.eu"})
+    item("b")
+    item("c", type={"S": "x"}, shop={"S": "aws.forbidden"})
+    wait_until(lambda: len(bus.events) == 2 and len(json.loads(beside_local.run("dead", "list", "--json").stdout or "[]")) == 1, "two are sent, and one is a letter")
+    assert sorted((event["DetailType"], event["Source"], event["Detail"]) for event in bus.events) == [("INSERT", "usual", '{"total":12.50}'), ("Order placed", "shop.eu", '{"total":12.50}')]
+    letter, = json.loads(beside_local.run("dead", "list", "--json").stdout)
+    assert 'begins with "aws."' in letter["error"]
+    assert host.stop() == 0
+
+
 def test_an_entry_that_the_service_will_never_take_fails_alone(beside_local, local, name, service):
     table = local.table(name())
     bus = service(EventBridge)

@@ -109,6 +109,74 @@ static void paths_and_templates(void **state)
                     "{\"N\":\"12345678901234567890.123456789\"}");
     check_transform(&(struct config_route){.input_path = "$.dynamodb.NewImage.nothing.at[3].all"}, "null");
     check_transform(&(struct config_route){.input_path = "$.eventID"}, "\"e1\"");
+    check_transform(&(struct config_route){.input_path = "$.dynamodb.NewImage.n", .unmarshalled = 1},
+                    "12345678901234567890.123456789");
+    check_transform(
+        &(struct config_route){.input_path = "$.dynamodb.NewImage.list[1].deep", .unmarshalled = 1}, "\"d\"");
+    check_transform(&(struct config_route){.input_paths = "{\"l\":\"$.dynamodb.NewImage.list\",\"id\":"
+                                                          "\"$.dynamodb.Keys.id\"}",
+                                           .input_template = "{\"a\":<l>,\"b\":\"<id>\"}",
+                                           .unmarshalled = 1},
+                    "{\"a\":[1,{\"deep\":\"d\"},[]],\"b\":\"a\\\"b\"}");
+}
+
+static void check_texts(const struct config_route *route, const char *detail_type, const char *source,
+                        const char *subject)
+{
+    struct err err = {0};
+    struct page *page = page_of(RECORD);
+    struct transform *transform = transform_new(route, &err);
+    struct transform_texts texts;
+    if (!transform)
+        fail_msg("%s", err.text);
+    transform_write_texts(transform, &page->records[0], ARN, &texts);
+    const char *expected[] = {detail_type, source, subject};
+    char *had[] = {texts.detail_type, texts.source, texts.subject};
+    for (size_t i = 0; i < 3; i++) {
+        if (expected[i])
+            assert_string_equal(had[i], expected[i]);
+        else
+            assert_null(had[i]);
+        free(had[i]);
+    }
+    transform_free(transform);
+    page_release(page);
+}
+
+static void texts_come_from_the_record(void **state)
+{
+    (void)state;
+    check_texts(&(struct config_route){0}, NULL, NULL, NULL);
+    check_texts(&(struct config_route){.detail_type = "Order placed", .subject = "a > b"}, "Order placed",
+                NULL, "a > b");
+    check_texts(&(struct config_route){.detail_type = "$.dynamodb.Keys.id.S",
+                                       .source = "$.eventID",
+                                       .subject = "$.dynamodb.OldImage.gone.S"},
+                "a\"b", "e1", NULL);
+    check_texts(&(struct config_route){.input_paths = PATHS,
+                                       .detail_type = "of <id>: <deep><gone>.",
+                                       .source = "<gone>",
+                                       .subject = "<new>"},
+                "of a\"b: d.", NULL, "{\"L\":[{\"N\":\"1\"},{\"M\":{\"deep\":{\"S\":\"d\"}}},{\"L\":[]}]}");
+    check_texts(&(struct config_route){.unmarshalled = 1,
+                                       .detail_type = "$.dynamodb.Keys.id",
+                                       .source = "$.dynamodb.NewImage.n",
+                                       .subject = "$.dynamodb.NewImage.list[0]"},
+                "a\"b", "12345678901234567890.123456789", "1");
+    static const struct {
+        const char *text, *says;
+    } wrong[] = {{"$dynamodb", "subject: \"$dynamodb\" is no path"},
+                 {"<$.dynamodb.Keys>", "a path stands alone"},
+                 {"<idd>", "input_paths has no \"idd\" (did you mean id?)"},
+                 {"a < b", "a name of input_paths expected"},
+                 {"<>", "a name of input_paths expected"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct err err = {0};
+        assert_null(transform_new(
+            &(struct config_route){.input_paths = PATHS, .subject = (char *)wrong[i].text}, &err));
+        if (!strstr(err.text, wrong[i].says))
+            fail_msg("row %zu: %s", i, err.text);
+    }
 }
 
 static void mistakes_in_transforms_are_named(void **state)
@@ -263,6 +331,8 @@ static void every_type_of_target_is_whole(void **state)
                                      .endpoint_firehose = "e",
                                      .endpoint_lambda = "e",
                                      .endpoint_states = "e",
+                                     .endpoint_ses = "e",
+                                     .endpoint_dynamodb = "e",
                                      .endpoint_s3 = "e"};
             assert_string_equal(config_endpoint(&aws, type->service), "e");
         }
@@ -281,6 +351,7 @@ int main(void)
         cmocka_unit_test(images_marshalled_and_not),
         cmocka_unit_test(a_record_without_the_image_is_left_out),
         cmocka_unit_test(paths_and_templates),
+        cmocka_unit_test(texts_come_from_the_record),
         cmocka_unit_test(mistakes_in_transforms_are_named),
         cmocka_unit_test(keys_are_one_text_within_bounds),
         cmocka_unit_test(every_type_of_target_is_whole),

@@ -147,7 +147,8 @@ static void check(struct config_target *target, const char *ini, target_complain
 static bool check_route(const struct config_target *target, const struct config_route *route, struct err *err)
 {
     (void)target;
-    return check_names(route->source, route->detail_type, err);
+    return check_names(config_is_filled_in(route->source) ? NULL : route->source,
+                       config_is_filled_in(route->detail_type) ? NULL : route->detail_type, err);
 }
 
 static char *arn(const struct config_target *target, const struct target_place *place)

@@ -570,7 +570,7 @@ static void check(struct config_target *target, const char *ini, target_complain
 static bool check_route(const struct config_target *target, const struct config_route *route, struct err *err)
 {
     (void)target;
-    return !route->subject || is_subject(route->subject) ||
+    return !route->subject || config_is_filled_in(route->subject) || is_subject(route->subject) ||
            err_set(err, ERR_CONFIG,
                    "subject: words between dots expected, without spaces, * and >, such as orders.new");
 }

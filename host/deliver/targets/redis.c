@@ -14,8 +14,9 @@
 #define MESSAGES_MAX 100
 #define PAYLOAD_BYTES_MAX (8u << 20)
 #define TIMEOUT_MS 10000
-#define MARKED_S (86400ll * 7) /* as long as a repetition may come: what a record's max_age may be, mostly \
-                                */
+#define MARKED_S                                                                              \
+    (86400ll * 7) /* as long as a repetition may come: what a record's max_age may be, mostly \
+                   */
 
 static const char script[] =
     "if not redis.call('SET',KEYS[2],'1','NX','EX',ARGV[1]) then return 0 end "
