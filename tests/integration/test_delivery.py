@@ -142,7 +142,7 @@ def test_a_route_names_its_events_after_the_record(beside_local, local, name, se
     item("b")
     item("c", type={"S": "x"}, shop={"S": "aws.forbidden"})
     wait_until(lambda: len(bus.events) == 2 and len(json.loads(beside_local.run("dead", "list", "--json").stdout or "[]")) == 1, "two are sent, and one is a letter")
-    assert sorted((event["DetailType"], event["Source"], event["Detail"]) for event in bus.events) == [("INSERT", "usual", '{"total":12.50}'), ("Order placed", "shop.eu", '{"total":12.50}')]
+    assert sorted((event["DetailType"], event["Source"], event["Detail"]) for event in bus.events) == [("INSERT", "usual", '{"total":12.5}'), ("Order placed", "shop.eu", '{"total":12.5}')]
     letter, = json.loads(beside_local.run("dead", "list", "--json").stdout)
     assert 'begins with "aws."' in letter["error"]
     assert host.stop() == 0
