@@ -22,7 +22,7 @@ void secrets_free(struct secrets *secrets); /* NULL is allowed */
 /* Whoever asks gives up, and nobody asks any more, until it is false again. */
 void secrets_stop(struct secrets *secrets, bool stop);
 
-/* config_plugs.secret, with `secrets` as its user: what is known, however old it is; else as secrets_ask. */
+/* config_plugs.secret, with `secrets` as its user: what is known, however old it is. Nobody is asked. */
 bool secrets_know(void *secrets, const struct config_aws *aws, const char *kind, const char *name,
                   struct buf *out, struct err *err);
 

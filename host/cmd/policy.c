@@ -83,7 +83,7 @@ static void grant_aws(struct policy *policy, const struct config_target *target)
 static void grant_target(struct policy *policy, const char *name)
 {
     const struct config_target *target = name ? config_target(policy->config, name) : NULL;
-    if (!target) /* dead, discard; or nobody was asked for it */
+    if (!target || !target->type || !target_is_whole(target)) /* dead, discard; or nobody was asked */
         return;
     grant_aws(policy, target);
     if (target->spill)
@@ -240,7 +240,8 @@ static void grant_references(struct policy *policy)
         if (strncmp(name, "arn:", 4) == 0)
             arn = mem_string(name);
         else if (parameter)
-            arn = mem_printf("arn:%s:ssm:%s:*:parameter/%s", policy->partition, policy->region,
+            arn = mem_printf("arn:%s:ssm:%s:*:parameter/%.*s", policy->partition, policy->region,
+                             (int)strcspn(name + strspn(name, "/"), ":"), /* a version, or a label */
                              name + strspn(name, "/"));
         else
             arn = mem_printf("arn:%s:secretsmanager:%s:*:secret:%s-??????", policy->partition, policy->region,

@@ -55,6 +55,7 @@ struct running {
     uint64_t refused_hash;    /* of what ${file:} stands for, that could not be taken over; 0: none */
     uint64_t seen_hash;       /* likewise, when it was last looked at */
     uint64_t refused_release; /* of an INI that could not be taken with its scripts; 0: none */
+    uint64_t asked_release;   /* of one whose ${ssm:} and ${secret:} were asked for */
     bool told_state;          /* that its file is another one */
     dev_t state_device;
     ino_t state_inode;
@@ -248,6 +249,8 @@ static void reload(struct running *running)
 
 /* ---- what ${ssm:} and ${secret:} stand for ---- */
 
+#define ASK_AGAIN_MS 30000 /* for a release that waits for it */
+
 /* A thread asks for it, which may take a while: it reads the INI, and so whoever does that afterwards finds
  * all of it known. */
 struct renewal {
@@ -280,6 +283,8 @@ static void on_renewed(void *user)
     free(running->unanswered);
     running->unanswered = renewal->unanswered;
     renewal->unanswered = NULL;
+    if (running->unanswered) /* a release that waits for it asks again */
+        running->refused_release = running->asked_release = 0;
     if (running->unanswered)
         log_error(running->log, NULL, "%s; what was known of it before counts", running->unanswered);
     if (renewal->again)
@@ -360,8 +365,16 @@ static bool take_release(void *user, uint64_t scripts)
     if (!hash || hash == running->config->text_hash)
         return true;
     hash = hash_mix(hash ^ scripts);
-    if (hash == running->refused_release)
+    bool asked_just_now =
+        running->unanswered && clock_monotonic_ms(running->clock) - running->renewed_ms < ASK_AGAIN_MS;
+    if (hash == running->refused_release || running->renewal || asked_just_now)
         return false;
+    if (running->options->secrets && config_mentions_secrets(running->options->ini) &&
+        running->asked_release != hash) { /* it is taken over once all is known that it asks for */
+        running->asked_release = hash;
+        renew(running, true);
+        return false;
+    }
     log_info(running->log, NULL, "scripts have changed, and %s with them: both are taken, or neither",
              running->options->ini);
     bool taken = read_again(running);
@@ -402,6 +415,8 @@ static void look_at_secrets(struct running *running)
 {
     struct problems problems = PROBLEMS_INIT;
     struct err err;
+    if (!running->config->files_hash)
+        host_tell_trouble(running->host, "secrets", NULL);
     if (!running->config->files_hash || running->next || running->differs)
         return;
     struct config *config = running->options->load(running->options->user, running->options->ini, &problems);

@@ -364,7 +364,7 @@ bool handler_streams_check(const struct handler_settings *settings, const struct
     for (size_t i = 0; streams->each && streams->each[i]; i++)
         if (!config_stream(config, streams->each[i]))
             return err_set(err, ERR_CONFIG, "stream: there is no [stream %s]",
-                           strcmp(shown, streams->text) == 0 ? streams->each[i] : shown);
+                           !shown || strcmp(shown, streams->text) == 0 ? streams->each[i] : shown);
     return !streams->each || !read_twice(settings, config, err);
 }
 

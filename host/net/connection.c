@@ -26,8 +26,11 @@ struct connection {
     bool ended;
     struct watch *watch;
     short watched;
-    struct buf out;
+    struct buf out; /* leaves; where TLS is asked again it must not have moved, so what comes goes to ... */
+    struct buf next;
     size_t out_at;
+    pthread_mutex_t lock; /* of what follows: the reactor may go before a name is found */
+    bool abandoned;
     struct task look; /* at what came with the handshake, or was left over */
     char *url, *path, *ca_bundle;
 };
@@ -43,6 +46,8 @@ static void release(void *user)
     curl_easy_cleanup(connection->curl);
     curl_global_cleanup();
     buf_fini(&connection->out);
+    buf_fini(&connection->next);
+    pthread_mutex_destroy(&connection->lock);
     free(connection->url);
     free(connection->path);
     free(connection->ca_bundle);
@@ -68,16 +73,17 @@ static void set_watch(struct connection *connection);
 static void flush(struct connection *connection)
 {
     CURLcode code = CURLE_OK;
-    while (!connection->ended && connection->out_at < connection->out.size && code == CURLE_OK) {
+    while (!connection->ended && connection_is_behind(connection) && code == CURLE_OK) {
         size_t sent = 0;
+        if (connection->out_at == connection->out.size) {
+            buf_fini(&connection->out);
+            connection->out = connection->next;
+            connection->next = BUF_INIT;
+            connection->out_at = 0;
+        }
         code = curl_easy_send(connection->curl, connection->out.data + connection->out_at,
                               connection->out.size - connection->out_at, &sent);
         connection->out_at += sent;
-    }
-    if (connection->out_at == connection->out.size) {
-        buf_fini(&connection->out);
-        connection->out = BUF_INIT;
-        connection->out_at = 0;
     }
     if (code != CURLE_OK && code != CURLE_AGAIN)
         end(connection, code, NULL);
@@ -120,7 +126,7 @@ static void on_ready(void *user)
 {
     struct connection *connection = user;
     atomic_fetch_add(&connection->references, 1); /* who is told that it has ended may close it */
-    if (connection->out_at < connection->out.size)
+    if (connection_is_behind(connection))
         flush(connection);
     if (!connection->ended && !connection->closed)
         task_defer(connection->reactor, &connection->look);
@@ -129,7 +135,7 @@ static void on_ready(void *user)
 
 static void set_watch(struct connection *connection)
 {
-    short wanted = (short)(POLLIN | (connection->out_at < connection->out.size ? POLLOUT : 0));
+    short wanted = (short)(POLLIN | (connection_is_behind(connection) ? POLLOUT : 0));
     curl_socket_t fd = CURL_SOCKET_BAD;
     if (connection->ended || connection->closed || (connection->watch && wanted == connection->watched))
         return;
@@ -165,7 +171,13 @@ static void *connect_it(void *user)
 {
     struct connection *connection = user;
     connection->code = curl_easy_perform(connection->curl);
-    reactor_post_owned(connection->reactor, on_connected, release, connection);
+    pthread_mutex_lock(&connection->lock);
+    bool abandoned = connection->abandoned;
+    if (!abandoned)
+        reactor_post_owned(connection->reactor, on_connected, release, connection);
+    pthread_mutex_unlock(&connection->lock);
+    if (abandoned)
+        release(connection);
     return NULL;
 }
 
@@ -212,6 +224,7 @@ struct connection *connection_open(struct reactor *reactor, const struct connect
     pthread_t thread;
     curl_global_init(CURL_GLOBAL_DEFAULT); /* counted by libcurl, safe from several threads */
     atomic_init(&connection->references, 1);
+    pthread_mutex_init(&connection->lock, NULL);
     connection->reactor = reactor;
     connection->events = events;
     connection->user = user;
@@ -228,19 +241,18 @@ struct connection *connection_open(struct reactor *reactor, const struct connect
     return connection;
 }
 
+bool connection_is_behind(const struct connection *connection)
+{
+    return connection->out_at < connection->out.size || connection->next.size;
+}
+
 void connection_send(struct connection *connection, const char *bytes, size_t size)
 {
-    bool idle = connection->out_at == connection->out.size;
     if (connection->ended || connection->closed)
         return;
-    buf_add(&connection->out, bytes, size);
-    if (idle && connection->watch) { /* with the next turn, together with what else comes by then */
-        watch_free(connection->watch);
-        connection->watched = POLLIN | POLLOUT;
-        curl_socket_t fd = CURL_SOCKET_BAD;
-        curl_easy_getinfo(connection->curl, CURLINFO_ACTIVESOCKET, &fd);
-        connection->watch = reactor_watch(connection->reactor, fd, connection->watched, on_ready, connection);
-    }
+    buf_add(&connection->next, bytes, size);
+    if (connection->watch) /* it leaves with the next turn, together with what else comes by then */
+        set_watch(connection);
 }
 
 void connection_close(struct connection *connection)
@@ -248,6 +260,9 @@ void connection_close(struct connection *connection)
     if (!connection)
         return;
     connection->closed = true;
+    pthread_mutex_lock(&connection->lock);
+    connection->abandoned = true;
+    pthread_mutex_unlock(&connection->lock);
     watch_free(connection->watch);
     connection->watch = NULL;
     task_cancel(&connection->look);

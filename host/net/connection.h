@@ -38,6 +38,9 @@ struct connection *connection_open(struct reactor *reactor, const struct connect
 /* Once it is connected. What cannot leave at once is kept until it can. */
 void connection_send(struct connection *connection, const char *bytes, size_t size);
 
+/* Is there something that has not left yet? */
+bool connection_is_behind(const struct connection *connection);
+
 void connection_close(struct connection *connection); /* NULL is allowed */
 
 #endif

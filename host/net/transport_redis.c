@@ -15,6 +15,7 @@
 
 #define PORT 6379
 #define CONNECT_MS 5000
+#define REPLY_SLACK_BYTES (1u << 20) /* others' replies that came with it */
 
 struct place {
     char *host, *path, *user, *password, *database;
@@ -41,13 +42,17 @@ struct transport_call {
 
 /* A connection. */
 struct server {
+    struct list link;
     struct redis *redis;
     char *url;
+    bool retired;    /* it is silent: whoever comes gets another one */
+    struct task end; /* of it, since what it was to send is not to be sent any more */
     struct connection *connection;
     redisReader *reader;
     struct list waiting, sent;
     size_t greetings; /* replies to AUTH and SELECT that have not come yet */
     size_t received;  /* bytes, all in all */
+    size_t of_reply;  /* of the one that is coming */
     bool connected;
 };
 
@@ -56,6 +61,7 @@ struct redis {
     struct transport *next;
     struct reactor *reactor;
     struct map servers; /* URL -> struct server */
+    struct list all;    /* of them, and those that are retired */
     char *ca_bundle;
 };
 
@@ -110,7 +116,8 @@ static bool read_url(const char *url, struct place *place, struct err *err)
             place->host[size - 2] = '\0';
         }
         const char *number = place->database;
-        well = size && (!number || !number[strspn(number, "0123456789")]);
+        well = size && (!place->user || !*place->user || place->password) &&
+               (!number || !number[strspn(number, "0123456789")]);
     }
     curl_url_cleanup(parts);
     return well || err_set(err, ERR_CONFIG, form);
@@ -142,7 +149,8 @@ bool redis_command_fits(const char *name)
         "DISCARD",      "WATCH",        "UNWATCH", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE",
         "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR", "SYNC",      "PSYNC",      "CLIENT",     "BLPOP",
         "BRPOP",        "BRPOPLPUSH",   "BLMOVE",  "BLMPOP",    "BZPOPMIN",   "BZPOPMAX",   "BZMPOP",
-        "WAIT",         "WAITAOF",      "ASKING",  "READONLY",  "READWRITE",  "SHUTDOWN",   "DEBUG",
+        "WAIT",         "WAITAOF",      "ASKING",  "READONLY",  "REPLCONF",   "FAILOVER",   "READWRITE",
+        "SHUTDOWN",     "DEBUG",
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcasecmp(name, others[i]) == 0)
@@ -209,7 +217,9 @@ static void call_free(struct transport_call *call)
     list_remove(&call->link);
     timer_stop(call->redis->reactor, &call->limit);
     buf_fini(&call->replies);
+#ifndef __clang_analyzer__ /* it does not see that no list has it any more */
     free(call);
+#endif
 }
 
 static void call_end(struct transport_call *call, const struct err *err)
@@ -231,7 +241,10 @@ static void server_end(struct server *server, const struct err *err)
     struct redis *redis = server->redis;
     struct list told;
     list_init(&told);
-    map_remove(&redis->servers, server->url);
+    if (!server->retired)
+        map_remove(&redis->servers, server->url);
+    list_remove(&server->link);
+    task_cancel(&server->end);
     connection_close(server->connection);
     redisReaderFree(server->reader);
     for (struct list *link; (link = list_take_first(&server->sent));)
@@ -247,14 +260,13 @@ static void server_end(struct server *server, const struct err *err)
         call_end(list_entry(link, struct transport_call, link), err);
 }
 
+static bool is_fenced(const struct transport_call *call)
+{
+    return call->fence && atomic_load(call->fence) <= clock_boot_ms(reactor_clock(call->redis->reactor));
+}
+
 static void send_call(struct server *server, struct transport_call *call)
 {
-    struct err err;
-    if (call->fence && atomic_load(call->fence) <= clock_boot_ms(reactor_clock(server->redis->reactor))) {
-        err_set(&err, ERR_CANCELLED, "nothing was sent: " FENCE_PASSED);
-        call_end(call, &err);
-        return;
-    }
     list_remove(&call->link);
     list_append(&server->sent, &call->link);
     call->sent = true;
@@ -269,7 +281,8 @@ static void send_waiting(struct server *server)
     if (!server->connected || server->greetings)
         return;
     list_each(call, &server->waiting, struct transport_call, link)
-        send_call(server, call);
+        if (!is_fenced(call)) /* else who set it gives the call up */
+            send_call(server, call);
 }
 
 static void on_connected(void *user)
@@ -309,7 +322,9 @@ static bool take_greeting(struct server *server, const redisReply *reply)
     struct err err;
     server->greetings--;
     if (reply->type == REDIS_REPLY_ERROR) {
-        err_set(&err, ERR_SERVICE, "Redis: %s", reply->str);
+        /* Not the rest: a server that knows no AUTH repeats what it was given. */
+        err_set(&err, ERR_SERVICE, "Redis has refused AUTH or SELECT: %.*s", (int)strcspn(reply->str, " "),
+                reply->str);
         err.passes = PASSES_LATER;
         server_end(server, &err);
         return false;
@@ -321,6 +336,7 @@ static bool take_greeting(struct server *server, const redisReply *reply)
 static bool take_reply(struct server *server, const redisReply *reply)
 {
     struct err err;
+    server->of_reply = 0;
     if (server->greetings)
         return take_greeting(server, reply);
     if (list_empty(&server->sent)) {
@@ -340,16 +356,30 @@ static bool take_reply(struct server *server, const redisReply *reply)
     return true; /* who was told has not ended it: a connection's end comes from the reactor */
 }
 
+/* Nobody would take it: it is not waited for. */
+static bool is_too_large(const struct server *server)
+{
+    const struct transport_call *call =
+        list_empty(&server->sent) ? NULL : list_entry(server->sent.next, struct transport_call, link);
+    return call && call->response_max && server->of_reply > call->response_max + REPLY_SLACK_BYTES;
+}
+
 static void on_received(void *user, const char *bytes, size_t size)
 {
     struct server *server = user;
     struct err err;
     void *reply = NULL;
     server->received += size;
+    server->of_reply += size;
     redisReaderFeed(server->reader, bytes, size);
     while (redisReaderGetReply(server->reader, &reply) == REDIS_OK) {
-        if (!reply)
+        if (!reply && !is_too_large(server))
             return;
+        if (!reply) {
+            err_set(&err, ERR_LIMIT, "Redis sends a reply that is larger than the handler's memory");
+            server_end(server, &err);
+            return;
+        }
         bool goes_on = take_reply(server, reply);
         freeReplyObject(reply);
         if (!goes_on)
@@ -365,6 +395,13 @@ static void on_ended(void *user, const struct err *err)
     server_end(user, err_prefix(&own, "Redis") ? &own : &own);
 }
 
+static void on_doomed(void *user)
+{
+    struct err err;
+    err_set(&err, ERR_NETWORK, "Redis: the connection was given up, with what had not left");
+    server_end(user, &err);
+}
+
 static struct server *server_open(struct redis *redis, const char *url)
 {
     static const struct connection_events events = {on_connected, on_received, on_ended};
@@ -376,6 +413,8 @@ static struct server *server_open(struct redis *redis, const char *url)
     server->reader = redisReaderCreate();
     list_init(&server->waiting);
     list_init(&server->sent);
+    list_append(&redis->all, &server->link);
+    task_init(&server->end, on_doomed, server);
     server->connection = connection_open(redis->reactor,
                                          &(struct connection_options){.host = place.host,
                                                                       .path = place.path,
@@ -389,24 +428,39 @@ static struct server *server_open(struct redis *redis, const char *url)
     return server;
 }
 
-/* Nothing at all has come since it was sent: the connection is given up, and what waits for it. Else the
- * reply may come late, and is left. */
+/* Does anybody wait for it? */
+static bool is_wanted(const struct server *server)
+{
+    struct transport_call *call;
+    if (!list_empty(&server->waiting))
+        return true;
+    list_each(call, (struct list *)&server->sent, struct transport_call, link)
+        if (call->done)
+            return true;
+    return false;
+}
+
+/* Nothing at all has come since it was sent, or connected: whoever comes gets another connection, and those
+ * that wait here have their own limits. Else the reply may come late, and is left. */
 static void on_limit(void *user)
 {
     struct transport_call *call = user;
     struct server *server = call->server;
-    struct err err;
-    err_set(&err, ERR_TIMEOUT, "Redis has not answered in time");
-    if (server && call->sent && server->received == call->received) {
-        server_end(server, &err);
-        return;
-    }
     transport_done_fn *done = call->done;
     void *owner = call->user;
+    struct err err;
+    bool silent = call->sent ? server->received == call->received : server->connected;
+    err_set(&err, ERR_TIMEOUT, "Redis has not answered in time");
+    if (silent && !server->retired) {
+        server->retired = true;
+        map_remove(&server->redis->servers, server->url);
+    }
     if (call->sent)
         call->done = NULL;
     else
         call_free(call);
+    if (server->retired && !is_wanted(server))
+        task_defer(server->redis->reactor, &server->end);
     if (done)
         done(owner, NULL, &err);
 }
@@ -452,8 +506,7 @@ static struct transport_call *redis_send(struct transport *transport, const stru
     list_append(&server->waiting, &call->link);
     timer_init(&call->limit, on_limit, call);
     timer_set(redis->reactor, &call->limit, request->timeout_ms);
-    if (server->connected && !server->greetings &&
-        !(call->fence && atomic_load(call->fence) <= clock_boot_ms(reactor_clock(redis->reactor))))
+    if (server->connected && !server->greetings && !is_fenced(call)) /* else its end comes with the fence */
         send_call(server, call);
     return call;
 }
@@ -465,7 +518,9 @@ static void redis_cancel(struct transport *transport, struct transport_call *cal
         transport_cancel(redis->next, call->passed);
         free(call);
     } else if (call->sent) {
-        call->done = NULL; /* its replies come all the same */
+        call->done = NULL; /* its replies come all the same ... */
+        if (call->server && connection_is_behind(call->server->connection))
+            task_defer(redis->reactor, &call->server->end); /* ... unless it may not have left */
     } else {
         call_free(call);
     }
@@ -475,10 +530,9 @@ static void redis_free(struct transport *transport)
 {
     struct redis *redis = list_entry(transport, struct redis, transport);
     struct err err;
-    size_t at = 0;
     err_set(&err, ERR_CANCELLED, "the connection is closed");
-    for (struct server *server; (server = map_next(&redis->servers, &at, NULL)); at = 0)
-        server_end(server, &err);
+    for (struct list *link; (link = list_take_first(&redis->all));)
+        server_end(list_entry(link, struct server, link), &err);
     map_fini(&redis->servers);
     transport_free(redis->next);
     free(redis->ca_bundle);
@@ -490,6 +544,7 @@ struct transport *transport_redis_new(struct reactor *reactor, struct transport 
     static const struct transport_ops ops = {redis_send, redis_cancel, redis_free};
     struct redis *redis = mem_zero(sizeof *redis);
     *redis = (struct redis){.transport = {&ops}, .next = next, .reactor = reactor};
+    list_init(&redis->all);
     redis->ca_bundle = mem_string(ca_bundle);
     return &redis->transport;
 }

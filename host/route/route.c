@@ -264,8 +264,9 @@ static void set_version(struct route *route)
  * the order of what is written to it. */
 static void set_kind(struct route *route)
 {
-    route->handler.kind = route->target->type->takes_batches ? HANDLER_BATCHES : HANDLER_RECORDS;
-    route->handler.pipelined = route->target->type->pipelined;
+    const struct target_type *type = route->target ? route->target->type : NULL;
+    route->handler.kind = type && type->takes_batches ? HANDLER_BATCHES : HANDLER_RECORDS;
+    route->handler.pipelined = type && type->pipelined;
 }
 
 struct handler *route_load(const struct route_options *options, struct problems *problems)
@@ -276,7 +277,8 @@ struct handler *route_load(const struct route_options *options, struct problems 
     handler_init(&route->handler, &ops, options->name, options->config, options->emitter);
     route->reactor = options->reactor;
     route->config = config_route(options->config, options->name);
-    route->target = config_target(options->config, route->config->target);
+    route->target = route->config->target ? config_target(options->config, route->config->target)
+                                          : NULL; /* see config.incomplete */
     handler_settings_copy(&route->handler.settings, &route->config->settings);
     const char *pattern = route->config->pattern;
     bool ok = !pattern || (route->filter = filter_compile(pattern, strlen(pattern), &err)) ||

@@ -2,6 +2,7 @@
  *
  *   raw.check(url)      raises where calls may not go there
  *   raw.fits(command)   raises where others could not share its connection
+ *   raw.scope()         what markers of this handler's begin with
  *   raw.send(url, commands, timeout_s, checked) -> replies; or nil, {code=, message=}
  *   `commands` is a list of lists of strings and numbers; `checked` false: they may change the connection.
  *   A reply is a string, an integer, a list, false for Redis's nil, { err = "..." }, and for a status its
@@ -67,6 +68,20 @@ static int raw_fits(lua_State *L)
     return 0;
 }
 
+/* Of the command on top of the stack, under its word number `j`. */
+static void check_word(lua_State *L, const char *word, lua_Integer j)
+{
+    bool blocks = strcasecmp(word, "BLOCK") == 0, debugs = j == 2 && strcasecmp(word, "DEBUG") == 0;
+    if (!blocks && !debugs)
+        return;
+    lua_rawgeti(L, -2, 1);
+    const char *name = lua_tostring(L, -1);
+    if ((blocks && (strcasecmp(name, "XREAD") == 0 || strcasecmp(name, "XREADGROUP") == 0)) ||
+        (debugs && strcasecmp(name, "SCRIPT") == 0))
+        luaL_error(L, "redis: %s %s changes the connection, or waits, and others use it too", name, word);
+    lua_pop(L, 1);
+}
+
 static const char *name_of(lua_State *L, int at)
 {
     lua_rawgeti(L, at, 1);
@@ -92,6 +107,8 @@ static size_t check_command(lua_State *L, lua_Integer i, bool checked)
         const char *text = lua_tolstring(L, -1, &size);
         if (j == 1 && checked)
             check_fits(L, text, size);
+        if (j > 1 && checked)
+            check_word(L, text, j);
         bytes += size + 16;
         lua_pop(L, 1);
     }
@@ -239,7 +256,7 @@ static int raw_send(lua_State *L)
     size_t bytes = 0;
     for (lua_Integer i = 1; i <= count; i++) {
         lua_rawgeti(L, 2, i);
-        bytes += check_command(L, i, checked);
+        bytes += check_command(L, i, checked || (i > 1 && i < count)); /* MULTI and EXEC */
         if (bytes > BODY_BYTES_MAX)
             return luaL_error(L, "redis: the commands have more than 64 MiB");
         state_check_room(L, bytes);
@@ -262,10 +279,18 @@ static int raw_send(lua_State *L)
     return script_wait_http_with(L, &request, (lua_KContext)count, after_send);
 }
 
+static int raw_scope(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    const struct config *config = script->handler.config;
+    lua_pushfstring(L, "%s:%s:", config ? config->host.group : "", script->handler.name);
+    return 1;
+}
+
 int bind_redis(lua_State *L)
 {
     static const luaL_Reg verbs[] = {
-        {"send", raw_send}, {"check", raw_check}, {"fits", raw_fits}, {NULL, NULL}};
+        {"send", raw_send}, {"check", raw_check}, {"fits", raw_fits}, {"scope", raw_scope}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

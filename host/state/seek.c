@@ -75,6 +75,14 @@ static bool seek_oldest(const struct store_snapshot *snapshot, const char *handl
     const struct store_checkpoint *place = *shard ? find_place(snapshot, handler, shard, err) : NULL;
     if (*shard && !place)
         return false;
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
+            strcmp(snapshot->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0)
+            return err_set(
+                err, ERR_CONFIG,
+                "handler %s was sought to the latest record and has not begun there yet: seek again "
+                "when a host has run it",
+                handler);
     if (place)
         store_forget_checkpoints(batch, handler, place->stream_arn, shard);
     for (size_t i = 0; !place && i < snapshot->follow_count; i++)

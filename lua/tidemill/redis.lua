@@ -12,23 +12,27 @@ local check_options = require "tidemill.options"
 local config = require "tidemill.config"
 
 local TIMEOUT_S, TTL_S = 5, 7 * 86400
+local ONCE_WORDS_MAX = 4000 -- of a command: the server's stack bounds it
 local ONCE_OPTIONS = { ttl = true }
 
--- Marked first: whoever else runs it meanwhile waits for the server, which runs one script at a time.
+-- Marked first: whoever else runs it meanwhile waits for the server, which runs one script at a time. Whatever goes
+-- wrong takes the marker back, since a script is not undone.
 local ONCE = [[-- tidemill.redis.once
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return {0} end
-local at, replies = 2, {}
-while at <= #ARGV do
-  local count = tonumber(ARGV[at])
-  local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
-  if type(reply) == 'table' and reply.err then
-    redis.call('DEL', KEYS[1])
-    return reply
+local replies = {}
+local well, problem = pcall(function()
+  local at = 2
+  while at <= #ARGV do
+    local count = tonumber(ARGV[at])
+    local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
+    if type(reply) == 'table' and reply.err then return reply end
+    replies[#replies + 1] = reply
+    at = at + count + 1
   end
-  replies[#replies + 1] = reply
-  at = at + count + 1
-end
-return {1, replies}]]
+end)
+if well and not problem then return {1, replies} end
+redis.call('DEL', KEYS[1])
+return well and problem or {err = 'ERR ' .. tostring(problem)}]]
 
 local RedisError = { __name = "redis error" }
 RedisError.__index = RedisError
@@ -84,6 +88,11 @@ function Operations.call(self, command, ...)
   if type(command) ~= "string" then
     error("redis.call: a command's name expected, got " .. type(command), 2)
   end
+  for i = 1, select("#", ...) do -- one at the end would be left out
+    if (select(i, ...)) == nil then
+      error(("redis: argument %d of %s: a string or a number expected, got nil"):format(i, command), 2)
+    end
+  end
   return check_reply(send(self, { { command, ... } }, true, 2)[1], command, 2) or nil
 end
 
@@ -106,13 +115,11 @@ end
 function Operations.transaction(self, commands)
   check_list("redis.transaction", commands, 2)
   local all = { { "MULTI" } }
-  for i, command in ipairs(commands) do
-    if type(command) == "table" and type(command[1]) == "string" then
-      raw.fits(command[1])
-    end
-    all[i + 1] = command
+  local count = #commands
+  for i = 1, count do
+    all[i + 1] = commands[i] or false
   end
-  all[#all + 1] = { "EXEC" }
+  all[count + 2] = { "EXEC" }
   local replies = send(self, all, false, 2)
   for i = 1, #commands do
     check_reply(replies[i + 1], ("command %d, %s"):format(i, commands[i][1]), 2)
@@ -128,7 +135,7 @@ function Operations.transaction(self, commands)
 end
 
 --- The commands are done once for each key, however often that is asked for (mostly `record.id`): together with a
---- marker at `tidemill:once:KEY`, in one step of the server's. One that fails takes the marker back and is raised; what
+--- marker at `tidemill:once:GROUP:HANDLER:KEY`, in one step of the server's. One that fails takes the marker back and is raised; what
 --- stood before it is done. On a cluster the marker and all keys must be in one slot: put a {hash tag} in the key.
 ---@param key string
 ---@param commands (string|number)[][]
@@ -145,14 +152,23 @@ function Operations.once(self, key, commands, options)
   if math.type(ttl) == nil or ttl < 1 then
     error("redis.once: ttl: seconds expected, 1 at least", 2)
   end
-  local call = { "EVAL", ONCE, 1, "tidemill:once:" .. key, ("%d"):format(ttl // 1) }
-  for i, command in ipairs(commands) do
+  local call = { "EVAL", ONCE, 1, "tidemill:once:" .. raw.scope() .. key, ("%d"):format(ttl // 1) }
+  for i = 1, #commands do
+    local command = commands[i]
     if type(command) ~= "table" or #command == 0 then
       error(("redis.once: command %d: a list expected, such as { \"INCR\", key }"):format(i), 2)
     end
     raw.fits(tostring(command[1]))
+    if #command > ONCE_WORDS_MAX then
+      error(("redis.once: command %d: at most %d words, got %d"):format(i, ONCE_WORDS_MAX, #command), 2)
+    end
     call[#call + 1] = #command
-    for _, word in ipairs(command) do
+    for at = 1, #command do
+      local word = command[at]
+      if type(word) ~= "string" and type(word) ~= "number" then
+        error(("redis.once: argument %d of %s: a string or a number expected, got %s"):format(at - 1,
+          tostring(command[1]), type(word)), 2)
+      end
       call[#call + 1] = word
     end
   end

@@ -153,7 +153,10 @@ local function redis_answer(request)
       queued, reply = nil, queued
     elseif queued then
       local held = redis_reply(command)
-      queued[#queued + 1], reply = held == nil and false or held, "QUEUED"
+      if held == nil then
+        held = false
+      end
+      queued[#queued + 1], reply = held, "QUEUED"
     elseif name == "EVAL" and command[2]:find("^%-%- tidemill%.redis%.once") then
       reply = redis_once(command)
     else

@@ -43,9 +43,10 @@ def test_a_copy_ends_as_its_table(beside_local, local, name, keep):
         if step % 40 == 20:
             host.kill()
             host = deployment.start()
-    wait_until(deployment.settled, "all is settled")
-    assert host.stop() == 0
     original, _ = items(local, table)
+    live = lambda: {key: item for key, item in items(local, copy)[0].items() if "tidemill_expires" not in item}
+    wait_until(lambda: live() == original and deployment.settled(), "the copy is as its table")
+    assert host.stop() == 0
     copied, versions = items(local, copy)
     traces = {key for key, item in copied.items() if "tidemill_expires" in item}
     assert bool(traces) == (keep != "0") and not traces & set(original)
@@ -93,10 +94,31 @@ def test_what_is_no_record_and_what_would_never_end_is_told(beside_local, local,
     assert host.stop() == 0
 
 
+def test_a_key_gives_the_order_and_is_none_of_the_versions(beside_local, local, name):
+    deployment, table, copy = beside_local, local.table(name()), local.table(name("Copy"), stream=False)
+    deployment.script("h", """
+local emit = require "tidemill.emit"
+return { stream = "s", targets = { "copy" }, retries = 0, on_batch = function(records)
+  for _, record in ipairs(records) do emit("copy", record.raw, { key = record.keys.id ~= "bare" and record.keys.id or nil }) end
+end }""")
+    configure(deployment, table, copy)
+    host = deployment.start()
+    for item in ("a", "bare"):
+        local.client.put_item(TableName=table, Item={"id": {"S": item}})
+    # Without one nothing says which of a batch's records come after each other; alone a record has its item's.
+    wait_until(lambda: set(items(local, copy)[0]) == {"a", "bare"}, "both are copied")
+    assert host.stop() == 0
+    deployment.ini.write_text(deployment.ini.read_text().replace("type = dynamodb\n", "type = dynamodb\nversion = id\n"))
+    host = deployment.start()
+    local.client.put_item(TableName=table, Item={"id": {"S": "b"}})
+    wait_until(lambda: any("it is a part of the key" in letter["error"] for letter in json.loads(deployment.run("dead", "list", "--json").stdout or "[]")), "that is told")
+    assert host.stop() == 0
+
+
 def test_what_does_not_go_with_it_is_told(deployment):
     deployment.dynamodb = type("D", (), {"url": "http://127.0.0.1:1"})
     deployment.script("h", "return { stream = 's', on_record = function() end }")
-    configure(deployment, "Orders", "arn:aws:dynamodb:eu-west-1:210987654321:table/Copy", "[route all]\nstream = s\ntarget = copy\n")
+    configure(deployment, "Orders", "arn:aws:dynamodb:eu-west-1:210987654321:table/Copy", "[stream other]\ntable = Users\n[route all]\nstream = s\ntarget = copy\n")
     good = deployment.ini.read_text()
     assert deployment.run("check").returncode == 0, deployment.run("check").stderr
     policy = deployment.run("policy")
@@ -104,7 +126,7 @@ def test_what_does_not_go_with_it_is_told(deployment):
     assert granted["arn:aws:dynamodb:eu-west-1:210987654321:table/Copy"] == ["dynamodb:DeleteItem", "dynamodb:PutItem"]
     for old, new, told in (("target = copy\n", "target = copy\nimage = new\n", "takes whole records"), ("target = copy\n", "target = copy\ninput_path = $.dynamodb\n", "takes whole records"),
                            ("table = arn:", "tabel = arn:", "tabel"), (":table/Copy", "", "table: a table's name or ARN expected"), ("backoff", "version = tidemill_expires\nbackoff", "is the time to live"),
-                           ("backoff", "keep_removed = -1s\nbackoff", "keep_removed")):
+                           ("backoff", "keep_removed = -1s\nbackoff", "keep_removed"), ("stream = s\ntarget = copy", "stream = s, other\ntarget = copy", "no common order")):
         deployment.ini.write_text(good.replace(old, new))
         done = deployment.run("check")
         assert done.returncode == 2 and told in done.stderr, (new, done.stderr)

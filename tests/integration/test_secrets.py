@@ -153,9 +153,9 @@ def test_where_they_may_not_stand_is_told(deployment, line, told):
 
 def test_only_those_who_need_them_ask(beside_local, local, name, vaults):
     deployment, (parameters, secrets) = beside_local, vaults
-    parameters.values.update({"/crm/letters": "p1", "table": "T"})
+    parameters.values.update({"/crm/letters": "p1", "table:3": "T", "q": "https://sqs.eu-west-1.amazonaws.com/123456789012/q"})
     secrets.values["prod/crm"] = "http://127.0.0.1:1/"
-    configure(deployment, local, name, vaults, "letters = ${ssm:/crm/letters}\n", "[target t]\ntype = http\nurl = ${secret:prod/crm}\n[stream other]\ntable = ${ssm:table}\n", admin_token="${secret:arn:aws:secretsmanager:eu-west-1:123456789012:secret:tok-AbCdEf#t}")
+    configure(deployment, local, name, vaults, "letters = ${ssm:/crm/letters}\n", "[target t]\ntype = http\nurl = ${secret:prod/crm}\n[target q]\ntype = sqs\nqueue = ${ssm:q}\n[route r]\nstream = s\ntarget = q\n[route away]\nstream = s\ntarget = ${ssm:q}\n[stream other]\ntable = ${ssm:table:3}\n", admin_token="${secret:arn:aws:secretsmanager:eu-west-1:123456789012:secret:tok-AbCdEf#t}")
     deployment.script("h", SAY.replace('stream = "s"', 'stream = "s", settings = { letters = "required" }'))
     for command in (["check"], ["policy"]):
         done = deployment.run(*command)
@@ -168,14 +168,14 @@ def test_only_those_who_need_them_ask(beside_local, local, name, vaults):
     event = deployment.directory / "event.json"
     event.write_text(json.dumps({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "i"}}, "SequenceNumber": "1"}}))
     done = deployment.run("invoke", "h", str(event), "--dry-run")
-    assert done.returncode == 2 and "[stream other] table: ${ssm:table}: dev, test and a dry run ask nobody" in done.stderr
-    deployment.ini.write_text(deployment.ini.read_text().replace("[stream other]\ntable = ${ssm:table}\n", ""))
+    assert done.returncode == 2 and "[stream other] table: ${ssm:table:3}: dev, test and a dry run ask nobody" in done.stderr
+    deployment.ini.write_text(deployment.ini.read_text().replace("[stream other]\ntable = ${ssm:table:3}\n", "").replace("[route away]\nstream = s\ntarget = ${ssm:q}\n", ""))
     assert "i with ${ssm:/crm/letters}" in deployment.run("invoke", "h", str(event), "--dry-run").stderr
     assert not parameters.asked and not secrets.asked
     secrets.values["arn:aws:secretsmanager:eu-west-1:123456789012:secret:tok-AbCdEf"] = '{"t":"0123456789abcdef"}'
     done = deployment.run("invoke", "h", str(event))
     assert "i with p1" in done.stderr, done.stderr
-    assert parameters.asked == ["/crm/letters"] and sorted(secrets.asked) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:tok-AbCdEf", "prod/crm"]
+    assert parameters.asked == ["/crm/letters", "q"] and sorted(secrets.asked) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:tok-AbCdEf", "prod/crm"]
 
 
 def test_in_a_test_each_stands_for_itself(deployment):

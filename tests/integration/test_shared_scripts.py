@@ -152,6 +152,8 @@ def test_one_handler_on_several_streams_has_a_place_in_each(beside_local, local,
     put(local, users, "e")
     done = deployment.run("seek", "both", "latest")
     assert done.returncode == 0, done.stderr
+    done = deployment.run("seek", "both", "trim_horizon")
+    assert done.returncode == 1 and "has not begun there yet" in done.stderr, (done.returncode, done.stderr)
     host = deployment.start()
     for table in (orders, users):
         wait_until(lambda: [message for message in host.messages() if "reading arn" in message and table in message], "it is read")

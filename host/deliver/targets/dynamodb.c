@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/arn.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "conf/config.h"
@@ -109,7 +108,7 @@ static void write_trace(const struct request *request, const struct change *chan
     int64_t keep_ms = settings_of(request->target->config)->keep_removed_ms;
     char seconds[24];
     snprintf(seconds, sizeof seconds, "%lld", (long long)((message->time_ms + keep_ms) / 1000));
-    write_members(out, change->keys, VERSION, NULL);
+    write_members(out, change->keys, version_of(request->target->config), NULL);
     write_text(out, EXPIRES, "N", seconds);
     buf_add_char(out, ',');
 }
@@ -169,22 +168,40 @@ static bool is_done(const struct err *err)
 
 /* ---- the type ---- */
 
-/* Each write would be a change that is written. */
-static bool is_its_own(const struct config_target *target, const char *table)
+/* "eu-west-1" of a stream's ARN. */
+static bool is_in_region(const char *arn, const char *region)
 {
-    char *own = table_of_arn(settings_of(target)->table, NULL);
-    bool same = table && !target->role && !target->region && strcmp(own, table) == 0;
-    free(own);
-    return same;
+    for (int colons = 0; arn && colons < 3; colons++)
+        arn = strchr(arn, ':') ? strchr(arn, ':') + 1 : NULL;
+    size_t size = strlen(region);
+    return arn && strncmp(arn, region, size) == 0 && arn[size] == ':';
+}
+
+/* Each write would be a change that is written. Of a role's account, nobody knows here. */
+static bool is_its_own(const struct config_target *target, const struct message *message)
+{
+    const char *table = settings_of(target)->table, *stream = message->stream_arn;
+    size_t size = strlen(table);
+    if (!stream || !message->table || target->role)
+        return false;
+    if (strncmp(table, "arn:", 4) == 0)
+        return strncmp(stream, table, size) == 0 && (!stream[size] || stream[size] == '/');
+    return strcmp(table, message->table) == 0 && (!target->region || is_in_region(stream, target->region));
 }
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)
 {
     struct arena arena = ARENA_INIT;
     struct change change;
+    const char *version = version_of(target->config);
     bool well = read_change(&arena, message, &change, err);
+    if (well && json_get(change.keys, version))
+        err_set(err, ERR_CONFIG, "version = %s: it is a part of the key", version);
     arena_fini(&arena);
-    if (well && is_its_own(target->config, message->table))
+    if (well && !message->key)
+        err_set(err, ERR_CONFIG,
+                "records of one item must come in their order: emit them with a key, { key = ... }");
+    if (well && is_its_own(target->config, message))
         err_set(err, ERR_CONFIG, "the table %s would be copied into itself, for ever", message->table);
     return message->payload_size;
 }
@@ -202,6 +219,10 @@ static void check(struct config_target *target, const char *ini, target_complain
 static bool check_route(const struct config_target *target, const struct config_route *route, struct err *err)
 {
     (void)target;
+    const struct names *streams = &route->settings.streams;
+    if (streams->each && streams->each[0] && streams->each[1])
+        return err_set(err, ERR_CONFIG,
+                       "a dynamodb target takes one stream: records of several have no common order");
     return (route->image == IMAGE_RECORD && !route->unmarshalled && !route->input_path &&
             !route->input_template) ||
            err_set(err, ERR_CONFIG,

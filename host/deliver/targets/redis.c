@@ -19,14 +19,17 @@
                    */
 
 static const char script[] =
-    "if not redis.call('SET',KEYS[2],'1','NX','EX',ARGV[1]) then return 0 end "
     "local r "
+    "if ARGV[1]~='0' then "
+    "r=redis.pcall('SET',KEYS[2],'1','NX','EX',ARGV[1]) "
+    "if not r then return 0 end "
+    "if r.err then return r end end "
     "if ARGV[2]=='stream' and ARGV[3]~='0' then "
     "r=redis.pcall('XADD',KEYS[1],'MAXLEN','~',ARGV[3],'*','payload',ARGV[4],'id',ARGV[5]) "
     "elseif ARGV[2]=='stream' then r=redis.pcall('XADD',KEYS[1],'*','payload',ARGV[4],'id',ARGV[5]) "
     "elseif ARGV[2]=='list' then r=redis.pcall('RPUSH',KEYS[1],ARGV[4]) "
     "else r=redis.pcall('PUBLISH',KEYS[1],ARGV[4]) end "
-    "if type(r)=='table' and r.err then redis.call('DEL',KEYS[2]) return r end "
+    "if type(r)=='table' and r.err then redis.pcall('DEL',KEYS[2]) return r end "
     "return 1";
 
 struct redis_settings {
@@ -81,13 +84,15 @@ static void add_message(struct buf *out, const struct redis_settings *own, const
 {
     const char *key = own->stream ? own->stream : own->list ? own->list : own->channel;
     char *marker = mem_printf("tidemill:sent:%s", message->id);
+    /* Who replays an archive wants it once more. */
+    bool replayed = message->revision && strcmp(message->revision, "replayed") == 0;
     buf_add_literal(out, "*10\r\n");
     add_text(out, "EVAL");
     add_text(out, script);
     add_text(out, "2");
     add_text(out, key);
     add_text(out, marker);
-    add_number(out, MARKED_S);
+    add_number(out, replayed ? 0 : MARKED_S);
     add_text(out, own->stream ? "stream" : own->list ? "list" : "channel");
     add_number(out, own->maxlen);
     add_word(out, message->payload, message->payload_size);
@@ -97,18 +102,14 @@ static void add_message(struct buf *out, const struct redis_settings *own, const
 
 static void fail_entry(struct emission *emission, const char *text, size_t size)
 {
-    static const char *const pass[] = {"LOADING", "BUSY",     "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN",
-                                       "OOM",     "NOSCRIPT", "READONLY",   "MISCONF",     NULL};
     struct err err;
     size_t word = 0;
     err_set(&err, ERR_SERVICE, "Redis: %.*s", (int)size, text);
     while (word < size && text[word] != ' ' && word + 1 < sizeof err.service)
         word++;
     snprintf(err.service, sizeof err.service, "%.*s", (int)word, text);
-    err.passes = PASSES_NEVER;
-    for (size_t i = 0; pass[i]; i++)
-        if (strcmp(pass[i], err.service) == 0)
-            err.passes = PASSES_LATER;
+    /* What the key holds is wrong for ever, all else may be mended: a failover, a full memory, a script's. */
+    err.passes = strcmp(err.service, "WRONGTYPE") == 0 ? PASSES_NEVER : PASSES_LATER;
     emission_set_err(emission, &err);
 }
 

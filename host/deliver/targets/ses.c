@@ -146,7 +146,7 @@ static char *make_body(const struct config_target *target, const struct message 
     if (well) {
         from = from ? from : own->from;
         document_add_text(out, "FromEmailAddress", from);
-        if (own->configuration_set)
+        if (own->configuration_set && *own->configuration_set)
             document_add_text(out, "ConfigurationSetName", own->configuration_set);
         cJSON *to = cJSON_AddObjectToObject(out, "Destination");
         well = add_addresses(to, "ToAddresses", mail, "to", &count, err) &&
