@@ -23,7 +23,7 @@ struct connection {
     CURLcode code; /* of connecting */
     char text[CURL_ERROR_SIZE];
     bool closed; /* on the reactor alone, as all that follows */
-    bool ended;
+    bool ended, lost;
     struct watch *watch;
     short watched;
     struct buf out; /* leaves; where TLS is asked again it must not have moved, so what comes goes to ... */
@@ -119,7 +119,11 @@ static void receive(struct connection *connection)
 
 static void on_look(void *user)
 {
-    receive(user);
+    struct connection *connection = user;
+    if (connection->lost)
+        end(connection, CURLE_RECV_ERROR, NULL);
+    else
+        receive(connection);
 }
 
 static void on_ready(void *user)
@@ -143,7 +147,8 @@ static void set_watch(struct connection *connection)
     connection->watch = NULL;
     if (curl_easy_getinfo(connection->curl, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
         fd == CURL_SOCKET_BAD) {
-        end(connection, CURLE_RECV_ERROR, NULL);
+        connection->lost = true; /* not from inside of a call of the user's */
+        task_defer(connection->reactor, &connection->look);
         return;
     }
     connection->watched = wanted;

@@ -333,6 +333,25 @@ static bool take_greeting(struct server *server, const redisReply *reply)
     return true;
 }
 
+/* Does anybody wait for it? */
+static bool is_wanted(const struct server *server)
+{
+    struct transport_call *call;
+    if (!list_empty(&server->waiting))
+        return true;
+    list_each(call, (struct list *)&server->sent, struct transport_call, link)
+        if (call->done)
+            return true;
+    return false;
+}
+
+/* One that is retired has let the last of them go. */
+static void end_unwanted(struct server *server)
+{
+    if (server->retired && !is_wanted(server))
+        task_defer(server->redis->reactor, &server->end);
+}
+
 static bool take_reply(struct server *server, const redisReply *reply)
 {
     struct err err;
@@ -353,6 +372,7 @@ static bool take_reply(struct server *server, const redisReply *reply)
         return true;
     err_set(&err, ERR_LIMIT, "the replies have more than %zu bytes", call->response_max);
     call_end(call, call->too_large ? &err : NULL);
+    end_unwanted(server);
     return true; /* who was told has not ended it: a connection's end comes from the reactor */
 }
 
@@ -392,7 +412,8 @@ static void on_received(void *user, const char *bytes, size_t size)
 static void on_ended(void *user, const struct err *err)
 {
     struct err own = *err;
-    server_end(user, err_prefix(&own, "Redis") ? &own : &own);
+    err_prefix(&own, "Redis");
+    server_end(user, &own);
 }
 
 static void on_doomed(void *user)
@@ -428,18 +449,6 @@ static struct server *server_open(struct redis *redis, const char *url)
     return server;
 }
 
-/* Does anybody wait for it? */
-static bool is_wanted(const struct server *server)
-{
-    struct transport_call *call;
-    if (!list_empty(&server->waiting))
-        return true;
-    list_each(call, (struct list *)&server->sent, struct transport_call, link)
-        if (call->done)
-            return true;
-    return false;
-}
-
 /* Nothing at all has come since it was sent, or connected: whoever comes gets another connection, and those
  * that wait here have their own limits. Else the reply may come late, and is left. */
 static void on_limit(void *user)
@@ -449,7 +458,7 @@ static void on_limit(void *user)
     transport_done_fn *done = call->done;
     void *owner = call->user;
     struct err err;
-    bool silent = call->sent ? server->received == call->received : server->connected;
+    bool silent = !server ? false : call->sent ? server->received == call->received : server->connected;
     err_set(&err, ERR_TIMEOUT, "Redis has not answered in time");
     if (silent && !server->retired) {
         server->retired = true;
@@ -459,8 +468,8 @@ static void on_limit(void *user)
         call->done = NULL;
     else
         call_free(call);
-    if (server->retired && !is_wanted(server))
-        task_defer(server->redis->reactor, &server->end);
+    if (server)
+        end_unwanted(server);
     if (done)
         done(owner, NULL, &err);
 }
@@ -521,6 +530,8 @@ static void redis_cancel(struct transport *transport, struct transport_call *cal
         call->done = NULL; /* its replies come all the same ... */
         if (call->server && connection_is_behind(call->server->connection))
             task_defer(redis->reactor, &call->server->end); /* ... unless it may not have left */
+        else if (call->server)
+            end_unwanted(call->server);
     } else {
         call_free(call);
     }

@@ -1,6 +1,8 @@
 """tidemill.redis, on a real server: Debian's redis-server."""
 import json
 import shutil
+import signal
+import socket
 import subprocess
 
 import pytest
@@ -183,6 +185,31 @@ log.info("then " .. redis.at("{server.url}/1", {{ timeout = 30 }}).call("PING"))
     host.wait_for("then PONG")
     assert {"away NetworkError", "silent Timeout"} <= set(host.messages())
     assert host.stop() == 0
+
+
+def test_one_that_falls_silent_is_left_and_found_again(beside_local, local, name, redis):
+    """A stopped process, whose kernel still takes what is sent; and one that never answers who one is."""
+    server = redis()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(30)
+        table, host = begin(beside_local, local, name, server.url, f"""
+local quick = redis.at("{server.url}", {{ timeout = 0.3 }})
+local mute = redis.at("redis://:secret@127.0.0.1:{mute.getsockname()[1]}", {{ timeout = 0.3 }})
+local ok, said = pcall((id:find("mute") and mute or quick).call, "INCR", "n")
+log.info(id .. " " .. tostring(ok and said or said.code))""", threads=1)
+        say = lambda item: (local.client.put_item(TableName=table, Item={"id": {"S": item}}), host.wait_for(item + " "))
+        host.wait_for("a 1")
+        server.process.send_signal(signal.SIGSTOP)
+        say("stopped")
+        server.process.send_signal(signal.SIGCONT)
+        say("goes on")
+        say("mute1")
+        say("mute2")
+        mute.accept()
+        mute.accept()  # the second call has made another connection
+        lines = host.messages()
+        assert {"stopped Timeout", "mute1 Timeout", "mute2 Timeout"} <= set(lines) and any(line.startswith("goes on ") and "Timeout" not in line for line in lines), lines
+        assert host.stop() == 0
 
 
 @pytest.mark.parametrize("kind", ["stream", "list", "channel"])
