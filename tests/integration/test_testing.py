@@ -119,6 +119,51 @@ end)
     assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
 
 
+def test_days_and_months_pass(deployment):
+    """A minute of real time is what a test has: what only looks whether there is something is left out."""
+    deployment.script("w", """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", tumbling_window = "1d", on_window = function(state, records, final, window)
+  state = state or { n = 0 }
+  state.n = state.n + #records
+  if final then dynamodb.put("Days", { id = tostring(window.start), n = state.n }) end
+  return state
+end }
+""")
+    deployment.script("w_test", """
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+ttl = expires
+[table Days]
+key = id
+stream = none
+[stream s]
+table = Things
+[handler w]
+retries = 1
+]]
+test("days", function()
+  for day = 1, 3 do
+    dynamodb.put("Things", { id = "a" .. day, expires = require("tidemill.time").now() + 30 * 86400 })
+    test.advance(86400)
+  end
+  test.settle()
+  local days = dynamodb.scan("Days")
+  test.equal(#days >= 2, true)
+  test.advance(31 * 86400)
+  test.settle()
+  test.equal(#dynamodb.scan("Things"), 0)
+  local all = 0
+  for _, day in ipairs(dynamodb.scan("Days")) do all = all + day.n end
+  test.equal(all, 6)
+end)
+""")
+    done = deployment.run("test", deployment.directory / "scripts")
+    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
+
+
 def test_failing_tests(run):
     text = HEAD + """
 test("a wrong number", function()
