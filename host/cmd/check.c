@@ -77,6 +77,16 @@ static size_t check_scripts(const struct config *config, struct problems *proble
     return sound;
 }
 
+static void tell_sound(const char *path, const struct config *config, size_t sound, size_t warnings)
+{
+    printf("%s: %zu stream%s, %zu handler%s, ", path, config->stream_count,
+           config->stream_count == 1 ? "" : "s", sound, sound == 1 ? "" : "s");
+    if (warnings)
+        printf("nothing wrong but %zu warning%s\n", warnings, warnings == 1 ? "" : "s");
+    else
+        puts("nothing wrong");
+}
+
 static int run(int argc, char **argv)
 {
     const char *path = NULL;
@@ -91,8 +101,7 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < warnings.count; i++)
         cmd_complain("warning: %s", warnings.lines[i]);
     if (!problems.count)
-        printf("%s: %zu stream%s, %zu handler%s, nothing wrong\n", path, config->stream_count,
-               config->stream_count == 1 ? "" : "s", sound, sound == 1 ? "" : "s");
+        tell_sound(path, config, sound, warnings.count);
     int status = problems.count ? EXIT_USAGE : EXIT_DONE;
     problems_fini(&problems);
     problems_fini(&warnings);

@@ -91,7 +91,9 @@ static void review_item(struct review *review, const struct pattern *item, const
         if (field->object)
             review_value(review, field->object, &path);
         else if (!wants_absence(field))
-            complain(review, &path, "an attribute is an object with its type, such as {\"S\": [...]}");
+            complain(
+                review, &path,
+                "an attribute is an object with its type, such as {\"S\": [...]}: this matches no record");
     }
 }
 
@@ -113,7 +115,10 @@ static void review_change(struct review *review, const struct pattern *change, c
         else if (image && field->object)
             review_item(review, field->object, &path);
         else if (image && !wants_absence(field))
-            complain(review, &path, "is an object");
+            complain(
+                review, &path,
+                "is an object, and values are asked of what stands in it: this matches no record (name an "
+                "attribute, such as {\"id\": {\"S\": [{\"exists\": true}]}})");
     }
 }
 

@@ -325,7 +325,10 @@ static void check_stream(struct loading *loading)
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
     } else if (config && !handler_streams_check(&script->handler.settings, config, script->section, &err)) {
-        char *sentence = mem_printf("%s in %s", err.text, config->path);
+        const char *what = err.text + strlen("stream: ");
+        char *sentence =
+            mem_printf("stream = \"%s\": %s in %s", config_shown(script->section, "stream", streams->text),
+                       what, config->path);
         complain(loading, sentence);
         free(sentence);
     }

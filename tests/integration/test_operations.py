@@ -184,7 +184,7 @@ def test_a_secret_that_is_rotated_needs_no_signal(beside_local, local, name):
     wait_until(lambda: b'"one"' in b"".join(sink.seen), "it has the first")
     (deployment.directory / "next").write_text("two\n")
     os.replace(deployment.directory / "next", secret)
-    host.wait_for("what ${file:...} of")
+    host.wait_for("what ${...} of")
     host.wait_for("handler h: version")
     put(local.client, table, "b")
     wait_until(lambda: b'"two"' in sink.seen[-1], "it has the second")
