@@ -5,7 +5,8 @@
 #include "record/page.h"
 
 /* {"Records": [...]} as Lambda gets it, a list of records, or one record. Those without a SequenceNumber get
- * one: their place in the event; those without an eventID one that no other run has. NULL and `err`, beginning with `name`, which says which record lacks what.
+ * one: their place in the event; those without an eventID one that no other run has. NULL and `err`,
+ * beginning with `name`, which says which record lacks what.
  */
 struct page *event_read(const char *name, const char *text, size_t size, struct err *err);
 

@@ -33,7 +33,8 @@ struct transform_texts {
 void transform_write_texts(const struct transform *transform, const struct record *record,
                            const char *stream_arn, struct transform_texts *texts);
 
-/* JSON text into `out`. With unmarshalled, paths lead through plain JSON. Where a path leads to nothing stands null, or nothing inside of quotes. */
+/* JSON text into `out`. With unmarshalled, paths lead through plain JSON. Where a path leads to nothing
+ * stands null, or nothing inside of quotes. */
 void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
                      struct buf *out);
 
