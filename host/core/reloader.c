@@ -351,8 +351,9 @@ static void replace_handler(struct reloader *reloader, struct running *running, 
         stop_handler(reloader, running); /* once it has left, the next look finds it new */
         return;
     }
-    log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s", running->name,
-             handler_version(probe), handler_version(old));
+    bool same = strcmp(handler_version(probe), handler_version(old)) == 0;
+    log_info(reloader->options.log, NULL, "handler %s: version %s takes the place of %s%s", running->name,
+             handler_version(probe), handler_version(old), same ? ", with other settings" : "");
     if (!orders_alike(old, probe)) {
         stop_handler(reloader, running); /* likewise */
         return;
@@ -418,6 +419,8 @@ static struct handler *probe_and_tell(struct reloader *reloader, const char *pla
     char *name = handler_place_name(place);
     reloader->taken += probe != NULL;
     reloader->refused += probe == NULL;
+    if (probe && map_get(&reloader->broken, name))
+        log_info(reloader->options.log, NULL, "%s loads again", place);
     tell_load(reloader, name, probe ? NULL : problems.count ? problems.lines[0] : "it could not be loaded");
     free(name);
     problems_fini(&problems);
@@ -476,8 +479,13 @@ static void look_at_running(struct reloader *reloader, struct running *running)
         stop_handler(reloader, running); /* once all have left the stream, it is found new */
         return;
     }
-    if (!handler_stale(old, reloader->options.config))
+    if (!handler_stale(old, reloader->options.config)) {
+        if (!running->pause_ms && map_get(&reloader->broken, running->name)) { /* the change was taken back */
+            log_info(reloader->options.log, NULL, "%s is again what runs", running->place);
+            tell_load(reloader, running->name, NULL);
+        }
         return;
+    }
     struct handler *probe = probe_and_tell(reloader, running->place, handler_version(old));
     if (probe)
         replace_handler(reloader, running, old, probe);

@@ -51,6 +51,17 @@ def test_a_changed_script_takes_over_and_a_broken_one_does_not(deployment, dynam
     wait_until(lambda: saw(host, "c") == ["two"], "the second version still runs")
     versions = {row["handler"]: row["version"] for row in deployment.status()["handlers"]}
     assert any(f"version {versions['h']} stays in force" in message for message in host.errors())
+    told = lambda: [row["text"] for row in deployment.status()["troubles"] if row["kind"] == "loading"]
+    wait_until(told, "status says so")
+    deployment.script("h", HANDLER.format(side=side, by="three"))
+    host.wait_for("h.lua loads again")
+    put(dynamodb, table, "d")
+    wait_until(lambda: saw(host, "d") == ["three"] and not told(), "the mended one runs")
+    deployment.script("h", "return {")
+    wait_until(told, "status says so again")
+    deployment.script("h", HANDLER.format(side=side, by="three"))
+    host.wait_for("h.lua is again what runs")
+    wait_until(lambda: not told(), "it is no trouble any more")
     assert host.stop() == 0
 
 
@@ -78,7 +89,7 @@ def test_sighup_reads_the_ini_again(deployment, dynamodb, name):
     wait_until(lambda: saw(host, "a") == ["one"], "the handler ran")
     deployment.stream(table, "[handler h]\nword = two")
     sighup(host, "was read again")
-    host.wait_for("takes the place of")
+    host.wait_for(", with other settings")
     put(dynamodb, table, "b")
     wait_until(lambda: saw(host, "b") == ["two"], "the setting took effect")
     # A new stream, and a handler on it; the other does not notice.
