@@ -28,6 +28,7 @@
 
 #define ENDPOINT "http://dynamodb.test"
 #define LOOK_MS 50
+#define RUNAWAY_CHANGES 100000
 #define STEP_MS_MAX (10 * 60 * 1000)           /* an iterator holds for 15 minutes */
 #define AWAKE_MS 1500                          /* a shard that is idle is read every second */
 #define SETTLE_MS_MAX (7 * 24 * 3600 * 1000LL) /* of virtual time: longer than any record is retried */
@@ -55,6 +56,8 @@ struct read_shard {
 struct test_world {
     struct world world;
     char *directory; /* state, scripts */
+    char
+        *deployed; /* the scripts directory of a deployment that is there; NULL: the test has its INI in it */
     struct engine *engine;
     struct config *config;
     struct log *log;
@@ -73,6 +76,7 @@ struct test_world {
     struct ticket *settling, *advancing, *replaying;
     char *replay_path, *replay_handler;
     int64_t advance_ms;
+    int64_t runaway; /* so many changes while it settles are too many */
     bool ended;
     struct test_outcome *outcome;
     double started_ms;
@@ -274,8 +278,7 @@ static void link_directory(struct test_world *t, const char *beside, const char 
     free(own);
 }
 
-/* The handlers that have a section, the one that the test is named after, lib/ and templates/, as links. */
-static bool link_scripts(struct test_world *t, const char *beside, struct err *err)
+static bool link_those(struct test_world *t, const char *test, const char *beside, struct err *err)
 {
     link_directory(t, beside, "lib", err);
     link_directory(t, beside, "templates", err);
@@ -285,11 +288,36 @@ static bool link_scripts(struct test_world *t, const char *beside, struct err *e
         if (!link_script(t, beside, section->name, script ? script : section->name, true, err))
             return false;
     }
-    const char *slash = strrchr(beside, '/'), *own = slash ? slash + 1 : beside,
-               *end = strstr(own, "_test.lua");
+    const char *slash = strrchr(test, '/'), *own = slash ? slash + 1 : test, *end = strstr(own, "_test.lua");
     char *handler = mem_copy(own, end ? (size_t)(end - own) : 0);
-    bool ok = !*handler || link_script(t, beside, handler, handler, false, err);
+    bool ok = !*handler || link_script(t, test, handler, handler, false, err);
     free(handler);
+    return ok;
+}
+
+/* All that run would take, of a deployment that is there. */
+static bool link_all(struct test_world *t, struct err *err)
+{
+    char **paths = script_paths(t->deployed, err);
+    for (size_t i = 0; paths && paths[i]; i++) {
+        const char *slash = strrchr(paths[i], '/'), *name = slash ? slash + 1 : paths[i];
+        char *script = mem_copy(name, strlen(name) - strlen(".lua"));
+        link_script(t, paths[i], script, script, false, err);
+        free(script);
+    }
+    if (paths)
+        script_paths_free(paths);
+    return paths != NULL;
+}
+
+/* The handlers that have a section, the one that the test is named after, lib/ and templates/, as links; of a
+ * deployment that is there all of its scripts. */
+static bool link_scripts(struct test_world *t, const char *test, struct err *err)
+{
+    char *deployed = t->deployed ? mem_printf("%s/", t->deployed) : NULL;
+    const char *beside = deployed ? deployed : test;
+    bool ok = link_those(t, test, beside, err) && (!deployed || link_all(t, err));
+    free(deployed);
     return ok;
 }
 
@@ -311,6 +339,7 @@ static bool load_config(struct test_world *t, const char *path, const char *depl
     problems_fini(&problems);
     struct config *config = t->config;
     free(config->host.state);
+    t->deployed = inline_text ? NULL : realpath(config->host.scripts, NULL);
     free(config->host.scripts);
     free(config->aws.endpoint);
     free(config->aws.endpoint_dynamodb);
@@ -455,6 +484,7 @@ static void unmake(struct test_world *t)
     if (t->directory)
         remove_tree(t->directory);
     free(t->directory);
+    free(t->deployed);
     for (size_t i = 0; i < t->dead_count; i++) {
         free(t->dead[i].handler);
         free(t->dead[i].error);
@@ -510,7 +540,8 @@ static void check_shard(void *user, const char *table, int64_t shard)
     bool wanted = false;
     const struct config *config = unread->t->config;
     for (size_t i = 0; i < config->stream_count; i++)
-        wanted = wanted || (config->streams[i].table && strcmp(config->streams[i].table, table) == 0);
+        wanted = wanted || (config->streams[i].table && strcmp(config->streams[i].table, table) == 0 &&
+                            host_reads(unread->t->host, config->streams[i].name));
     const struct read_shard *read = find_read(unread->t, shard);
     unread->any = unread->any || (wanted && !read->over && read->changes < unread->changes);
 }
@@ -526,15 +557,42 @@ static bool is_settled(void *user)
     return !unread.any;
 }
 
+/* What is written leads to what is written. */
+static bool runs_away(const struct test_world *t)
+{
+    return engine_changes(t->engine) > t->runaway;
+}
+
+static bool settled_or_never(void *user)
+{
+    return is_settled(user) || runs_away(user);
+}
+
+static bool any_is_read(struct test_world *t)
+{
+    bool any = false;
+    for (size_t i = 0; i < t->config->stream_count; i++)
+        any = any || host_reads(t->host, t->config->streams[i].name);
+    return any;
+}
+
 static void settle(struct test_world *t)
 {
     struct ticket *ticket = t->settling;
     int64_t until = t->world.now_ms + SETTLE_MS_MAX;
     bool settled = false;
     t->settling = NULL;
-    while (!settled && t->world.now_ms < until && !overdue(t)) {
+    if (!any_is_read(t)) {
+        testing_resume(ticket,
+                       "no handler reads a stream: each script that is to run is named in a [handler NAME] "
+                       "section of the test's deployment, or after the test (h.lua of h_test.lua), and "
+                       "names a stream");
+        return;
+    }
+    t->runaway = engine_changes(t->engine) + RUNAWAY_CHANGES;
+    while (!settled && t->world.now_ms < until && !overdue(t) && !runs_away(t)) {
         /* What was written by the last handler may be read by another. */
-        settled = world_turn(&t->world, is_settled, t, 60000);
+        settled = world_turn(&t->world, settled_or_never, t, 60000);
         world_turn(&t->world, never, NULL, LOOK_MS);
         settled = settled && is_settled(t);
     }

@@ -765,6 +765,18 @@ const struct handler *host_handler(struct host *host, const char *name)
     return worker_handler(host->workers[0], name);
 }
 
+bool host_reads(struct host *host, const char *stream)
+{
+    bool any = false;
+    for (size_t i = 0; i < host->started_count && !any; i++) {
+        char *name = handler_place_name(host->started[i].place);
+        const struct handler *handler = host_handler(host, name); /* as it is by now */
+        any = handler && names_have(&handler_settings_of(handler)->streams, stream);
+        free(name);
+    }
+    return any;
+}
+
 /* ---- running ---- */
 
 static void *run_worker(void *worker)

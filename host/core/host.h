@@ -22,6 +22,9 @@ struct host_options {
 /* The world of the program: libcurl and the machine's clock, which must stay. */
 struct worker_world host_world_system(struct clock *clock);
 
+/* Has a handler the stream, of those that it was started with? */
+bool host_reads(struct host *host, const char *stream);
+
 /* Opens the state, compiles the scripts (one that is wrong is logged and left out), and is ready to run.
  * NULL and `err` when there is nothing that could run: ERR_BUSY when another host has the state. */
 struct host *host_new(const struct host_options *options, struct err *err);

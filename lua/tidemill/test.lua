@@ -34,7 +34,10 @@ end
 
 --- Wait until every handler is done with everything that was written, however long its retries take.
 function test.settle()
-  if not raw.settle() then
+  local settled, problem = raw.settle()
+  if not settled and problem ~= "timed out" then
+    error(problem, 2)
+  elseif not settled then
     error("the handlers did not settle: does one of them write to the table it reads, or fail for ever?", 2)
   end
 end

@@ -164,6 +164,51 @@ end)
     assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
 
 
+def test_a_handler_that_feeds_itself_is_told(deployment):
+    deployment.script("h", 'return { stream = "s", on_record = function(record) require("tidemill.dynamodb").put("Things", { id = record.keys.id .. "x", n = record.sequence }) end }'.replace('record.keys.id .. "x"', '"again"'))
+    deployment.script("h_test", """
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[stream s]
+table = Things
+[handler h]
+]]
+test("it ends", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+end)
+""")
+    done = deployment.run("test", deployment.directory / "scripts")
+    assert done.returncode == 1 and "does one of them write to the table it reads" in done.stdout and "longer than a minute" not in done.stdout, done.stdout
+
+
+def test_a_deployment_that_is_there_runs_whole(deployment):
+    """As run would: also the scripts that have no section; and a test without a handler is told so, at once."""
+    (deployment.directory / "tidemill.ini").write_text("[table Things]\nkey = id\n[table Sink]\nkey = id\nstream = none\n[stream s]\ntable = Things\n")
+    for name in ("plain", "other"):
+        deployment.script(name, 'return { stream = "s", on_record = function(record) require("tidemill.dynamodb").put("Sink", { id = "%s" .. record.keys.id }) end }' % name)
+    body = """
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment %s
+test("it runs", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+  test.equal(#dynamodb.scan("Sink"), 2)
+end)
+"""
+    tests = deployment.directory / "tests"
+    tests.mkdir()
+    for directory, ini in ((deployment.directory / "scripts", '"../tidemill.ini"'), (tests, '"../tidemill.ini"')):
+        (directory / "all_test.lua").write_text(body % ini)
+        done = deployment.run("test", directory)
+        assert done.returncode == 0, done.stdout + done.stderr
+    deployment.script("all_test", body % ("[[" + (deployment.directory / "tidemill.ini").read_text() + "]]"))
+    done = deployment.run("test", deployment.directory / "scripts")
+    assert done.returncode == 1 and "no handler reads a stream: each script that is to run is named in a [handler NAME]" in done.stdout, done.stdout
+
+
 def test_failing_tests(run):
     text = HEAD + """
 test("a wrong number", function()
