@@ -23,7 +23,8 @@ local tests, services = {}, { requests = {} }
 raw.register(tests, services)
 
 --- The INI of the deployment that is tested: its text, or a file's path beside the test. [host] and [aws] are left
---- aside. Handlers are found beside the test file.
+--- aside. Of a file's deployment all scripts run, as `run` would run them; of a text those that have a [handler] section,
+--- and the one that the test is named after, which are found beside the test.
 ---@param ini string
 function test.deployment(ini)
   if type(ini) ~= "string" then
