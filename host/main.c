@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
     signal(SIGPIPE, SIG_IGN); /* a pipe that nobody reads is an error like others */
     for (int i = 2; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return help(first);
     if (command != &cmd_init) /* what that makes is for everybody who works on it */
         umask(0077);

@@ -98,6 +98,7 @@ static int run(int argc, char **argv)
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     problems_remove_repeated(&problems);
     cmd_complain_all(&problems);
+    cmd_hint_at_init(path);
     for (size_t i = 0; i < warnings.count; i++)
         cmd_complain("warning: %s", warnings.lines[i]);
     if (!problems.count)

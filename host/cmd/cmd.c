@@ -74,6 +74,12 @@ void cmd_complain_all(const struct problems *problems)
         cmd_complain("%s", problems->lines[i]);
 }
 
+void cmd_hint_at_init(const char *path)
+{
+    if (strcmp(path, LOCAL_CONFIG) == 0 && access(path, F_OK) != 0)
+        cmd_complain("there is no deployment here: tidemill init makes one, and -c FILE names one elsewhere");
+}
+
 /* `state`: what is wrong elsewhere is only told. */
 static struct config *load(const char *path, const struct config_plugs *plugs, bool state)
 {
@@ -81,6 +87,7 @@ static struct config *load(const char *path, const struct config_plugs *plugs, b
     path = cmd_config_path(path);
     struct config *config = config_load(path, plugs, &problems);
     cmd_complain_all(&problems);
+    cmd_hint_at_init(path);
     if (problems.count && !(state && config->state_known)) {
         config_release(config);
         config = NULL;

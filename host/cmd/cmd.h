@@ -24,6 +24,9 @@ extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init
 /* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
 const char *cmd_config_path(const char *path);
 
+/* Where the usual INI is not there: what to do. */
+void cmd_hint_at_init(const char *path);
+
 /* The INI named by -c, or the usual places. Complains and returns NULL when it is missing or wrong. */
 struct config *cmd_load_config(const char *path);
 struct config *cmd_load_config_with(const char *path, const struct config_plugs *plugs);

@@ -81,6 +81,7 @@ static struct config *load_first(struct dev *dev)
     struct problems problems = PROBLEMS_INIT;
     struct config *config = load(dev, dev->ini, &problems);
     cmd_complain_all(&problems);
+    cmd_hint_at_init(dev->ini);
     if (problems.count) {
         config_release(config);
         config = NULL;

@@ -501,3 +501,19 @@ def test_asking_for_the_status_never_keeps_a_host_from_starting(beside_local):
         over.set()
         for asker in askers:
             asker.join()
+
+
+@pytest.mark.parametrize("command", ["run", "dev", "local", "check", "invoke", "test", "status", "seek", "dead", "replay", "policy", "pause", "resume", "state", "init"])
+def test_each_command_says_what_it_does(command, tmp_path):
+    for arguments in ([command, "-h"], [command, "--help"], ["help", command]):
+        done = subprocess.run([BINARY, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith(f"usage: tidemill {command}") and not done.stderr, done
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["dev"], ["status"], ["dead", "list"], ["policy"]])
+def test_where_there_is_no_deployment_the_way_to_one_is_told(command, tmp_path):
+    done = subprocess.run([BINARY, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "tidemill init makes one" in done.stderr, done
+    done = subprocess.run([BINARY, *command, "-c", "elsewhere.ini"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "elsewhere.ini: No such file" in done.stderr and "init makes one" not in done.stderr, done
