@@ -280,7 +280,7 @@ local all = require "tidemill.all"
 local list = {} for i = 1, 500 do list[i] = i end
 local got = all(list, function(i) return redis.call("INCRBY", "sum", i) and redis.call("GET", "key" .. i) == nil and redis.call("ECHO", "e" .. i) end, { limit = 100 })
 for i = 1, 500 do assert(got[i] == "e" .. i) end
-log.info("all " .. redis.call("GET", "sum"))""", head="", threads=1)
+log.info("all " .. redis.call("GET", "sum"))""", "cpu_limit = 60s\ntimeout = 120s\n", threads=1)
     host.wait_for("all 125250")
     clients = [line for line in server.ask("CLIENT", "LIST").splitlines() if f":{server.port} " in line]
     assert len(clients) == 1, clients
