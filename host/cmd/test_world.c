@@ -28,7 +28,7 @@
 
 #define ENDPOINT "http://dynamodb.test"
 #define LOOK_MS 50
-#define RUNAWAY_WRITES 50000
+#define RUNAWAY_WRITES 20000
 #define STEP_MS_MAX (10 * 60 * 1000)           /* an iterator holds for 15 minutes */
 #define AWAKE_MS 1500                          /* a shard that is idle is read every second */
 #define SETTLE_MS_MAX (7 * 24 * 3600 * 1000LL) /* of virtual time: longer than any record is retried */
