@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "aws/client.h"
+#include "base/arn.h"
 #include "base/document.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -119,14 +120,8 @@ static void make_request(struct asking *asking, const char *name, size_t size, s
                                     .path = mem_string("/"),
                                     .timeout_ms = PATIENCE_MS};
     if (!parameter && strncmp(name, "arn:", 4) == 0) { /* it may be another region's */
-        char *rest = NULL, *own = mem_string(part);
-        strtok_r(own, ":", &rest);
-        strtok_r(NULL, ":", &rest);
-        strtok_r(NULL, ":", &rest);
-        const char *region = strtok_r(NULL, ":", &rest);
         request->place = mem_zero(sizeof *request->place);
-        request->place->region = mem_string(region);
-        free(own);
+        request->place->region = region_of_arn(part);
     }
     buf_add_text(&request->body, text);
     free(text);

@@ -21,3 +21,11 @@ char *table_of_arn(const char *arn, const char *fallback)
         return mem_copy(at + 1, size - (sizeof log - 1));
     return mem_copy(table, (size_t)(end - table));
 }
+
+char *region_of_arn(const char *arn)
+{
+    for (int colons = 0; arn && colons < 3; colons++)
+        arn = strchr(arn, ':') ? strchr(arn, ':') + 1 : NULL;
+    size_t size = arn ? strcspn(arn, ":") : 0;
+    return size ? mem_copy(arn, size) : NULL;
+}

@@ -7,4 +7,7 @@
  * none. Owned by the caller. */
 char *table_of_arn(const char *arn, const char *fallback);
 
+/* "eu-west-1" of it, owned by the caller; NULL where it names none. */
+char *region_of_arn(const char *arn);
+
 #endif

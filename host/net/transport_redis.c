@@ -160,11 +160,16 @@ bool redis_command_fits(const char *name)
 
 /* ---- what goes and comes ---- */
 
+void redis_add_word(struct buf *out, const char *text, size_t size)
+{
+    buf_printf(out, "$%zu\r\n", size);
+    buf_add(out, text, size);
+    buf_add_literal(out, "\r\n");
+}
+
 static void add_part(struct buf *out, const char *text)
 {
-    buf_printf(out, "$%zu\r\n", strlen(text));
-    buf_add_text(out, text);
-    buf_add_literal(out, "\r\n");
+    redis_add_word(out, text, strlen(text));
 }
 
 /* As the protocol writes it. */
@@ -181,9 +186,7 @@ static void write_reply(struct buf *out, const redisReply *reply)
         buf_printf(out, ":%lld\r\n", reply->integer);
         break;
     case REDIS_REPLY_STRING:
-        buf_printf(out, "$%zu\r\n", (size_t)reply->len);
-        buf_add(out, reply->str, reply->len);
-        buf_add_literal(out, "\r\n");
+        redis_add_word(out, reply->str, reply->len);
         break;
     case REDIS_REPLY_ARRAY:
         buf_printf(out, "*%zu\r\n", reply->elements);

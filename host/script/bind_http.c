@@ -76,6 +76,22 @@ int script_push_response(lua_State *L, struct transport_response *response)
     return 3;
 }
 
+int script_push_no_response(lua_State *L, const struct err *failed)
+{
+    struct err err = *failed; /* what raises below may end what it is of */
+    lua_pushnil(L);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, err.code == ERR_TIMEOUT     ? "Timeout"
+                      : err.code == ERR_LIMIT     ? "TooLarge"
+                      : err.code == ERR_RESOURCES ? "OutOfDescriptors"
+                      : err.code == ERR_SERVICE   ? "Refused"
+                                                  : "NetworkError");
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, err.text);
+    lua_setfield(L, -2, "message");
+    return 2;
+}
+
 static void count_request(const struct script *script, int status)
 {
     char text[16];
@@ -91,20 +107,7 @@ static int after_send(lua_State *L, int status, lua_KContext context)
     (void)status;
     (void)context;
     count_request(script_of(L), response ? response->status : 0);
-    if (!response) {
-        struct err err = *invocation->err;
-        lua_pushnil(L);
-        lua_createtable(L, 0, 2);
-        lua_pushstring(L, err.code == ERR_TIMEOUT     ? "Timeout"
-                          : err.code == ERR_LIMIT     ? "TooLarge"
-                          : err.code == ERR_RESOURCES ? "OutOfDescriptors"
-                                                      : "NetworkError");
-        lua_setfield(L, -2, "code");
-        lua_pushstring(L, err.text);
-        lua_setfield(L, -2, "message");
-        return 2;
-    }
-    return script_push_response(L, response);
+    return response ? script_push_response(L, response) : script_push_no_response(L, invocation->err);
 }
 
 static void check_host(lua_State *L, const char *url)

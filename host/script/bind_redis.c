@@ -124,9 +124,7 @@ static void write_command(lua_State *L, struct buf *out)
         size_t size;
         lua_rawgeti(L, -1, j);
         const char *text = lua_tolstring(L, -1, &size);
-        buf_printf(out, "$%zu\r\n", size);
-        buf_add(out, text, size);
-        buf_add_literal(out, "\r\n");
+        redis_add_word(out, text, size);
         lua_pop(L, 1);
     }
 }
@@ -215,19 +213,8 @@ static int after_send(lua_State *L, int status, lua_KContext context)
     struct transport_response *response = invocation->response;
     (void)status;
     count_commands(script, (lua_Integer)context, response ? "answered" : "unanswered");
-    if (!response) {
-        struct err err = *invocation->err;
-        lua_pushnil(L);
-        lua_createtable(L, 0, 2);
-        lua_pushstring(L, err.code == ERR_TIMEOUT   ? "Timeout"
-                          : err.code == ERR_LIMIT   ? "TooLarge"
-                          : err.code == ERR_SERVICE ? "Refused"
-                                                    : "NetworkError");
-        lua_setfield(L, -2, "code");
-        lua_pushstring(L, err.text);
-        lua_setfield(L, -2, "message");
-        return 2;
-    }
+    if (!response)
+        return script_push_no_response(L, invocation->err);
     struct buf *body = script_buf(L);
     *body = response->body; /* ours from here: what raises below must not lose it */
     response->body = BUF_INIT;

@@ -335,6 +335,8 @@ int bind_once(lua_State *L);
 int bind_http(lua_State *L);
 /* bind_http.c: its status, headers (a table by lower-case name) and body, which it takes; 3. */
 int script_push_response(lua_State *L, struct transport_response *response);
+/* Of a call that had none: nil and { code =, message = }; 2. */
+int script_push_no_response(lua_State *L, const struct err *err);
 /* bind_aws.c: where a call goes: region, endpoint, role and external_id in the table at `index` (not a
  * negative one); the texts stay on the stack. Raises with `what` before it. */
 struct script_place {

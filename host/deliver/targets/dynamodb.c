@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/arn.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "conf/config.h"
@@ -168,15 +169,6 @@ static bool is_done(const struct err *err)
 
 /* ---- the type ---- */
 
-/* "eu-west-1" of a stream's ARN. */
-static bool is_in_region(const char *arn, const char *region)
-{
-    for (int colons = 0; arn && colons < 3; colons++)
-        arn = strchr(arn, ':') ? strchr(arn, ':') + 1 : NULL;
-    size_t size = strlen(region);
-    return arn && strncmp(arn, region, size) == 0 && arn[size] == ':';
-}
-
 /* Each write would be a change that is written. Of a role's account, nobody knows here. */
 static bool is_its_own(const struct config_target *target, const struct message *message)
 {
@@ -186,7 +178,11 @@ static bool is_its_own(const struct config_target *target, const struct message 
         return false;
     if (strncmp(table, "arn:", 4) == 0)
         return strncmp(stream, table, size) == 0 && (!stream[size] || stream[size] == '/');
-    return strcmp(table, message->table) == 0 && (!target->region || is_in_region(stream, target->region));
+    char *region = region_of_arn(stream);
+    bool same = strcmp(table, message->table) == 0 &&
+                (!target->region || (region && strcmp(region, target->region) == 0));
+    free(region);
+    return same;
 }
 
 static size_t measure(const struct target *target, const struct message *message, struct err *err)

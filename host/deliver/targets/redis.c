@@ -61,16 +61,9 @@ static size_t measure(const struct target *target, const struct message *message
 
 /* ---- a request ---- */
 
-static void add_word(struct buf *out, const char *text, size_t size)
-{
-    buf_printf(out, "$%zu\r\n", size);
-    buf_add(out, text, size);
-    buf_add_literal(out, "\r\n");
-}
-
 static void add_text(struct buf *out, const char *text)
 {
-    add_word(out, text, strlen(text));
+    redis_add_word(out, text, strlen(text));
 }
 
 static void add_number(struct buf *out, int64_t number)
@@ -95,7 +88,7 @@ static void add_message(struct buf *out, const struct redis_settings *own, const
     add_number(out, replayed ? 0 : MARKED_S);
     add_text(out, own->stream ? "stream" : own->list ? "list" : "channel");
     add_number(out, own->maxlen);
-    add_word(out, message->payload, message->payload_size);
+    redis_add_word(out, message->payload, message->payload_size);
     add_text(out, message->id);
     free(marker);
 }
