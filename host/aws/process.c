@@ -38,9 +38,7 @@ static void process_free(struct process *process)
     close(process->out_fd);
     if (process->pid_fd >= 0)
         close(process->pid_fd);
-    if (process->output.data)
-        explicit_bzero(process->output.data, process->output.size);
-    buf_fini(&process->output);
+    buf_fini_secret(&process->output);
     free(process);
 }
 

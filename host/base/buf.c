@@ -14,6 +14,13 @@ void buf_fini(struct buf *buf)
     *buf = BUF_INIT;
 }
 
+void buf_fini_secret(struct buf *buf)
+{
+    if (buf->data)
+        explicit_bzero(buf->data, buf->size);
+    buf_fini(buf);
+}
+
 void buf_clear(struct buf *buf)
 {
     buf->size = 0;

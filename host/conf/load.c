@@ -165,9 +165,7 @@ static char *expand(struct load *load, const char *key, const char *value, struc
     buf_add_text(&out, value);
     return buf_take(&out);
 failed:
-    if (out.data)
-        explicit_bzero(out.data, out.size);
-    buf_fini(&out);
+    buf_fini_secret(&out);
     return NULL;
 }
 

@@ -312,9 +312,7 @@ static void on_connected(void *user)
     }
     if (out.size)
         connection_send(server->connection, out.data, out.size);
-    if (out.data)
-        explicit_bzero(out.data, out.size);
-    buf_fini(&out);
+    buf_fini_secret(&out);
     place_fini(&place);
     send_waiting(server);
 }
