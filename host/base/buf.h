@@ -13,7 +13,7 @@ struct buf {
 #define BUF_INIT ((struct buf){0})
 
 void buf_fini(struct buf *buf);
-void buf_fini_secret(struct buf *buf); /* wipes it first */
+void buf_fini_secret(struct buf *buf);           /* wipes it first */
 void buf_clear(struct buf *buf);                 /* size 0, memory kept */
 void buf_reserve(struct buf *buf, size_t extra); /* room for `extra` more bytes and a NUL */
 void buf_add(struct buf *buf, const void *bytes, size_t size);
