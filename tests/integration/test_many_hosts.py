@@ -410,8 +410,15 @@ def test_a_handler_that_comes_later_has_every_change_too(deployment, own, name, 
     wait_until(lambda: everything_seen(receiver, writer), "the first one has seen every change")
     wait_until(lambda: len(set(rows(own).values())) == 2, "both have shards")
     second = Receiver()
-    deployment.script("later", HANDLER.replace("config.url", "config.second"))
-    deployment.ini.write_text(deployment.ini.read_text() + f"\n[handler later]\nsecond = {second.url}\nconcurrency = 16\n")
+    # a release in a directory of its own, which the INI names: only who is told takes it
+    release = deployment.directory / "release"
+    release.mkdir()
+    (release / "watcher.lua").write_text(HANDLER)
+    (release / "later.lua").write_text(HANDLER.replace("config.url", "config.second"))
+    ini = deployment.ini.read_text()
+    assert ini.count("scripts = scripts\n") == 1
+    deployment.ini.write_text(ini.replace("scripts = scripts\n", "scripts = release\n")
+                              + f"\n[handler later]\nsecond = {second.url}\nconcurrency = 16\n")
     differs = "not the same scripts or INI"
     hosts[0].process.send_signal(signal.SIGHUP)
     wait_until(lambda: differs in deployment.run("status").stdout, "status says that one has the new INI and one the old")
