@@ -47,6 +47,13 @@ else
 WITHOUT  += host/net/transport_redis.c host/net/connection.c host/deliver/targets/redis.c
 endif
 
+ifeq ($(shell pkg-config --exists libpq 2>/dev/null && echo yes),yes)
+CPPFLAGS += -DTIDEMILL_POSTGRES $(shell pkg-config --cflags libpq)
+LDLIBS   += $(shell pkg-config --libs libpq)
+else
+WITHOUT  += host/net/transport_postgres.c
+endif
+
 SOURCES := $(filter-out $(WITHOUT),$(shell find host -name '*.c'))
 LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/*.lua)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) 

@@ -190,10 +190,16 @@ static void write_streams(cJSON *out, const struct status *status)
 
 static void write_numbers(cJSON *out, const struct sheet *sheet)
 {
-    static const char *const shown[] = {
-        "tidemill_records_total",      "tidemill_target_messages_total", "tidemill_target_waiting_messages",
-        "tidemill_read_records_total", "tidemill_window_bytes",          "tidemill_lua_memory_bytes",
-        "tidemill_table_limit_calls",  "tidemill_http_requests_total",   "tidemill_redis_commands_total"};
+    static const char *const shown[] = {"tidemill_records_total",
+                                        "tidemill_target_messages_total",
+                                        "tidemill_target_waiting_messages",
+                                        "tidemill_read_records_total",
+                                        "tidemill_window_bytes",
+                                        "tidemill_lua_memory_bytes",
+                                        "tidemill_table_limit_calls",
+                                        "tidemill_http_requests_total",
+                                        "tidemill_redis_commands_total",
+                                        "tidemill_postgres_statements_total"};
     cJSON *list = cJSON_AddArrayToObject(out, "numbers");
     for (size_t i = 0; i < sheet->count; i++) {
         bool is_shown = false;

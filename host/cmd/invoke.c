@@ -16,6 +16,7 @@
 #include "cmd/event.h"
 #include "cmd/outside.h"
 #include "core/plugs.h"
+#include "net/resp.h"
 #include "net/url.h"
 #include "script/directory.h"
 #include "worker/handlers.h"
@@ -83,20 +84,24 @@ static const char *empty_answer(const char *operation)
     return NULL;
 }
 
-/* "*2\r\n$3\r\nGET\r\n$1\r\na\r\n", in words. */
+/* The words of each list: a command of Redis's, or a statement and its parameters behind what begins or ends
+ * with it (net/transport_postgres.h). */
 static void tell_commands(const struct transport_request *request)
 {
     char *where = url_origin(request->url); /* a password may stand in the rest */
-    for (const char *at = request->body, *end = at + request->body_size; at < end;) {
-        char *rest;
-        long words = strtol(at + 1, &rest, 10);
-        cmd_print("  would send %s", where);
-        for (at = rest + 2; words > 0; words--) {
-            long size = strtol(at + 1, &rest, 10);
-            cmd_print(" %.*s", (int)size, rest + 2);
-            at = rest + 2 + size + 2;
+    struct resp resp = {request->body, request->body + request->body_size};
+    bool headed = strcmp(request->method, "POSTGRES") == 0;
+    for (size_t words; resp_has_more(&resp); headed = false) {
+        words = resp_take_list(&resp);
+        if (!headed)
+            cmd_print("  would send %s", where);
+        for (size_t size; words > 0; words--) {
+            const char *word = resp_take_word(&resp, &size);
+            if (!headed)
+                cmd_print(" %.*s", word ? (int)size : 4, word ? word : "NULL");
         }
-        putchar('\n');
+        if (!headed)
+            putchar('\n');
     }
     free(where);
 }
@@ -109,7 +114,7 @@ static const char *tell_request(void *user, const struct transport_request *requ
     for (size_t i = 0; request->headers && request->headers[i]; i++)
         if (strncasecmp(request->headers[i], "X-Amz-Target:", 13) == 0)
             operation = strchr(request->headers[i], '.');
-    if (strcmp(request->method, "REDIS") == 0)
+    if (strcmp(request->method, "REDIS") == 0 || strcmp(request->method, "POSTGRES") == 0)
         tell_commands(request);
     else if (operation)
         cmd_print("  would call %s %.*s\n", operation + 1, (int)request->body_size,

@@ -21,6 +21,9 @@
 #include "core/usage.h"
 #include "assign/streams.h"
 #include "net/transport_curl.h"
+#ifdef TIDEMILL_POSTGRES
+#include "net/transport_postgres.h"
+#endif
 #ifdef TIDEMILL_REDIS
 #include "net/transport_redis.h"
 #endif
@@ -100,6 +103,9 @@ static struct transport *curl_new(void *user, struct reactor *reactor, const str
                  });
 #ifdef TIDEMILL_REDIS /* the library was there when this was built */
     transport = transport_redis_new(reactor, transport, ca_bundle);
+#endif
+#ifdef TIDEMILL_POSTGRES /* likewise */
+    transport = transport_postgres_new(reactor, transport, ca_bundle);
 #endif
     return transport;
 }

@@ -10,8 +10,9 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "net/fence.h"
 #include "net/connection.h"
+#include "net/fence.h"
+#include "net/resp.h"
 
 #define PORT 6379
 #define CONNECT_MS 5000
@@ -160,18 +161,6 @@ bool redis_command_fits(const char *name)
 
 /* ---- what goes and comes ---- */
 
-void redis_add_word(struct buf *out, const char *text, size_t size)
-{
-    buf_printf(out, "$%zu\r\n", size);
-    buf_add(out, text, size);
-    buf_add_literal(out, "\r\n");
-}
-
-static void add_part(struct buf *out, const char *text)
-{
-    redis_add_word(out, text, strlen(text));
-}
-
 /* As the protocol writes it. */
 static void write_reply(struct buf *out, const redisReply *reply)
 {
@@ -183,13 +172,13 @@ static void write_reply(struct buf *out, const redisReply *reply)
         buf_add_literal(out, "\r\n");
         break;
     case REDIS_REPLY_INTEGER:
-        buf_printf(out, ":%lld\r\n", reply->integer);
+        resp_add_integer(out, reply->integer);
         break;
     case REDIS_REPLY_STRING:
-        redis_add_word(out, reply->str, reply->len);
+        resp_add_word(out, reply->str, reply->len);
         break;
     case REDIS_REPLY_ARRAY:
-        buf_printf(out, "*%zu\r\n", reply->elements);
+        resp_add_list(out, reply->elements);
         for (size_t i = 0; i < reply->elements; i++)
             write_reply(out, reply->element[i]);
         break;
@@ -201,15 +190,10 @@ static void write_reply(struct buf *out, const redisReply *reply)
 /* How many commands there are: "*2\r\n$3\r\nGET\r\n..." of ours, so that it is well-formed. */
 static size_t count_commands(const char *body, size_t size)
 {
-    size_t count = 0;
-    for (const char *at = body, *end = body + size; at < end; count++) {
-        char *rest;
-        long parts = strtol(at + 1, &rest, 10);
-        for (at = rest + 2; parts > 0; parts--) {
-            long bytes = strtol(at + 1, &rest, 10);
-            at = rest + 2 + bytes + 2;
-        }
-    }
+    size_t count = 0, bytes;
+    for (struct resp resp = {body, body + size}; resp_has_more(&resp); count++)
+        for (size_t words = resp_take_list(&resp); words > 0; words--)
+            resp_take_word(&resp, &bytes);
     return count;
 }
 
@@ -297,17 +281,17 @@ static void on_connected(void *user)
     read_url(server->url, &place, &(struct err){0});
     if (place.password) {
         bool named = place.user && *place.user;
-        buf_printf(&out, "*%d\r\n", named ? 3 : 2);
-        add_part(&out, "AUTH");
+        resp_add_list(&out, named ? 3 : 2);
+        resp_add_text(&out, "AUTH");
         if (named)
-            add_part(&out, place.user);
-        add_part(&out, place.password);
+            resp_add_text(&out, place.user);
+        resp_add_text(&out, place.password);
         server->greetings++;
     }
     if (place.database) {
-        buf_add_literal(&out, "*2\r\n");
-        add_part(&out, "SELECT");
-        add_part(&out, place.database);
+        resp_add_list(&out, 2);
+        resp_add_text(&out, "SELECT");
+        resp_add_text(&out, place.database);
         server->greetings++;
     }
     if (out.size)

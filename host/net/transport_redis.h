@@ -12,7 +12,6 @@
 #ifndef TIDEMILL_NET_TRANSPORT_REDIS_H
 #define TIDEMILL_NET_TRANSPORT_REDIS_H
 
-#include "base/buf.h"
 #include "base/err.h"
 #include "net/reactor.h"
 #include "net/transport.h"
@@ -25,9 +24,6 @@ bool redis_url_check(const char *url, struct err *err);
 
 /* Can a connection be shared by those who send it? */
 bool redis_command_fits(const char *name);
-
-/* A word of a command, as the protocol writes it. */
-void redis_add_word(struct buf *out, const char *text, size_t size);
 
 /* Its host, lower-case, owned; NULL of a socket's. */
 char *redis_url_host(const char *url);

@@ -17,13 +17,13 @@
 
 #ifdef TIDEMILL_REDIS
 
+#include "net/resp.h"
 #include "net/transport_redis.h"
 #include "net/url.h"
 
 #define COMMANDS_MAX 10000
 #define ARGUMENTS_MAX 100000
 #define BODY_BYTES_MAX (64u << 20)
-#define DEPTH_MAX 16
 
 static void check_url(lua_State *L, const char *url)
 {
@@ -119,85 +119,17 @@ static size_t check_command(lua_State *L, lua_Integer i, bool checked)
 static void write_command(lua_State *L, struct buf *out)
 {
     lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
-    buf_printf(out, "*%lld\r\n", (long long)count);
+    resp_add_list(out, (size_t)count);
     for (lua_Integer j = 1; j <= count; j++) {
         size_t size;
         lua_rawgeti(L, -1, j);
         const char *text = lua_tolstring(L, -1, &size);
-        redis_add_word(out, text, size);
+        resp_add_word(out, text, size);
         lua_pop(L, 1);
     }
 }
 
 /* ---- replies ---- */
-
-struct replies {
-    const char *at, *end;
-};
-
-static lua_Integer read_number(struct replies *replies)
-{
-    char *rest;
-    long long number = strtoll(replies->at + 1, &rest, 10); /* a "\r\n" stands behind each */
-    replies->at = rest + 2;
-    return (lua_Integer)number;
-}
-
-static void push_reply(lua_State *L, struct replies *replies, int depth);
-
-static void push_line(lua_State *L, struct replies *replies, bool error)
-{
-    const char *text = replies->at + 1, *stop = memmem(text, (size_t)(replies->end - text), "\r\n", 2);
-    stop = stop ? stop : replies->end;
-    replies->at = stop + 2 < replies->end ? stop + 2 : replies->end;
-    if (error)
-        lua_createtable(L, 0, 1);
-    lua_pushlstring(L, text, (size_t)(stop - text));
-    if (error)
-        lua_setfield(L, -2, "err");
-}
-
-static void push_list(lua_State *L, struct replies *replies, int depth)
-{
-    lua_Integer count = read_number(replies);
-    luaL_checkstack(L, 4, "replies");
-    lua_createtable(L, count < 4096 ? (int)count : 4096, 0);
-    for (lua_Integer i = 1; i <= count; i++) {
-        state_tick(L);
-        push_reply(L, replies, depth + 1);
-        lua_rawseti(L, -2, i);
-    }
-}
-
-/* Of what transport_redis.c has written. */
-static void push_reply(lua_State *L, struct replies *replies, int depth)
-{
-    lua_Integer size;
-    if (replies->at >= replies->end || depth > DEPTH_MAX) {
-        lua_pushliteral(L, "OK"); /* a dry run answers nothing */
-        return;
-    }
-    switch (*replies->at) {
-    case '+':
-    case '-':
-        push_line(L, replies, *replies->at == '-');
-        break;
-    case ':':
-        lua_pushinteger(L, read_number(replies));
-        break;
-    case '$':
-        size = read_number(replies);
-        if (size < 0) {
-            lua_pushboolean(L, false);
-            break;
-        }
-        lua_pushlstring(L, replies->at, (size_t)size);
-        replies->at += size + 2;
-        break;
-    default:
-        push_list(L, replies, depth);
-    }
-}
 
 static void count_commands(const struct script *script, lua_Integer count, const char *result)
 {
@@ -219,10 +151,10 @@ static int after_send(lua_State *L, int status, lua_KContext context)
     *body = response->body; /* ours from here: what raises below must not lose it */
     response->body = BUF_INIT;
     const char *text = body->data ? body->data : "";
-    struct replies replies = {text, text + (*text == '{' ? 0 : body->size)};
+    struct script_replies replies = {text, text + (*text == '{' ? 0 : body->size)};
     lua_createtable(L, context < 4096 ? (int)context : 4096, 0);
     for (lua_KContext i = 1; i <= context; i++) {
-        push_reply(L, &replies, 0);
+        script_push_reply(L, &replies);
         lua_rawseti(L, -2, i);
     }
     return 1;

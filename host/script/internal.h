@@ -337,6 +337,12 @@ int bind_http(lua_State *L);
 int script_push_response(lua_State *L, struct transport_response *response);
 /* Of a call that had none: nil and { code =, message = }; 2. */
 int script_push_no_response(lua_State *L, const struct err *err);
+/* replies.c: of what net/transport_redis.c and net/transport_postgres.c have written, the next reply as
+ * tidemill.redis has them; "OK" where there is none left. */
+struct script_replies {
+    const char *at, *end;
+};
+void script_push_reply(lua_State *L, struct script_replies *replies);
 /* bind_aws.c: where a call goes: region, endpoint, role and external_id in the table at `index` (not a
  * negative one); the texts stay on the stack. Raises with `what` before it. */
 struct script_place {
@@ -347,6 +353,7 @@ struct aws_place *script_make_place(const struct script_place *at); /* owned; NU
 
 int bind_aws(lua_State *L);
 int bind_redis(lua_State *L);
+int bind_postgres(lua_State *L);
 int bind_all(lua_State *L); /* parts.c */
 int bind_template(lua_State *L);
 int bind_time(lua_State *L);

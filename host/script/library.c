@@ -20,6 +20,7 @@ EMBED(library_http, "lua/tidemill/http.lua");
 EMBED(library_once, "lua/tidemill/once.lua");
 EMBED(library_options, "lua/tidemill/options.lua");
 EMBED(library_redis, "lua/tidemill/redis.lua");
+EMBED(library_postgres, "lua/tidemill/postgres.lua");
 EMBED(library_s3, "lua/tidemill/s3.lua");
 EMBED(library_secrets, "lua/tidemill/secrets.lua");
 EMBED(library_template, "lua/tidemill/template.lua");
@@ -38,6 +39,7 @@ static const struct {
     {"tidemill.once", library_once_start, library_once_end},
     {"tidemill.options", library_options_start, library_options_end},
     {"tidemill.redis", library_redis_start, library_redis_end},
+    {"tidemill.postgres", library_postgres_start, library_postgres_end},
     {"tidemill.s3", library_s3_start, library_s3_end},
     {"tidemill.secrets", library_secrets_start, library_secrets_end},
     {"tidemill.template", library_template_start, library_template_end},

@@ -16,10 +16,12 @@ static const struct {
     const char *name; /* require "tidemill.<name>" */
     lua_CFunction open;
 } bindings[] = {
-    {"dynamodb", bind_dynamodb}, {"json", bind_json},         {"log", bind_log},     {"config", bind_config},
-    {"once", bind_once},         {"pattern", bind_pattern},   {"http", bind_http},   {"aws", bind_aws},
-    {"time", bind_time},         {"crypto", bind_crypto},     {"emit", bind_emit},   {"test", bind_test},
+    {"dynamodb", bind_dynamodb}, {"json", bind_json},         {"log", bind_log},
+    {"config", bind_config},     {"once", bind_once},         {"pattern", bind_pattern},
+    {"http", bind_http},         {"aws", bind_aws},           {"time", bind_time},
+    {"crypto", bind_crypto},     {"emit", bind_emit},         {"test", bind_test},
     {"all", bind_all},           {"template", bind_template}, {"redis", bind_redis},
+    {"postgres", bind_postgres},
 };
 
 /* collectgarbage("count") and ("collect") and no tuning. */

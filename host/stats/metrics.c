@@ -53,6 +53,8 @@ static const struct metric metrics[] = {
      "Hosts that share the state, by what their rows say of them."},
     {"tidemill_paused_seconds", METRIC_GAUGE, JOIN_GREATEST,
      "How long the handler has been paused; not there: it is not."},
+    {"tidemill_postgres_statements_total", METRIC_COUNTER, JOIN_SUM,
+     "Statements of a handler over tidemill.postgres, answered or not."},
     {"tidemill_read_records_total", METRIC_COUNTER, JOIN_SUM, "Records that were read."},
     {"tidemill_ready", METRIC_GAUGE, JOIN_LEAST, "1: every stream is read and every handler loaded; else 0."},
     {"tidemill_records_total", METRIC_COUNTER, JOIN_SUM, "Records by what became of them."},

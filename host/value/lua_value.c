@@ -537,3 +537,54 @@ bool value_write_json(lua_State *L, int index, struct buf *out, struct err *err)
 {
     return write_root(L, index, out, false, false, err);
 }
+
+static void write_hex(struct buf *out, const struct binary *binary)
+{
+    static const char digits[] = "0123456789abcdef";
+    buf_add_literal(out, "\\x");
+    for (size_t i = 0; i < binary->size; i++) {
+        buf_add_char(out, digits[(unsigned char)binary->bytes[i] >> 4]);
+        buf_add_char(out, digits[(unsigned char)binary->bytes[i] & 15]);
+    }
+}
+
+/* JSON has no such numbers, PostgreSQL has. */
+static const char *odd_number(lua_Number number)
+{
+    return isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
+}
+
+static enum value_text write_sql_text(lua_State *L, int index, struct buf *out, struct err *err)
+{
+    size_t size;
+    const char *text = lua_tolstring(L, index, &size);
+    if (utf8_valid_size(text, size) != size)
+        return err_set(err, ERR_SCRIPT,
+                       "no UTF-8 text (cut within a character?); bytes go into dynamodb.binary"),
+               VALUE_REFUSED;
+    if (memchr(text, '\0', size))
+        return err_set(err, ERR_SCRIPT, "a text with a byte 0; bytes go into dynamodb.binary"), VALUE_REFUSED;
+    buf_add(out, text, size);
+    return VALUE_TEXT;
+}
+
+enum value_text value_write_sql(lua_State *L, int index, struct buf *out, struct err *err)
+{
+    char room[48];
+    const struct binary *binary = types_binary(L, index);
+    const char *number = number_text(L, index, room, sizeof room);
+    int type = lua_type(L, index);
+    if (type == LUA_TNIL || types_is_null(L, index))
+        return VALUE_NULL;
+    if (type == LUA_TSTRING)
+        return write_sql_text(L, index, out, err);
+    if (type == LUA_TBOOLEAN)
+        buf_add_text(out, lua_toboolean(L, index) ? "true" : "false");
+    else if (number || type == LUA_TNUMBER)
+        buf_add_text(out, number ? number : odd_number(lua_tonumber(L, index)));
+    else if (binary)
+        write_hex(out, binary);
+    else if (!value_write_json(L, index, out, err))
+        return VALUE_REFUSED;
+    return VALUE_TEXT;
+}

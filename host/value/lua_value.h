@@ -36,6 +36,13 @@ bool value_write_item(lua_State *L, int index, struct buf *out, struct err *err)
 void value_push_json(lua_State *L, const struct json *json);
 bool value_write_json(lua_State *L, int index, struct buf *out, struct err *err);
 
+/* Append the value at `index` as PostgreSQL reads the text of a parameter: a text as it stands, a number with
+ * all its digits, "true", "\\x" and hex digits of a binary, the JSON of a table. VALUE_NULL: nil, or null,
+ * and nothing is written. VALUE_REFUSED and `err`: bytes that are no text, or what no JSON can hold.
+ * https://www.postgresql.org/docs/15/datatype-binary.html */
+enum value_text { VALUE_TEXT, VALUE_NULL, VALUE_REFUSED };
+enum value_text value_write_sql(lua_State *L, int index, struct buf *out, struct err *err);
+
 void value_push_null(lua_State *L);
 void value_push_binary(lua_State *L, const void *bytes, size_t size);
 void value_push_number(lua_State *L, const char *text, size_t size); /* integer, float or decimal */

@@ -85,16 +85,30 @@ function test.redis(respond)
   services.redis = respond
 end
 
+--- How PostgreSQL answers that handlers call by tidemill.postgres: `respond` gets the SQL and a list of its parameters
+--- (texts, nil for NULL; `params.n` of them), and returns a list of rows by their columns' names, or how many rows were
+--- changed, or nil for none, or { err = "23505", message =, constraint =, ... }. What begins and ends transactions does not
+--- come here, nor markers of `once`. Without it no statement has rows.
+---@param respond fun(sql: string, params: string[]): table[]|integer|table|nil
+function test.postgres(respond)
+  services.postgres = respond
+end
+
 local function read_commands(body)
   local commands, at = {}, 1
   while at <= #body do
     local count, after = body:match("^%*(%d+)\r\n()", at)
     local command = {}
     for i = 1, tonumber(count) do
-      local size, begin = body:match("^%$(%d+)\r\n()", after)
-      command[i] = body:sub(begin, begin + size - 1)
-      after = begin + size + 2
+      local size, begin = body:match("^%$(%-?%d+)\r\n()", after)
+      if size == "-1" then
+        after = begin -- nil
+      else
+        command[i] = body:sub(begin, begin + size - 1)
+        after = begin + size + 2
+      end
     end
+    command.n = tonumber(count)
     commands[#commands + 1], at = command, after
   end
   return commands
@@ -171,6 +185,86 @@ local function redis_answer(request)
   return 200, table.concat(replies)
 end
 
+-- Rows as tidemill.postgres reads them: each value as JSON.
+local JSON_TYPE = 114
+
+local function write_rows(rows)
+  local names, kinds, seen = {}, {}, {}
+  for _, row in ipairs(rows) do
+    for name in pairs(row) do
+      if not seen[name] then
+        seen[name] = true
+        names[#names + 1] = name
+        kinds[#kinds + 1] = JSON_TYPE
+      end
+    end
+  end
+  local reply = { #rows, "SELECT " .. #rows, names, kinds }
+  for i, row in ipairs(rows) do
+    local values = {}
+    for j, name in ipairs(names) do
+      values[j] = row[name] ~= nil and row[name] ~= json.null and json.encode(row[name])
+    end
+    reply[4 + i] = values
+  end
+  return reply
+end
+
+local begun, marked = 0, {} -- transactions; of each: the marker that it sets
+
+-- A statement's reply, and whether it failed.
+local function postgres_reply(statement, transaction)
+  local sql = statement[1]
+  if sql:find("^%s*BEGIN") or sql:find("^%s*SET TRANSACTION") or sql:find("^%s*COMMIT") then
+    return { 0, "", {}, {} }
+  elseif sql:find("tidemill_once", 1, true) then
+    local marker = sql:find("^INSERT") and statement[2] .. " " .. statement[3]
+    if marker and done_once[marker] then
+      return { "error", "code", "23505", "message", "done before" }, true
+    end
+    marked[transaction] = marker or nil
+    return { 1, "", {}, {} }
+  end
+  local said = services.postgres and services.postgres(sql, { n = statement.n - 1, table.unpack(statement, 2, statement.n) })
+  if type(said) == "table" and said.err then
+    local reply = { "error", "code", said.err, "message", said.message or "refused by the test" }
+    for name, value in pairs(said) do
+      if name ~= "err" and name ~= "message" then
+        reply[#reply + 1], reply[#reply + 2] = name, tostring(value)
+      end
+    end
+    return reply, true
+  elseif type(said) == "table" then
+    return write_rows(said)
+  end
+  return { said or 0, "", {}, {} }
+end
+
+local function postgres_answer(request)
+  local statements, replies = read_commands(request.body), {}
+  local what, number = table.unpack(table.remove(statements, 1))
+  request.statements = statements
+  if what == "begin" then
+    begun = begun + 1
+    number, replies[1] = tostring(begun), write_reply(tostring(begun))
+  end
+  for _, statement in ipairs(statements) do
+    local reply, failed = postgres_reply(statement, number)
+    replies[#replies + 1] = write_reply(reply)
+    if failed then
+      marked[number] = nil
+      return 200, table.concat(replies)
+    end
+  end
+  if marked[number] and (what == "once" or what == "end") then
+    done_once[marked[number]] = true
+  end
+  if what ~= "begin" and what ~= "in" then
+    marked[number] = nil
+  end
+  return 200, table.concat(replies)
+end
+
 function services.answer(request)
   function request:json()
     return json.decode(self.body)
@@ -178,6 +272,8 @@ function services.answer(request)
   services.requests[#services.requests + 1] = request
   if request.method == "REDIS" then
     return redis_answer(request)
+  elseif request.method == "POSTGRES" then
+    return postgres_answer(request)
   end
   local region, service = (request.headers.Authorization or ""):match("^AWS4%-HMAC%-SHA256 Credential=[^/]+/%d+/([^/]+)/([^/]+)/")
   if service then

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "deliver/target.h"
+#include "net/resp.h"
 #include "net/transport_redis.h"
 
 #define MESSAGES_MAX 100
@@ -61,16 +62,11 @@ static size_t measure(const struct target *target, const struct message *message
 
 /* ---- a request ---- */
 
-static void add_text(struct buf *out, const char *text)
-{
-    redis_add_word(out, text, strlen(text));
-}
-
 static void add_number(struct buf *out, int64_t number)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)number);
-    add_text(out, text);
+    resp_add_text(out, text);
 }
 
 static void add_message(struct buf *out, const struct redis_settings *own, const struct message *message)
@@ -79,17 +75,17 @@ static void add_message(struct buf *out, const struct redis_settings *own, const
     char *marker = mem_printf("tidemill:sent:%s", message->id);
     /* Who replays an archive wants it once more. */
     bool replayed = message->revision && strcmp(message->revision, "replayed") == 0;
-    buf_add_literal(out, "*10\r\n");
-    add_text(out, "EVAL");
-    add_text(out, script);
-    add_text(out, "2");
-    add_text(out, key);
-    add_text(out, marker);
+    resp_add_list(out, 10);
+    resp_add_text(out, "EVAL");
+    resp_add_text(out, script);
+    resp_add_text(out, "2");
+    resp_add_text(out, key);
+    resp_add_text(out, marker);
     add_number(out, replayed ? 0 : MARKED_S);
-    add_text(out, own->stream ? "stream" : own->list ? "list" : "channel");
+    resp_add_text(out, own->stream ? "stream" : own->list ? "list" : "channel");
     add_number(out, own->maxlen);
-    redis_add_word(out, message->payload, message->payload_size);
-    add_text(out, message->id);
+    resp_add_word(out, message->payload, message->payload_size);
+    resp_add_text(out, message->id);
     free(marker);
 }
 
