@@ -1,4 +1,4 @@
-local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+local test, dynamodb, json = require "tidemill.test", require "tidemill.dynamodb", require "tidemill.json"
 
 test.deployment [[
 [table Users]
@@ -14,46 +14,82 @@ index   = users
 backoff = 1s..60s
 ]]
 
-local function seen()
-  local list = {}
-  for i, request in ipairs(test.requests()) do
-    list[i] = request.method .. " " .. request.url:gsub("^http://search.test", "")
-  end
-  return list
+-- What the index has, as its bulk requests say; `refuse` says of an id and its document what is wrong with it.
+local function index(refuse)
+  local there = {}
+  test.http(function(request)
+    local pending, items, errors = nil, {}, false
+    local function apply(verb, id, document)
+      local problem = refuse and refuse(id)
+      if not problem then
+        there[id] = document and document.name
+      end
+      errors = errors or problem ~= nil
+      items[#items + 1] = { [verb] = { status = problem and 400 or 200, error = problem and { type = "refused", reason = problem } } }
+    end
+    for line in request.body:gmatch("[^\n]+") do
+      local read = json.decode(line)
+      if pending then
+        apply("index", pending, read)
+        pending = nil
+      elseif read.delete then
+        apply("delete", read.delete._id)
+      else
+        pending = read.index._id
+      end
+    end
+    return { errors = errors, items = items }
+  end)
+  return there
 end
 
 test("upserts and deletes", function()
+  local there = index()
   dynamodb.put("Users", { userId = "u 1", name = "first" })
   dynamodb.put("Users", { userId = "u 1", name = "second" })
+  dynamodb.put("Users", { userId = "u2", name = "other" })
+  test.settle()
+  test.equal(there, { ["u 1"] = "second", u2 = "other" })
+  test.equal(test.requests()[1].url, "http://search.test/users/_bulk")
   dynamodb.delete("Users", { userId = "u 1" })
   test.settle()
-  test.equal(seen(), { "PUT /users/_doc/u%201", "PUT /users/_doc/u%201", "DELETE /users/_doc/u%201" })
-  test.equal(test.requests()[2]:json().name, "second")
+  test.equal(there, { u2 = "other" })
 end)
 
-test("a document that is gone already is no failure", function()
-  dynamodb.put("Users", { userId = "u" })
-  test.http(function(request) return request.method == "DELETE" and 404 or 200 end)
-  dynamodb.delete("Users", { userId = "u" })
+test("of a batch only what was refused is tried again", function()
+  local refusals = 0
+  local there = index(function(id)
+    if id == "ill" and refusals < 2 then
+      refusals = refusals + 1
+      return "not now"
+    end
+  end)
+  for _, id in ipairs { "a", "ill", "b" } do
+    dynamodb.put("Users", { userId = id, name = id })
+  end
   test.settle()
-  test.equal(#test.requests(), 2)
+  test.equal(there, { a = "a", b = "b", ill = "ill" })
+  local _, documents = test.requests()[2].body:gsub("_id", "")
+  test.equal(documents, 1)
 end)
 
-test("a service that stumbles gets the change later, and in order", function()
+test("a service that stumbles gets the changes later", function()
   local calls = 0
-  test.http(function()
+  local there = index()
+  test.http(function(request)
     calls = calls + 1
     if calls == 1 then
       return nil -- the connection breaks
+    elseif calls < 4 then
+      return 503
     end
-    return calls < 4 and 503 or 200
+    there.u = request.body:match('"name":"(%w+)"')
+    return { errors = false, items = {} }
   end)
   dynamodb.put("Users", { userId = "u", name = "first" })
   dynamodb.put("Users", { userId = "u", name = "second" })
   test.settle()
-  test.equal(#test.requests(), 5)
-  test.equal(test.requests()[4]:json().name, "first")
-  test.equal(test.requests()[5]:json().name, "second")
+  test.equal(there.u, "second")
 end)
 
 test("what the service refuses for good becomes a dead letter", function()

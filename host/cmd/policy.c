@@ -59,9 +59,10 @@ static void grant(struct policy *policy, const char *resource, const char *actio
     grant_of(policy, "dynamodb", resource, action);
 }
 
+/* `arn` NULL: AWS is not asked there. */
 static void grant_all(struct policy *policy, const char *service, char *arn, const char *const *actions)
 {
-    for (; *actions; actions++)
+    for (; arn && *actions; actions++)
         grant_of(policy, service, arn, *actions);
     free(arn);
 }

@@ -64,8 +64,9 @@ struct target_type {
 
     /* ---- permissions (of an AWS service) ---- */
 
-    const char *const *actions;                                              /* ends with NULL */
-    char *(*arn)(const struct config_target *, const struct target_place *); /* to be freed */
+    const char *const *actions; /* ends with NULL */
+    /* To be freed; NULL: this one asks nothing of AWS. */
+    char *(*arn)(const struct config_target *, const struct target_place *);
     /* Likewise of what that stands in, or NULL. */
     const char *const *around_actions;
     char *(*around_arn)(const struct config_target *, const struct target_place *);

@@ -292,7 +292,7 @@ void request_send_aws(struct request *request, struct aws_request *aws)
 {
     struct target *target = request->target;
     aws->region = target->config->region;
-    aws->place = target_place_of(target->config);
+    aws->place = aws->place ? aws->place : target_place_of(target->config);
     aws->attempts = 1; /* repeating is our business: entry by entry */
     aws->timeout_ms = request_timeout_ms(request);
     if (request->span.sampled)

@@ -38,8 +38,4 @@ void transform_write_texts(const struct transform *transform, const struct recor
 void transform_apply(const struct transform *transform, const struct record *record, const char *stream_arn,
                      struct buf *out);
 
-/* A DynamoDB value ({"N": "1"}) as plain JSON: numbers keep all their digits, sets become arrays, binaries
- * stay base64. `item`: it is the attributes of an item. */
-void transform_unmarshal(struct buf *out, const struct json *value, bool item);
-
 #endif

@@ -18,7 +18,7 @@ local config = require "tidemill.config"
 local json = require "tidemill.json"
 
 local TIMEOUT_S, TTL_S = 5, 7 * 86400
-local PURGE_EACH = 1000 -- calls of once, about
+local PURGE_EACH = 1000 -- calls of once, of one thread's
 
 local MARK = "INSERT INTO tidemill_once (scope, key) VALUES ($1, $2)"
 local MARKERS = {
@@ -390,6 +390,8 @@ local function was_done(problem)
   return problem.code == "23505" and problem.statement == 0
 end
 
+local calls_of_once = 0
+
 local function once(self, key, work, level)
   local mark = { MARK, raw.scope(), key }
   if type(work) == "function" then
@@ -435,7 +437,8 @@ function Operations.once(self, key, work, options)
   elseif not done then
     fail(problem, 2)
   end
-  if math.random(PURGE_EACH) == 1 then
+  calls_of_once = calls_of_once + 1
+  if calls_of_once % PURGE_EACH == 0 then
     ask(self, "once", "0", { { PURGE, raw.scope(), ttl } }, 0, 2) -- the next one, where it fails
   end
   return true, table.unpack(done[1], 1, done[1].n)

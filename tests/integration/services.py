@@ -311,6 +311,78 @@ class StepFunctions(Service):
         return 200, {}, json.dumps({"executionArn": "arn:x:" + asked["name"], "startDate": 1.7e9}).encode()
 
 
+class OpenSearch(Service):
+    """Documents by bulk requests. What a script does is read from it: it has to be one that this server knows, word by word."""
+
+    SCRIPT = ("def had = ctx._source[params.f]; if (had != null && had.compareTo(params.v) >= 0) { ctx.op = 'none' } "
+              "else if (params.d != null) { ctx._source = params.d } else { ctx.op = ctx.op == 'create' ? 'none' : 'delete' }")
+
+    def __init__(self, signed=True, basic=None):
+        self.signs_as = "es" if signed else None
+        self.basic = basic
+        self.documents = {}  # (index, id) -> source
+        self.conflicts = 0
+        super().__init__()
+
+    def refusal(self):
+        return 429, "es_rejected_execution_exception", "rejected execution"
+
+    @staticmethod
+    def failed(status, kind, reason):
+        return {"status": status, "error": {"type": kind, "reason": reason}}
+
+    def store(self, key, document):
+        if not isinstance(document, dict):
+            return self.failed(400, "mapper_parsing_exception", "failed to parse")
+        if not isinstance(document.get("price", 0), (int, float)):  # what the index's mapping says
+            return self.failed(400, "mapper_parsing_exception", "failed to parse field [price] of type [double]")
+        created = key not in self.documents
+        self.documents[key] = document
+        return {"status": 201 if created else 200, "result": "created" if created else "updated"}
+
+    def update(self, key, body):
+        assert set(body) == {"script", "scripted_upsert", "upsert"} and body["scripted_upsert"] is True and body["upsert"] == {}, body
+        script = body["script"]
+        assert script["lang"] == "painless" and script["source"] == self.SCRIPT, script
+        params, source = script["params"], self.documents.get(key, {})
+        assert set(params) == {"d", "f", "v"} and re.fullmatch(r"\d{40}", params["v"])
+        had = source.get(params["f"])
+        if had is not None and had >= params["v"]:
+            return {"status": 200, "result": "noop"}
+        if params["d"] is not None:
+            return self.store(key, params["d"])
+        if key not in self.documents:
+            return {"status": 200, "result": "noop"}
+        del self.documents[key]
+        return {"status": 200, "result": "deleted"}
+
+    def entry(self, action, key, body):
+        if self.faults.happens(self.faults.entries):
+            return self.failed(429, "es_rejected_execution_exception", "rejected execution of coordinating operation")
+        if action == "update":
+            return self.update(key, body)
+        if action == "index":
+            return self.store(key, body)
+        return {"status": 200, "result": "deleted"} if self.documents.pop(key, None) else {"status": 404, "result": "not_found"}
+
+    def work(self, request):
+        if self.basic and request.headers["Authorization"] != self.basic:
+            raise Refused(401, "security_exception", "missing authentication credentials")
+        index = re.fullmatch(r"/([a-z0-9_.%-]+)/_bulk", request.path)
+        assert request.method == "POST" and index and request.headers["Content-Type"] == "application/x-ndjson", request.path
+        assert request.body.endswith(b"\n"), "The bulk request must be terminated by a newline"
+        assert len(request.body) <= 10 << 20
+        lines, results = iter(request.body.decode().split("\n")[:-1]), []
+        for line in lines:
+            (action, meta), = json.loads(line).items()
+            assert set(meta) <= {"_id", "retry_on_conflict"} and 0 < len(meta["_id"].encode()) <= 512, meta
+            body = json.loads(next(lines)) if action != "delete" else None
+            with self.lock:
+                results.append({action: {"_index": index[1], "_id": meta["_id"], **self.entry(action, (index[1], meta["_id"]), body)}})
+        errors = any("error" in result for item in results for result in item.values())
+        return 200, {"Content-Type": "application/json"}, json.dumps({"took": 1, "errors": errors, "items": results}).encode()
+
+
 class Receiver(Service):
     """An HTTP endpoint; `answer` takes the Request and returns (status, headers)."""
 

@@ -1,10 +1,11 @@
-"""A table that is kept as another one is: type = dynamodb."""
+"""What is kept as a table is: another table (type = dynamodb), and an index of OpenSearch (a stub that knows the one script there is)."""
 import json
 import random
 
 import pytest
 
 from conftest import wait_until
+from services import OpenSearch
 
 EMIT = """
 local emit, json, http = require "tidemill.emit", require "tidemill.json"
@@ -130,3 +131,127 @@ def test_what_does_not_go_with_it_is_told(deployment):
         deployment.ini.write_text(good.replace(old, new))
         done = deployment.run("check")
         assert done.returncode == 2 and told in done.stderr, (new, done.stderr)
+
+
+@pytest.fixture
+def opensearch():
+    started = []
+
+    def start(**options):
+        started.append(OpenSearch(**options))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+def index(deployment, table, service, more="", target="signed = es\n", **host):
+    deployment.environment["AWS_SECRET_ACCESS_KEY"] = "secret"
+    deployment.stream(table, f"[target search]\ntype = opensearch\nurl = {service.url}/\nindex = things\nbackoff = 10ms..50ms\n{target}{more}", **host)
+
+
+@pytest.mark.parametrize("how", ["signed", "basic"])
+def test_an_index_ends_as_its_table(beside_local, local, name, opensearch, how):
+    """Though requests and entries are refused, answers lost, and the host is killed."""
+    deployment, table = beside_local, local.table(name())
+    service = opensearch() if how == "signed" else opensearch(signed=False, basic="Basic dXNlcjpwYXNz")
+    deployment.script("h", "return { stream = 's', on_record = function() end }")
+    index(deployment, table, service, "[route all]\nstream = s\ntarget = search\n", "signed = es\n" if how == "signed" else "authorization = Basic dXNlcjpwYXNz\n")
+    assert deployment.run("check").returncode == 0, deployment.run("check").stderr
+    service.faults.entries, service.faults.refuse, service.faults.lose, service.faults.cut = 0.2, 0.1, 0.1, 0.1
+    dice = random.Random(11)
+    host = deployment.start()
+    wanted = {}
+    for step in range(150):
+        item = f"i{dice.randrange(15)}"
+        if dice.random() < 0.3:
+            local.client.delete_item(TableName=table, Key={"id": {"S": item}})
+            wanted.pop(item, None)
+        else:
+            wanted[item] = {"id": item, "n": step, "tags": ["x"], "m": {"ü\n": [None, False, 'a"b']}}
+            local.client.put_item(TableName=table, Item={"id": {"S": item}, "n": {"N": str(step)}, "tags": {"SS": ["x"]}, "m": {"M": {"ü\n": {"L": [{"NULL": True}, {"BOOL": False}, {"S": 'a"b'}]}}},
+                                                         "tidemill_sequence": {"S": "its own"}})
+        if step % 50 == 25:
+            before = len(service.requests)
+            wait_until(lambda: len(service.requests) > before, "it is at work")
+            host.kill()
+            host = deployment.start()
+
+    def documents():
+        with service.lock:
+            return {key: {name: value for name, value in source.items() if name != "tidemill_sequence"} for (_, key), source in service.documents.items()}
+    wait_until(lambda: documents() == wanted and deployment.settled(), lambda: f"the index is as its table: {documents()} {wanted}")
+    assert host.stop() == 0
+    assert all(index == "things" and len(source["tidemill_sequence"]) == 40 for (index, _), source in service.documents.items())
+    assert deployment.run("dead", "list").stdout == "no dead letters\n"
+
+
+def test_an_older_document_changes_nothing_and_one_that_does_not_fit_is_a_letter(beside_local, local, name, opensearch):
+    deployment, table, service = beside_local, local.table(name()), opensearch()
+    deployment.script("h", """
+local emit, dynamodb = require "tidemill.emit", require "tidemill.dynamodb"
+local kept = {}
+return { stream = "s", targets = { "search" }, retries = 0, concurrency = 1, on_record = function(record)
+  kept[#kept + 1] = record.raw
+  emit("search", record.raw)
+  if record.keys.id == "a" and #kept > 1 then emit("search", kept[1], { key = "another" }) end
+  if record.keys.id == "own" then
+    emit("search", { id = "made", document = { title = "by hand", tidemill_sequence = "x" } })
+    emit("search", { id = "free", document = { title = "free" }, version = false })
+    emit("search", { id = "none", document = dynamodb.null, version = false })
+  end
+end }""")
+    index(deployment, table, service)
+    host = deployment.start()
+    for item in ({"id": {"S": "a"}, "n": {"N": "1"}}, {"id": {"S": "a"}, "n": {"N": "2"}}, {"id": {"S": "ill"}, "price": {"S": "much"}}, {"id": {"S": "own"}}):
+        local.client.put_item(TableName=table, Item=item)
+    letters = wait_until(lambda: json.loads(deployment.run("dead", "list", "--json").stdout or "[]"), "one is a letter")
+    wait_until(lambda: ("things", "free") in service.documents and deployment.settled(), "the others are there")
+    assert "mapper_parsing_exception: failed to parse field [price]" in letters[0]["error"] and len(letters) == 1
+    assert service.documents["things", "a"]["n"] == 2 and service.documents["things", "free"] == {"title": "free"}
+    made = service.documents["things", "made"]
+    assert made["title"] == "by hand" and len(made["tidemill_sequence"]) == 40
+    # The letter, redriven when the price is a number, and meanwhile there is a newer one.
+    local.client.put_item(TableName=table, Item={"id": {"S": "ill"}, "price": {"N": "5"}})
+    wait_until(lambda: ("things", "ill") in service.documents, "it fits now")
+    assert deployment.run("dead", "redrive", "--all").returncode == 0
+    wait_until(lambda: deployment.run("dead", "list").stdout == "no dead letters\n", "the older one is taken, and changes nothing")
+    assert service.documents["things", "ill"]["price"] == 5
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("message, told", [
+    ('{ id = "" }', "1 to 512 bytes"), ('{ id = "x", document = "text" }', "an object expected"), ('{ id = "x", document = {}, colour = 1 }', 'no "colour"'),
+    ('{ id = "x", document = {}, version = "new" }', "a sequence number expected"), ('"no JSON"', "a stream's record expected"), ('{ document = {} }', "a stream's record expected")])
+def test_what_is_no_document_is_told(beside_local, local, name, opensearch, message, told):
+    deployment, table = beside_local, local.table(name())
+    deployment.script("h", f'return {{ stream = "s", targets = {{ "search" }}, retries = 0, on_record = function(record) require("tidemill.emit")("search", {message}) end }}')
+    index(deployment, table, opensearch())
+    host = deployment.start()
+    local.client.put_item(TableName=table, Item={"id": {"S": "a"}})
+    letters = wait_until(lambda: json.loads(deployment.run("dead", "list", "--json").stdout or "[]"), "it is a letter")
+    assert told in letters[0]["error"], letters
+    assert host.stop() == 0
+
+
+@pytest.mark.parametrize("target, told", [
+    ("signed = es\nauthorization = Basic x\n", "one of them expected"), ("role = arn:aws:iam::123456789012:role/x\n", "role and region are for signed = es"),
+    ("signed = aoss\n", "signed"), ("index = Up/Down\n", "index:"), ("url = opensearch://x\n", "http:// or https://"), ("url = https://user:pw@x\n", "authorization = Basic")])
+def test_what_an_index_needs_is_checked(beside_local, target, told):
+    lines = dict(line.split(" = ", 1) for line in f"url = https://search-shop-things-abc123.eu-central-1.es.amazonaws.com\nindex = things\n{target}".splitlines())
+    beside_local.stream("Things", "[target search]\ntype = opensearch\n" + "".join(f"{key} = {value}\n" for key, value in lines.items()) + "[route all]\nstream = s\ntarget = search\n")
+    done = beside_local.run("check")
+    assert done.returncode != 0 and told in done.stderr and "pw" not in done.stderr, done.stderr
+
+
+def test_its_rights_are_those_of_its_domain(beside_local):
+    def policy(url, more):
+        beside_local.stream("Things", f"[target search]\ntype = opensearch\nurl = {url}\nindex = things\n{more}[route all]\nstream = s\ntarget = search\n")
+        done = beside_local.run("policy")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    known = policy("https://search-shop-things-abc123.eu-central-1.es.amazonaws.com", "signed = es\n")
+    assert "es:ESHttpPost" in known and "arn:aws:es:eu-central-1:*:domain/shop-things/*" in known, known
+    assert "arn:aws:es:eu-west-1:*:domain/*/*" in policy("https://search.example.com", "signed = es\n")
+    assert "es:" not in policy("https://search.example.com", "authorization = Basic x\n")

@@ -11,17 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/arn.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "conf/config.h"
-#include "deliver/targets/json_batch.h"
-#include "record/position.h"
+#include "deliver/targets/change.h"
 
 #define ITEM_BYTES_MAX (1u << 20) /* of JSON; an item has 400 KB */
-#define SEQUENCE_DIGITS 40
-#define VERSION "tidemill_sequence"
 #define EXPIRES "tidemill_expires"
 #define NOT_NEWER "attribute_not_exists(#version) OR #version < :version"
 
@@ -47,42 +41,10 @@ static const struct dynamodb_settings *settings_of(const struct config_target *t
 static const char *version_of(const struct config_target *target)
 {
     const char *version = settings_of(target)->version;
-    return version && *version ? version : VERSION;
+    return version && *version ? version : CHANGE_VERSION_NAME;
 }
 
 /* ---- what is written ---- */
-
-/* A record as the stream has it. */
-struct change {
-    const struct json *keys, *image; /* image NULL: it was removed */
-    char version[SEQUENCE_DIGITS + 1];
-};
-
-/* False and `err`. The change is of the arena, and of the message's payload. */
-static bool read_change(struct arena *arena, const struct message *message, struct change *change,
-                        struct err *err)
-{
-    const struct json *record = json_parse(arena, message->payload, message->payload_size, NULL);
-    const struct json *part = json_get(record, "dynamodb"), *event = json_get(record, "eventName");
-    const char *sequence = json_string(arena, json_get(part, "SequenceNumber"));
-    bool removed = json_string_is(event, "REMOVE");
-    *change =
-        (struct change){.keys = json_get(part, "Keys"), .image = removed ? NULL : json_get(part, "NewImage")};
-    if (!part || !event || !change->keys || change->keys->type != JSON_OBJECT || !sequence ||
-        !sequence_valid(sequence) || strlen(sequence) > SEQUENCE_DIGITS)
-        return err_set(
-            err, ERR_CONFIG,
-            "a stream's record expected, as a route sends it with image = record, or a script with "
-            "emit(\"...\", record.raw)");
-    if (!removed && (!change->image || change->image->type != JSON_OBJECT))
-        return err_set(err, ERR_CONFIG,
-                       "the record has no NewImage: the stream needs the view type NEW_IMAGE or "
-                       "NEW_AND_OLD_IMAGES");
-    size_t size = strlen(sequence);
-    memset(change->version, '0', SEQUENCE_DIGITS);
-    memcpy(change->version + SEQUENCE_DIGITS - size, sequence, size + 1);
-    return true;
-}
 
 static void write_members(struct buf *out, const struct json *object, const char *but, const char *nor)
 {
@@ -148,7 +110,7 @@ static void send(struct request *request)
     struct arena arena = ARENA_INIT;
     struct change change;
     struct err err = {0};
-    if (!read_change(&arena, message, &change, &err)) { /* `measure` has read it */
+    if (!change_read(&arena, message, &change, &err)) { /* `measure` has read it */
         arena_fini(&arena);
         request_answered(request, NULL, &err);
         return;
@@ -190,7 +152,7 @@ static size_t measure(const struct target *target, const struct message *message
     struct arena arena = ARENA_INIT;
     struct change change;
     const char *version = version_of(target->config);
-    bool well = read_change(&arena, message, &change, err);
+    bool well = change_read(&arena, message, &change, err);
     if (well && json_get(change.keys, version))
         err_set(err, ERR_CONFIG, "version = %s: it is a part of the key", version);
     arena_fini(&arena);
@@ -215,15 +177,7 @@ static void check(struct config_target *target, const char *ini, target_complain
 static bool check_route(const struct config_target *target, const struct config_route *route, struct err *err)
 {
     (void)target;
-    const struct names *streams = &route->settings.streams;
-    if (streams->each && streams->each[0] && streams->each[1])
-        return err_set(err, ERR_CONFIG,
-                       "a dynamodb target takes one stream: records of several have no common order");
-    return (route->image == IMAGE_RECORD && !route->unmarshalled && !route->input_path &&
-            !route->input_template) ||
-           err_set(err, ERR_CONFIG,
-                   "a dynamodb target takes whole records: image, unmarshalled, input_path and "
-                   "input_template do not go with it");
+    return change_check_route("a dynamodb", route, err);
 }
 
 static char *arn(const struct config_target *target, const struct target_place *place)

@@ -7,15 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/hex.h"
 #include "base/mem.h"
 #include "deliver/target.h"
+#include "deliver/targets/http_answer.h"
 #include "record/item_key.h"
 
 #define TIMEOUT_MS 30000
-#define RETRY_AFTER_MS_MAX (3600 * 1000)
 #define BODY_BYTES_MAX (64u << 20)
 #define ANSWER_BYTES_MAX 4096 /* of an answer, which nobody reads */
 #define CONTENT_TYPE "application/json"
@@ -61,42 +60,6 @@ static char *signature(const char *secret, int64_t wall_ms, const struct message
     return mem_printf("Tidemill-Signature: t=%lld,v1=%s", (long long)(wall_ms / 1000), hex);
 }
 
-/* Seconds, or a date. */
-static int64_t retry_after_ms(const struct target *target, const struct transport_response *response)
-{
-    char text[64], *end;
-    struct tm tm = {0};
-    if (!transport_header(response, "retry-after", text, sizeof text))
-        return 0;
-    long long seconds = strtoll(text, &end, 10);
-    if (seconds > RETRY_AFTER_MS_MAX / 1000)
-        seconds = RETRY_AFTER_MS_MAX / 1000;
-    int64_t ms = end != text && !*end && seconds > 0 ? seconds * 1000 : 0;
-    if (!ms && strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
-        ms = (int64_t)timegm(&tm) * 1000 - clock_wall_ms(reactor_clock(target->outbox->reactor));
-    ms = ms < 0 ? 0 : ms;
-    return ms < RETRY_AFTER_MS_MAX ? ms : RETRY_AFTER_MS_MAX;
-}
-
-static void on_answer(void *user, struct transport_response *response, const struct err *err)
-{
-    struct request *request = user;
-    struct err refused = {0};
-    if (!response || (response->status >= 200 && response->status < 300)) {
-        request_answered(request, response, err);
-        return;
-    }
-    err_set(&refused, ERR_SERVICE, "HTTP status %d", response->status);
-    refused.http_status = response->status;
-    /* What passes: https://www.rfc-editor.org/rfc/rfc9110 (408), RFC 8470 (425), RFC 6585 (429). */
-    if (response->status == 408 || response->status == 425)
-        refused.passes = PASSES_LATER;
-    struct emission *emission = request->entries[0];
-    int64_t patience = retry_after_ms(request->target, response);
-    emission->retry_after_ms = patience;
-    request_answered(request, response, &refused);
-}
-
 static void send(struct request *request)
 {
     const struct target *target = request->target;
@@ -135,7 +98,7 @@ static void send(struct request *request)
         .idempotent = true,     /* it carries an Idempotency-Key */
         .status_decides = true, /* nothing is read of the answer */
     };
-    request->http = transport_send(target->outbox->transport, &http, on_answer, request);
+    request->http = transport_send(target->outbox->transport, &http, http_answered, request);
     mem_free_secret(authorization);
     free(signed_);
     free(epoch);

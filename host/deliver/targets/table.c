@@ -3,7 +3,7 @@
 
 extern const struct target_type target_eventbridge, target_sqs, target_sns, target_kinesis, target_firehose,
     target_lambda, target_stepfunctions, target_dynamodb, target_ses, target_s3, target_http, target_file,
-    target_stdout, target_nats, target_redis;
+    target_stdout, target_nats, target_redis, target_opensearch;
 
 const struct target_type *const target_types[] = {
     &target_eventbridge,
@@ -14,6 +14,7 @@ const struct target_type *const target_types[] = {
     &target_lambda,
     &target_stepfunctions,
     &target_dynamodb,
+    &target_opensearch,
     &target_ses,
     &target_s3,
     &target_http,

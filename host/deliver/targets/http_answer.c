@@ -1,0 +1,43 @@
+/* http_answer.c: see http_answer.h. */
+#include "deliver/targets/http_answer.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define RETRY_AFTER_MS_MAX (3600 * 1000)
+
+/* Seconds, or a date. */
+static int64_t retry_after_ms(const struct target *target, const struct transport_response *response)
+{
+    char text[64], *end;
+    struct tm tm = {0};
+    if (!transport_header(response, "retry-after", text, sizeof text))
+        return 0;
+    long long seconds = strtoll(text, &end, 10);
+    if (seconds > RETRY_AFTER_MS_MAX / 1000)
+        seconds = RETRY_AFTER_MS_MAX / 1000;
+    int64_t ms = end != text && !*end && seconds > 0 ? seconds * 1000 : 0;
+    if (!ms && strptime(text, "%a, %d %b %Y %H:%M:%S", &tm))
+        ms = (int64_t)timegm(&tm) * 1000 - clock_wall_ms(reactor_clock(target->outbox->reactor));
+    ms = ms < 0 ? 0 : ms;
+    return ms < RETRY_AFTER_MS_MAX ? ms : RETRY_AFTER_MS_MAX;
+}
+
+void http_answered(void *user, struct transport_response *response, const struct err *err)
+{
+    struct request *request = user;
+    struct err refused = {0};
+    if (!response || (response->status >= 200 && response->status < 300)) {
+        request_answered(request, response, err);
+        return;
+    }
+    err_set(&refused, ERR_SERVICE, "HTTP status %d", response->status);
+    refused.http_status = response->status;
+    /* What passes: https://www.rfc-editor.org/rfc/rfc9110 (408), RFC 8470 (425), RFC 6585 (429). */
+    if (response->status == 408 || response->status == 425)
+        refused.passes = PASSES_LATER;
+    int64_t patience = retry_after_ms(request->target, response);
+    for (size_t i = 0; i < request->count; i++)
+        request->entries[i]->retry_after_ms = patience;
+    request_answered(request, response, &refused);
+}
