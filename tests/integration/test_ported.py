@@ -52,6 +52,7 @@ SIGNED = {
     "publish_appsync": ("appsync", b'{"data":{}}', {"Orders": item(orderId="o", status="paid")}, {}, [("POST", "/graphql")], {"api +=.*": "api = URL/graphql"}),
     "copy_to_aurora": ("rds-data", b"{}", {"Orders": item(id="o"), "Users": item(id="u")}, {}, [("POST", "/Execute"), ("POST", "/Execute")], {}),
     "index_opensearch": ("es", b"{}", {"Products": item(productId="USER#1/ü")}, {}, [("PUT", "/products/_doc/USER%231%2F%C3%BC")], {"domain +=.*": "domain = URL"}),
+    "index_bulk": ("es", b'{"errors":false,"items":[{"update":{"status":201}}]}', {"Products": item(productId="USER#1/ü")}, {}, [("POST", "/products/_bulk")], {"url +=.*": "url = URL"}),
     "mail_ses": ("ses", b'{"MessageId":"m"}', {"Accounts": item(accountId="a", name="Ada", email="a@example.com")}, {}, [("POST", "/v2/email/outbound-emails")], {}),
     "cdn_invalidation": ("cloudfront", b"<Invalidation><Id>I</Id></Invalidation>", {"Pages": item(path="/a")}, {}, [("POST", "/2020-05-31/distribution/E2EXAMPLE/invalidation")], {}),
     "start_execution": ("states", b'{"executionArn":"a","startDate":1}', {"Orders": item(orderId="o")}, {}, [("POST", "/")], {}),

@@ -300,6 +300,40 @@ end log.info("all is said")""" % ", ".join(f'"{url}"' for url in urls))
     assert host.stop() == 0
 
 
+def test_markers_go_when_they_are_old(beside_local, local, name, own):
+    server = own()
+    table, host = begin(beside_local, local, name, server.url, """
+if id == "a" then postgres.once("first", { { "SELECT 1" } }) else
+  for i = 1, 1000 do postgres.once("n" .. i, { { "SELECT 1" } }) end
+end log.info("did " .. id)""", "cpu_limit = 60s\ntimeout = 5m\n", threads=1)
+    host.wait_for("did a")
+    server.ask("UPDATE tidemill_once SET done_at = now() - interval '8 days'; INSERT INTO tidemill_once VALUES ('tidemill:other', 'x', now() - interval '8 days'), ('tidemill:h', 'young', now() - interval '6 days')")
+    local.client.put_item(TableName=table, Item={"id": {"S": "b"}})
+    host.wait_for("did b")
+    assert server.ask("SELECT string_agg(scope || key, ' ' ORDER BY scope, key) FROM tidemill_once WHERE key !~ '^n[0-9]'") == "tidemill:hyoung tidemill:otherx"
+    assert host.stop() == 0
+
+
+def test_the_ported_example_keeps_rows_and_sums(beside_local, local, name, own):
+    server = own()
+    example = pathlib.Path(__file__).resolve().parents[2] / "examples" / "ported" / "copy_to_postgres"
+    script = (example / "scripts" / "copy_to_postgres.lua").read_text()
+    for line in script.splitlines():
+        if line.startswith("--- CREATE"):
+            server.ask(line[4:])
+    table = local.table(name(), key="orderId")
+    beside_local.script("copy_to_postgres", script)
+    beside_local.configure(f"[stream orders]\ntable = {table}\npoll_min = 20ms\npoll_max = 100ms\n[handler copy_to_postgres]\npostgres_url = {server.url}\n")
+    host = beside_local.start()
+    for step in range(40):
+        local.client.put_item(TableName=table, Item={"orderId": {"S": f"o{step % 5}"}, "customer": {"S": f"c{step % 5 % 2}"}, "total": {"N": f"{step}.10"}})
+    local.client.delete_item(TableName=table, Key={"orderId": {"S": "o4"}})
+    wait_until(lambda: beside_local.settled() and server.ask("SELECT count(*) FROM tidemill_once") == "41", "all of it is there")
+    assert server.ask("SELECT string_agg(id || '=' || (data->>'total'), ' ' ORDER BY id) FROM orders") == "o0=35.1 o1=36.1 o2=37.1 o3=38.1"
+    assert server.ask("SELECT string_agg(customer || '=' || total, ' ' ORDER BY customer) FROM spent") == "c0=72.2 c1=74.2"
+    assert host.stop() == 0
+
+
 def test_a_dry_run_shows_what_would_be_sent(beside_local, local, name):
     table = local.table(name())
     beside_local.script("h", """local postgres = require "tidemill.postgres"
