@@ -177,12 +177,12 @@ static void *connect_it(void *user)
     struct connection *connection = user;
     connection->code = curl_easy_perform(connection->curl);
     pthread_mutex_lock(&connection->lock);
-    bool abandoned = connection->abandoned;
-    if (!abandoned)
+    if (!connection->abandoned) {
+        atomic_fetch_add(&connection->references, 1); /* its own is needed until the lock is left */
         reactor_post_owned(connection->reactor, on_connected, release, connection);
+    }
     pthread_mutex_unlock(&connection->lock);
-    if (abandoned)
-        release(connection);
+    release(connection);
     return NULL;
 }
 

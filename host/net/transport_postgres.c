@@ -238,12 +238,12 @@ static void *dial_it(void *user)
                             dial->url, "disable",  "UTF8",        NULL};
     dial->conn = PQconnectdbParams(names, values, 1);
     pthread_mutex_lock(&dial->lock);
-    bool abandoned = dial->abandoned;
-    if (!abandoned)
+    if (!dial->abandoned) {
+        atomic_fetch_add(&dial->references, 1); /* ours is needed until the lock is left */
         reactor_post_owned(dial->reactor, on_dialled, dial_release, dial);
+    }
     pthread_mutex_unlock(&dial->lock);
-    if (abandoned)
-        dial_release(dial);
+    dial_release(dial);
     return NULL;
 }
 
