@@ -55,7 +55,7 @@ WITHOUT  += host/net/transport_postgres.c
 endif
 
 SOURCES := $(filter-out $(WITHOUT),$(shell find host -name '*.c'))
-LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/*.lua)
+LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/meta/*.lua) $(wildcard lua/*.lua)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) 
 LIBRARY := $(filter-out $(BUILD)/host/main.o,$(OBJECTS))
 UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -80,7 +80,7 @@ $(BUILD)/%.o: %.c Makefile
 	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -DTIDEMILL_LUA='"$(PREFIX)/share/tidemill/lua"' -MMD -MP -c -o $@ $<
 
 # The Lua part of the library is carried inside the binary.
-$(BUILD)/host/script/library.o: $(LUA)
+$(BUILD)/host/script/library.o $(BUILD)/host/script/reference.o: $(LUA)
 # So is the dashboard's page.
 $(BUILD)/host/admin/dashboard.o: $(wildcard host/admin/page/*)
 

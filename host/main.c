@@ -3,17 +3,33 @@
 #include <signal.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/descriptors.h"
 #include "cmd/cmd.h"
 #include "cmd/manual.h"
+#include "script/reference.h"
 
 static const struct command *const commands[] = {
     &cmd_run,    &cmd_dev,    &cmd_check, &cmd_invoke, &cmd_status, &cmd_dead,  &cmd_seek, &cmd_pause,
     &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test, NULL};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands - 1)
+
+static void print_pages(FILE *out)
+{
+    char *names;
+    free(reference_page("", false, &names));
+    int column = fprintf(out, "What a script can call and is given, for `tidemill help PAGE`:");
+    for (char *rest, *name = strtok_r(names, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
+        if (column + 1 + strlen(name) > 79)
+            column = fprintf(out, "\n ") - 1;
+        column += fprintf(out, " %s", name);
+    }
+    fputs("\n", out);
+    free(names);
+}
 
 static void print_usage(FILE *out)
 {
@@ -21,26 +37,52 @@ static void print_usage(FILE *out)
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  tidemill %-8s %-40s %s\n", commands[i]->name, commands[i]->arguments,
                 commands[i]->summary);
-    fputs("  tidemill --version | --help | help COMMAND\n\n"
+    fputs("  tidemill --version | --help | help COMMAND | help PAGE\n\n", out);
+    print_pages(out);
+    fputs("\n"
           "-c FILE is the INI; by default ./tidemill.ini, then /etc/tidemill/tidemill.ini.\n"
           "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n",
           out);
 }
 
-static const struct command *find(const char *name)
+static const struct command *command_of(const char *name)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(commands[i]->name, name) == 0)
             return commands[i];
+    return NULL;
+}
+
+static const struct command *find(const char *name)
+{
+    const struct command *command = command_of(name);
+    if (command)
+        return command;
     cmd_complain("%s is not a command (see tidemill --help)", name);
     return NULL;
 }
 
+/* Of a module, records, handlers or values. */
+static int help_reference(const char *name, bool markdown)
+{
+    char *names,
+        *page = reference_page(strncmp(name, "tidemill.", 9) == 0 ? name + 9 : name, markdown, &names);
+    if (page)
+        fputs(page, stdout);
+    else
+        cmd_complain("%s is neither a command (see tidemill --help) nor a page of the reference: %s", name,
+                     names);
+    free(names);
+    bool found = page;
+    free(page);
+    return found ? EXIT_DONE : EXIT_USAGE;
+}
+
 static int help(const char *name)
 {
-    const struct command *command = find(name);
+    const struct command *command = command_of(name);
     if (!command)
-        return EXIT_USAGE;
+        return help_reference(name, false);
     printf("usage: tidemill %s %s\n\n%s", command->name, command->arguments, command->help);
     return EXIT_DONE;
 }
@@ -75,6 +117,8 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return EXIT_DONE;
     }
+    if (strcmp(first, "help") == 0 && strcmp(argv[2], "--markdown") == 0 && argc == 4)
+        return help_reference(argv[3], true);
     if (strcmp(first, "help") == 0 && strncmp(argv[2], "--", 2) == 0)
         return manual(commands, argv[2], argv[3]);
     if (strcmp(first, "help") == 0)

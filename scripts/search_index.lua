@@ -1,6 +1,6 @@
 --- Keeps a search service in step with a table, in batches: upsert on INSERT and MODIFY, delete on REMOVE. The item's key
 --- is the document's id, so a repetition changes nothing; of a batch only what was refused is tried again.
---- Settings: `service` = algolia, opensearch or typesense; `url`; `index`; `api_key` (OpenSearch: the Authorization
+--- Settings: `service` = algolia, meilisearch, opensearch or typesense; `url`; `index`; `api_key` (OpenSearch: the Authorization
 --- header, such as Basic ..., or `signed = es` for the host's own credentials); `application` (Algolia's id).
 --- Without Lua, and safe from older records too: a route to a target of type opensearch.
 local config = require "tidemill.config"
@@ -9,7 +9,7 @@ local http = require "tidemill.http"
 local json = require "tidemill.json"
 
 local function call(path, options)
-  options.url, options.method, options.timeout = config.url .. path, "POST", 30
+  options.url, options.method, options.timeout = config.url:gsub("/+$", "") .. path, "POST", 30
   local answer = http.request(options)
   if not answer:ok() then
     error(("%s answered %d: %s"):format(config.service, answer.status, answer.body:sub(1, 200)))
@@ -46,13 +46,42 @@ function services.opensearch(changes)
     signed = config.signed,
   })
   local refused, said = {}, answer:json()
-  for i, item in ipairs(said.errors and said.items or {}) do
+  if type(said.items) ~= "table" or #said.items ~= #changes then
+    error("opensearch did not answer for each document: " .. answer.body:sub(1, 200))
+  end
+  for i, item in ipairs(said.items) do
     local _, result = next(item)
     if result.error then
       refused[i] = ("%s: %s"):format(result.error.type, result.error.reason)
     end
   end
   return refused
+end
+
+-- Its ids have letters, digits, - and _ alone.
+local function plain_id(id)
+  return (id:gsub("[^%w-]", function(c) return ("_%02X"):format(c:byte()) end))
+end
+
+function services.meilisearch(changes)
+  local documents, gone = {}, {}
+  for _, change in ipairs(changes) do
+    if change.document then
+      change.document.id = plain_id(change.id)
+      documents[#documents + 1] = change.document
+    else
+      gone[#gone + 1] = plain_id(change.id)
+    end
+  end
+  local path = ("/indexes/%s/documents"):format(http.escape(config.index))
+  local headers = { Authorization = config.api_key and "Bearer " .. config.api_key }
+  if #documents > 0 then
+    call(path, { query = { primaryKey = "id" }, json = documents, headers = headers })
+  end
+  if #gone > 0 then
+    call(path .. "/delete-batch", { json = gone, headers = headers })
+  end
+  return {}
 end
 
 function services.typesense(changes)
@@ -85,9 +114,10 @@ return {
   batch_size = 500,
   batch_window = "200ms",
   tables = {},
+  calls = config.signed and { { "*", "es:ESHttpPost" } } or nil,
 
   on_batch = function(records)
-    local send = services[config.service] or error(tidemill.permanent("unknown service " .. config.service))
+    local send = services[config.service] or error("service: algolia, meilisearch, opensearch or typesense expected, got " .. config.service)
     local last, changes, of = {}, {}, {} -- of an item's changes in a batch the last one is what it is
     for i, record in ipairs(records) do
       last[dynamodb.key_text(record.keys)] = i

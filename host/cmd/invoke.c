@@ -1,4 +1,5 @@
 /* invoke.c: tidemill invoke: one handler on one event, as Lambda's test button does. */
+#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,24 +85,45 @@ static const char *empty_answer(const char *operation)
     return NULL;
 }
 
-/* The words of each list: a command of Redis's, or a statement and its parameters behind what begins or ends
- * with it (net/transport_postgres.h). */
+/* SQL and its parameters: "SELECT $1, $2 [1: a, 2: NULL]"; its spaces and lines are one space. */
+static void tell_statement(struct resp *resp, size_t words)
+{
+    size_t size;
+    const char *sql = resp_take_word(resp, &size);
+    struct buf text = BUF_INIT;
+    for (size_t i = 0; i < size; i++)
+        if (!isspace((unsigned char)sql[i]))
+            buf_add_char(&text, sql[i]);
+        else if (text.size && text.data[text.size - 1] != ' ')
+            buf_add_char(&text, ' ');
+    for (size_t i = 1; i < words; i++) {
+        const char *word = resp_take_word(resp, &size);
+        buf_printf(&text, "%s%zu: %.*s", i > 1 ? ", " : " [", i, word ? (int)size : 4, word ? word : "NULL");
+    }
+    cmd_print(" %.*s%s", (int)text.size, text.data ? text.data : "", words > 1 ? "]" : "");
+    buf_fini(&text);
+}
+
+/* Of a request to a database (net/resp.h): each command of Redis's; or each statement, behind what begins or
+ * ends with it (net/transport_postgres.h). */
 static void tell_commands(const struct transport_request *request)
 {
     char *where = url_origin(request->url); /* a password may stand in the rest */
     struct resp resp = {request->body, request->body + request->body_size};
-    bool headed = strcmp(request->method, "POSTGRES") == 0;
-    for (size_t words; resp_has_more(&resp); headed = false) {
-        words = resp_take_list(&resp);
-        if (!headed)
-            cmd_print("  would send %s", where);
-        for (size_t size; words > 0; words--) {
+    bool statements = strcmp(request->method, "POSTGRES") == 0;
+    size_t size;
+    for (size_t words = statements ? resp_take_list(&resp) : 0; words > 0; words--)
+        resp_take_word(&resp, &size);
+    while (resp_has_more(&resp)) {
+        size_t words = resp_take_list(&resp);
+        cmd_print("  would send %s", where);
+        if (statements)
+            tell_statement(&resp, words);
+        for (; !statements && words > 0; words--) {
             const char *word = resp_take_word(&resp, &size);
-            if (!headed)
-                cmd_print(" %.*s", word ? (int)size : 4, word ? word : "NULL");
+            cmd_print(" %.*s", (int)size, word);
         }
-        if (!headed)
-            putchar('\n');
+        putchar('\n');
     }
     free(where);
 }

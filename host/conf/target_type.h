@@ -96,6 +96,9 @@ struct target_type {
 /* Are all of the keys set that its type needs? */
 bool target_is_whole(const struct config_target *target);
 
+/* Is AWS asked by this one? An index of one's own is not, though its type may be. */
+bool target_asks_aws(const struct config_target *target);
+
 /* NULL: there is none of that name; `types` ends with NULL (deliver/targets/table.h). */
 const struct target_type *target_type_find(const struct target_type *const *types, const char *name);
 

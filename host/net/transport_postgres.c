@@ -2,6 +2,7 @@
 #include "net/transport_postgres.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <libpq-fe.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -100,12 +101,11 @@ static bool is_allowed(const char *keyword)
         "password",
         "dbname",
         "sslmode",
-        "sslcert",
-        "sslkey",
+
         "sslrootcert",
         "options",
         "application_name",
-        "connect_timeout",
+
         "target_session_attrs",
         "channel_binding",
         "keepalives",
@@ -125,16 +125,42 @@ static bool is_ours(const char *url)
     return strncmp(url, "postgres://", 11) == 0 || strncmp(url, "postgresql://", 13) == 0;
 }
 
+/* Hosts or addresses with commas between them: none is empty, since that would be a socket here, and none has
+ * what belongs to a password that was not percent-encoded. */
+static bool is_list(const char *text)
+{
+    for (; text; text = *text ? text + 1 : NULL) {
+        size_t size = strcspn(text, ",");
+        if (!size || memchr(text, '@', size))
+            return false;
+        text += size;
+    }
+    return true;
+}
+
+static bool is_ports(const char *text)
+{
+    return !text || !text[strspn(text, "0123456789,")];
+}
+
 /* NULL and `err`; else to be freed with PQconninfoFree. */
 static PQconninfoOption *read_url(const char *url, struct err *err)
 {
     char *complaint = NULL;
     PQconninfoOption *options = is_ours(url) ? PQconninfoParse(url, &complaint) : NULL;
-    PQfreemem(complaint); /* it quotes */
-    if (!options || !option_of(options, "host")) {
+    bool odd = complaint && strncmp(complaint, "invalid URI query parameter", 27) == 0;
+    err_set(err, ERR_CONFIG, "%.*s", (int)strcspn(complaint ? complaint : "", "\n"),
+            complaint ? complaint : "");
+    PQfreemem(complaint); /* any other one quotes values */
+    if (odd)
+        return NULL;
+    if (!options || !option_of(options, "host") || !is_list(option_of(options, "host")) ||
+        !is_list(option_of(options, "hostaddr")) || !is_ports(option_of(options, "port"))) {
         PQconninfoFree(options);
-        err_set(err, ERR_CONFIG,
-                "postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?OPTION=VALUE...] expected");
+        err_set(
+            err, ERR_CONFIG,
+            "postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?OPTION=VALUE...] expected, with @ : / in a "
+            "password written as %%40 %%3A %%2F");
         return NULL;
     }
     for (const PQconninfoOption *option = options; option->keyword; option++) {
@@ -232,11 +258,14 @@ static void *dial_it(void *user)
 {
     struct dial *dial = user;
     /* Before the URL what it may say otherwise, behind it what it may not. */
-    const char *names[] = {"connect_timeout", "application_name", "sslmode",         "sslrootcert",
-                           "dbname",          "gssencmode",       "client_encoding", NULL},
-               *values[] = {CONNECT_S, "tidemill", dial->sslmode, dial->sslrootcert,
-                            dial->url, "disable",  "UTF8",        NULL};
+    const char *names[] = {"application_name", "sslmode",         "sslrootcert",     "dbname",
+                           "gssencmode",       "client_encoding", "connect_timeout", NULL},
+               *values[] = {"tidemill", dial->sslmode, dial->sslrootcert, dial->url,
+                            "disable",  "UTF8",        CONNECT_S,         NULL};
     dial->conn = PQconnectdbParams(names, values, 1);
+    if (PQstatus(dial->conn) ==
+        CONNECTION_OK) /* what is read of its texts, whatever the database is set to */
+        PQclear(PQexec(dial->conn, "SET bytea_output TO hex; SET datestyle TO ISO"));
     pthread_mutex_lock(&dial->lock);
     if (!dial->abandoned) {
         atomic_fetch_add(&dial->references, 1); /* ours is needed until the lock is left */
@@ -369,11 +398,16 @@ static void set_err(struct err *err, const char *text)
     err_set(err, ERR_NETWORK, "%s", *line ? line : "the connection broke");
 }
 
-static void client_broke(struct client *client)
+static void client_end_with(struct client *client, const char *text)
 {
     struct err err;
-    set_err(&err, PQerrorMessage(client->conn));
+    set_err(&err, text);
     client_end(client, &err);
+}
+
+static void client_broke(struct client *client)
+{
+    client_end_with(client, PQerrorMessage(client->conn));
 }
 
 static void client_close(struct client *client)
@@ -392,15 +426,15 @@ static void *cancel_it(void *user)
 }
 
 /* Nobody waits for what it runs: the server is told, and goes on without. */
-static void client_cancel(struct client *client)
+static void client_cancel(struct client *client, const struct err *err)
 {
     PGcancel *cancel = client->call && client->conn ? PQgetCancel(client->conn) : NULL;
     pthread_t thread;
     if (cancel && pthread_create(&thread, NULL, cancel_it, cancel) == 0)
-        reactor_join_later(client->pool->postgres->reactor, thread);
+        pthread_detach(thread); /* it may take as long as the network does, and has nothing of ours */
     else
         PQfreeCancel(cancel);
-    client_close(client);
+    client_end(client, err);
 }
 
 static void on_ready(void *user);
@@ -434,8 +468,25 @@ static char *take_text(struct resp *resp)
     return text;
 }
 
-static bool send_statement(PGconn *conn, struct resp *statements)
+static bool has_word(const char *sql, const char *word)
 {
+    for (const char *at = sql; (at = strcasestr(at, word)); at++)
+        if ((at == sql || isspace((unsigned char)at[-1])) && isspace((unsigned char)at[strlen(word)]))
+            return true;
+    return false;
+}
+
+/* Tables, locks and settings that would stay with a connection that others have after it: it is closed
+ * instead. What SET and the like do, their tags say. */
+static bool leaves_traces(const char *sql)
+{
+    return strcasestr(sql, "set_config") || strcasestr(sql, "advisory_lock") || has_word(sql, "temp") ||
+           has_word(sql, "temporary");
+}
+
+static bool send_statement(struct client *client, struct resp *statements)
+{
+    PGconn *conn = client->conn;
     size_t count = resp_take_list(statements) - 1;
     char *sql = take_text(statements), **values = mem_zero((count + 1) * sizeof *values);
     for (size_t i = 0; i < count; i++)
@@ -445,6 +496,7 @@ static bool send_statement(PGconn *conn, struct resp *statements)
     for (size_t i = 0; i < count; i++)
         free(values[i]);
     free(values);
+    client->spoilt = client->spoilt || leaves_traces(sql);
     free(sql);
     return sent;
 }
@@ -458,7 +510,7 @@ static bool client_run(struct client *client, struct transport_call *call)
     client->call = call;
     timer_stop(client->pool->postgres->reactor, &client->idle);
     while (resp_has_more(&statements))
-        if (!send_statement(client->conn, &statements))
+        if (!send_statement(client, &statements))
             return false;
     call->statements = (struct resp){0}; /* whose they are may go */
     if (!PQpipelineSync(client->conn))
@@ -603,11 +655,10 @@ static void add_refusal(struct transport_call *call, const PGresult *result)
     add_error(call, count ? fields : (const char *const[]){"message", PQresultErrorMessage(result), NULL});
 }
 
-/* Of a connection that others have after it. */
+/* Of a connection that others have after it. What begins a transaction shows by its state. */
 static bool changes_session(const char *tag)
 {
-    static const char *const tags[] = {"SET",  "LISTEN", "PREPARE",          "DECLARE CURSOR",
-                                       "LOAD", "BEGIN",  "START TRANSACTION"};
+    static const char *const tags[] = {"SET", "LISTEN", "PREPARE", "DECLARE CURSOR", "LOAD"};
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
         if (strcmp(tag, tags[i]) == 0)
             return true;
@@ -635,53 +686,66 @@ static void add_result(struct client *client, struct transport_call *call, PGres
     }
 }
 
+static void add_complaint(struct transport_call *call, const char *text)
+{
+    if (!call->failed)
+        add_error(call, (const char *const[]){"code", "Transaction", "message", text, NULL});
+}
+
+static void take_number(struct client *client, struct transport_call *call)
+{
+    struct buf replies = call->replies;
+    char number[24];
+    client->number = ++client->pool->postgres->transactions;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)client->number);
+    call->replies = BUF_INIT;
+    resp_add_text(&call->replies, number);
+    buf_add(&call->replies, replies.data, replies.size);
+    buf_fini(&replies);
+}
+
 /* All has been answered. */
 static void client_done(struct client *client)
 {
     struct transport_call *call = client->call;
-    bool open = PQtransactionStatus(client->conn) != PQTRANS_IDLE;
-    struct err err;
+    bool open = PQtransactionStatus(client->conn) != PQTRANS_IDLE,
+         own = call->what != ONCE && call->what != END;
     client->call = NULL;
     call->client = NULL;
+    if (own && !open)
+        add_complaint(call, "a statement has ended the transaction: what came before it may be done");
+    else if (!own && open)
+        add_complaint(call,
+                      "a transaction was left open, and is rolled back: postgres.transaction is for those");
     if (call->what == BEGIN && open && !call->failed && call->done) {
-        struct buf replies = call->replies;
-        char number[24];
-        client->number = ++client->pool->postgres->transactions;
-        snprintf(number, sizeof number, "%llu", (unsigned long long)client->number);
-        call->replies = BUF_INIT;
-        resp_add_text(&call->replies, number);
-        buf_add(&call->replies, replies.data, replies.size);
-        buf_fini(&replies);
-    } else if (call->what == END) {
+        take_number(client, call);
+    } else if (call->what != IN || !open) {
         client->number = 0;
         client->released = false;
     }
-    if (!client->number && open) { /* the connection ends, and with it the transaction */
-        client->spoilt = true;
-        if (!call->failed)
-            add_error(
-                call,
-                (const char *const[]){
-                    "code", "Open", "message",
-                    "a transaction was left open, and is rolled back: postgres.transaction is for those",
-                    NULL});
-    }
-    client_rest(client);
-    err_set(&err, ERR_LIMIT, "the rows have more than %zu bytes", call->response_max);
-    call_end(call, call->too_large ? &err : NULL);
+    if (open && call->what == END)
+        client_close(client);
+    else if (open && !client->number)
+        roll_back(client);
+    else
+        client_rest(client);
+    call_end(call, NULL);
 }
 
-/* False: it is in disorder, or broke. */
-static bool take_results(struct client *client)
+static void take_results(struct client *client)
 {
     size_t ends = 0; /* in a row; each statement has one */
+    struct err err;
     while (client->call && !PQisBusy(client->conn)) {
         PGresult *result = PQgetResult(client->conn);
         ExecStatusType status = PQresultStatus(result);
-        if (PQstatus(client->conn) != CONNECTION_OK || status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
-            ++ends > 2) {
+        bool copies = status == PGRES_COPY_IN || status == PGRES_COPY_OUT;
+        if (PQstatus(client->conn) != CONNECTION_OK || copies || ++ends > 2) {
             PQclear(result);
-            return false;
+            client_end_with(client,
+                            copies ? "COPY is not for handlers: INSERT of many rows, or unnest of arrays, is"
+                                   : PQerrorMessage(client->conn));
+            return;
         }
         if (!result) {
             PQsetSingleRowMode(client->conn);
@@ -691,12 +755,16 @@ static bool take_results(struct client *client)
         if (status == PGRES_PIPELINE_SYNC) {
             PQclear(result);
             client_done(client); /* who is told may end nothing here: what is sent goes its way later */
-            return true;
+            return;
         }
         add_result(client, client->call, result);
         PQclear(result);
+        if (client->call->too_large) { /* more rows may come for ever */
+            err_set(&err, ERR_LIMIT, "the rows have more than %zu bytes", client->call->response_max);
+            client_cancel(client, &err);
+            return;
+        }
     }
-    return true;
 }
 
 static void on_ready(void *user)
@@ -708,8 +776,7 @@ static void on_ready(void *user)
     }
     for (PGnotify *notify; (notify = PQnotifies(client->conn));)
         PQfreemem(notify);
-    if (client->call && !take_results(client))
-        client_broke(client);
+    take_results(client);
 }
 
 /* Of a connection that could not be made. Those that are there may serve all that wait. */
@@ -827,10 +894,17 @@ static void on_limit(void *user)
     transport_done_fn *done = call->done;
     void *owner = call->user;
     struct err err;
-    err_set(&err, ERR_TIMEOUT, "the server has not answered in time");
+    err_set(&err, ERR_TIMEOUT,
+            client ? "the server has not answered in time"
+            : call->pool->client_count - dialling(call->pool) < CLIENTS_MAX
+                ? "no connection was made in time"
+                : "no connection was free in time: %d of a thread are in other calls and transactions (what "
+                  "belongs to "
+                  "a transaction goes by its own query)",
+            CLIENTS_MAX);
     call->done = NULL;
     if (client)
-        client_cancel(client);
+        client_cancel(client, &err);
     else
         call_free(call);
     if (done)
@@ -932,12 +1006,14 @@ static struct transport_call *postgres_send(struct transport *transport,
 static void postgres_cancel(struct transport *transport, struct transport_call *call)
 {
     struct postgres *postgres = list_entry(transport, struct postgres, transport);
+    struct err err;
+    err_set(&err, ERR_CANCELLED, "given up");
     call->done = NULL;
     if (call->passed) {
         transport_cancel(postgres->next, call->passed);
         free(call);
     } else if (call->client) {
-        client_cancel(call->client);
+        client_cancel(call->client, &err);
     } else {
         call_free(call);
     }

@@ -27,16 +27,43 @@ static int compare_names(const struct json *a, const struct json *b)
     return order ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
 }
 
-char *item_key_text(const struct json *keys)
+/* The values of the key's one or two attributes, in the order of their names. */
+static void find_values(const struct json *keys, const struct json *values[2])
 {
     const struct json *first = keys ? keys->child : NULL, *second = first ? first->next : NULL;
+    bool turned = second && compare_names(first, second) > 0;
+    values[0] = first ? (turned ? second : first)->child : NULL;
+    values[1] = second ? (turned ? first : second)->child : NULL;
+}
+
+char *item_key_document(const struct json *keys, size_t size_max)
+{
+    const struct json *values[2];
     struct buf text = BUF_INIT;
-    if (second && compare_names(first, second) > 0) {
-        const struct json *other = first;
-        first = second;
-        second = other;
+    find_values(keys, values);
+    for (size_t i = 0; i < 2 && values[i]; i++) {
+        if (i)
+            buf_add_char(&text, '#');
+        for (size_t at = 0; at < values[i]->size; at++)
+            if (values[1] && (values[i]->text[at] == '#' || values[i]->text[at] == '%'))
+                buf_printf(&text, "%%%02X", (unsigned)values[i]->text[at]);
+            else
+                buf_add_char(&text, values[i]->text[at]);
     }
-    const struct json *values[] = {first ? first->child : NULL, second ? second->child : NULL};
+    bool fits = text.size && text.size <= size_max && !memchr(text.data, '\0', text.size);
+    char hash[65];
+    if (!fits)
+        sha256_hex(text.data ? text.data : "", text.size, hash);
+    char *id = fits ? mem_copy(text.data, text.size) : mem_string(hash);
+    buf_fini(&text);
+    return id;
+}
+
+char *item_key_text(const struct json *keys)
+{
+    const struct json *values[2];
+    struct buf text = BUF_INIT;
+    find_values(keys, values);
     for (size_t i = 0; i < 2 && values[i]; i++) {
         if (i)
             buf_add_char(&text, '|');

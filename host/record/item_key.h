@@ -11,6 +11,11 @@
  * too long or has other characters. Equal keys give equal texts. To be freed. */
 char *item_key_text(const struct json *keys);
 
+/* An id of the item's in a store of documents: as tidemill.dynamodb's key_text has it, "CUSTOMER-1#ORDER-1";
+ * a hash where that is longer than `size_max`. Different keys of a table give different texts. To be freed.
+ */
+char *item_key_document(const struct json *keys, size_t size_max);
+
 /* The same bounds for any text. To be freed. */
 char *item_key_safe(const char *text);
 

@@ -26,10 +26,15 @@ int bind_config(lua_State *L)
     return 1;
 }
 
-/* What the library reads by itself. */
+/* What modules of the library look for themselves. */
+static const char *const librarys[] = {"once_table", "redis_url", "postgres_url", "postgres_timeout"};
+
 static bool is_the_librarys(const char *name)
 {
-    return strcmp(name, "once_table") == 0;
+    for (size_t i = 0; i < sizeof librarys / sizeof *librarys; i++)
+        if (strcmp(name, librarys[i]) == 0)
+            return true;
+    return false;
 }
 
 /* Upvalue 1: the settings as declared; 2: the handler's name. */
@@ -180,9 +185,11 @@ void settings_declare(struct script *script, lua_State *L, settings_complain_fn 
         }
         lua_pop(L, 1);
     }
-    lua_pushstring(L, "once_table");
-    lua_pushboolean(L, true);
-    lua_rawset(L, -3);
+    for (size_t i = 0; i < sizeof librarys / sizeof *librarys; i++) {
+        lua_pushstring(L, librarys[i]);
+        lua_pushboolean(L, true);
+        lua_rawset(L, -3);
+    }
     lua_pushstring(L, script->handler.name);
     lua_pushcclosure(L, config_missing, 2);
     lua_setfield(L, -2, "__index");

@@ -249,7 +249,7 @@ static int raw_now(lua_State *L)
     return 1;
 }
 
-static int raw_seconds(lua_State *L)
+int script_raw_seconds(lua_State *L)
 {
     struct err err;
     int64_t ms;
@@ -299,8 +299,8 @@ static int raw_over(lua_State *L)
 int bind_once(lua_State *L)
 {
     static const luaL_Reg verbs[] = {
-        {"claim", raw_claim}, {"finish", raw_finish}, {"forget", raw_forget},   {"now", raw_now},
-        {"owner", raw_owner}, {"over", raw_over},     {"seconds", raw_seconds}, {NULL, NULL}};
+        {"claim", raw_claim}, {"finish", raw_finish}, {"forget", raw_forget},          {"now", raw_now},
+        {"owner", raw_owner}, {"over", raw_over},     {"seconds", script_raw_seconds}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

@@ -2,11 +2,14 @@
  *
  *   raw.check(url)      raises where calls may not go there
  *   raw.scope()         what markers of this handler's begin with
+ *   raw.seconds(time)   as bind_once.c has it
+ *   raw.text(value)     as a parameter's text; nil for NULL
  *   raw.number(text)    the number of a PostgreSQL that writes it so, to the last digit
  *   raw.release(url, number)   of a transaction that nobody goes on with; waits for nothing
- *   raw.send(url, what, number, statements, timeout_s) -> replies; or nil, {code=, message=}
- *   `what` and `number`: as net/transport_postgres.h has them. A statement is { SQL, parameter..., n = }: nil
- *   and null are NULL, binaries bytea, tables JSON. A reply is as it stands there; false for NULL. */
+ *   raw.send(url, what, number, statements, timeout_s, own) -> replies; or nil, {code=, message=}; `own`
+ * statements come first that whoever is told of the others does not know of `what` and `number`: as
+ * net/transport_postgres.h has them. A statement is { SQL, parameter..., n = }: nil and null are NULL,
+ * binaries bytea, tables JSON. A reply is as it stands there; false for NULL. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -70,10 +73,29 @@ static int raw_number(lua_State *L)
     return 1;
 }
 
+/* raw.text(value): as the text of a parameter; nil for NULL. */
+static int raw_text(lua_State *L)
+{
+    struct err err;
+    lua_settop(L, 1);
+    struct buf *text = script_buf(L);
+    switch (value_write_sql(L, 1, text, &err)) {
+    case VALUE_NULL:
+        lua_pushnil(L);
+        break;
+    case VALUE_REFUSED:
+        return luaL_error(L, "%s", err.text);
+    default:
+        lua_pushlstring(L, text->data ? text->data : "", text->size);
+    }
+    return 1;
+}
+
 /* ---- what goes ---- */
 
 static void refuse(lua_State *L, lua_Integer statement, lua_Integer parameter, const char *what)
 {
+    statement -= luaL_checkinteger(L, 6);
     if (parameter)
         luaL_error(L, "postgres: statement %I: $%I: %s", statement, parameter, what);
     else
@@ -188,7 +210,8 @@ static int raw_send(lua_State *L)
                *number = luaL_checkstring(L, 3);
     luaL_checktype(L, 4, LUA_TTABLE);
     lua_Number timeout_s = luaL_checknumber(L, 5);
-    luaL_argcheck(L, timeout_s > 0 && timeout_s <= 86400, 5, "a timeout in seconds expected");
+    luaL_argcheck(L, timeout_s > 0, 5, "a timeout in seconds expected");
+    luaL_checkinteger(L, 6);
     check_url(L, url);
     lua_Integer count = (lua_Integer)lua_rawlen(L, 4);
     if (count < 1 || count > STATEMENTS_MAX)
@@ -218,8 +241,10 @@ static int raw_send(lua_State *L)
 
 int bind_postgres(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"send", raw_send},     {"check", raw_check},     {"scope", raw_scope},
-                                     {"number", raw_number}, {"release", raw_release}, {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"send", raw_send},       {"check", raw_check},
+                                     {"scope", raw_scope},     {"seconds", script_raw_seconds},
+                                     {"number", raw_number},   {"text", raw_text},
+                                     {"release", raw_release}, {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

@@ -3,6 +3,7 @@
  *   raw.check(url)      raises where calls may not go there
  *   raw.fits(command)   raises where others could not share its connection
  *   raw.scope()         what markers of this handler's begin with
+ *   raw.seconds(time)   as bind_once.c has it
  *   raw.send(url, commands, timeout_s, checked) -> replies; or nil, {code=, message=}
  *   `commands` is a list of lists of strings and numbers; `checked` false: they may change the connection.
  *   A reply is a string, an integer, a list, false for Redis's nil, { err = "..." }, and for a status its
@@ -208,8 +209,12 @@ static int raw_scope(lua_State *L)
 
 int bind_redis(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {
-        {"send", raw_send}, {"check", raw_check}, {"fits", raw_fits}, {"scope", raw_scope}, {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"send", raw_send},
+                                     {"check", raw_check},
+                                     {"fits", raw_fits},
+                                     {"scope", raw_scope},
+                                     {"seconds", script_raw_seconds},
+                                     {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

@@ -313,6 +313,8 @@ void tables_free(struct script *script);
 
 /* library.c: the text of a module of the runtime library, or NULL. */
 const char *library_text(const char *module, size_t *size);
+/* One after the other; NULL: there are no more. */
+const char *library_at(size_t i, const char **module, size_t *size);
 /* Likewise, as a function that takes the module's raw verbs. */
 void script_push_library(lua_State *L, const char *name);
 /* The text among the keys of the table at `index` that `name` may have been meant for; NULL: none. It stays
@@ -332,6 +334,8 @@ typedef void settings_complain_fn(void *user, const char *sentence);
 void settings_declare(struct script *script, lua_State *L, settings_complain_fn *complain, void *user);
 int bind_pattern(lua_State *L);
 int bind_once(lua_State *L);
+/* bind_once.c, for others, too: seconds(number or "7d") -> number, or nil where it is no time above 0. */
+int script_raw_seconds(lua_State *L);
 int bind_http(lua_State *L);
 /* bind_http.c: its status, headers (a table by lower-case name) and body, which it takes; 3. */
 int script_push_response(lua_State *L, struct transport_response *response);

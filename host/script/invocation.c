@@ -6,11 +6,12 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "net/url.h"
+#include "net/resp.h"
 #include "script/internal.h"
 #include "value/lua_value.h"
 
 #define COROUTINES_KEPT_MAX 256
+#define TOLD_BYTES_MAX 1000
 #define DESCRIBE_BYTES ((size_t)1 << 20)
 
 static void on_turn(void *user)
@@ -390,15 +391,36 @@ static void on_http(void *user, struct transport_response *response, const struc
     script_go_on(invocation);
 }
 
-/* In one that is not HTTP's a password may stand. */
+/* Of a request to a database (net/resp.h): its statements or commands. */
+static void add_words(struct buf *out, const struct transport_request *request)
+{
+    struct resp resp = {request->body, request->body + request->body_size};
+    size_t size;
+    for (size_t list = 0; resp_has_more(&resp) && out->size < TOLD_BYTES_MAX; list++) {
+        bool heads = list == 0 && strcmp(request->method, "POSTGRES") == 0;
+        if (list && out->size)
+            buf_add_text(out, "; ");
+        for (size_t i = 0, words = resp_take_list(&resp); i < words; i++) {
+            const char *word = resp_take_word(&resp, &size);
+            if (!heads)
+                buf_printf(out, "%s%.*s", i ? " " : "", word ? (int)size : 4, word ? word : "NULL");
+        }
+    }
+}
+
 static void tell_called(const struct script *script, const struct transport_request *request)
 {
     const struct observer *observer = script->options.observer;
+    struct buf words = BUF_INIT;
     if (!observer || !observer->called)
         return;
-    char *url = strncmp(request->url, "http", 4) == 0 ? mem_string(request->url) : url_origin(request->url);
-    observer->called(observer->user, script->handler.name, request->method, url, strlen(url));
-    free(url);
+    if (strncmp(request->url, "http", 4) == 0)
+        buf_add_text(&words, request->url);
+    else
+        add_words(&words, request); /* a password may stand in the URL */
+    if (words.size)
+        observer->called(observer->user, script->handler.name, request->method, words.data, words.size);
+    buf_fini(&words);
 }
 
 int script_wait_http_with(lua_State *L, const struct transport_request *request, lua_KContext context,

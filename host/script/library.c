@@ -58,6 +58,15 @@ const char *library_text(const char *module, size_t *size)
     return NULL;
 }
 
+const char *library_at(size_t i, const char **module, size_t *size)
+{
+    if (i >= sizeof modules / sizeof *modules)
+        return NULL;
+    *module = modules[i].module;
+    *size = (size_t)(modules[i].end - modules[i].start);
+    return modules[i].start;
+}
+
 void script_push_library(lua_State *L, const char *name)
 {
     size_t size = 0;

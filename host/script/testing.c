@@ -139,7 +139,7 @@ bool testing_answer(struct script *script, const struct transport_request *reque
     lua_pushlightuserdata(L, &asking);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         const char *text = lua_tostring(L, -1);
-        err_set(err, ERR_SCRIPT, "the test's http service raised: %s", text ? text : "an error");
+        err_set(err, ERR_SCRIPT, "the test's service raised: %s", text ? text : "an error");
     }
     lua_settop(L, top);
     return asking.answered;

@@ -13,7 +13,8 @@
 #include "value/decimal.h"
 #include "value/types.h"
 
-#define DEPTH_MAX 40 /* DynamoDB allows 32 */
+#define WHOLE_MAX 9.2e18 /* below 2^63: of whole numbers that integers of SQL hold */
+#define DEPTH_MAX 40     /* DynamoDB allows 32 */
 
 #define PIECE_BYTES 16384u    /* of a long string that is written at once */
 #define UNWATCHED_VALUES 4096 /* written between two looks of the watch */
@@ -574,6 +575,11 @@ enum value_text value_write_sql(lua_State *L, int index, struct buf *out, struct
     const struct binary *binary = types_binary(L, index);
     const char *number = number_text(L, index, room, sizeof room);
     int type = lua_type(L, index);
+    bool whole = type == LUA_TNUMBER && !lua_isinteger(L, index) &&
+                 fabs(lua_tonumber(L, index)) < WHOLE_MAX &&
+                 floor(lua_tonumber(L, index)) == lua_tonumber(L, index);
+    if (whole) /* "1e+15" would be no integer there */
+        snprintf(room, sizeof room, "%.0f", lua_tonumber(L, index));
     if (type == LUA_TNIL || types_is_null(L, index))
         return VALUE_NULL;
     if (type == LUA_TSTRING)

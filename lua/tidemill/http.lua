@@ -244,10 +244,16 @@ local function verb(method)
   end
 end
 
+--- As http.request, with the method in its name: `http.get(url, { query = { page = 2 } })`.
+---@type fun(url: string, options?: table): tidemill.http.Response
 http.get = verb "GET"
+---@type fun(url: string, options?: table): tidemill.http.Response
 http.post = verb "POST"
+---@type fun(url: string, options?: table): tidemill.http.Response
 http.put = verb "PUT"
+---@type fun(url: string, options?: table): tidemill.http.Response
 http.patch = verb "PATCH"
+---@type fun(url: string, options?: table): tidemill.http.Response
 http.delete = verb "DELETE"
 
 return http

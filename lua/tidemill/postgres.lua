@@ -1,17 +1,19 @@
 ---@meta tidemill.postgres
 --- PostgreSQL: `postgres.query("UPDATE stock SET left = left - $1 WHERE id = $2", n, id)`. The server is `postgres_url` in
 --- the handler's section: postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE (percent-encoded; a socket's directory as
---- %2Fvar%2Frun%2Fpostgresql). To another machine it is TLS, verified by the name; `?sslmode=disable` says otherwise.
+--- %2Fvar%2Frun%2Fpostgresql); `postgres_timeout` (5s) bounds a call. To another machine it is TLS, verified by the name; `?sslmode=disable` says otherwise.
 --- `postgres.at(url)` is the same for another one. A few connections are kept for each thread of the host, and shared.
 ---
---- Values go as parameters alone: $1, $2. nil and null are NULL, dynamodb.binary is bytea, a table is JSON, and
---- `postgres.array(list)` an array. Of what comes, integers and floats are numbers (numeric to the last digit), booleans
---- booleans, json and jsonb their values, bytea its bytes, arrays lists; all else is a text, and NULL is not there.
+--- Values go as parameters alone: $1, $2. nil and null are NULL, dynamodb.binary is bytea, a table is JSON (a text goes as
+--- it stands: json.encode(text) where json is wanted), `postgres.array(list)` an array, time.iso8601(seconds) a timestamptz.
+--- Of what comes, integers and floats are numbers (numeric to the last digit), booleans booleans, json and jsonb their
+--- values, bytea its bytes, arrays of such types lists (of others: cast them to text[]), a timestamptz a text for time.parse; all else is a text, and NULL is not there.
 ---
 --- An error raises; `err.code` is its SQLSTATE ("23505"), "NetworkError", "Timeout", "TooLarge" or "Refused" (the
 --- transaction is over), `err.detail`, `err.constraint` and the like what the server says beside it. What the record
 --- itself has wrong (class 22, a NOT NULL, a CHECK) is permanent. What was sent, and not answered, may have been done:
---- a repeated record does it once more, unless it is the same then (ON CONFLICT), or in `postgres.once`.
+--- a repeated record does it once more, unless it is the same then (ON CONFLICT), or in `postgres.once`. A server that is
+--- away fails attempts, as any error does: `retries = -1` in the handler's section waits for it, however long.
 local raw = ...
 local check_options = require "tidemill.options"
 local config = require "tidemill.config"
@@ -20,12 +22,12 @@ local json = require "tidemill.json"
 local TIMEOUT_S, TTL_S = 5, 7 * 86400
 local PURGE_EACH = 1000 -- calls of once, of one thread's
 
-local MARK = "INSERT INTO tidemill_once (scope, key) VALUES ($1, $2)"
+local MARK = "INSERT INTO tidemill_once VALUES ($1, $2, now() + make_interval(secs => $3))"
 local MARKERS = {
-  [[CREATE TABLE IF NOT EXISTS tidemill_once (scope text NOT NULL, key text NOT NULL, done_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (scope, key))]],
-  [[CREATE INDEX IF NOT EXISTS tidemill_once_done_at ON tidemill_once (done_at)]],
+  [[CREATE TABLE IF NOT EXISTS tidemill_once (scope text NOT NULL, key text NOT NULL, expires timestamptz NOT NULL, PRIMARY KEY (scope, key))]],
+  [[CREATE INDEX IF NOT EXISTS tidemill_once_expires ON tidemill_once (expires)]],
 }
-local PURGE = "DELETE FROM tidemill_once WHERE scope = $1 AND done_at < now() - make_interval(secs => $2)"
+local PURGE = "DELETE FROM tidemill_once WHERE expires < now()"
 
 local ISOLATIONS = { ["read committed"] = true, ["repeatable read"] = true, serializable = true }
 
@@ -108,16 +110,26 @@ local function boolean_of(text)
   return text == "t"
 end
 
+-- "2026-01-31 12:00:00.5+00" is "2026-01-31T12:00:00.5Z", as time.parse reads it.
+local function moment_of(text)
+  local day, clock, offset = text:match("^(%d+-%d+-%d+) ([%d:.]+)([+-][%d:]+)$")
+  if not day then
+    return text -- infinity, or before Christ
+  end
+  return day .. "T" .. clock .. (offset == "+00" and "Z" or #offset == 3 and offset .. ":00" or offset)
+end
+
 -- Types by their numbers, and arrays of them: https://www.postgresql.org/docs/15/catalog-pg-type.html
 local TYPES = {
   [16] = boolean_of, [17] = bytes_of, [20] = number_of, [21] = number_of, [23] = number_of, [26] = number_of,
   [114] = json.decode, [700] = number_of, [701] = number_of, [1700] = number_of, [3802] = json.decode,
+  [1184] = moment_of,
 }
 local ARRAYS = {
   [1000] = boolean_of, [1001] = bytes_of, [1005] = number_of, [1007] = number_of, [1016] = number_of, [1021] = number_of,
   [1022] = number_of, [1028] = number_of, [1231] = number_of, [199] = json.decode, [3807] = json.decode,
-  [1009] = text_of, [1014] = text_of, [1015] = text_of, [1182] = text_of, [1115] = text_of, [1183] = text_of,
-  [1185] = text_of, [1187] = text_of, [2951] = text_of, [1041] = text_of,
+  [1003] = text_of, [1009] = text_of, [1014] = text_of, [1015] = text_of, [1182] = text_of, [1115] = text_of, [1183] = text_of,
+  [1185] = moment_of, [1187] = text_of, [2951] = text_of, [1041] = text_of,
 }
 
 local function converter_of(kind)
@@ -153,22 +165,28 @@ local function rows_of(reply)
   return rows, reply[1]
 end
 
---- A list (or a set) as one parameter, an array: `WHERE id = ANY($1)`.
+--- A list (or a set) as one parameter, an array: `WHERE id = ANY($1)`. Lists in it are further dimensions, other tables
+--- JSON; NULL is json.null.
 ---@param list any[]
 ---@return string
 local function array(list)
   if type(list) ~= "table" then
     error("postgres.array: a list expected, got " .. type(list), 2)
+  elseif #list == 0 and next(list) ~= nil then
+    error("postgres.array: a list expected, got a table with names", 2)
   end
   local parts = {}
   for i = 1, #list do
     local item = list[i]
-    if item == json.null then
+    if item == nil then
+      error(("postgres.array: element %d is nil: NULL is json.null"):format(i), 2)
+    elseif item == json.null then
       parts[i] = "NULL"
-    elseif type(item) == "table" then
+    elseif type(item) == "table" and (#item > 0 or json.encode(item) == "[]") then
       parts[i] = array(item)
     else
-      parts[i] = '"' .. tostring(item):gsub('[\\"]', "\\%0") .. '"'
+      local text = raw.text(item)
+      parts[i] = '"' .. text:gsub('[\\"]', "\\%0") .. '"'
     end
   end
   return "{" .. table.concat(parts, ",") .. "}"
@@ -188,13 +206,29 @@ local function url_of(self, level)
   return url
 end
 
+local function timeout_of(self, level)
+  local said = rawget(self, "timeout") or config.postgres_timeout
+  local seconds = said == nil and TIMEOUT_S or raw.seconds(said)
+  if not seconds then
+    error("postgres: postgres_timeout: a time expected, such as 5s, got " .. tostring(said), level + 1)
+  end
+  return seconds
+end
+
 local NOT_SENT = { BEGIN = true, START = true, COMMIT = true, ["END"] = true, ROLLBACK = true, ABORT = true }
 
 local function check_sql(what, sql, level)
   if type(sql) ~= "string" then
     error(("%s: SQL expected, a string, got %s"):format(what, type(sql)), level + 1)
   end
-  local first, second = sql:match("^%s*(%a+)%s*(%a*)")
+  local plain, comments = sql, 1
+  while comments > 0 do
+    plain, comments = plain:gsub("^%s*%-%-[^\n]*\n", "")
+    if comments == 0 then
+      plain, comments = plain:gsub("^%s*/%*.-%*/", "")
+    end
+  end
+  local first, second = plain:match("^%s*(%a+)%s*(%a*)")
   if first and NOT_SENT[first:upper()] and second:upper() ~= "TO" then
     error(("%s: %s: postgres.transaction begins transactions, and ends them"):format(what, first:upper()), level + 1)
   end
@@ -205,7 +239,32 @@ local function is_permanent(code)
   return code:sub(1, 2) == "22" or code == "23502" or code == "23514"
 end
 
-local function problem_of(reply, at, count)
+-- What the server's words do not say.
+local function advice_of(problem)
+  local message = problem.message
+  local had, wanted = message:match("supplies (%d+) parameters.* requires (%d+)$")
+  if had and tonumber(had) < tonumber(wanted) then
+    return "a nil at the end of a list is not in it: put json.null there"
+  elseif message:find("malformed array literal", 1, true) then
+    return "postgres.array(list) makes an array"
+  elseif message:find("^invalid input syntax for type json") then
+    return "a text goes as it stands: json.encode makes JSON of it"
+  end
+end
+
+-- Where in the SQL; positions count characters. nil: at the end of all, where constraints are looked at that were deferred.
+local function place_of(sql, position)
+  if not sql then
+    return "at the end"
+  end
+  local at = position and utf8.offset(sql, tonumber(position))
+  local line = at and select(2, sql:sub(1, at - 1):gsub("\n", "")) + 1
+  local short = sql:gsub("%s+", " "):gsub("^ ", "")
+  short = #short > 120 and short:sub(1, utf8.offset(short, 0, 117) - 1) .. "..." or short
+  return (line and line > 1 and "line %d of " or "in "):format(line) .. short
+end
+
+local function problem_of(reply, at, count, sql)
   local problem = {}
   for i = 2, #reply, 2 do
     problem[reply[i]] = reply[i + 1]
@@ -213,26 +272,30 @@ local function problem_of(reply, at, count)
   problem.code = problem.code or "Unknown"
   problem.permanent = is_permanent(problem.code)
   problem.statement = at
-  if problem.code == "08P01" and problem.message:find("parameters", 1, true) then
-    problem.message = problem.message .. "; a nil at the end of a list is not in it: put json.null there"
-  end
-  local where = count > 1 and ("statement %d: "):format(at) or ""
-  local detail = problem.detail and ": " .. problem.detail or ""
-  problem.message = ("%s%s (%s)%s"):format(where, problem.message, problem.code, detail)
+  local parts = { ("%s (%s)"):format(problem.message, problem.code) }
+  parts[#parts + 1] = problem.detail
+  parts[#parts + 1] = problem.hint or advice_of(problem)
+  parts[#parts + 1] = place_of(sql, problem.position)
+  problem.message = (count > 1 and at <= count and ("statement %d: "):format(at) or "") .. table.concat(parts, "; ")
   return problem
 end
 
 -- What was answered; or nil and what is wrong. `own` statements come first that the caller does not know of.
 local function ask(self, what, number, statements, own, level)
-  local replies, problem = raw.send(url_of(self, level + 1), what, number, statements, rawget(self, "timeout") or TIMEOUT_S)
+  local timeout = timeout_of(self, level + 1)
+  local replies, problem = raw.send(url_of(self, level + 1), what, number, statements, timeout, own)
+  if not replies and problem.code == "Timeout" then
+    problem.message = ("%s: %g s (%s)"):format(problem.message, timeout, rawget(self, "timeout") and "timeout of postgres.at" or "postgres_timeout")
+  end
   if not replies then
     return nil, problem
   end
-  local at = -own
+  local at, count = -own, #statements - own - (statements[#statements][1] == "COMMIT" and own > 0 and 1 or 0)
   for _, reply in ipairs(replies) do
     at = at + (type(reply) == "table" and 1 or 0) -- else it is a transaction's number
     if type(reply) == "table" and reply[1] == "error" then
-      return nil, problem_of(reply, at, #statements - own)
+      local statement = statements[at + own]
+      return nil, problem_of(reply, at, count, statement and statement[1])
     end
   end
   return replies
@@ -278,22 +341,27 @@ local function begin(self, statements, own, level)
 end
 
 local function run(self, open, fn)
+  local function query(sql, ...)
+    check_sql("query", sql, 3)
+    if not open.number then
+      error("query: the transaction is over", 3)
+    end
+    local replies, problem = ask(self, "in", open.number, { table.pack(sql, ...) }, 0, 3)
+    if not replies then
+      fail(problem, 3)
+    end
+    return rows_of(replies[1])
+  end
   local transaction = {
     query = function(sql, ...)
-      check_sql("query", sql, 2)
-      if not open.number then
-        error("query: the transaction is over", 2)
-      end
-      local replies, problem = ask(self, "in", open.number, { table.pack(sql, ...) }, 0, 2)
-      if not replies then
-        fail(problem, 2)
-      end
-      return rows_of(replies[1])
+      local rows, count = query(sql, ...)
+      return rows, count -- no tail call: the levels are counted
+    end,
+    row = function(sql, ...)
+      local rows = query(sql, ...)
+      return rows[1]
     end,
   }
-  transaction.row = function(sql, ...)
-    return (transaction.query(sql, ...))[1]
-  end
   local results = table.pack(fn(transaction))
   local replies, problem = ask(self, "end", open.number, { { "COMMIT" } }, 0, 3)
   open.number = nil
@@ -304,6 +372,13 @@ local function run(self, open, fn)
     fail({ code = "25P02", message = "the transaction was rolled back, since a statement in it had failed (25P02)" }, 3)
   end
   return results
+end
+
+-- The statements between those that begin the transaction and the one that ends it.
+local function enclose(head, work)
+  local all = table.move(work, 1, #work, #head + 1, head)
+  all[#all + 1] = { "COMMIT" }
+  return all
 end
 
 local function begin_sql(options)
@@ -348,7 +423,8 @@ end
 ---@return any ...
 function Operations.transaction(self, work, options)
   options = check_options("postgres.transaction", options, { isolation = true, read_only = true }, 2)
-  if options.isolation ~= nil and not ISOLATIONS[options.isolation] then
+  local isolation = options.isolation
+  if isolation ~= nil and not (type(isolation) == "string" and ISOLATIONS[isolation:lower()]) then
     error("postgres.transaction: isolation: \"read committed\", \"repeatable read\" or \"serializable\" expected", 2)
   end
   if type(work) == "function" then
@@ -360,16 +436,11 @@ function Operations.transaction(self, work, options)
     return table.unpack(results, 1, results.n)
   end
   check_list("postgres.transaction", work, 2)
-  local statements, own = work, 0
-  if next(options) ~= nil then
-    statements, own = { { "SET TRANSACTION ISOLATION LEVEL " .. (options.isolation or "read committed"):upper()
-      .. (options.read_only and " READ ONLY" or " READ WRITE") }, table.unpack(work) }, 1
-  end
-  local replies, problem = ask(self, "once", "0", statements, own, 2)
+  local replies, problem = ask(self, "once", "0", enclose({ { begin_sql(options) } }, work), 1, 2)
   if not replies then
     fail(problem, 2)
   end
-  return results_of(replies, own, #work)
+  return results_of(replies, 1, #work)
 end
 
 -- Two hosts that make it at once: one of them is told that it is there.
@@ -392,8 +463,8 @@ end
 
 local calls_of_once = 0
 
-local function once(self, key, work, level)
-  local mark = { MARK, raw.scope(), key }
+local function once(self, key, work, ttl, level)
+  local mark = { MARK, raw.scope(), key, ttl }
   if type(work) == "function" then
     local open <close>, problem = begin(self, { { "BEGIN" }, mark }, 2, level + 1)
     if not open then
@@ -401,18 +472,18 @@ local function once(self, key, work, level)
     end
     return { run(self, open, work) }
   end
-  local replies, problem = ask(self, "once", "0", { mark, table.unpack(work) }, 1, level + 1)
+  local replies, problem = ask(self, "once", "0", enclose({ { "BEGIN" }, mark }, work), 2, level + 1)
   if not replies then
     return nil, problem
   end
-  return { { results_of(replies, 1, #work), n = 1 } }
+  return { { results_of(replies, 2, #work), n = 1 } }
 end
 
 --- As `transaction`, and once for each key, however often that is asked for (mostly `record.id`): a marker in the
 --- table `tidemill_once` (made where it is not there) is part of the transaction.
 ---@param key string
 ---@param work any[][]|fun(tx: {query: function, row: function}): ...
----@param options? {ttl?: number} seconds that the marker is kept, a week
+---@param options? {ttl?: number|string} how long the marker is kept, in seconds or as "7d": a week
 ---@return boolean done false: it was done before
 ---@return any ... what transaction returns
 function Operations.once(self, key, work, options)
@@ -420,17 +491,17 @@ function Operations.once(self, key, work, options)
     error("postgres.once: a key expected, such as record.id, got " .. (key == "" and "an empty text" or type(key)), 2)
   end
   options = check_options("postgres.once", options, { ttl = true }, 2)
-  local ttl = options.ttl or TTL_S
-  if math.type(ttl) == nil or ttl < 1 then
-    error("postgres.once: ttl: seconds expected, 1 at least", 2)
+  local ttl = options.ttl == nil and TTL_S or raw.seconds(options.ttl)
+  if not ttl then
+    error("postgres.once: ttl: seconds above 0, or a text such as \"7d\", expected", 2)
   end
   if type(work) ~= "function" then
     check_list("postgres.once", work, 2)
   end
-  local done, problem = once(self, key, work, 2)
+  local done, problem = once(self, key, work, ttl, 2)
   if not done and problem.code == "42P01" and problem.statement == 0 then
     make_markers(self, 2)
-    done, problem = once(self, key, work, 2)
+    done, problem = once(self, key, work, ttl, 2)
   end
   if not done and was_done(problem) then
     return false
@@ -439,22 +510,22 @@ function Operations.once(self, key, work, options)
   end
   calls_of_once = calls_of_once + 1
   if calls_of_once % PURGE_EACH == 0 then
-    ask(self, "once", "0", { { PURGE, raw.scope(), ttl } }, 0, 2) -- the next one, where it fails
+    ask(self, "once", "0", { { PURGE } }, 0, 2) -- the next one, where it fails
   end
   return true, table.unpack(done[1], 1, done[1].n)
 end
 
 --- The same functions for another server: `local books = postgres.at(url)`, `books.query("SELECT 1")`.
 ---@param url string
----@param options? {timeout?: number} seconds for a call, 5
+---@param options? {timeout?: number|string} of a call, 5 s
 ---@return tidemill.Postgres
 local function at(url, options)
   options = check_options("postgres.at", options, { timeout = true }, 2)
   if type(url) ~= "string" then
     error("postgres.at: a URL expected, such as postgres://user@127.0.0.1/shop, got " .. type(url), 2)
   end
-  if options.timeout ~= nil and not (type(options.timeout) == "number" and options.timeout > 0) then
-    error("postgres.at: timeout: seconds expected", 2)
+  if options.timeout ~= nil and not raw.seconds(options.timeout) then
+    error("postgres.at: timeout: seconds above 0, or a text such as \"5s\", expected", 2)
   end
   raw.check(url)
   local server = setmetatable({ url = url, timeout = options.timeout }, Postgres)
@@ -465,6 +536,10 @@ local function at(url, options)
     end
   end
   return bound
+end
+
+if type(config.postgres_url) == "string" then -- while the script loads: `check` tells
+  raw.check(config.postgres_url)
 end
 
 local usual = setmetatable({}, Postgres)

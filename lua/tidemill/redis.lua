@@ -139,7 +139,7 @@ end
 --- stood before it is done. On a cluster the marker and all keys must be in one slot: put a {hash tag} in the key.
 ---@param key string
 ---@param commands (string|number)[][]
----@param options? {ttl?: number} seconds that the marker is kept, a week
+---@param options? {ttl?: number|string} how long the marker is kept, in seconds or as "7d": a week
 ---@return boolean done false: it was done before
 ---@return any[]? replies
 function Operations.once(self, key, commands, options)
@@ -148,9 +148,9 @@ function Operations.once(self, key, commands, options)
   end
   check_list("redis.once", commands, 2)
   options = check_options("redis.once", options, ONCE_OPTIONS, 2)
-  local ttl = options.ttl or TTL_S
-  if math.type(ttl) == nil or ttl < 1 then
-    error("redis.once: ttl: seconds expected, 1 at least", 2)
+  local ttl = options.ttl == nil and TTL_S or raw.seconds(options.ttl)
+  if not ttl or ttl < 1 then
+    error("redis.once: ttl: seconds, 1 at least, or a text such as \"7d\", expected", 2)
   end
   local call = { "EVAL", ONCE, 1, "tidemill:once:" .. raw.scope() .. key, ("%d"):format(ttl // 1) }
   for i = 1, #commands do
@@ -201,6 +201,10 @@ local function at(url, options)
     end
   end
   return bound
+end
+
+if type(config.redis_url) == "string" then -- while the script loads: `check` tells
+  raw.check(config.redis_url)
 end
 
 local usual = setmetatable({}, Redis)

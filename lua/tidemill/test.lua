@@ -72,7 +72,7 @@ function test.aws(respond)
 end
 
 --- The requests that were made by tidemill.http, and the calls by tidemill.aws (those have a `service`), so far, the
---- oldest first.
+--- oldest first; those to Redis and PostgreSQL have `commands` or `statements`, lists of texts.
 ---@return tidemill.test.Request[]
 function test.requests()
   return services.requests
@@ -234,8 +234,10 @@ local function postgres_reply(statement, transaction)
       end
     end
     return reply, true
-  elseif type(said) == "table" then
+  elseif type(said) == "table" and (next(said) == nil or type(said[1]) == "table") then
     return write_rows(said)
+  elseif said ~= nil and math.type(said) ~= "integer" then
+    error("test.postgres: a list of rows, how many were changed, or nil expected, got " .. (type(said) == "table" and "a table that is no list of rows" or type(said)), 0)
   end
   return { said or 0, "", {}, {} }
 end

@@ -221,6 +221,36 @@ end }""")
     assert host.stop() == 0
 
 
+def test_documents_have_the_keys_as_ids_and_a_missing_index_is_waited_for(beside_local, local, name):
+    deployment = beside_local
+    table = name()
+    local.client.create_table(TableName=table, KeySchema=[dict(AttributeName="a", KeyType="HASH"), dict(AttributeName="b", KeyType="RANGE")], BillingMode="PAY_PER_REQUEST",
+                              AttributeDefinitions=[dict(AttributeName="a", AttributeType="S"), dict(AttributeName="b", AttributeType="S")], StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
+    service = OpenSearch(signed=False)
+    work, missing = service.work, [True]
+
+    def answer(request):
+        return (404, {}, b'{"error":{"type":"index_not_found_exception"}}') if missing else work(request)
+    service.work = answer
+    deployment.script("h", """local dynamodb, emit = require "tidemill.dynamodb", require "tidemill.emit"
+return { stream = "s", targets = { "search" }, on_record = function(record)
+  emit("search", { id = "own " .. dynamodb.key_text(record.keys), document = { id = dynamodb.key_text(record.keys) }, version = false }) end }""")
+    index(deployment, table, service, "[route all]\nstream = s\ntarget = search\n", "")
+    host = deployment.start()
+    keys = [("x", "y|z"), ("x|y", "z"), ("x#y", "z"), ("x", "y#z"), ("ü/%", " "), ("l" * 600, "z")]
+    for a, b in keys:
+        local.client.put_item(TableName=table, Item={"a": {"S": a}, "b": {"S": b}})
+    host.wait_for("index_not_found_exception")
+    missing.clear()
+    wait_until(lambda: len(service.documents) == 11 and deployment.settled(), "all are there, but for what is too long as an id of one's own")
+    own = {document["id"] for document in service.documents.values() if "id" in document}
+    assert own < {id for _, id in service.documents} and len(own) == 5
+    letters = json.loads(deployment.run("dead", "list", "--json").stdout)
+    assert len(letters) == 1 and "1 to 512 bytes" in letters[0]["error"]
+    assert host.stop() == 0
+    service.stop()
+
+
 @pytest.mark.parametrize("message, told", [
     ('{ id = "" }', "1 to 512 bytes"), ('{ id = "x", document = "text" }', "an object expected"), ('{ id = "x", document = {}, colour = 1 }', 'no "colour"'),
     ('{ id = "x", document = {}, version = "new" }', "a sequence number expected"), ('"no JSON"', "a stream's record expected"), ('{ document = {} }', "a stream's record expected")])

@@ -105,7 +105,7 @@ def begin(deployment, local, name, url, body, more="", head="", **settings):
     deployment.script("h", f"""
 local postgres, log, json, dynamodb = require "tidemill.postgres", require "tidemill.log", require "tidemill.json", require "tidemill.dynamodb"
 {head}
-return {{ stream = "s", backoff = "10ms..50ms", on_record = function(record) local id = record.keys.id {body} end }}""")
+return {{ stream = "s", settings = {{ n = 1 }}, backoff = "10ms..50ms", on_record = function(record) local id = record.keys.id {body} end }}""")
     deployment.stream(table, f"[handler h]\npostgres_url = {url}\n{more}", **settings)
     host = deployment.start()
     local.client.put_item(TableName=table, Item={"id": {"S": "a"}})
@@ -136,14 +136,28 @@ log.info("many " .. #rows .. " " .. count .. " " .. rows[3000].i)
 rows, count = postgres.query("UPDATE kinds SET none = $1", "x") log.info("changed " .. #rows .. " " .. count)
 rows = postgres.transaction { { "INSERT INTO kinds (i) VALUES ($1), ($1)", 7 }, { "SELECT count(*) AS c FROM kinds" }, { "DELETE FROM kinds WHERE i = 7" } }
 log.info(("transaction %%d %%d %%d"):format(rows[1].count, rows[2][1].c, rows[3].count))
+say("jsons", postgres.row("SELECT to_json($1::jsonb[]) AS a", postgres.array { { a = 1 }, "[]", json.null }).a)
+local time = require "tidemill.time"
+local moments = postgres.row("SELECT $1::timestamptz AS a, '2026-01-31 12:00:00.5+05:30'::timestamptz AS b", time.iso8601(1767225600.25))
+log.info(("moment %%s %%s"):format(time.parse(moments.a) == 1767225600.25, time.parse(moments.b) == 1769841000.5))
+local function pid(tx) return tx.row("SELECT pg_backend_pid() AS pid").pid end
+log.info("as before " .. tostring(postgres.transaction(pid) == postgres.transaction(pid) and pid(postgres) == postgres.transaction(pid)))
+postgres.query("SELECT set_config('search_path', 'elsewhere', false)")
+postgres.query("CREATE TEMP TABLE own_temp (a int)") postgres.query("SELECT pg_advisory_lock(77)")
+local left = postgres.row("SELECT replace(current_setting('search_path'), '\"$user\", ', 'path ') AS a, (SELECT count(*) FROM pg_class WHERE relname = 'own_temp') AS b, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS c, $1::bigint AS d", 1e15)
+log.info(("left %%s, %%d %%d %%d"):format(left.a, left.b, left.c, left.d))
+postgres.transaction { { "SAVEPOINT a" }, { "LOCK TABLE kinds" }, { "ROLLBACK TO a" } }
+log.info("locks " .. postgres.row("SELECT $1::int[] AS a", postgres.array { 1.0, 2.0 }).a[1])
+say("bytes", postgres.row("SELECT $1::bytea[] AS a", postgres.array { dynamodb.binary("\0\255") }).a[1] == "\0\255")
 log.info("socket " .. postgres.at("postgresql://admin@%s:%d/postgres").row("SELECT 5 AS five").five)
 log.info("all is said")""" % (shared.home.replace("/", "%2F"), shared.port))
     host.wait_for("all is said")
     lines = host.messages()
-    for line in ("created 0 0", "inserted 9007199254740993 1", "t boolean true", "i boolean true", "f boolean true", "b boolean true", "y boolean true", "same boolean true", "none nil nil", "again integer 1", "many 3000 3000 3000", "changed 0 1", "transaction 2 3 2", "socket 5", "no row nil nil", "odd true -inf inf"):
+    for line in ("created 0 0", "inserted 9007199254740993 1", "t boolean true", "i boolean true", "f boolean true", "b boolean true", "y boolean true", "same boolean true", "none nil nil", "again integer 1", "many 3000 3000 3000", "changed 0 1", "transaction 2 3 2", "socket 5", "no row nil nil", "odd true -inf inf", "moment true true", "as before true", "left path public, 0 0 1000000000000000", "locks 1"):
         assert line in lines, (line, lines)
     said = {line.split(" ")[0]: line for line in lines}
     assert said["n"].endswith("123456789012345678901234567890.12345678"), said["n"]
+    assert said["jsons"].startswith('jsons [{"a":1},[],null]') and said["bytes"] == "bytes boolean true"
     assert json.loads(said["j"].split(" ", 1)[1].split(" table")[0]) == {"list": [], "x": [1, "two"]} and json.loads(said["a"].split(" ", 1)[1].rsplit(" list", 1)[0]) == ['q"\\uote', "b,{}", "NULL", ""] and "[3,1,2]" in said["k"]
     assert host.stop() == 0
 
@@ -158,11 +172,20 @@ def test_what_is_wrong_is_told(beside_local, local, name, shared):
         ('postgres.query("SELECT $2::int", 1)', "", "42P18"), ('postgres.query("SELECT 1", 2)', "", "08P01"), ('postgres.transaction { { "SELECT $1::int, $2::int", 1, nil } }', "a nil at the end of a list is not in it", "08P01"), ('postgres.transaction {}', "a list of statements expected", None), ('postgres.transaction { "SELECT 1" }', "statement 1: a list expected", None),
         ('postgres.transaction { { "INSERT INTO wrong VALUES (9, 9)" }, { "INSERT INTO wrong VALUES (1, 1)" } }', "statement 2:", "23505"), ('postgres.transaction(function() end, { isolation = "none" })', "repeatable read", None),
         ('postgres.transaction(function() end, { read = true })', "unknown option 'read'", None), ('postgres.once("", { { "SELECT 1" } })', "an empty text", None), ('postgres.once("k", { { "SELECT 1" } }, { ttl = 0 })', "ttl", None),
-        ('postgres.at("http://localhost")', "postgres://[USER", None), ('postgres.at("postgres:///x")', "postgres://[USER", None), ('postgres.at("postgres://a:secret@localhost/x?passfile=/etc/shadow")', "passfile is none", None),
+        ('postgres.at("http://localhost")', "postgres://[USER", None), ('postgres.at("postgres:///x")', "postgres://[USER", None), ('postgres.at("postgres://a:secret@localhost/x?passfile=/etc/shadow")', "passfile is none", None), ('postgres.at("postgres://localhost/x?sslkey=/tmp/evil.so:x&sslcert=/tmp/y")', "is none of the options", None),
         ('postgres.at("postgres://a:secret@elsewhere.example/x").query("SELECT 1")', "is not in allow_hosts", None), ('postgres.at("postgres://%2Ftmp/x").query("SELECT 1")', "a socket of this machine is not in", None), ('postgres.at(3)', "a URL expected", None),
-        ('postgres.quer("x")', "has no 'quer'", None), ('postgres.query("COPY wrong FROM STDIN")', "", "NetworkError"), ('postgres.array(3)', "a list expected", None),
+        ('postgres.at("postgres://,127.0.0.1/x")', "postgres://[USER", None), ('postgres.at("postgres://a:p@secret@127.0.0.1/x")', "postgres://[USER", None), ('postgres.at("postgres://a:secret/x")', "postgres://[USER", None),
+        ('postgres.at("postgres://127.0.0.1,elsewhere.example/x").query("SELECT 1")', "elsewhere.example is not in allow_hosts", None), ('postgres.at("postgres://127.0.0.1/x?hostaddr=10.1.2.3").query("SELECT 1")', "10.1.2.3 is not in allow_hosts", None),
+        ('postgres.transaction(function(tx) tx.query("/* x */ COMMIT") end)', "postgres.transaction begins", None), ('postgres.query("-- x\\n/* y */ BEGIN")', "postgres.transaction begins", None),
+        ('postgres.transaction { { "CREATE TABLE IF NOT EXISTS late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)" }, { "INSERT INTO late VALUES (1), (1)" } }', "postgres: duplicate key value", "23505"),
+        ('postgres.once("z", { { "SELECT 1" }, { "SELECT $1", "\\255" } })', "statement 2: $1:", None), ('postgres.transaction { { "SELECT 1" }, { "SELECT $1", "\\255" } }', "statement 2: $1:", None),
+        ('postgres.at(require "tidemill.config".postgres_url, { timeout = "30s" }).query("SELECT repeat(\'x\', 1000000) FROM generate_series(1, 100000)")', "more than", "TooLarge"),
+        ('postgres.quer("x")', "has no 'quer'", None), ('postgres.query("COPY wrong FROM STDIN")', "COPY is not for handlers", "NetworkError"), ('postgres.query("COPY wrong TO STDOUT")', "COPY is not for handlers", "NetworkError"),
+        ('postgres.query("SELECT 1,\\n\\n  nothing FROM wrong")', "line 3 of SELECT 1, nothing FROM wrong", "42703"), ('postgres.query("SELECT lenght(\'x\')")', "No function matches", "42883"),
+        ('postgres.query("SELECT $1::int[]", { 1, 2 })', "postgres.array(list) makes an array", "22P02"), ('postgres.query("SELECT $1::jsonb", "bare")', "json.encode makes JSON of it", "22P02"),
+        ('postgres.array { 1, nil, 3 }', "element 2 is nil: NULL is json.null", None), ('postgres.array { a = 1 }', "a table with names", None), ('postgres.transaction(function(tx) tx.row("SELECT 1/0") end)', "division by zero (22012); in SELECT 1/0", "22012"), ('postgres.array(3)', "a list expected", None),
         ('postgres.at("postgres://admin:secret@localhost:1/x").query("SELECT 1")', "refused", "NetworkError"), ('postgres.at("postgres://admin@localhost:%d/missing").query("SELECT 1")' % shared.port, "does not exist", "NetworkError"),
-        ('postgres.query("DO $$ BEGIN RAISE EXCEPTION \'own\' USING ERRCODE = \'TM001\', DETAIL = \'more\'; END $$")', "own (TM001): more", "TM001"),
+        ('postgres.query("DO $$ BEGIN RAISE EXCEPTION \'own\' USING ERRCODE = \'TM001\', DETAIL = \'more\'; END $$")', "own (TM001); more; in DO $$ BEGIN", "TM001"),
         ('postgres.transaction(function(tx) tx.query("COMMIT") end)', "postgres.transaction begins", None), ('postgres.transaction(function(tx) pcall(tx.query, "SELECT 1/0") end)', "was rolled back", "25P02"),
         ('local kept postgres.transaction(function(tx) kept = tx end) kept.query("SELECT 1")', "the transaction is over", None),
     ]
@@ -300,17 +323,27 @@ end log.info("all is said")""" % ", ".join(f'"{url}"' for url in urls))
     assert host.stop() == 0
 
 
+@pytest.mark.parametrize("line, told", [("postgres_url = postgres://127.0.0.1/x?foo=bar", 'invalid URI query parameter: "foo"'), ("postgres_url = mysql://127.0.0.1/x", "postgres://[USER"),
+                                        ("postgres_url = postgres://a:secret@x@127.0.0.1/x", "written as %40"), ("postgres_urI = x", "no setting postgres_urI")])
+def test_check_reads_the_url(beside_local, local, name, line, told):
+    beside_local.script("h", 'local postgres = require "tidemill.postgres" return { stream = "s", settings = { n = 1 }, on_record = function() postgres.query("SELECT 1") end }')
+    beside_local.stream("T", f"[handler h]\n{line}\n")
+    done = beside_local.run("check")
+    assert done.returncode == 2 and told in done.stderr and "secret" not in done.stderr, done.stderr
+
+
 def test_markers_go_when_they_are_old(beside_local, local, name, own):
     server = own()
     table, host = begin(beside_local, local, name, server.url, """
 if id == "a" then postgres.once("first", { { "SELECT 1" } }) else
-  for i = 1, 1000 do postgres.once("n" .. i, { { "SELECT 1" } }) end
+  for i = 1, 1000 do postgres.once("n" .. i, { { "SELECT 1" } }, { ttl = "1h" }) end
 end log.info("did " .. id)""", "cpu_limit = 60s\ntimeout = 5m\n", threads=1)
     host.wait_for("did a")
-    server.ask("UPDATE tidemill_once SET done_at = now() - interval '8 days'; INSERT INTO tidemill_once VALUES ('tidemill:other', 'x', now() - interval '8 days'), ('tidemill:h', 'young', now() - interval '6 days')")
+    assert server.ask("SELECT round(extract(epoch FROM expires - now()) / 86400) FROM tidemill_once") == "7"
+    server.ask("UPDATE tidemill_once SET expires = now() - interval '1 second'; INSERT INTO tidemill_once VALUES ('tidemill:h', 'young', now() + interval '1 day')")
     local.client.put_item(TableName=table, Item={"id": {"S": "b"}})
     host.wait_for("did b")
-    assert server.ask("SELECT string_agg(scope || key, ' ' ORDER BY scope, key) FROM tidemill_once WHERE key !~ '^n[0-9]'") == "tidemill:hyoung tidemill:otherx"
+    assert server.ask("SELECT string_agg(scope || key, ' ' ORDER BY scope, key) FROM tidemill_once WHERE key !~ '^n[0-9]'") == "tidemill:hyoung"
     assert host.stop() == 0
 
 
@@ -347,8 +380,8 @@ end }""")
     done = beside_local.run("invoke", "h", "event.json", "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.strip() for line in done.stdout.splitlines() if "would send" in line]
-    assert lines[0] == "would send postgres://127.0.0.1:1 SELECT $1::text, $2::text k1 NULL", done.stdout
-    assert any(line.endswith("DELETE FROM a WHERE id = $1 k1") for line in lines) and lines[-1].endswith("COMMIT") and "hidden" not in done.stdout
+    assert lines[0] == "would send postgres://127.0.0.1:1 SELECT $1::text, $2::text [1: k1, 2: NULL]", done.stdout
+    assert any(line.endswith("DELETE FROM a WHERE id = $1 [1: k1]") for line in lines) and lines[-1].endswith("COMMIT") and "hidden" not in done.stdout
 
 
 def test_a_handlers_test_says_what_the_server_says(beside_local):

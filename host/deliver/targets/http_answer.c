@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/utf8.h"
+
 #define RETRY_AFTER_MS_MAX (3600 * 1000)
+#define SAID_BYTES_MAX 300
 
 /* Seconds, or a date. */
 static int64_t retry_after_ms(const struct target *target, const struct transport_response *response)
@@ -31,7 +34,12 @@ void http_answered(void *user, struct transport_response *response, const struct
         request_answered(request, response, err);
         return;
     }
-    err_set(&refused, ERR_SERVICE, "HTTP status %d", response->status);
+    struct buf said = BUF_INIT; /* where the target reads answers: what it says of itself */
+    utf8_write_printable(&said, response->body.data ? response->body.data : "",
+                         response->body.size < SAID_BYTES_MAX ? response->body.size : SAID_BYTES_MAX);
+    err_set(&refused, ERR_SERVICE, "HTTP status %d%s%.*s", response->status, said.size ? ": " : "",
+            (int)said.size, said.data ? said.data : "");
+    buf_fini(&said);
     refused.http_status = response->status;
     /* What passes: https://www.rfc-editor.org/rfc/rfc9110 (408), RFC 8470 (425), RFC 6585 (429). */
     if (response->status == 408 || response->status == 425)

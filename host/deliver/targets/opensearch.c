@@ -83,15 +83,15 @@ static bool read_own(const struct json *own, struct arena *arena, const struct m
 {
     const struct json *document = json_get(own, "document"), *version = json_get(own, "version");
     const char *text = version ? json_string(arena, version) : message->sequence;
-    json_each(member, own)
+    json_each(member, own) {
         if (!json_key_is(member, "id") && !json_key_is(member, "document") && !json_key_is(member, "version"))
-            return err_set(err, ERR_CONFIG,
-                           "a document's message has no "
-                           "\"%.*s\": id, document, version",
+            return err_set(err, ERR_CONFIG, "a document's message has no \"%.*s\": id, document, version",
                            (int)member->key_size, member->key);
-    entry->id = mem_string(json_string(arena, json_get(own, "id")));
-    if (!entry->id || !*entry->id || strlen(entry->id) > ID_BYTES_MAX)
-        return err_set(err, ERR_CONFIG, "id: a text of 1 to %d bytes expected", ID_BYTES_MAX);
+    }
+    const struct json *id = json_get(own, "id");
+    entry->id = mem_string(json_string(arena, id));
+    if (!entry->id || !*entry->id || strlen(entry->id) > ID_BYTES_MAX || strlen(entry->id) != id->size)
+        return err_set(err, ERR_CONFIG, "id: a text of 1 to %d bytes expected, without U+0000", ID_BYTES_MAX);
     if (document && document->type != JSON_NULL && document->type != JSON_OBJECT)
         return err_set(err, ERR_CONFIG, "document: an object expected, or nothing, which deletes it");
     if (version && version->type != JSON_FALSE && !change_version(text, entry->version))
@@ -109,11 +109,11 @@ static bool read_record(struct arena *arena, const struct message *message, stru
     struct change change;
     if (!change_read(arena, message, &change, err))
         return false;
-    entry->id = item_key_text(change.keys);
+    entry->id = item_key_document(change.keys, ID_BYTES_MAX);
     memcpy(entry->version, change.version, sizeof change.version);
     if (change.image)
         record_unmarshal(&entry->document, change.image, true);
-    return true;
+    return !change.image || json_parse(arena, entry->document.data, entry->document.size, err);
 }
 
 /* False and `err`; to be given to entry_fini in either case. */
@@ -261,6 +261,16 @@ static void on_answer(void *user, struct transport_response *response, const str
     buf_fini(request->own);
     free(request->own);
     request->own = NULL;
+    struct err missing = {0};
+    if (response && response->status == 404) { /* somebody makes the index, or its name right */
+        err_set(&missing, ERR_SERVICE, "HTTP status 404: %.*s",
+                (int)(response->body.size < 300 ? response->body.size : 300),
+                response->body.data ? response->body.data : "");
+        missing.http_status = 404;
+        missing.passes = PASSES_LATER;
+        request_answered(request, response, &missing);
+        return;
+    }
     http_answered(request, response, err);
 }
 
@@ -334,7 +344,9 @@ static enum err_passes passes_of(int status, const char *type, const char *reaso
     static const char *const never[] = {"mapper_parsing_exception",         "document_parsing_exception",
                                         "strict_dynamic_mapping_exception", "illegal_argument_exception",
                                         "number_format_exception",          "date_time_parse_exception"};
-    if (status != 400 || (reason && strstr(reason, "script")))
+    bool of_script = strcmp(type, "illegal_argument_exception") == 0 && reason &&
+                     (strstr(reason, "execute script") || strstr(reason, "[inline] scripts"));
+    if (status != 400 || of_script)
         return PASSES_LATER;
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if (strcmp(type, never[i]) == 0)

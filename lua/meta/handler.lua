@@ -1,0 +1,48 @@
+---@meta
+--- The table that a script returns. What stands here may stand in the script's [handler NAME] section as well, which
+--- wins (but for `on_...`, `filter`, `targets`, `tables`, `calls` and `settings`). A script sees one version of itself: it is
+--- loaded once for each thread of the host, and again when its file changes. Globals are set while it loads, and read-only
+--- from then on. Nothing here runs.
+---
+---     return {
+---       stream = "orders",
+---       filter = { eventName = { "INSERT" } },
+---       on_insert = function(record)
+---         ...
+---       end,
+---     }
+
+---@class tidemill.Handler
+---@field stream string
+---@field filter? table an event pattern
+---@field on_insert? fun(record: tidemill.Record)
+---@field on_modify? fun(record: tidemill.Record)
+---@field on_remove? fun(record: tidemill.Record)
+---@field on_record? fun(record: tidemill.Record)
+---@field on_batch? fun(records: tidemill.Record[]): tidemill.Record[]? instead of those above; returns what failed
+---@field on_window? fun(state: any, records: tidemill.Record[], final: boolean, window: tidemill.Window): any instead of those above; returns the state
+---@field batch_size? integer records in a call of on_batch or on_window
+---@field batch_window? string how long a batch that is not full waits for more
+---@field tumbling_window? string the length of on_window's windows
+---@field ordering? "item"|"shard"
+---@field concurrency? integer
+---@field retries? integer
+---@field backoff? string such as "200ms..60s"
+---@field max_age? string
+---@field on_failure? string "dead", "discard", or the name of a [target]
+---@field timeout? string
+---@field cpu_limit? string
+---@field memory? string
+---@field rate? string at most so many calls, over all hosts: "100/s", "30/m"
+---@field allow_hosts? string where tidemill.http may go: names, *.example.com; empty: anywhere
+---@field calls? (string|nil)[][] what it calls through tidemill.aws, for tidemill policy: { { "*", "states:StartExecution" } }
+---@field formerly? string the name that it had before: it goes on where that one stands
+---@field settings? table<string, string|number|boolean> which settings of its own it has in its [handler] section: "required", "optional", or the default; others are then an error. Defaults and types hold once the script has returned: read them in its functions
+---@field targets? string[] where it emits to; then it may emit nowhere else
+---@field tables? (string|nil)[][] what it does with which DynamoDB tables, for tidemill policy: { { "Orders", "PutItem" } }
+
+---@class tidemill.Window
+---@field start integer seconds since 1970
+---@field finish integer the first second behind it
+---@field shard string
+---@field table string
