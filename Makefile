@@ -62,7 +62,7 @@ UNITS   := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help dist deb package-test deps test unit integration asan tsan lint format fuzz bench run install uninstall clean check-deps
+.PHONY: all help reference dist deb package-test deps test unit integration asan tsan lint format fuzz bench run install uninstall clean check-deps
 
 all: $(BUILD)/tidemill
 
@@ -77,11 +77,15 @@ $(BUILD)/tidemill: $(OBJECTS)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
-	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -DTIDEMILL_LUA='"$(PREFIX)/share/tidemill/lua"' -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DTIDEMILL_VERSION='"$(VERSION)"' -DTIDEMILL_RECIPES='"$(BUILD)/recipes.tar.gz"' -MMD -MP -c -o $@ $<
 
 # The Lua part of the library is carried inside the binary.
 $(BUILD)/host/script/library.o $(BUILD)/host/script/reference.o: $(LUA)
-# So is the dashboard's page.
+# So are the recipes, and the dashboard's page.
+$(BUILD)/recipes.tar.gz: host/packaging/recipes.sh $(shell find examples scripts -type f) $(shell find examples scripts -type d)
+	@mkdir -p $(@D)
+	@host/packaging/recipes.sh $(BUILD)/recipes.tar && gzip -nf $(BUILD)/recipes.tar
+$(BUILD)/host/cmd/recipes.o: $(BUILD)/recipes.tar.gz
 $(BUILD)/host/admin/dashboard.o: $(wildcard host/admin/page/*)
 
 -include $(OBJECTS:.o=.d)
@@ -199,6 +203,12 @@ $(BUILD)/tests/bench_%: tests/bench/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo "  cc    $<"
 	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --cflags --libs libmicrohttpd)
+
+## make reference   lua/reference out of the annotations, as `tidemill help PAGE` shows it
+reference: $(BUILD)/tidemill
+	@mkdir -p lua/reference
+	@rm -f lua/reference/*.md
+	@for page in $$($(BUILD)/tidemill help --pages); do $(BUILD)/tidemill help --markdown $$page > lua/reference/$$page.md; done
 
 ## make bench-eyes  what metrics and traces cost, in pairs
 bench-eyes: need-test

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/descriptors.h"
+#include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/manual.h"
 #include "script/reference.h"
@@ -35,8 +37,7 @@ static void print_usage(FILE *out)
 {
     fputs("usage: tidemill COMMAND [...]\n\n", out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  tidemill %-8s %-40s %s\n", commands[i]->name, commands[i]->arguments,
-                commands[i]->summary);
+        fprintf(out, "  tidemill %-8s %s\n", commands[i]->name, commands[i]->summary);
     fputs("  tidemill --version | --help | help COMMAND | help PAGE\n\n", out);
     print_pages(out);
     fputs("\n"
@@ -78,12 +79,85 @@ static int help_reference(const char *name, bool markdown)
     return found ? EXIT_DONE : EXIT_USAGE;
 }
 
+static int print_names(void)
+{
+    char *names;
+    free(reference_page("", false, &names));
+    puts(names);
+    free(names);
+    return EXIT_DONE;
+}
+
+#define WIDTH 79
+
+/* Where a line that is too long goes on: below its text, behind "  --name   ". */
+static size_t text_column(const char *line, size_t size)
+{
+    size_t begin = 0, column;
+    while (begin < size && line[begin] == ' ')
+        begin++;
+    column = begin;
+    for (size_t at = begin; begin && at + 2 < size && at < WIDTH * 5 / 8; at++)
+        if (line[at] == ' ' && line[at + 1] == ' ' && line[at + 2] != ' ')
+            column = at + 2;
+    return column;
+}
+
+static void print_line(const char *line, size_t size)
+{
+    size_t column = text_column(line, size), indent = 0;
+    while (indent + size > WIDTH) {
+        size_t cut = WIDTH - indent;
+        while (cut > column - indent + 1 && line[cut] != ' ')
+            cut--;
+        if (line[cut] != ' ')
+            break;
+        printf("%*s%.*s\n", (int)indent, "", (int)cut, line);
+        while (cut < size && line[cut] == ' ')
+            cut++;
+        line += cut;
+        size -= cut;
+        indent = column;
+    }
+    printf("%*s%.*s\n", (int)indent, "", (int)size, line);
+}
+
+#define FULL 70 /* a line that is as long goes on in the next one, where that is indented as its text */
+
+static size_t indent_of(const char *line)
+{
+    return strspn(line, " ");
+}
+
+/* So that it fits a terminal: paragraphs are filled, what stands in lines of its own stays so. */
+static void print_help(const char *text)
+{
+    struct buf line = BUF_INIT;
+    while (*text) {
+        size_t size = strcspn(text, "\n"), column = text_column(text, size);
+        buf_add(&line, text, size);
+        text += size + (text[size] == '\n');
+        while (size >= FULL && *text && *text != '\n' && indent_of(text) == column) {
+            size = strcspn(text, "\n");
+            buf_add_char(&line, ' ');
+            buf_add(&line, text + column, size - column);
+            text += size + (text[size] == '\n');
+        }
+        print_line(line.data ? line.data : "", line.size);
+        line.size = 0;
+    }
+    buf_fini(&line);
+}
+
 static int help(const char *name)
 {
     const struct command *command = command_of(name);
     if (!command)
         return help_reference(name, false);
-    printf("usage: tidemill %s %s\n\n%s", command->name, command->arguments, command->help);
+    char *usage = mem_printf("usage: tidemill %s %s\n\n", command->name, command->arguments);
+    print_help(usage);
+    free(usage);
+    print_help(command->help);
     return EXIT_DONE;
 }
 
@@ -117,6 +191,8 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return EXIT_DONE;
     }
+    if (strcmp(first, "help") == 0 && strcmp(argv[2], "--pages") == 0)
+        return print_names();
     if (strcmp(first, "help") == 0 && strcmp(argv[2], "--markdown") == 0 && argc == 4)
         return help_reference(argv[3], true);
     if (strcmp(first, "help") == 0 && strncmp(argv[2], "--", 2) == 0)

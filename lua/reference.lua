@@ -113,6 +113,7 @@ local function read_file(name, text)
       file.module = said.page ~= nil
       file.called = file.page
       file.intro = said.text
+      file.internal = (said.text[1] or ""):find("^Of the library's own modules") ~= nil
     end
     local variable = block.code:match("^local ([%w_]+) = ")
     if said.class and variable then
@@ -143,11 +144,11 @@ local function read_page()
   table.sort(sorted)
   for _, name in ipairs(sorted) do
     local file = read_file(name:match("[%w_]+$"), sources[name])
-    if file.page and not names[file.page] then
+    if file.page and not file.internal and not names[file.page] then
       names[file.page] = true
       names[#names + 1] = file.page
     end
-    if file.page == wanted then
+    if file.page == wanted and not file.internal then
       page = page or { entries = {}, intro = {}, at = {} }
       page.module = page.module or file.module
       if #file.intro > 0 and (#page.intro == 0 or file.module) then

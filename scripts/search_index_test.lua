@@ -84,7 +84,7 @@ test("a service that stumbles gets the changes later", function()
       return 503
     end
     there.u = request.body:match('"name":"(%w+)"')
-    return { errors = false, items = {} }
+    return { errors = false, items = { { index = { status = 200 } } } }
   end)
   dynamodb.put("Users", { userId = "u", name = "first" })
   dynamodb.put("Users", { userId = "u", name = "second" })

@@ -258,9 +258,9 @@ const struct command cmd_test = {
             "      test.equal(...)\n"
             "    end)\n"
             "\n"
-            "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there. "
-            "lua/tidemill/test.lua\n"
-            "describes the rest: http, aws, redis, requests, dead_letters, advance, faults, split_shards.\n"
+            "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there.\n"
+            "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
+            "dead_letters, advance, faults, split_shards.\n"
             "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

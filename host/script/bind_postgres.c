@@ -167,7 +167,8 @@ static int raw_release(lua_State *L)
                                                .url = url,
                                                .body = body->data,
                                                .body_size = body->size,
-                                               .timeout_ms = 60000},
+                                               .timeout_ms = 60000,
+                       .own = true /* also behind a fence: its locks are not ours any more */},
                    on_released, body);
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/embed.h"
@@ -36,18 +37,41 @@ static const struct {
     {"meta.values", meta_values_start, meta_values_end},
 };
 
+static const char *source_at(size_t i, const char **name, size_t *size)
+{
+    const char *text = library_at(i, name, size);
+    size_t of_library = 0;
+    if (text)
+        return text;
+    while (library_at(of_library, name, size))
+        of_library++;
+    if (i - of_library >= sizeof metas / sizeof *metas)
+        return NULL;
+    *name = metas[i - of_library].name;
+    *size = (size_t)(metas[i - of_library].end - metas[i - of_library].start);
+    return metas[i - of_library].start;
+}
+
+const char *reference_source(size_t i, char **path, size_t *size)
+{
+    const char *name, *text = source_at(i, &name, size);
+    if (!text)
+        return NULL;
+    *path = mem_printf("%s.lua", name);
+    char *dot = strchr(*path, '.');
+    if (strcmp(dot, ".lua") != 0)
+        *dot = '/'; /* "tidemill.http.lua" */
+    return text;
+}
+
 static void push_sources(lua_State *L)
 {
     const char *name, *text;
     size_t size;
     lua_newtable(L);
-    for (size_t i = 0; (text = library_at(i, &name, &size)); i++) {
+    for (size_t i = 0; (text = source_at(i, &name, &size)); i++) {
         lua_pushlstring(L, text, size);
         lua_setfield(L, -2, name);
-    }
-    for (size_t i = 0; i < sizeof metas / sizeof *metas; i++) {
-        lua_pushlstring(L, metas[i].start, (size_t)(metas[i].end - metas[i].start));
-        lua_setfield(L, -2, metas[i].name);
     }
 }
 

@@ -3,14 +3,15 @@
 ---
 --- What DynamoDB has is this in Lua, and the other way round. Nothing is lost: what was read can be written back unchanged.
 ---
----     DynamoDB   Lua
----     S          a string (UTF-8; what is no text is refused when it is written)
----     N          an integer or a float where that is exactly the number, else a decimal
----     B          a binary: dynamodb.binary(bytes); tostring(b) is its bytes, #b their number
+---     S          a string (UTF-8; what is no text is refused when written)
+---     N          an integer, or a float where that is exactly the number,
+---                else a decimal
+---     B          a binary: dynamodb.binary(bytes); tostring(b) is its bytes
 ---     BOOL       true or false
----     NULL       dynamodb.null, the same as json.null: it is true in an `if`
+---     NULL       dynamodb.null, the same as json.null: true in an `if`
 ---     M          a table; {} is an empty map
----     L          a table with 1, 2, 3...; an empty one, or to be sure: dynamodb.list {}
+---     L          a table with 1, 2, 3...; to be sure of an empty one:
+---                dynamodb.list {}
 ---     SS NS BS   a set: dynamodb.set { "a", "b" }; set:contains("a"), #set
 ---
 --- An attribute that is not there is nil. A decimal adds, subtracts, multiplies and compares exactly, to 38 digits:
@@ -28,8 +29,9 @@
 ---     timeout      30s     of a call, with all its waits
 ---     cpu_limit    1s      of its own computing
 ---     memory       64MiB   of a script's state in one thread
----     concurrency  64      records of a handler at once in one shard; those of one item come one after the other
----     HTTP bodies  8 MiB   of an answer, `max_bytes` up to 64 MiB
+---     concurrency  64      records at once in a shard; those of one item
+---                          come one after the other
+---     HTTP bodies  8 MiB   of an answer; max_bytes up to 64 MiB
 ---     once         350 KB  of a result that is kept
 ---
 --- The README's [handler NAME] table has them all, with what they are where nothing is said.

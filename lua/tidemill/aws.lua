@@ -177,6 +177,11 @@ function aws.refuse(code, message)
   fail { code = code, message = message, status = 200, kind = code:find("^AccessDenied") and "waits" or "passes" }
 end
 
-aws.escape, aws.query = url.escape, url.query
+--- A text as a part of a path or a query: all but letters, digits and "-._~" is percent-encoded.
+---@type fun(text: string|number|boolean): string
+aws.escape = url.escape
+--- "a=1&b=x%20y", by name; a list as a value gives the name as often.
+---@type fun(values: table<string, any>): string
+aws.query = url.query
 
 return aws

@@ -8,6 +8,7 @@ local concat, sort, unpack = table.concat, table.sort, table.unpack -- `table` i
 
 ---@class tidemill.dynamodb
 local dynamodb = {
+  --- NULL, the same as json.null. It is true in an `if`: compare with it.
   null = raw.null,
   --- An array that is written as a list even when it is empty.
   list = raw.list,

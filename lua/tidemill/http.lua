@@ -232,7 +232,12 @@ function http.basic(user, password)
   return "Basic " .. require "tidemill.crypto".base64(user .. ":" .. password)
 end
 
-http.escape, http.query = url.escape, url.query
+--- A text as a part of a path or a query: all but letters, digits and "-._~" is percent-encoded.
+---@type fun(text: string|number|boolean): string
+http.escape = url.escape
+--- "a=1&b=x%20y", by name; a list as a value gives the name as often.
+---@type fun(values: table<string, any>): string
+http.query = url.query
 
 local function verb(method)
   return function(address, options)

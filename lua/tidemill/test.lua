@@ -3,7 +3,7 @@
 --- a world of its own, in virtual time.
 ---
 ---     local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
----     test.deployment [[ ... an INI with [table], [stream] and [handler] sections ... ]]
+---     test.deployment [[ ... [table], [stream] and [handler] sections ... ]]
 ---     test("an order is created once", function()
 ---       dynamodb.put("Products", { ... })
 ---       test.settle()
@@ -185,45 +185,66 @@ local function redis_answer(request)
   return 200, table.concat(replies)
 end
 
--- Rows as tidemill.postgres reads them: each value as JSON.
-local JSON_TYPE = 114
+local function is_binary(value)
+  return type(value) == "userdata" and getmetatable(value) == getmetatable(require "tidemill.dynamodb".binary "")
+end
+
+-- Rows as tidemill.postgres reads them: each value as JSON, bytes as bytea.
+local JSON_TYPE, BYTES_TYPE = 114, 17
+
+local function bytes_text(value)
+  return "\\x" .. tostring(value):gsub(".", function(c)
+    return ("%02x"):format(c:byte())
+  end)
+end
 
 local function write_rows(rows)
-  local names, kinds, seen = {}, {}, {}
+  local names, kinds, places = {}, {}, {}
   for _, row in ipairs(rows) do
-    for name in pairs(row) do
-      if not seen[name] then
-        seen[name] = true
+    for name, value in pairs(row) do
+      if not places[name] then
         names[#names + 1] = name
-        kinds[#kinds + 1] = JSON_TYPE
+        places[name] = #names
       end
+      kinds[places[name]] = is_binary(value) and BYTES_TYPE or kinds[places[name]] or JSON_TYPE
     end
   end
   local reply = { #rows, "SELECT " .. #rows, names, kinds }
   for i, row in ipairs(rows) do
     local values = {}
     for j, name in ipairs(names) do
-      values[j] = row[name] ~= nil and row[name] ~= json.null and json.encode(row[name])
+      local value = row[name]
+      values[j] = value ~= nil and value ~= json.null and (kinds[j] == BYTES_TYPE and bytes_text(value) or json.encode(value))
     end
     reply[4 + i] = values
   end
   return reply
 end
 
-local begun, marked = 0, {} -- transactions; of each: the marker that it sets
+local begun, marked, broken = 0, {}, {} -- transactions; of each: the marker that it sets, and whether a statement has failed
+
+local function refuse(code, message)
+  return { "error", "code", code, "message", message }, true
+end
 
 -- A statement's reply, and whether it failed.
 local function postgres_reply(statement, transaction)
   local sql = statement[1]
-  if sql:find("^%s*BEGIN") or sql:find("^%s*SET TRANSACTION") or sql:find("^%s*COMMIT") then
-    return { 0, "", {}, {} }
-  elseif sql:find("tidemill_once", 1, true) then
-    local marker = sql:find("^INSERT") and statement[2] .. " " .. statement[3]
-    if marker and done_once[marker] then
-      return { "error", "code", "23505", "message", "done before" }, true
+  if sql == "COMMIT" then
+    return { 0, broken[transaction] and "ROLLBACK" or "COMMIT", {}, {} }
+  elseif broken[transaction] then
+    return refuse("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+  elseif sql:find("^BEGIN") then
+    return { 0, "BEGIN", {}, {} }
+  elseif sql:find("^INSERT INTO tidemill_once VALUES %(%$1, %$2, now") then
+    local marker = statement[2] .. " " .. statement[3]
+    if done_once[marker] then
+      return refuse("23505", "done before")
     end
-    marked[transaction] = marker or nil
-    return { 1, "", {}, {} }
+    marked[transaction] = marker
+    return { 1, "INSERT 0 1", {}, {} }
+  elseif sql == "DELETE FROM tidemill_once WHERE expires < now()" then
+    return { 0, "DELETE 0", {}, {} }
   end
   local said = services.postgres and services.postgres(sql, { n = statement.n - 1, table.unpack(statement, 2, statement.n) })
   if type(said) == "table" and said.err then
@@ -254,15 +275,15 @@ local function postgres_answer(request)
     local reply, failed = postgres_reply(statement, number)
     replies[#replies + 1] = write_reply(reply)
     if failed then
-      marked[number] = nil
-      return 200, table.concat(replies)
+      broken[number] = true
+      break
     end
   end
-  if marked[number] and (what == "once" or what == "end") then
+  if marked[number] and not broken[number] and (what == "once" or what == "end") then
     done_once[marked[number]] = true
   end
   if what ~= "begin" and what ~= "in" then
-    marked[number] = nil
+    marked[number], broken[number] = nil, nil
   end
   return 200, table.concat(replies)
 end

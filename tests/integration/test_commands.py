@@ -474,7 +474,7 @@ def test_init_writes_a_deployment_that_works_and_never_overwrites(deployment):
     assert done.returncode == 0 and "1 record, 0 failed" in done.stdout
     done = deployment.run("test", "new")
     assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout
-    assert "tidemill/lua" in (root / ".luarc.json").read_text()
+    assert ".tidemill/lua" in (root / ".luarc.json").read_text() and (root / ".tidemill/lua/tidemill/http.lua").exists()
     (root / "tidemill.ini").write_text("mine")
     again = deployment.run("init", "new")
     assert again.returncode == 1 and "is there already; nothing was written" in again.stderr

@@ -8,7 +8,7 @@ make --no-print-directory -s WERROR=1 BUILD=build/lint-gcc all units
 make --no-print-directory -s WERROR=1 BUILD=build/lint-clang CC=clang all units
 
 echo "  lint  clang's analyzer"
-flags="$(pkg-config --cflags lua5.4 libcurl libcjson openssl inih sqlite3 libmicrohttpd expat zlib libzstd libnats hiredis libpq) -DTIDEMILL_NATS -DTIDEMILL_REDIS -DTIDEMILL_POSTGRES -D_GNU_SOURCE -Ihost -DTIDEMILL_VERSION=\"lint\" -DTIDEMILL_LUA=\"lint\""
+flags="$(pkg-config --cflags lua5.4 libcurl libcjson openssl inih sqlite3 libmicrohttpd expat zlib libzstd libnats hiredis libpq) -DTIDEMILL_NATS -DTIDEMILL_REDIS -DTIDEMILL_POSTGRES -D_GNU_SOURCE -Ihost -DTIDEMILL_VERSION=\"lint\" -DTIDEMILL_RECIPES=\"README.md\""
 for file in $(find host -name '*.c' ! -name library.c); do
     # shellcheck disable=SC2086
     clang --analyze -Xclang -analyzer-werror -Xclang -analyzer-disable-checker=deadcode.DeadStores \

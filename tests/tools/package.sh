@@ -21,7 +21,7 @@ lintian --allow-root --fail-on error,warning,info "$deb" || fail "lintian finds 
 apt-get install -y -qq --no-install-recommends "./$deb" systemd >/dev/null
 tidemill --version
 for file in /lib/systemd/system/tidemill.service /usr/share/man/man1/tidemill-dead.1.gz /usr/share/man/man5/tidemill.ini.5.gz \
-    /usr/share/bash-completion/completions/tidemill /usr/share/tidemill/lua/meta/tidemill.lua /etc/tidemill/scripts; do
+    /usr/share/bash-completion/completions/tidemill /usr/share/tidemill/lua/meta/record.lua /etc/tidemill/scripts; do
     [ -e "$file" ] || fail "$file is missing"
 done
 [ "$(stat -c '%U %a' /var/lib/tidemill)" = "tidemill 750" ] || fail "/var/lib/tidemill is not the service's"

@@ -1,0 +1,137 @@
+"""What `tidemill init` writes: each recipe works as it stands, in a bare directory, by the commands of its README; and the
+pages about what scripts can call."""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+from conftest import BINARY, ROOT, free_port, wait_until
+
+NAMES = sorted(re.findall(r"^  (\w+) ", subprocess.run([BINARY, "init", "--recipes"], capture_output=True, text=True).stdout, re.M))
+SHIPPED = sorted(path.parent.name for path in (ROOT / "examples").glob("*/tidemill.ini") if path.parent.name not in ("quickstart", "alternator", "many_hosts"))
+
+
+def run(directory, *arguments, check=True):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run([BINARY, *arguments], cwd=directory, env=environment, capture_output=True, text=True, timeout=120)
+    assert not check or done.returncode == 0, (arguments, done.stdout, done.stderr)
+    return done
+
+
+def test_all_are_there():
+    assert set(SHIPPED) <= set(NAMES) and len(NAMES) >= 30, (SHIPPED, NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_works_as_it_stands(tmp_path, name):
+    made = run(tmp_path, "init", "--recipe", name)
+    assert f"cd {name} && tidemill check && tidemill test" in made.stdout
+    directory = tmp_path / name
+    checked = run(directory, "check")
+    assert "nothing wrong" in checked.stdout and "warning" not in checked.stderr, checked.stdout + checked.stderr
+    assert " 0 failed" in run(directory, "test").stdout
+    run(directory, "policy")
+    readme = directory / "README.md"
+    assert readme.exists() == (name in SHIPPED)
+    commands = re.findall(r"^    (tidemill .*)", readme.read_text(), re.M) if readme.exists() else []
+    for command in commands:
+        words = command.split("#")[0].split()[1:]
+        if words[0] == "dev":
+            assert words == ["dev"]
+        elif words[0] == "replay":  # wants what is not there yet
+            assert run(directory, *words, check=False).returncode in (1, 2)
+        else:
+            assert "would" in run(directory, *words).stdout
+    assert not name in SHIPPED or commands
+    again = run(tmp_path, "init", "--recipe", name, check=False)
+    assert again.returncode == 1 and "nothing was written" in again.stderr
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_dev_runs_a_recipe_without_any_setting(tmp_path, name):
+    run(tmp_path, "init", "--recipe", name)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    path = tmp_path / "said"
+    with open(path, "wb") as said:
+        process = subprocess.Popen([BINARY, "dev", "--port", str(free_port())], cwd=tmp_path / name, env=environment, stdout=said, stderr=said)
+    try:
+        wait_until(lambda: process.poll() is not None or "reading" in path.read_text(), lambda: f"it reads its stream: {path.read_text()}")
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0, path.read_text()
+
+
+def test_what_is_asked_for_wrongly_is_told(tmp_path):
+    done = run(tmp_path, "init", "--recipe", "search_indx", check=False)
+    assert done.returncode == 1 and "no recipe search_indx" in done.stderr
+    assert run(tmp_path, "init", "--recipe", "feeds", "--editor", check=False).returncode == 2
+    (tmp_path / "file").write_text("")
+    assert "cannot" in run(tmp_path, "init", "--recipe", "feeds", "file/below", check=False).stderr
+    assert not list(tmp_path.glob("feeds"))
+
+
+def test_what_an_editor_reads_is_written_anew(tmp_path):
+    run(tmp_path, "init")
+    library = tmp_path / ".tidemill" / "lua"
+    assert {str(path.relative_to(library)) for path in library.rglob("*.lua")} == {str(path.relative_to(ROOT / "lua")) for path in (ROOT / "lua").rglob("*.lua") if path.name != "reference.lua"}
+    for path in library.rglob("*.lua"):
+        assert path.read_text() == (ROOT / "lua" / path.relative_to(library)).read_text()
+    (library / "tidemill" / "http.lua").write_text("old")
+    (tmp_path / ".luarc.json").write_text("mine")
+    run(tmp_path, "init", "--editor")
+    assert (library / "tidemill" / "http.lua").read_text() == (ROOT / "lua" / "tidemill" / "http.lua").read_text()
+    assert (tmp_path / ".luarc.json").read_text() == "mine"
+
+
+PAGES = run(ROOT, "help", "--pages").stdout.split()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_fits_and_is_the_one_in_the_tree(page):
+    text = run(ROOT, "help", f"tidemill.{page}").stdout
+    assert all(len(line) < 80 for line in text.splitlines()), [line for line in text.splitlines() if len(line) > 79]
+    assert page == "test" or run(ROOT, "help", page).stdout == text  # that is a command
+    markdown = run(ROOT, "help", "--markdown", page).stdout
+    assert (ROOT / "lua" / "reference" / f"{page}.md").read_text() == markdown, "make reference writes them anew"
+
+
+def test_each_name_that_a_module_has_is_in_its_page_and_no_other_is(tmp_path):
+    modules = [page for page in PAGES if page not in ("handler", "record", "values", "tidemill")]
+    (tmp_path / "names_test.lua").write_text("""local test = require "tidemill.test"
+test.deployment "[table Things]\\nkey = id\\n[stream s]\\ntable = Things"
+test("names", function()
+  for _, name in ipairs { "%s" } do
+    local module = require("tidemill." .. name)
+    if type(module) == "table" then
+      local names = {}
+      for key in pairs(module) do names[#names + 1] = tostring(key) end
+      table.sort(names)
+      print("MODULE " .. name .. " " .. table.concat(names, " "))
+    end
+  end
+  error("so that it is shown")
+end)
+""" % '", "'.join(modules))
+    done = run(tmp_path, "test", "names_test.lua", check=False)
+    found = dict((line.split()[0], set(line.split()[1:])) for line in re.findall(r"MODULE (.*)", done.stdout))
+    assert set(found) >= {"dynamodb", "http", "json", "log", "time", "crypto", "postgres", "redis"}, done.stdout
+    for module, names in found.items():
+        page = run(ROOT, "help", f"tidemill.{module}").stdout
+        told = set(re.findall(rf"^{module}\.(\w+)", page, re.M))
+        assert names == told or module == "config", (module, names ^ told)
+
+
+def test_what_commands_say_of_themselves_fits_a_terminal():
+    usage = run(ROOT, "--help").stdout
+    commands = re.findall(r"^  tidemill (\w+)", usage, re.M)
+    assert len(commands) >= 15
+    for text in [usage] + [run(ROOT, "help", command).stdout for command in commands]:
+        assert all(len(line) < 80 for line in text.splitlines()), [line for line in text.splitlines() if len(line) > 79]
+
+
+def test_a_page_that_is_not_there_is_told_with_those_that_are():
+    done = run(ROOT, "help", "dynamo", check=False)
+    assert done.returncode == 2 and "dynamodb" in done.stderr
+    usage = run(ROOT, "--help").stdout
+    assert "help PAGE" in usage and "postgres" in usage
