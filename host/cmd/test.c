@@ -17,6 +17,8 @@
 struct testing {
     bool tap, colour;
     size_t passed, failed, files;
+    const char *only; /* tests with this in their names; NULL: all */
+    size_t left_out;
 };
 
 /* ---- finding files ---- */
@@ -154,6 +156,11 @@ static void run_tests(struct testing *testing, const char *path, struct script *
     for (size_t i = 0; *deployment && i < count; i++) {
         struct test_outcome outcome;
         char *name = mem_string(testing_name(script, i));
+        if (testing->only && !strcasestr(name, testing->only)) {
+            testing->left_out++;
+            free(name);
+            continue;
+        }
         test_world_run(path, deployment, i, &outcome);
         tell(testing, path, name, &outcome);
         test_outcome_fini(&outcome);
@@ -192,15 +199,19 @@ static void summarize(const struct testing *testing)
                : testing->failed ? "\033[31m"
                                  : "\033[32m",
                testing->passed, testing->failed, testing->colour ? "\033[0m" : "");
+    if (!testing->tap && testing->left_out)
+        printf("%zu left out: --only %s\n", testing->left_out, testing->only);
 }
 
 struct arguments {
     bool tap;
+    const char *only;
     struct cmd_texts places;
 };
 
 static const struct cmd_option known_options[] = {
     {"--tap", CMD_FLAG, offsetof(struct arguments, tap), NULL},
+    {"--only", CMD_TEXT, offsetof(struct arguments, only), "a part of tests' names"},
     {"PLACE", CMD_OPERANDS, offsetof(struct arguments, places), NULL},
     {0},
 };
@@ -212,6 +223,7 @@ static int run(int argc, char **argv)
     struct arguments arguments = {0};
     bool ok = cmd_options(argc, argv, known_options, &arguments);
     testing.tap = arguments.tap;
+    testing.only = arguments.only;
     for (size_t i = 0; ok && i < arguments.places.count; i++)
         ok = collect(&paths, arguments.places.list[i]);
     if (ok && !arguments.places.count)
@@ -224,19 +236,22 @@ static int run(int argc, char **argv)
         qsort(paths.list, paths.count, sizeof *paths.list, compare);
     for (size_t i = 0; ok && i < paths.count; i++)
         run_file(&testing, paths.list[i]);
+    bool none = ok && paths.count && testing.only && !testing.passed && !testing.failed;
     if (ok && !paths.count)
         cmd_complain("test: no *_test.lua here");
+    else if (none)
+        cmd_complain("test: no test has \"%s\" in its name", testing.only);
     else if (ok)
         summarize(&testing);
     for (size_t i = 0; i < paths.count; i++)
         free(paths.list[i]);
     free(paths.list);
-    return !ok ? EXIT_USAGE : testing.failed || !paths.count ? EXIT_FAILED : EXIT_DONE;
+    return !ok ? EXIT_USAGE : testing.failed || !paths.count || none ? EXIT_FAILED : EXIT_DONE;
 }
 
 const struct command cmd_test = {
     .name = "test",
-    .arguments = "[--tap] [DIR|FILE...]",
+    .arguments = "[--tap] [--only TEXT] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
     .help = "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
             "handlers beside\n"
@@ -260,7 +275,8 @@ const struct command cmd_test = {
             "\n"
             "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there.\n"
             "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
-            "dead_letters, advance, faults, split_shards.\n"
+            "dead_letters, advance, redeliver, seek, event, faults, split_shards.\n"
+            "--only TEXT runs those with this in their names.\n"
             "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

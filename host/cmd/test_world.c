@@ -73,8 +73,10 @@ struct test_world {
     struct read_shard *read;
     size_t read_count, read_capacity;
     const char *path; /* of the test's file */
-    struct ticket *settling, *advancing, *replaying;
+    struct ticket *settling, *advancing, *replaying, *seeking;
     char *replay_path, *replay_handler;
+    char *seek_handler, *seek_where; /* the first NULL: all of them */
+    size_t events, seeks;            /* so far */
     int64_t advance_ms;
     int64_t writes,
         runaway; /* calls that changed something; more than `runaway` while it settles are too many */
@@ -177,6 +179,28 @@ static void on_replay(void *user, const char *path, const char *handler, struct 
     t->replaying = ticket;
     t->replay_path = path_beside(t->path, path);
     t->replay_handler = mem_string(handler);
+}
+
+static void on_event(void *user, const char *event, size_t size, const char *handler, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->replaying = ticket;
+    t->replay_path = mem_printf("%s/event-%zu.jsonl", t->directory, t->events++);
+    t->replay_handler = mem_string(handler);
+    FILE *file = fopen(t->replay_path, "w");
+    if (file) { /* else it is not found, which is told */
+        fwrite(event, 1, size, file);
+        fputc('\n', file);
+        fclose(file);
+    }
+}
+
+static void on_seek(void *user, const char *handler, const char *where, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->seeking = ticket;
+    t->seek_handler = mem_string(handler);
+    t->seek_where = mem_string(where);
 }
 
 static bool on_dead_letter(void *user, size_t index, const char **handler, const char **error)
@@ -422,8 +446,8 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks =
-        (struct testing_hooks){on_settle, on_advance, on_replay, on_dead_letter, on_emitted, on_control, t};
+    t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek,
+                                      on_dead_letter, on_emitted, on_control, t};
     t->observer = (struct observer){.attempted = on_attempted, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
@@ -641,6 +665,74 @@ static void replay(struct test_world *t)
     testing_resume(ticket, ok ? NULL : err.text);
 }
 
+#define SEEK_MS_MAX (10 * 60 * 1000) /* of virtual time: a host looks every second, and lets what runs end \
+                                      */
+
+/* What a command beside a host would do: it asks by way of the state, and the host moves the handler. */
+static bool seek_one(struct test_world *t, const char *handler, struct err *err)
+{
+    struct store *store = host_store(t->host);
+    struct reactor *reactor = host_reactor(t->host);
+    struct store_batch *batch = store_batch_new();
+    const struct store_request request = {.kind = "seek",
+                                          .id = ((int64_t)1 << 40) + (int64_t)t->seeks++,
+                                          .handler = handler,
+                                          .shard = "",
+                                          .argument = t->seek_where,
+                                          .created_ms = t->world.now_ms};
+    int64_t end_ms = t->world.now_ms + SEEK_MS_MAX;
+    int answered = REQUEST_OPEN;
+    store_put_request(batch, &request);
+    if (!store_commit_now(store, reactor, batch, err))
+        return false;
+    while (answered == REQUEST_OPEN && t->world.now_ms < end_ms && !overdue(t)) {
+        world_turn(&t->world, never, NULL, 1000);
+        struct store_snapshot *snapshot = store_load_now(
+            store, reactor, &(struct store_query){.what = STORE_ANSWER, .id = request.id}, err);
+        if (!snapshot)
+            return false;
+        answered = snapshot->request_count ? snapshot->requests[0].answered : REQUEST_OPEN;
+        if (answered != REQUEST_OPEN && answered != REQUEST_DONE)
+            err_set(err, ERR_CONFIG, "%s", snapshot->requests[0].answer);
+        store_snapshot_free(snapshot);
+    }
+    if (answered == REQUEST_OPEN)
+        err_set(err, ERR_TIMEOUT, "handler %s does not end what it does", handler);
+    return answered == REQUEST_DONE;
+}
+
+static void add_name(void *user, const struct handler *handler)
+{
+    buf_printf(user, "%s\n", handler_name(handler));
+}
+
+static bool seek_all(struct test_world *t, struct err *err)
+{
+    struct buf names = BUF_INIT;
+    char *rest = NULL;
+    bool ok = true;
+    host_each_handler(t->host, add_name, &names);
+    for (char *name = names.data ? strtok_r(names.data, "\n", &rest) : NULL; name && ok;
+         name = strtok_r(NULL, "\n", &rest))
+        ok = seek_one(t, name, err);
+    buf_fini(&names);
+    return ok;
+}
+
+static void seek(struct test_world *t)
+{
+    struct ticket *ticket = t->seeking;
+    struct err err = {0};
+    t->seeking = NULL;
+    bool ok = t->seek_handler ? seek_one(t, t->seek_handler, &err) : seek_all(t, &err);
+    for (size_t i = 0; i < t->read_count; i++)
+        t->read[i].changes = -1; /* what is open is to be found empty once more */
+    free(t->seek_handler);
+    free(t->seek_where);
+    t->seek_handler = t->seek_where = NULL;
+    testing_resume(ticket, ok ? NULL : err.text);
+}
+
 static bool is_idle(void *user)
 {
     struct test_world *t = user;
@@ -685,6 +777,8 @@ static void run(struct test_world *t, size_t index)
             advance(t);
         else if (t->replaying)
             replay(t);
+        else if (t->seeking)
+            seek(t);
         else
             reactor_turn(t->world.reactor, 1000);
     }

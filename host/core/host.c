@@ -766,6 +766,11 @@ struct store *host_store(struct host *host)
     return worker_store(host->workers[0]);
 }
 
+void host_each_handler(struct host *host, void (*fn)(void *user, const struct handler *handler), void *user)
+{
+    worker_each_handler(host->workers[0], fn, user);
+}
+
 const struct handler *host_handler(struct host *host, const char *name)
 {
     return worker_handler(host->workers[0], name);

@@ -71,6 +71,7 @@ struct store *host_store(struct host *host);
 
 /* The version in force on the first worker, whose thread this is; NULL: none. */
 const struct handler *host_handler(struct host *host, const char *name);
+void host_each_handler(struct host *host, void (*fn)(void *user, const struct handler *handler), void *user);
 
 /* Of `leases`, on the host's reactor: a shard is this host's from now on, or not any more. */
 void host_gained(struct host *host, const char *stream_arn, const char *shard);

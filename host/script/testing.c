@@ -199,6 +199,27 @@ static int raw_replay(lua_State *L)
     return lua_yieldk(L, 0, 0, after_waiting);
 }
 
+static int raw_event(lua_State *L)
+{
+    struct err err;
+    const char *handler = luaL_checkstring(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct buf *event = script_buf(L);
+    if (!value_write_json(L, 1, event, &err))
+        return luaL_error(L, "%s", err.text);
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->event(hooks_of(L)->user, event->data, event->size, handler, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
+static int raw_seek(lua_State *L)
+{
+    const char *handler = luaL_optstring(L, 1, NULL), *where = luaL_checkstring(L, 2);
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->seek(hooks_of(L)->user, handler, where, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
 static int raw_dead_letter(lua_State *L)
 {
     const char *handler, *error;
@@ -255,7 +276,8 @@ int bind_test(lua_State *L)
     static const luaL_Reg verbs[] = {{"register", raw_register}, {"settle", raw_settle},
                                      {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
                                      {"control", raw_control},   {"emitted", raw_emitted},
-                                     {"replay", raw_replay},     {NULL, NULL}};
+                                     {"replay", raw_replay},     {"event", raw_event},
+                                     {"seek", raw_seek},         {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
     luaL_newlib(L, verbs);

@@ -15,6 +15,10 @@ struct testing_hooks {
     void (*advance)(void *user, int64_t ms, struct ticket *ticket); /* let time pass */
     /* Archived events through the handler; `path` as seen from the test. */
     void (*replay)(void *user, const char *path, const char *handler, struct ticket *ticket);
+    /* One event, a line of JSON as archives have it, through the handler. */
+    void (*event)(void *user, const char *event, size_t size, const char *handler, struct ticket *ticket);
+    /* The handler (NULL: each of them) goes on at `where`: as `tidemill seek` has it. */
+    void (*seek)(void *user, const char *handler, const char *where, struct ticket *ticket);
     /* The `index`th record that was given up, or false. */
     bool (*dead_letter)(void *user, size_t index, const char **handler, const char **error);
     /* The `index`th message that was emitted, or NULL. */

@@ -11,6 +11,7 @@
 ---     end)
 local raw = ...
 local json = require "tidemill.json"
+local time = require "tidemill.time"
 
 ---@class tidemill.test.Request
 ---@field method string
@@ -19,6 +20,7 @@ local json = require "tidemill.json"
 ---@field body string
 
 local test = {}
+local made_up = 0
 local tests, services = {}, { requests = {} }
 raw.register(tests, services)
 
@@ -344,6 +346,64 @@ function test.replay(path, handler)
   if not done then
     error(problem, 2)
   end
+end
+
+--- A made-up event through a handler, once: a record as Lambda shows it, { eventName = "INSERT", dynamodb = { Keys = ...,
+--- NewImage = ... } } with DynamoDB's types. What is left out of eventID, SequenceNumber and the like is made up as well;
+--- record.replayed is set. Returns when it is settled.
+---@param handler string or a route
+---@param event table
+function test.event(handler, event)
+  if type(event) ~= "table" or type(event.dynamodb) ~= "table" then
+    error("test.event: a record expected, { eventName = \"INSERT\", dynamodb = { Keys = ..., NewImage = ... } }", 2)
+  end
+  made_up = made_up + 1
+  local usual = { eventID = ("made-up-%d"):format(made_up), eventName = "INSERT", eventVersion = "1.1",
+    eventSource = "aws:dynamodb", awsRegion = "us-east-1",
+    eventSourceARN = "arn:aws:dynamodb:us-east-1:000000000000:table/MadeUp/stream/2026-01-01T00:00:00.000" }
+  local change = { ApproximateCreationDateTime = time.now() // 1, SequenceNumber = ("%d"):format(10 ^ 17 + made_up),
+    SizeBytes = 100, StreamViewType = "NEW_AND_OLD_IMAGES" }
+  for name, value in pairs(event.dynamodb) do
+    change[name] = value
+  end
+  for name, value in pairs(event) do
+    usual[name] = value
+  end
+  usual.dynamodb = change
+  local done, problem = raw.event(usual, handler)
+  if not done then
+    error(problem, 2)
+  end
+end
+
+--- The handler goes on at "trim_horizon" (all that its stream has, once more), at "latest" or behind a sequence number, as
+--- `tidemill seek` moves it; test.settle then waits for it.
+---@param handler string or a route
+---@param where string
+function test.seek(handler, where)
+  if type(handler) ~= "string" or type(where) ~= "string" then
+    error("test.seek: a handler's name and \"trim_horizon\", \"latest\" or a sequence number expected", 2)
+  end
+  local done, problem = raw.seek(handler, where)
+  if not done then
+    error("test.seek: " .. problem, 2)
+  end
+end
+
+--- Every record once more, to every handler, in order, as after a crash whose checkpoints were lost: what a handler that may
+--- be called twice has to stand. Returns when that is settled.
+function test.redeliver()
+  local done, problem = raw.seek(nil, "trim_horizon")
+  if not done then
+    error("test.redeliver: " .. problem, 2)
+  end
+  test.settle()
+end
+
+--- The time in this world, in seconds since 1970: as tidemill.time has it.
+---@return number
+function test.now()
+  return time.now()
 end
 
 ---@class tidemill.test.Message

@@ -434,3 +434,75 @@ log.info("mixed", { 1, two = 2 })
     assert fields["cycle"]["a"] == 1 and fields["text"] == {"value": "second"} and fields["mixed"] == {"1": 1, "two": 2}
     assert '["y"]' in fields
     assert any(message in fields for message in ('{"a":1,"b":["x"]}', '{"b":["x"],"a":1}')), list(fields)
+
+
+def test_records_come_twice_and_events_that_nobody_wrote(deployment):
+    scripts = deployment.directory / "scripts"
+    (scripts / "h.lua").write_text("""local log, dynamodb = require "tidemill.log", require "tidemill.dynamodb"
+return { stream = "s", on_record = function(record)
+  if record.keys.id == "bad" and not record.replayed then error("bad") end
+  dynamodb.update("Out", { id = record.keys.id }, "ADD n :one", { values = { [":one"] = 1 } })
+end }
+""")
+    (scripts / "second.lua").write_text("""local once, dynamodb = require "tidemill.once", require "tidemill.dynamodb"
+return { stream = "s", on_record = function(record)
+  once(record.id, function() dynamodb.update("Out", { id = "once" .. record.keys.id }, "ADD n :one", { values = { [":one"] = 1 } }) return true end)
+end }
+""")
+    (scripts / "h_test.lua").write_text("""local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[table Out]
+key = id
+stream = none
+[stream s]
+table = Things
+[handler h]
+retries = 0
+[handler second]
+]]
+local function n(id) local item = dynamodb.get("Out", { id = id }) return item and item.n end
+test("redelivered twice, once stays once", function()
+  for i = 1, 20 do dynamodb.put("Things", { id = "a" .. i % 3, i = i }) end
+  test.settle()
+  test.equal(n "a0", 6) test.equal(n "oncea0", 6)
+  test.redeliver()
+  test.equal(n "a0", 12) test.equal(n "a1", 14) test.equal(n "oncea0", 6)
+  test.split_shards(2)
+  dynamodb.put("Things", { id = "a0", i = 100 })
+  test.settle()
+  test.redeliver()
+  test.equal(n "a0", 20) test.equal(n "oncea0", 7)
+  test.seek("h", "latest")
+  test.settle()
+  test.equal(n "a0", 20)
+  dynamodb.put("Things", { id = "a0", i = 101 })
+  test.settle()
+  test.equal(n "a0", 21)
+  test.seek("h", "trim_horizon")
+  test.settle()
+  test.equal(n "a0", 29) test.equal(n "oncea0", 8)
+end)
+test("a made up event", function()
+  test.event("h", { dynamodb = { Keys = { id = { S = "bad" } }, NewImage = { id = { S = "bad" }, n = { N = "5" } } } })
+  test.equal(n "bad", 1)
+  local ok, problem = pcall(test.event, "nobody", { dynamodb = {} })
+  test.contains(problem, "no handler nobody")
+  ok, problem = pcall(test.seek, "nobody", "latest")
+  test.contains(problem, "nobody")
+  ok, problem = pcall(test.seek, "h", "yesterday")
+  test.contains(problem, "sequence number")
+  local before = test.now()
+  test.advance(100)
+  test.equal(test.now() - before, 100)
+end)
+""")
+    done = deployment.run("test", "scripts")
+    assert done.returncode == 0 and "2 passed, 0 failed" in done.stdout, done.stdout
+    done = deployment.run("test", "scripts", "--only", "MADE")
+    assert done.returncode == 0 and "1 passed, 0 failed\n1 left out: --only MADE" in done.stdout, done.stdout
+    done = deployment.run("test", "scripts", "--tap", "--only=twice")
+    assert done.stdout.startswith("ok 1 - ") and done.stdout.endswith("1..1\n"), done.stdout
+    done = deployment.run("test", "scripts", "--only", "nonsense")
+    assert done.returncode == 1 and 'no test has "nonsense" in its name' in done.stderr
