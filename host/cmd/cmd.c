@@ -1,5 +1,6 @@
 /* cmd.c: what the commands share. */
 #include "cmd/cmd.h"
+#include "cmd/dev_here.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,7 +108,9 @@ struct config *cmd_load_config(const char *path)
 
 struct config *cmd_load_state_config(const char *path)
 {
-    return load(path, &host_plugs, true);
+    struct config *config = load(path, &host_plugs, true);
+    dev_here_turn(config, false);
+    return config;
 }
 
 struct config *cmd_load_config_with(const char *path, const struct config_plugs *plugs)

@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/dev_here.h"
 #include "cmd/serve.h"
 #include "conf/target_type.h"
 #include "core/plugs.h"
@@ -26,6 +27,8 @@ struct dev {
     struct engine *engine;
     struct server *server;
     struct dev_display *display;
+    int here;  /* what commands beside it find */
+    bool made; /* its tables are there */
 };
 
 static const struct cmd_option known_options[] = {
@@ -74,6 +77,9 @@ static struct config *load(void *user, const char *path, struct problems *proble
     char *state = mem_printf("%s/state.db", dev->state);
     config->host.state = store_in_file(state);
     free(state);
+    struct err err;
+    if (dev->made && !problems->count && !dev_make_tables(dev->engine, config, &err)) /* new ones */
+        problems_add(problems, "%s", err.text);
     return config;
 }
 
@@ -148,8 +154,8 @@ static void announce(const struct dev *dev, const struct config *config)
 {
     bool colour = isatty(STDOUT_FILENO);
     const char *on = colour ? "\033[36m" : "", *off = colour ? "\033[0m" : "";
-    printf("%sDynamoDB on %s%s, %s%s. Scripts in %s are watched. Ctrl-C ends it.\n", on, dev->url, off,
-           dev->data ? "kept in " : "in memory", dev->data ? dev->data : "", config->host.scripts);
+    printf("%sDynamoDB on %s%s, %s%s. Scripts in %s and the INI are watched. Ctrl-C ends it.\n", on, dev->url,
+           off, dev->data ? "kept in " : "in memory", dev->data ? dev->data : "", config->host.scripts);
     dev_suggest(config, dev->url);
     fflush(stdout);
 }
@@ -191,18 +197,27 @@ static int run_dev(struct dev *dev, int signal_fd)
         config_release(config);
         return EXIT_USAGE;
     }
+    dev->made = true;
+    char *file = mem_printf("%s/state.db", dev->state);
+    char *state = store_in_file(file);
+    dev->here = dev_here_open(dev->ini, state, dev->url);
+    free(file);
+    free(state);
     announce(dev, config);
     struct observer observer = dev_display_observer(dev->display);
     const struct playground playground = {call_engine, write_inbox, dev};
-    return serve(
-        &(struct serve_options){
-            .ini = dev->ini, .load = load, .observer = &observer, .playground = &playground, .user = dev},
-        config, signal_fd);
+    return serve(&(struct serve_options){.ini = dev->ini,
+                                         .load = load,
+                                         .observer = &observer,
+                                         .playground = &playground,
+                                         .follows_ini = true,
+                                         .user = dev},
+                 config, signal_fd);
 }
 
 static int run(int argc, char **argv)
 {
-    struct dev dev = {.port = PORT};
+    struct dev dev = {.port = PORT, .here = -1};
     if (!cmd_options(argc, argv, known_options, &dev))
         return EXIT_USAGE;
     dev.ini = cmd_config_path(dev.ini);
@@ -211,6 +226,7 @@ static int run(int argc, char **argv)
     server_stop(dev.server);
     engine_free(dev.engine);
     dev_display_free(dev.display);
+    dev_here_close(dev.here, dev.ini);
     remove_state(&dev);
     free(dev.url);
     close(signal_fd);
@@ -224,7 +240,8 @@ const struct command cmd_dev = {
     .help =
         "Starts a DynamoDB with streams inside the process, makes the tables of the INI's [table] sections,\n"
         "puts their seed items, runs the handlers on them, and shows each record and what became of it.\n"
-        "No account, no network, no credentials. Scripts are reloaded when they change.\n"
+        "No account, no network, no credentials. Scripts and the INI are taken anew when they change.\n"
+        "status, dead, seek, pause and invoke --dead with the same INI are about it, while it runs.\n"
         "\n"
         "-c FILE     the INI; its endpoint, credentials and state are left aside, and what is\n"
         "            for an AWS service without an endpoint_... of its own is printed instead\n"

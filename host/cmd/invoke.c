@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/dev_here.h"
 #include "cmd/event.h"
 #include "cmd/outside.h"
 #include "core/plugs.h"
@@ -486,6 +487,8 @@ static int run(int argc, char **argv)
     invoking.config = !there                       ? config_empty(&host_plugs)
                       : invoking.arguments.dry_run ? cmd_load_config_with(path, &host_plugs_playing)
                                                    : cmd_load_config_asking(path);
+    if (invoking.arguments.dead)
+        dev_here_turn(invoking.config, true);
     if (!invoking.config)
         return EXIT_USAGE;
     int status = EXIT_USAGE;

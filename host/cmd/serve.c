@@ -48,15 +48,16 @@ struct running {
     int signal_fd;
     bool failed; /* the last host has ended by itself */
     struct clock *clock;
-    struct timer tell;        /* the service manager, how it goes */
-    char *told;               /* what was said last; or NULL */
-    struct timer look;        /* at files that it was started with */
-    int differs;              /* how often in a row the INI was another one */
-    uint64_t refused_hash;    /* of what ${file:} stands for, that could not be taken over; 0: none */
-    uint64_t seen_hash;       /* likewise, when it was last looked at */
-    uint64_t refused_release; /* of an INI that could not be taken with its scripts; 0: none */
-    uint64_t asked_release;   /* of one whose ${ssm:} and ${secret:} were asked for */
-    bool told_state;          /* that its file is another one */
+    struct timer tell;               /* the service manager, how it goes */
+    char *told;                      /* what was said last; or NULL */
+    struct timer look;               /* at files that it was started with */
+    int differs;                     /* how often in a row the INI was another one */
+    uint64_t ini_seen, ini_followed; /* of one that is followed: as it was last looked at, and last taken */
+    uint64_t refused_hash;           /* of what ${file:} stands for, that could not be taken over; 0: none */
+    uint64_t seen_hash;              /* likewise, when it was last looked at */
+    uint64_t refused_release;        /* of an INI that could not be taken with its scripts; 0: none */
+    uint64_t asked_release;          /* of one whose ${ssm:} and ${secret:} were asked for */
+    bool told_state;                 /* that its file is another one */
     dev_t state_device;
     ino_t state_inode;
     char *rights;            /* to be logged when there is a log */
@@ -407,6 +408,7 @@ static void on_signal(void *user)
 /* ---- what it was started with ---- */
 
 #define LOOK_EVERY_MS 5000
+#define FOLLOW_EVERY_MS 1000
 #define LOOK_LONGER 3 /* times in a row: who writes the file and signals needs a moment */
 
 /* Whoever rotates a secret writes its file, and sends no signal. The INI itself is taken over by SIGHUP
@@ -443,6 +445,18 @@ static void look_at_secrets(struct running *running)
     config_release(config);
 }
 
+/* Each of its versions once, when it is not being written just now. */
+static void follow_ini(struct running *running, uint64_t hash)
+{
+    bool settled = hash && hash == running->ini_seen && hash != running->config->text_hash;
+    running->ini_seen = hash;
+    if (!settled || hash == running->ini_followed || running->next)
+        return;
+    running->ini_followed = hash;
+    log_info(running->log, NULL, "%s has changed", running->options->ini);
+    on_hangup(running);
+}
+
 /* The INI may be another one by now, which the next start, or SIGHUP, takes; and behind the state's path may
  * stand another file, which commands look at, and the next host. */
 static void look_at_files(void *user)
@@ -470,7 +484,10 @@ static void look_at_files(void *user)
     free(text);
     renew_now_and_then(running);
     look_at_secrets(running);
-    timer_set(host_reactor(running->host), &running->look, LOOK_EVERY_MS);
+    timer_set(host_reactor(running->host), &running->look,
+              running->options->follows_ini ? FOLLOW_EVERY_MS : LOOK_EVERY_MS);
+    if (running->options->follows_ini)
+        follow_ini(running, hash);
 }
 
 static void begin_looking(struct running *running)

@@ -14,6 +14,7 @@ struct serve_options {
     /* As config_load, for SIGHUP. */
     struct config *(*load)(void *user, const char *path, struct problems *problems);
     const struct observer *observer; /* or NULL */
+    bool follows_ini;                /* takes it over when it changes, as by SIGHUP */
     void *user;
     struct secrets *secrets; /* what `load` asks for: it is asked for again now and then; or NULL */
     const struct playground *playground; /* of the dashboard; or NULL; must stay */

@@ -665,8 +665,9 @@ static void replay(struct test_world *t)
     testing_resume(ticket, ok ? NULL : err.text);
 }
 
-#define SEEK_MS_MAX (10 * 60 * 1000) /* of virtual time: a host looks every second, and lets what runs end \
-                                      */
+#define SEEK_MS_MAX                                                                        \
+    (10 * 60 * 1000) /* of virtual time: a host looks every second, and lets what runs end \
+                      */
 
 /* What a command beside a host would do: it asks by way of the state, and the host moves the handler. */
 static bool seek_one(struct test_world *t, const char *handler, struct err *err)

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 
+import boto3
 import pytest
 from conftest import BINARY, ROOT, free_port, wait_until
 
@@ -135,3 +136,59 @@ def test_a_page_that_is_not_there_is_told_with_those_that_are():
     assert done.returncode == 2 and "dynamodb" in done.stderr
     usage = run(ROOT, "--help").stdout
     assert "help PAGE" in usage and "postgres" in usage
+
+
+class Dev:
+    def __init__(self, directory):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+        self.path, self.directory = directory / "said", directory
+        with open(self.path, "wb") as said:
+            self.process = subprocess.Popen([BINARY, "dev", "--port", "0"], cwd=directory, env=environment, stdout=said, stderr=said)
+        self.wait_for("reading")
+        self.url = re.search(r"http://127.0.0.1:\d+", self.said())[0]
+
+    def said(self):
+        return self.path.read_text()
+
+    def wait_for(self, part):
+        wait_until(lambda: self.process.poll() is not None or part in self.said(), lambda: f"it says {part!r}: {self.said()}")
+        assert part in self.said()
+
+    def client(self):
+        return boto3.client("dynamodb", endpoint_url=self.url, region_name="eu-west-1", aws_access_key_id="local", aws_secret_access_key="local")
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=60) == 0, self.said()
+
+
+def test_commands_find_the_dev_that_runs_here_and_it_follows_its_ini(tmp_path):
+    run(tmp_path, "init", ".")
+    assert "state" in run(tmp_path, "status", check=False).stderr
+    script = tmp_path / "scripts" / "orders.lua"
+    script.write_text('local config = require "tidemill.config" return { stream = "orders", retries = 0, settings = { events_table = "required", mode = "strict" },\n'
+                      'on_record = function(record) if config.mode == "strict" then error("too strict") end end }')
+    dev = Dev(tmp_path)
+    try:
+        dev.client().put_item(TableName="Orders", Item={"orderId": {"S": "1"}})
+        wait_until(lambda: "too strict" in run(tmp_path, "dead", "list", check=False).stdout, "the letter is found")
+        done = run(tmp_path, "status")
+        assert "orders" in done.stdout and f"of the dev that runs here, on {dev.url}" in done.stderr
+        assert "is paused" in run(tmp_path, "pause", "orders").stdout and "goes on" in run(tmp_path, "resume", "orders").stdout
+        done = run(tmp_path, "invoke", "--dead", "1", check=False)
+        assert "too strict" in done.stdout + done.stderr
+        # a wrong INI is told once, and nothing changes; then one with a table more is taken over
+        ini = (tmp_path / "tidemill.ini").read_text()
+        (tmp_path / "tidemill.ini").write_text(ini + "[handler orders]\nretires = 1\n")
+        dev.wait_for("not taken over")
+        (tmp_path / "tidemill.ini").write_text(ini.replace("[handler orders]", "[handler orders]\nmode = lax") + "[table More]\nkey = id\n")
+        wait_until(lambda: "More" in dev.client().list_tables()["TableNames"], lambda: f"the new table is made: {dev.said()}")
+        assert run(tmp_path, "dead", "redrive", "--all").stdout == "1 handled, 0 failed again\n"
+        wait_until(lambda: run(tmp_path, "dead", "list").stdout == "no dead letters\n", "with the new setting it passes")
+        assert "oldest record" in run(tmp_path, "seek", "orders", "trim_horizon", "--running").stdout
+        assert (tmp_path / ".tidemill" / ".gitignore").read_text() == "*\n"
+    finally:
+        dev.stop()
+    assert not (tmp_path / ".tidemill" / "dev").exists()
+    (tmp_path / ".tidemill" / "dev").write_text("sqlite:/nowhere/x.db\nhttp://127.0.0.1:1\n")  # of one that was killed
+    assert "of the dev" not in run(tmp_path, "status", check=False).stderr

@@ -1,0 +1,112 @@
+/* dev_here.c: see dev_here.h. Who has the file locked lives. */
+#include "cmd/dev_here.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/access.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "state/store_open.h"
+
+#define PLACE ".tidemill"
+#define TEXT_BYTES_MAX 8192
+
+static bool write_all(int fd, const char *text)
+{
+    size_t size = strlen(text);
+    return write(fd, text, size) == (ssize_t)size;
+}
+
+/* Whatever is in there is this machine's alone. */
+static void ignore_it(const char *ini)
+{
+    char *directory = path_beside(ini, PLACE), *path = path_beside(ini, PLACE "/.gitignore");
+    mkdir(directory, 0755);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd >= 0) {
+        write_all(fd, "*\n");
+        close(fd);
+    }
+    free(directory);
+    free(path);
+}
+
+int dev_here_open(const char *ini, const char *state, const char *url)
+{
+    char *path = path_beside(ini, PLACE "/dev"), *text = mem_printf("%s\n%s\n", state, url);
+    ignore_it(ini);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool ok = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && ftruncate(fd, 0) == 0 && write_all(fd, text);
+    if (!ok && fd >= 0)
+        close(fd); /* another dev runs on this INI: that one is found */
+    free(path);
+    free(text);
+    return ok ? fd : -1;
+}
+
+void dev_here_close(int fd, const char *ini)
+{
+    if (fd < 0)
+        return;
+    char *path = path_beside(ini, PLACE "/dev");
+    unlink(path);
+    close(fd);
+    free(path);
+}
+
+/* "STATE\nURL\n" of one that lives; false: there is none. */
+static bool read_place(const char *ini, char text[TEXT_BYTES_MAX])
+{
+    char *path = path_beside(ini, PLACE "/dev");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t size = fd >= 0 ? read(fd, text, TEXT_BYTES_MAX - 1) : -1;
+    bool lives = size > 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    text[size > 0 ? size : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return lives;
+}
+
+static void set_text(char **field, const char *text)
+{
+    free(*field);
+    *field = mem_string(text);
+}
+
+static void turn_calls(struct config *config, const char *url)
+{
+    set_text(&config->aws.endpoint, url);
+    set_text(&config->aws.endpoint_dynamodb, NULL);
+    set_text(&config->aws.endpoint_streams, NULL);
+    set_text(&config->aws.profile, NULL);
+    config->aws.assumes_no_role = true;
+    if (!config->aws.region)
+        config->aws.region = mem_string("us-east-1");
+    setenv("TIDEMILL_DEV_URL", url, 1);
+    setenv("AWS_ACCESS_KEY_ID", "local", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "local", 1);
+    unsetenv("AWS_SESSION_TOKEN");
+}
+
+void dev_here_turn(struct config *config, bool calls)
+{
+    char text[TEXT_BYTES_MAX], *rest = NULL;
+    if (!config || !*config->path || access_host_runs(config) || !read_place(config->path, text))
+        return;
+    const char *state = strtok_r(text, "\n", &rest), *url = strtok_r(NULL, "\n", &rest);
+    if (!state || !url)
+        return;
+    set_text(&config->host.state, state);
+    if (calls)
+        turn_calls(config, url);
+    cmd_complain("of the dev that runs here, on %s", url);
+}

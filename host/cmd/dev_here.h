@@ -1,0 +1,15 @@
+/* dev_here.h: the `dev` that runs on an INI, for commands beside it: where its state is. Private to cmd/. */
+#ifndef TIDEMILL_CMD_DEV_HERE_H
+#define TIDEMILL_CMD_DEV_HERE_H
+
+#include "conf/config.h"
+
+/* Tell, in .tidemill/dev beside the INI, until dev_here_close. Below 0: it cannot be told there. */
+int dev_here_open(const char *ini, const char *state, const char *url);
+void dev_here_close(int fd, const char *ini); /* below 0 is allowed */
+
+/* Where a `dev` runs on the INI of the configuration, and no host on its own state: turn it to the dev's
+ * state, and say so. `calls`: also the calls, to its DynamoDB. */
+void dev_here_turn(struct config *config, bool calls);
+
+#endif
