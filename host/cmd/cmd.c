@@ -106,10 +106,18 @@ struct config *cmd_load_config(const char *path)
     return load(path, &host_plugs, false);
 }
 
+void cmd_turn_to_dev(struct config *config, bool calls)
+{
+    char *url = dev_here_turn(config, calls);
+    if (url)
+        cmd_complain("of the dev that runs here, on %s", url);
+    free(url);
+}
+
 struct config *cmd_load_state_config(const char *path)
 {
     struct config *config = load(path, &host_plugs, true);
-    dev_here_turn(config, false);
+    cmd_turn_to_dev(config, false);
     return config;
 }
 

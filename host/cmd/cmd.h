@@ -37,6 +37,10 @@ struct config *cmd_load_config_asking(const char *path);
 /* The same for who only needs to know where the state is: what else is wrong is a warning. */
 struct config *cmd_load_state_config(const char *path);
 
+/* Where a `dev` runs on its INI, and no host: to the dev's state, and with `calls` to its DynamoDB. Says so.
+ */
+void cmd_turn_to_dev(struct config *config, bool calls);
+
 /* state_forget.c: tidemill state forget HANDLER. Returns the exit status. */
 int cmd_state_forget(const char *config_path, const char *handler, bool letters);
 

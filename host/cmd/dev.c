@@ -54,8 +54,8 @@ static void print_targets(struct config *config)
         const struct target_type *type = config->targets[i].type;
         bool here = type && type->service && strcmp(type->service, "dynamodb") == 0 &&
                     !config->targets[i].region && !config->targets[i].role;
-        bool away =
-            target_asks_aws(&config->targets[i]) && !here && !config_endpoint(&config->aws, type->service);
+        bool away = type && type->service && !here && target_asks_aws(&config->targets[i]) &&
+                    !config_endpoint(&config->aws, type->service);
         if (type && (away || !target_is_whole(&config->targets[i])))
             config_target_show(config, &config->targets[i]);
     }

@@ -13,7 +13,6 @@
 #include "admin/access.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "cmd/cmd.h"
 #include "state/store_open.h"
 
 #define PLACE ".tidemill"
@@ -97,16 +96,16 @@ static void turn_calls(struct config *config, const char *url)
     unsetenv("AWS_SESSION_TOKEN");
 }
 
-void dev_here_turn(struct config *config, bool calls)
+char *dev_here_turn(struct config *config, bool calls)
 {
     char text[TEXT_BYTES_MAX], *rest = NULL;
     if (!config || !*config->path || access_host_runs(config) || !read_place(config->path, text))
-        return;
+        return NULL;
     const char *state = strtok_r(text, "\n", &rest), *url = strtok_r(NULL, "\n", &rest);
     if (!state || !url)
-        return;
+        return NULL;
     set_text(&config->host.state, state);
     if (calls)
         turn_calls(config, url);
-    cmd_complain("of the dev that runs here, on %s", url);
+    return mem_string(url);
 }

@@ -9,7 +9,7 @@ int dev_here_open(const char *ini, const char *state, const char *url);
 void dev_here_close(int fd, const char *ini); /* below 0 is allowed */
 
 /* Where a `dev` runs on the INI of the configuration, and no host on its own state: turn it to the dev's
- * state, and say so. `calls`: also the calls, to its DynamoDB. */
-void dev_here_turn(struct config *config, bool calls);
+ * state. `calls`: also the calls, to its DynamoDB. Its address, to be freed, or NULL. */
+char *dev_here_turn(struct config *config, bool calls);
 
 #endif

@@ -14,7 +14,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
-#include "cmd/dev_here.h"
 #include "cmd/event.h"
 #include "cmd/outside.h"
 #include "core/plugs.h"
@@ -488,7 +487,7 @@ static int run(int argc, char **argv)
                       : invoking.arguments.dry_run ? cmd_load_config_with(path, &host_plugs_playing)
                                                    : cmd_load_config_asking(path);
     if (invoking.arguments.dead)
-        dev_here_turn(invoking.config, true);
+        cmd_turn_to_dev(invoking.config, true);
     if (!invoking.config)
         return EXIT_USAGE;
     int status = EXIT_USAGE;

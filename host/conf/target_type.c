@@ -8,16 +8,6 @@
 #include "base/mem.h"
 #include "conf/tables.h"
 
-bool target_asks_aws(const struct config_target *target)
-{
-    const struct target_type *type = target->type;
-    const struct target_place anywhere = {"aws", "*"};
-    char *arn = type && type->arn && target_is_whole(target) ? type->arn(target, &anywhere) : NULL;
-    bool asks = type && type->service && (arn || !type->arn || !target_is_whole(target));
-    free(arn);
-    return asks;
-}
-
 const struct target_type *target_type_find(const struct target_type *const *types, const char *name)
 {
     for (; *types; types++)

@@ -157,6 +157,16 @@ bool target_is_whole(const struct config_target *target)
     return !lacks(target, &(size_t){0});
 }
 
+bool target_asks_aws(const struct config_target *target)
+{
+    const struct target_type *type = target->type;
+    const struct target_place anywhere = {"aws", "*"};
+    char *arn = type && type->arn && target_is_whole(target) ? type->arn(target, &anywhere) : NULL;
+    bool asks = type && type->service && (arn || !type->arn || !target_is_whole(target));
+    free(arn);
+    return asks;
+}
+
 static void check_needed(const struct config_target *target, const struct complaints *about)
 {
     size_t at = 0;

@@ -1023,8 +1023,8 @@ static void pool_free(struct pool *pool)
 {
     struct err err;
     err_set(&err, ERR_CANCELLED, "the connection is closed");
-    while (!list_empty(&pool->clients))
-        client_end(list_entry(pool->clients.next, struct client, link), &err);
+    for (struct list *link; (link = list_take_first(&pool->clients));)
+        client_end(list_entry(link, struct client, link), &err);
     for (struct list *link; (link = list_take_first(&pool->waiting));)
         call_end(list_entry(link, struct transport_call, link), &err);
     task_cancel(&pool->serve);

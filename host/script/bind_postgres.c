@@ -162,14 +162,15 @@ static int raw_release(lua_State *L)
     if (!body)
         return 0; /* it ends by itself, later */
     write_what(body, "release", number);
-    transport_send(script_of(L)->options.transport,
-                   &(struct transport_request){.method = "POSTGRES",
-                                               .url = url,
-                                               .body = body->data,
-                                               .body_size = body->size,
-                                               .timeout_ms = 60000,
-                       .own = true /* also behind a fence: its locks are not ours any more */},
-                   on_released, body);
+    transport_send(
+        script_of(L)->options.transport,
+        &(struct transport_request){.method = "POSTGRES",
+                                    .url = url,
+                                    .body = body->data,
+                                    .body_size = body->size,
+                                    .timeout_ms = 60000,
+                                    .own = true /* also behind a fence: its locks are not ours any more */},
+        on_released, body);
     return 0;
 }
 

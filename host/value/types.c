@@ -311,7 +311,7 @@ static int decimal_plus(lua_State *L)
 
 static int decimal_minus(lua_State *L)
 {
-    struct decimal a, b, result;
+    struct decimal a, b = {0}, result;
     check_operand(L, 1, &a);
     check_operand(L, 2, &b);
     b.negative = b.digit_count && !b.negative;
@@ -328,7 +328,7 @@ static int decimal_times(lua_State *L)
 
 static int decimal_unary_minus(lua_State *L)
 {
-    struct decimal a;
+    struct decimal a = {0};
     check_operand(L, 1, &a);
     a.negative = a.digit_count && !a.negative;
     return push_result(L, DECIMAL_OK, &a);

@@ -317,7 +317,7 @@ static void send(struct request *request)
     struct err err = {0};
     for (size_t i = 0; i < request->count; i++) {
         struct entry entry;
-        if (read_entry(&request->entries[i]->message, &entry, &err)) /* `measure` has read it */
+        if (read_entry(&request->entries[i]->message, &entry, &err) && entry.id) /* `measure` has read it */
             write_entry(&body, &entry, version_of(target));
         entry_fini(&entry);
     }
