@@ -34,7 +34,7 @@
 ---@field cpu_limit? string
 ---@field memory? string
 ---@field rate? string at most so many calls, over all hosts: "100/s", "30/m"
----@field allow_hosts? string where tidemill.http may go: names, *.example.com; empty: anywhere
+---@field allow_hosts? string where tidemill.http, redis and postgres may go: names, *.example.com; empty: anywhere
 ---@field calls? (string|nil)[][] what it calls through tidemill.aws, for tidemill policy: { { "*", "states:StartExecution" } }
 ---@field formerly? string the name that it had before: it goes on where that one stands
 ---@field settings? table<string, string|number|boolean> which settings of its own it has in its [handler] section: "required", "optional", or the default; others are then an error. Defaults and types hold once the script has returned: read them in its functions
