@@ -128,6 +128,19 @@ static void tell_commands(const struct transport_request *request)
     free(where);
 }
 
+/* Of services that answer in XML, by what the request is signed for. */
+static bool speaks_xml(const struct transport_request *request)
+{
+    static const char *const scopes[] = {"/s3/aws4_request", "/cloudfront/aws4_request",
+                                         "/route53/aws4_request", "/iam/aws4_request", "/sts/aws4_request"};
+    for (size_t i = 0; request->headers && request->headers[i]; i++)
+        for (size_t j = 0;
+             strncasecmp(request->headers[i], "Authorization:", 14) == 0 && j < COUNT_OF(scopes); j++)
+            if (strstr(request->headers[i], scopes[j]))
+                return true;
+    return false;
+}
+
 /* A secret may stand in a header, so only the kind of call and its body are shown. */
 static const char *tell_request(void *user, const struct transport_request *request)
 {
@@ -144,7 +157,7 @@ static const char *tell_request(void *user, const struct transport_request *requ
     else
         cmd_print("  would send %s %s %.*s\n", request->method, request->url, (int)request->body_size,
                   request->body ? request->body : "");
-    return operation ? empty_answer(operation + 1) : NULL;
+    return operation ? empty_answer(operation + 1) : speaks_xml(request) ? "<Nothing/>" : NULL;
 }
 
 static void tell_message(void *user, const char *target, const struct message *message)
@@ -486,6 +499,7 @@ static int run(int argc, char **argv)
     invoking.config = !there                       ? config_empty(&host_plugs)
                       : invoking.arguments.dry_run ? cmd_load_config_with(path, &host_plugs_playing)
                                                    : cmd_load_config_asking(path);
+    invoking.config->aws.assumes_no_role = invoking.arguments.dry_run; /* that would be a call */
     if (invoking.arguments.dead)
         cmd_turn_to_dev(invoking.config, true);
     if (!invoking.config)

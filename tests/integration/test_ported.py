@@ -96,3 +96,30 @@ def test_what_is_sent_is_signed_as_botocore_signs_it(example, beside_local, loca
 def key_of(text):
     names = [name.strip() for name in text.split(",")]
     return dict(key=names[0], **({"sort": names[1]} if len(names) > 1 else {}))
+
+
+# What a dry run is given where SIGNED has nothing, and what it says it would do; reads find nothing there.
+OTHERS = {
+    "copy_account": (item(productId="p"), "PutItem"), "copy_to_clickhouse": (item(id="o"), "INSERT%20INTO"), "copy_to_postgres": (item(orderId="o", customer="c", total=5), "INSERT INTO orders"),
+    "feeds": (item(postId="p", author="a", title="t"), "Query"), "figures": (item(orderId="o", total=5), None), "leaderboard": (item(game="g", player="p", score=5), "ZADD"),
+    "notify_webhook": (item(orderId="o", customerId="c"), "GetItem"), "outbox": ({**item(eventId="e", type="T", aggregate="a"), "detail": {"M": {}}}, "would emit to bus"),
+    "unread_counts": (item(messageId="m", to="u"), "would emit to push"),
+}
+ROUTES = {"start_execution": "start", "index_bulk": "index"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_dry_run_of_each_sends_nothing_and_says_what_it_would(example, deployment, tmp_path):
+    values, wanted = OTHERS.get(example, (None, "would"))
+    table, values = next(iter(SIGNED[example][2].items())) if values is None else (None, values)
+    ini = PORTED / example / "tidemill.ini"
+    table, key = next((name, key) for name, key in re.findall(r"^\[table (\w+)\]\nkey +=(.*)", ini.read_text(), re.M) if table in (None, name))
+    keys = {name.strip(): values[name.strip()] for name in key.split(",")}
+    removed = example in REMOVED
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"eventName": "REMOVE" if removed else "INSERT", "eventSourceARN": f"arn:aws:dynamodb:eu-west-1:123456789012:table/{table}/stream/2026-01-01T00:00:00.000",
+                                 "dynamodb": {"Keys": keys, "OldImage" if removed else "NewImage": values}}))
+    names = ["copy_orders"] if example == "copy_to_aurora" else re.findall(r"^\[handler (\w+)\]", ini.read_text(), re.M)[:1] or [example]
+    done = subprocess.run([BINARY, "invoke", ROUTES.get(example, names[0]), event, "-c", ini, "--dry-run"], env=dict(deployment.environment), capture_output=True, text=True)
+    assert done.returncode == 0 and "1 record, 0 failed" in done.stdout, (done.stdout, done.stderr)
+    assert wanted is None or wanted in done.stdout, done.stdout

@@ -17,6 +17,6 @@ return {
     end
     local user = { userId = (record.new or record.old).to }
     dynamodb.transact { once = record.id, { update = { config.counts, user, "ADD unread :c", { values = { [":c"] = change } } } } }
-    emit("push", { user = user.userId, unread = dynamodb.get(config.counts, user, { consistent = true }).unread })
+    emit("push", { user = user.userId, unread = (dynamodb.get(config.counts, user, { consistent = true }) or {}).unread })
   end,
 }
