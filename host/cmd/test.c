@@ -19,6 +19,7 @@ struct testing {
     size_t passed, failed, files;
     const char *only; /* tests with this in their names; NULL: all */
     size_t left_out;
+    struct test_rights *rights; /* or NULL: nobody asks for them */
 };
 
 /* ---- finding files ---- */
@@ -161,7 +162,7 @@ static void run_tests(struct testing *testing, const char *path, struct script *
             free(name);
             continue;
         }
-        test_world_run(path, deployment, i, &outcome);
+        test_world_run(path, deployment, i, testing->rights, &outcome);
         tell(testing, path, name, &outcome);
         test_outcome_fini(&outcome);
         free(name);
@@ -204,13 +205,14 @@ static void summarize(const struct testing *testing)
 }
 
 struct arguments {
-    bool tap;
+    bool tap, rights;
     const char *only;
     struct cmd_texts places;
 };
 
 static const struct cmd_option known_options[] = {
     {"--tap", CMD_FLAG, offsetof(struct arguments, tap), NULL},
+    {"--rights", CMD_FLAG, offsetof(struct arguments, rights), NULL},
     {"--only", CMD_TEXT, offsetof(struct arguments, only), "a part of tests' names"},
     {"PLACE", CMD_OPERANDS, offsetof(struct arguments, places), NULL},
     {0},
@@ -218,12 +220,14 @@ static const struct cmd_option known_options[] = {
 
 static int run(int argc, char **argv)
 {
+    struct test_rights rights = {0};
     struct testing testing = {.colour = isatty(STDOUT_FILENO)};
     struct paths paths = {0};
     struct arguments arguments = {0};
     bool ok = cmd_options(argc, argv, known_options, &arguments);
     testing.tap = arguments.tap;
     testing.only = arguments.only;
+    testing.rights = arguments.rights ? &rights : NULL;
     for (size_t i = 0; ok && i < arguments.places.count; i++)
         ok = collect(&paths, arguments.places.list[i]);
     if (ok && !arguments.places.count)
@@ -243,6 +247,9 @@ static int run(int argc, char **argv)
         cmd_complain("test: no test has \"%s\" in its name", testing.only);
     else if (ok)
         summarize(&testing);
+    if (ok && testing.rights && !testing.tap)
+        test_rights_print(&rights);
+    test_rights_fini(&rights);
     for (size_t i = 0; i < paths.count; i++)
         free(paths.list[i]);
     free(paths.list);
@@ -251,7 +258,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_test = {
     .name = "test",
-    .arguments = "[--tap] [--only TEXT] [DIR|FILE...]",
+    .arguments = "[--tap] [--only TEXT] [--rights] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
     .help = "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
             "handlers beside\n"
@@ -277,6 +284,9 @@ const struct command cmd_test = {
             "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
             "dead_letters, advance, redeliver, seek, event, faults, split_shards.\n"
             "--only TEXT runs those with this in their names.\n"
+            "--rights prints what handlers called of DynamoDB's tables and of AWS, as their `tables` and "
+            "`calls` would have\n"
+            "it for tidemill policy.\n"
             "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

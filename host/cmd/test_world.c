@@ -82,6 +82,7 @@ struct test_world {
         runaway; /* calls that changed something; more than `runaway` while it settles are too many */
     bool ended;
     struct test_outcome *outcome;
+    struct test_rights *rights; /* or NULL */
     double started_ms;
 };
 
@@ -266,6 +267,11 @@ static char *as_beside(const struct test_world *t, const char *text)
     return buf_take(&out);
 }
 
+static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
+{
+    test_rights_note(((struct test_world *)user)->rights, handler, verb, what, size);
+}
+
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
@@ -448,7 +454,8 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
     t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek,
                                       on_dead_letter, on_emitted, on_control, t};
-    t->observer = (struct observer){.attempted = on_attempted, .user = t};
+    t->observer =
+        (struct observer){.called = t->rights ? on_called : NULL, .attempted = on_attempted, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
     if (!make_directory(t, err) || !load_config(t, path, deployment, err) || !link_scripts(t, path, err))
@@ -787,9 +794,10 @@ static void run(struct test_world *t, size_t index)
         handler_cancel(script_handler(t->script), invocation);
 }
 
-void test_world_run(const char *path, const char *deployment, size_t index, struct test_outcome *outcome)
+void test_world_run(const char *path, const char *deployment, size_t index, struct test_rights *rights,
+                    struct test_outcome *outcome)
 {
-    struct test_world t = {.path = path, .outcome = outcome, .started_ms = real_ms()};
+    struct test_world t = {.path = path, .outcome = outcome, .rights = rights, .started_ms = real_ms()};
     struct err err;
     *outcome = (struct test_outcome){.passed = true};
     if (make(&t, path, deployment, &err))

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cmd/test_rights.h"
+
 struct test_outcome {
     bool passed;
     char *text; /* why not, with the test's line; owned */
@@ -15,7 +17,9 @@ struct test_outcome {
 
 void test_outcome_fini(struct test_outcome *outcome);
 
-/* Run test `index` of the file. `deployment` is its INI or the INI's path. */
-void test_world_run(const char *path, const char *deployment, size_t index, struct test_outcome *outcome);
+/* Run test `index` of the file. `deployment` is its INI or the INI's path. `rights`: what handlers call is
+ * noted there; NULL: nowhere. */
+void test_world_run(const char *path, const char *deployment, size_t index, struct test_rights *rights,
+                    struct test_outcome *outcome);
 
 #endif

@@ -17,7 +17,8 @@ struct observed {
 };
 
 struct observer {
-    /* A handler makes a call: "PutItem", and its body; or "POST", and the URL. NULL: not of interest. */
+    /* A handler makes a call: "PutItem", or of another service "states:StartExecution", and its body; or
+     * "POST", and the URL; or "POSTGRES", and its statements. NULL: not of interest. */
     void (*called)(void *user, const char *handler, const char *verb, const char *what, size_t size);
     void (*attempted)(void *user, const struct observed *observed);
     void *user;

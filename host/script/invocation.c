@@ -357,14 +357,23 @@ struct invocation *script_begin_wait(lua_State *L)
     return invocation;
 }
 
+/* "PutItem", or of another service "states:StartExecution". */
+static void tell_asked(const struct script *script, const struct aws_request *request, const struct buf *body)
+{
+    const struct observer *observer = script->options.observer;
+    if (!observer || !observer->called)
+        return;
+    char *verb = request->other ? mem_printf("%s:%s", request->other->signing, request->operation)
+                                : mem_string(request->operation);
+    observer->called(observer->user, script->handler.name, verb, body->data ? body->data : "", body->size);
+    free(verb);
+}
+
 int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, struct buf *tables,
                     lua_KFunction after)
 {
     struct invocation *invocation = script_begin_wait(L);
-    const struct observer *observer = script_of(L)->options.observer;
-    if (observer && observer->called)
-        observer->called(observer->user, script_of(L)->handler.name, request->operation, body->data,
-                         body->size);
+    tell_asked(script_of(L), request, body);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
     request->tables = tables->size ? buf_take(tables) : NULL;

@@ -506,3 +506,49 @@ end)
     assert done.stdout.startswith("ok 1 - ") and done.stdout.endswith("1..1\n"), done.stdout
     done = deployment.run("test", "scripts", "--only", "nonsense")
     assert done.returncode == 1 and 'no test has "nonsense" in its name' in done.stderr
+
+
+def test_what_handlers_call_is_what_policy_wants_to_know(deployment):
+    scripts = deployment.directory / "scripts"
+    (scripts / "h.lua").write_text("""local aws, dynamodb, http, s3 = require "tidemill.aws", require "tidemill.dynamodb", require "tidemill.http", require "tidemill.s3"
+return { stream = "s", on_record = function(record)
+  dynamodb.put("Out", { id = "x" }) dynamodb.get("Out", { id = "x" }) dynamodb.get("Out", { id = "x" })
+  dynamodb.query("Out", "k = :k", { index = "by_k", values = { [":k"] = "1" } })
+  dynamodb.transact { { update = { "Sums", { id = "n" }, "ADD n :one", { values = { [":one"] = 1 } } } }, { check = { "Out", { id = "x" }, { condition = "attribute_exists(id)" } } } }
+  dynamodb.batch_write("Sums", { put = { { id = "b" } } })
+  aws.call("states", "StartExecution", { stateMachineArn = "arn:x", input = "{}" })
+  s3.put("bucket", "key", "text") s3.list("bucket")
+  http.put("https://search.example.com/things/_doc/1", { signed = "es", json = {} })
+  aws.request { service = "scheduler", method = "PUT", path = "/schedules/a", json = {} }
+  http.get("http://elsewhere.test/")
+end }""")
+    (scripts / "h_test.lua").write_text("""local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Things]
+key = id
+[table Out]
+key = id
+index by_k = k
+stream = none
+[table Sums]
+key = id
+stream = none
+[stream s]
+table = Things
+[handler h]
+]]
+test.aws(function(call) if call.service == "s3" then return 200, "<ListBucketResult/>" end return {} end)
+for i = 1, 2 do test("once " .. i, function() dynamodb.put("Things", { id = "a" }) test.settle() end) end
+""")
+    done = deployment.run("test", "--rights", "scripts")
+    assert done.returncode == 0, done.stdout
+    told = done.stdout.split("(tidemill policy reads it):\n")[1]
+    assert told == ('  h\n    tables = { { "Out", "ConditionCheckItem", "GetItem", "PutItem" }, { "Out/index/by_k", "Query" }, { "Sums", "BatchWriteItem", "UpdateItem" } },\n'
+                    '    calls = { { "*", "es:ESHttpPut" }, { "*", "s3:ListBucket" }, { "*", "s3:PutObject" }, { "*", "scheduler:*" }, { "*", "states:StartExecution" } },\n'), told
+    # and policy takes it as it stands
+    lines = "".join(line.strip() + "\n" for line in told.splitlines()[1:])
+    (scripts / "h.lua").write_text((scripts / "h.lua").read_text().replace('stream = "s",', 'stream = "s",\n' + lines))
+    (scripts / "h_test.lua").unlink()
+    deployment.stream("Things")
+    done = deployment.run("policy")
+    assert done.returncode == 0 and "warning" not in done.stderr and "es:ESHttpPut" in done.stdout and "table/Out/index/by_k" in done.stdout, done.stderr
