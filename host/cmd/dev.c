@@ -22,6 +22,7 @@
 
 struct dev {
     const char *ini, *data;
+    const char *verb, *table, *item; /* of `dev put` */
     int port;
     char *url, *state; /* the server's, and the directory of the host's state */
     struct engine *engine;
@@ -35,6 +36,9 @@ static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct dev, ini),
     {"--port", CMD_PORT, offsetof(struct dev, port), NULL},
     {"--data", CMD_TEXT, offsetof(struct dev, data), "a directory"},
+    {"put", CMD_OPERAND, offsetof(struct dev, verb), NULL},
+    {"TABLE", CMD_OPERAND, offsetof(struct dev, table), NULL},
+    {"ITEM", CMD_OPERAND, offsetof(struct dev, item), NULL},
     {0},
 };
 
@@ -156,7 +160,7 @@ static void announce(const struct dev *dev, const struct config *config)
     const char *on = colour ? "\033[36m" : "", *off = colour ? "\033[0m" : "";
     printf("%sDynamoDB on %s%s, %s%s. Scripts in %s and the INI are watched. Ctrl-C ends it.\n", on, dev->url,
            off, dev->data ? "kept in " : "in memory", dev->data ? dev->data : "", config->host.scripts);
-    dev_suggest(config, dev->url);
+    dev_suggest(config);
     fflush(stdout);
 }
 
@@ -220,6 +224,12 @@ static int run(int argc, char **argv)
     struct dev dev = {.port = PORT, .here = -1};
     if (!cmd_options(argc, argv, known_options, &dev))
         return EXIT_USAGE;
+    if (dev.verb && (strcmp(dev.verb, "put") != 0 || !dev.item)) {
+        cmd_complain("dev: only put TABLE ITEM may follow (see tidemill help dev)");
+        return EXIT_USAGE;
+    }
+    if (dev.verb)
+        return dev_put(dev.ini, dev.table, dev.item);
     dev.ini = cmd_config_path(dev.ini);
     int signal_fd = serve_block_signals();
     int status = run_dev(&dev, signal_fd);
@@ -235,7 +245,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_dev = {
     .name = "dev",
-    .arguments = "[-c FILE] [--port N] [--data DIR]",
+    .arguments = "[-c FILE] [--port N] [--data DIR] [put TABLE ITEM]",
     .summary = "the same, with an embedded DynamoDB on 127.0.0.1",
     .help =
         "Starts a DynamoDB with streams inside the process, makes the tables of the INI's [table] sections,\n"
@@ -247,6 +257,12 @@ const struct command cmd_dev = {
         "            for an AWS service without an endpoint_... of its own is printed instead\n"
         "--port N    where the DynamoDB listens (8000); 0 takes a free port\n"
         "--data DIR  keep tables and checkpoints in DIR; without it, nothing is kept\n"
+        "\n"
+        "    tidemill dev put Products '{\"productId\": \"p\", \"stock\": 5}'\n"
+        "\n"
+        "in another terminal puts an item (plain JSON or DynamoDB's, or a file's name) into a table of the "
+        "dev\n"
+        "that runs on the same INI.\n"
         "\n"
         "    [table Products]\n"
         "    key    = productId             ; or two attributes: customer, jobId:N\n"

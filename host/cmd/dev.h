@@ -2,6 +2,8 @@
 #ifndef TIDEMILL_CMD_DEV_H
 #define TIDEMILL_CMD_DEV_H
 
+#include "base/buf.h"
+#include "base/json.h"
 #include "conf/config.h"
 #include "local/engine.h"
 #include "handler/observer.h"
@@ -10,8 +12,16 @@
  * unless they are there. False and `err`. */
 bool dev_make_tables(struct engine *engine, const struct config *config, struct err *err);
 
-/* Prints a line to try next: the first seed item of the first table that has any. */
-void dev_suggest(const struct config *config, const char *url);
+/* Prints what to try next: an item for the first table that has a stream; of one with a seed how its first
+ * item, if another one of the seed has the same key, becomes the last of those: what the seed has shown, once
+ * more. */
+void dev_suggest(const struct config *config);
+
+/* The body of PutItem; the item is plain JSON, or DynamoDB's with its types. */
+void dev_write_put(const char *table, const struct json *item, struct buf *out);
+
+/* dev_put.c: tidemill dev put TABLE ITEM. Returns the exit status. */
+int dev_put(const char *ini, const char *table, const char *item);
 
 /* Prints each record and what its handlers did. `user` of both is a struct dev_display. */
 struct dev_display;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "cmd/cmd.h"
 #include "cmd/dev.h"
 
 #define SEED_BYTES_MAX (64u << 20)
@@ -200,41 +201,106 @@ static void print_quoted(const char *text)
     putchar('\'');
 }
 
-void dev_suggest(const struct config *config, const char *url)
+static bool same_key(const struct config_table *table, const struct json *a, const struct json *b)
+{
+    for (size_t i = 0; i < table->key.count; i++) {
+        const struct json *x = json_get(a, table->key.names[i]), *y = json_get(b, table->key.names[i]);
+        if (!x || !y || x->size != y->size || memcmp(x->text, y->text, x->size) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void print_put(const struct config *config, const struct config_table *table, const char *item)
+{
+    printf("  tidemill dev put %s ", table->name);
+    print_quoted(item);
+    if (strcmp(config->path, cmd_config_path(NULL)) != 0)
+        printf(" -c %s", config->path);
+    putchar('\n');
+}
+
+static void suggest_item(const struct config *config, const struct config_table *table,
+                         const struct json *item)
+{
+    struct buf text = BUF_INIT;
+    json_write_value(&text, item);
+    print_put(config, table, text.data);
+    buf_fini(&text);
+}
+
+static const struct json *last_like(const struct config_table *table, const struct json *items,
+                                    const struct json *item)
+{
+    const struct json *last = item;
+    json_each(other, items)
+        if (same_key(table, other, item))
+            last = other;
+    return last;
+}
+
+/* Of a seed's item that changes, how it was before and what it became; else the last one. */
+static bool suggest_seed(const struct config *config, const struct config_table *table)
+{
+    struct arena arena = ARENA_INIT;
+    size_t size;
+    char *text = table->seed ? file_read(table->seed, SEED_BYTES_MAX, &size, NULL) : NULL;
+    const struct json *items = text ? json_parse(&arena, text, size, NULL) : NULL, *before = NULL,
+                      *after = NULL;
+    bool listed = items && items->type == JSON_ARRAY;
+    for (const struct json *item = listed ? items->child : NULL; item && !before; item = item->next) {
+        after = last_like(table, items, item);
+        before = after != item ? item : NULL;
+    }
+    if (before)
+        suggest_item(config, table, before);
+    if (after)
+        suggest_item(config, table, after);
+    arena_fini(&arena);
+    free(text);
+    return after;
+}
+
+/* Of its key alone: '{"orderId": "1"}' */
+static void suggest_key(const struct config *config, const struct config_table *table)
+{
+    struct buf item = BUF_INIT;
+    for (size_t i = 0; i < table->key.count; i++)
+        buf_printf(&item, "%s\"%s\": %s", i ? ", " : "{", table->key.names[i],
+                   table->key.types[i] == 'N' ? "1" : "\"1\"");
+    buf_add_char(&item, '}');
+    print_put(config, table, item.data);
+    buf_fini(&item);
+}
+
+void dev_suggest(const struct config *config)
 {
     for (size_t i = 0; i < config->table_count; i++) {
-        struct arena arena = ARENA_INIT;
-        struct buf item = BUF_INIT;
-        size_t size;
-        char *text =
-            config->tables[i].seed ? file_read(config->tables[i].seed, SEED_BYTES_MAX, &size, NULL) : NULL;
-        const struct json *items = text ? json_parse(&arena, text, size, NULL) : NULL;
-        const struct json *first = items && items->type == JSON_ARRAY ? items->child : NULL;
-        if (first && first->type == JSON_OBJECT) {
-            buf_add_char(&item, '{');
-            write_members(&item, first);
-            buf_add_char(&item, '}');
-            printf("Try:\n  aws dynamodb put-item --endpoint-url %s --table-name %s --item ", url,
-                   config->tables[i].name);
-            print_quoted(item.data);
-            puts("\nor edit a script.");
-            i = config->table_count - 1;
-        }
-        arena_fini(&arena);
-        buf_fini(&item);
-        free(text);
+        const struct config_table *table = &config->tables[i];
+        if (!table->key_text || !table->stream)
+            continue;
+        puts("Try, in another terminal:");
+        if (!suggest_seed(config, table))
+            suggest_key(config, table);
+        puts("or edit a script.");
+        return;
     }
+}
+
+void dev_write_put(const char *table, const struct json *item, struct buf *out)
+{
+    buf_add_literal(out, "{\"TableName\":");
+    json_write_string(out, table, strlen(table));
+    buf_add_literal(out, ",\"Item\":{");
+    write_members(out, item);
+    buf_add_literal(out, "}}");
 }
 
 static bool put(struct engine *engine, const struct config_table *table, const struct json *item,
                 struct err *err)
 {
     struct buf body = BUF_INIT;
-    buf_add_literal(&body, "{\"TableName\":");
-    json_write_string(&body, table->name, strlen(table->name));
-    buf_add_literal(&body, ",\"Item\":{");
-    write_members(&body, item);
-    buf_add_literal(&body, "}}");
+    dev_write_put(table->name, item, &body);
     bool ok = call(engine, "PutItem", &body, err);
     buf_fini(&body);
     return ok;

@@ -416,8 +416,8 @@ def test_dev_shows_the_quickstart(tmp_path):
     def shown(*parts):
         assert process.poll() is None, log.read_text()
         return all(part in log.read_text() for part in parts)
-    wait_until(lambda: shown("stock 60 → 45", "PutItem Replenishment", "stock_replenishment done", "PUT /inbox/search/users/_doc/ada",
-                             "status pending → active", "POST /inbox/runner", "aws dynamodb put-item --endpoint-url"), lambda: log.read_text())
+    wait_until(lambda: shown("stock 60 → 45", "PutItem Replenishment", "stock_replenishment done", "POST /inbox/search/1/indexes/users/batch",
+                             "status pending → active", "POST /inbox/runner", "tidemill dev put Products"), lambda: log.read_text())
     process.terminate()
     assert process.wait(timeout=60) == 0
     assert "Sanitizer" not in log.read_text()

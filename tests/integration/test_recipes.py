@@ -3,6 +3,7 @@ pages about what scripts can call."""
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 
 import boto3
@@ -39,7 +40,7 @@ def test_a_recipe_works_as_it_stands(tmp_path, name):
     for command in commands:
         words = command.split("#")[0].split()[1:]
         if words[0] == "dev":
-            assert words == ["dev"]
+            assert words == ["dev"] or words[1] == "put"
         elif words[0] == "replay":  # wants what is not there yet
             assert run(directory, *words, check=False).returncode in (1, 2)
         else:
@@ -192,3 +193,38 @@ def test_commands_find_the_dev_that_runs_here_and_it_follows_its_ini(tmp_path):
     assert not (tmp_path / ".tidemill" / "dev").exists()
     (tmp_path / ".tidemill" / "dev").write_text("sqlite:/nowhere/x.db\nhttp://127.0.0.1:1\n")  # of one that was killed
     assert "of the dev" not in run(tmp_path, "status", check=False).stderr
+
+
+def test_what_dev_suggests_works_and_is_seen(tmp_path):
+    run(tmp_path, "init", "--recipe", "stock_replenishment", ".")
+    assert "no tidemill dev runs" in run(tmp_path, "dev", "put", "Products", '{"productId": "p"}', check=False).stderr
+    dev = Dev(tmp_path)
+    try:
+        dev.wait_for("replenishment ordered")  # the seed's
+        commands = re.findall(r"^  (tidemill dev put .*)", dev.said(), re.M)
+        assert len(commands) == 2
+        before = dev.said().count("replenishment ordered")
+        for command in commands:
+            assert "put into Products" in run(tmp_path, *shlex.split(command)[1:]).stdout
+        wait_until(lambda: dev.said().count("replenishment ordered") == before + 1, lambda: f"another order: {dev.said()}")
+        (tmp_path / "item.json").write_text('{"productId": {"S": "typed"}, "stock": {"N": "7"}}')
+        run(tmp_path, "dev", "put", "Products", "item.json")
+        assert dev.client().get_item(TableName="Products", Key={"productId": {"S": "typed"}})["Item"]["stock"] == {"N": "7"}
+        for item, told in (('{"productId": 5}', "Type mismatch"), ("[1]", "an item expected"), ("missing.json", "missing.json"), ("{", "JSON")):
+            done = run(tmp_path, "dev", "put", "Products", item, check=False)
+            assert done.returncode == 1 and told.lower() in done.stderr.lower(), (item, done.stderr)
+        assert "not found" in run(tmp_path, "dev", "put", "Nothing", '{"id": "1"}', check=False).stderr
+        assert run(tmp_path, "dev", "puts", "Products", "{}", check=False).returncode == 2
+    finally:
+        dev.stop()
+
+
+def test_dev_suggests_the_key_where_there_is_no_seed(tmp_path):
+    run(tmp_path, "init")
+    dev = Dev(tmp_path)
+    try:
+        [command] = re.findall(r"^  (tidemill dev put .*)", dev.said(), re.M)
+        run(tmp_path, *shlex.split(command)[1:])
+        dev.wait_for("a new order")
+    finally:
+        dev.stop()
