@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,29 @@ void problems_log(const struct problems *problems, struct log *log)
 {
     for (size_t i = 0; i < problems->count; i++)
         log_error(log, NULL, "%s", problems->lines[i]);
+}
+
+/* "PATH:12: ..." is 12; LONG_MAX: it is of something else. */
+static long line_of(const char *text, const char *path, size_t size)
+{
+    if (strncmp(text, path, size) != 0 || text[size] != ':')
+        return LONG_MAX;
+    char *end;
+    long line = strtol(text + size + 1, &end, 10);
+    return end > text + size + 1 && *end == ':' ? line : LONG_MAX;
+}
+
+void problems_sort(struct problems *problems, const char *path)
+{
+    size_t size = strlen(path);
+    for (size_t i = 1; i < problems->count; i++) { /* by insertion: equal ones stay as they are */
+        char *text = problems->lines[i];
+        long line = line_of(text, path, size);
+        size_t at = i;
+        for (; at > 0 && line_of(problems->lines[at - 1], path, size) > line; at--)
+            problems->lines[at] = problems->lines[at - 1];
+        problems->lines[at] = text;
+    }
 }
 
 void problems_remove_repeated(struct problems *problems)

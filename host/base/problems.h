@@ -20,6 +20,9 @@ void problems_add(struct problems *problems, const char *format, ...) __attribut
 /* Each as an error. */
 void problems_log(const struct problems *problems, struct log *log);
 
+/* Those of the file by their lines, before all others, which keep their order. */
+void problems_sort(struct problems *problems, const char *path);
+
 /* The same thing may be found wrong from two sides. */
 void problems_remove_repeated(struct problems *problems);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "conf/target_type.h"
 #include "core/plugs.h"
 #include "net/reactor.h"
 #include "worker/handlers.h"
@@ -50,6 +51,25 @@ static bool check_route(const struct script_options *options, struct problems *p
     return route != NULL;
 }
 
+/* Of an INI that is wrong elsewhere: has the route what it needs to be looked at? */
+static bool is_whole(const struct config *config, const char *place)
+{
+    char *name = handler_place_name(place);
+    bool whole = false;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_route *route = &config->routes[i];
+        const struct config_target *target = route->target ? config_target(config, route->target) : NULL;
+        const struct names *streams = &route->settings.streams;
+        bool known = streams->each && streams->each[0];
+        for (size_t j = 0; known && streams->each[j]; j++)
+            known = config_stream(config, streams->each[j]) != NULL;
+        if (strcmp(route->name, name) == 0)
+            whole = known && target && target->type && target_is_whole(target);
+    }
+    free(name);
+    return whole;
+}
+
 /* Loads every script and route as `run` would. Returns how many are sound. */
 static size_t check_scripts(const struct config *config, struct problems *problems, struct problems *warnings)
 {
@@ -66,7 +86,7 @@ static size_t check_scripts(const struct config *config, struct problems *proble
         struct script_options options = {.path = places[i], .config = config, .reactor = reactor, .log = log};
         if (!handler_place_is_route(places[i]))
             sound += check_script(&options, problems, warnings);
-        else if (ini_sound)
+        else if (ini_sound || is_whole(config, places[i]))
             sound += check_route(&options, problems, warnings);
     }
     if (places)
@@ -97,6 +117,7 @@ static int run(int argc, char **argv)
     struct config *config = config_load(path, &host_plugs, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     problems_remove_repeated(&problems);
+    problems_sort(&problems, path);
     cmd_complain_all(&problems);
     cmd_hint_at_init(path);
     for (size_t i = 0; i < warnings.count; i++)

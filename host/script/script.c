@@ -37,6 +37,7 @@ struct loading {
     struct problems *problems;
     const char *text;
     size_t size;
+    bool odd; /* one of the functions is none */
 };
 
 static void complain(struct loading *loading, const char *sentence)
@@ -58,7 +59,8 @@ static void read_function(struct loading *loading, lua_State *L, const char *nam
         if (strcmp(name, function_names[i]) != 0)
             continue;
         if (lua_type(L, -1) != LUA_TFUNCTION) {
-            char *sentence = mem_printf("%s is not a function", name);
+            char *sentence = mem_printf("%s is not a function, it is a %s", name, luaL_typename(L, -1));
+            loading->odd = true;
             complain(loading, sentence);
             free(sentence);
             return;
@@ -185,7 +187,7 @@ static void read_table(struct loading *loading, lua_State *L)
     script->handler.kind = script->has[ON_BATCH]    ? HANDLER_BATCHES
                            : script->has[ON_WINDOW] ? HANDLER_WINDOWS
                                                     : HANDLER_RECORDS;
-    if (!kinds)
+    if (!kinds && !loading->odd)
         complain(
             loading,
             "the handler has none of on_insert, on_modify, on_remove, on_record, on_batch and on_window");
@@ -390,7 +392,7 @@ struct script *script_load(const struct script_options *options, struct problems
     if (!text) {
         problems_add(problems, "%s", err.text);
     } else {
-        struct loading loading = {script, problems, text, size};
+        struct loading loading = {script, problems, text, size, false};
         script_add_file(script, options->path, text, size);
         state_open(script);
         sandbox_open(script->L);

@@ -517,3 +517,39 @@ def test_where_there_is_no_deployment_the_way_to_one_is_told(command, tmp_path):
     assert done.returncode == 2 and "tidemill init makes one" in done.stderr, done
     done = subprocess.run([BINARY, *command, "-c", "elsewhere.ini"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "elsewhere.ini: No such file" in done.stderr and "init makes one" not in done.stderr, done
+
+
+def test_check_tells_all_that_is_wrong_in_the_order_of_the_file(deployment):
+    deployment.script("h", 'return { stream = "s", on_record = 5 }')
+    deployment.script("i", "local x = ")
+    deployment.ini.write_text("""[stream s]
+table = T
+poll_min = fast
+[route a]
+stream = s
+target = f
+pattern = {"eventName": ["INSERT"
+[route b]
+stream = s
+target = f
+pattern = {"x": 5}
+[route c]
+stream = none
+target = f
+pattern = {"never": "looked at"}
+[target f]
+type = file
+path = x
+[target h]
+type = sqss
+[handler nothere]
+retries = many
+""")
+    done = deployment.run("check")
+    assert done.returncode == 2
+    lines = [line.removeprefix("tidemill: ").replace(f"{deployment.ini}:", "tidemill.ini:") for line in done.stderr.splitlines()]
+    numbers = [int(line.split(":")[1]) for line in lines if line.startswith("tidemill.ini:")]
+    assert numbers == sorted(numbers) and {3, 4, 8, 12, 20, 21, 22} == set(numbers), lines
+    text = "\n".join(lines)
+    assert "an array without its end" in text and "a list of values expected" in text and "never" not in text
+    assert sum("h.lua" in line for line in lines) == 1 and "on_record is not a function, it is a number" in text, lines
