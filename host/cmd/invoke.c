@@ -499,11 +499,11 @@ static int run(int argc, char **argv)
     invoking.config = !there                       ? config_empty(&host_plugs)
                       : invoking.arguments.dry_run ? cmd_load_config_with(path, &host_plugs_playing)
                                                    : cmd_load_config_asking(path);
+    if (!invoking.config)
+        return EXIT_USAGE;
     invoking.config->aws.assumes_no_role = invoking.arguments.dry_run; /* that would be a call */
     if (invoking.arguments.dead)
         cmd_turn_to_dev(invoking.config, true);
-    if (!invoking.config)
-        return EXIT_USAGE;
     int status = EXIT_USAGE;
     if ((invoking.arguments.dead && !find_letter(&invoking, &err)) || !set_up(&invoking, &err))
         cmd_complain("%s", err.text);
