@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -283,6 +284,16 @@ log.info(ok and "well " .. id or "ill " .. problem.code .. " " .. problem.messag
     assert host.stop() == 0
 
 
+def own_address():
+    """Of this machine, as others see it; None: it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 9))  # nothing is sent
+            return None if way.getsockname()[0].startswith("127.") else way.getsockname()[0]
+        except OSError:
+            return None
+
+
 def test_who_asks_is_known_and_knows_whom(beside_local, local, name, own, tmp_path):
     server = own()
     server.ask("CREATE ROLE shop LOGIN PASSWORD 'pa:s/s'")
@@ -295,15 +306,18 @@ def test_who_asks_is_known_and_knows_whom(beside_local, local, name, own, tmp_pa
         shutil.chown(os.path.join(server.data, each), **({"user": "postgres"} if os.getuid() == 0 else {"user": os.getuid()}))
         os.chmod(os.path.join(server.data, each), 0o600)
     server.kill()
-    server.configure("ssl = on\n")
+    server.configure("ssl = on\nlisten_addresses = '*'\n")
     with open(os.path.join(server.data, "pg_hba.conf"), "w") as rules:
-        rules.write("local all admin trust\nhostssl all shop 127.0.0.1/32 scram-sha-256\n")
+        rules.write("local all admin trust\nhostssl all shop all scram-sha-256\n")
     server.start()
     where = f"localhost:{server.port}/postgres"
     beside_local.aws = f"ca_bundle = {tmp_path / 'ca.pem'}"
     known = f"postgres://shop:pa%3As%2Fs@{where}"
     urls = [f"postgres://shop:wrongpw@{where}?sslmode=verify-full", f"postgres://shop:pa%3As%2Fs@127.0.0.1:{server.port}/postgres?sslmode=verify-full",
             f"{known}?sslmode=disable", f"{known}?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt"]
+    elsewhere = own_address()  # not loopback: verified though nobody says so, and its certificate has another name
+    if elsewhere:
+        urls.append(f"postgres://shop:pa%3As%2Fs@{elsewhere}:{server.port}/postgres")
     table, host = begin(beside_local, local, name, f"{known}?sslmode=verify-full", """
 local row = postgres.row("SELECT current_user AS me, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 log.info("as " .. row.me .. " " .. tostring(row.ssl))
@@ -318,6 +332,7 @@ end log.info("all is said")""" % ", ".join(f'"{url}"' for url in urls))
     assert any(line.startswith("2 false") and "does not match host name" in line for line in lines), lines
     assert any(line.startswith("3 false") and "no encryption" in line for line in lines), lines
     assert any(line.startswith("4 false") and "certificate verify failed" in line for line in lines), lines
+    assert not elsewhere or any(line.startswith("5 false") and "does not match host name" in line for line in lines), lines
     text = host.log_path.read_text()
     assert "wrongpw" not in text and "pa:s/s" not in text and "pa%3A" not in text
     assert host.stop() == 0
