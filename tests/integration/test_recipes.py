@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import time
 
 import boto3
 import pytest
@@ -182,6 +183,9 @@ def test_commands_find_the_dev_that_runs_here_and_it_follows_its_ini(tmp_path):
         ini = (tmp_path / "tidemill.ini").read_text()
         (tmp_path / "tidemill.ini").write_text(ini + "[handler orders]\nretires = 1\n")
         dev.wait_for("not taken over")
+        looked = time.monotonic() + 3  # it looks every second; that nothing comes cannot be waited for otherwise
+        wait_until(lambda: time.monotonic() > looked, "it has looked again")
+        assert dev.said().count("not taken over") == 1, dev.said()
         (tmp_path / "tidemill.ini").write_text(ini.replace("[handler orders]", "[handler orders]\nmode = lax") + "[table More]\nkey = id\n")
         wait_until(lambda: "More" in dev.client().list_tables()["TableNames"], lambda: f"the new table is made: {dev.said()}")
         assert run(tmp_path, "dead", "redrive", "--all").stdout == "1 handled, 0 failed again\n"
