@@ -55,17 +55,13 @@ static bool check_route(const struct script_options *options, struct problems *p
 static bool is_whole(const struct config *config, const char *place)
 {
     char *name = handler_place_name(place);
-    bool whole = false;
-    for (size_t i = 0; i < config->route_count; i++) {
-        const struct config_route *route = &config->routes[i];
-        const struct config_target *target = route->target ? config_target(config, route->target) : NULL;
-        const struct names *streams = &route->settings.streams;
-        bool known = streams->each && streams->each[0];
-        for (size_t j = 0; known && streams->each[j]; j++)
-            known = config_stream(config, streams->each[j]) != NULL;
-        if (strcmp(route->name, name) == 0)
-            whole = known && target && target->type && target_is_whole(target);
-    }
+    const struct config_route *route = config_route(config, name);
+    const struct config_target *target = route && route->target ? config_target(config, route->target) : NULL;
+    const struct names *streams = route ? &route->settings.streams : NULL;
+    bool whole =
+        streams && streams->each && streams->each[0] && target && target->type && target_is_whole(target);
+    for (size_t i = 0; whole && streams->each[i]; i++)
+        whole = config_stream(config, streams->each[i]) != NULL;
     free(name);
     return whole;
 }

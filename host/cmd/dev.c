@@ -44,12 +44,6 @@ static const struct cmd_option known_options[] = {
 
 /* ---- the configuration, turned to the embedded DynamoDB ---- */
 
-static void set_text(char **field, const char *text)
-{
-    free(*field);
-    *field = mem_string(text);
-}
-
 /* Nothing leaves the machine that was not told to: what is for AWS is printed, unless the INI has an endpoint
  * for the service. */
 static void print_targets(struct config *config)
@@ -69,14 +63,8 @@ static struct config *load(void *user, const char *path, struct problems *proble
 {
     struct dev *dev = user;
     struct config *config = config_load(path, &host_plugs_playing, problems);
-    set_text(&config->aws.endpoint, dev->url);
-    config->aws.assumes_no_role = true;
-    set_text(&config->aws.endpoint_dynamodb, NULL);
-    set_text(&config->aws.endpoint_streams, NULL);
-    set_text(&config->aws.profile, NULL);
+    dev_here_set_calls(config, dev->url);
     print_targets(config);
-    if (!config->aws.region)
-        config->aws.region = mem_string("us-east-1");
     free(config->host.state);
     char *state = mem_printf("%s/state.db", dev->state);
     config->host.state = store_in_file(state);
@@ -146,11 +134,7 @@ static bool start(struct dev *dev, struct clock *clock, struct err *err)
         return false;
     server_set_inbox(dev->server, dev_display_inbox, dev->display);
     dev->url = mem_printf("http://127.0.0.1:%d", server_port(dev->server));
-    /* For INIs that name it, and so that no real credentials are sent anywhere. */
-    setenv("TIDEMILL_DEV_URL", dev->url, 1);
-    setenv("AWS_ACCESS_KEY_ID", "local", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "local", 1);
-    unsetenv("AWS_SESSION_TOKEN");
+    dev_here_set_environment(dev->url);
     return true;
 }
 
@@ -202,11 +186,7 @@ static int run_dev(struct dev *dev, int signal_fd)
         return EXIT_USAGE;
     }
     dev->made = true;
-    char *file = mem_printf("%s/state.db", dev->state);
-    char *state = store_in_file(file);
-    dev->here = dev_here_open(dev->ini, state, dev->url);
-    free(file);
-    free(state);
+    dev->here = dev_here_open(dev->ini, config->host.state, dev->url);
     announce(dev, config);
     struct observer observer = dev_display_observer(dev->display);
     const struct playground playground = {call_engine, write_inbox, dev};

@@ -81,7 +81,7 @@ static void set_text(char **field, const char *text)
     *field = mem_string(text);
 }
 
-static void turn_calls(struct config *config, const char *url)
+void dev_here_set_calls(struct config *config, const char *url)
 {
     set_text(&config->aws.endpoint, url);
     set_text(&config->aws.endpoint_dynamodb, NULL);
@@ -90,6 +90,10 @@ static void turn_calls(struct config *config, const char *url)
     config->aws.assumes_no_role = true;
     if (!config->aws.region)
         config->aws.region = mem_string("us-east-1");
+}
+
+void dev_here_set_environment(const char *url)
+{
     setenv("TIDEMILL_DEV_URL", url, 1);
     setenv("AWS_ACCESS_KEY_ID", "local", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "local", 1);
@@ -105,7 +109,9 @@ char *dev_here_turn(struct config *config, bool calls)
     if (!state || !url)
         return NULL;
     set_text(&config->host.state, state);
-    if (calls)
-        turn_calls(config, url);
+    if (calls) {
+        dev_here_set_calls(config, url);
+        dev_here_set_environment(url);
+    }
     return mem_string(url);
 }

@@ -8,6 +8,12 @@
 int dev_here_open(const char *ini, const char *state, const char *url);
 void dev_here_close(int fd, const char *ini); /* below 0 is allowed */
 
+/* Calls go to the embedded DynamoDB there. */
+void dev_here_set_calls(struct config *config, const char *url);
+
+/* For INIs that name it, and so that no real credentials are sent anywhere. */
+void dev_here_set_environment(const char *url);
+
 /* Where a `dev` runs on the INI of the configuration, and no host on its own state: turn it to the dev's
  * state. `calls`: also the calls, to its DynamoDB. Its address, to be freed, or NULL. */
 char *dev_here_turn(struct config *config, bool calls);

@@ -249,6 +249,14 @@ static int raw_now(lua_State *L)
     return 1;
 }
 
+int script_raw_scope(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    const struct config *config = script->handler.config;
+    lua_pushfstring(L, "%s:%s", config ? config->host.group : "", script->handler.name);
+    return 1;
+}
+
 int script_raw_seconds(lua_State *L)
 {
     struct err err;

@@ -1,8 +1,7 @@
 /* bind_postgres.c: the raw verbs under tidemill.postgres; lua/tidemill/postgres.lua makes it pleasant.
  *
  *   raw.check(url)      raises where calls may not go there
- *   raw.scope()         what markers of this handler's begin with
- *   raw.seconds(time)   as bind_once.c has it
+ *   raw.scope(), raw.seconds(time)   as bind_once.c has them
  *   raw.text(value)     as a parameter's text; nil for NULL
  *   raw.number(text)    the number of a PostgreSQL that writes it so, to the last digit
  *   raw.release(url, number)   of a transaction that nobody goes on with; waits for nothing
@@ -55,14 +54,6 @@ static int raw_check(lua_State *L)
 {
     check_url(L, script_check_text(L, 1));
     return 0;
-}
-
-static int raw_scope(lua_State *L)
-{
-    const struct script *script = script_of(L);
-    const struct config *config = script->handler.config;
-    lua_pushfstring(L, "%s:%s", config ? config->host.group : "", script->handler.name);
-    return 1;
 }
 
 static int raw_number(lua_State *L)
@@ -188,21 +179,11 @@ static int after_send(lua_State *L, int status, lua_KContext context)
     const struct script *script = script_of(L);
     const struct invocation *invocation = script->current;
     struct transport_response *response = invocation->response;
-    lua_Integer i = 0;
     (void)status;
     count_statements(script, (lua_Integer)context, response ? "answered" : "unanswered");
     if (!response)
         return script_push_no_response(L, invocation->err);
-    struct buf *body = script_buf(L);
-    *body = response->body; /* ours from here: what raises below must not lose it */
-    response->body = BUF_INIT;
-    const char *text = body->data ? body->data : "";
-    struct script_replies replies = {text, text + (*text == '{' ? 0 : body->size)}; /* a dry run has none */
-    lua_createtable(L, context < 4096 ? (int)context : 4096, 0);
-    while (replies.at < replies.end) {
-        script_push_reply(L, &replies);
-        lua_rawseti(L, -2, ++i);
-    }
+    script_push_replies(L, response, 0);
     return 1;
 }
 
@@ -243,10 +224,10 @@ static int raw_send(lua_State *L)
 
 int bind_postgres(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"send", raw_send},       {"check", raw_check},
-                                     {"scope", raw_scope},     {"seconds", script_raw_seconds},
-                                     {"number", raw_number},   {"text", raw_text},
-                                     {"release", raw_release}, {NULL, NULL}};
+    static const luaL_Reg verbs[] = {{"send", raw_send},          {"check", raw_check},
+                                     {"scope", script_raw_scope}, {"seconds", script_raw_seconds},
+                                     {"number", raw_number},      {"text", raw_text},
+                                     {"release", raw_release},    {NULL, NULL}};
     luaL_newlib(L, verbs);
     return 1;
 }

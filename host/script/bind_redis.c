@@ -2,8 +2,7 @@
  *
  *   raw.check(url)      raises where calls may not go there
  *   raw.fits(command)   raises where others could not share its connection
- *   raw.scope()         what markers of this handler's begin with
- *   raw.seconds(time)   as bind_once.c has it
+ *   raw.scope(), raw.seconds(time)   as bind_once.c has them
  *   raw.send(url, commands, timeout_s, checked) -> replies; or nil, {code=, message=}
  *   `commands` is a list of lists of strings and numbers; `checked` false: they may change the connection.
  *   A reply is a string, an integer, a list, false for Redis's nil, { err = "..." }, and for a status its
@@ -148,16 +147,7 @@ static int after_send(lua_State *L, int status, lua_KContext context)
     count_commands(script, (lua_Integer)context, response ? "answered" : "unanswered");
     if (!response)
         return script_push_no_response(L, invocation->err);
-    struct buf *body = script_buf(L);
-    *body = response->body; /* ours from here: what raises below must not lose it */
-    response->body = BUF_INIT;
-    const char *text = body->data ? body->data : "";
-    struct script_replies replies = {text, text + (*text == '{' ? 0 : body->size)};
-    lua_createtable(L, context < 4096 ? (int)context : 4096, 0);
-    for (lua_KContext i = 1; i <= context; i++) {
-        script_push_reply(L, &replies);
-        lua_rawseti(L, -2, i);
-    }
+    script_push_replies(L, response, (lua_Integer)context);
     return 1;
 }
 
@@ -199,20 +189,12 @@ static int raw_send(lua_State *L)
     return script_wait_http_with(L, &request, (lua_KContext)count, after_send);
 }
 
-static int raw_scope(lua_State *L)
-{
-    const struct script *script = script_of(L);
-    const struct config *config = script->handler.config;
-    lua_pushfstring(L, "%s:%s:", config ? config->host.group : "", script->handler.name);
-    return 1;
-}
-
 int bind_redis(lua_State *L)
 {
     static const luaL_Reg verbs[] = {{"send", raw_send},
                                      {"check", raw_check},
                                      {"fits", raw_fits},
-                                     {"scope", raw_scope},
+                                     {"scope", script_raw_scope},
                                      {"seconds", script_raw_seconds},
                                      {NULL, NULL}};
     luaL_newlib(L, verbs);

@@ -336,17 +336,16 @@ int bind_pattern(lua_State *L);
 int bind_once(lua_State *L);
 /* bind_once.c, for others, too: seconds(number or "7d") -> number, or nil where it is no time above 0. */
 int script_raw_seconds(lua_State *L);
+/* Likewise: scope() -> "GROUP:HANDLER", what markers of this handler's begin with elsewhere. */
+int script_raw_scope(lua_State *L);
 int bind_http(lua_State *L);
 /* bind_http.c: its status, headers (a table by lower-case name) and body, which it takes; 3. */
 int script_push_response(lua_State *L, struct transport_response *response);
 /* Of a call that had none: nil and { code =, message = }; 2. */
 int script_push_no_response(lua_State *L, const struct err *err);
-/* replies.c: of what net/transport_redis.c and net/transport_postgres.c have written, the next reply as
- * tidemill.redis has them; "OK" where there is none left. */
-struct script_replies {
-    const char *at, *end;
-};
-void script_push_reply(lua_State *L, struct script_replies *replies);
+/* replies.c: all that net/transport_redis.c or net/transport_postgres.c have answered, as a list of replies
+ * as tidemill.redis has them; with "OK" for those that are missing of `least`. Takes the response's body. */
+void script_push_replies(lua_State *L, struct transport_response *response, lua_Integer least);
 /* bind_aws.c: where a call goes: region, endpoint, role and external_id in the table at `index` (not a
  * negative one); the texts stay on the stack. Raises with `what` before it. */
 struct script_place {

@@ -7,6 +7,10 @@
 
 #define DEPTH_MAX 16
 
+struct script_replies {
+    const char *at, *end;
+};
+
 static lua_Integer read_number(struct script_replies *replies)
 {
     char *rest;
@@ -70,7 +74,16 @@ static void push_reply(lua_State *L, struct script_replies *replies, int depth)
     }
 }
 
-void script_push_reply(lua_State *L, struct script_replies *replies)
+void script_push_replies(lua_State *L, struct transport_response *response, lua_Integer least)
 {
-    push_reply(L, replies, 0);
+    struct buf *body = script_buf(L);
+    *body = response->body; /* ours from here: what raises below must not lose it */
+    response->body = BUF_INIT;
+    const char *text = body->data ? body->data : "";
+    struct script_replies replies = {text, text + (*text == '{' ? 0 : body->size)}; /* a dry run has none */
+    lua_createtable(L, least < 4096 ? (int)least : 4096, 0);
+    for (lua_Integer i = 1; i <= least || replies.at < replies.end; i++) {
+        push_reply(L, &replies, 0);
+        lua_rawseti(L, -2, i);
+    }
 }

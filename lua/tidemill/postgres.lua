@@ -340,25 +340,28 @@ local function begin(self, statements, own, level)
   })
 end
 
-local function run(self, open, fn)
-  local function query(sql, ...)
-    check_sql("query", sql, 3)
-    if not open.number then
-      error("query: the transaction is over", 3)
-    end
-    local replies, problem = ask(self, "in", open.number, { table.pack(sql, ...) }, 0, 3)
-    if not replies then
-      fail(problem, 3)
-    end
-    return rows_of(replies[1])
+-- The rows of one statement and their count; `open`: of a transaction, or nil. Who is blamed is the caller of whoever
+-- calls this, and that is no tail call, since levels are counted.
+local function query(self, what, open, sql, ...)
+  check_sql(what, sql, 3)
+  if open and not open.number then
+    error(what .. ": the transaction is over", 3)
   end
+  local replies, problem = ask(self, open and "in" or "once", open and open.number or "0", { table.pack(sql, ...) }, 0, 3)
+  if not replies then
+    fail(problem, 3)
+  end
+  return rows_of(replies[1])
+end
+
+local function run(self, open, fn)
   local transaction = {
     query = function(sql, ...)
-      local rows, count = query(sql, ...)
-      return rows, count -- no tail call: the levels are counted
+      local rows, count = query(self, "query", open, sql, ...)
+      return rows, count
     end,
     row = function(sql, ...)
-      local rows = query(sql, ...)
+      local rows = query(self, "query", open, sql, ...)
       return rows[1]
     end,
   }
@@ -394,12 +397,8 @@ local Operations = {}
 ---@return table[] rows
 ---@return integer count
 function Operations.query(self, sql, ...)
-  check_sql("postgres.query", sql, 2)
-  local replies, problem = ask(self, "once", "0", { table.pack(sql, ...) }, 0, 2)
-  if not replies then
-    fail(problem, 2)
-  end
-  return rows_of(replies[1])
+  local rows, count = query(self, "postgres.query", nil, sql, ...)
+  return rows, count
 end
 
 --- The first row of one statement, or nil.
@@ -407,12 +406,8 @@ end
 ---@param ... any
 ---@return table?
 function Operations.row(self, sql, ...)
-  check_sql("postgres.row", sql, 2)
-  local replies, problem = ask(self, "once", "0", { table.pack(sql, ...) }, 0, 2)
-  if not replies then
-    fail(problem, 2)
-  end
-  return (rows_of(replies[1]))[1]
+  local rows = query(self, "postgres.row", nil, sql, ...)
+  return rows[1]
 end
 
 --- All of it is done, or nothing. Statements in a list leave together, and each one's rows come back (with their
@@ -569,7 +564,7 @@ end
 
 ---@param key string
 ---@param work any[][]|fun(tx: {query: function, row: function}): ...
----@param options? {ttl?: number}
+---@param options? {ttl?: number|string}
 ---@return boolean done
 ---@return any ...
 function postgres.once(key, work, options)

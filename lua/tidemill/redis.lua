@@ -152,7 +152,7 @@ function Operations.once(self, key, commands, options)
   if not ttl or ttl < 1 then
     error("redis.once: ttl: seconds, 1 at least, or a text such as \"7d\", expected", 2)
   end
-  local call = { "EVAL", ONCE, 1, "tidemill:once:" .. raw.scope() .. key, ("%d"):format(ttl // 1) }
+  local call = { "EVAL", ONCE, 1, "tidemill:once:" .. raw.scope() .. ":" .. key, ("%d"):format(ttl // 1) }
   for i = 1, #commands do
     local command = commands[i]
     if type(command) ~= "table" or #command == 0 then
@@ -231,7 +231,7 @@ end
 
 ---@param key string
 ---@param commands (string|number)[][]
----@param options? {ttl?: number}
+---@param options? {ttl?: number|string}
 ---@return boolean done
 ---@return any[]? replies
 function redis.once(key, commands, options)

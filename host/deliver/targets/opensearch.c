@@ -223,9 +223,7 @@ static char *path_of(const struct opensearch_settings *own)
     buf_add_char(&path, '/');
     url_encode(&path, own->index, strlen(own->index), URL_UNRESERVED);
     buf_add_text(&path, "/_bulk");
-    char *text = mem_string(path.data);
-    buf_fini(&path);
-    return text;
+    return buf_take(&path);
 }
 
 static void send_signed(struct request *request, struct buf *body)
