@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/problems.h"
+#include "conf/settings.h"
+#include "record/position.h"
 #include "script/directory.h"
 #include "state/seek.h"
 #include "state/store_open.h"
@@ -118,16 +120,35 @@ static bool change_pause(struct access *state, const struct config *config, cons
     return ok;
 }
 
+/* Each script and route that there is. */
+static bool change_all(struct access *state, const struct config *config, const struct action *action,
+                       change_fn *change, struct buf *told, struct err *err)
+{
+    char **places = handler_places(config, true, err);
+    bool ok = places != NULL;
+    if (ok && !places[0])
+        ok = err_set(err, ERR_CONFIG, "there is no handler in %s", config->host.scripts);
+    for (size_t i = 0; ok && places[i]; i++) {
+        char *name = handler_place_name(places[i]);
+        const struct action one = {.handler = name, .reason = action->reason};
+        buf_add_text(told, i ? "\n" : "");
+        ok = change_pause(state, config, &one, change, told, err);
+        free(name);
+    }
+    script_paths_free(places);
+    return ok;
+}
+
 bool action_pause(struct access *state, const struct config *config, const struct action *action,
                   struct buf *told, struct err *err)
 {
-    return change_pause(state, config, action, put_pause, told, err);
+    return (action->handler ? change_pause : change_all)(state, config, action, put_pause, told, err);
 }
 
 bool action_resume(struct access *state, const struct config *config, const struct action *action,
                    struct buf *told, struct err *err)
 {
-    return change_pause(state, config, action, end_pause, told, err);
+    return (action->handler ? change_pause : change_all)(state, config, action, end_pause, told, err);
 }
 
 /* ---- another place ---- */
@@ -173,11 +194,45 @@ static bool seek_shared(struct access *state, const struct action *action, struc
     return ok;
 }
 
-bool action_seek(struct access *state, const struct config *config, const struct action *action,
+#define STREAM_KEEPS_MS ((int64_t)24 * 3600 * 1000) /* a record, in a stream of DynamoDB's */
+
+/* "2h" ago, "2026-01-31" or with its time: in the form that the state has; all else as it is. */
+static bool read_place(struct access *state, const char *to, char place[CLOCK_ISO_SIZE], const char **whole,
+                       struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(&state->clock), ms = 0;
+    struct err none;
+    char *day = strlen(to) == 10 ? mem_printf("%sT00:00:00Z", to) : mem_string(to);
+    bool is_time = clock_read_iso8601(day, &ms);
+    free(day);
+    *whole = to;
+    if (!is_time && !sequence_valid(to) && duration_parse(to, &ms, &none)) {
+        ms = now_ms - ms;
+        is_time = true;
+    }
+    if (!is_time)
+        return true;
+    if (ms > now_ms)
+        return err_set(err, ERR_CONFIG, "%s is not over yet: latest is what is written from now on", to);
+    if (ms < now_ms - STREAM_KEEPS_MS)
+        return err_set(err, ERR_CONFIG,
+                       "%s is longer ago than a stream keeps its records (24 hours): trim_horizon is the oldest "
+                       "that it has",
+                       to);
+    clock_iso8601(ms, place);
+    *whole = place;
+    return true;
+}
+
+bool action_seek(struct access *state, const struct config *config, const struct action *asked,
                  struct buf *told, struct err *err)
 {
     struct store_lock *lock = NULL;
+    char place[CLOCK_ISO_SIZE];
+    struct action own = *asked, *action = &own;
     bool ok = true;
+    if (!read_place(state, asked->to, place, &own.to, err))
+        return false;
     if (store_is_shared(config->host.state))
         ok = seek_shared(state, action, told, err);
     else if (ok && !(lock = store_lock(config->host.state, err)) && err->code != ERR_BUSY)

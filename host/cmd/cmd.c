@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "aws/secrets.h"
@@ -45,6 +46,12 @@ void cmd_print(const char *format, ...)
     va_end(args);
     free(message);
     buf_fini(&text);
+}
+
+size_t cmd_columns(void)
+{
+    struct winsize size;
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 void cmd_progress(size_t done, size_t all, const char *what)

@@ -44,6 +44,9 @@ void cmd_turn_to_dev(struct config *config, bool calls);
 /* state_forget.c: tidemill state forget HANDLER. Returns the exit status. */
 int cmd_state_forget(const char *config_path, const char *handler, bool letters);
 
+/* Of the terminal that standard output is; 0: it is none, and takes whatever comes. */
+size_t cmd_columns(void);
+
 /* A bar on a terminal's stderr for what takes long; nothing elsewhere. */
 void cmd_progress(size_t done, size_t all, const char *what);
 void cmd_progress_end(void);

@@ -7,11 +7,13 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/arena.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "cmd/cmd.h"
+#include "cmd/story.h"
 #include "admin/access.h"
 #include "admin/status.h"
 #include "conf/settings.h"
@@ -31,7 +33,7 @@ struct arguments {
     struct cmd_texts id_texts;
     int64_t ids[CMD_TEXTS_MAX];
     size_t id_count;
-    bool all, json, no_wait, gaps, group;
+    bool all, last, json, no_wait, gaps, group;
     int64_t limit;        /* of list and show; 0: none */
     const char *rate;     /* of redrive; or NULL */
     int64_t interval_ns;  /* likewise; 0: as fast as the handler is */
@@ -73,6 +75,7 @@ static const struct cmd_option known_options[] = {
     {"--older-than", CMD_DURATION, offsetof(struct arguments, older_ms), NULL},
     {"--newer-than", CMD_DURATION, offsetof(struct arguments, newer_ms), NULL},
     {"--all", CMD_FLAG, offsetof(struct arguments, all), NULL},
+    {"--last", CMD_FLAG, offsetof(struct arguments, last), NULL},
     {"--json", CMD_FLAG, offsetof(struct arguments, json), NULL},
     {"--no-wait", CMD_FLAG, offsetof(struct arguments, no_wait), NULL},
     {"--gaps", CMD_FLAG, offsetof(struct arguments, gaps), NULL},
@@ -100,7 +103,7 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 static bool is_chosen(const struct arguments *arguments)
 {
     return arguments->id_count || arguments->handler || arguments->error || arguments->older_ms ||
-           arguments->newer_ms || arguments->all;
+           arguments->newer_ms || arguments->all || arguments->last;
 }
 
 /* ---- choosing ---- */
@@ -277,6 +280,32 @@ static void list_row(struct dead *dead, const struct store_dead_letter *letter)
               letter->redrive_ms ? "  (marked to be redriven)" : "");
 }
 
+/* What has changed, in a line, and the whole of it. A window's last call has no record. */
+static void show_record(const struct store_dead_letter *letter)
+{
+    struct buf body = BUF_INIT, text = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    const struct json *root = json_parse(&arena, letter->record, strlen(letter->record), NULL);
+    buf_printf(&body, "{\"Records\":[%s]}", letter->record);
+    struct page *page = page_read(&body, NULL);
+    if (page && page->count == 1) {
+        buf_add_literal(&text, "  change    ");
+        story_add_record(&text, letter->table, &page->records[0], false);
+        buf_add_char(&text, '\n');
+    }
+    buf_add_literal(&text, "  record    ");
+    if (root)
+        story_add_json(&text, root, 2);
+    else
+        buf_add_text(&text, letter->record);
+    cmd_print("%s\n", text.data);
+    if (page)
+        page_release(page);
+    buf_fini(&body);
+    buf_fini(&text);
+    arena_fini(&arena);
+}
+
 static void show_letter(struct dead *dead, const struct store_dead_letter *letter)
 {
     char failed[CLOCK_ISO_SIZE], written[CLOCK_ISO_SIZE];
@@ -292,7 +321,7 @@ static void show_letter(struct dead *dead, const struct store_dead_letter *lette
         letter->redrive_ms ? ", marked to be redriven" : "", letter->keys, letter->error);
     if (*letter->traceback)
         cmd_print("  %s\n", letter->traceback);
-    cmd_print("  record    %s\n", letter->record);
+    show_record(letter);
 }
 
 static void write_letter(struct dead *dead, const struct store_dead_letter *letter)
@@ -603,11 +632,29 @@ static bool drop_gaps(struct dead *dead, struct err *err)
 
 /* ---- the command ---- */
 
+static void note_last(struct dead *dead, const struct store_dead_letter *letter)
+{
+    dead->arguments.ids[0] = letter->id;
+    dead->found[0] = true;
+}
+
+/* Of those that are chosen the one that came last is, as if its number had been given. */
+static bool choose_last(struct dead *dead, struct err *err)
+{
+    bool ok = each_letter(dead, note_last, err);
+    dead->arguments.id_count = dead->found[0] ? 1 : 0;
+    if (ok && !dead->found[0])
+        ok = err_set(err, ERR_CONFIG, "no such dead letter");
+    return ok;
+}
+
 static int carry_out(struct dead *dead)
 {
     struct err err;
     bool failed_again = false, changes = *dead->arguments.verb == 'r' || *dead->arguments.verb == 'd';
     bool ok = access_open(&dead->state, dead->config, !changes, &err);
+    if (ok && dead->arguments.last)
+        ok = choose_last(dead, &err);
     if (ok && !changes)
         ok = look(dead, &err);
     else if (ok && dead->arguments.gaps)
@@ -636,6 +683,8 @@ static int run(int argc, char **argv)
     else if (dead->arguments.limit && strcmp(dead->arguments.verb, "list") != 0 &&
              strcmp(dead->arguments.verb, "show") != 0)
         cmd_complain("dead: --limit goes with list and show");
+    else if (dead->arguments.last && (dead->arguments.id_count || dead->arguments.gaps))
+        cmd_complain("dead: --last goes without numbers, and without --gaps");
     else if ((dead->arguments.rate || dead->arguments.max_failures) &&
              strcmp(dead->arguments.verb, "redrive") != 0)
         cmd_complain("dead: --rate and --max-failures go with redrive");
@@ -643,7 +692,8 @@ static int run(int argc, char **argv)
         cmd_complain("dead: --rate: %s", err.text);
     else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 &&
              !is_chosen(&dead->arguments))
-        cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than or --all",
+        cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than, --last or "
+                     "--all",
                      dead->arguments.verb);
     else if ((dead->config = cmd_load_state_config(dead->arguments.config_path)) != NULL)
         status = carry_out(dead);
@@ -668,7 +718,7 @@ const struct command cmd_dead = {
         "  --handler NAME     of this handler\n"
         "  --error TEXT       whose error has this text in it\n"
         "  --older-than 2h    that failed longer ago; --newer-than: less long ago\n"
-        "  --all              all of them\n"
+        "  --all              all of them; --last: of those that are chosen the last one\n"
         "  --group            list: how many of each handler and error, the most frequent first\n"
         "  --limit N          list, show: no more than these\n"
         "  --json             for programs\n"

@@ -28,6 +28,8 @@ struct dev {
     struct engine *engine;
     struct server *server;
     struct dev_display *display;
+    struct dev_suggestions suggestions;
+    struct dev_console *console;
     int here;  /* what commands beside it find */
     bool made; /* its tables are there */
 };
@@ -138,13 +140,13 @@ static bool start(struct dev *dev, struct clock *clock, struct err *err)
     return true;
 }
 
-static void announce(const struct dev *dev, const struct config *config)
+static void announce(struct dev *dev, const struct config *config)
 {
     bool colour = isatty(STDOUT_FILENO);
     const char *on = colour ? "\033[36m" : "", *off = colour ? "\033[0m" : "";
     printf("%sDynamoDB on %s%s, %s%s. Scripts in %s and the INI are watched. Ctrl-C ends it.\n", on, dev->url,
            off, dev->data ? "kept in " : "in memory", dev->data ? dev->data : "", config->host.scripts);
-    dev_suggest(config);
+    dev_suggest(config, &dev->suggestions);
     fflush(stdout);
 }
 
@@ -188,6 +190,7 @@ static int run_dev(struct dev *dev, int signal_fd)
     dev->made = true;
     dev->here = dev_here_open(dev->ini, config->host.state, dev->url);
     announce(dev, config);
+    dev->console = dev_console_start(dev->display, dev->ini, &dev->suggestions);
     struct observer observer = dev_display_observer(dev->display);
     const struct playground playground = {call_engine, write_inbox, dev};
     return serve(&(struct serve_options){.ini = dev->ini,
@@ -213,6 +216,8 @@ static int run(int argc, char **argv)
     dev.ini = cmd_config_path(dev.ini);
     int signal_fd = serve_block_signals();
     int status = run_dev(&dev, signal_fd);
+    dev_console_stop(dev.console);
+    dev_suggestions_fini(&dev.suggestions);
     server_stop(dev.server);
     engine_free(dev.engine);
     dev_display_free(dev.display);

@@ -15,7 +15,13 @@ bool dev_make_tables(struct engine *engine, const struct config *config, struct 
 /* Prints what to try next: an item for the first table that has a stream; of one with a seed how its first
  * item, if another one of the seed has the same key, becomes the last of those: what the seed has shown, once
  * more. */
-void dev_suggest(const struct config *config);
+struct dev_suggestions {
+    char *table; /* NULL: there are none */
+    char *items[2];
+    size_t count;
+};
+void dev_suggest(const struct config *config, struct dev_suggestions *suggestions);
+void dev_suggestions_fini(struct dev_suggestions *suggestions);
 
 /* The body of PutItem; the item is plain JSON, or DynamoDB's with its types. */
 void dev_write_put(const char *table, const struct json *item, struct buf *out);
@@ -28,6 +34,16 @@ struct dev_display;
 struct dev_display *dev_display_new(void);
 void dev_display_free(struct dev_display *display);
 struct observer dev_display_observer(struct dev_display *display);
+
+/* Write what nobody has said more of for a while, or (`all`) whatever there is. From any thread. */
+void dev_display_tell(struct dev_display *display, bool all);
+
+/* A terminal's keys, and the display's time, until it is stopped. `suggestions`: what `w` writes when nothing else is
+ * said, in turn; they must stay. NULL: no thread could be had. */
+struct dev_console;
+struct dev_console *dev_console_start(struct dev_display *display, const char *ini,
+                                      const struct dev_suggestions *suggestions);
+void dev_console_stop(struct dev_console *console);
 
 /* A request to the inbox, which stands for the outside services while developing. From any thread. */
 void dev_display_inbox(void *user, const char *method, const char *path, const char *body, size_t size);

@@ -1,4 +1,4 @@
-/* dev_display.c: a line for each record and handler, and one for each call the handler made. */
+/* dev_display.c: a line for each record with what became of it in each handler, and under it the calls. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,22 +6,51 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/utf8.h"
 #include "base/buf.h"
-#include "base/check.h"
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/list.h"
 #include "base/mem.h"
+#include "base/utf8.h"
+#include "cmd/cmd.h"
 #include "cmd/dev.h"
+#include "cmd/story.h"
 
-#define VALUE_SHOWN_MAX 40
-#define CALL_SHOWN_MAX 120
+#define ERROR_SHOWN_MAX 400
+#define BODY_SHOWN_MAX 120
+#define PATH_SHOWN_MAX 200
+
+#define QUIET_MS 120 /* nobody has said anything of a record for so long: its line is written */
+#define HELD_MS 1000
+#define HELD_MAX 200 /* records of which somebody may still say something */
+#define BELOW_INDENT 11 /* of what stands under a record */
+#define CALLS_MAX 50 /* of a record that are shown */
 
 #define INBOX_MAX 100
 #define INBOX_BYTES_MAX 2000
 
+/* What is known of a record and not told yet. */
+struct held {
+    struct list member;
+    char *key;       /* stream and unit; "" of calls for no record */
+    struct buf head; /* the record */
+    struct buf outcomes, below;
+    struct list calls;      /* of handlers that have not ended with it */
+    size_t call_count;      /* all */
+    int64_t first_ms, last_ms; /* 0: no outcome yet */
+};
+
+struct held_call {
+    struct list member;
+    char *handler, *text;
+};
+
 struct dev_display {
     pthread_mutex_t lock;
+    struct clock clock;
     bool colour;
+    struct list held; /* in the order of what was first said of them */
+    size_t held_count;
     char *inbox[INBOX_MAX]; /* a ring */
     size_t came;
 };
@@ -30,27 +59,15 @@ struct dev_display *dev_display_new(void)
 {
     struct dev_display *display = mem_zero(sizeof *display);
     pthread_mutex_init(&display->lock, NULL);
+    display->clock = clock_system();
     display->colour = isatty(STDOUT_FILENO);
+    list_init(&display->held);
     return display;
 }
 
-void dev_display_free(struct dev_display *display)
+static const char *style(const struct dev_display *display, const char *colour)
 {
-    if (!display)
-        return;
-    for (size_t i = 0; i < INBOX_MAX; i++)
-        free(display->inbox[i]);
-    pthread_mutex_destroy(&display->lock);
-    free(display);
-}
-
-static void add_colour(const struct dev_display *display, struct buf *out, const char *colour,
-                       const char *text)
-{
-    if (display->colour)
-        buf_printf(out, "\033[%sm%s\033[0m", colour, text);
-    else
-        buf_add_text(out, text);
+    return display->colour ? colour : NULL;
 }
 
 static void add_time(const struct dev_display *display, struct buf *out)
@@ -58,180 +75,231 @@ static void add_time(const struct dev_display *display, struct buf *out)
     char text[16];
     time_t now = time(NULL);
     struct tm local;
-    strftime(text, sizeof text, "%H:%M:%S ", localtime_r(&now, &local));
-    add_colour(display, out, "2", text);
+    strftime(text, sizeof text, "%H:%M:%S", localtime_r(&now, &local));
+    story_add_styled(out, style(display, "2"), text);
+    buf_add_char(out, ' ');
 }
 
-/* Control characters could drive the terminal. */
-static void add_shown(struct buf *out, const char *text, size_t size, size_t most)
-{
-    size_t shown = size < most ? size : most;
-    while (shown < size && shown && ((unsigned char)text[shown] & 0xc0) == 0x80)
-        shown--; /* not in the middle of a character */
-    struct buf printable = BUF_INIT;
-    utf8_write_printable(&printable, text, shown);
-    for (size_t i = 0; i < printable.size; i++) /* one line */
-        buf_add_char(out, printable.data[i] == '\n' || printable.data[i] == '\t' ? ' ' : printable.data[i]);
-    buf_fini(&printable);
-    if (shown < size)
-        buf_add_literal(out, "…");
-}
-
-static void print(struct dev_display *display, struct buf *line)
+static void print(struct buf *line)
 {
     buf_add_char(line, '\n');
-    pthread_mutex_lock(&display->lock);
     fwrite(line->data, 1, line->size, stdout);
-    fflush(stdout);
-    pthread_mutex_unlock(&display->lock);
     buf_fini(line);
 }
 
-/* ---- records ---- */
+/* ---- what is held ---- */
 
-static void add_value(struct buf *out, const struct json *attribute)
+static void free_call(struct held_call *call)
 {
-    const struct json *value = attribute ? attribute->child : NULL;
-    struct buf text = BUF_INIT;
-    if (!value)
-        buf_add_literal(out, "–");
-    else if (value->type == JSON_STRING)
-        add_shown(out, value->text, value->size, VALUE_SHOWN_MAX);
-    else {
-        json_write_value(&text, value);
-        add_shown(out, text.data, text.size, VALUE_SHOWN_MAX);
-    }
-    buf_fini(&text);
+    list_remove(&call->member);
+    free(call->handler);
+    free(call->text);
+    free(call);
 }
 
-static const struct json *same_name(const struct json *image, const struct json *member)
+static void free_held(struct dev_display *display, struct held *held)
 {
-    json_each(other, image)
-        if (other->key_size == member->key_size && memcmp(other->key, member->key, member->key_size) == 0)
-            return other;
+    while (!list_empty(&held->calls))
+        free_call(list_entry(held->calls.next, struct held_call, member));
+    list_remove(&held->member);
+    display->held_count--;
+    buf_fini(&held->head);
+    buf_fini(&held->outcomes);
+    buf_fini(&held->below);
+    free(held->key);
+    free(held);
+}
+
+/* The line of the record, cut so that what became of it is on it; and what there is below. */
+static void write_held(const struct dev_display *display, struct held *held)
+{
+    struct buf line = BUF_INIT;
+    size_t width = cmd_columns(), wanted = story_columns(&held->outcomes) + 2;
+    add_time(display, &line);
+    buf_add(&line, held->head.data, held->head.size);
+    if (width)
+        story_cut(&line, width > wanted + width / 3 ? width - wanted : width / 3);
+    buf_add_literal(&line, "  ");
+    buf_add(&line, held->outcomes.data, held->outcomes.size);
+    if (width)
+        story_cut(&line, width);
+    print(&line);
+    if (held->below.size)
+        fwrite(held->below.data, 1, held->below.size, stdout);
+    buf_fini(&held->outcomes);
+    buf_fini(&held->below);
+    held->first_ms = held->last_ms = 0;
+}
+
+/* Whoever has calls under way for it will speak of it once more. */
+static void tell(struct dev_display *display, struct held *held)
+{
+    if (held->last_ms)
+        write_held(display, held);
+    if (list_empty(&held->calls))
+        free_held(display, held);
+}
+
+void dev_display_tell(struct dev_display *display, bool all)
+{
+    pthread_mutex_lock(&display->lock);
+    int64_t now_ms = clock_monotonic_ms(&display->clock);
+    struct list *next;
+    for (struct list *at = display->held.next; at != &display->held; at = next) {
+        struct held *held = list_entry(at, struct held, member);
+        next = at->next;
+        if (held->last_ms &&
+            (all || now_ms - held->last_ms >= QUIET_MS || now_ms - held->first_ms >= HELD_MS))
+            tell(display, held);
+    }
+    fflush(stdout);
+    pthread_mutex_unlock(&display->lock);
+}
+
+static struct held *find_held(struct dev_display *display, const char *key)
+{
+    for (struct list *at = display->held.next; at != &display->held; at = at->next)
+        if (strcmp(list_entry(at, struct held, member)->key, key) == 0)
+            return list_entry(at, struct held, member);
     return NULL;
 }
 
-static bool same_value(const struct json *a, const struct json *b)
+/* Takes the key. */
+static struct held *hold(struct dev_display *display, char *key)
 {
-    struct buf x = BUF_INIT, y = BUF_INIT;
-    json_write_value(&x, a);
-    json_write_value(&y, b);
-    bool same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
-    buf_fini(&x);
-    buf_fini(&y);
-    return same;
+    struct held *held = find_held(display, key);
+    if (held) {
+        free(key);
+        return held;
+    }
+    if (display->held_count == HELD_MAX) {
+        struct held *first = list_entry(display->held.next, struct held, member);
+        if (first->last_ms)
+            write_held(display, first);
+        free_held(display, first);
+    }
+    held = mem_zero(sizeof *held);
+    held->key = key;
+    list_init(&held->calls);
+    list_append(&display->held, &held->member);
+    display->held_count++;
+    return held;
 }
 
-static void add_change(const struct dev_display *display, struct buf *out, const struct json *member,
-                       const struct json *before, const struct json *after)
+/* A record is known by its page while somebody has it in hand, which is longer than it is held here. */
+static char *key_of(const struct record *record)
 {
-    char *name = mem_copy(member->key, member->key_size);
-    buf_add_literal(out, "  ");
-    add_colour(display, out, "36", name);
-    buf_add_char(out, ' ');
-    if (before) {
-        add_value(out, before);
-        buf_add_literal(out, " → ");
-    }
-    add_value(out, after);
-    free(name);
+    char unit[RECORD_UNIT_SIZE];
+    return record ? mem_printf("%p %s", (const void *)record->page, record_unit(record, unit)) : mem_string("");
 }
 
-/* The keys, and what differs. */
-static void add_record(const struct dev_display *display, struct buf *out, const struct record *record)
+/* ---- what is told ---- */
+
+/* Calls are cut to the line; an error is not. */
+static void add_below(const struct dev_display *display, struct held *held, const char *handler,
+                      const char *text, const char *colour)
 {
-    json_each(key, record->keys) {
-        buf_add_char(out, ' ');
-        add_value(out, key);
+    struct buf line = BUF_INIT, whole = BUF_INIT;
+    buf_printf(&whole, "%*s%s: %s", BELOW_INDENT, "", handler, text);
+    story_add_styled(&line, style(display, colour), whole.data);
+    buf_add_char(&line, '\n');
+    buf_add(&held->below, line.data, line.size);
+    buf_fini(&line);
+    buf_fini(&whole);
+}
+
+static void take_calls(const struct dev_display *display, struct held *held, const char *handler)
+{
+    struct list *next;
+    for (struct list *at = held->calls.next; at != &held->calls; at = next) {
+        struct held_call *call = list_entry(at, struct held_call, member);
+        next = at->next;
+        if (strcmp(call->handler, handler) != 0)
+            continue;
+        add_below(display, held, handler, call->text, "2");
+        free_call(call);
     }
-    if (record->event == RECORD_REMOVE)
-        return;
-    json_each(member, record->new_image) {
-        const struct json *before = record->old_image ? same_name(record->old_image, member) : NULL;
-        if (!same_name(record->keys, member) && (!before || !same_value(before, member)))
-            add_change(display, out, member, before, member);
-    }
-    json_each(member, record->old_image)
-        if (!same_name(record->new_image, member))
-            add_change(display, out, member, member, NULL);
 }
 
 static void on_attempted(void *user, const struct observed *observed)
 {
-    static const char *const colours[] = {"32", "33", "31", "31", "31"};
-    static const char *const outcomes[] = {" done",
-                                           " failed, will try again: ", " gave up, kept as a dead letter: ",
-                                           " gave up, sent where on_failure says: ", " gave up, discarded: "};
-    static const char *const events[] = {"32", "33", "31"};
-    static_assert(COUNT_OF(outcomes) == OUTCOME_DISCARDED + 1 && COUNT_OF(colours) == COUNT_OF(outcomes),
-                  "one for each outcome");
-    static_assert(COUNT_OF(events) == RECORD_REMOVE + 1, "one for each event");
     struct dev_display *display = user;
-    struct buf line = BUF_INIT;
-    add_time(display, &line);
-    add_colour(display, &line, events[observed->record->event], record_event_name(observed->record->event));
-    buf_printf(&line, " %s", observed->table);
-    add_record(display, &line, observed->record);
-    buf_add_literal(&line, "  ");
-    add_colour(display, &line, "1", observed->handler);
-    add_colour(display, &line, colours[observed->outcome], outcomes[observed->outcome]);
-    if (observed->error)
-        add_shown(&line, observed->error, strlen(observed->error), 400);
-    print(display, &line);
-}
-
-/* {"id": {"S": "x"}} as "id x". */
-static void add_item(struct buf *out, const struct json *item)
-{
-    json_each(member, item) {
-        buf_printf(out, "%s%.*s ", member == item->child ? "" : ", ", (int)member->key_size, member->key);
-        add_value(out, member);
+    struct buf error = BUF_INIT;
+    pthread_mutex_lock(&display->lock);
+    struct held *held = hold(display, key_of(observed->record));
+    if (!held->head.size)
+        story_add_record(&held->head, observed->table, observed->record, display->colour);
+    if (held->outcomes.size)
+        buf_add_literal(&held->outcomes, ", ");
+    story_add_styled(&held->outcomes, style(display, "1"), observed->handler);
+    buf_add_char(&held->outcomes, ' ');
+    story_add_styled(&held->outcomes, style(display, story_outcome_colour(observed->outcome)),
+                     observed->outcome == OUTCOME_HANDLED   ? "done"
+                     : observed->outcome == OUTCOME_RETRIED ? "failed"
+                                                            : "gave up");
+    if (observed->attempt > 1)
+        buf_printf(&held->outcomes, " (attempt %lld)", (long long)observed->attempt);
+    take_calls(display, held, observed->handler);
+    if (observed->outcome != OUTCOME_HANDLED) {
+        buf_printf(&error, "%s: ", story_outcome(observed->outcome));
+        story_add_shown(&error, observed->error, strlen(observed->error), ERROR_SHOWN_MAX);
+        add_below(display, held, observed->handler, error.data, story_outcome_colour(observed->outcome));
     }
+    held->last_ms = clock_monotonic_ms(&display->clock);
+    held->first_ms = held->first_ms ? held->first_ms : held->last_ms;
+    held->call_count = 0;
+    buf_fini(&error);
+    pthread_mutex_unlock(&display->lock);
 }
 
-/* What of a DynamoDB request tells most: the table, the item or key; else the request as it is. */
-static void add_request(struct buf *out, const char *body, size_t size)
-{
-    struct arena arena = ARENA_INIT;
-    const struct json *root = json_parse(&arena, body, size, NULL), *table = json_get(root, "TableName");
-    const struct json *item = json_get(root, "Item") ? json_get(root, "Item") : json_get(root, "Key");
-    if (table)
-        buf_printf(out, "%.*s ", (int)table->size, table->text);
-    if (item)
-        add_item(out, item);
-    else if (!table)
-        buf_add(out, body, size);
-    arena_fini(&arena);
-}
-
-static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
+static void on_called(void *user, const struct observed_call *observed)
 {
     struct dev_display *display = user;
-    struct buf line = BUF_INIT, call = BUF_INIT, request = BUF_INIT;
-    buf_printf(&call, "           %s: %s ", handler, verb);
-    add_request(&request, what, size);
-    add_shown(&call, request.data ? request.data : "", request.size, CALL_SHOWN_MAX);
-    add_colour(display, &line, "2", call.data);
-    buf_fini(&call);
-    buf_fini(&request);
-    print(display, &line);
+    struct buf text = BUF_INIT;
+    size_t width = cmd_columns(), before = BELOW_INDENT + strlen(observed->handler) + strlen(": ");
+    story_add_call(&text, observed, width > before ? width - before : width);
+    pthread_mutex_lock(&display->lock);
+    struct held *held = hold(display, key_of(observed->record));
+    if (++held->call_count > CALLS_MAX) {
+        buf_fini(&text);
+    } else {
+        struct held_call *call = mem_zero(sizeof *call);
+        call->handler = mem_string(observed->handler);
+        call->text = held->call_count == CALLS_MAX ? mem_string("... and more") : buf_take(&text);
+        buf_fini(&text);
+        list_append(&held->calls, &call->member);
+    }
+    pthread_mutex_unlock(&display->lock);
 }
 
 struct observer dev_display_observer(struct dev_display *display)
 {
-    return (struct observer){.called = on_called, .attempted = on_attempted, .user = display};
+    return (struct observer){
+        .called = on_called, .attempted = on_attempted, .tells = true, .user = display};
 }
+
+void dev_display_free(struct dev_display *display)
+{
+    if (!display)
+        return;
+    dev_display_tell(display, true);
+    while (!list_empty(&display->held))
+        free_held(display, list_entry(display->held.next, struct held, member));
+    for (size_t i = 0; i < INBOX_MAX; i++)
+        free(display->inbox[i]);
+    pthread_mutex_destroy(&display->lock);
+    free(display);
+}
+
+/* ---- the inbox ---- */
 
 static void keep(struct dev_display *display, const char *what, const char *text, size_t size)
 {
     char *own = mem_printf("%s  %.*s%s", what, (int)(size < INBOX_BYTES_MAX ? size : INBOX_BYTES_MAX), text,
                            size > INBOX_BYTES_MAX ? " ..." : "");
-    pthread_mutex_lock(&display->lock);
     size_t at = display->came++ % INBOX_MAX;
     free(display->inbox[at]);
     display->inbox[at] = own;
-    pthread_mutex_unlock(&display->lock);
 }
 
 void dev_display_write_inbox(void *user, struct buf *out)
@@ -255,13 +323,18 @@ void dev_display_inbox(void *user, const char *method, const char *path, const c
     struct dev_display *display = user;
     struct buf line = BUF_INIT;
     char *what = mem_printf("%s %s", method, path);
+    pthread_mutex_lock(&display->lock);
     keep(display, what, body, size);
-    free(what);
     add_time(display, &line);
-    add_colour(display, &line, "35", method);
-    buf_printf(&line, " ");
-    add_shown(&line, path, strlen(path), 200);
+    story_add_styled(&line, style(display, "35"), method);
+    buf_add_char(&line, ' ');
+    story_add_shown(&line, path, strlen(path), PATH_SHOWN_MAX);
     buf_add_literal(&line, "  ");
-    add_shown(&line, body, size, CALL_SHOWN_MAX);
-    print(display, &line);
+    story_add_shown(&line, body, size, BODY_SHOWN_MAX);
+    if (cmd_columns())
+        story_cut(&line, cmd_columns());
+    print(&line);
+    fflush(stdout);
+    pthread_mutex_unlock(&display->lock);
+    free(what);
 }

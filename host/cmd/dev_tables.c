@@ -13,12 +13,19 @@
 
 static const char *const views[] = {NULL, "KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"};
 
+/* Who makes tables, and where. */
+struct maker {
+    struct engine *engine;
+    const char *region; /* of the INI, for the ARNs; or NULL */
+};
+
 /* False and `err` with the service's sentence. */
-static bool call(struct engine *engine, const char *operation, const struct buf *body, struct err *err)
+static bool call(const struct maker *maker, const char *operation, const struct buf *body, struct err *err)
 {
     struct engine_reply reply = {0};
     char *target = mem_printf("DynamoDB_20120810.%s", operation);
-    engine_call(engine, &(struct engine_request){target, body->data, body->size, NULL}, &reply);
+    engine_call(maker->engine, &(struct engine_request){target, body->data, body->size, maker->region},
+                &reply);
     bool ok = reply.status == 200;
     if (!ok) {
         struct arena arena = ARENA_INIT;
@@ -85,7 +92,7 @@ static void write_indexes(struct buf *out, const struct config_table *table, boo
         buf_add_char(out, ']');
 }
 
-static bool create(struct engine *engine, const struct config_table *table, struct err *err)
+static bool create(const struct maker *maker, const struct config_table *table, struct err *err)
 {
     struct buf body = BUF_INIT;
     struct attributes all = {.count = 0};
@@ -107,12 +114,12 @@ static bool create(struct engine *engine, const struct config_table *table, stru
         buf_printf(&body, ",\"StreamSpecification\":{\"StreamEnabled\":true,\"StreamViewType\":\"%s\"}",
                    views[table->stream]);
     buf_add_char(&body, '}');
-    bool ok = call(engine, "CreateTable", &body, err);
+    bool ok = call(maker, "CreateTable", &body, err);
     buf_fini(&body);
     return ok;
 }
 
-static bool set_ttl(struct engine *engine, const struct config_table *table, struct err *err)
+static bool set_ttl(const struct maker *maker, const struct config_table *table, struct err *err)
 {
     struct buf body = BUF_INIT;
     if (!table->ttl)
@@ -122,7 +129,7 @@ static bool set_ttl(struct engine *engine, const struct config_table *table, str
     buf_add_literal(&body, ",\"TimeToLiveSpecification\":{\"Enabled\":true,\"AttributeName\":");
     json_write_string(&body, table->ttl, strlen(table->ttl));
     buf_add_literal(&body, "}}");
-    bool ok = call(engine, "UpdateTimeToLive", &body, err);
+    bool ok = call(maker, "UpdateTimeToLive", &body, err);
     buf_fini(&body);
     return ok;
 }
@@ -211,22 +218,11 @@ static bool same_key(const struct config_table *table, const struct json *a, con
     return true;
 }
 
-static void print_put(const struct config *config, const struct config_table *table, const char *item)
-{
-    printf("  tidemill dev put %s ", table->name);
-    print_quoted(item);
-    if (strcmp(config->path, cmd_config_path(NULL)) != 0)
-        printf(" -c %s", config->path);
-    putchar('\n');
-}
-
-static void suggest_item(const struct config *config, const struct config_table *table,
-                         const struct json *item)
+static void suggest_item(struct dev_suggestions *suggestions, const struct json *item)
 {
     struct buf text = BUF_INIT;
     json_write_value(&text, item);
-    print_put(config, table, text.data);
-    buf_fini(&text);
+    suggestions->items[suggestions->count++] = buf_take(&text);
 }
 
 static const struct json *last_like(const struct config_table *table, const struct json *items,
@@ -240,7 +236,7 @@ static const struct json *last_like(const struct config_table *table, const stru
 }
 
 /* Of a seed's item that changes, how it was before and what it became; else the last one. */
-static bool suggest_seed(const struct config *config, const struct config_table *table)
+static bool suggest_seed(struct dev_suggestions *suggestions, const struct config_table *table)
 {
     struct arena arena = ARENA_INIT;
     size_t size;
@@ -253,38 +249,58 @@ static bool suggest_seed(const struct config *config, const struct config_table 
         before = after != item ? item : NULL;
     }
     if (before)
-        suggest_item(config, table, before);
+        suggest_item(suggestions, before);
     if (after)
-        suggest_item(config, table, after);
+        suggest_item(suggestions, after);
     arena_fini(&arena);
     free(text);
     return after;
 }
 
 /* Of its key alone: '{"orderId": "1"}' */
-static void suggest_key(const struct config *config, const struct config_table *table)
+static void suggest_key(struct dev_suggestions *suggestions, const struct config_table *table)
 {
     struct buf item = BUF_INIT;
     for (size_t i = 0; i < table->key.count; i++)
         buf_printf(&item, "%s\"%s\": %s", i ? ", " : "{", table->key.names[i],
                    table->key.types[i] == 'N' ? "1" : "\"1\"");
     buf_add_char(&item, '}');
-    print_put(config, table, item.data);
-    buf_fini(&item);
+    suggestions->items[suggestions->count++] = buf_take(&item);
 }
 
-void dev_suggest(const struct config *config)
+static void print_put(const struct config *config, const char *table, const char *item)
 {
+    printf("  tidemill dev put %s ", table);
+    print_quoted(item);
+    if (strcmp(config->path, cmd_config_path(NULL)) != 0)
+        printf(" -c %s", config->path);
+    putchar('\n');
+}
+
+void dev_suggest(const struct config *config, struct dev_suggestions *suggestions)
+{
+    *suggestions = (struct dev_suggestions){0};
     for (size_t i = 0; i < config->table_count; i++) {
         const struct config_table *table = &config->tables[i];
         if (!table->key_text || !table->stream)
             continue;
+        suggestions->table = mem_string(table->name);
+        if (!suggest_seed(suggestions, table))
+            suggest_key(suggestions, table);
         puts("Try, in another terminal:");
-        if (!suggest_seed(config, table))
-            suggest_key(config, table);
+        for (size_t j = 0; j < suggestions->count; j++)
+            print_put(config, table->name, suggestions->items[j]);
         puts("or edit a script.");
         return;
     }
+}
+
+void dev_suggestions_fini(struct dev_suggestions *suggestions)
+{
+    for (size_t i = 0; i < suggestions->count; i++)
+        free(suggestions->items[i]);
+    free(suggestions->table);
+    *suggestions = (struct dev_suggestions){0};
 }
 
 void dev_write_put(const char *table, const struct json *item, struct buf *out)
@@ -296,17 +312,17 @@ void dev_write_put(const char *table, const struct json *item, struct buf *out)
     buf_add_literal(out, "}}");
 }
 
-static bool put(struct engine *engine, const struct config_table *table, const struct json *item,
+static bool put(const struct maker *maker, const struct config_table *table, const struct json *item,
                 struct err *err)
 {
     struct buf body = BUF_INIT;
     dev_write_put(table->name, item, &body);
-    bool ok = call(engine, "PutItem", &body, err);
+    bool ok = call(maker, "PutItem", &body, err);
     buf_fini(&body);
     return ok;
 }
 
-static bool seed(struct engine *engine, const struct config_table *table, struct err *err)
+static bool seed(const struct maker *maker, const struct config_table *table, struct err *err)
 {
     struct arena arena = ARENA_INIT;
     size_t size, number = 0;
@@ -321,7 +337,7 @@ static bool seed(struct engine *engine, const struct config_table *table, struct
         ok = err_set(err, ERR_PARSE, "an array of items expected");
     json_each(item, ok ? items : NULL) {
         number++;
-        ok = item->type == JSON_OBJECT ? put(engine, table, item, err)
+        ok = item->type == JSON_OBJECT ? put(maker, table, item, err)
                                        : err_set(err, ERR_PARSE, "an object expected");
         if (!ok) {
             err_prefix(err, "item %zu", number);
@@ -335,25 +351,26 @@ static bool seed(struct engine *engine, const struct config_table *table, struct
     return ok;
 }
 
-static bool exists(struct engine *engine, const struct config_table *table)
+static bool exists(const struct maker *maker, const struct config_table *table)
 {
     struct buf body = BUF_INIT;
     struct err err;
     buf_add_literal(&body, "{\"TableName\":");
     json_write_string(&body, table->name, strlen(table->name));
     buf_add_char(&body, '}');
-    bool there = call(engine, "DescribeTable", &body, &err);
+    bool there = call(maker, "DescribeTable", &body, &err);
     buf_fini(&body);
     return there;
 }
 
 bool dev_make_tables(struct engine *engine, const struct config *config, struct err *err)
 {
+    const struct maker maker = {engine, config->aws.region};
     for (size_t i = 0; i < config->table_count; i++) {
         const struct config_table *table = &config->tables[i];
-        if (!table->key_text || exists(engine, table))
+        if (!table->key_text || exists(&maker, table))
             continue;
-        if (!create(engine, table, err) || !set_ttl(engine, table, err) || !seed(engine, table, err))
+        if (!create(&maker, table, err) || !set_ttl(&maker, table, err) || !seed(&maker, table, err))
             return err_prefix(err, "%s:%d: [table %s]", config->path, table->line, table->name);
     }
     return true;

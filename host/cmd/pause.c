@@ -5,10 +5,12 @@
 
 struct arguments {
     const char *config_path, *handler, *reason;
+    bool all;
 };
 
 static const struct cmd_option pause_options[] = {
     CMD_CONFIG(struct arguments, config_path),
+    {"--all", CMD_FLAG, offsetof(struct arguments, all), NULL},
     {"--reason", CMD_TEXT, offsetof(struct arguments, reason), "a text"},
     {"HANDLER", CMD_OPERAND, offsetof(struct arguments, handler), NULL},
     {0},
@@ -16,6 +18,7 @@ static const struct cmd_option pause_options[] = {
 
 static const struct cmd_option resume_options[] = {
     CMD_CONFIG(struct arguments, config_path),
+    {"--all", CMD_FLAG, offsetof(struct arguments, all), NULL},
     {"HANDLER", CMD_OPERAND, offsetof(struct arguments, handler), NULL},
     {0},
 };
@@ -45,8 +48,10 @@ static int run(int argc, char **argv, const struct cmd_option *options, action_f
     struct err err = {0};
     if (!cmd_options(argc, argv, options, &arguments))
         return EXIT_USAGE;
-    if (!arguments.handler) {
-        cmd_complain("%s: a handler's name is needed (see tidemill help %s)", argv[0], argv[0]);
+    if (!arguments.handler == !arguments.all) {
+        cmd_complain("%s: %s (see tidemill help %s)", argv[0],
+                     arguments.all ? "either a handler's name or --all" : "a handler's name, or --all, is needed",
+                     argv[0]);
         return EXIT_USAGE;
     }
     struct config *config = cmd_load_state_config(arguments.config_path);
@@ -71,7 +76,7 @@ static int run_resume(int argc, char **argv)
 
 const struct command cmd_pause = {
     .name = "pause",
-    .arguments = "[-c FILE] HANDLER [--reason TEXT]",
+    .arguments = "[-c FILE] HANDLER|--all [--reason TEXT]",
     .summary = "stop feeding a handler or route, keep its place",
     .help = "What runs may end, nothing more begins, on all hosts that share the state, until tidemill "
             "resume; also\n"
@@ -86,7 +91,7 @@ const struct command cmd_pause = {
 
 const struct command cmd_resume = {
     .name = "resume",
-    .arguments = "[-c FILE] HANDLER",
+    .arguments = "[-c FILE] HANDLER|--all",
     .summary = "feed a handler that is paused again",
     .help = "It goes on where it stands, with everything that was written meanwhile.\n",
     .run = run_resume,

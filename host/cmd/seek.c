@@ -23,8 +23,8 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
         return false;
     if (!arguments->to)
         cmd_complain(
-            "seek: a handler and trim_horizon, latest or a sequence number are needed (see tidemill help "
-            "seek)");
+            "seek: a handler and trim_horizon, latest, a time or a sequence number are needed (see tidemill "
+            "help seek)");
     return arguments->to != NULL;
 }
 
@@ -64,9 +64,12 @@ const struct command cmd_seek = {
     .name = "seek",
     .arguments = "[-c FILE] HANDLER WHERE [...]",
     .summary = "move a handler's checkpoint",
-    .help = "  tidemill seek [-c FILE] HANDLER trim_horizon|latest|SEQUENCE [--shard ID] [--running]\n\n"
+    .help = "  tidemill seek [-c FILE] HANDLER WHERE [--shard ID] [--running]\n\n"
             "  trim_horizon   everything that the stream still has, once more\n"
             "  latest         only what is written from now on\n"
+            "  TIME           what was written since 2026-01-31T12:00:00Z (or +02:00), 2026-01-31, or 2h ago: "
+            "2h, 30m;\n"
+            "                 within the 24 hours that a stream keeps, and maybe a minute more\n"
             "  SEQUENCE       what was written behind the record with this number; with --shard where the "
             "handler\n"
             "                 is on several shards\n"

@@ -41,9 +41,56 @@ static struct colours colours_of(FILE *out)
                : (struct colours){"", "", "", ""};
 }
 
-static void print_row(const struct status_row *row, const struct colours *colours)
+/* ---- the table: as wide as what is in it, and no wider than the terminal ---- */
+
+enum { COLUMN_HANDLER, COLUMN_SHARD, COLUMN_CHECKPOINT, COLUMNS };
+static const char *const titles[COLUMNS] = {"HANDLER", "SHARD", "CHECKPOINT"};
+
+#define NUMBERS_WIDTH 42 /* of the columns behind those */
+#define NARROWEST 12
+
+static const char *column(const struct status_row *row, int which)
 {
     const struct store_checkpoint *checkpoint = row->checkpoint;
+    return which == COLUMN_HANDLER                       ? checkpoint->handler
+           : which == COLUMN_SHARD                       ? checkpoint->shard
+           : checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
+                                                         : status_position_name(&checkpoint->position);
+}
+
+static void find_widths(const struct status *status, size_t widths[COLUMNS])
+{
+    size_t room = cmd_columns(), all = NUMBERS_WIDTH + COLUMNS - 1;
+    for (int i = 0; i < COLUMNS; i++) {
+        widths[i] = strlen(titles[i]);
+        for (size_t j = 0; j < status->row_count; j++)
+            if (strlen(column(&status->rows[j], i)) > widths[i])
+                widths[i] = strlen(column(&status->rows[j], i));
+        all += widths[i];
+    }
+    while (room && all > room) {
+        int widest = widths[COLUMN_SHARD] > widths[COLUMN_CHECKPOINT] ? COLUMN_SHARD : COLUMN_CHECKPOINT;
+        widest = widths[widest] > NARROWEST ? widest : COLUMN_HANDLER;
+        if (widths[widest] <= NARROWEST)
+            return;
+        widths[widest]--;
+        all--;
+    }
+}
+
+/* What does not fit loses its beginning: the end is where names of shards differ. */
+static void print_cell(const char *text, size_t width)
+{
+    size_t size = strlen(text);
+    if (size > width)
+        cmd_print("…%s ", text + size - width + 1);
+    else
+        cmd_print("%-*s ", (int)width, text);
+}
+
+static void print_row(const struct status_row *row, const size_t widths[COLUMNS],
+                      const struct colours *colours)
+{
     const struct store_subscription *now = row->subscription;
     char lag[32], trimmed[32];
     const char *colour = row->dead || (row->trimmed_ms >= 0 && row->trimmed_ms < SOURCE_RETENTION_MS / 4)
@@ -53,10 +100,9 @@ static void print_row(const struct status_row *row, const struct colours *colour
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
     fputs(colour, stdout);
-    cmd_print("%-24s %-44s %-40s %6s %6s %6lld %6lld %7lld %5lld%s", checkpoint->handler, checkpoint->shard,
-              checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
-                                                          : status_position_name(&checkpoint->position),
-              lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
+    for (int i = 0; i < COLUMNS; i++)
+        print_cell(column(row, i), widths[i]);
+    cmd_print("%6s %6s %6lld %6lld %7lld %5lld%s", lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
               now ? (long long)now->waiting : 0, (long long)row->dead,
               row->paused               ? "  paused"
               : row->idle               ? "  not running"
@@ -65,16 +111,25 @@ static void print_row(const struct status_row *row, const struct colours *colour
     puts(*colour ? colours->plain : "");
 }
 
+static void print_titles(const size_t widths[COLUMNS], const struct colours *colours)
+{
+    fputs(colours->bold, stdout);
+    for (int i = 0; i < COLUMNS; i++)
+        print_cell(titles[i], widths[i]);
+    printf("%6s %6s %6s %6s %7s %5s%s\n", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours->plain);
+}
+
 static void print_rows(const struct status *status, const struct colours *colours)
 {
     const struct store_snapshot *snapshot = status->snapshot;
+    size_t widths[COLUMNS];
+    find_widths(status, widths);
     if (!status->row_count)
         puts("no checkpoint yet");
     else
-        printf("%s%-24s %-44s %-40s %6s %6s %6s %6s %7s %5s%s\n", colours->bold, "HANDLER", "SHARD",
-               "CHECKPOINT", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours->plain);
+        print_titles(widths, colours);
     for (size_t i = 0; i < status->row_count; i++)
-        print_row(&status->rows[i], colours);
+        print_row(&status->rows[i], widths, colours);
     for (size_t i = 0; i < snapshot->shard_count; i++)
         cmd_print("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
                   snapshot->shards[i].shard, (long long)snapshot->shards[i].records,

@@ -12,7 +12,7 @@
 #include "script/testing.h"
 
 #define DEPTH_MAX 8
-#define LOG_LINES_SHOWN 15
+#define LOG_LINES_SHOWN 25
 
 struct testing {
     bool tap, colour;

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/dev.h"
+#include "cmd/story.h"
 #include "core/host.h"
 #include "core/replay.h"
 #include "core/world.h"
@@ -35,7 +36,7 @@
 #define REAL_MS_MAX 60000
 #define DEAD_MAX 1000
 #define SENT_MAX 100000
-#define LOG_BYTES_MAX (1u << 20)
+#define LOG_BYTES_MAX (1 << 16) /* of which the last lines are shown */
 
 struct dead {
     char *handler, *error;
@@ -267,14 +268,36 @@ static char *as_beside(const struct test_world *t, const char *text)
     return buf_take(&out);
 }
 
-static void on_called(void *user, const char *handler, const char *verb, const char *what, size_t size)
+/* For who reads why a test has failed: beside what the host says. */
+static void tell_story(struct test_world *t, const char *handler, struct buf *line)
 {
-    test_rights_note(((struct test_world *)user)->rights, handler, verb, what, size);
+    char *subject = mem_printf("handler %s", handler);
+    log_info(t->log, subject, "%s", line->data);
+    free(subject);
+    buf_fini(line);
+}
+
+static void on_called(void *user, const struct observed_call *call)
+{
+    struct test_world *t = user;
+    struct buf line = BUF_INIT;
+    if (t->rights)
+        test_rights_note(t->rights, call->handler, call->verb, call->what, call->size);
+    story_add_call(&line, call, 0);
+    tell_story(t, call->handler, &line);
 }
 
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
+    struct buf line = BUF_INIT;
+    story_add_record(&line, observed->table, observed->record, false);
+    buf_printf(&line, ": %s", story_outcome(observed->outcome));
+    if (observed->attempt > 1)
+        buf_printf(&line, " (attempt %lld)", (long long)observed->attempt);
+    if (observed->error)
+        buf_printf(&line, ": %s", observed->error);
+    tell_story(t, observed->handler, &line);
     if ((observed->outcome != OUTCOME_DEAD && observed->outcome != OUTCOME_DISCARDED &&
          observed->outcome != OUTCOME_FORWARDED) ||
         t->dead_count == DEAD_MAX)
@@ -455,7 +478,7 @@ static bool make(struct test_world *t, const char *path, const char *deployment,
     t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek,
                                       on_dead_letter, on_emitted, on_control, t};
     t->observer =
-        (struct observer){.called = t->rights ? on_called : NULL, .attempted = on_attempted, .user = t};
+        (struct observer){.called = on_called, .attempted = on_attempted, .tells = true, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
     if (!make_directory(t, err) || !load_config(t, path, deployment, err) || !link_scripts(t, path, err))
@@ -495,8 +518,9 @@ static char *read_log(struct test_world *t)
 {
     struct buf text = BUF_INIT;
     char chunk[4096];
-    lseek(t->log_fd, 0, SEEK_SET);
-    for (ssize_t size; text.size < LOG_BYTES_MAX && (size = read(t->log_fd, chunk, sizeof chunk)) > 0;)
+    off_t end = lseek(t->log_fd, 0, SEEK_END);
+    lseek(t->log_fd, end > LOG_BYTES_MAX ? end - LOG_BYTES_MAX : 0, SEEK_SET);
+    for (ssize_t size; (size = read(t->log_fd, chunk, sizeof chunk)) > 0;)
         buf_add(&text, chunk, (size_t)size);
     return buf_take(&text);
 }

@@ -164,7 +164,7 @@ static void try_again(struct attempt *attempt, const char *because)
     int64_t delay = ledger_backoff_ms(ledger, entry->attempts);
     attempt->unlucky = 0;
     if (!ledger->stopping) {
-        log_write_repeated(ledger->options.log, LOG_WARN, ledger->subject, because,
+        log_write_repeated(ledger->options.log, ledger_log_level(ledger, LOG_WARN), ledger->subject, because,
                            "%s (record %s, attempt %u; again in %lld ms)", because, entry->record->sequence,
                            entry->attempts, (long long)delay);
         ledger_observe(ledger, entry, OUTCOME_RETRIED, because);

@@ -184,7 +184,8 @@ static void tell(const struct failure *failure, enum given_up to)
     const struct ledger *ledger = failure->ledger;
     const struct entry *entry = failure->entry;
     char *name = name_of(failure);
-    log_write_repeated(ledger->options.log, LOG_ERROR, ledger->subject, failure->error.text,
+    log_write_repeated(ledger->options.log, entry ? ledger_log_level(ledger, LOG_ERROR) : LOG_ERROR,
+                       ledger->subject, failure->error.text,
                        "%s (%s, attempt %lld; %s: %s%s%s)", failure->error.text, name,
                        entry ? (long long)entry->attempts : (long long)ledger->window.attempts,
                        failure->condition, entry ? "" : "its state is ", WHERE[to],

@@ -364,6 +364,12 @@ void ledger_changed(struct ledger *ledger)
     ledger->watermark.changed = true;
 }
 
+enum log_level ledger_log_level(const struct ledger *ledger, enum log_level level)
+{
+    const struct observer *observer = ledger->options.observer;
+    return observer && observer->tells ? LOG_DEBUG : level;
+}
+
 void ledger_observe(const struct ledger *ledger, const struct entry *entry, enum outcome outcome,
                     const char *error)
 {

@@ -160,6 +160,9 @@ void ledger_ended_call(struct ledger *ledger);
 /* Something that is kept with the position is different now. */
 void ledger_changed(struct ledger *ledger);
 
+/* Of what a record met, in the log: debug where an observer tells it. */
+enum log_level ledger_log_level(const struct ledger *ledger, enum log_level level);
+
 /* Tell the observer. */
 void ledger_observe(const struct ledger *ledger, const struct entry *entry, enum outcome outcome,
                     const char *error);

@@ -2,6 +2,8 @@
 #ifndef TIDEMILL_HANDLER_OBSERVER_H
 #define TIDEMILL_HANDLER_OBSERVER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "record/page.h"
@@ -16,11 +18,23 @@ struct observed {
     const char *error; /* NULL of OUTCOME_HANDLED */
 };
 
+/* A call that a handler made, and how it ended. */
+struct observed_call {
+    const char *handler;
+    const struct record *record; /* for which; of several the first; NULL: for none */
+    const char *verb; /* "PutItem"; of another service "states:StartExecution"; "POST"; "POSTGRES" */
+    const char *what; /* its body; the URL; the statements */
+    size_t size;
+    int status;         /* of the answer; 0: there is none */
+    const char *answer; /* its body */
+    size_t answer_size;
+    const char *error; /* why the call failed; NULL: it did not */
+};
+
 struct observer {
-    /* A handler makes a call: "PutItem", or of another service "states:StartExecution", and its body; or
-     * "POST", and the URL; or "POSTGRES", and its statements. NULL: not of interest. */
-    void (*called)(void *user, const char *handler, const char *verb, const char *what, size_t size);
+    void (*called)(void *user, const struct observed_call *call); /* NULL: not of interest */
     void (*attempted)(void *user, const struct observed *observed);
+    bool tells; /* what fails is told by it, and need not stand in the log as well (but with level debug) */
     void *user;
 };
 

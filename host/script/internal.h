@@ -99,6 +99,8 @@ struct invocation {
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct span span; /* of that call */
+    char *told_verb; /* and what an observer will be told of it: owned; NULL: nobody observes */
+    struct buf told;
     char span_name[64];
     struct timer sleep;
     struct task go_on;                   /* it made room for others, and it is its turn again */

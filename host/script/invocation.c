@@ -41,11 +41,41 @@ static struct invocation *take_idle(struct script *script)
 
 static void stop_waiting(struct invocation *invocation);
 
+static const struct record *first_record(const struct invocation *invocation)
+{
+    const struct handler_call *call = invocation->root->call;
+    return call && call->count ? call->inputs[0].record : NULL;
+}
+
+/* The call is over. */
+static void tell_answered(struct invocation *invocation, const struct transport_response *response,
+                          const struct err *err)
+{
+    const struct script *script = invocation->script;
+    const struct observer *observer = script->options.observer;
+    if (!invocation->told_verb)
+        return;
+    observer->called(observer->user,
+                     &(struct observed_call){.handler = script->handler.name,
+                                             .record = first_record(invocation),
+                                             .verb = invocation->told_verb,
+                                             .what = invocation->told.data ? invocation->told.data : "",
+                                             .size = invocation->told.size,
+                                             .status = response ? response->status : 0,
+                                             .answer = response && response->body.data ? response->body.data : "",
+                                             .answer_size = response ? response->body.size : 0,
+                                             .error = err && err->code ? err->text : NULL});
+    free(invocation->told_verb);
+    invocation->told_verb = NULL;
+    buf_fini(&invocation->told);
+}
+
 /* Whatever it says; what becomes of that is the script's to decide. */
 static void end_span(struct invocation *invocation, const struct transport_response *response,
                      const struct err *err)
 {
     char status[16] = "";
+    tell_answered(invocation, response, err);
     if (!invocation->span.sampled)
         return;
     if (response)
@@ -295,7 +325,7 @@ static void on_answer(void *user, struct transport_response *response, const str
 
 static void end_given_up_span(struct invocation *invocation)
 {
-    if (!invocation->span.sampled)
+    if (!invocation->span.sampled && !invocation->told_verb)
         return;
     struct err given_up = {0}; /* some hundred bytes, and nearly all invocations have no span */
     err_set(&given_up, ERR_CANCELLED, "given up: the handler's time was over, or the host stops");
@@ -357,23 +387,28 @@ struct invocation *script_begin_wait(lua_State *L)
     return invocation;
 }
 
-/* "PutItem", or of another service "states:StartExecution". */
-static void tell_asked(const struct script *script, const struct aws_request *request, const struct buf *body)
+static bool is_observed(const struct script *script)
 {
-    const struct observer *observer = script->options.observer;
-    if (!observer || !observer->called)
+    return script->options.observer && script->options.observer->called;
+}
+
+/* "PutItem", or of another service "states:StartExecution". */
+static void keep_asked(struct invocation *invocation, const struct aws_request *request,
+                       const struct buf *body)
+{
+    if (!is_observed(invocation->script))
         return;
-    char *verb = request->other ? mem_printf("%s:%s", request->other->signing, request->operation)
+    invocation->told_verb = request->other
+                                ? mem_printf("%s:%s", request->other->signing, request->operation)
                                 : mem_string(request->operation);
-    observer->called(observer->user, script->handler.name, verb, body->data ? body->data : "", body->size);
-    free(verb);
+    buf_add(&invocation->told, body->data ? body->data : "", body->size);
 }
 
 int script_wait_aws(lua_State *L, struct aws_request *request, struct buf *body, struct buf *tables,
                     lua_KFunction after)
 {
     struct invocation *invocation = script_begin_wait(L);
-    tell_asked(script_of(L), request, body);
+    keep_asked(invocation, request, body);
     request->body = *body; /* not before: what raises must not lose it */
     *body = BUF_INIT;
     request->tables = tables->size ? buf_take(tables) : NULL;
@@ -417,26 +452,23 @@ static void add_words(struct buf *out, const struct transport_request *request)
     }
 }
 
-static void tell_called(const struct script *script, const struct transport_request *request)
+static void keep_called(struct invocation *invocation, const struct transport_request *request)
 {
-    const struct observer *observer = script->options.observer;
-    struct buf words = BUF_INIT;
-    if (!observer || !observer->called)
+    if (!is_observed(invocation->script))
         return;
     if (strncmp(request->url, "http", 4) == 0)
-        buf_add_text(&words, request->url);
+        buf_add_text(&invocation->told, request->url);
     else
-        add_words(&words, request); /* a password may stand in the URL */
-    if (words.size)
-        observer->called(observer->user, script->handler.name, request->method, words.data, words.size);
-    buf_fini(&words);
+        add_words(&invocation->told, request); /* a password may stand in the URL */
+    if (invocation->told.size)
+        invocation->told_verb = mem_string(request->method);
 }
 
 int script_wait_http_with(lua_State *L, const struct transport_request *request, lua_KContext context,
                           lua_KFunction after)
 {
     struct invocation *invocation = script_begin_wait(L);
-    tell_called(script_of(L), request);
+    keep_called(invocation, request);
     invocation->http = transport_send(script_of(L)->options.transport, request, on_http, invocation);
     return lua_yieldk(L, 0, context, after);
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
 static bool follows_any(const struct store_snapshot *snapshot, const char *handler)
 {
     for (size_t i = 0; i < snapshot->follow_count; i++)
@@ -69,12 +71,8 @@ static bool seek_sequence(const struct store_snapshot *snapshot, const char *han
     return true;
 }
 
-static bool seek_oldest(const struct store_snapshot *snapshot, const char *handler, const char *shard,
-                        struct store_batch *batch, struct buf *told, struct err *err)
+static bool has_begun(const struct store_snapshot *snapshot, const char *handler, struct err *err)
 {
-    const struct store_checkpoint *place = *shard ? find_place(snapshot, handler, shard, err) : NULL;
-    if (*shard && !place)
-        return false;
     for (size_t i = 0; i < snapshot->follow_count; i++)
         if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
             strcmp(snapshot->follows[i].stream_arn, STORE_FOLLOW_LATEST) == 0)
@@ -83,6 +81,17 @@ static bool seek_oldest(const struct store_snapshot *snapshot, const char *handl
                 "handler %s was sought to the latest record and has not begun there yet: seek again "
                 "when a host has run it",
                 handler);
+    return true;
+}
+
+static bool seek_oldest(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+                        struct store_batch *batch, struct buf *told, struct err *err)
+{
+    const struct store_checkpoint *place = *shard ? find_place(snapshot, handler, shard, err) : NULL;
+    if (*shard && !place)
+        return false;
+    if (!has_begun(snapshot, handler, err))
+        return false;
     if (place)
         store_forget_checkpoints(batch, handler, place->stream_arn, shard);
     for (size_t i = 0; !place && i < snapshot->follow_count; i++)
@@ -108,6 +117,23 @@ static bool seek_latest(const struct store_snapshot *snapshot, const char *handl
     return true;
 }
 
+/* In each shard at what was written since then, as a handler that began there would have (a shard that it has
+ * not begun it begins at its oldest record). */
+static bool seek_time(const struct store_snapshot *snapshot, const char *handler, const char *shard, int64_t since_ms, struct store_batch *batch,
+                      struct buf *told, struct err *err)
+{
+    char time[CLOCK_ISO_SIZE];
+    if (*shard)
+        return err_set(err, ERR_CONFIG, "a time is of the whole stream; leave --shard out");
+    if (!has_begun(snapshot, handler, err))
+        return false;
+    store_rewind_checkpoints(batch, handler, since_ms);
+    clock_iso8601(since_ms, time);
+    buf_printf(told, "handler %s goes on at what was written since %s, and maybe a minute before", handler,
+               time);
+    return true;
+}
+
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err)
 {
@@ -116,12 +142,15 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
             err, ERR_CONFIG,
             "there is no checkpoint of a handler %s: it has not run yet, and begins at its stream's start",
             handler);
+    int64_t since_ms;
     return sequence_valid(to)                ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
+           : clock_read_iso8601(to, &since_ms)
+               ? seek_time(snapshot, handler, shard, since_ms, batch, told, err)
            : strcmp(to, "trim_horizon") == 0 ? seek_oldest(snapshot, handler, shard, batch, told, err)
            : strcmp(to, "latest") == 0       ? seek_latest(snapshot, handler, shard, batch, told, err)
                                              : err_set(err, ERR_CONFIG,
                                                        "\"%s\" is neither trim_horizon nor latest nor a "
-                                                             "sequence number",
+                                                             "time nor a sequence number",
                                                        to);
 }
 

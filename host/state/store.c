@@ -182,6 +182,18 @@ void store_put_subscription(struct store_batch *batch, const struct store_subscr
     own(batch, &own_copy->shard);
 }
 
+void store_rewind_checkpoints(struct store_batch *batch, const char *handler, int64_t since_ms)
+{
+    struct store_checkpoint *own_copy = &add(batch, WRITE_FORGET_CHECKPOINTS)->checkpoint;
+    *own_copy = (struct store_checkpoint){.handler = handler,
+                                          .stream_arn = "",
+                                          .shard = "",
+                                          .position = {.kind = POSITION_LATEST, .since_ms = since_ms}};
+    own(batch, &own_copy->handler);
+    own(batch, &own_copy->stream_arn);
+    own(batch, &own_copy->shard);
+}
+
 void store_forget_checkpoints(struct store_batch *batch, const char *handler, const char *stream_arn,
                               const char *shard)
 {

@@ -192,6 +192,10 @@ void store_put_request(struct store_batch *batch, const struct store_request *re
 void store_answer_request(struct store_batch *batch, int64_t id, bool done, const char *answer);
 void store_put_subscription(struct store_batch *batch, const struct store_subscription *subscription);
 
+/* In all shards of all streams the handler goes on at what was written since then, but for those that it had
+ * finished before. For who has no shards of his own. */
+void store_rewind_checkpoints(struct store_batch *batch, const char *handler, int64_t since_ms);
+
 /* "" for all streams or shards. */
 void store_forget_checkpoints(struct store_batch *batch, const char *handler, const char *stream_arn,
                               const char *shard);

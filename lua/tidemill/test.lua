@@ -376,8 +376,8 @@ function test.event(handler, event)
   end
 end
 
---- The handler goes on at "trim_horizon" (all that its stream has, once more), at "latest" or behind a sequence number, as
---- `tidemill seek` moves it; test.settle then waits for it.
+--- The handler goes on at "trim_horizon" (all that its stream has, once more), at "latest", at a time
+--- ("2026-01-31T12:00:00Z") or behind a sequence number, as `tidemill seek` moves it; test.settle then waits for it.
 ---@param handler string or a route
 ---@param where string
 function test.seek(handler, where)

@@ -224,7 +224,7 @@ function buttons(handler) {
         }),
     " ",
     button("seek", `move ${name} to another place`, async () => {
-      const to = await ask(`Where does ${name} go on? trim_horizon, latest, or a sequence number of its only shard.`, "at", "trim_horizon");
+      const to = await ask(`Where does ${name} go on? trim_horizon, latest, a time (2h ago: 2h), or a sequence number of its only shard.`, "at", "trim_horizon");
       if (to !== null) act({ do: "seek", handler: name, to });
     }),
   ];

@@ -91,7 +91,7 @@ static void seek_one(struct pending *pending, const cJSON *item)
     document_add_text(names, "#by", "by");
     if (whole) {
         document_add_text(names, "#size", "size");
-        item_add_number(values, ":since", 0);
+        item_add_number(values, ":since", to->position.since_ms); /* 0: at the oldest record */
     }
     item_add_text(values, ":seeks", seeks);
     item_add_text(values, ":by", pending->nonce);

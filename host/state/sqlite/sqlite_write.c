@@ -286,10 +286,17 @@ static bool put_subscription(struct store_sqlite *sqlite, const struct store_sub
 static bool forget_checkpoints(struct store_sqlite *sqlite, const struct store_checkpoint *row,
                                struct err *err)
 {
-    sqlite3_stmt *s = sqlite_begin(sqlite, FORGET_HANDLER_CHECKPOINTS, err);
+    bool rewinds = row->position.since_ms != 0; /* store_rewind_checkpoints */
+    sqlite3_stmt *s = sqlite_begin(sqlite, rewinds ? REWIND_CHECKPOINTS : FORGET_HANDLER_CHECKPOINTS, err);
     if (!s)
         return false;
     sqlite_bind(s, 2, row->handler);
+    if (rewinds) {
+        sqlite3_bind_int(s, 3, POSITION_LATEST);
+        sqlite3_bind_int64(s, 4, row->position.since_ms);
+        sqlite3_bind_int(s, 5, POSITION_FINISHED);
+        return sqlite_step(sqlite, s, err);
+    }
     sqlite_bind(s, 3, row->stream_arn);
     sqlite_bind(s, 4, row->shard);
     return sqlite_step(sqlite, s, err);
