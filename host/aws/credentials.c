@@ -30,6 +30,7 @@ struct credentials {
     struct timer refresh;
     struct list waiting;
     char *told;         /* the description last logged */
+    char *planned; /* where those that are being fetched come from */
     uint64_t number;    /* of the keys at hand: grows with each fetch */
     int64_t pause_ms;   /* after the last fetch that was of no use; 0: it was */
     int64_t not_before; /* monotonic: no fetch until then */
@@ -90,6 +91,16 @@ static void plan_refresh(struct credentials *credentials)
     timer_set(credentials->reactor, &credentials->refresh, delay < DELAY_MS_MAX ? delay : DELAY_MS_MAX);
 }
 
+/* Where they come from, once they have come. */
+static void tell_source(struct credentials *credentials)
+{
+    if (credentials->told && strcmp(credentials->told, credentials->planned) == 0)
+        return;
+    log_info(credentials->log, "aws", "credentials from %s", credentials->planned);
+    free(credentials->told);
+    credentials->told = mem_string(credentials->planned);
+}
+
 static void on_fetched(void *user, struct aws_keys *keys, const struct err *err)
 {
     struct credentials *credentials = user;
@@ -101,6 +112,7 @@ static void on_fetched(void *user, struct aws_keys *keys, const struct err *err)
         credentials->used = credentials->refused = false;
         credentials->number++;
         credentials->failure.code = ERR_NONE;
+        tell_source(credentials);
         plan_refresh(credentials);
         answer_all(credentials, NULL);
         return;
@@ -151,11 +163,8 @@ static void fetch_now(void *user)
         answer_all(credentials, &err);
         return;
     }
-    if (!credentials->told || strcmp(credentials->told, plan.description) != 0) {
-        log_info(credentials->log, "aws", "credentials from %s", plan.description);
-        free(credentials->told);
-        credentials->told = mem_string(plan.description);
-    }
+    free(credentials->planned);
+    credentials->planned = mem_string(plan.description);
     credentials->fetch =
         credential_fetch_start(credentials->reactor, credentials->transport, &plan, credentials->region,
                                credentials->endpoint_sts, credentials->skew_ms, on_fetched, credentials);
@@ -200,6 +209,7 @@ void credentials_free(struct credentials *credentials)
     free(credentials->role_arn);
     free(credentials->external_id);
     free(credentials->told);
+    free(credentials->planned);
     free(credentials);
 }
 

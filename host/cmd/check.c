@@ -1,9 +1,12 @@
 /* check.c: tidemill check. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cmd/cmd.h"
 #include "conf/target_type.h"
 #include "core/plugs.h"
@@ -12,6 +15,7 @@
 #include "route/route.h"
 #include "script/directory.h"
 #include "script/script.h"
+#include "state/store_open.h"
 
 static void check_sections(const struct config *config, char **places, struct problems *problems)
 {
@@ -93,6 +97,61 @@ static size_t check_scripts(const struct config *config, struct problems *proble
     return sound;
 }
 
+/* ---- where it will write ---- */
+
+/* Whether something can be made in it: what no user could is wrong, what this one cannot is doubtful, for the host may
+ * run as another one. `subject`: whose it is. */
+static void try_directory(const char *subject, const char *directory, struct problems *problems,
+                          struct problems *warnings)
+{
+    struct stat status;
+    char *path = mem_string(directory), *slash;
+    while (stat(path, &status) != 0 && errno == ENOENT && strcmp(path, ".") != 0 && strcmp(path, "/") != 0) {
+        slash = strrchr(path, '/');
+        if (slash)
+            slash[slash == path] = '\0';
+        else
+            snprintf(path, strlen(path) + 1, ".");
+    }
+    if (stat(path, &status) != 0)
+        problems_add(errno == EACCES ? warnings : problems, "%s: %s: %s", subject, directory, strerror(errno));
+    else if (!S_ISDIR(status.st_mode))
+        problems_add(problems, "%s: %s: %s is not a directory", subject, directory, path);
+    else if (access(path, W_OK | X_OK) != 0)
+        problems_add(warnings, "%s: %s: in %s nothing can be written by the user who asks: %s", subject, directory,
+                     path, strerror(errno));
+    free(path);
+}
+
+static void try_state(const struct config *config, struct problems *problems, struct problems *warnings)
+{
+    const char *file = store_file(config->host.state);
+    char *directory = store_directory(config->host.state), *subject = mem_printf("%s: state", config->path);
+    struct stat status;
+    if (directory)
+        try_directory(subject, directory, problems, warnings);
+    if (file && stat(file, &status) == 0 && !S_ISREG(status.st_mode))
+        problems_add(problems, "%s: %s is no file", subject, file);
+    else if (file && stat(file, &status) == 0 && access(file, R_OK | W_OK) != 0)
+        problems_add(warnings, "%s: %s: cannot be written by the user who asks: %s", subject, file, strerror(errno));
+    free(directory);
+    free(subject);
+}
+
+static void try_paths(const struct config *config, struct problems *problems, struct problems *warnings)
+{
+    try_state(config, problems, warnings);
+    for (size_t i = 0; i < config->target_count; i++) {
+        const struct config_target *target = &config->targets[i];
+        const char *directory =
+            target->type && target->type->directory ? target->type->directory(target) : NULL;
+        char *subject = mem_printf("%s:%d: [target %s]", config->path, target->line, target->name);
+        if (directory)
+            try_directory(subject, directory, problems, warnings);
+        free(subject);
+    }
+}
+
 static void tell_sound(const char *path, const struct config *config, size_t sound, size_t warnings)
 {
     printf("%s: %zu stream%s, %zu handler%s, ", path, config->stream_count,
@@ -112,6 +171,8 @@ static int run(int argc, char **argv)
     path = cmd_config_path(path);
     struct config *config = config_load(path, &host_plugs, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
+    if (access(path, R_OK) == 0)
+        try_paths(config, &problems, &warnings);
     problems_remove_repeated(&problems);
     problems_sort(&problems, path);
     cmd_complain_all(&problems);
@@ -132,7 +193,8 @@ const struct command cmd_check = {
     .arguments = "[-c FILE]",
     .summary = "validate the INI and compile every script",
     .help = "Reads the INI, compiles and runs the main part of every script, and reports everything that is\n"
-            "wrong with file and line; what is only doubtful is a warning. Nothing is called or read from "
+            "wrong with file and line; what is only doubtful is a warning: that the user who asks may not\n"
+            "write where the state or a file target is, for one. Nothing is called or read from "
             "AWS. Exit status 2 when something is "
             "wrong.\n",
     .run = run,

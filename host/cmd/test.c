@@ -162,7 +162,9 @@ static void run_tests(struct testing *testing, const char *path, struct script *
             free(name);
             continue;
         }
-        test_world_run(path, deployment, i, testing->rights, &outcome);
+        const struct test_options options = {
+            .path = path, .deployment = deployment, .index = i, .rights = testing->rights};
+        test_world_run(&options, &outcome);
         tell(testing, path, name, &outcome);
         test_outcome_fini(&outcome);
         free(name);

@@ -16,24 +16,24 @@
 #include "cmd/cmd.h"
 #include "cmd/dev.h"
 #include "cmd/story.h"
-#include "core/host.h"
+#include "cmd/test_deployment.h"
+#include "cmd/test_hosts.h"
 #include "core/replay.h"
-#include "core/world.h"
 #include "deliver/emitter_dry.h"
-#include "core/plugs.h"
 #include "local/engine.h"
 #include "script/testing.h"
 #include "state/store_open.h"
 #include "script/directory.h"
 #include "worker/handlers.h"
 
-#define ENDPOINT "http://dynamodb.test"
 #define LOOK_MS 50
 #define RUNAWAY_WRITES 20000
 #define STEP_MS_MAX (10 * 60 * 1000)           /* an iterator holds for 15 minutes */
 #define AWAKE_MS 1500                          /* a shard that is idle is read every second */
 #define SETTLE_MS_MAX (7 * 24 * 3600 * 1000LL) /* of virtual time: longer than any record is retried */
 #define REAL_MS_MAX 60000
+#define SHUFFLE_CALL_MS 200 /* a call of a handler takes up to so much more, and a look at a stream ... */
+#define SHUFFLE_READ_MS 30  /* ... so much */
 #define DEAD_MAX 1000
 #define SENT_MAX 100000
 #define LOG_BYTES_MAX (1 << 16) /* of which the last lines are shown */
@@ -55,15 +55,13 @@ struct read_shard {
 };
 
 struct test_world {
-    struct world world;
-    char *directory; /* state, scripts */
-    char
-        *deployed; /* the scripts directory of a deployment that is there; NULL: the test has its INI in it */
-    struct engine *engine;
-    struct config *config;
+    struct world world; /* the test's own; the hosts' follow it */
+    struct test_deployment deployment;
+    struct test_hosts hosts;
+    struct engine *engine, *state; /* the latter of hosts that share one; or NULL */
+    struct aws_client *aws;        /* of the test's own calls */
     struct log *log;
     int log_fd;
-    struct host *host;
     struct script *script;
     struct testing_hooks hooks;
     struct observer observer;
@@ -73,17 +71,22 @@ struct test_world {
     size_t sent_count, sent_capacity;
     struct read_shard *read;
     size_t read_count, read_capacity;
-    const char *path; /* of the test's file */
-    struct ticket *settling, *advancing, *replaying, *seeking;
+    const struct test_options *options;
+    /* What the test waits for. */
+    struct ticket *settling, *advancing, *replaying, *seeking, *crashing;
     char *replay_path, *replay_handler;
     char *seek_handler, *seek_where; /* the first NULL: all of them */
     size_t events, seeks;            /* so far */
     int64_t advance_ms;
+    size_t crash_host;   /* from 1; 0: all of them */
+    size_t wanted_hosts; /* that are to begin anew; 0: none are */
+    bool later;          /* not before ... */
+    char *fatal;         /* the host dies of its next call of this operation; or NULL */
+    uint64_t chance;     /* of --shuffle */
     int64_t writes,
         runaway; /* calls that changed something; more than `runaway` while it settles are too many */
     bool ended;
     struct test_outcome *outcome;
-    struct test_rights *rights; /* or NULL */
     double started_ms;
 };
 
@@ -149,15 +152,80 @@ static void answer_dynamodb(struct test_world *t, const struct transport_request
         note_reading(t, request, answer);
 }
 
+static void answer_state(struct test_world *t, const struct transport_request *request, struct answer *answer)
+{
+    struct engine_reply reply = {0};
+    char target[128];
+    engine_call(t->state,
+                &(struct engine_request){request_header(request, "X-Amz-Target", target, sizeof target),
+                                         request->body ? request->body : "", request->body_size, NULL},
+                &reply);
+    answer->status = reply.status;
+    answer->body = reply.body;
+}
+
+static bool is_dynamodb(const struct transport_request *request)
+{
+    return strncmp(request->url, TEST_ENDPOINT, strlen(TEST_ENDPOINT)) == 0;
+}
+
 static void answer(void *user, const struct transport_request *request, struct answer *answer)
 {
     struct test_world *t = user;
     struct err err;
-    if (strncmp(request->url, ENDPOINT, strlen(ENDPOINT)) == 0)
+    if (is_dynamodb(request))
         answer_dynamodb(t, request, answer);
     else if (t->script && !testing_answer(t->script, request, &answer->status, &answer->body, &err) &&
              err.code)
         fail(t, err.text);
+}
+
+/* ---- services, for hosts ---- */
+
+/* "PutItem", "StartExecution", "POST". */
+static bool is_operation(const struct transport_request *request, const char *operation)
+{
+    char target[128] = "";
+    request_header(request, "X-Amz-Target", target, sizeof target);
+    const char *dot = strrchr(target, '.');
+    return strcmp(dot ? dot + 1 : request->method, operation) == 0;
+}
+
+/* splitmix64 */
+static uint64_t draw(struct test_world *t, uint64_t below)
+{
+    uint64_t z = t->chance += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (z ^ z >> 31) % below;
+}
+
+static bool is_of_streams(const struct transport_request *request)
+{
+    char target[128] = "";
+    request_header(request, "X-Amz-Target", target, sizeof target);
+    return strncmp(target, "DynamoDBStreams", strlen("DynamoDBStreams")) == 0;
+}
+
+static void answer_host(void *user, struct test_host *host, const struct transport_request *request,
+                        struct answer *given)
+{
+    struct test_world *t = user;
+    if (t->state && is_dynamodb(request) && request->body &&
+        memmem(request->body, request->body_size, TEST_STATE_TABLE, strlen(TEST_STATE_TABLE))) {
+        answer_state(t, request, given);
+        return;
+    }
+    answer(t, request, given);
+    if (t->options->seed)
+        given->delay_ms += (int64_t)draw(t, is_of_streams(request) ? SHUFFLE_READ_MS : SHUFFLE_CALL_MS);
+    if (t->fatal && is_operation(request, t->fatal)) {
+        free(t->fatal);
+        t->fatal = NULL;
+        given->lost = true;
+        test_hosts_kill(host);
+        log_info(t->log, NULL, "test.crash: the host dies after this call, and begins anew");
+    }
 }
 
 /* ---- what the test asks for ---- */
@@ -179,7 +247,7 @@ static void on_replay(void *user, const char *path, const char *handler, struct 
 {
     struct test_world *t = user;
     t->replaying = ticket;
-    t->replay_path = path_beside(t->path, path);
+    t->replay_path = path_beside(t->options->path, path);
     t->replay_handler = mem_string(handler);
 }
 
@@ -187,7 +255,7 @@ static void on_event(void *user, const char *event, size_t size, const char *han
 {
     struct test_world *t = user;
     t->replaying = ticket;
-    t->replay_path = mem_printf("%s/event-%zu.jsonl", t->directory, t->events++);
+    t->replay_path = mem_printf("%s/event-%zu.jsonl", t->deployment.directory, t->events++);
     t->replay_handler = mem_string(handler);
     FILE *file = fopen(t->replay_path, "w");
     if (file) { /* else it is not found, which is told */
@@ -203,6 +271,23 @@ static void on_seek(void *user, const char *handler, const char *where, struct t
     t->seeking = ticket;
     t->seek_handler = mem_string(handler);
     t->seek_where = mem_string(where);
+}
+
+static void on_crash(void *user, size_t host, const char *after, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->crashing = ticket;
+    t->crash_host = host;
+    t->later = after != NULL;
+    free(t->fatal);
+    t->fatal = mem_string(after);
+}
+
+static void on_hosts(void *user, size_t count, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->crashing = ticket;
+    t->wanted_hosts = count;
 }
 
 static bool on_dead_letter(void *user, size_t index, const char **handler, const char **error)
@@ -252,22 +337,6 @@ static bool on_control(void *user, const char *operation, const char *body, size
 
 /* ---- what the handlers do ---- */
 
-/* Scripts are links in the world's own directory; people know them beside their tests. To be freed. */
-static char *as_beside(const struct test_world *t, const char *text)
-{
-    struct buf out = BUF_INIT;
-    char *scripts = mem_printf("%s/scripts", t->directory), *beside = path_beside(t->path, ".");
-    beside[strlen(beside) - (strlen(beside) > 1 ? 2 : 0)] = '\0'; /* without "/." */
-    for (const char *found; text && (found = strstr(text, scripts)); text = found + strlen(scripts)) {
-        buf_add(&out, text, (size_t)(found - text));
-        buf_add_text(&out, beside);
-    }
-    free(beside);
-    buf_add_text(&out, text ? text : "");
-    free(scripts);
-    return buf_take(&out);
-}
-
 /* For who reads why a test has failed: beside what the host says. */
 static void tell_story(struct test_world *t, const char *handler, struct buf *line)
 {
@@ -281,8 +350,8 @@ static void on_called(void *user, const struct observed_call *call)
 {
     struct test_world *t = user;
     struct buf line = BUF_INIT;
-    if (t->rights)
-        test_rights_note(t->rights, call->handler, call->verb, call->what, call->size);
+    if (t->options->rights)
+        test_rights_note(t->options->rights, call->handler, call->verb, call->what, call->size);
     story_add_call(&line, call, 0);
     tell_story(t, call->handler, &line);
 }
@@ -303,131 +372,10 @@ static void on_attempted(void *user, const struct observed *observed)
         t->dead_count == DEAD_MAX)
         return;
     mem_grow(&t->dead, &t->dead_capacity, t->dead_count, sizeof *t->dead);
-    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), as_beside(t, observed->error)};
+    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), test_deployment_beside(&t->deployment, observed->error)};
 }
 
 /* ---- making it ---- */
-
-static bool link_script(struct test_world *t, const char *beside, const char *handler, const char *script,
-                        bool needed, struct err *err)
-{
-    char *name = mem_printf("%s.lua", script), *path = path_beside(beside, name);
-    char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
-    bool ok = (!target && !needed) || (target && (symlink(target, link) == 0 || errno == EEXIST));
-    if (!ok)
-        err_set(err, ERR_CONFIG, "[handler %s]: there is no %s beside the test", handler, path);
-    free(name);
-    free(path);
-    free(link);
-    free(target);
-    return ok;
-}
-
-static void link_directory(struct test_world *t, const char *beside, const char *name, struct err *err)
-{
-    char *link = mem_printf("%s/scripts/%s", t->directory, name), *own = path_beside(beside, name);
-    char *whole = realpath(own, NULL);
-    if (whole && symlink(whole, link) != 0)
-        err_set(err, ERR_IO, "%s: cannot be linked", link);
-    free(whole);
-    free(link);
-    free(own);
-}
-
-static bool link_those(struct test_world *t, const char *test, const char *beside, struct err *err)
-{
-    link_directory(t, beside, "lib", err);
-    link_directory(t, beside, "templates", err);
-    for (size_t i = 0; i < t->config->handler_count; i++) {
-        const struct config_handler *section = &t->config->handlers[i];
-        const char *script = config_handler_script(section);
-        if (!link_script(t, beside, section->name, script ? script : section->name, true, err))
-            return false;
-    }
-    const char *slash = strrchr(test, '/'), *own = slash ? slash + 1 : test, *end = strstr(own, "_test.lua");
-    char *handler = mem_copy(own, end ? (size_t)(end - own) : 0);
-    bool ok = !*handler || link_script(t, test, handler, handler, false, err);
-    free(handler);
-    return ok;
-}
-
-/* All that run would take, of a deployment that is there. */
-static bool link_all(struct test_world *t, struct err *err)
-{
-    char **paths = script_paths(t->deployed, err);
-    for (size_t i = 0; paths && paths[i]; i++) {
-        const char *slash = strrchr(paths[i], '/'), *name = slash ? slash + 1 : paths[i];
-        char *script = mem_copy(name, strlen(name) - strlen(".lua"));
-        link_script(t, paths[i], script, script, false, err);
-        free(script);
-    }
-    if (paths)
-        script_paths_free(paths);
-    return paths != NULL;
-}
-
-/* The handlers that have a section, the one that the test is named after, lib/ and templates/, as links; of a
- * deployment that is there all of its scripts. */
-static bool link_scripts(struct test_world *t, const char *test, struct err *err)
-{
-    char *deployed = t->deployed ? mem_printf("%s/", t->deployed) : NULL;
-    const char *beside = deployed ? deployed : test;
-    bool ok = link_those(t, test, beside, err) && (!deployed || link_all(t, err));
-    free(deployed);
-    return ok;
-}
-
-static bool load_config(struct test_world *t, const char *path, const char *deployment, struct err *err)
-{
-    struct problems problems = PROBLEMS_INIT;
-    bool inline_text = strchr(deployment, '[') != NULL;
-    char *ini = inline_text ? mem_printf("%s/test.ini", t->directory) : path_beside(path, deployment);
-    FILE *file = inline_text ? fopen(ini, "w") : NULL;
-    if (file) {
-        fputs(deployment, file);
-        fclose(file);
-    }
-    t->config = config_load(ini, &host_plugs_playing, &problems);
-    if (problems.count)
-        err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
-    bool ok = !problems.count;
-    free(ini);
-    problems_fini(&problems);
-    struct config *config = t->config;
-    free(config->host.state);
-    t->deployed = inline_text ? NULL : realpath(config->host.scripts, NULL);
-    free(config->host.scripts);
-    free(config->aws.endpoint);
-    free(config->aws.endpoint_dynamodb);
-    free(config->aws.endpoint_streams);
-    config->aws.endpoint = NULL;
-    free(config->aws.region);
-    char *state = mem_printf("%s/state.db", t->directory);
-    config->host.state = store_in_file(state);
-    free(state);
-    config->host.scripts = mem_printf("%s/scripts", t->directory);
-    config->host.threads = 1;
-    config->aws.assumes_no_role = true;
-    config->aws.endpoint_dynamodb =
-        mem_string(ENDPOINT); /* all else is asked where AWS has it: see test.aws */
-    config->aws.endpoint_streams = mem_string(ENDPOINT);
-    config->aws.region = mem_string("us-east-1");
-    return ok;
-}
-
-static bool make_directory(struct test_world *t, struct err *err)
-{
-    const char *temporary = getenv("TMPDIR");
-    t->directory = mem_printf("%s/tidemill-test-XXXXXX", temporary && *temporary ? temporary : "/tmp");
-    char *scripts = NULL;
-    bool ok = mkdtemp(t->directory) != NULL;
-    if (ok) {
-        scripts = mem_printf("%s/scripts", t->directory);
-        ok = mkdir(scripts, 0700) == 0;
-    }
-    free(scripts);
-    return ok || err_set(err, ERR_IO, "%s: cannot be made", t->directory);
-}
 
 static bool load_script(struct test_world *t, const char *path, struct err *err)
 {
@@ -435,9 +383,9 @@ static bool load_script(struct test_world *t, const char *path, struct err *err)
     t->script = script_load(
         &(struct script_options){
             .path = path,
-            .reactor = host_reactor(t->host),
-            .aws = host_client(t->host),
-            .transport = host_transport(t->host),
+            .reactor = t->world.reactor,
+            .aws = t->aws,
+            .transport = &t->world.transport,
             .log = t->log,
             .testing = &t->hooks,
         },
@@ -452,14 +400,14 @@ static bool load_script(struct test_world *t, const char *path, struct err *err)
 static bool check_handlers(struct test_world *t, struct err *err)
 {
     struct problems problems = PROBLEMS_INIT;
-    char **places = handler_places(t->config, true, err);
+    char **places = handler_places(t->deployment.config, true, err);
     for (size_t i = 0; places && places[i]; i++)
         handler_release(handler_load(
             &(struct script_options){
-                .path = places[i], .config = t->config, .reactor = host_reactor(t->host), .log = t->log},
+                .path = places[i], .config = t->deployment.config, .reactor = t->world.reactor, .log = t->log},
             &problems));
     if (problems.count) {
-        char *line = as_beside(t, problems.lines[0]);
+        char *line = test_deployment_beside(&t->deployment, problems.lines[0]);
         err_set(err, ERR_SCRIPT, "%s", line);
         free(line);
     }
@@ -469,49 +417,35 @@ static bool check_handlers(struct test_world *t, struct err *err)
     return ok;
 }
 
-static bool make(struct test_world *t, const char *path, const char *deployment, struct err *err)
+static bool make(struct test_world *t, struct err *err)
 {
     world_init(&t->world);
+    world_add_reactor(&t->world);
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek,
+    t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek, on_crash, on_hosts,
                                       on_dead_letter, on_emitted, on_control, t};
     t->observer =
         (struct observer){.called = on_called, .attempted = on_attempted, .tells = true, .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
-    if (!make_directory(t, err) || !load_config(t, path, deployment, err) || !link_scripts(t, path, err))
+    t->chance = t->options->seed;
+    if (!test_deployment_make(&t->deployment, t->options->path, t->options->deployment, err))
         return false;
     t->engine = engine_new(&(struct engine_options){.clock = &t->world.clock}, err);
-    if (!t->engine || !dev_make_tables(t->engine, t->config, err))
+    if (!t->engine || !dev_make_tables(t->engine, t->deployment.config, err))
         return false;
-    struct worker_world world = world_of_host(&t->world);
-    world.emitter_new = make_emitter;
-    world.emitter_user = t;
-    t->host = host_new(
-        &(struct host_options){.config = t->config, .log = t->log, .world = world, .observer = &t->observer},
-        err);
-    return t->host && check_handlers(t, err) && load_script(t, path, err);
-}
-
-static void remove_tree(const char *path)
-{
-    DIR *directory = opendir(path);
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        struct stat status;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        char *inner = mem_printf("%s/%s", path, entry->d_name);
-        if (lstat(inner, &status) == 0 && S_ISDIR(status.st_mode))
-            remove_tree(inner);
-        else
-            unlink(inner);
-        free(inner);
-    }
-    if (directory)
-        closedir(directory);
-    rmdir(path);
+    t->aws = aws_client_new(t->world.reactor, &t->world.transport, &t->deployment.config->aws, t->log, err);
+    t->hosts = (struct test_hosts){
+        .leader = &t->world,
+        .options = {.config = t->deployment.config, .log = t->log, .observer = &t->observer},
+        .answer = answer_host,
+        .user = t};
+    t->hosts.options.world.emitter_new = make_emitter;
+    t->hosts.options.world.emitter_user = t;
+    return t->aws && test_hosts_begin(&t->hosts, 1, err) && check_handlers(t, err) &&
+           load_script(t, t->options->path, err);
 }
 
 static char *read_log(struct test_world *t)
@@ -529,20 +463,18 @@ static void unmake(struct test_world *t)
 {
     handler_release(script_handler(t->script));
     t->script = NULL;
-    host_free(t->host);
-    t->world.reactor = NULL; /* was the host's own */
+    test_hosts_end(&t->hosts);
+    aws_client_free(t->aws);
     world_fini(&t->world);
     char *log = read_log(t);
-    t->outcome->log = t->directory ? as_beside(t, log) : mem_string(log);
+    t->outcome->log = t->deployment.directory ? test_deployment_beside(&t->deployment, log) : mem_string(log);
     free(log);
     engine_free(t->engine);
-    config_release(t->config);
+    engine_free(t->state);
     log_free(t->log);
     close(t->log_fd);
-    if (t->directory)
-        remove_tree(t->directory);
-    free(t->directory);
-    free(t->deployed);
+    test_deployment_fini(&t->deployment);
+    free(t->fatal);
     for (size_t i = 0; i < t->dead_count; i++) {
         free(t->dead[i].handler);
         free(t->dead[i].error);
@@ -572,10 +504,34 @@ static void on_done(void *user, enum handler_result result, struct handler_outco
     end(user, result, outcome);
 }
 
-static bool never(void *user)
+/* ---- time that passes ---- */
+
+struct turning {
+    struct test_world *t;
+    bool (*condition)(void *user); /* or NULL */
+    bool holds;
+};
+
+static bool is_interrupted(void *user)
 {
-    (void)user;
-    return false;
+    struct turning *turning = user;
+    turning->holds = turning->condition && turning->condition(turning->t);
+    return turning->holds || test_hosts_any_dying(&turning->t->hosts);
+}
+
+/* Until `condition` holds (NULL: until the time is over); hosts that die meanwhile are started anew. */
+static bool turn(struct test_world *t, bool (*condition)(void *user), int64_t ms)
+{
+    struct turning turning = {t, condition, false};
+    struct err err;
+    int64_t end_ms = t->world.now_ms + ms;
+    while (world_turn(&t->world, is_interrupted, &turning, end_ms - t->world.now_ms) && !turning.holds)
+        if (!test_hosts_restart(&t->hosts, &err)) {
+            fail(t, err.text);
+            t->ended = true;
+            return false;
+        }
+    return turning.holds;
 }
 
 static bool overdue(struct test_world *t)
@@ -596,10 +552,10 @@ static void check_shard(void *user, const char *table, int64_t shard)
 {
     struct unread *unread = user;
     bool wanted = false;
-    const struct config *config = unread->t->config;
+    const struct config *config = unread->t->deployment.config;
     for (size_t i = 0; i < config->stream_count; i++)
         wanted = wanted || (config->streams[i].table && strcmp(config->streams[i].table, table) == 0 &&
-                            host_reads(unread->t->host, config->streams[i].name));
+                            test_hosts_read(&unread->t->hosts, config->streams[i].name));
     const struct read_shard *read = find_read(unread->t, shard);
     unread->any = unread->any || (wanted && !read->over && read->changes < unread->changes);
 }
@@ -609,7 +565,7 @@ static bool is_settled(void *user)
 {
     struct test_world *t = user;
     struct unread unread = {t, engine_changes(t->engine), false};
-    if (!host_drained(t->host))
+    if (!test_hosts_drained(&t->hosts))
         return false;
     engine_each_shard(t->engine, check_shard, &unread);
     return !unread.any;
@@ -629,8 +585,8 @@ static bool settled_or_never(void *user)
 static bool any_is_read(struct test_world *t)
 {
     bool any = false;
-    for (size_t i = 0; i < t->config->stream_count; i++)
-        any = any || host_reads(t->host, t->config->streams[i].name);
+    for (size_t i = 0; i < t->deployment.config->stream_count; i++)
+        any = any || test_hosts_read(&t->hosts, t->deployment.config->streams[i].name);
     return any;
 }
 
@@ -650,25 +606,31 @@ static void settle(struct test_world *t)
     t->runaway = t->writes + RUNAWAY_WRITES;
     while (!settled && t->world.now_ms < until && !overdue(t) && !runs_away(t)) {
         /* What was written by the last handler may be read by another. */
-        settled = world_turn(&t->world, settled_or_never, t, 60000);
-        world_turn(&t->world, never, NULL, LOOK_MS);
+        settled = turn(t, settled_or_never, 60000);
+        turn(t, NULL, LOOK_MS);
         settled = settled && is_settled(t);
     }
     testing_resume(ticket, settled ? NULL : "timed out");
 }
 
+/* Replays and seeks go by it. */
+static struct host *first_host(struct test_world *t)
+{
+    return t->hosts.each[0].host;
+}
+
 static bool replay_events(struct test_world *t, struct err *err)
 {
     static const char *const no_keys[] = {NULL};
-    const struct handler *handler = host_handler(t->host, t->replay_handler);
+    const struct handler *handler = host_handler(first_host(t), t->replay_handler);
     if (!handler)
         return err_set(err, ERR_CONFIG, "there is no handler %s", t->replay_handler);
-    struct archive *archive = archive_open(t->replay_path, host_reactor(t->host), NULL, err);
+    struct archive *archive = archive_open(t->replay_path, host_reactor(first_host(t)), NULL, err);
     if (!archive)
         return false;
     struct replay *replay = replay_new(&(struct replay_options){
-        .reactor = host_reactor(t->host),
-        .store = host_store(t->host),
+        .reactor = host_reactor(first_host(t)),
+        .store = host_store(first_host(t)),
         .log = t->log,
         .archive = archive,
         .handler = (struct handler *)handler,
@@ -703,8 +665,10 @@ static void replay(struct test_world *t)
 /* What a command beside a host would do: it asks by way of the state, and the host moves the handler. */
 static bool seek_one(struct test_world *t, const char *handler, struct err *err)
 {
-    struct store *store = host_store(t->host);
-    struct reactor *reactor = host_reactor(t->host);
+    if (t->state)
+        return err_set(err, ERR_CONFIG, "one host can be moved, not several that share their state (test.hosts)");
+    struct store *store = host_store(first_host(t));
+    struct reactor *reactor = host_reactor(first_host(t));
     struct store_batch *batch = store_batch_new();
     const struct store_request request = {.kind = "seek",
                                           .id = ((int64_t)1 << 40) + (int64_t)t->seeks++,
@@ -718,7 +682,7 @@ static bool seek_one(struct test_world *t, const char *handler, struct err *err)
     if (!store_commit_now(store, reactor, batch, err))
         return false;
     while (answered == REQUEST_OPEN && t->world.now_ms < end_ms && !overdue(t)) {
-        world_turn(&t->world, never, NULL, 1000);
+        turn(t, NULL, 1000);
         struct store_snapshot *snapshot = store_load_now(
             store, reactor, &(struct store_query){.what = STORE_ANSWER, .id = request.id}, err);
         if (!snapshot)
@@ -743,7 +707,7 @@ static bool seek_all(struct test_world *t, struct err *err)
     struct buf names = BUF_INIT;
     char *rest = NULL;
     bool ok = true;
-    host_each_handler(t->host, add_name, &names);
+    host_each_handler(first_host(t), add_name, &names);
     for (char *name = names.data ? strtok_r(names.data, "\n", &rest) : NULL; name && ok;
          name = strtok_r(NULL, "\n", &rest))
         ok = seek_one(t, name, err);
@@ -768,7 +732,7 @@ static void seek(struct test_world *t)
 static bool is_idle(void *user)
 {
     struct test_world *t = user;
-    return list_empty(&t->world.calls) && is_settled(t);
+    return list_empty(&t->world.calls) && !test_hosts_call(&t->hosts) && is_settled(t);
 }
 
 /* Where nobody has anything to do but to look whether there is something, that is left out, but for the end.
@@ -776,10 +740,10 @@ static bool is_idle(void *user)
 static void pass(struct test_world *t, int64_t ms)
 {
     int64_t end_ms = t->world.now_ms + ms;
-    if (ms > 2 * AWAKE_MS && world_turn(&t->world, is_idle, t, AWAKE_MS))
+    if (ms > 2 * AWAKE_MS && turn(t, is_idle, AWAKE_MS))
         t->world.now_ms = end_ms - AWAKE_MS;
     if (t->world.now_ms < end_ms)
-        world_turn(&t->world, never, NULL, end_ms - t->world.now_ms);
+        turn(t, NULL, end_ms - t->world.now_ms);
 }
 
 static void advance(struct test_world *t)
@@ -793,6 +757,45 @@ static void advance(struct test_world *t)
         engine_housekeeping(t->engine);
     }
     testing_resume(ticket, NULL);
+}
+
+/* They share a state, which is none of the test's tables; what the one before them has read is read again. */
+static bool have_hosts(struct test_world *t, size_t count, struct err *err)
+{
+    test_hosts_end(&t->hosts);
+    if (!t->state)
+        t->state = engine_new(&(struct engine_options){.clock = &t->world.clock}, err);
+    if (!t->state)
+        return false;
+    test_deployment_share_state(&t->deployment);
+    return test_hosts_begin(&t->hosts, count, err);
+}
+
+/* One of the hosts, all of them, or another number of them. */
+static void crash(struct test_world *t)
+{
+    struct ticket *ticket = t->crashing;
+    struct err err = {0};
+    bool ok = true;
+    t->crashing = NULL;
+    if (t->crash_host > t->hosts.count)
+        ok = err_set(&err, ERR_CONFIG, "there is no host %zu", t->crash_host);
+    for (size_t i = 0; ok && !t->wanted_hosts && !t->later && i < t->hosts.count; i++)
+        if (!t->crash_host || t->crash_host == i + 1)
+            test_hosts_kill(&t->hosts.each[i]);
+    if (t->wanted_hosts)
+        ok = have_hosts(t, t->wanted_hosts, &err);
+    else if (ok)
+        ok = test_hosts_restart(&t->hosts, &err);
+    t->wanted_hosts = 0;
+    t->later = false;
+    testing_resume(ticket, ok ? NULL : err.text);
+}
+
+static bool is_asked(void *user)
+{
+    const struct test_world *t = user;
+    return t->settling || t->advancing || t->replaying || t->seeking || t->crashing || t->ended;
 }
 
 static void run(struct test_world *t, size_t index)
@@ -811,21 +814,24 @@ static void run(struct test_world *t, size_t index)
             replay(t);
         else if (t->seeking)
             seek(t);
+        else if (t->crashing)
+            crash(t);
         else
-            reactor_turn(t->world.reactor, 1000);
+            turn(t, is_asked, 1000);
     }
     if (!t->ended)
         handler_cancel(script_handler(t->script), invocation);
+    else if (t->fatal && t->outcome->passed)
+        fail(t, "test.crash: no handler has called what the host was to die of");
 }
 
-void test_world_run(const char *path, const char *deployment, size_t index, struct test_rights *rights,
-                    struct test_outcome *outcome)
+void test_world_run(const struct test_options *options, struct test_outcome *outcome)
 {
-    struct test_world t = {.path = path, .outcome = outcome, .rights = rights, .started_ms = real_ms()};
+    struct test_world t = {.options = options, .outcome = outcome, .started_ms = real_ms()};
     struct err err;
     *outcome = (struct test_outcome){.passed = true};
-    if (make(&t, path, deployment, &err))
-        run(&t, index);
+    if (make(&t, &err))
+        run(&t, options->index);
     else
         fail(&t, err.text);
     outcome->real_ms = real_ms() - t.started_ms;

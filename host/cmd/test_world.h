@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cmd/test_rights.h"
 
@@ -17,9 +18,14 @@ struct test_outcome {
 
 void test_outcome_fini(struct test_outcome *outcome);
 
-/* Run test `index` of the file. `deployment` is its INI or the INI's path. `rights`: what handlers call is
- * noted there; NULL: nowhere. */
-void test_world_run(const char *path, const char *deployment, size_t index, struct test_rights *rights,
-                    struct test_outcome *outcome);
+struct test_options {
+    const char *path;       /* of the file */
+    const char *deployment; /* its INI, or the INI's path */
+    size_t index;           /* of the test in it */
+    struct test_rights *rights; /* what handlers call is noted there; or NULL */
+    uint64_t seed; /* services answer after times that it draws, so that records meet in other orders; 0: at once */
+};
+
+void test_world_run(const struct test_options *options, struct test_outcome *outcome);
 
 #endif

@@ -22,14 +22,21 @@ static struct world *from_clock(struct clock *clock)
     return list_entry(clock, struct world, clock);
 }
 
+/* Whose time it is. */
+static struct world *leading(struct world *world)
+{
+    return world->leader ? world->leader : world;
+}
+
 static int64_t monotonic_ms(struct clock *clock)
 {
-    return from_clock(clock)->now_ms;
+    return leading(from_clock(clock))->now_ms;
 }
 
 static int64_t wall_ms(struct clock *clock)
 {
-    return from_clock(clock)->wall_start_ms + from_clock(clock)->now_ms;
+    const struct world *leader = leading(from_clock(clock));
+    return leader->wall_start_ms + leader->now_ms;
 }
 
 static int64_t cpu_ms(struct clock *clock)
@@ -76,8 +83,8 @@ static struct transport_call *send(struct transport *transport, const struct tra
     world->answer(world->user, request, &call->answer);
     if (call->answer.status && !call->answer.headers.size)
         add_date(world, &call->answer);
-    call->due_ms = world->now_ms + call->answer.delay_ms;
-    call->timeout_at_ms = world->now_ms + request->timeout_ms;
+    call->due_ms = leading(world)->now_ms + call->answer.delay_ms;
+    call->timeout_at_ms = leading(world)->now_ms + request->timeout_ms;
     if (call->answer.lost || call->due_ms > call->timeout_at_ms)
         call->due_ms = call->timeout_at_ms;
     list_append(&world->calls, &call->link);
@@ -102,7 +109,7 @@ static void deliver(struct world *world, struct transport_call *call)
     struct err err;
     struct transport_response response = {
         .status = call->answer.status, .headers = call->answer.headers, .body = call->answer.body};
-    bool late = call->answer.lost || world->now_ms >= call->timeout_at_ms;
+    bool late = call->answer.lost || leading(world)->now_ms >= call->timeout_at_ms;
     transport_done_fn *done = call->done;
     void *user = call->user;
     call->answer.headers = call->answer.body = BUF_INIT;
@@ -127,19 +134,20 @@ static struct transport_call *earliest(struct world *world)
     return first;
 }
 
-/* Nothing to do now: time jumps to whatever comes next. */
+/* Nothing to do now: time jumps to whatever comes next, where nobody else lives in it. */
 static void wait_for_next(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms)
 {
-    struct world *world = list_entry(poller, struct world, poller);
-    int64_t until = world->now_ms + timeout_ms;
+    struct world *world = list_entry(poller, struct world, poller), *leader = leading(world);
+    int64_t until = leader->now_ms + timeout_ms;
     struct transport_call *call = earliest(world);
     (void)fds;
     (void)count;
     if (call && call->due_ms < until)
         until = call->due_ms;
-    if (until > world->now_ms)
-        world->now_ms = until;
-    while ((call = earliest(world)) && call->due_ms <= world->now_ms)
+    world->until_ms = until > leader->now_ms ? until : leader->now_ms;
+    if (!leader->turning)
+        leader->now_ms = world->until_ms;
+    while ((call = earliest(world)) && call->due_ms <= leader->now_ms)
         deliver(world, call);
 }
 
@@ -160,6 +168,14 @@ void world_init(struct world *world)
     world->now_ms = 1000;
     list_init(&world->calls);
     list_init(&world->delivered);
+    list_init(&world->followers);
+    list_init(&world->link);
+}
+
+void world_follow(struct world *world, struct world *leader)
+{
+    world->leader = leader;
+    list_append(&leader->followers, &world->link);
 }
 
 void world_add_reactor(struct world *world)
@@ -172,6 +188,7 @@ void world_fini(struct world *world)
 {
     free_calls(&world->calls);
     free_calls(&world->delivered);
+    list_remove(&world->link);
     reactor_free(world->reactor);
 }
 
@@ -190,13 +207,32 @@ struct worker_world world_of_host(struct world *world)
         .clock = &world->clock, .transport_new = give_transport, .user = world, .one_thread = true};
 }
 
+/* Each of them does what is to be done now; then time goes to the first that has something to do again. */
+static void turn_all(struct world *leader, int64_t end_ms)
+{
+    int64_t left_ms = end_ms - leader->now_ms, next_ms = end_ms;
+    struct world *world;
+    leader->turning = true;
+    reactor_turn(leader->reactor, left_ms);
+    next_ms = leader->until_ms < next_ms ? leader->until_ms : next_ms;
+    list_each(world, &leader->followers, struct world, link) {
+        reactor_turn(world->reactor, left_ms);
+        next_ms = world->until_ms < next_ms ? world->until_ms : next_ms;
+    }
+    leader->turning = false;
+    leader->now_ms = next_ms > leader->now_ms ? next_ms : leader->now_ms;
+}
+
 bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms)
 {
     int64_t end_ms = world->now_ms + limit_ms;
     while (!condition(user)) {
         if (world->now_ms >= end_ms)
             return false;
-        reactor_turn(world->reactor, end_ms - world->now_ms);
+        if (list_empty(&world->followers))
+            reactor_turn(world->reactor, end_ms - world->now_ms);
+        else
+            turn_all(world, end_ms);
     }
     return true;
 }

@@ -220,6 +220,25 @@ static int raw_seek(lua_State *L)
     return lua_yieldk(L, 0, 0, after_waiting);
 }
 
+static int raw_crash(lua_State *L)
+{
+    lua_Integer host = luaL_optinteger(L, 1, 0);
+    const char *after = luaL_optstring(L, 2, NULL);
+    luaL_argcheck(L, host >= 0, 1, "a host's number expected");
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->crash(hooks_of(L)->user, (size_t)host, after, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
+static int raw_hosts(lua_State *L)
+{
+    lua_Integer count = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, count >= 1, 1, "a number of hosts expected");
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->hosts(hooks_of(L)->user, (size_t)count, ticket);
+    return lua_yieldk(L, 0, 0, after_waiting);
+}
+
 static int raw_dead_letter(lua_State *L)
 {
     const char *handler, *error;
@@ -277,7 +296,8 @@ int bind_test(lua_State *L)
                                      {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
                                      {"control", raw_control},   {"emitted", raw_emitted},
                                      {"replay", raw_replay},     {"event", raw_event},
-                                     {"seek", raw_seek},         {NULL, NULL}};
+                                     {"seek", raw_seek},         {"crash", raw_crash},
+                                     {"hosts", raw_hosts},       {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
     luaL_newlib(L, verbs);

@@ -390,6 +390,48 @@ function test.seek(handler, where)
   end
 end
 
+local HOSTS_MAX = 8
+
+--- The host dies, as by kill -9 or with its machine, and begins anew on the state that it has left: what had been handled
+--- since its last checkpoint comes again. `after` names an operation ("PutItem", "StartExecution", or "POST" of HTTP): the
+--- host dies of a handler's next call of it, when the service has done it and the handler has not heard of that yet; the
+--- test goes on at once, and fails if nobody calls it. Of several hosts (test.hosts) each dies, or the one with that number.
+---@param how? {after?: string, host?: integer}
+function test.crash(how)
+  if how ~= nil and type(how) ~= "table" then
+    error("test.crash: nothing, { after = \"PutItem\" } or { host = 2 } expected", 2)
+  end
+  how = how or {}
+  for name in pairs(how) do
+    if name ~= "after" and name ~= "host" then
+      error(("test.crash: it knows after and host, not %s"):format(name), 2)
+    end
+  end
+  if how.after ~= nil and type(how.after) ~= "string" or how.host ~= nil and math.type(how.host) ~= "integer" then
+    error("test.crash: after is an operation's name, and host a number from 1", 2)
+  elseif how.after and how.host then
+    error("test.crash: after is of whichever host makes the call: leave host out", 2)
+  end
+  local done, problem = raw.crash(how.host, how.after)
+  if not done then
+    error("test.crash: " .. problem, 2)
+  end
+end
+
+--- So many hosts from here on, which share their state and divide the shards between them (as with state = dynamodb:TABLE);
+--- they begin at the start of their streams. Before the first of them has handled anything is the time for it: what was
+--- handled before comes again.
+---@param count integer 1 to 8
+function test.hosts(count)
+  if math.type(count) ~= "integer" or count < 1 or count > HOSTS_MAX then
+    error(("test.hosts: a number of hosts expected, 1 to %d"):format(HOSTS_MAX), 2)
+  end
+  local done, problem = raw.hosts(count)
+  if not done then
+    error("test.hosts: " .. problem, 2)
+  end
+end
+
 --- Every record once more, to every handler, in order, as after a crash whose checkpoints were lost: what a handler that may
 --- be called twice has to stand. Returns when that is settled.
 function test.redeliver()
