@@ -20,6 +20,8 @@ struct testing {
     const char *only; /* tests with this in their names; NULL: all */
     size_t left_out;
     struct test_rights *rights; /* or NULL: nobody asks for them */
+    struct test_cover *cover;   /* likewise */
+    uint64_t first_seed, last_seed; /* of --shuffle: each test once with each of them; 0: as it comes */
 };
 
 /* ---- finding files ---- */
@@ -145,6 +147,30 @@ static struct script *load(const char *path, struct reactor *reactor, struct log
         problems);
 }
 
+/* Once, or with one seed after the other, until it fails. */
+static void run_test(struct testing *testing, const struct test_options *once, const char *name)
+{
+    struct test_options options = *once;
+    struct test_outcome outcome;
+    double all_ms = 0;
+    for (options.seed = testing->first_seed;; options.seed++) {
+        test_world_run(&options, &outcome);
+        all_ms += outcome.real_ms;
+        if (!outcome.passed || options.seed >= testing->last_seed)
+            break;
+        test_outcome_fini(&outcome);
+    }
+    outcome.real_ms = all_ms;
+    if (!outcome.passed && options.seed) {
+        char *text = mem_printf("%s\n(again by --shuffle %llu)", outcome.text ? outcome.text : "failed",
+                                (unsigned long long)options.seed);
+        free(outcome.text);
+        outcome.text = text;
+    }
+    tell(testing, options.path, name, &outcome);
+    test_outcome_fini(&outcome);
+}
+
 static void run_tests(struct testing *testing, const char *path, struct script *script)
 {
     size_t count = testing_count(script);
@@ -155,18 +181,18 @@ static void run_tests(struct testing *testing, const char *path, struct script *
                      count ? "no test.deployment: the test does not say which tables and handlers it needs"
                            : "no tests: test(\"name\", function() ... end) adds one");
     for (size_t i = 0; *deployment && i < count; i++) {
-        struct test_outcome outcome;
         char *name = mem_string(testing_name(script, i));
         if (testing->only && !strcasestr(name, testing->only)) {
             testing->left_out++;
             free(name);
             continue;
         }
-        const struct test_options options = {
-            .path = path, .deployment = deployment, .index = i, .rights = testing->rights};
-        test_world_run(&options, &outcome);
-        tell(testing, path, name, &outcome);
-        test_outcome_fini(&outcome);
+        const struct test_options options = {.path = path,
+                                             .deployment = deployment,
+                                             .index = i,
+                                             .rights = testing->rights,
+                                             .cover = testing->cover};
+        run_test(testing, &options, name);
         free(name);
     }
     free(deployment);
@@ -207,18 +233,49 @@ static void summarize(const struct testing *testing)
 }
 
 struct arguments {
-    bool tap, rights;
-    const char *only;
+    bool tap, rights, cover;
+    const char *only, *lcov, *shuffle;
     struct cmd_texts places;
 };
 
 static const struct cmd_option known_options[] = {
     {"--tap", CMD_FLAG, offsetof(struct arguments, tap), NULL},
     {"--rights", CMD_FLAG, offsetof(struct arguments, rights), NULL},
+    {"--cover", CMD_FLAG, offsetof(struct arguments, cover), NULL},
+    {"--lcov", CMD_TEXT, offsetof(struct arguments, lcov), "a file"},
+    {"--shuffle", CMD_TEXT, offsetof(struct arguments, shuffle), "a seed, or the first and the last: 1-100"},
     {"--only", CMD_TEXT, offsetof(struct arguments, only), "a part of tests' names"},
     {"PLACE", CMD_OPERANDS, offsetof(struct arguments, places), NULL},
     {0},
 };
+
+/* "7" or "1-100". */
+static bool read_seeds(const char *text, uint64_t *first, uint64_t *last)
+{
+    char *end;
+    bool well = *text >= '1' && *text <= '9';
+    *first = *last = strtoull(text, &end, 10);
+    if (well && *end == '-' && end[1] >= '1' && end[1] <= '9')
+        *last = strtoull(end + 1, &end, 10);
+    if (well && !*end && *first <= *last)
+        return true;
+    cmd_complain("test: --shuffle %s: a seed expected, or the first and the last: 1-100", text);
+    return false;
+}
+
+/* What was asked for beside the tests. */
+static bool tell_more(struct testing *testing, const struct arguments *arguments)
+{
+    struct err err;
+    if (testing->rights && !testing->tap)
+        test_rights_print(testing->rights);
+    if (arguments->cover && !testing->tap)
+        test_cover_print(testing->cover, testing->colour);
+    if (!arguments->lcov || test_cover_write_lcov(testing->cover, arguments->lcov, &err))
+        return true;
+    cmd_complain("test: %s", err.text);
+    return false;
+}
 
 static int run(int argc, char **argv)
 {
@@ -230,6 +287,8 @@ static int run(int argc, char **argv)
     testing.tap = arguments.tap;
     testing.only = arguments.only;
     testing.rights = arguments.rights ? &rights : NULL;
+    testing.cover = arguments.cover || arguments.lcov ? test_cover_new() : NULL;
+    ok = ok && (!arguments.shuffle || read_seeds(arguments.shuffle, &testing.first_seed, &testing.last_seed));
     for (size_t i = 0; ok && i < arguments.places.count; i++)
         ok = collect(&paths, arguments.places.list[i]);
     if (ok && !arguments.places.count)
@@ -249,18 +308,18 @@ static int run(int argc, char **argv)
         cmd_complain("test: no test has \"%s\" in its name", testing.only);
     else if (ok)
         summarize(&testing);
-    if (ok && testing.rights && !testing.tap)
-        test_rights_print(&rights);
+    bool told = !ok || tell_more(&testing, &arguments);
     test_rights_fini(&rights);
+    test_cover_free(testing.cover);
     for (size_t i = 0; i < paths.count; i++)
         free(paths.list[i]);
     free(paths.list);
-    return !ok ? EXIT_USAGE : testing.failed || !paths.count || none ? EXIT_FAILED : EXIT_DONE;
+    return !ok ? EXIT_USAGE : testing.failed || !paths.count || none || !told ? EXIT_FAILED : EXIT_DONE;
 }
 
 const struct command cmd_test = {
     .name = "test",
-    .arguments = "[--tap] [--only TEXT] [--rights] [DIR|FILE...]",
+    .arguments = "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--tap] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
     .help = "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
             "handlers beside\n"
@@ -284,8 +343,14 @@ const struct command cmd_test = {
             "\n"
             "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there.\n"
             "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
-            "dead_letters, advance, redeliver, seek, event, faults, split_shards.\n"
+            "dead_letters, advance, redeliver, crash, hosts, seek, event, faults, split_shards. Of a test that\n"
+            "fails the last records, calls and log lines are shown.\n"
             "--only TEXT runs those with this in their names.\n"
+            "--shuffle SEED answers calls after times that the seed draws, so that records meet in another order "
+            "at\n"
+            "each call: a read and a write of two records that race are found so. --shuffle 1-100: each test with\n"
+            "each seed, until one fails.\n"
+            "--cover prints which lines of handlers' files never ran; --lcov FILE writes them as lcov has it.\n"
             "--rights prints what handlers called of DynamoDB's tables and of AWS, as their `tables` and "
             "`calls` would have\n"
             "it for tidemill policy.\n"

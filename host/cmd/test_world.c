@@ -356,6 +356,11 @@ static void on_called(void *user, const struct observed_call *call)
     tell_story(t, call->handler, &line);
 }
 
+static void on_ran(void *user, const char *path, size_t line, bool now)
+{
+    test_cover_note(((struct test_world *)user)->options->cover, path, line, now);
+}
+
 static void on_attempted(void *user, const struct observed *observed)
 {
     struct test_world *t = user;
@@ -426,8 +431,11 @@ static bool make(struct test_world *t, struct err *err)
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
     t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek, on_crash, on_hosts,
                                       on_dead_letter, on_emitted, on_control, t};
-    t->observer =
-        (struct observer){.called = on_called, .attempted = on_attempted, .tells = true, .user = t};
+    t->observer = (struct observer){.called = on_called,
+                                    .attempted = on_attempted,
+                                    .ran = t->options->cover ? on_ran : NULL,
+                                    .tells = true,
+                                    .user = t};
     t->log_fd = memfd_create("log", MFD_CLOEXEC);
     t->log = log_new(t->log_fd, LOG_TEXT, LOG_INFO, &t->world.clock);
     t->chance = t->options->seed;

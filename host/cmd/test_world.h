@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cmd/test_cover.h"
 #include "cmd/test_rights.h"
 
 struct test_outcome {
@@ -23,6 +24,7 @@ struct test_options {
     const char *deployment; /* its INI, or the INI's path */
     size_t index;           /* of the test in it */
     struct test_rights *rights; /* what handlers call is noted there; or NULL */
+    struct test_cover *cover;   /* and which of their lines run; or NULL */
     uint64_t seed; /* services answer after times that it draws, so that records meet in other orders; 0: at once */
 };
 

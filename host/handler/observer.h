@@ -34,6 +34,8 @@ struct observed_call {
 struct observer {
     void (*called)(void *user, const struct observed_call *call); /* NULL: not of interest */
     void (*attempted)(void *user, const struct observed *observed);
+    /* A line of a script can run, or (`now`) does; NULL: not of interest, which costs nothing. */
+    void (*ran)(void *user, const char *path, size_t line, bool now);
     bool tells; /* what fails is told by it, and need not stand in the log as well (but with level debug) */
     void *user;
 };

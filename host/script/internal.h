@@ -178,6 +178,11 @@ void state_skip_first_line(const char **text, size_t *size);
  * The compiler calls nothing that a hook would see: it is watched as it reads. */
 int state_compile(lua_State *L, const char *text, size_t size, const char *name);
 
+/* coverage.c. coverage_tell_lines: the chunk that was just compiled is on top; `lines`: there are no more. */
+bool coverage_wanted(lua_State *L);
+void coverage_tell_lines(lua_State *L, const char *path, size_t lines);
+void coverage_count(lua_State *L, lua_Debug *activation); /* a line is about to run */
+
 /* Has the running invocation had its turn, and can it wait here? Then use `return state_make_room(L, ...)`,
  * which goes on with `k` when it is its turn again. */
 bool state_should_make_room(lua_State *L);

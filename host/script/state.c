@@ -173,6 +173,7 @@ int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k)
 
 static void set_hook(lua_State *L, int mask, int count)
 {
+    mask |= coverage_wanted(L) ? LUA_MASKLINE : 0;
     if (lua_gethookmask(L) != mask || lua_gethookcount(L) != count)
         lua_sethook(L, on_count, mask, count);
 }
@@ -182,6 +183,10 @@ static void set_hook(lua_State *L, int mask, int count)
 static void on_count(lua_State *L, lua_Debug *activation)
 {
     bool at_call = activation->event != LUA_HOOKCOUNT;
+    if (activation->event == LUA_HOOKLINE) {
+        coverage_count(L, activation);
+        return;
+    }
     if (script_of(L)->cpu_exhausted) /* each __close that still stands on the way out ends as it begins */
         set_hook(L, LUA_MASKCOUNT | LUA_MASKCALL, 1);
     else
@@ -228,10 +233,21 @@ void state_skip_first_line(const char **text, size_t *size)
     *text = end;
 }
 
+static size_t count_lines(const char *text, size_t size)
+{
+    size_t lines = 1;
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
 int state_compile(lua_State *L, const char *text, size_t size, const char *name)
 {
     struct pieces pieces = {text, size};
-    return lua_load(L, next_piece, &pieces, name, "t");
+    int code = lua_load(L, next_piece, &pieces, name, "t");
+    if (code == LUA_OK && *name == '@' && coverage_wanted(L))
+        coverage_tell_lines(L, name + 1, count_lines(text, size));
+    return code;
 }
 
 /* ---- memory that C holds for a script ---- */
@@ -449,7 +465,7 @@ void state_open(struct script *script)
     open_waiting(L);
     state_open_owned(L, buf_name);
     state_open_owned(L, arena_name);
-    lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
+    set_hook(L, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
 }
 
 /* ---- what Lua is told ---- */
