@@ -432,7 +432,7 @@ def test_dev_shows_what_became_of_a_record(tmp_path, where, expected):
     log = tmp_path / "log"
     process = subprocess.Popen([BINARY, "dev", "-c", tmp_path / "tidemill.ini", "--port", "0"], stdout=open(log, "wb"), stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: process.poll() is not None or f"h gave up, {expected}" in log.read_text() and "no luck" in log.read_text(), lambda: log.read_text())
+        wait_until(lambda: process.poll() is not None or f"h: gave up, {expected}" in log.read_text() and "no luck" in log.read_text(), lambda: log.read_text())
         process.terminate()
         assert process.wait(timeout=60) == 0 and "Sanitizer" not in log.read_text()
     finally:

@@ -552,3 +552,135 @@ for i = 1, 2 do test("once " .. i, function() dynamodb.put("Things", { id = "a" 
     deployment.stream("Things")
     done = deployment.run("policy")
     assert done.returncode == 0 and "warning" not in done.stderr and "es:ESHttpPut" in done.stdout and "table/Out/index/by_k" in done.stdout, done.stderr
+
+
+# ---- crashes, hosts, other orders, coverage ----
+
+COUNTS = """
+local dynamodb = require "tidemill.dynamodb"
+return { on_record = function(record)
+  local counted = dynamodb.get("Counts", { id = "all" }) or { id = "all", n = 0 }
+  if counted.n < 0 then
+    error("never")
+  end
+  dynamodb.put("Counts", { id = "all", n = counted.n + 1 })
+end,
+on_remove = function()
+  return nil
+end }
+"""
+
+COUNTS_HEAD = HEAD.replace("[stream s]", "[table Counts]\nkey = id\nstream = none\n[stream s]").replace("[handler h]", "[handler counts]\nstream = s\n[handler h]")
+
+WRITES = """
+for i = 1, 3 do
+  dynamodb.put("Things", { id = "i" .. i })
+  test.advance(0.1)
+end
+test.settle()
+"""
+
+
+def test_a_crash_repeats_what_was_not_kept(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    body = 'test("a crash %s", function() test.crash %s %s test.equal(dynamodb.get("Counts", { id = "all" }).n, 3) end)\n'
+    done = run(COUNTS_HEAD + body % ("after its write", '{ after = "PutItem" }', WRITES) + body % ("before it", '{ after = "GetItem" }', WRITES))
+    assert "✗ a crash after its write" in done.stdout and "expected 3, got 4" in done.stdout, done.stdout  # counted twice, as in life
+    assert "✓ a crash before it" in done.stdout
+    assert "the host dies after this call" in done.stdout
+    done = run(COUNTS_HEAD + """
+test("nobody calls it", function() test.crash { after = "DeleteItem" } dynamodb.put("Things", { id = "x" }) test.settle() end)
+test("POST is a call, too", function() test.crash { after = "POST" } dynamodb.put("Things", { id = "x" }) test.settle() test.equal(#test.requests(), 2) end)
+test("at once", function()
+  dynamodb.put("Things", { id = "x" })
+  test.settle()
+  test.crash()
+  test.settle()
+  dynamodb.put("Things", { id = "y" })
+  test.settle()
+  test.equal(test.requests()[#test.requests()].url, "http://service.test/y")
+end)
+""")
+    assert "✗ nobody calls it" in done.stdout and "no handler has called" in done.stdout and "2 passed, 1 failed" in done.stdout, done.stdout
+    for wrong, words in (('{ before = "x" }', "not before"), ("{ after = 1 }", "operation's name"), ("{ host = 2 }", "no host 2"), ("{ host = 1.5 }", "a number"),
+                         ('{ host = 1, after = "PutItem" }', "leave host out"), ('"PutItem"', "expected")):
+        done = run(COUNTS_HEAD + f'test("wrong", function() test.crash({wrong}) end)')
+        assert "1 failed" in done.stdout and words in done.stdout and "h_test.lua" in done.stdout, (wrong, done.stdout)
+
+
+def test_several_hosts_share_a_state(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    done = run(COUNTS_HEAD + """
+test("each change reaches one of them", function()
+  test.hosts(3)
+  for i = 1, 4 do dynamodb.put("Things", { id = "a" .. i }) end
+  test.settle()
+  test.split_shards(4)
+  for i = 1, 8 do dynamodb.put("Things", { id = "b" .. i }) end
+  test.settle()
+  test.equal(#test.requests(), 12)
+  test.crash { host = 2 }
+  test.crash()
+  for i = 1, 8 do dynamodb.put("Things", { id = "c" .. i }) end
+  test.settle()
+  local seen = {}
+  for _, request in ipairs(test.requests()) do seen[request.url] = true end
+  local count = 0
+  for _ in pairs(seen) do count = count + 1 end
+  test.equal(count, 20)
+end)
+test("cannot be sought", function() test.hosts(2) test.seek("h", "latest") end)
+test("nine are too many", function() test.hosts(9) end)
+""")
+    assert "✓ each change reaches one of them" in done.stdout, done.stdout
+    assert "several that share their state" in done.stdout and "1 to 8" in done.stdout and "1 passed, 2 failed" in done.stdout
+
+
+def test_records_that_race_are_found_in_another_order(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    text = COUNTS_HEAD + f'test("three are counted", function() {WRITES} test.equal(dynamodb.get("Counts", {{ id = "all" }}).n, 3) end)'
+    assert run(text).returncode == 0
+    done = run(text, "--shuffle", "1-100")
+    found = [line for line in done.stdout.splitlines() if "again by --shuffle" in line]
+    assert done.returncode == 1 and found and "expected 3, got" in done.stdout, done.stdout
+    seed = found[0].split("--shuffle ")[1].rstrip(")")
+    again = run(text, "--shuffle", seed)
+    assert again.returncode == 1 and f"again by --shuffle {seed}" in again.stdout, "the seed tells what it found"
+    # what does not race passes with each
+    (tmp_path / "counts.lua").write_text('local dynamodb = require "tidemill.dynamodb" return { on_record = function(record) dynamodb.update("Counts", { id = "all" }, "ADD n :one", { values = { [":one"] = 1 } }) end }')
+    done = run(text, "--shuffle", "1-20")
+    assert done.returncode == 0, done.stdout
+    for wrong in ("0", "x", "5-2", "1-", "-3"):
+        assert run(text, f"--shuffle={wrong}").returncode == 2, wrong
+
+
+def test_which_lines_ran(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "words.lua").write_text('local words = {}\nfunction words.used()\n  return 1\nend\nfunction words.unused()\n  return {\n    2,\n  }\nend\nreturn words\n')
+    (tmp_path / "h.lua").write_text(HANDLER.replace("local http", 'local words = require "words"\nlocal http', 1).replace("http.post", "words.used() http.post", 1))
+    text = COUNTS_HEAD + 'test("one", function() dynamodb.put("Things", { id = "x" }) test.settle() end)'
+    done = run(text, "--cover", "--lcov", "cover.info")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = {line.split()[0]: line.strip() for line in done.stdout.splitlines() if "%" in line}
+    assert lines["counts.lua"].endswith("7 of 9; never: 6, 11"), done.stdout
+    assert "never: 6" in lines["lib/words.lua"] and "never" not in lines["h.lua"], done.stdout
+    lcov = (tmp_path / "cover.info").read_text()
+    assert f"SF:{tmp_path}/counts.lua" in lcov and "\nDA:4,1\n" in lcov and "\nDA:6,0\n" in lcov and lcov.count("end_of_record") == 3
+    assert "h_test.lua" not in lcov
+    done = run(text, "--lcov", "nowhere/cover.info")
+    assert done.returncode == 1 and "nowhere/cover.info" in done.stderr
+
+
+def test_a_failing_test_shows_what_led_to_it(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    done = run(COUNTS_HEAD + """
+test("fails", function()
+  dynamodb.put("Things", { id = "slow" })
+  test.settle()
+  error("see what there was")
+end)
+""")
+    for words in ("handler counts: GetItem Counts id all → nothing there", "handler counts: PutItem Counts ", "handler counts: INSERT Things slow: done",
+                  "handler h: INSERT Things slow: failed, will try again: ./h.lua:5: not yet", "handler h: INSERT Things slow: done (attempt 4)", "handler h: POST http://service.test/slow → HTTP 200"):
+        assert words in done.stdout, (words, done.stdout)
