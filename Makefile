@@ -82,7 +82,7 @@ $(BUILD)/%.o: %.c Makefile
 # The Lua part of the library is carried inside the binary.
 $(BUILD)/host/script/library.o $(BUILD)/host/script/reference.o: $(LUA)
 # So are the recipes, and the dashboard's page.
-$(BUILD)/recipes.tar.gz: host/packaging/recipes.sh $(shell find examples scripts -type f) $(shell find examples scripts -type d)
+$(BUILD)/recipes.tar.gz: host/packaging/recipes.sh $(shell find examples scripts -name .tidemill -prune -o -print)
 	@mkdir -p $(@D)
 	@host/packaging/recipes.sh $(BUILD)/recipes.tar && gzip -nf $(BUILD)/recipes.tar
 $(BUILD)/host/cmd/recipes.o: $(BUILD)/recipes.tar.gz

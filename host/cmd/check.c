@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/seen.h"
 #include "conf/target_type.h"
 #include "core/plugs.h"
 #include "net/reactor.h"
@@ -33,12 +34,33 @@ static void check_sections(const struct config *config, char **places, struct pr
     }
 }
 
-static bool check_script(const struct script_options *options, struct problems *problems,
+/* What tests and dev have seen the handler call, and it does not say in the list that it has. */
+static void review_rights(const struct script *script, const struct script_options *options,
+                          const struct seen *seen, struct problems *warnings)
+{
+    const struct handler *handler = script_handler((struct script *)script);
+    bool tables, calls;
+    size_t count;
+    script_tables(script, &count, &tables);
+    script_calls(script, &count, &calls);
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct seen_call *call = &seen->list[i];
+        if (!seen_is_of(call, handler) || !(call->table ? tables : calls) ||
+            seen_is_declared(call, script, options->config))
+            continue;
+        problems_add(warnings, "%s: handler %s calls %s%s%s, and its %s do not say so: tidemill policy leaves it out",
+                     options->path, handler_name(handler), call->action, call->table ? " on " : "",
+                     call->table ? call->table : "", call->table ? "tables" : "calls");
+    }
+}
+
+static bool check_script(const struct script_options *options, const struct seen *seen, struct problems *problems,
                          struct problems *warnings)
 {
     struct script *script = handler_load_script(options, problems);
     if (script) {
         script_review(script, warnings);
+        review_rights(script, options, seen, warnings);
         handler_release(script_handler(script));
     }
     return script != NULL;
@@ -79,19 +101,22 @@ static size_t check_scripts(const struct config *config, struct problems *proble
     struct reactor *reactor = reactor_new(&clock);
     char **places = handler_places(config, true, &err);
     size_t sound = 0;
+    struct seen seen = {0};
+    seen_load(&seen, config->path);
     bool ini_sound = !problems->count; /* else a route may lack what it needs */
     if (!places)
         problems_add(problems, "%s", err.text);
     for (size_t i = 0; places && places[i]; i++) {
         struct script_options options = {.path = places[i], .config = config, .reactor = reactor, .log = log};
         if (!handler_place_is_route(places[i]))
-            sound += check_script(&options, problems, warnings);
+            sound += check_script(&options, &seen, problems, warnings);
         else if (ini_sound || is_whole(config, places[i]))
             sound += check_route(&options, problems, warnings);
     }
     if (places)
         check_sections(config, places, problems);
     script_paths_free(places);
+    seen_fini(&seen);
     reactor_free(reactor);
     log_free(log);
     return sound;

@@ -71,6 +71,8 @@ static struct config *load(void *user, const char *path, struct problems *proble
     char *state = mem_printf("%s/state.db", dev->state);
     config->host.state = store_in_file(state);
     free(state);
+    if (!problems->count)
+        dev_display_set_config(dev->display, config);
     struct err err;
     if (dev->made && !problems->count && !dev_make_tables(dev->engine, config, &err)) /* new ones */
         problems_add(problems, "%s", err.text);
@@ -127,7 +129,7 @@ static void remove_state(struct dev *dev)
 
 static bool start(struct dev *dev, struct clock *clock, struct err *err)
 {
-    dev->display = dev_display_new();
+    dev->display = dev_display_new(dev->ini);
     dev->engine = engine_new(
         &(struct engine_options){.directory = dev->data, .clock = clock, .region = getenv("AWS_REGION")},
         err);

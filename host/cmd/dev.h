@@ -31,9 +31,13 @@ int dev_put(const char *ini, const char *table, const char *item);
 
 /* Prints each record and what its handlers did. `user` of both is a struct dev_display. */
 struct dev_display;
-struct dev_display *dev_display_new(void);
+struct dev_display *dev_display_new(const char *ini); /* which must stay */
 void dev_display_free(struct dev_display *display);
 struct observer dev_display_observer(struct dev_display *display);
+
+/* What handlers call is noted by it, for seen.h. From any thread. */
+void dev_display_set_config(struct dev_display *display, const struct config *config);
+void dev_display_print_seen(struct dev_display *display);
 
 /* Write what nobody has said more of for a while, or (`all`) whatever there is. From any thread. */
 void dev_display_tell(struct dev_display *display, bool all);

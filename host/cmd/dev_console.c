@@ -41,6 +41,7 @@ struct dev_console {
 
 static const char help[] = "r  redrive all dead letters     d  show the last one     l  list them\n"
                            "p  pause all handlers, or feed them again     s  status\n"
+                           "c  what handlers have called, as the rights that they need\n"
                            "w  write an item     ?  this     Ctrl-C  end\n";
 
 /* ---- the terminal ---- */
@@ -165,6 +166,9 @@ static void press(struct dev_console *console, char key)
         return;
     case 'p':
         toggle_pause(console);
+        return;
+    case 'c':
+        dev_display_print_seen(console->display);
         return;
     case 'w':
         write_item(console);

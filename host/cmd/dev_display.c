@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "cmd/dev.h"
+#include "cmd/seen.h"
 #include "cmd/story.h"
 
 #define ERROR_SHOWN_MAX 400
@@ -21,6 +22,7 @@
 #define PATH_SHOWN_MAX 200
 
 #define QUIET_MS 120 /* nobody has said anything of a record for so long: its line is written */
+#define KEPT_EVERY_MS 1000
 #define HELD_MS 1000
 #define HELD_MAX 200 /* records of which somebody may still say something */
 #define BELOW_INDENT 11 /* of what stands under a record */
@@ -48,6 +50,10 @@ struct held_call {
 struct dev_display {
     pthread_mutex_t lock;
     struct clock clock;
+    const char *ini;
+    struct seen seen; /* what handlers call; with ... */
+    const struct config *config;
+    int64_t kept_ms; /* when that was written last */
     bool colour;
     struct list held; /* in the order of what was first said of them */
     size_t held_count;
@@ -55,11 +61,12 @@ struct dev_display {
     size_t came;
 };
 
-struct dev_display *dev_display_new(void)
+struct dev_display *dev_display_new(const char *ini)
 {
     struct dev_display *display = mem_zero(sizeof *display);
     pthread_mutex_init(&display->lock, NULL);
     display->clock = clock_system();
+    display->ini = ini;
     display->colour = isatty(STDOUT_FILENO);
     list_init(&display->held);
     return display;
@@ -153,6 +160,26 @@ void dev_display_tell(struct dev_display *display, bool all)
             tell(display, held);
     }
     fflush(stdout);
+    if (display->seen.changed && (all || now_ms - display->kept_ms >= KEPT_EVERY_MS)) {
+        seen_save(&display->seen, display->ini);
+        display->kept_ms = now_ms;
+    }
+    pthread_mutex_unlock(&display->lock);
+}
+
+void dev_display_set_config(struct dev_display *display, const struct config *config)
+{
+    pthread_mutex_lock(&display->lock);
+    config_release(display->config);
+    display->config = config_hold(config);
+    pthread_mutex_unlock(&display->lock);
+}
+
+void dev_display_print_seen(struct dev_display *display)
+{
+    pthread_mutex_lock(&display->lock);
+    seen_print(&display->seen, NULL);
+    fflush(stdout);
     pthread_mutex_unlock(&display->lock);
 }
 
@@ -186,11 +213,10 @@ static struct held *hold(struct dev_display *display, char *key)
     return held;
 }
 
-/* A record is known by its page while somebody has it in hand, which is longer than it is held here. */
-static char *key_of(const struct record *record)
+static char *key_of(const char *stream_arn, const struct record *record)
 {
     char unit[RECORD_UNIT_SIZE];
-    return record ? mem_printf("%p %s", (const void *)record->page, record_unit(record, unit)) : mem_string("");
+    return record ? mem_printf("%s %s", stream_arn, record_unit(record, unit)) : mem_string("");
 }
 
 /* ---- what is told ---- */
@@ -226,7 +252,7 @@ static void on_attempted(void *user, const struct observed *observed)
     struct dev_display *display = user;
     struct buf error = BUF_INIT;
     pthread_mutex_lock(&display->lock);
-    struct held *held = hold(display, key_of(observed->record));
+    struct held *held = hold(display, key_of(observed->stream_arn, observed->record));
     if (!held->head.size)
         story_add_record(&held->head, observed->table, observed->record, display->colour);
     if (held->outcomes.size)
@@ -259,7 +285,8 @@ static void on_called(void *user, const struct observed_call *observed)
     size_t width = cmd_columns(), before = BELOW_INDENT + strlen(observed->handler) + strlen(": ");
     story_add_call(&text, observed, width > before ? width - before : width);
     pthread_mutex_lock(&display->lock);
-    struct held *held = hold(display, key_of(observed->record));
+    seen_note(&display->seen, display->config, observed);
+    struct held *held = hold(display, key_of(observed->stream_arn, observed->record));
     if (++held->call_count > CALLS_MAX) {
         buf_fini(&text);
     } else {
@@ -287,6 +314,8 @@ void dev_display_free(struct dev_display *display)
         free_held(display, list_entry(display->held.next, struct held, member));
     for (size_t i = 0; i < INBOX_MAX; i++)
         free(display->inbox[i]);
+    seen_fini(&display->seen);
+    config_release(display->config);
     pthread_mutex_destroy(&display->lock);
     free(display);
 }

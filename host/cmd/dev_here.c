@@ -24,10 +24,16 @@ static bool write_all(int fd, const char *text)
     return write(fd, text, size) == (ssize_t)size;
 }
 
-/* Whatever is in there is this machine's alone. */
-static void ignore_it(const char *ini)
+char *dev_here_path(const char *ini, const char *name)
 {
-    char *directory = path_beside(ini, PLACE), *path = path_beside(ini, PLACE "/.gitignore");
+    char *below = mem_printf(PLACE "/%s", name), *path = path_beside(ini, below);
+    free(below);
+    return path;
+}
+
+void dev_here_make(const char *ini)
+{
+    char *directory = path_beside(ini, PLACE), *path = dev_here_path(ini, ".gitignore");
     mkdir(directory, 0755);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd >= 0) {
@@ -40,8 +46,8 @@ static void ignore_it(const char *ini)
 
 int dev_here_open(const char *ini, const char *state, const char *url)
 {
-    char *path = path_beside(ini, PLACE "/dev"), *text = mem_printf("%s\n%s\n", state, url);
-    ignore_it(ini);
+    char *path = dev_here_path(ini, "dev"), *text = mem_printf("%s\n%s\n", state, url);
+    dev_here_make(ini);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     bool ok = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && ftruncate(fd, 0) == 0 && write_all(fd, text);
     if (!ok && fd >= 0)
@@ -55,7 +61,7 @@ void dev_here_close(int fd, const char *ini)
 {
     if (fd < 0)
         return;
-    char *path = path_beside(ini, PLACE "/dev");
+    char *path = dev_here_path(ini, "dev");
     unlink(path);
     close(fd);
     free(path);
@@ -64,7 +70,7 @@ void dev_here_close(int fd, const char *ini)
 /* "STATE\nURL\n" of one that lives; false: there is none. */
 static bool read_place(const char *ini, char text[TEXT_BYTES_MAX])
 {
-    char *path = path_beside(ini, PLACE "/dev");
+    char *path = dev_here_path(ini, "dev");
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t size = fd >= 0 ? read(fd, text, TEXT_BYTES_MAX - 1) : -1;
     bool lives = size > 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;

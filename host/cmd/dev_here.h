@@ -4,6 +4,12 @@
 
 #include "conf/config.h"
 
+/* The file of that name in .tidemill beside the INI; to be freed. */
+char *dev_here_path(const char *ini, const char *name);
+
+/* The directory is there, and git leaves it aside: whatever is in it is this machine's alone. */
+void dev_here_make(const char *ini);
+
 /* Tell, in .tidemill/dev beside the INI, until dev_here_close. Below 0: it cannot be told there. */
 int dev_here_open(const char *ini, const char *state, const char *url);
 void dev_here_close(int fd, const char *ini); /* below 0 is allowed */

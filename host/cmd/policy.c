@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/seen.h"
 #include "assign/generation.h"
 #include "conf/target_type.h"
 #include "worker/handlers.h"
@@ -22,6 +23,7 @@
 struct grant {
     char *service;  /* "dynamodb" */
     char *resource; /* a table's name, or a whole ARN, or "*" */
+    char *keys;     /* JSON's list of what a table's partition keys are like; NULL: whatever they are */
     const char **actions;
     size_t count, capacity;
 };
@@ -31,27 +33,40 @@ struct policy {
     const char *region, *partition;
     struct grant *grants;
     size_t count, capacity;
+    struct seen seen; /* what tests and dev have seen */
 };
 
 /* ---- collecting ---- */
 
-static void grant_of(struct policy *policy, const char *service, const char *resource, const char *action)
+static bool same_keys(const char *a, const char *b)
+{
+    return !a == !b && (!a || strcmp(a, b) == 0);
+}
+
+static void grant_keys(struct policy *policy, const char *service, const char *resource, const char *keys,
+                       const char *action)
 {
     struct grant *found = NULL;
     for (size_t i = 0; i < policy->count && !found; i++)
         if (strcmp(policy->grants[i].resource, resource) == 0 &&
-            strcmp(policy->grants[i].service, service) == 0)
+            strcmp(policy->grants[i].service, service) == 0 && same_keys(policy->grants[i].keys, keys))
             found = &policy->grants[i];
     if (!found) {
         mem_grow(&policy->grants, &policy->capacity, policy->count, sizeof *policy->grants);
         found = &policy->grants[policy->count++];
-        *found = (struct grant){.service = mem_string(service), .resource = mem_string(resource)};
+        *found = (struct grant){
+            .service = mem_string(service), .resource = mem_string(resource), .keys = mem_string(keys)};
     }
     for (size_t i = 0; i < found->count; i++)
         if (strcmp(found->actions[i], action) == 0)
             return;
     mem_grow(&found->actions, &found->capacity, found->count, sizeof *found->actions);
     found->actions[found->count++] = action;
+}
+
+static void grant_of(struct policy *policy, const char *service, const char *resource, const char *action)
+{
+    grant_keys(policy, service, resource, NULL, action);
 }
 
 static void grant(struct policy *policy, const char *resource, const char *action)
@@ -131,19 +146,32 @@ static bool names_index(const struct script_table *tables, size_t count, const c
     return false;
 }
 
+/* ["user#*", "team#*"]; NULL: of any key. To be freed. */
+static char *keys_of(const struct script_table *table)
+{
+    struct buf out = BUF_INIT;
+    for (size_t i = 0; i < table->key_count; i++) {
+        buf_add_text(&out, i ? ", " : "[");
+        json_write_string(&out, table->keys[i], strlen(table->keys[i]));
+    }
+    buf_add_text(&out, table->key_count ? "]" : "");
+    return table->key_count ? buf_take(&out) : NULL;
+}
+
 /* Who queries a table may do so through its indexes, unless it says which of them it uses. */
 static void grant_table(struct policy *policy, const struct script_table *tables, size_t count, size_t at,
                         const char *name)
 {
-    bool named = strchr(name, '/') || names_index(tables, count, name);
-    char *indexes = mem_printf("%s/index/*", name);
+    bool named = strchr(name, '/') || names_index(tables, count, name) || tables[at].key_count;
+    char *indexes = mem_printf("%s/index/*", name), *keys = keys_of(&tables[at]);
     for (size_t i = 0; i < tables[at].action_count; i++) {
         const char *action = tables[at].actions[i];
-        grant(policy, name, action);
+        grant_keys(policy, "dynamodb", name, keys, action);
         if (!named && (strcmp(action, "Query") == 0 || strcmp(action, "Scan") == 0))
             grant(policy, indexes, action);
     }
     free(indexes);
+    free(keys);
 }
 
 /* "record.table" is each of those that the handler's streams are of. */
@@ -159,12 +187,36 @@ static void grant_own_tables(struct policy *policy, const struct script *script,
     }
 }
 
+/* What tests and dev saw of a handler that does not say it. */
+static bool grant_seen(struct policy *policy, const struct script *script, bool tables)
+{
+    const struct handler *handler = script_handler((struct script *)script);
+    bool any = false;
+    for (size_t i = 0; i < policy->seen.count; i++) {
+        const struct seen_call *call = &policy->seen.list[i];
+        if (!seen_is_of(call, handler) || !call->table == tables)
+            continue;
+        const char *keys = seen_keys(call), *colon = strchr(call->action, ':');
+        char *list = keys ? mem_printf("[\"%s*\"]", keys) : NULL;
+        char *service = tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
+        grant_keys(policy, service, tables ? call->table : "*", list, tables ? call->action : colon + 1);
+        free(service);
+        free(list);
+        any = true;
+    }
+    if (any)
+        cmd_complain("warning: handler %s does not say in `%s` what it calls: here stands what tests and dev have "
+                     "seen of it",
+                     handler_name(handler), tables ? "tables" : "calls");
+    return any;
+}
+
 static void grant_tables(struct policy *policy, const struct script *script)
 {
     size_t count;
     bool declared;
     const struct script_table *tables = script_tables(script, &count, &declared);
-    if (!declared && script_uses_dynamodb(script))
+    if (!declared && script_uses_dynamodb(script) && !grant_seen(policy, script, true))
         cmd_complain("warning: handler %s uses tidemill.dynamodb and does not say which tables: add "
                      "tables = { { \"Orders\", \"PutItem\" } } to what it returns",
                      handler_name(script_handler((struct script *)script)));
@@ -185,7 +237,7 @@ static void grant_calls(struct policy *policy, struct script *script)
     bool declared;
     const struct script_call *calls = script_calls(script, &count, &declared);
     const char *name = handler_name(script_handler(script));
-    if (!declared && script_uses_aws(script))
+    if (!declared && script_uses_aws(script) && !grant_seen(policy, script, false))
         cmd_complain("warning: handler %s uses tidemill.aws and does not say what it calls: add "
                      "calls = { { \"*\", \"states:StartExecution\" } } to what it returns",
                      name);
@@ -264,7 +316,8 @@ static int by_resource(const void *a, const void *b)
 {
     const struct grant *x = a, *y = b;
     int order = strcmp(x->service, y->service);
-    return order ? order : strcmp(x->resource, y->resource);
+    order = order ? order : strcmp(x->resource, y->resource);
+    return order ? order : strcmp(x->keys ? x->keys : "", y->keys ? y->keys : "");
 }
 
 static int by_name(const void *a, const void *b)
@@ -297,6 +350,10 @@ static void print_policy(struct policy *policy)
             buf_printf(&out, "%s\"%s:%s\"", j ? ", " : "", grant->service, grant->actions[j]);
         buf_add_text(&out, "],\n      \"Resource\": ");
         write_resource(policy, grant->resource, &out);
+        if (grant->keys)
+            buf_printf(&out,
+                       ",\n      \"Condition\": {\"ForAllValues:StringLike\": {\"dynamodb:LeadingKeys\": %s}}",
+                       grant->keys);
         buf_add_text(&out, "\n    }");
     }
     buf_add_text(&out, policy->count ? "\n  ]\n}" : "]\n}");
@@ -376,6 +433,7 @@ static int run(int argc, char **argv)
     struct policy policy = {.config = config};
     struct script **scripts = load_scripts(config, reactor, log, &problems);
     cmd_complain_all(&problems);
+    seen_load(&policy.seen, config->path);
     if (!problems.count) {
         collect(&policy, scripts);
         print_policy(&policy);
@@ -387,8 +445,10 @@ static int run(int argc, char **argv)
         free(policy.grants[i].service);
         free(policy.grants[i].actions);
         free(policy.grants[i].resource);
+        free(policy.grants[i].keys);
     }
     free(policy.grants);
+    seen_fini(&policy.seen);
     free(scripts);
     problems_fini(&problems);
     reactor_free(reactor);
@@ -410,6 +470,10 @@ const struct command cmd_policy = {
         "  return { tables = { { config.orders_table, \"PutItem\" }, { \"Jobs/index/by_state\", \"Query\" } "
         "},\n"
         "           targets = { \"bus\" }, ... }\n\n"
+        "keys = \"user#*\" (or several) in such a list lets only items be reached whose partition key is like\n"
+        "that. Of a handler that says no tables or calls what tests of this INI and dev have seen of it counts, "
+        "as it\n"
+        "stands now; tidemill test --rights prints that.\n\n"
         "Actions are IAM's: GetItem PutItem UpdateItem DeleteItem Query Scan BatchGetItem BatchWriteItem\n"
         "ConditionCheckItem; a transaction needs those of its parts. \"record.table\" is the stream's own. "
         "The account stands as *: put yours in "

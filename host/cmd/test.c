@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/test_world.h"
@@ -19,7 +20,7 @@ struct testing {
     size_t passed, failed, files;
     const char *only; /* tests with this in their names; NULL: all */
     size_t left_out;
-    struct test_rights *rights; /* or NULL: nobody asks for them */
+    struct seen seen; /* what handlers called */
     struct test_cover *cover;   /* likewise */
     uint64_t first_seed, last_seed; /* of --shuffle: each test once with each of them; 0: as it comes */
 };
@@ -176,6 +177,7 @@ static void run_tests(struct testing *testing, const char *path, struct script *
     size_t count = testing_count(script);
     const char *text = testing_deployment(script);
     char *deployment = mem_string(text ? text : "");
+    struct seen seen = {0};
     if (!count || !*deployment)
         tell_failure(testing, path, "(file)",
                      count ? "no test.deployment: the test does not say which tables and handlers it needs"
@@ -190,11 +192,18 @@ static void run_tests(struct testing *testing, const char *path, struct script *
         const struct test_options options = {.path = path,
                                              .deployment = deployment,
                                              .index = i,
-                                             .rights = testing->rights,
+                                             .seen = &seen,
                                              .cover = testing->cover};
         run_test(testing, &options, name);
         free(name);
     }
+    if (!strchr(deployment, '[')) { /* of a deployment that is there, check and policy take it into account */
+        char *ini = path_beside(path, deployment);
+        seen_save(&seen, ini);
+        free(ini);
+    }
+    seen_merge(&testing->seen, &seen);
+    seen_fini(&seen);
     free(deployment);
 }
 
@@ -267,8 +276,8 @@ static bool read_seeds(const char *text, uint64_t *first, uint64_t *last)
 static bool tell_more(struct testing *testing, const struct arguments *arguments)
 {
     struct err err;
-    if (testing->rights && !testing->tap)
-        test_rights_print(testing->rights);
+    if (arguments->rights && !testing->tap)
+        seen_print(&testing->seen, NULL);
     if (arguments->cover && !testing->tap)
         test_cover_print(testing->cover, testing->colour);
     if (!arguments->lcov || test_cover_write_lcov(testing->cover, arguments->lcov, &err))
@@ -279,14 +288,12 @@ static bool tell_more(struct testing *testing, const struct arguments *arguments
 
 static int run(int argc, char **argv)
 {
-    struct test_rights rights = {0};
     struct testing testing = {.colour = isatty(STDOUT_FILENO)};
     struct paths paths = {0};
     struct arguments arguments = {0};
     bool ok = cmd_options(argc, argv, known_options, &arguments);
     testing.tap = arguments.tap;
     testing.only = arguments.only;
-    testing.rights = arguments.rights ? &rights : NULL;
     testing.cover = arguments.cover || arguments.lcov ? test_cover_new() : NULL;
     ok = ok && (!arguments.shuffle || read_seeds(arguments.shuffle, &testing.first_seed, &testing.last_seed));
     for (size_t i = 0; ok && i < arguments.places.count; i++)
@@ -309,7 +316,7 @@ static int run(int argc, char **argv)
     else if (ok)
         summarize(&testing);
     bool told = !ok || tell_more(&testing, &arguments);
-    test_rights_fini(&rights);
+    seen_fini(&testing.seen);
     test_cover_free(testing.cover);
     for (size_t i = 0; i < paths.count; i++)
         free(paths.list[i]);

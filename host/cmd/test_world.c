@@ -350,8 +350,7 @@ static void on_called(void *user, const struct observed_call *call)
 {
     struct test_world *t = user;
     struct buf line = BUF_INIT;
-    if (t->options->rights)
-        test_rights_note(t->options->rights, call->handler, call->verb, call->what, call->size);
+    seen_note(t->options->seen, t->deployment.config, call);
     story_add_call(&line, call, 0);
     tell_story(t, call->handler, &line);
 }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "cmd/test_cover.h"
-#include "cmd/test_rights.h"
+#include "cmd/seen.h"
 
 struct test_outcome {
     bool passed;
@@ -23,7 +23,7 @@ struct test_options {
     const char *path;       /* of the file */
     const char *deployment; /* its INI, or the INI's path */
     size_t index;           /* of the test in it */
-    struct test_rights *rights; /* what handlers call is noted there; or NULL */
+    struct seen *seen; /* what handlers call is noted there */
     struct test_cover *cover;   /* and which of their lines run; or NULL */
     uint64_t seed; /* services answer after times that it draws, so that records meet in other orders; 0: at once */
 };

@@ -20,11 +20,13 @@ struct observed {
 
 /* A call that a handler made, and how it ended. */
 struct observed_call {
-    const char *handler;
+    const char *handler, *version;
+    const char *stream_arn;      /* NULL: for no record */
     const struct record *record; /* for which; of several the first; NULL: for none */
     const char *verb; /* "PutItem"; of another service "states:StartExecution"; "POST"; "POSTGRES" */
     const char *what; /* its body; the URL; the statements */
     size_t size;
+    const char *role;   /* another one's credentials that it is made with; NULL: the host's */
     int status;         /* of the answer; 0: there is none */
     const char *answer; /* its body */
     size_t answer_size;

@@ -22,5 +22,5 @@ for test in scripts/*_test.lua; do
         fi
     done
 done
-rm -rf "$work"/*/lake "$work"/*/archive "$work"/*/failures
+rm -rf "$work"/*/lake "$work"/*/archive "$work"/*/failures "$work"/*/.tidemill
 tar --sort=name --format=ustar --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rw,go=r -C "$work" -cf "$out" .

@@ -50,10 +50,13 @@ struct handler *script_handler(struct script *script);
 
 /* A DynamoDB table, or TABLE/index/INDEX, that the script says it uses. */
 #define SCRIPT_ACTIONS_MAX 16
+#define SCRIPT_KEYS_MAX 8
 struct script_table {
     const char *name;                        /* NULL: the setting it comes from is missing */
     const char *actions[SCRIPT_ACTIONS_MAX]; /* "PutItem" */
     size_t action_count;
+    const char *keys[SCRIPT_KEYS_MAX]; /* its partition keys are like one of these: "user#*" */
+    size_t key_count;                  /* 0: whatever they are */
 };
 
 /* Valid as long as the script. `declared`: it has said so, even if it is none. */

@@ -42,6 +42,39 @@ static bool read_action(lua_State *L, lua_Integer index, struct script_table *ta
     return action != NULL;
 }
 
+static void free_table(struct script_table *table)
+{
+    free((char *)table->name);
+    for (size_t i = 0; i < table->key_count; i++)
+        free((char *)table->keys[i]);
+}
+
+/* keys = "user#*" or { "user#*", "team#*" }, of the table on top. */
+static bool read_keys(lua_State *L, struct script_table *table, struct err *err)
+{
+    bool one = lua_getfield(L, -1, "keys") == LUA_TSTRING, list = lua_istable(L, -1), well = true;
+    size_t count = one ? 1 : list ? (size_t)lua_rawlen(L, -1) : 0;
+    bool some = !lua_isnil(L, -1);
+    for (size_t i = 0; well && i < count; i++) {
+        if (one)
+            lua_pushvalue(L, -1);
+        else
+            lua_rawgeti(L, -1, (lua_Integer)i + 1);
+        well = lua_type(L, -1) == LUA_TSTRING && i < SCRIPT_KEYS_MAX;
+        if (well)
+            table->keys[table->key_count++] = mem_string(lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (some && (!well || !count))
+        return err_set(err, ERR_CONFIG, "tables: keys: what partition keys are like expected: \"user#*\", or up to "
+                                        "8 of them");
+    for (size_t i = 0; some && i < table->action_count; i++)
+        if (strcmp(table->actions[i], "Scan") == 0)
+            return err_set(err, ERR_CONFIG, "tables: a Scan reads all keys: put it in a list of its own, without keys");
+    return true;
+}
+
 static bool read_one(struct script *script, lua_State *L, struct err *err)
 {
     struct script_table table = {0};
@@ -51,8 +84,15 @@ static bool read_one(struct script *script, lua_State *L, struct err *err)
     lua_pushnil(L);
     while (lua_next(L, -2)) { /* not its length: the name may be a setting that is not there */
         lua_Integer at = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        bool known = at > 0 || (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "keys") == 0);
         count = at > count ? at : count;
         lua_pop(L, 1);
+        if (!known) {
+            err_set(err, ERR_CONFIG, "tables: %s: beside the table's name and actions only keys may stand here",
+                    lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
+            lua_pop(L, 1);
+            return false;
+        }
     }
     if (count < 2 || count > SCRIPT_ACTIONS_MAX + 1)
         return err_set(err, ERR_CONFIG,
@@ -60,6 +100,10 @@ static bool read_one(struct script *script, lua_State *L, struct err *err)
     for (lua_Integer i = 2; i <= count; i++)
         if (!read_action(L, i, &table, err))
             return false;
+    if (!read_keys(L, &table, err)) {
+        free_table(&table);
+        return false;
+    }
     lua_rawgeti(L, -1, 1);
     table.name = lua_type(L, -1) == LUA_TSTRING ? mem_string(lua_tostring(L, -1)) : NULL;
     lua_pop(L, 1);
@@ -169,7 +213,7 @@ const char *const *script_targets(const struct script *script)
 void tables_free(struct script *script)
 {
     for (size_t i = 0; i < script->table_count; i++)
-        free((char *)script->tables[i].name);
+        free_table(&script->tables[i]);
     free(script->tables);
     for (size_t i = 0; i < script->call_count; i++) {
         free((char *)script->calls[i].resource);

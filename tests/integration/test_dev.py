@@ -1,5 +1,6 @@
 """tidemill dev as a place to live: what it shows of a record, and what its terminal's keys do; and how what it shows fits."""
 import fcntl
+import json
 import os
 import pty
 import re
@@ -251,3 +252,58 @@ def test_where_credentials_are_from_is_said_when_they_have_come(tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+NEEDS = """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", %s
+  on_record = function(record)
+    dynamodb.put("Others", { id = "user#" .. record.new.id })
+    dynamodb.get("Others", { id = "user#" .. record.new.id .. "#more" })
+    dynamodb.query("Others", "id = :id", { values = { [":id"] = "team#" .. record.new.id } })
+    dynamodb.scan("Others", { index = "by_colour" })
+  end }
+"""
+
+
+def test_rights_from_what_was_seen(tmp_path):
+    """dev and tests keep what handlers call; check knows what `tables` lacks, policy what it would be."""
+    deploy(tmp_path, h=NEEDS % "")
+    ini = INI.replace("[table Others]\nkey = id", "[table Others]\nkey = id\nindex by_colour = colour")
+    (tmp_path / "tidemill.ini").write_text(ini)
+    dev = Dev(tmp_path)
+    try:
+        for name in ("a", "b"):
+            put(dev.client(), id={"S": name})
+        wait_until(lambda: dev.said().count("h done") == 2, lambda: dev.said())
+    finally:
+        dev.stop()
+    done = run(tmp_path, "policy")
+    assert "does not say in `tables`" in done.stderr
+    policy = {(statement["Resource"].split("/", 1)[-1], str(statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", ""))): statement["Action"]
+              for statement in json.loads(done.stdout)["Statement"]}
+    assert policy["Others", "['user#*']"] == ["dynamodb:GetItem", "dynamodb:PutItem"], policy
+    assert policy["Others", "['team#*']"] == ["dynamodb:Query"] and policy["Others/index/by_colour", ""] == ["dynamodb:Scan"], policy
+    # nothing is known of it once its code is another one
+    (tmp_path / "scripts" / "h.lua").write_text(NEEDS % "" + "-- changed")
+    assert "does not say which tables" in run(tmp_path, "policy").stderr
+    # a test of this INI is as good; what it prints is what the handler may say
+    (tmp_path / "scripts" / "h_test.lua").write_text("""local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment "../tidemill.ini"
+test("two", function() dynamodb.put("Things", { id = "a" }) dynamodb.put("Things", { id = "b" }) test.settle() end)""")
+    said = run(tmp_path, "test", "--rights").stdout
+    tables = re.search(r"tables = .*", said)[0]
+    assert tables == 'tables = { { "Others", "Query", keys = "team#*" }, { "Others", "GetItem", "PutItem", keys = "user#*" }, { "Others/index/by_colour", "Scan" } },', said
+    before = run(tmp_path, "policy").stdout
+    (tmp_path / "scripts" / "h.lua").write_text(NEEDS % tables)
+    done = run(tmp_path, "policy")
+    assert done.stdout == before and done.stderr == ""
+    (tmp_path / "scripts" / "h.lua").write_text(NEEDS % 'tables = { { "Others", "PutItem", "Scan" } },')
+    run(tmp_path, "test")
+    warned = run(tmp_path, "check").stderr
+    assert "calls GetItem on Others" in warned and "calls Query on Others" in warned and "PutItem" not in warned and "Scan" not in warned, warned
+    for wrong, words in (('{ "Others", "Scan", keys = "x*" }', "reads all keys"), ('{ "Others", "GetItem", key = "x*" }', "key: beside"), ('{ "Others", "GetItem", keys = 1 }', "keys:"),
+                         ('{ "Others", "GetItem", keys = {} }', "keys:")):
+        (tmp_path / "scripts" / "h.lua").write_text(NEEDS % f"tables = {{ {wrong} }},")
+        done = run(tmp_path, "check", check=False)
+        assert done.returncode == 2 and words in done.stderr, (wrong, done.stderr)
