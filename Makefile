@@ -81,6 +81,7 @@ $(BUILD)/%.o: %.c Makefile
 
 # The Lua part of the library is carried inside the binary.
 $(BUILD)/host/script/library.o $(BUILD)/host/script/reference.o: $(LUA)
+$(BUILD)/host/main.o: host/conf/reference.ini
 # So are the recipes, and the dashboard's page.
 $(BUILD)/recipes.tar.gz: host/packaging/recipes.sh $(shell find examples scripts -name .tidemill -prune -o -print)
 	@mkdir -p $(@D)
@@ -265,11 +266,12 @@ install: all
 	@install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/tidemill/scripts
 	@cp -R lua $(DESTDIR)$(PREFIX)/share/tidemill/
 	@cp -R examples/. $(DESTDIR)$(PREFIX)/share/tidemill/examples
+	@find $(DESTDIR)$(PREFIX)/share/tidemill/examples -name .tidemill -prune -exec rm -rf {} +
 	@install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(COMPLETIONS:%=$(DESTDIR)$(PREFIX)/share/%) $(DESTDIR)$(UNITDIR)
 	@$(BUILD)/tidemill help --man > $(DESTDIR)$(PREFIX)/share/man/man1/tidemill.1
 	@for command in $$($(BUILD)/tidemill help --commands); do \
 	    $(BUILD)/tidemill help --man $$command > $(DESTDIR)$(PREFIX)/share/man/man1/tidemill-$$command.1 || exit 1; done
-	@host/packaging/ini-page.sh $(VERSION) < README.md > $(DESTDIR)$(PREFIX)/share/man/man5/tidemill.ini.5
+	@host/packaging/ini-page.sh $(VERSION) < host/conf/reference.ini > $(DESTDIR)$(PREFIX)/share/man/man5/tidemill.ini.5
 	@$(BUILD)/tidemill help --complete bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/tidemill
 	@$(BUILD)/tidemill help --complete zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_tidemill
 	@$(BUILD)/tidemill help --complete fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/tidemill.fish

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/descriptors.h"
+#include "base/embed.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/manual.h"
@@ -18,6 +19,8 @@ static const struct command *const commands[] = {
     &cmd_run,    &cmd_dev,    &cmd_check, &cmd_invoke, &cmd_status, &cmd_dead,  &cmd_seek, &cmd_pause,
     &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test, NULL};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands - 1)
+
+EMBED(reference_ini, "host/conf/reference.ini");
 
 static void print_pages(FILE *out)
 {
@@ -40,7 +43,8 @@ static void print_usage(FILE *out)
         fprintf(out, "  tidemill %-8s %s\n", commands[i]->name, commands[i]->summary);
     fputs("  tidemill --version | --help | help COMMAND | help PAGE\n\n", out);
     print_pages(out);
-    fputs("\n"
+    fputs("Every key of the INI, with its default: tidemill help ini\n"
+          "\n"
           "-c FILE is the INI; by default ./tidemill.ini, then /etc/tidemill/tidemill.ini.\n"
           "Exit status: 0 done, 1 failed, 2 wrong usage or configuration.\n",
           out);
@@ -63,9 +67,13 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
-/* Of a module, records, handlers or values. */
+/* Of a module, records, handlers or values; or of the INI. */
 static int help_reference(const char *name, bool markdown)
 {
+    if (strcmp(name, "ini") == 0) {
+        fwrite(reference_ini_start, 1, (size_t)(reference_ini_end - reference_ini_start), stdout);
+        return EXIT_DONE;
+    }
     char *names,
         *page = reference_page(strncmp(name, "tidemill.", 9) == 0 ? name + 9 : name, markdown, &names);
     if (page)

@@ -215,10 +215,11 @@ static bool read_place(struct access *state, const char *to, char place[CLOCK_IS
     if (ms > now_ms)
         return err_set(err, ERR_CONFIG, "%s is not over yet: latest is what is written from now on", to);
     if (ms < now_ms - STREAM_KEEPS_MS)
-        return err_set(err, ERR_CONFIG,
-                       "%s is longer ago than a stream keeps its records (24 hours): trim_horizon is the oldest "
-                       "that it has",
-                       to);
+        return err_set(
+            err, ERR_CONFIG,
+            "%s is longer ago than a stream keeps its records (24 hours): trim_horizon is the oldest "
+            "that it has",
+            to);
     clock_iso8601(ms, place);
     *whole = place;
     return true;

@@ -30,7 +30,7 @@ struct credentials {
     struct timer refresh;
     struct list waiting;
     char *told;         /* the description last logged */
-    char *planned; /* where those that are being fetched come from */
+    char *planned;      /* where those that are being fetched come from */
     uint64_t number;    /* of the keys at hand: grows with each fetch */
     int64_t pause_ms;   /* after the last fetch that was of no use; 0: it was */
     int64_t not_before; /* monotonic: no fetch until then */

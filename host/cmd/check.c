@@ -48,14 +48,15 @@ static void review_rights(const struct script *script, const struct script_optio
         if (!seen_is_of(call, handler) || !(call->table ? tables : calls) ||
             seen_is_declared(call, script, options->config))
             continue;
-        problems_add(warnings, "%s: handler %s calls %s%s%s, and its %s do not say so: tidemill policy leaves it out",
+        problems_add(warnings,
+                     "%s: handler %s calls %s%s%s, and its %s do not say so: tidemill policy leaves it out",
                      options->path, handler_name(handler), call->action, call->table ? " on " : "",
                      call->table ? call->table : "", call->table ? "tables" : "calls");
     }
 }
 
-static bool check_script(const struct script_options *options, const struct seen *seen, struct problems *problems,
-                         struct problems *warnings)
+static bool check_script(const struct script_options *options, const struct seen *seen,
+                         struct problems *problems, struct problems *warnings)
 {
     struct script *script = handler_load_script(options, problems);
     if (script) {
@@ -124,8 +125,8 @@ static size_t check_scripts(const struct config *config, struct problems *proble
 
 /* ---- where it will write ---- */
 
-/* Whether something can be made in it: what no user could is wrong, what this one cannot is doubtful, for the host may
- * run as another one. `subject`: whose it is. */
+/* Whether something can be made in it: what no user could is wrong, what this one cannot is doubtful, for the
+ * host may run as another one. `subject`: whose it is. */
 static void try_directory(const char *subject, const char *directory, struct problems *problems,
                           struct problems *warnings)
 {
@@ -139,12 +140,13 @@ static void try_directory(const char *subject, const char *directory, struct pro
             snprintf(path, strlen(path) + 1, ".");
     }
     if (stat(path, &status) != 0)
-        problems_add(errno == EACCES ? warnings : problems, "%s: %s: %s", subject, directory, strerror(errno));
+        problems_add(errno == EACCES ? warnings : problems, "%s: %s: %s", subject, directory,
+                     strerror(errno));
     else if (!S_ISDIR(status.st_mode))
         problems_add(problems, "%s: %s: %s is not a directory", subject, directory, path);
     else if (access(path, W_OK | X_OK) != 0)
-        problems_add(warnings, "%s: %s: in %s nothing can be written by the user who asks: %s", subject, directory,
-                     path, strerror(errno));
+        problems_add(warnings, "%s: %s: in %s nothing can be written by the user who asks: %s", subject,
+                     directory, path, strerror(errno));
     free(path);
 }
 
@@ -158,7 +160,8 @@ static void try_state(const struct config *config, struct problems *problems, st
     if (file && stat(file, &status) == 0 && !S_ISREG(status.st_mode))
         problems_add(problems, "%s: %s is no file", subject, file);
     else if (file && stat(file, &status) == 0 && access(file, R_OK | W_OK) != 0)
-        problems_add(warnings, "%s: %s: cannot be written by the user who asks: %s", subject, file, strerror(errno));
+        problems_add(warnings, "%s: %s: cannot be written by the user who asks: %s", subject, file,
+                     strerror(errno));
     free(directory);
     free(subject);
 }

@@ -692,9 +692,10 @@ static int run(int argc, char **argv)
         cmd_complain("dead: --rate: %s", err.text);
     else if (!dead->arguments.gaps && strcmp(dead->arguments.verb, "list") != 0 &&
              !is_chosen(&dead->arguments))
-        cmd_complain("dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than, --last or "
-                     "--all",
-                     dead->arguments.verb);
+        cmd_complain(
+            "dead %s: which ones? Numbers, --handler, --error, --older-than, --newer-than, --last or "
+            "--all",
+            dead->arguments.verb);
     else if ((dead->config = cmd_load_state_config(dead->arguments.config_path)) != NULL)
         status = carry_out(dead);
     config_release(dead->config);

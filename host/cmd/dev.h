@@ -42,8 +42,8 @@ void dev_display_print_seen(struct dev_display *display);
 /* Write what nobody has said more of for a while, or (`all`) whatever there is. From any thread. */
 void dev_display_tell(struct dev_display *display, bool all);
 
-/* A terminal's keys, and the display's time, until it is stopped. `suggestions`: what `w` writes when nothing else is
- * said, in turn; they must stay. NULL: no thread could be had. */
+/* A terminal's keys, and the display's time, until it is stopped. `suggestions`: what `w` writes when nothing
+ * else is said, in turn; they must stay. NULL: no thread could be had. */
 struct dev_console;
 struct dev_console *dev_console_start(struct dev_display *display, const char *ini,
                                       const struct dev_suggestions *suggestions);

@@ -222,8 +222,8 @@ struct dev_console *dev_console_start(struct dev_display *display, const char *i
     console->display = display;
     console->ini = ini;
     console->suggestions = suggestions;
-    console->interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
-                           tcgetattr(STDIN_FILENO, &console->before) == 0;
+    console->interactive =
+        isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &console->before) == 0;
     if (console->interactive)
         puts("Keys: r redrive, d last dead letter, p pause, w write an item, ? more.");
     fflush(stdout);

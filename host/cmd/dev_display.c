@@ -24,9 +24,9 @@
 #define QUIET_MS 120 /* nobody has said anything of a record for so long: its line is written */
 #define KEPT_EVERY_MS 1000
 #define HELD_MS 1000
-#define HELD_MAX 200 /* records of which somebody may still say something */
+#define HELD_MAX 200    /* records of which somebody may still say something */
 #define BELOW_INDENT 11 /* of what stands under a record */
-#define CALLS_MAX 50 /* of a record that are shown */
+#define CALLS_MAX 50    /* of a record that are shown */
 
 #define INBOX_MAX 100
 #define INBOX_BYTES_MAX 2000
@@ -37,8 +37,8 @@ struct held {
     char *key;       /* stream and unit; "" of calls for no record */
     struct buf head; /* the record */
     struct buf outcomes, below;
-    struct list calls;      /* of handlers that have not ended with it */
-    size_t call_count;      /* all */
+    struct list calls;         /* of handlers that have not ended with it */
+    size_t call_count;         /* all */
     int64_t first_ms, last_ms; /* 0: no outcome yet */
 };
 
@@ -301,8 +301,7 @@ static void on_called(void *user, const struct observed_call *observed)
 
 struct observer dev_display_observer(struct dev_display *display)
 {
-    return (struct observer){
-        .called = on_called, .attempted = on_attempted, .tells = true, .user = display};
+    return (struct observer){.called = on_called, .attempted = on_attempted, .tells = true, .user = display};
 }
 
 void dev_display_free(struct dev_display *display)

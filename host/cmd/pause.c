@@ -50,7 +50,8 @@ static int run(int argc, char **argv, const struct cmd_option *options, action_f
         return EXIT_USAGE;
     if (!arguments.handler == !arguments.all) {
         cmd_complain("%s: %s (see tidemill help %s)", argv[0],
-                     arguments.all ? "either a handler's name or --all" : "a handler's name, or --all, is needed",
+                     arguments.all ? "either a handler's name or --all"
+                                   : "a handler's name, or --all, is needed",
                      argv[0]);
         return EXIT_USAGE;
     }

@@ -198,16 +198,18 @@ static bool grant_seen(struct policy *policy, const struct script *script, bool 
             continue;
         const char *keys = seen_keys(call), *colon = strchr(call->action, ':');
         char *list = keys ? mem_printf("[\"%s*\"]", keys) : NULL;
-        char *service = tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
+        char *service =
+            tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
         grant_keys(policy, service, tables ? call->table : "*", list, tables ? call->action : colon + 1);
         free(service);
         free(list);
         any = true;
     }
     if (any)
-        cmd_complain("warning: handler %s does not say in `%s` what it calls: here stands what tests and dev have "
-                     "seen of it",
-                     handler_name(handler), tables ? "tables" : "calls");
+        cmd_complain(
+            "warning: handler %s does not say in `%s` what it calls: here stands what tests and dev have "
+            "seen of it",
+            handler_name(handler), tables ? "tables" : "calls");
     return any;
 }
 
@@ -351,9 +353,9 @@ static void print_policy(struct policy *policy)
         buf_add_text(&out, "],\n      \"Resource\": ");
         write_resource(policy, grant->resource, &out);
         if (grant->keys)
-            buf_printf(&out,
-                       ",\n      \"Condition\": {\"ForAllValues:StringLike\": {\"dynamodb:LeadingKeys\": %s}}",
-                       grant->keys);
+            buf_printf(
+                &out, ",\n      \"Condition\": {\"ForAllValues:StringLike\": {\"dynamodb:LeadingKeys\": %s}}",
+                grant->keys);
         buf_add_text(&out, "\n    }");
     }
     buf_add_text(&out, policy->count ? "\n  ]\n}" : "]\n}");
@@ -470,8 +472,10 @@ const struct command cmd_policy = {
         "  return { tables = { { config.orders_table, \"PutItem\" }, { \"Jobs/index/by_state\", \"Query\" } "
         "},\n"
         "           targets = { \"bus\" }, ... }\n\n"
-        "keys = \"user#*\" (or several) in such a list lets only items be reached whose partition key is like\n"
-        "that. Of a handler that says no tables or calls what tests of this INI and dev have seen of it counts, "
+        "keys = \"user#*\" (or several) in such a list lets only items be reached whose partition key is "
+        "like\n"
+        "that. Of a handler that says no tables or calls what tests of this INI and dev have seen of it "
+        "counts, "
         "as it\n"
         "stands now; tidemill test --rights prints that.\n\n"
         "Actions are IAM's: GetItem PutItem UpdateItem DeleteItem Query Scan BatchGetItem BatchWriteItem\n"

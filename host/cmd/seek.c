@@ -64,20 +64,21 @@ const struct command cmd_seek = {
     .name = "seek",
     .arguments = "[-c FILE] HANDLER WHERE [...]",
     .summary = "move a handler's checkpoint",
-    .help = "  tidemill seek [-c FILE] HANDLER WHERE [--shard ID] [--running]\n\n"
-            "  trim_horizon   everything that the stream still has, once more\n"
-            "  latest         only what is written from now on\n"
-            "  TIME           what was written since 2026-01-31T12:00:00Z (or +02:00), 2026-01-31, or 2h ago: "
-            "2h, 30m;\n"
-            "                 within the 24 hours that a stream keeps, and maybe a minute more\n"
-            "  SEQUENCE       what was written behind the record with this number; with --shard where the "
-            "handler\n"
-            "                 is on several shards\n"
-            "  --running      a host is running: it stops the handler, moves it and starts it again. Hosts "
-            "that share\n"
-            "                 their state are told so, each of them\n\n"
-            "Without --running it is refused while a host uses the state. Records that are handled again "
-            "have no\n"
-            "mark: tidemill.once and transact{once=} know them by their id.\n",
+    .help =
+        "  tidemill seek [-c FILE] HANDLER WHERE [--shard ID] [--running]\n\n"
+        "  trim_horizon   everything that the stream still has, once more\n"
+        "  latest         only what is written from now on\n"
+        "  TIME           what was written since 2026-01-31T12:00:00Z (or +02:00), 2026-01-31, or 2h ago: "
+        "2h, 30m;\n"
+        "                 within the 24 hours that a stream keeps, and maybe a minute more\n"
+        "  SEQUENCE       what was written behind the record with this number; with --shard where the "
+        "handler\n"
+        "                 is on several shards\n"
+        "  --running      a host is running: it stops the handler, moves it and starts it again. Hosts "
+        "that share\n"
+        "                 their state are told so, each of them\n\n"
+        "Without --running it is refused while a host uses the state. Records that are handled again "
+        "have no\n"
+        "mark: tidemill.once and transact{once=} know them by their id.\n",
     .run = run,
 };

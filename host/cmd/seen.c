@@ -87,8 +87,8 @@ static bool is_same(const char *a, const char *b)
     return !a == !b && (!a || strcmp(a, b) == 0);
 }
 
-static struct seen_call *add_to(struct seen *seen, const char *handler, const char *version, const char *table,
-                                const char *action)
+static struct seen_call *add_to(struct seen *seen, const char *handler, const char *version,
+                                const char *table, const char *action)
 {
     for (size_t i = 0; i < seen->count; i++) {
         struct seen_call *call = &seen->list[i];
@@ -114,7 +114,9 @@ static void add(const struct noting *noting, const char *table, const char *acti
     bool several = call->several, any = call->any_key;
     const struct config_table *known = table_of(noting->config, table);
     const char *name = known && known->key_text ? known->key.names[0] : NULL;
-    const struct json *value = name ? json_get(key, name) : key && key->child && !key->child->next ? key->child : NULL;
+    const struct json *value = name                                     ? json_get(key, name)
+                               : key && key->child && !key->child->next ? key->child
+                                                                        : NULL;
     note_key(call, value);
     noting->seen->changed = noting->seen->changed || several != call->several || any != call->any_key;
 }
@@ -168,8 +170,8 @@ static void add_batch(const struct noting *noting, const struct json *member, co
     free(table);
 }
 
-static void add_query(const struct noting *noting, struct arena *arena, const struct json *root, const char *table,
-                      const char *action)
+static void add_query(const struct noting *noting, struct arena *arena, const struct json *root,
+                      const char *table, const char *action)
 {
     const struct config_table *known = table_of(noting->config, table);
     const char *name = known && known->key_text ? known->key.names[0] : NULL;
@@ -181,8 +183,8 @@ static void note_dynamodb(const struct noting *noting, const struct observed_cal
 {
     struct arena arena = ARENA_INIT;
     const struct json *root = json_parse(&arena, observed->what, observed->size, NULL),
-                      *transacted = json_get(root, "TransactItems"), *requested = json_get(root, "RequestItems"),
-                      *key = json_get(root, "Key");
+                      *transacted = json_get(root, "TransactItems"),
+                      *requested = json_get(root, "RequestItems"), *key = json_get(root, "Key");
     const char *table = json_string(&arena, json_get(root, "TableName")),
                *index = json_string(&arena, json_get(root, "IndexName"));
     char *name = table && index ? mem_printf("%s/index/%s", table, index) : mem_string(table);
@@ -243,7 +245,8 @@ void seen_note(struct seen *seen, const struct config *config, const struct obse
 {
     const struct noting noting = {seen, config, call->handler, call->version};
     const char *colon = strchr(call->verb, ':');
-    if (call->role && (colon || (call->size && *call->what == '{'))) /* what it may do, its own account says */
+    if (call->role &&
+        (colon || (call->size && *call->what == '{'))) /* what it may do, its own account says */
         add(&noting, NULL, "sts:AssumeRole", NULL);
     else if (colon && strchr(colon, ' '))
         note_request(&noting, call->verb);
@@ -272,8 +275,8 @@ void seen_load(struct seen *seen, const char *ini)
         }
         if (count < COUNT_OF(fields) || !*fields[4])
             continue;
-        struct seen_call *call = add_to(seen, fields[0], fields[1], strcmp(fields[2], "-") == 0 ? NULL : fields[2],
-                                        fields[3]);
+        struct seen_call *call =
+            add_to(seen, fields[0], fields[1], strcmp(fields[2], "-") == 0 ? NULL : fields[2], fields[3]);
         call->several = *fields[4] == '*';
         call->any_key = *fields[4] == '?';
         call->keys = call->any_key ? NULL : mem_string(fields[4] + 1);
@@ -312,7 +315,11 @@ static void write_call(FILE *out, const struct seen_call *call)
 {
     bool known = call->keys && !call->any_key;
     fprintf(out, "%s\t%s\t%s\t%s\t%s%s\n", call->handler, call->version, call->table ? call->table : "-",
-            call->action, !known ? "?" : call->several ? "*" : "=", known ? call->keys : "");
+            call->action,
+            !known          ? "?"
+            : call->several ? "*"
+                            : "=",
+            known ? call->keys : "");
 }
 
 void seen_save(struct seen *seen, const char *ini)
@@ -391,9 +398,10 @@ bool seen_is_declared(const struct seen_call *call, const struct script *script,
         said = said || is_action(calls[i].action, call->action);
     const struct script_table *tables = script_tables(script, &count, &declared);
     for (size_t i = 0; call->table && i < count; i++)
-        said = said || (tables[i].name && has_action(&tables[i], call->action) &&
-                        (strcmp(tables[i].name, "record.table") == 0 ? is_own_table(script, config, call->table)
-                                                                     : is_table(tables[i].name, call->table)));
+        said =
+            said || (tables[i].name && has_action(&tables[i], call->action) &&
+                     (strcmp(tables[i].name, "record.table") == 0 ? is_own_table(script, config, call->table)
+                                                                  : is_table(tables[i].name, call->table)));
     return said;
 }
 

@@ -1,7 +1,7 @@
 /* seen.h: what handlers were seen to call, in tests and in dev: the rights that they need. Private to cmd/.
  *
- * Kept in .tidemill/calls beside the INI, so that check and policy know of it; of a handler whose code has changed since,
- * nothing is known any more. */
+ * Kept in .tidemill/calls beside the INI, so that check and policy know of it; of a handler whose code has
+ * changed since, nothing is known any more. */
 #ifndef TIDEMILL_CMD_SEEN_H
 #define TIDEMILL_CMD_SEEN_H
 
@@ -13,8 +13,8 @@ struct seen_call {
     char *handler, *version;
     char *table;  /* or TABLE/index/INDEX; NULL: of another service */
     char *action; /* "PutItem"; "states:StartExecution" */
-    /* Of the table's partition key, where it is a text: what all of them begin with, up to a separator, and whether they
-     * were several. */
+    /* Of the table's partition key, where it is a text: what all of them begin with, up to a separator, and
+     * whether they were several. */
     char *keys;
     bool several, any_key; /* any_key: one had no such text */
 };

@@ -102,8 +102,8 @@ static void print_row(const struct status_row *row, const size_t widths[COLUMNS]
     fputs(colour, stdout);
     for (int i = 0; i < COLUMNS; i++)
         print_cell(column(row, i), widths[i]);
-    cmd_print("%6s %6s %6lld %6lld %7lld %5lld%s", lag, trimmed, now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
-              now ? (long long)now->waiting : 0, (long long)row->dead,
+    cmd_print("%6s %6s %6lld %6lld %7lld %5lld%s", lag, trimmed, now ? (long long)now->in_flight : 0,
+              now ? (long long)now->retrying : 0, now ? (long long)now->waiting : 0, (long long)row->dead,
               row->paused               ? "  paused"
               : row->idle               ? "  not running"
               : now && now->catching_up ? "  catching up"
@@ -116,7 +116,8 @@ static void print_titles(const size_t widths[COLUMNS], const struct colours *col
     fputs(colours->bold, stdout);
     for (int i = 0; i < COLUMNS; i++)
         print_cell(titles[i], widths[i]);
-    printf("%6s %6s %6s %6s %7s %5s%s\n", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD", colours->plain);
+    printf("%6s %6s %6s %6s %7s %5s%s\n", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD",
+           colours->plain);
 }
 
 static void print_rows(const struct status *status, const struct colours *colours)

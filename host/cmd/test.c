@@ -20,8 +20,8 @@ struct testing {
     size_t passed, failed, files;
     const char *only; /* tests with this in their names; NULL: all */
     size_t left_out;
-    struct seen seen; /* what handlers called */
-    struct test_cover *cover;   /* likewise */
+    struct seen seen;               /* what handlers called */
+    struct test_cover *cover;       /* likewise */
     uint64_t first_seed, last_seed; /* of --shuffle: each test once with each of them; 0: as it comes */
 };
 
@@ -189,11 +189,8 @@ static void run_tests(struct testing *testing, const char *path, struct script *
             free(name);
             continue;
         }
-        const struct test_options options = {.path = path,
-                                             .deployment = deployment,
-                                             .index = i,
-                                             .seen = &seen,
-                                             .cover = testing->cover};
+        const struct test_options options = {
+            .path = path, .deployment = deployment, .index = i, .seen = &seen, .cover = testing->cover};
         run_test(testing, &options, name);
         free(name);
     }
@@ -326,41 +323,44 @@ static int run(int argc, char **argv)
 
 const struct command cmd_test = {
     .name = "test",
-    .arguments = "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--tap] [DIR|FILE...]",
+    .arguments =
+        "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--tap] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
-    .help = "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
-            "handlers beside\n"
-            "the file, HTTP services that the test plays, and virtual time: a retry after a minute takes no "
-            "time.\n"
-            "\n"
-            "    local test, dynamodb = require \"tidemill.test\", require \"tidemill.dynamodb\"\n"
-            "    test.deployment [[\n"
-            "      [table Products]\n"
-            "      key = productId\n"
-            "      [stream products]\n"
-            "      table = Products\n"
-            "      [handler stock_replenishment]\n"
-            "      replenishment_table = Replenishment\n"
-            "    ]]\n"
-            "    test(\"says what must be\", function()\n"
-            "      dynamodb.put(\"Products\", { productId = \"p\", stock = 5 })\n"
-            "      test.settle()\n"
-            "      test.equal(...)\n"
-            "    end)\n"
-            "\n"
-            "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there.\n"
-            "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
-            "dead_letters, advance, redeliver, crash, hosts, seek, event, faults, split_shards. Of a test that\n"
-            "fails the last records, calls and log lines are shown.\n"
-            "--only TEXT runs those with this in their names.\n"
-            "--shuffle SEED answers calls after times that the seed draws, so that records meet in another order "
-            "at\n"
-            "each call: a read and a write of two records that race are found so. --shuffle 1-100: each test with\n"
-            "each seed, until one fails.\n"
-            "--cover prints which lines of handlers' files never ran; --lcov FILE writes them as lcov has it.\n"
-            "--rights prints what handlers called of DynamoDB's tables and of AWS, as their `tables` and "
-            "`calls` would have\n"
-            "it for tidemill policy.\n"
-            "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
+    .help =
+        "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
+        "handlers beside\n"
+        "the file, HTTP services that the test plays, and virtual time: a retry after a minute takes no "
+        "time.\n"
+        "\n"
+        "    local test, dynamodb = require \"tidemill.test\", require \"tidemill.dynamodb\"\n"
+        "    test.deployment [[\n"
+        "      [table Products]\n"
+        "      key = productId\n"
+        "      [stream products]\n"
+        "      table = Products\n"
+        "      [handler stock_replenishment]\n"
+        "      replenishment_table = Replenishment\n"
+        "    ]]\n"
+        "    test(\"says what must be\", function()\n"
+        "      dynamodb.put(\"Products\", { productId = \"p\", stock = 5 })\n"
+        "      test.settle()\n"
+        "      test.equal(...)\n"
+        "    end)\n"
+        "\n"
+        "test.deployment \"../tidemill.ini\" runs all scripts of a deployment that is there.\n"
+        "`tidemill help tidemill.test` has the rest: http, aws, redis, postgres, requests,\n"
+        "dead_letters, advance, redeliver, crash, hosts, seek, event, faults, split_shards. Of a test that\n"
+        "fails the last records, calls and log lines are shown.\n"
+        "--only TEXT runs those with this in their names.\n"
+        "--shuffle SEED answers calls after times that the seed draws, so that records meet in another order "
+        "at\n"
+        "each call: a read and a write of two records that race are found so. --shuffle 1-100: each test "
+        "with\n"
+        "each seed, until one fails.\n"
+        "--cover prints which lines of handlers' files never ran; --lcov FILE writes them as lcov has it.\n"
+        "--rights prints what handlers called of DynamoDB's tables and of AWS, as their `tables` and "
+        "`calls` would have\n"
+        "it for tidemill policy.\n"
+        "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

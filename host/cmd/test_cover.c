@@ -131,7 +131,8 @@ void test_cover_print(struct test_cover *cover, bool colour)
     size_t all = 0, ran = 0, widest = 0;
     sort(cover);
     for (size_t i = 0; i < cover->count; i++)
-        widest = strlen(shown(cover->files[i]->path)) > widest ? strlen(shown(cover->files[i]->path)) : widest;
+        widest =
+            strlen(shown(cover->files[i]->path)) > widest ? strlen(shown(cover->files[i]->path)) : widest;
     puts("lines of handlers that ran:");
     for (size_t i = 0; i < cover->count; i++) {
         struct buf missed = BUF_INIT;
@@ -139,7 +140,7 @@ void test_cover_print(struct test_cover *cover, bool colour)
         count(cover->files[i], &file_all, &file_ran);
         list_missed(cover->files[i], &missed);
         printf("  %-*s %s%3zu%%%s  %zu of %zu%s%s\n", (int)widest, shown(cover->files[i]->path),
-               !colour            ? ""
+               !colour               ? ""
                : file_ran < file_all ? "\033[33m"
                                      : "\033[32m",
                file_all ? file_ran * 100 / file_all : 100, colour ? "\033[0m" : "", file_ran, file_all,

@@ -31,8 +31,8 @@ char *test_deployment_beside(const struct test_deployment *t, const char *text)
     return buf_take(&out);
 }
 
-static bool link_script(struct test_deployment *t, const char *beside, const char *handler, const char *script,
-                        bool needed, struct err *err)
+static bool link_script(struct test_deployment *t, const char *beside, const char *handler,
+                        const char *script, bool needed, struct err *err)
 {
     char *name = mem_printf("%s.lua", script), *path = path_beside(beside, name);
     char *link = mem_printf("%s/scripts/%s", t->directory, name), *target = realpath(path, NULL);
@@ -173,7 +173,8 @@ static void remove_tree(const char *path)
     rmdir(path);
 }
 
-bool test_deployment_make(struct test_deployment *t, const char *path, const char *deployment, struct err *err)
+bool test_deployment_make(struct test_deployment *t, const char *path, const char *deployment,
+                          struct err *err)
 {
     *t = (struct test_deployment){.path = path};
     return make_directory(t, err) && load_config(t, path, deployment, err) && link_scripts(t, path, err);

@@ -1,5 +1,5 @@
-/* test_deployment.h: what a test's world is made of: its configuration, turned to the embedded DynamoDB, and a directory
- * with a state and links to the scripts that run there. Private to test*.c. */
+/* test_deployment.h: what a test's world is made of: its configuration, turned to the embedded DynamoDB, and
+ * a directory with a state and links to the scripts that run there. Private to test*.c. */
 #ifndef TIDEMILL_CMD_TEST_DEPLOYMENT_H
 #define TIDEMILL_CMD_TEST_DEPLOYMENT_H
 
@@ -11,12 +11,14 @@
 struct test_deployment {
     const char *path; /* of the test's file */
     char *directory;
-    char *deployed; /* the scripts directory of a deployment that is there; NULL: the test has its INI in it */
+    char
+        *deployed; /* the scripts directory of a deployment that is there; NULL: the test has its INI in it */
     struct config *config;
 };
 
 /* `deployment` is an INI's text, or its path beside the test. False and `err`; to be freed in either case. */
-bool test_deployment_make(struct test_deployment *deployment, const char *path, const char *ini, struct err *err);
+bool test_deployment_make(struct test_deployment *deployment, const char *path, const char *ini,
+                          struct err *err);
 void test_deployment_fini(struct test_deployment *deployment);
 
 /* Before a host has it: the state is one that many hosts share. */

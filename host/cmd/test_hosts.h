@@ -1,5 +1,5 @@
-/* test_hosts.h: the hosts of a test's world: one, or several that share a state. Each can die by itself, and is then
- * started anew on what it has left. Private to test*.c. */
+/* test_hosts.h: the hosts of a test's world: one, or several that share a state. Each can die by itself, and
+ * is then started anew on what it has left. Private to test*.c. */
 #ifndef TIDEMILL_CMD_TEST_HOSTS_H
 #define TIDEMILL_CMD_TEST_HOSTS_H
 

@@ -376,7 +376,8 @@ static void on_attempted(void *user, const struct observed *observed)
         t->dead_count == DEAD_MAX)
         return;
     mem_grow(&t->dead, &t->dead_capacity, t->dead_count, sizeof *t->dead);
-    t->dead[t->dead_count++] = (struct dead){mem_string(observed->handler), test_deployment_beside(&t->deployment, observed->error)};
+    t->dead[t->dead_count++] =
+        (struct dead){mem_string(observed->handler), test_deployment_beside(&t->deployment, observed->error)};
 }
 
 /* ---- making it ---- */
@@ -406,10 +407,11 @@ static bool check_handlers(struct test_world *t, struct err *err)
     struct problems problems = PROBLEMS_INIT;
     char **places = handler_places(t->deployment.config, true, err);
     for (size_t i = 0; places && places[i]; i++)
-        handler_release(handler_load(
-            &(struct script_options){
-                .path = places[i], .config = t->deployment.config, .reactor = t->world.reactor, .log = t->log},
-            &problems));
+        handler_release(handler_load(&(struct script_options){.path = places[i],
+                                                              .config = t->deployment.config,
+                                                              .reactor = t->world.reactor,
+                                                              .log = t->log},
+                                     &problems));
     if (problems.count) {
         char *line = test_deployment_beside(&t->deployment, problems.lines[0]);
         err_set(err, ERR_SCRIPT, "%s", line);
@@ -428,8 +430,8 @@ static bool make(struct test_world *t, struct err *err)
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks = (struct testing_hooks){on_settle,      on_advance, on_replay,  on_event, on_seek, on_crash, on_hosts,
-                                      on_dead_letter, on_emitted, on_control, t};
+    t->hooks = (struct testing_hooks){on_settle, on_advance,     on_replay,  on_event,   on_seek, on_crash,
+                                      on_hosts,  on_dead_letter, on_emitted, on_control, t};
     t->observer = (struct observer){.called = on_called,
                                     .attempted = on_attempted,
                                     .ran = t->options->cover ? on_ran : NULL,
@@ -673,7 +675,8 @@ static void replay(struct test_world *t)
 static bool seek_one(struct test_world *t, const char *handler, struct err *err)
 {
     if (t->state)
-        return err_set(err, ERR_CONFIG, "one host can be moved, not several that share their state (test.hosts)");
+        return err_set(err, ERR_CONFIG,
+                       "one host can be moved, not several that share their state (test.hosts)");
     struct store *store = host_store(first_host(t));
     struct reactor *reactor = host_reactor(first_host(t));
     struct store_batch *batch = store_batch_new();

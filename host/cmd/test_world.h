@@ -20,12 +20,13 @@ struct test_outcome {
 void test_outcome_fini(struct test_outcome *outcome);
 
 struct test_options {
-    const char *path;       /* of the file */
-    const char *deployment; /* its INI, or the INI's path */
-    size_t index;           /* of the test in it */
-    struct seen *seen; /* what handlers call is noted there */
-    struct test_cover *cover;   /* and which of their lines run; or NULL */
-    uint64_t seed; /* services answer after times that it draws, so that records meet in other orders; 0: at once */
+    const char *path;         /* of the file */
+    const char *deployment;   /* its INI, or the INI's path */
+    size_t index;             /* of the test in it */
+    struct seen *seen;        /* what handlers call is noted there */
+    struct test_cover *cover; /* and which of their lines run; or NULL */
+    uint64_t seed; /* services answer after times that it draws, so that records meet in other orders; 0: at
+                      once */
 };
 
 void test_world_run(const struct test_options *options, struct test_outcome *outcome);

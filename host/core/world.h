@@ -33,11 +33,11 @@ struct world {
     void (*answer)(void *user, const struct transport_request *request, struct answer *answer);
     void *user;
     int requests;
-    struct world *leader;   /* whose time it lives in; NULL: its own */
-    struct list followers;  /* of a leader */
-    struct list link;       /* among those */
-    bool turning;           /* a leader: they are turned one after the other, and time waits for all */
-    int64_t until_ms;       /* then it has something to do next */
+    struct world *leader;  /* whose time it lives in; NULL: its own */
+    struct list followers; /* of a leader */
+    struct list link;      /* among those */
+    bool turning;          /* a leader: they are turned one after the other, and time waits for all */
+    int64_t until_ms;      /* then it has something to do next */
 };
 
 void world_init(struct world *world);
@@ -52,7 +52,8 @@ void world_add_reactor(struct world *world);
 /* For a host. */
 struct worker_world world_of_host(struct world *world);
 
-/* Turn it and those that follow it until `condition` holds; false when `limit_ms` of virtual time passed first. */
+/* Turn it and those that follow it until `condition` holds; false when `limit_ms` of virtual time passed
+ * first. */
 bool world_turn(struct world *world, bool (*condition)(void *user), void *user, int64_t limit_ms);
 
 const char *request_header(const struct transport_request *request, const char *name, char *value,

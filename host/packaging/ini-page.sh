@@ -1,5 +1,5 @@
 #!/bin/sh
-# ini-page.sh VERSION: tidemill.ini(5), out of what the README (standard input) says of the INI.
+# ini-page.sh VERSION: tidemill.ini(5), out of host/conf/reference.ini (standard input).
 set -eu
 cat <<PAGE
 .TH TIDEMILL.INI 5 "" "tidemill $1" "tidemill"
@@ -8,7 +8,7 @@ tidemill.ini \- what a tidemill deployment reads, runs and delivers to
 .SH DESCRIPTION
 .nf
 PAGE
-sed -n '/^## The INI/,/^## /p' | sed '/^## /d; /^```/d; s/\\/\\e/g; s/-/\\-/g; s/^\([.'"'"']\)/\\\&\1/'
+sed 's/\\/\\e/g; s/-/\\-/g; s/^\([.'"'"']\)/\\\&\1/'
 cat <<'PAGE'
 .fi
 .SH SEE ALSO

@@ -1,4 +1,5 @@
-/* coverage.c: which lines of a chunk can run, and which do: for an observer that asks (tidemill test --cover).
+/* coverage.c: which lines of a chunk can run, and which do: for an observer that asks (tidemill test
+ * --cover).
  *
  * Lua tells the lines of a function that exists; those of one that nobody has made yet stand in its maker's
  * code only. So the chunk is dumped, and the lines are read off that: the format is Lua 5.4's own
@@ -136,8 +137,8 @@ static bool read_header(struct dump *dump)
                         *sizes = take(dump, 3);
     take(dump, sizeof(lua_Integer) + sizeof(lua_Number));
     take_byte(dump); /* upvalues */
-    return !dump->broken && memcmp(signature, LUA_SIGNATURE, 4) == 0 && version[0] == FORMAT_5_4 && !version[1] &&
-           memcmp(data, mark, 6) == 0 && sizes[0] == 4 && sizes[1] == sizeof(lua_Integer) &&
+    return !dump->broken && memcmp(signature, LUA_SIGNATURE, 4) == 0 && version[0] == FORMAT_5_4 &&
+           !version[1] && memcmp(data, mark, 6) == 0 && sizes[0] == 4 && sizes[1] == sizeof(lua_Integer) &&
            sizes[2] == sizeof(lua_Number);
 }
 

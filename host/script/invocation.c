@@ -51,19 +51,19 @@ static void tell_answered(struct invocation *invocation, const struct transport_
         return;
     const struct handler_call *call = invocation->root->call;
     bool has_record = call && call->count;
-    observer->called(observer->user,
-                     &(struct observed_call){.handler = script->handler.name,
-                                             .version = script->handler.version,
-                                             .stream_arn = has_record ? call->source->stream_arn : NULL,
-                                             .record = has_record ? call->inputs[0].record : NULL,
-                                             .verb = invocation->told_verb,
-                                             .what = invocation->told.data ? invocation->told.data : "",
-                                             .size = invocation->told.size,
-                                             .role = invocation->told_role,
-                                             .status = response ? response->status : 0,
-                                             .answer = response && response->body.data ? response->body.data : "",
-                                             .answer_size = response ? response->body.size : 0,
-                                             .error = err && err->code ? err->text : NULL});
+    observer->called(observer->user, &(struct observed_call){
+                                         .handler = script->handler.name,
+                                         .version = script->handler.version,
+                                         .stream_arn = has_record ? call->source->stream_arn : NULL,
+                                         .record = has_record ? call->inputs[0].record : NULL,
+                                         .verb = invocation->told_verb,
+                                         .what = invocation->told.data ? invocation->told.data : "",
+                                         .size = invocation->told.size,
+                                         .role = invocation->told_role,
+                                         .status = response ? response->status : 0,
+                                         .answer = response && response->body.data ? response->body.data : "",
+                                         .answer_size = response ? response->body.size : 0,
+                                         .error = err && err->code ? err->text : NULL});
     free(invocation->told_verb);
     free(invocation->told_role);
     invocation->told_verb = invocation->told_role = NULL;
@@ -398,9 +398,8 @@ static void keep_asked(struct invocation *invocation, const struct aws_request *
 {
     if (!is_observed(invocation->script))
         return;
-    invocation->told_verb = request->other
-                                ? mem_printf("%s:%s", request->other->signing, request->operation)
-                                : mem_string(request->operation);
+    invocation->told_verb = request->other ? mem_printf("%s:%s", request->other->signing, request->operation)
+                                           : mem_string(request->operation);
     invocation->told_role = mem_string(request->place ? request->place->role : NULL);
     buf_add(&invocation->told, body->data ? body->data : "", body->size);
 }

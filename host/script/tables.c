@@ -67,11 +67,13 @@ static bool read_keys(lua_State *L, struct script_table *table, struct err *err)
     }
     lua_pop(L, 1);
     if (some && (!well || !count))
-        return err_set(err, ERR_CONFIG, "tables: keys: what partition keys are like expected: \"user#*\", or up to "
-                                        "8 of them");
+        return err_set(err, ERR_CONFIG,
+                       "tables: keys: what partition keys are like expected: \"user#*\", or up to "
+                       "8 of them");
     for (size_t i = 0; some && i < table->action_count; i++)
         if (strcmp(table->actions[i], "Scan") == 0)
-            return err_set(err, ERR_CONFIG, "tables: a Scan reads all keys: put it in a list of its own, without keys");
+            return err_set(err, ERR_CONFIG,
+                           "tables: a Scan reads all keys: put it in a list of its own, without keys");
     return true;
 }
 
@@ -88,7 +90,8 @@ static bool read_one(struct script *script, lua_State *L, struct err *err)
         count = at > count ? at : count;
         lua_pop(L, 1);
         if (!known) {
-            err_set(err, ERR_CONFIG, "tables: %s: beside the table's name and actions only keys may stand here",
+            err_set(err, ERR_CONFIG,
+                    "tables: %s: beside the table's name and actions only keys may stand here",
                     lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
             lua_pop(L, 1);
             return false;

@@ -19,10 +19,11 @@ struct testing_hooks {
     void (*event)(void *user, const char *event, size_t size, const char *handler, struct ticket *ticket);
     /* The handler (NULL: each of them) goes on at `where`: as `tidemill seek` has it. */
     void (*seek)(void *user, const char *handler, const char *where, struct ticket *ticket);
-    /* `host` (from 1; 0: each of them) dies and begins anew; with `after`, whichever makes its next call of that
-     * operation, once the service has done it. */
+    /* `host` (from 1; 0: each of them) dies and begins anew; with `after`, whichever makes its next call of
+     * that operation, once the service has done it. */
     void (*crash)(void *user, size_t host, const char *after, struct ticket *ticket);
-    void (*hosts)(void *user, size_t count, struct ticket *ticket); /* so many begin anew, which share a state */
+    void (*hosts)(void *user, size_t count,
+                  struct ticket *ticket); /* so many begin anew, which share a state */
     /* The `index`th record that was given up, or false. */
     bool (*dead_letter)(void *user, size_t index, const char **handler, const char **error);
     /* The `index`th message that was emitted, or NULL. */

@@ -119,8 +119,8 @@ static bool seek_latest(const struct store_snapshot *snapshot, const char *handl
 
 /* In each shard at what was written since then, as a handler that began there would have (a shard that it has
  * not begun it begins at its oldest record). */
-static bool seek_time(const struct store_snapshot *snapshot, const char *handler, const char *shard, int64_t since_ms, struct store_batch *batch,
-                      struct buf *told, struct err *err)
+static bool seek_time(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+                      int64_t since_ms, struct store_batch *batch, struct buf *told, struct err *err)
 {
     char time[CLOCK_ISO_SIZE];
     if (*shard)
@@ -143,7 +143,7 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
             "there is no checkpoint of a handler %s: it has not run yet, and begins at its stream's start",
             handler);
     int64_t since_ms;
-    return sequence_valid(to)                ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
+    return sequence_valid(to) ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
            : clock_read_iso8601(to, &since_ms)
                ? seek_time(snapshot, handler, shard, since_ms, batch, told, err)
            : strcmp(to, "trim_horizon") == 0 ? seek_oldest(snapshot, handler, shard, batch, told, err)

@@ -5,10 +5,10 @@
 #include "base/buf.h"
 #include "state/store.h"
 
-/* `to` is "trim_horizon", "latest", a time (RFC 3339), or a sequence number, behind which the handler goes on. `shard` "" for
- * all, of all streams that it follows. Adds to the batch what moves the handler from where the snapshot says
- * it is, and to `told` a sentence of what was done. False and `err` when it cannot be: the handler is
- * unknown, the sequence number is none, or it says not of which shard. */
+/* `to` is "trim_horizon", "latest", a time (RFC 3339), or a sequence number, behind which the handler goes
+ * on. `shard` "" for all, of all streams that it follows. Adds to the batch what moves the handler from where
+ * the snapshot says it is, and to `told` a sentence of what was done. False and `err` when it cannot be: the
+ * handler is unknown, the sequence number is none, or it says not of which shard. */
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err);
 

@@ -119,8 +119,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     [GET_MARKER] =
         "SELECT done, result, expires_ms, owner FROM markers WHERE grp = ?1 AND handler = ?2 AND key = ?3",
     [FORGET_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
-    [REWIND_CHECKPOINTS] = "UPDATE checkpoints SET kind = ?3, sequence = '', since_ms = ?4, record_time_ms = 0,"
-                           " progress = '' WHERE grp = ?1 AND handler = ?2 AND (kind <> ?5 OR since_ms >= ?4)",
+    [REWIND_CHECKPOINTS] =
+        "UPDATE checkpoints SET kind = ?3, sequence = '', since_ms = ?4, record_time_ms = 0,"
+        " progress = '' WHERE grp = ?1 AND handler = ?2 AND (kind <> ?5 OR since_ms >= ?4)",
     [FORGET_SHARD] = "DELETE FROM shards WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [FORGET_SUBSCRIPTIONS] = "DELETE FROM subscriptions WHERE grp = ?1 AND stream_arn = ?2 AND shard = ?3",
     [GET_CHECKPOINTS] =
