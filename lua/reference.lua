@@ -214,7 +214,7 @@ local function put_text(lines, indent)
   flush()
 end
 
-local function put_list(list, optional)
+local function put_list(list)
   local widest = 0
   for _, each in ipairs(list) do
     widest = math.max(widest, #each.name)

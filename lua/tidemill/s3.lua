@@ -179,7 +179,8 @@ function s3.put(bucket, key, body, options)
   if type(body) ~= "string" then
     error("s3.put: body: a text expected, got " .. type(body), 2)
   end
-  local path, ok, answer = path_of(bucket, key), nil, nil
+  local path = path_of(bucket, key)
+  local ok, answer
   if #body > 2 * PART_BYTES then
     ok, answer = pcall(put_parts, path, body, options)
   else

@@ -166,7 +166,8 @@ local function redis_answer(request)
   local replies, queued = {}, nil
   request.commands = read_commands(request.body)
   for _, command in ipairs(request.commands) do
-    local name, reply = command[1]:upper(), nil
+    local name = command[1]:upper()
+    local reply
     if name == "MULTI" then
       queued, reply = {}, "OK"
     elseif name == "EXEC" then

@@ -3,7 +3,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev liblua5.4-dev libcurl4-openssl-dev libcjson-dev libssl-dev libinih-dev libsqlite3-dev libmicrohttpd-dev libexpat1-dev zlib1g-dev libzstd-dev libnats-dev libhiredis-dev libpq-dev"
-test="libcmocka-dev python3-boto3 python3-pytest python3-pytest-xdist default-jre-headless npm ca-certificates zstd nats-server redis-server postgresql faketime prometheus chromium"
+test="libcmocka-dev lua-check python3-boto3 python3-pytest python3-pytest-xdist default-jre-headless npm ca-certificates zstd nats-server redis-server postgresql faketime prometheus chromium"
 fuzz="clang"
 develop="clang clang-format awscli"
 package="build-essential debhelper lintian"

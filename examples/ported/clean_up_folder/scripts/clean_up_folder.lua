@@ -7,9 +7,9 @@ return {
   calls = { { "*", "s3:ListBucket", "s3:DeleteObject" } },
 
   on_remove = function(record)
-    local prefix, keys = "projects/" .. record.keys.projectId .. "/", nil
+    local prefix = "projects/" .. record.keys.projectId .. "/"
     repeat
-      keys = {}
+      local keys = {}
       for i, object in ipairs((s3.list(config.bucket, { prefix = prefix }))) do
         keys[i] = object.key
       end
