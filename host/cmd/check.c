@@ -18,6 +18,27 @@
 #include "script/script.h"
 #include "state/store_open.h"
 
+/* Each intake has one handler; where it has none, that is told, for it may come. */
+static void check_intakes(const struct config *config, char **intakes, char **handlers, size_t count,
+                          struct problems *problems, struct problems *warnings)
+{
+    for (size_t i = 0; i < config->intake_count; i++) {
+        const struct config_intake *intake = &config->intakes[i];
+        const char *first = NULL;
+        for (size_t j = 0; j < count; j++) {
+            if (strcmp(intakes[j], intake->name) != 0)
+                continue;
+            if (first)
+                problems_add(problems, "%s:%d: [intake %s] has two handlers: %s and %s", config->path, intake->line,
+                             intake->name, first, handlers[j]);
+            first = handlers[j];
+        }
+        if (!first)
+            problems_add(warnings, "%s:%d: [intake %s] has no handler: a script with intake = \"%s\" and on_request",
+                         config->path, intake->line, intake->name, intake->name);
+    }
+}
+
 static void check_sections(const struct config *config, char **places, struct problems *problems)
 {
     for (size_t i = 0; i < config->handler_count; i++) {
@@ -55,13 +76,42 @@ static void review_rights(const struct script *script, const struct script_optio
     }
 }
 
-static bool check_script(const struct script_options *options, const struct seen *seen,
+/* Which intake each handler has. */
+struct taken {
+    char **intakes, **handlers;
+    size_t count, capacity, handler_capacity;
+};
+
+static void free_taken(struct taken *taken)
+{
+    for (size_t i = 0; i < taken->count; i++) {
+        free(taken->intakes[i]);
+        free(taken->handlers[i]);
+    }
+    free(taken->intakes);
+    free(taken->handlers);
+}
+
+static void note_intake(struct taken *taken, const struct script *script)
+{
+    const struct handler *handler = script_handler((struct script *)script);
+    const char *intake = handler_settings_of(handler)->intake;
+    if (!intake)
+        return;
+    mem_grow(&taken->intakes, &taken->capacity, taken->count, sizeof *taken->intakes);
+    mem_grow(&taken->handlers, &taken->handler_capacity, taken->count, sizeof *taken->handlers);
+    taken->intakes[taken->count] = mem_string(intake);
+    taken->handlers[taken->count++] = mem_string(handler_name(handler));
+}
+
+static bool check_script(const struct script_options *options, const struct seen *seen, struct taken *taken,
                          struct problems *problems, struct problems *warnings)
 {
     struct script *script = handler_load_script(options, problems);
     if (script) {
         script_review(script, warnings);
         review_rights(script, options, seen, warnings);
+        note_intake(taken, script);
         handler_release(script_handler(script));
     }
     return script != NULL;
@@ -103,6 +153,7 @@ static size_t check_scripts(const struct config *config, struct problems *proble
     char **places = handler_places(config, true, &err);
     size_t sound = 0;
     struct seen seen = {0};
+    struct taken taken = {0};
     seen_load(&seen, config->path);
     bool ini_sound = !problems->count; /* else a route may lack what it needs */
     if (!places)
@@ -110,13 +161,16 @@ static size_t check_scripts(const struct config *config, struct problems *proble
     for (size_t i = 0; places && places[i]; i++) {
         struct script_options options = {.path = places[i], .config = config, .reactor = reactor, .log = log};
         if (!handler_place_is_route(places[i]))
-            sound += check_script(&options, &seen, problems, warnings);
+            sound += check_script(&options, &seen, &taken, problems, warnings);
         else if (ini_sound || is_whole(config, places[i]))
             sound += check_route(&options, problems, warnings);
     }
     if (places)
         check_sections(config, places, problems);
     script_paths_free(places);
+    if (places)
+        check_intakes(config, taken.intakes, taken.handlers, taken.count, problems, warnings);
+    free_taken(&taken);
     seen_fini(&seen);
     reactor_free(reactor);
     log_free(log);

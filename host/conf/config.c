@@ -95,6 +95,10 @@ void config_release(const struct config *held)
         free(table->indexes);
         free(table->name);
     }
+    for (size_t i = 0; i < config->intake_count; i++) {
+        free_texts(conf_intake_settings, &config->intakes[i]);
+        free(config->intakes[i].name);
+    }
     for (size_t i = 0; i < config->target_count; i++)
         conf_target_fini(&config->targets[i]);
     for (size_t i = 0; i < config->route_count; i++) {
@@ -115,6 +119,7 @@ void config_release(const struct config *held)
     free(config->targets);
     free(config->routes);
     free(config->tables);
+    free(config->intakes);
     free(config->streams);
     free(config->handlers);
     free(config->path);
@@ -188,6 +193,20 @@ bool config_same_stream(const struct config *a, const struct config *b, const ch
 {
     const struct config_stream *in_a = config_stream(a, name), *in_b = config_stream(b, name);
     return in_a && in_b ? settings_same(conf_stream_settings, in_a, in_b) : !in_a && !in_b;
+}
+
+const struct config_intake *config_intake(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->intake_count; i++)
+        if (strcmp(config->intakes[i].name, name) == 0)
+            return &config->intakes[i];
+    return NULL;
+}
+
+bool config_same_intake(const struct config *a, const struct config *b, const char *name)
+{
+    const struct config_intake *in_a = config_intake(a, name), *in_b = config_intake(b, name);
+    return in_a && in_b ? settings_same(conf_intake_settings, in_a, in_b) : !in_a && !in_b;
 }
 
 static const struct config_pair *find_pair(const struct config_handler *handler, const char *name)
@@ -360,6 +379,10 @@ bool handler_streams_check(const struct handler_settings *settings, const struct
                            const struct config_handler *section, struct err *err)
 {
     const struct names *streams = &settings->streams;
+    if (settings->intake && !config_intake(config, settings->intake))
+        return err_set(err, ERR_CONFIG, "intake: there is no [intake %s]", settings->intake);
+    if (settings->intake && streams->each)
+        return err_set(err, ERR_CONFIG, "intake: it has requests, and reads no stream");
     const char *shown = streams->text ? config_shown(section, "stream", streams->text) : NULL;
     for (size_t i = 0; streams->each && streams->each[i]; i++)
         if (!config_stream(config, streams->each[i]))

@@ -73,9 +73,36 @@ struct config_stream {
     int line;
 };
 
+enum intake_verify {
+    VERIFY_NONE,
+    VERIFY_GITHUB,
+    VERIFY_STRIPE,
+    VERIFY_SLACK,
+    VERIFY_STANDARD,
+    VERIFY_TIDEMILL,
+    VERIFY_HMAC,
+    VERIFY_BEARER
+};
+
+/* Requests from outside, for the on_request of one handler. */
+struct config_intake {
+    char *name;
+    char *listen;            /* see base/address.h */
+    char *certificate, *key; /* PEM files; NULL: plain HTTP */
+    char *path;              /* what paths begin with; NULL: all */
+    int verify;              /* enum intake_verify; -1: not said */
+    char *secrets;           /* any of them, between blanks; NULL: none */
+    char *signature;         /* hmac: the header it is in */
+    char *id;                /* the header with the sender's delivery id; NULL: as `verify` has it */
+    int64_t tolerance_ms;    /* so old, or early, may a time be that is signed */
+    int64_t body_bytes, rate_ns, concurrency;
+    int line;
+};
+
 /* How records reach one handler: from defaults, then the script's table, then the INI. */
 struct handler_settings {
     struct names streams;
+    char *intake; /* it has requests instead; or NULL */
     int ordering; /* enum ordering */
     int64_t concurrency;
     int64_t batch_size;         /* records for one on_batch or on_window, at most */
@@ -199,6 +226,8 @@ struct config {
     size_t route_count, route_capacity;
     struct config_table *tables;
     size_t table_count, table_capacity;
+    struct config_intake *intakes;
+    size_t intake_count, intake_capacity;
     char *currency; /* NULL: USD */
     struct config_price *prices;
     size_t price_count, price_capacity;
@@ -248,6 +277,7 @@ int64_t config_read_late_ms(const struct config_stream *stream);
 const struct config_stream *config_stream(const struct config *config, const char *name);
 const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
 const struct config_target *config_target(const struct config *config, const char *name);   /* or NULL */
+const struct config_intake *config_intake(const struct config *config, const char *name);   /* or NULL */
 const struct config_route *config_route(const struct config *config, const char *name);     /* or NULL */
 
 /* Do two configurations say the same of [host] and [aws], of a stream, of a handler? A section that neither
@@ -268,6 +298,7 @@ bool config_is_role(const char *text);
 bool config_same_process(const struct config *a, const struct config *b);
 bool config_same_stream(const struct config *a, const struct config *b, const char *name);
 bool config_same_handler(const struct config *a, const struct config *b, const char *name);
+bool config_same_intake(const struct config *a, const struct config *b, const char *name);
 bool config_same_route(const struct config *a, const struct config *b, const char *name);
 bool config_same_targets(const struct config *a, const struct config *b); /* NULL: no targets */
 

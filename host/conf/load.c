@@ -36,7 +36,7 @@ struct load {
     } seen;
     const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
     size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE, IN_PRICES } in;
+    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE, IN_INTAKE, IN_PRICES } in;
 };
 
 static void complain(struct load *load, const char *section, int line, const char *sentence)
@@ -88,7 +88,7 @@ static bool may_ask(const struct load *load, const char *key)
 static bool stand_in(const struct load *load, const char *kind, const char *name, struct buf *out,
                      struct err *err)
 {
-    if (load->plugs->plays && load->in == IN_HANDLER) {
+    if (load->plugs->plays && (load->in == IN_HANDLER || load->in == IN_INTAKE)) {
         buf_printf(out, "${%s:%s}", kind, name);
         return true;
     }
@@ -227,6 +227,21 @@ static void open_table(struct load *load, const char *name, int line)
     load->current = config->table_count++;
 }
 
+static void open_intake(struct load *load, const char *name, int line)
+{
+    struct config *config = load->config;
+    mem_grow(&config->intakes, &config->intake_capacity, config->intake_count, sizeof *config->intakes);
+    config->intakes[config->intake_count] = (struct config_intake){.name = mem_string(name),
+                                                                   .verify = -1,
+                                                                   .tolerance_ms = 5 * 60 * SECOND_MS,
+                                                                   .body_bytes = MIB,
+                                                                   .concurrency = 64,
+                                                                   .line = line};
+    load->in = IN_INTAKE;
+    load->table = conf_intake_settings;
+    load->current = config->intake_count++;
+}
+
 static void open_target(struct load *load, const char *name, int line)
 {
     struct config *config = load->config;
@@ -271,7 +286,7 @@ static bool add_index(struct load *load, const char *name, const char *value, st
 static void open_section(struct load *load, const char *section, int line)
 {
     static const char *const known[] = {"host",   "aws",   "stream", "handler", "table",
-                                        "target", "route", "prices", NULL};
+                                        "target", "route", "intake", "prices", NULL};
     load->in = IN_NOTHING;
     load->table = NULL;
     int before = seen_before(load, section, "", line);
@@ -300,9 +315,11 @@ static void open_section(struct load *load, const char *section, int line)
         open_target(load, name, line);
     } else if (strncmp(section, "route ", 6) == 0 && *name) {
         open_route(load, name, line);
+    } else if (strncmp(section, "intake ", 7) == 0 && *name) {
+        open_intake(load, name, line);
     } else if (strcmp(section, "table") == 0 || strcmp(section, "stream") == 0 ||
                strcmp(section, "handler") == 0 || strcmp(section, "target") == 0 ||
-               strcmp(section, "route") == 0) {
+               strcmp(section, "route") == 0 || strcmp(section, "intake") == 0) {
         complain(load, section, line, "needs a name behind it, such as [stream products]");
     } else {
         char *word = mem_copy(section, space ? (size_t)(space - section) : strlen(section));
@@ -325,6 +342,8 @@ static void *section_object(struct load *load)
         return &load->config->streams[load->current];
     case IN_TABLE:
         return &load->config->tables[load->current];
+    case IN_INTAKE:
+        return &load->config->intakes[load->current];
     default:
         return NULL;
     }
@@ -488,8 +507,61 @@ static void check_streams(struct config *config, struct problems *problems)
             problems_add(problems, "%s:%d: [stream %s] poll_min is longer than poll_max", config->path,
                          stream->line, stream->name);
     }
-    if (config->stream_count == 0)
+    if (config->stream_count == 0 && config->intake_count == 0)
         problems_add(problems, "%s:1: no [stream NAME] section: there is nothing to read", config->path);
+}
+
+#define INTAKE_SECRET_BYTES_MIN 8
+
+/* The shortest of those between blanks; 0: there are none. */
+static size_t shortest_word(const char *text)
+{
+    size_t shortest = 0;
+    for (; text && *text; text += strspn(text, " \t")) {
+        size_t size = strcspn(text, " \t");
+        shortest = size && (!shortest || size < shortest) ? size : shortest;
+        text += size;
+    }
+    return shortest;
+}
+
+static void check_intake(struct config *config, struct config_intake *intake, struct problems *problems)
+{
+    char *where = mem_printf("%s:%d: [intake %s]", config->path, intake->line, intake->name);
+    union address address;
+    struct err err;
+    if (!intake->listen)
+        problems_add(problems, "%s needs listen: an address such as 127.0.0.1:8080", where);
+    else if (!address_read(intake->listen, &address, &err))
+        problems_add(problems, "%s listen: %s", where, err.text);
+    if (!intake->certificate != !intake->key)
+        problems_add(problems, "%s certificate and key go together", where);
+    if (intake->path && *intake->path != '/')
+        problems_add(problems, "%s path: it begins with /", where);
+    if (intake->verify < 0)
+        problems_add(problems,
+                     "%s needs verify: github, stripe, slack, standard, tidemill, hmac or bearer, with a secret; "
+                     "or none, where whoever can send may",
+                     where);
+    if (intake->verify > VERIFY_NONE && !intake->secrets && !config->incomplete)
+        problems_add(problems, "%s needs secret: what its sender signs with", where);
+    if (intake->secrets && shortest_word(intake->secrets) < INTAKE_SECRET_BYTES_MIN)
+        problems_add(problems, "%s secret: at least %d characters (several, between blanks, while they rotate)",
+                     where, INTAKE_SECRET_BYTES_MIN);
+    if (intake->verify == VERIFY_NONE && intake->secrets)
+        problems_add(problems, "%s verify = none needs no secret", where);
+    if (intake->verify == VERIFY_HMAC && !intake->signature)
+        problems_add(problems, "%s verify = hmac needs signature: the header that it is in", where);
+    if (intake->signature && intake->verify != VERIFY_HMAC && intake->verify >= 0)
+        problems_add(problems, "%s signature goes with verify = hmac", where);
+    char **files[] = {&intake->certificate, &intake->key};
+    for (size_t i = 0; i < COUNT_OF(files); i++)
+        if (*files[i]) {
+            char *path = path_beside(config->path, *files[i]);
+            free(*files[i]);
+            *files[i] = path;
+        }
+    free(where);
 }
 
 static void check_table(struct config *config, struct config_table *table, struct problems *problems)
@@ -703,6 +775,8 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     conf_check_routes(config, problems);
     for (size_t i = 0; i < config->table_count; i++)
         check_table(config, &config->tables[i], problems);
+    for (size_t i = 0; i < config->intake_count; i++)
+        check_intake(config, &config->intakes[i], problems);
     resolve_scripts(config);
     size_t before = problems->count;
     resolve_state(config, plugs->stores, problems);

@@ -82,7 +82,27 @@ const struct setting conf_table_settings[] = {
     {NULL, 0, 0, 0, 0, NULL},
 };
 
+static const char *const verifications[] = {"none",     "github",   "stripe", "slack",
+                                            "standard", "tidemill", "hmac",   "bearer", NULL};
+
+const struct setting conf_intake_settings[] = {
+    {"listen", SETTING_TEXT, offsetof(struct config_intake, listen), 0, 0, NULL},
+    {"certificate", SETTING_TEXT, offsetof(struct config_intake, certificate), 0, 0, NULL},
+    {"key", SETTING_TEXT, offsetof(struct config_intake, key), 0, 0, NULL},
+    {"path", SETTING_TEXT, offsetof(struct config_intake, path), 0, 0, NULL},
+    {"verify", SETTING_CHOICE, offsetof(struct config_intake, verify), 0, 0, verifications},
+    {"secret", SETTING_TEXT, offsetof(struct config_intake, secrets), 0, 0, NULL},
+    {"signature", SETTING_TEXT, offsetof(struct config_intake, signature), 0, 0, NULL},
+    {"id", SETTING_TEXT, offsetof(struct config_intake, id), 0, 0, NULL},
+    {"tolerance", SETTING_DURATION, offsetof(struct config_intake, tolerance_ms), SECOND_MS, DAY_MS, NULL},
+    {"body", SETTING_SIZE, offsetof(struct config_intake, body_bytes), 1, 64 * MIB, NULL},
+    {"rate", SETTING_RATE, offsetof(struct config_intake, rate_ns), 0, 0, NULL},
+    {"concurrency", SETTING_INTEGER, offsetof(struct config_intake, concurrency), 1, 10000, NULL},
+    {NULL, 0, 0, 0, 0, NULL},
+};
+
 const struct setting conf_handler_settings[] = {
+    {"intake", SETTING_TEXT, offsetof(struct handler_settings, intake), 0, 0, NULL},
     {"stream", SETTING_NAMES, offsetof(struct handler_settings, streams), 0, 0, NULL},
     {"ordering", SETTING_CHOICE, offsetof(struct handler_settings, ordering), 0, 0, orderings},
     {"concurrency", SETTING_INTEGER, offsetof(struct handler_settings, concurrency), 1, 10000, NULL},

@@ -14,7 +14,8 @@
 
 /* Each ends with a name of NULL. */
 extern const struct setting conf_host_settings[], conf_aws_settings[], conf_stream_settings[],
-    conf_handler_settings[], conf_table_settings[], conf_target_settings[], conf_route_settings[];
+    conf_handler_settings[], conf_table_settings[], conf_target_settings[], conf_route_settings[],
+    conf_intake_settings[];
 
 /* targets.c: once everything was read. */
 void conf_check_targets(struct config *config, struct problems *problems);

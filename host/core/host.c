@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "core/gauges.h"
 #include "core/group.h"
+#include "intake/intake.h"
 #include "lease/table.h"
 #include "core/orders.h"
 #include "core/reloader.h"
@@ -63,6 +64,8 @@ struct host {
     char instance[17];  /* of this run: what it owns in the state is marked with it */
     size_t workers_stopped;
     bool stopping, abandoned, failed;
+    struct intakes *intakes; /* NULL: in a simulation */
+    struct timer look;       /* at their certificates */
     int64_t stopping_ms;
 };
 
@@ -303,9 +306,11 @@ static void add_handler(struct host *host, const char *place)
     }
     mem_grow(&host->started, &host->started_capacity, host->started_count, sizeof *host->started);
     host->started[host->started_count++] = (struct started){handler, mem_string(place)};
-    log_info(host->options.log, NULL, "%s %s (version %s) on stream %s",
+    const struct handler_settings *settings = handler_settings_of(handler);
+    log_info(host->options.log, NULL, "%s %s (version %s) on %s %s",
              handler_place_is_route(place) ? "route" : "handler", handler_name(handler),
-             handler_version(handler), handler_settings_of(handler)->streams.text);
+             handler_version(handler), settings->intake ? "intake" : "stream",
+             settings->intake ? settings->intake : settings->streams.text);
     problems_fini(&problems);
 }
 
@@ -608,6 +613,26 @@ static void make_group(struct host *host)
     });
 }
 
+#define LOOK_EVERY_MS 2000
+
+static void look_at_certificates(void *user)
+{
+    struct host *host = user;
+    timer_set(host_reactor(host), &host->look, LOOK_EVERY_MS);
+    if (!host->stopping)
+        intakes_look(host->intakes);
+}
+
+static struct intakes *make_intakes(struct host *host, struct err *err)
+{
+    return intakes_new(&(struct intakes_options){.config = host->options.config,
+                                                 .log = host->options.log,
+                                                 .workers = host->workers,
+                                                 .worker_count = host->worker_count,
+                                                 .paces = host->paces},
+                       err);
+}
+
 static void make_instance(struct host *host)
 {
     uint64_t number;
@@ -654,6 +679,13 @@ struct host *host_new(const struct host_options *options, struct err *err)
         .paces = host->paces,
         .brakes = host->brakes,
     });
+    if (!options->world.one_thread && !(host->intakes = make_intakes(host, err))) {
+        host_free(host);
+        return NULL;
+    }
+    timer_init(&host->look, look_at_certificates, host);
+    if (host->intakes)
+        timer_set(host_reactor(host), &host->look, LOOK_EVERY_MS);
     host->usage = usage_new(&(struct usage_options){
         .worker = host->workers[0], .board = host->board, .instance = host->instance});
     return host;
@@ -663,6 +695,9 @@ void host_free(struct host *host)
 {
     if (!host)
         return;
+    if (host->intakes)
+        timer_stop(host_reactor(host), &host->look);
+    intakes_stop(host->intakes);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_close_store(host->workers[i]);
     gauges_free(host->gauges);
@@ -674,6 +709,7 @@ void host_free(struct host *host)
     group_free(host->group);
     for (size_t i = 0; i < host->worker_count; i++)
         worker_free(host->workers[i]);
+    intakes_free(host->intakes);
     for (size_t i = 0; i < host->started_count; i++)
         free(host->started[i].place);
     store_snapshot_free(host->snapshot);
@@ -823,6 +859,8 @@ enum host_reload host_reload(struct host *host, const struct config *config, str
         return HOST_MUST_RESTART;
     host->digest = config->digest;
     limit_tables(host, config);
+    if (host->intakes)
+        intakes_set_config(host->intakes, config);
     reloader_set_config(host->reloader, config);
     return HOST_RELOADED;
 }
@@ -844,6 +882,8 @@ void host_stop(struct host *host)
     reloader_stop(host->reloader);
     orders_stop(host->orders);
     forwarder_stop(host->forwarder);
+    if (host->intakes)
+        intakes_drain(host->intakes);
     log_info(host->options.log, NULL, "stopping");
     timer_set(host_reactor(host), &host->limit, host->options.config->host.shutdown_timeout_ms);
     if (host->group && !host->abandoned)

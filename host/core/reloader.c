@@ -304,8 +304,9 @@ static void start_handler(struct reloader *reloader, const char *place, const st
     struct store_batch *batch = store_batch_new();
     struct joining *joining = mem_zero(sizeof *joining);
     struct running *running = keep(reloader, place, probe);
-    log_info(reloader->options.log, NULL, "handler %s is new (version %s) on stream %s", running->name,
-             handler_version(probe), running->streams.text);
+    const char *intake = handler_settings_of(probe)->intake;
+    log_info(reloader->options.log, NULL, "handler %s is new (version %s) on %s %s", running->name,
+             handler_version(probe), intake ? "intake" : "stream", intake ? intake : running->streams.text);
     for (size_t i = 0; i < reloader->options.worker_count; i++)
         worker_load_handler(reloader->options.workers[i], place);
     joining->reloader = reloader;
@@ -345,9 +346,10 @@ static void replace_handler(struct reloader *reloader, struct running *running, 
                             const struct handler *probe)
 {
     const struct names *streams = &handler_settings_of(probe)->streams;
-    if (strcmp(streams->text, running->streams.text) != 0) {
+    const char *before = running->streams.text ? running->streams.text : "", *now = streams->text ? streams->text : "";
+    if (strcmp(before, now) != 0) {
         log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", running->name,
-                 running->streams.text, streams->text);
+                 *before ? before : "(none)", *now ? now : "(none)");
         stop_handler(reloader, running); /* once it has left, the next look finds it new */
         return;
     }

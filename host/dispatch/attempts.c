@@ -273,7 +273,7 @@ static void call(struct attempt *attempt)
     attempt->input =
         (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
                                ledger->options.replayed, attempt->span.sampled ? &attempt->span.place : NULL};
-    attempt->call = (struct handler_call){&attempt->input, 1, &ledger->options.source, NULL};
+    attempt->call = (struct handler_call){&attempt->input, 1, &ledger->options.source, NULL, NULL};
     if (ledger_has_windows(ledger)) {
         attempt->window = window_of_call(&ledger->window, false);
         attempt->call.window = &attempt->window;

@@ -123,7 +123,7 @@ static void make_call(void *user)
     ledger->window.attempts++;
     ledger->window.due_ms = 0;
     closing->arguments = window_of_call(&ledger->window, true);
-    closing->call = (struct handler_call){NULL, 0, &ledger->options.source, &closing->arguments};
+    closing->call = (struct handler_call){NULL, 0, &ledger->options.source, &closing->arguments, NULL};
     closing->handler = ledger->options.handler;
     closing->call_us = ledger_begin_call(ledger);
     enum handler_result result =

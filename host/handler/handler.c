@@ -33,11 +33,25 @@ char *handler_error_text(const char *text, size_t size)
     return cut;
 }
 
+void handler_answer_free(struct handler_answer *answer)
+{
+    if (!answer)
+        return;
+    for (size_t i = 0; i < answer->header_count; i++) {
+        free(answer->headers[i].name);
+        free(answer->headers[i].value);
+    }
+    free(answer->headers);
+    free(answer->body);
+    free(answer);
+}
+
 void handler_outcome_fini(struct handler_outcome *outcome)
 {
     handler_error_fini(&outcome->error);
     free(outcome->verdicts);
     free(outcome->state);
+    handler_answer_free(outcome->answer);
     *outcome = (struct handler_outcome){0};
 }
 

@@ -24,8 +24,8 @@ struct handler_source {
 };
 
 /* How a handler takes its records: one by one (on_insert, ...), in batches (on_batch), or into the state of a
- * tumbling window (on_window). */
-enum handler_kind { HANDLER_RECORDS, HANDLER_BATCHES, HANDLER_WINDOWS };
+ * tumbling window (on_window); or it has requests from outside instead (on_request). */
+enum handler_kind { HANDLER_RECORDS, HANDLER_BATCHES, HANDLER_WINDOWS, HANDLER_REQUESTS };
 
 /* A record on its way to the handler. */
 struct handler_input {
@@ -44,11 +44,39 @@ struct handler_window {
 };
 
 /* One call of the handler. All of it must stay until the end. */
+struct handler_header {
+    char *name, *value;
+};
+
+/* For on_request; its sender is known. */
+struct handler_request {
+    const char *intake;
+    const char *id; /* the sender's delivery id: the same when it comes again */
+    const char *method, *path;
+    const char *query; /* as it was sent; NULL: none */
+    const struct handler_header *headers;
+    size_t header_count;
+    const char *body; /* never NULL */
+    size_t body_size;
+    const char *remote;              /* the address that it came from */
+    const char *traceparent;         /* the header; NULL: none */
+    const struct trace_place *trace; /* where its handling is in a trace; NULL: in none */
+};
+
+struct handler_answer {
+    int status;
+    struct handler_header *headers;
+    size_t header_count;
+    char *body; /* NULL: none */
+    size_t body_size;
+};
+
 struct handler_call {
     const struct handler_input *inputs;
     size_t count; /* 1 for HANDLER_RECORDS */
     const struct handler_source *source;
     const struct handler_window *window; /* of HANDLER_WINDOWS */
+    const struct handler_request *request; /* of HANDLER_REQUESTS, which have no inputs */
 };
 
 enum handler_result {
@@ -66,6 +94,7 @@ enum handler_failure {
 /* Of HANDLER_RAISED. */
 struct handler_error {
     enum handler_failure failure;
+    bool timed_out;  /* its time was over */
     char *text;      /* with the script's file and line; owned */
     char *traceback; /* owned */
 };
@@ -82,8 +111,10 @@ struct handler_outcome {
     struct handler_error error;
     enum handler_verdict *verdicts; /* HANDLER_BATCHES: of each record; NULL: all are handled. Owned */
     char *state;                    /* HANDLER_WINDOWS: the new state, as JSON; NULL: nothing. Owned */
+    struct handler_answer *answer;  /* HANDLER_REQUESTS. Owned */
 };
 
+void handler_answer_free(struct handler_answer *answer); /* NULL is allowed */
 void handler_error_fini(struct handler_error *error);
 
 /* What a script says went wrong, as it is kept: no longer than is good for logs and letters ("... (20000000

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/address.h"
 #include "base/clock.h"
@@ -22,17 +23,21 @@
  * the same for a body. */
 #define HEAD_S 10u
 #define BODY_S 20u
+#define END_S 5  /* what is answered when it stops may take so long to be sent */
 #define LOOK_S 1 /* so often deadlines are looked at, while there are connections */
 
 struct listener {
     struct listener_options options;
     struct MHD_Daemon *daemon;
+    struct MHD_Daemon **before; /* they have the connections of certificates before; each rests once those are over */
+    size_t before_count, before_capacity;
     int port;
     struct clock clock;
     pthread_t reaper;
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t changed;
     struct list connections;
+    size_t busy; /* requests that are not over */
     bool stopping;
 };
 
@@ -40,12 +45,14 @@ struct connection {
     struct list link;
     int fd;
     int64_t deadline_ms; /* monotonic; INT64_MAX while it is answered */
+    bool in_body;        /* of a request, whose head was read */
 };
 
 /* A request whose body is still on its way. */
 struct incoming {
     struct buf body;
-    bool too_large;
+    char *query; /* or NULL */
+    bool begun, too_large;
 };
 
 /* ---- requests ---- */
@@ -58,6 +65,37 @@ const char *listener_header(const struct listener_request *request, const char *
 const char *listener_query(const struct listener_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+struct each {
+    listener_header_fn *fn;
+    void *user;
+};
+
+static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct each *each = user;
+    (void)kind;
+    each->fn(each->user, name, value ? value : "");
+    return MHD_YES;
+}
+
+void listener_each_header(const struct listener_request *request, listener_header_fn *fn, void *user)
+{
+    struct each each = {fn, user};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_header, &each);
+}
+
+void listener_remote(const struct listener_request *request, char text[LISTENER_REMOTE_SIZE])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    const void *bytes = !address                       ? NULL
+                        : address->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
+                                                         : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
+    if (!bytes || !inet_ntop(address->sa_family, bytes, text, LISTENER_REMOTE_SIZE))
+        *text = '\0';
 }
 
 /* A reply that comes by and by. */
@@ -112,6 +150,20 @@ static struct MHD_Response *make_flow(struct listener *listener, const struct li
     return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, FLOW_BYTES, flow, flowing, end_flow);
 }
 
+/* Takes the lines. */
+static void add_lines(struct MHD_Response *response, struct buf *lines)
+{
+    char *text = buf_take(lines), *rest = NULL;
+    for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+        char *colon = strchr(line, ':');
+        if (!colon)
+            continue;
+        *colon = '\0';
+        MHD_add_response_header(response, line, colon + 1 + strspn(colon + 1, " "));
+    }
+    free(text);
+}
+
 static enum MHD_Result send_reply(struct listener *listener, struct MHD_Connection *connection,
                                   struct listener_reply *reply)
 {
@@ -125,6 +177,7 @@ static enum MHD_Result send_reply(struct listener *listener, struct MHD_Connecti
         MHD_add_response_header(response, "Content-Type", reply->type);
     for (size_t i = 0; i < sizeof reply->headers / sizeof *reply->headers && reply->headers[i].name; i++)
         MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
+    add_lines(response, &reply->lines);
     enum MHD_Result result = MHD_queue_response(connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     return result;
@@ -140,6 +193,7 @@ static void set_patience(struct listener *listener, struct MHD_Connection *mhd, 
         return;
     pthread_mutex_lock(&listener->mutex);
     connection->deadline_ms = seconds < 0 ? INT64_MAX : clock_monotonic_ms(&listener->clock) + seconds * 1000;
+    connection->in_body = seconds == BODY_S;
     pthread_mutex_unlock(&listener->mutex);
 }
 
@@ -164,6 +218,14 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
     pthread_mutex_unlock(&listener->mutex);
 }
 
+/* Nothing else is written meanwhile: its request is still being read. */
+static void say_late(int fd)
+{
+    static const char late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    if (send(fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return; /* it is closed in any case */
+}
+
 static void cut_late(struct listener *listener)
 {
     struct connection *connection;
@@ -172,6 +234,8 @@ static void cut_late(struct listener *listener)
         if (connection->deadline_ms > now)
             continue;
         connection->deadline_ms = INT64_MAX;
+        if (connection->in_body && !listener->options.certificate)
+            say_late(connection->fd);
         shutdown(connection->fd, SHUT_RDWR); /* libmicrohttpd notices and closes */
     }
 }
@@ -284,6 +348,7 @@ static enum MHD_Result answer(struct listener *listener, struct MHD_Connection *
     struct listener_request request = {
         .method = method,
         .path = path,
+        .query = incoming->query,
         .body = incoming->body.data && !incoming->too_large ? incoming->body.data : "",
         .size = incoming->too_large ? 0 : incoming->body.size,
         .too_large = incoming->too_large,
@@ -293,6 +358,7 @@ static enum MHD_Result answer(struct listener *listener, struct MHD_Connection *
     if (!reply.cut)
         return send_reply(listener, connection, &reply);
     buf_fini(&reply.body);
+    buf_fini(&reply.lines);
     return MHD_NO;
 }
 
@@ -303,9 +369,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     struct listener *listener = user;
     struct incoming *incoming = *state;
     (void)version;
-    if (!incoming) {
+    if (!incoming->begun) {
         struct listener_reply reply = {0};
-        *state = mem_zero(sizeof(struct incoming));
+        incoming->begun = true;
         MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, listener->options.idle_s);
         set_patience(listener, connection, BODY_S);
         return admit(listener, connection, method, path, &reply) ? MHD_YES
@@ -333,8 +399,27 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     if (!incoming)
         return;
     buf_fini(&incoming->body);
+    free(incoming->query);
     free(incoming);
     *state = NULL;
+    pthread_mutex_lock(&listener->mutex);
+    listener->busy--;
+    pthread_cond_signal(&listener->changed);
+    pthread_mutex_unlock(&listener->mutex);
+}
+
+/* A request's first line is here; on_completed will come. */
+static void *on_uri(void *user, const char *uri, struct MHD_Connection *connection)
+{
+    struct listener *listener = user;
+    struct incoming *incoming = mem_zero(sizeof *incoming);
+    const char *query = strchr(uri, '?');
+    (void)connection;
+    incoming->query = mem_string(query ? query + 1 : NULL);
+    pthread_mutex_lock(&listener->mutex);
+    listener->busy++;
+    pthread_mutex_unlock(&listener->mutex);
+    return incoming;
 }
 
 /* ---- life ---- */
@@ -352,9 +437,54 @@ static void explain(const char *address, int code, struct err *err)
 
 static void free_listener(struct listener *listener)
 {
+    free(listener->before);
     pthread_cond_destroy(&listener->changed);
     pthread_mutex_destroy(&listener->mutex);
     free(listener);
+}
+
+/* `socket`: one that listens already, which is taken. */
+static struct MHD_Daemon *start_daemon(struct listener *listener, const union address *address, MHD_socket socket,
+                                       const char *certificate, const char *key)
+{
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
+                     (address && address->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0) |
+                     (certificate ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem more[5];
+    size_t count = 0;
+    if (socket != MHD_INVALID_SOCKET)
+        more[count++] = (struct MHD_OptionItem){MHD_OPTION_LISTEN_SOCKET, socket, NULL};
+    else
+        more[count++] = (struct MHD_OptionItem){MHD_OPTION_SOCK_ADDR, 0, (void *)&address->any};
+    if (certificate) {
+        more[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)certificate};
+        more[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)key};
+        more[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0,
+                                                (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"};
+    }
+    more[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+                            listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
+                            MHD_OPTION_URI_LOG_CALLBACK, on_uri, listener, MHD_OPTION_CONNECTION_LIMIT,
+                            listener->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT, HEAD_S,
+                            MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+}
+
+bool listener_renew(struct listener *listener, const char *certificate, const char *key, struct err *err)
+{
+    MHD_socket socket = MHD_quiesce_daemon(listener->daemon);
+    struct MHD_Daemon *next = start_daemon(listener, NULL, socket, certificate, key);
+    bool renewed = next != NULL;
+    if (!renewed) /* whoever listens has it */
+        next = start_daemon(listener, NULL, socket, listener->options.certificate, listener->options.key);
+    mem_grow(&listener->before, &listener->before_capacity, listener->before_count, sizeof *listener->before);
+    listener->before[listener->before_count++] = listener->daemon;
+    listener->daemon = next;
+    if (renewed) {
+        listener->options.certificate = certificate;
+        listener->options.key = key;
+    }
+    return renewed || err_set(err, ERR_CONFIG, "the certificate and its key cannot be used together");
 }
 
 struct listener *listener_start(const struct listener_options *options, struct err *err)
@@ -363,7 +493,6 @@ struct listener *listener_start(const struct listener_options *options, struct e
     if (!address_read(options->address, &address, err))
         return NULL;
     struct listener *listener = mem_zero(sizeof *listener);
-    unsigned v6 = address.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0;
     listener->options = *options;
     listener->clock = clock_system();
     list_init(&listener->connections);
@@ -373,12 +502,7 @@ struct listener *listener_start(const struct listener_options *options, struct e
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&listener->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    listener->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC | v6, 0,
-        NULL, NULL, on_request, listener, MHD_OPTION_SOCK_ADDR, &address.any, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
-        MHD_OPTION_CONNECTION_LIMIT, options->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, HEAD_S,
-        MHD_OPTION_END);
+    listener->daemon = start_daemon(listener, &address, MHD_INVALID_SOCKET, options->certificate, options->key);
     if (!listener->daemon) {
         explain(options->address, errno, err);
         free_listener(listener);
@@ -399,6 +523,27 @@ int listener_port(const struct listener *listener)
     return listener->port;
 }
 
+/* libmicrohttpd closes connections when it stops, whatever is on its way in them. */
+static void wait_for_answers(struct listener *listener)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += END_S;
+    pthread_mutex_lock(&listener->mutex);
+    while (listener->busy && pthread_cond_timedwait(&listener->changed, &listener->mutex, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&listener->mutex);
+}
+
+void listener_close(struct listener *listener)
+{
+    MHD_socket socket = listener->daemon ? MHD_quiesce_daemon(listener->daemon) : MHD_INVALID_SOCKET;
+    if (socket == MHD_INVALID_SOCKET) /* it was closed before */
+        return;
+    shutdown(socket, SHUT_RDWR);
+    close(socket);
+}
+
 void listener_stop(struct listener *listener)
 {
     if (!listener)
@@ -407,7 +552,12 @@ void listener_stop(struct listener *listener)
     listener->stopping = true;
     pthread_cond_signal(&listener->changed);
     pthread_mutex_unlock(&listener->mutex);
-    MHD_stop_daemon(listener->daemon);
     pthread_join(listener->reaper, NULL);
+    listener_close(listener);
+    wait_for_answers(listener);
+    if (listener->daemon)
+        MHD_stop_daemon(listener->daemon);
+    for (size_t i = 0; i < listener->before_count; i++)
+        MHD_stop_daemon(listener->before[i]);
     free_listener(listener);
 }

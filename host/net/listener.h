@@ -14,6 +14,7 @@ struct listener;
 /* All valid during the call. */
 struct listener_request {
     const char *method, *path; /* the path is unescaped, without its query */
+    const char *query;         /* as it was sent, behind the ?; NULL: there is none */
     const char *body;          /* never NULL */
     size_t size;
     bool too_large; /* the body was, and is not there */
@@ -24,6 +25,14 @@ struct listener_request {
 const char *listener_header(const struct listener_request *request, const char *name);
 const char *listener_query(const struct listener_request *request, const char *name);
 
+/* Every header as it came, in its order. */
+typedef void listener_header_fn(void *user, const char *name, const char *value);
+void listener_each_header(const struct listener_request *request, listener_header_fn *each, void *user);
+
+/* The address that it came from, without its port. */
+#define LISTENER_REMOTE_SIZE 64
+void listener_remote(const struct listener_request *request, char text[LISTENER_REMOTE_SIZE]);
+
 /* Zero, to be filled. */
 struct listener_reply {
     int status;
@@ -33,7 +42,8 @@ struct listener_reply {
         const char *name; /* stays */
         char value[256];
     } headers[4]; /* more of them, up to one without a name */
-    bool cut;     /* close the connection instead of answering */
+    struct buf lines; /* and more: "Name: value\n" each, well formed */
+    bool cut;         /* close the connection instead of answering */
     /* Instead of `body`: what is added is sent, again and again, until it says false. On the connection's
      * thread; it comes back within a second or so, with nothing where there is nothing. `end`: it is called
      * no more. */
@@ -53,6 +63,7 @@ struct listener_options {
     const char *address; /* see base/address.h; port 0: one that is free */
     size_t body_bytes_max;
     unsigned connections_max, idle_s;
+    const char *certificate, *key; /* PEM, of TLS; NULL: plain */
     bool local; /* for programs of this machine alone: what a web page sends, whatever name it has found for
                  * this address, is answered with 403 */
     listener_admit_fn *admit; /* or NULL: everything is */
@@ -64,6 +75,13 @@ struct listener_options {
 struct listener *listener_start(const struct listener_options *options, struct err *err);
 
 int listener_port(const struct listener *listener);
+
+/* Connections that come from now on get another certificate; those that are there keep theirs. False and `err`: they get
+ * the one before. */
+bool listener_renew(struct listener *listener, const char *certificate, const char *key, struct err *err);
+
+/* Nobody is let in any more, and the address is free; what is connected goes on. listener_stop must follow. */
+void listener_close(struct listener *listener);
 
 /* Answers what it has begun, then ends: of `next` it waits for the call that runs. NULL is allowed. */
 void listener_stop(struct listener *listener);

@@ -36,6 +36,8 @@ static char *identity(struct invocation *invocation, int64_t place)
     const struct handler_call *call = invocation->call;
     const char *name = invocation->script->handler.name, *shard = call->source->shard;
     size_t number = number_of(invocation, place);
+    if (call->request)
+        return mem_printf("%s/%s/%s/%zu", name, call->request->intake, call->request->id, number);
     if (!call->count)
         return mem_printf("%s/%s/%lld/%zu", name, shard, (long long)call->window->start_ms, number);
     char first_unit[RECORD_UNIT_SIZE], last_unit[RECORD_UNIT_SIZE];
@@ -61,10 +63,13 @@ static void describe(struct invocation *invocation, int64_t place, struct messag
     message->call = invocation;
     handler_set_patience(&invocation->script->handler, input,
                          clock_wall_ms(reactor_clock(invocation->script->options.reactor)), message);
-    message->traced = input && input->trace;
+    const struct trace_place *trace = input ? input->trace : call->request ? call->request->trace : NULL;
+    message->traced = trace != NULL;
     if (message->traced)
-        message->trace = *input->trace;
-    message->time_ms = input ? input->record->time_ms : call->window->start_ms;
+        message->trace = *trace;
+    message->time_ms = input           ? input->record->time_ms
+                       : call->request ? clock_wall_ms(reactor_clock(invocation->script->options.reactor))
+                                       : call->window->start_ms;
     if (!input)
         return;
     message->sequence = mem_string(input->record->sequence);
@@ -180,8 +185,11 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     const struct emitter *emitter = script->handler.emitter;
     if (!invocation->emitted_count)
         return false;
-    /* From here on the targets' own bounds in time hold. */
-    timer_stop(script->options.reactor, &invocation->limit);
+    /* From here on the targets' own bounds in time hold; but somebody waits for the answer to a request. */
+    if (!invocation->call || !invocation->call->request)
+        timer_stop(script->options.reactor, &invocation->limit);
+    else
+        invocation_start_limit(invocation);
     invocation->outcome = *outcome;
     *outcome = (struct handler_outcome){0};
     invocation->emissions = invocation->emitted_count;

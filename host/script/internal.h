@@ -10,7 +10,7 @@ struct filter;
 
 #define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
 
-enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, ON_BATCH, ON_WINDOW, FUNCTION_COUNT };
+enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, ON_BATCH, ON_WINDOW, ON_REQUEST, FUNCTION_COUNT };
 
 /* A file the script was made of. */
 struct script_file {
@@ -264,7 +264,12 @@ void invocation_run_part(struct invocation *whole, struct crew *crew, struct lis
 void invocation_drop_part(struct invocation *part);
 
 /* Which function takes such an event; maybe one that the handler does not have. */
+void invocation_start_limit(struct invocation *invocation); /* its time counts, if it does not yet */
 enum handler_function invocation_function_for(const struct script *script, enum record_event event);
+
+/* request.c. False, and outcome->error, where what the function returned is no answer. */
+void request_push(lua_State *L, const struct handler_request *request);
+bool request_read_answer(struct invocation *invocation, struct handler_outcome *outcome);
 
 /* emissions.c: what an invocation emits is collected until it returns, then sent. */
 

@@ -224,7 +224,7 @@ static void reset(struct invocation *invocation)
 static void on_limit(void *user);
 
 /* The invocation's own time begins to count when it first lets others run. */
-static void start_limit(struct invocation *invocation)
+void invocation_start_limit(struct invocation *invocation)
 {
     struct script *script = invocation->script;
     invocation = invocation->root;
@@ -273,7 +273,7 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     if (status == LUA_YIELD && invocation->waiting)
         return HANDLER_WAITING;
     if (status == LUA_YIELD && script->preempted) {
-        start_limit(invocation);
+        invocation_start_limit(invocation);
         task_defer(script->options.reactor, &invocation->go_on);
         return HANDLER_WAITING;
     }
@@ -304,9 +304,13 @@ const struct trace_place *script_begin_span(lua_State *L, const char *name)
 {
     struct invocation *invocation = script_of(L)->current;
     const struct handler_call *call = invocation ? invocation->call : NULL;
-    if (!call || !call->count || !call->inputs[0].trace)
+    const struct trace_place *trace = !call            ? NULL
+                                      : call->request  ? call->request->trace
+                                      : call->count    ? call->inputs[0].trace
+                                                       : NULL;
+    if (!trace)
         return NULL;
-    tracer_begin_part(script_of(L)->handler.tracer, call->inputs[0].trace, &invocation->span);
+    tracer_begin_part(script_of(L)->handler.tracer, trace, &invocation->span);
     snprintf(invocation->span_name, sizeof invocation->span_name, "%s", name);
     return invocation->span.sampled ? &invocation->span.place : NULL;
 }
@@ -358,6 +362,7 @@ static void on_limit(void *user)
     state_find_line(invocation->co, line, sizeof line);
     outcome.error.text = mem_printf("%s%sthe handler took longer than its timeout", line, *line ? ": " : "");
     outcome.error.traceback = mem_string("");
+    outcome.error.timed_out = true;
     reset(invocation);
     finish(invocation, HANDLER_RAISED, &outcome);
 }
@@ -382,7 +387,7 @@ struct invocation *script_begin_wait(lua_State *L)
 {
     struct invocation *invocation = script_of(L)->current;
     script_check_waits(L);
-    start_limit(invocation);
+    invocation_start_limit(invocation);
     invocation->waiting = true;
     return invocation;
 }
@@ -519,6 +524,8 @@ int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
 enum handler_function invocation_function_for(const struct script *script, enum record_event event)
 {
     enum handler_function own = (enum handler_function)event; /* both count INSERT, MODIFY, REMOVE */
+    if (script->handler.kind == HANDLER_REQUESTS)
+        return ON_REQUEST;
     if (script->handler.kind != HANDLER_RECORDS)
         return script->has[ON_BATCH] ? ON_BATCH : ON_WINDOW;
     return script->has[own] ? own : ON_RECORD;
@@ -549,7 +556,9 @@ static int prepare_protected(lua_State *L)
         L, LUA_REGISTRYINDEX,
         script->functions[invocation_function_for(
             script, invocation->call->count ? invocation->call->inputs->record->event : RECORD_INSERT)]);
-    if (script->handler.kind == HANDLER_RECORDS)
+    if (script->handler.kind == HANDLER_REQUESTS)
+        request_push(L, invocation->call->request);
+    else if (script->handler.kind == HANDLER_RECORDS)
         record_push(L, invocation, 0);
     else
         arguments = outcome_push_arguments(L, invocation);

@@ -139,6 +139,8 @@ bool outcome_read(struct invocation *invocation, struct handler_outcome *outcome
     lua_State *L = invocation->script->L;
     if (!invocation->call || invocation->script->handler.kind == HANDLER_RECORDS)
         return true;
+    if (invocation->call->request)
+        return request_read_answer(invocation, outcome);
     lua_pushcfunction(L, read_protected);
     lua_pushlightuserdata(L, &reading);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)

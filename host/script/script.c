@@ -19,7 +19,8 @@
 #define LOAD_BYTES_MAX ((size_t)1 << 30)
 
 static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
-                                                           "on_record", "on_batch",  "on_window"};
+                                                           "on_record", "on_batch",  "on_window",
+                                                           "on_request"};
 
 /* A message that names the script's line, whoever raised it. */
 static int with_line(lua_State *L)
@@ -140,7 +141,7 @@ static void unknown_member(struct loading *loading, const char *name)
         "on_batch",        "on_window", "ordering",    "concurrency", "batch_size", "batch_window",
         "tumbling_window", "retries",   "backoff",     "max_age",     "on_failure", "timeout",
         "cpu_limit",       "memory",    "allow_hosts", "tables",      "targets",    "calls",
-        "formerly",        "settings",  "rate",        NULL};
+        "formerly",        "settings",  "rate",        "on_request",  "intake",     NULL};
     const char *meant = nearest_name(name, known);
     char *sentence = mem_printf("\"%s\" means nothing in a handler's table%s%s%s", name,
                                 meant ? " (did you mean " : "", meant ? meant : "",
@@ -183,19 +184,21 @@ static void read_table(struct loading *loading, lua_State *L)
     }
     bool single =
         script->has[ON_INSERT] || script->has[ON_MODIFY] || script->has[ON_REMOVE] || script->has[ON_RECORD];
-    int kinds = single + script->has[ON_BATCH] + script->has[ON_WINDOW];
-    script->handler.kind = script->has[ON_BATCH]    ? HANDLER_BATCHES
-                           : script->has[ON_WINDOW] ? HANDLER_WINDOWS
-                                                    : HANDLER_RECORDS;
+    int kinds = single + script->has[ON_BATCH] + script->has[ON_WINDOW] + script->has[ON_REQUEST];
+    script->handler.kind = script->has[ON_BATCH]     ? HANDLER_BATCHES
+                           : script->has[ON_WINDOW]  ? HANDLER_WINDOWS
+                           : script->has[ON_REQUEST] ? HANDLER_REQUESTS
+                                                     : HANDLER_RECORDS;
     if (!kinds && !loading->odd)
         complain(
             loading,
-            "the handler has none of on_insert, on_modify, on_remove, on_record, on_batch and on_window");
+            "the handler has none of on_insert, on_modify, on_remove, on_record, on_batch, on_window and "
+            "on_request");
     else if (kinds > 1)
         complain(
             loading,
             "a handler takes its records one by one (on_insert, on_modify, on_remove, on_record), or with "
-            "on_batch, or with on_window: it cannot have more than one of these");
+            "on_batch, or with on_window, or it has requests (on_request): it cannot have more than one of these");
 }
 
 /* Settings that go with one kind of handler. */
@@ -308,6 +311,23 @@ static bool names_any(const char *text, const char *const *names)
     return false;
 }
 
+static void check_intake(struct loading *loading)
+{
+    const struct script *script = loading->script;
+    const struct config *config = script->handler.config;
+    const char *intake = script->handler.settings.intake;
+    char *sentence = NULL;
+    if (script->handler.settings.streams.each)
+        complain(loading, "a handler with on_request reads no stream: what it writes is the streams' to tell");
+    if (!intake)
+        complain(loading, "on_request needs intake: set it in its table, or in its [handler] section");
+    else if (config && !config_intake(config, intake))
+        sentence = mem_printf("intake = \"%s\": there is no [intake %s] in %s", intake, intake, config->path);
+    if (sentence)
+        complain(loading, sentence);
+    free(sentence);
+}
+
 static void check_stream(struct loading *loading)
 {
     struct script *script = loading->script;
@@ -323,7 +343,11 @@ static void check_stream(struct loading *loading)
         script->writes_own_table =
             script->writes_own_table || (stream && stream->table && names_table(loading, stream->table));
     }
-    if (!streams->each) {
+    if (script->handler.kind == HANDLER_REQUESTS) {
+        check_intake(loading);
+    } else if (script->handler.settings.intake) {
+        complain(loading, "intake is set, and the handler has no on_request");
+    } else if (!streams->each) {
         complain(loading,
                  "the handler names no stream: set stream in its table, or in its [handler] section");
     } else if (config && !handler_streams_check(&script->handler.settings, config, script->section, &err)) {

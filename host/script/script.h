@@ -84,4 +84,7 @@ void script_review(const struct script *script, struct problems *warnings);
 /* A window's state may be no larger, as JSON. */
 #define SCRIPT_STATE_BYTES_MAX (1 << 20)
 
+/* Nor what on_request answers. */
+#define SCRIPT_ANSWER_BYTES_MAX (16 << 20)
+
 #endif

@@ -228,6 +228,27 @@ void tracer_begin(struct tracer *tracer, const struct record *record, uint64_t s
         *span = (struct span){0};
 }
 
+void tracer_begin_request(struct tracer *tracer, const char *traceparent, struct span *span)
+{
+    bool sampled = false;
+    *span = (struct span){0};
+    if (!tracer)
+        return;
+    if (traceparent && trace_read_parent(traceparent, strlen(traceparent), &span->place, &sampled)) {
+        memcpy(span->parent, span->place.span, SPAN_ID_BYTES);
+        span->has_parent = true;
+    } else {
+        sampled = (int64_t)(next_random(tracer) % 1000000) < tracer->options.sample_ppm;
+        put_number(span->place.trace, next_random(tracer));
+        put_seconds(span->place.trace, clock_wall_ms(reactor_clock(tracer->options.reactor)) / 1000);
+        put_number(span->place.trace + 8, next_random(tracer) | 1);
+    }
+    if (sampled)
+        start(tracer, span);
+    else
+        *span = (struct span){0};
+}
+
 void tracer_begin_part(struct tracer *tracer, const struct trace_place *place, struct span *span)
 {
     *span = (struct span){0};

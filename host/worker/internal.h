@@ -24,6 +24,7 @@ struct worker {
     size_t lost_count, lost_capacity;
     struct list draining; /* struct draining: shards that are to be given away */
     struct map leaving;   /* removed handler -> size_t, owned: shards it has not left yet */
+    struct list asked;    /* struct asking: requests that handlers work on */
     struct list early;    /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
     struct tracer *tracer; /* or NULL */
@@ -52,6 +53,12 @@ struct draining {
     bool written;        /* its last checkpoint is on its way, or kept */
     bool writing;        /* on its way */
 };
+
+/* requests.c: none of them is waited for any longer. */
+void worker_abandon_requests(struct worker *worker);
+
+/* It stops, and something has come to its end. */
+void worker_finish_if_stopped(struct worker *worker);
 
 /* Where its handlers have come to an end, keep where they stand, and say so. */
 void worker_drain_further(struct worker *worker, struct shard *shard);

@@ -251,10 +251,10 @@ static void put_up(void *user)
 
 /* ---- stopping ---- */
 
-static void finish_if_stopped(struct worker *worker)
+void worker_finish_if_stopped(struct worker *worker)
 {
     size_t at = 0;
-    if (worker->phase != STOPPING)
+    if (worker->phase != STOPPING || !list_empty(&worker->asked))
         return;
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         if (!shard_stopped(shard))
@@ -276,7 +276,7 @@ static void finish_if_stopped(struct worker *worker)
 static void on_stopped(void *user, struct shard *shard)
 {
     worker_drain_further(user, shard);
-    finish_if_stopped(user);
+    worker_finish_if_stopped(user);
 }
 
 static const struct shard_events shard_events = {.closed = on_closed,
@@ -299,7 +299,7 @@ static void do_stop(void *user)
     worker->outbox->ops->flush(worker->outbox, true);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
-    finish_if_stopped(worker);
+    worker_finish_if_stopped(worker);
 }
 
 static void do_abandon(void *user)
@@ -308,7 +308,8 @@ static void do_abandon(void *user)
     size_t at = 0;
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_abandon(shard);
-    finish_if_stopped(worker);
+    worker_abandon_requests(worker);
+    worker_finish_if_stopped(worker);
 }
 
 void worker_stop(struct worker *worker)
@@ -381,6 +382,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->started_ms = clock_wall_ms(options->world.clock);
     worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
     list_init(&worker->early);
+    list_init(&worker->asked);
     list_init(&worker->draining);
     reactor_watch_steps(worker->reactor, on_long_step, worker);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);
@@ -430,6 +432,7 @@ void worker_free(struct worker *worker)
     timer_stop(worker->reactor, &worker->flush);
     timer_stop(worker->reactor, &worker->put_up);
     worker_close_store(worker);
+    worker_abandon_requests(worker);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_free(shard);
     map_fini(&worker->shards);

@@ -17,7 +17,7 @@ done
 
 echo "  lint  rooms"
 # From top to bottom; a room includes itself and what stands behind it.
-rooms="cmd local admin core assign worker dispatch script route deliver handler source state lease stats record filter value aws net conf base"
+rooms="cmd local admin core assign intake worker dispatch script route deliver handler source state lease stats record filter value aws net conf base"
 below=$rooms
 for room in $rooms; do
     for file in $(find "host/$room" -name '*.[ch]'); do
