@@ -8,8 +8,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/problems.h"
-#include "conf/settings.h"
-#include "record/position.h"
 #include "script/directory.h"
 #include "state/seek.h"
 #include "state/store_open.h"
@@ -55,11 +53,16 @@ static const char *when(const struct config *config)
                                                : "when a host runs";
 }
 
+static bool end_pause(struct access *state, const struct config *config, const struct action *action,
+                      const struct store_snapshot *requests, struct buf *told, struct err *err);
+
 static bool put_pause(struct access *state, const struct config *config, const struct action *action,
                       const struct store_snapshot *requests, struct buf *told, struct err *err)
 {
     const struct store_request *pause = store_find_pause(requests, action->handler);
     char since[CLOCK_ISO_SIZE];
+    if (pause && action->toggle)
+        return end_pause(state, config, action, requests, told, err);
     if (pause) {
         clock_iso8601(pause->created_ms, since);
         buf_printf(told, "handler %s is paused since %s%s%s", action->handler, since,
@@ -120,6 +123,21 @@ static bool change_pause(struct access *state, const struct config *config, cons
     return ok;
 }
 
+/* Then all are fed again, else all are paused. */
+static bool is_any_paused(struct access *state, char **places, change_fn **change, struct err *err)
+{
+    struct store_snapshot *requests = access_load(state, &(struct store_query){.what = STORE_REQUESTS}, err);
+    bool any = false;
+    for (size_t i = 0; requests && places[i]; i++) {
+        char *name = handler_place_name(places[i]);
+        any = any || store_find_pause(requests, name);
+        free(name);
+    }
+    *change = any ? end_pause : put_pause;
+    store_snapshot_free(requests);
+    return requests != NULL;
+}
+
 /* Each script and route that there is. */
 static bool change_all(struct access *state, const struct config *config, const struct action *action,
                        change_fn *change, struct buf *told, struct err *err)
@@ -128,6 +146,8 @@ static bool change_all(struct access *state, const struct config *config, const 
     bool ok = places != NULL;
     if (ok && !places[0])
         ok = err_set(err, ERR_CONFIG, "there is no handler in %s", config->host.scripts);
+    if (ok && action->toggle)
+        ok = is_any_paused(state, places, &change, err);
     for (size_t i = 0; ok && places[i]; i++) {
         char *name = handler_place_name(places[i]);
         const struct action one = {.handler = name, .reason = action->reason};
@@ -194,35 +214,12 @@ static bool seek_shared(struct access *state, const struct action *action, struc
     return ok;
 }
 
-#define STREAM_KEEPS_MS ((int64_t)24 * 3600 * 1000) /* a record, in a stream of DynamoDB's */
-
-/* "2h" ago, "2026-01-31" or with its time: in the form that the state has; all else as it is. */
-static bool read_place(struct access *state, const char *to, char place[CLOCK_ISO_SIZE], const char **whole,
-                       struct err *err)
+static bool knows(struct access *state, const struct config *config, const char *handler, struct err *err)
 {
-    int64_t now_ms = clock_wall_ms(&state->clock), ms = 0;
-    struct err none;
-    char *day = strlen(to) == 10 ? mem_printf("%sT00:00:00Z", to) : mem_string(to);
-    bool is_time = clock_read_iso8601(day, &ms);
-    free(day);
-    *whole = to;
-    if (!is_time && !sequence_valid(to) && duration_parse(to, &ms, &none)) {
-        ms = now_ms - ms;
-        is_time = true;
-    }
-    if (!is_time)
-        return true;
-    if (ms > now_ms)
-        return err_set(err, ERR_CONFIG, "%s is not over yet: latest is what is written from now on", to);
-    if (ms < now_ms - STREAM_KEEPS_MS)
-        return err_set(
-            err, ERR_CONFIG,
-            "%s is longer ago than a stream keeps its records (24 hours): trim_horizon is the oldest "
-            "that it has",
-            to);
-    clock_iso8601(ms, place);
-    *whole = place;
-    return true;
+    struct store_snapshot *all = access_load(state, &(struct store_query){.what = STORE_ALL}, err);
+    bool known = all && is_known(config, all, handler, err);
+    store_snapshot_free(all);
+    return known;
 }
 
 bool action_seek(struct access *state, const struct config *config, const struct action *asked,
@@ -232,7 +229,8 @@ bool action_seek(struct access *state, const struct config *config, const struct
     char place[CLOCK_ISO_SIZE];
     struct action own = *asked, *action = &own;
     bool ok = true;
-    if (!read_place(state, asked->to, place, &own.to, err))
+    if (!seek_read_place(asked->to, clock_wall_ms(&state->clock), place, &own.to, err) ||
+        !knows(state, config, asked->handler, err))
         return false;
     if (store_is_shared(config->host.state))
         ok = seek_shared(state, action, told, err);

@@ -182,7 +182,8 @@ static struct credentials *new_credentials(struct aws_client *client, const char
                                            const char *external_id)
 {
     return credentials_new(client->reactor, client->transport,
-                           &(struct credentials_options){.profile = client->profile,
+                           &(struct credentials_options){.quiet = client->assumes_no_role,
+                                                         .profile = client->profile,
                                                          .region = client->region,
                                                          .endpoint_sts = client->endpoint_sts,
                                                          .role_arn = role,

@@ -30,6 +30,7 @@ struct credentials {
     struct timer refresh;
     struct list waiting;
     char *told;         /* the description last logged */
+    bool quiet;
     char *planned;      /* where those that are being fetched come from */
     uint64_t number;    /* of the keys at hand: grows with each fetch */
     int64_t pause_ms;   /* after the last fetch that was of no use; 0: it was */
@@ -94,6 +95,8 @@ static void plan_refresh(struct credentials *credentials)
 /* Where they come from, once they have come. */
 static void tell_source(struct credentials *credentials)
 {
+    if (credentials->quiet || !credentials->planned)
+        return;
     if (credentials->told && strcmp(credentials->told, credentials->planned) == 0)
         return;
     log_info(credentials->log, "aws", "credentials from %s", credentials->planned);
@@ -186,6 +189,7 @@ struct credentials *credentials_new(struct reactor *reactor, struct transport *t
     credentials->reactor = reactor;
     credentials->transport = transport;
     credentials->log = options->log;
+    credentials->quiet = options->quiet;
     credentials->profile = mem_string(options->profile);
     credentials->region = mem_string(options->region);
     credentials->endpoint_sts = mem_string(options->endpoint_sts);

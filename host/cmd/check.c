@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/dev_here.h"
 #include "cmd/seen.h"
 #include "conf/target_type.h"
 #include "core/plugs.h"
@@ -66,7 +67,7 @@ static void review_rights(const struct script *script, const struct script_optio
     script_calls(script, &count, &calls);
     for (size_t i = 0; i < seen->count; i++) {
         const struct seen_call *call = &seen->list[i];
-        if (!seen_is_of(call, handler) || !(call->table ? tables : calls) ||
+        if (!seen_is_of(call, handler, options->config) || !(call->table ? tables : calls) ||
             seen_is_declared(call, script, options->config))
             continue;
         problems_add(warnings,
@@ -251,6 +252,7 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     struct problems problems = PROBLEMS_INIT, warnings = PROBLEMS_INIT;
     path = cmd_config_path(path);
+    dev_here_know(path);
     struct config *config = config_load(path, &host_plugs, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
     if (access(path, R_OK) == 0)

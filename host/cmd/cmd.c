@@ -110,19 +110,21 @@ static struct config *load(const char *path, const struct config_plugs *plugs, b
 
 struct config *cmd_load_config(const char *path)
 {
+    dev_here_know(cmd_config_path(path));
     return load(path, &host_plugs, false);
 }
 
 void cmd_turn_to_dev(struct config *config, bool calls)
 {
     char *url = dev_here_turn(config, calls);
-    if (url)
-        cmd_complain("of the dev that runs here, on %s", url);
+    if (url && !getenv("TIDEMILL_IN_DEV")) /* it is asked by a key */
+        fprintf(stderr, "(this is about the dev that runs here, on %s)\n", url);
     free(url);
 }
 
 struct config *cmd_load_state_config(const char *path)
 {
+    dev_here_know(cmd_config_path(path));
     struct config *config = load(path, &host_plugs, true);
     cmd_turn_to_dev(config, false);
     return config;
@@ -135,6 +137,7 @@ struct config *cmd_load_config_with(const char *path, const struct config_plugs 
 
 struct config *cmd_load_config_asking(const char *path)
 {
+    dev_here_know(cmd_config_path(path));
     struct secrets *secrets = secrets_new();
     const struct config_plugs plugs = host_plugs_asking(secrets, secrets_ask);
     struct config *config = load(path, &plugs, false);

@@ -175,8 +175,19 @@ static bool each_letter(struct dead *dead, letter_fn *each, struct err *err)
     return true;
 }
 
+/* Its record is no record: the state of a window whose last call was given up. */
+static bool is_window(const struct store_dead_letter *letter)
+{
+    return strncmp(letter->record, "{\"window\":", strlen("{\"window\":")) == 0;
+}
+
 static void note(struct dead *dead, const struct store_dead_letter *letter)
 {
+    if (*dead->arguments.verb == 'r' && is_window(letter)) {
+        cmd_complain("dead letter %lld is a window's state: it can be shown and dropped, and not be redriven",
+                     (long long)letter->id);
+        return;
+    }
     mem_grow(&dead->ids, &dead->capacity, dead->count, sizeof *dead->ids);
     dead->ids[dead->count++] = letter->id;
 }
@@ -730,6 +741,6 @@ const struct command cmd_dead = {
         "Works beside a running host, which redrives at once; without one, letters are marked and redriven\n"
         "when it next runs. Ctrl-C ends it: the host is through with what was begun in a moment. A redriven "
         "record has record.redriven set and record.age in seconds. One that\n"
-        "fails again stays a dead letter. Exit status 1 when one did, or when a number is not there.\n",
+        "fails again stays a dead letter; a window's state (its last call was given up) is not redriven. Exit status 1 when one did, or when a number is not there.\n",
     .run = run,
 };

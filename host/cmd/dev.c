@@ -98,8 +98,10 @@ static struct config *load_first(struct dev *dev)
 static bool make_state(struct dev *dev)
 {
     const char *temporary = getenv("TMPDIR");
-    if (dev->data) {
-        dev->state = mem_string(dev->data);
+    if (dev->data) { /* from wherever a command looks */
+        char *here = *dev->data == '/' ? NULL : realpath(".", NULL);
+        dev->state = here ? mem_printf("%s/%s", here, dev->data) : mem_string(dev->data);
+        free(here);
         return true;
     }
     dev->state = mem_printf("%s/tidemill-dev-XXXXXX", temporary && *temporary ? temporary : "/tmp");
@@ -139,6 +141,7 @@ static bool start(struct dev *dev, struct clock *clock, struct err *err)
     server_set_inbox(dev->server, dev_display_inbox, dev->display);
     dev->url = mem_printf("http://127.0.0.1:%d", server_port(dev->server));
     dev_here_set_environment(dev->url);
+    setenv("TIDEMILL_IN_DEV", "1", 1); /* for commands that keys run */
     return true;
 }
 
@@ -190,9 +193,11 @@ static int run_dev(struct dev *dev, int signal_fd)
         return EXIT_USAGE;
     }
     dev->made = true;
-    dev->here = dev_here_open(dev->ini, config->host.state, dev->url);
+    dev->here = dev_here_open(dev->ini, config->host.state, dev->url, &err);
     announce(dev, config);
-    dev->console = dev_console_start(dev->display, dev->ini, &dev->suggestions);
+    if (dev->here < 0)
+        cmd_complain("warning: %s: status, dead, seek, pause and the like do not find this one", err.text);
+    dev->console = dev_console_start(dev->display, dev->ini, &dev->suggestions, dev->here >= 0);
     struct observer observer = dev_display_observer(dev->display);
     const struct playground playground = {call_engine, write_inbox, dev};
     return serve(&(struct serve_options){.ini = dev->ini,
@@ -209,12 +214,8 @@ static int run(int argc, char **argv)
     struct dev dev = {.port = PORT, .here = -1};
     if (!cmd_options(argc, argv, known_options, &dev))
         return EXIT_USAGE;
-    if (dev.verb && (strcmp(dev.verb, "put") != 0 || !dev.item)) {
-        cmd_complain("dev: only put TABLE ITEM may follow (see tidemill help dev)");
-        return EXIT_USAGE;
-    }
     if (dev.verb)
-        return dev_put(dev.ini, dev.table, dev.item);
+        return dev_items(dev.ini, dev.verb, dev.table, dev.item);
     dev.ini = cmd_config_path(dev.ini);
     int signal_fd = serve_block_signals();
     int status = run_dev(&dev, signal_fd);
@@ -232,7 +233,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_dev = {
     .name = "dev",
-    .arguments = "[-c FILE] [--port N] [--data DIR] [put TABLE ITEM]",
+    .arguments = "[-c FILE] [--port N] [--data DIR] [put|get|delete|scan TABLE ...]",
     .summary = "the same, with an embedded DynamoDB on 127.0.0.1",
     .help =
         "Starts a DynamoDB with streams inside the process, makes the tables of the INI's [table] sections,\n"
@@ -240,16 +241,23 @@ const struct command cmd_dev = {
         "No account, no network, no credentials. Scripts and the INI are taken anew when they change.\n"
         "status, dead, seek, pause and invoke --dead with the same INI are about it, while it runs.\n"
         "\n"
-        "-c FILE     the INI; its endpoint, credentials and state are left aside, and what is\n"
-        "            for an AWS service without an endpoint_... of its own is printed instead\n"
-        "--port N    where the DynamoDB listens (8000); 0 takes a free port\n"
-        "--data DIR  keep tables and checkpoints in DIR; without it, nothing is kept\n"
+        "  -c FILE     the INI; its endpoint, credentials and state are left aside, and what\n"
+        "              is for an AWS service without an endpoint_... of its own is printed\n"
+        "  --port N    where the DynamoDB listens (8000); 0 takes a free port\n"
+        "  --data DIR  keep tables and checkpoints in DIR; without it, nothing is kept\n"
+        "\n"
+        "In another terminal, of the dev that runs on the same INI:\n"
         "\n"
         "    tidemill dev put Products '{\"productId\": \"p\", \"stock\": 5}'\n"
+        "    tidemill dev get Products p\n"
+        "    tidemill dev delete Products '{\"productId\": \"p\"}'\n"
+        "    tidemill dev scan Products\n"
         "\n"
-        "in another terminal puts an item (plain JSON or DynamoDB's, or a file's name) into a table of the "
-        "dev\n"
-        "that runs on the same INI.\n"
+        "An item is plain JSON or DynamoDB's, or a file with one; a key that is one attribute is its value.\n"
+        "\n"
+        "Keys of its terminal: r redrives all dead letters, d shows the last one, l lists them, p pauses all\n"
+        "handlers or feeds them again, s is status, c what handlers have called, w writes an item, ? shows "
+        "these.\n"
         "\n"
         "    [table Products]\n"
         "    key    = productId             ; or two attributes: customer, jobId:N\n"

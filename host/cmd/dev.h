@@ -23,11 +23,11 @@ struct dev_suggestions {
 void dev_suggest(const struct config *config, struct dev_suggestions *suggestions);
 void dev_suggestions_fini(struct dev_suggestions *suggestions);
 
-/* The body of PutItem; the item is plain JSON, or DynamoDB's with its types. */
-void dev_write_put(const char *table, const struct json *item, struct buf *out);
+/* {"TableName": ..., "Item": {...}}, or "Key"; the item is plain JSON, or DynamoDB's with its types. */
+void dev_write_named(const char *table, const char *name, const struct json *item, struct buf *out);
 
-/* dev_put.c: tidemill dev put TABLE ITEM. Returns the exit status. */
-int dev_put(const char *ini, const char *table, const char *item);
+/* dev_items.c: tidemill dev put|get|delete|scan TABLE [ITEM]. Returns the exit status. */
+int dev_items(const char *ini, const char *name, const char *table, const char *item);
 
 /* Prints each record and what its handlers did. `user` of both is a struct dev_display. */
 struct dev_display;
@@ -43,10 +43,10 @@ void dev_display_print_seen(struct dev_display *display);
 void dev_display_tell(struct dev_display *display, bool all);
 
 /* A terminal's keys, and the display's time, until it is stopped. `suggestions`: what `w` writes when nothing
- * else is said, in turn; they must stay. NULL: no thread could be had. */
+ * else is said, in turn; they must stay. `keys`: what they run finds this dev. NULL: no thread could be had. */
 struct dev_console;
 struct dev_console *dev_console_start(struct dev_display *display, const char *ini,
-                                      const struct dev_suggestions *suggestions);
+                                      const struct dev_suggestions *suggestions, bool keys);
 void dev_console_stop(struct dev_console *console);
 
 /* A request to the inbox, which stands for the outside services while developing. From any thread. */

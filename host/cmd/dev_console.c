@@ -23,6 +23,11 @@
 #define TURN_MS 50
 #define LINE_MAX_BYTES 16384
 #define ARGUMENTS_MAX 8
+#define ESCAPE 27
+#define ESCAPE_MS 20 /* the bytes of one key come together */
+#define INTERRUPT 3
+#define END_OF_INPUT 4
+#define DELETE 127
 
 extern char **environ;
 
@@ -34,8 +39,6 @@ struct dev_console {
     pthread_t thread;
     atomic_bool over;
     bool interactive; /* both ends are terminals */
-    bool raw;
-    bool paused;
     struct termios before;
 };
 
@@ -46,21 +49,39 @@ static const char help[] = "r  redrive all dead letters     d  show the last one
 
 /* ---- the terminal ---- */
 
-/* Whose keys come one by one, and are not shown. */
-static void set_raw(struct dev_console *console, bool raw)
-{
-    struct termios now = console->before;
-    if (console->raw == raw)
-        return;
-    if (raw)
-        now.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &now) == 0)
-        console->raw = raw;
-}
-
 static bool in_foreground(void)
 {
     return tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
+/* Whose keys come one by one, and are not shown; with `all` Ctrl-C is one, too. A shell that has stopped us has set its
+ * own ways, so that what the terminal says counts. Only in the foreground: else we would be stopped for it. */
+static void set_keys(struct dev_console *console, bool raw, bool all)
+{
+    struct termios now;
+    tcflag_t off = (raw ? (tcflag_t)(ICANON | ECHO) : 0) | (all ? (tcflag_t)ISIG : 0);
+    tcflag_t wanted = console->before.c_lflag & ~off;
+    sigset_t stop, old;
+    if (!in_foreground() || tcgetattr(STDIN_FILENO, &now) != 0 || now.c_lflag == wanted)
+        return;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTTOU); /* it may be in the background by now */
+    pthread_sigmask(SIG_BLOCK, &stop, &old);
+    now.c_lflag = wanted;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* What has come at once: a key, a key that sends several bytes, or what was pasted. 0: the terminal has gone. */
+static size_t read_keys(char *keys, size_t max)
+{
+    struct pollfd more = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t size = read(STDIN_FILENO, keys, max);
+    if (size == 1 && *keys == ESCAPE && poll(&more, 1, ESCAPE_MS) > 0) { /* the rest of it */
+        ssize_t rest = read(STDIN_FILENO, keys + 1, max - 1);
+        size += rest > 0 ? rest : 0;
+    }
+    return size > 0 ? (size_t)size : 0;
 }
 
 /* ---- commands ---- */
@@ -94,12 +115,6 @@ static bool run(struct dev_console *console, const char *const *words)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static void toggle_pause(struct dev_console *console)
-{
-    if (run(console, (const char *const[]){console->paused ? "resume" : "pause", "--all", NULL}))
-        console->paused = !console->paused;
-}
-
 /* "TABLE ITEM", cut in two where the name ends. NULL: there is no item. */
 static char *split(char *line)
 {
@@ -110,42 +125,65 @@ static char *split(char *line)
     return item;
 }
 
-/* Into `line`, without the blanks around it; NULL: it does not come. */
-static char *read_line(struct dev_console *console, char line[LINE_MAX_BYTES])
+/* A line that is typed, or pasted; false: Escape, Ctrl-C, or it does not come. */
+static bool read_line(struct dev_console *console, char line[LINE_MAX_BYTES])
 {
     struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
-    while (!atomic_load(&console->over) && poll(&keys, 1, TURN_MS) == 0)
+    char chunk[256];
+    size_t size = 0;
+    while (!atomic_load(&console->over)) {
         dev_display_tell(console->display, false);
-    ssize_t size = atomic_load(&console->over) ? -1 : read(STDIN_FILENO, line, LINE_MAX_BYTES - 1);
-    if (size <= 0)
-        return NULL;
-    while (size && isspace((unsigned char)line[size - 1]))
-        size--;
-    line[size] = '\0';
-    return line + strspn(line, " \t");
+        if (poll(&keys, 1, TURN_MS) <= 0)
+            continue;
+        size_t count = read_keys(chunk, sizeof chunk);
+        if (!count || (*chunk == ESCAPE && count == 1))
+            return false;
+        for (size_t i = 0; i < count && *chunk != ESCAPE; i++) {
+            if (chunk[i] == '\n' || chunk[i] == '\r') {
+                line[size] = '\0';
+                return true;
+            }
+            if (chunk[i] == INTERRUPT || chunk[i] == END_OF_INPUT)
+                return false;
+            if (chunk[i] == DELETE || chunk[i] == '\b') {
+                while (size && ((unsigned char)line[--size] & 0xc0) == 0x80)
+                    continue;
+                fputs("\b \b", stdout);
+            } else if ((unsigned char)chunk[i] >= ' ' && size + 1 < LINE_MAX_BYTES) {
+                line[size++] = chunk[i];
+                putchar(chunk[i]);
+            }
+        }
+        fflush(stdout);
+    }
+    return false;
 }
 
 static void write_item(struct dev_console *console)
 {
     const struct dev_suggestions *suggestions = console->suggestions;
     const char *usual = suggestions->count ? suggestions->items[console->written % suggestions->count] : NULL;
-    char line[LINE_MAX_BYTES];
-    set_raw(console, false);
+    char *line = mem_zero(LINE_MAX_BYTES);
+    set_keys(console, true, true);
     if (usual)
-        printf("TABLE ITEM (Enter: %s %s)\n> ", suggestions->table, usual);
+        printf("TABLE ITEM (Enter alone writes %s %s, Escape nothing)\n> ", suggestions->table, usual);
     else
-        printf("TABLE ITEM\n> ");
+        printf("TABLE ITEM (Escape: nothing)\n> ");
     fflush(stdout);
-    char *table = read_line(console, line), *item = table && *table ? split(table) : NULL;
-    if (item) {
+    bool typed = read_line(console, line);
+    puts("");
+    set_keys(console, true, false);
+    char *table = line + strspn(line, " \t"), *item = *table ? split(table) : NULL;
+    if (typed && item) {
         run(console, (const char *const[]){"dev", "put", table, item, NULL});
-    } else if (table && !*table && usual) {
+    } else if (typed && !*table && usual) {
         run(console, (const char *const[]){"dev", "put", suggestions->table, usual, NULL});
         console->written++;
-    } else if (table && *table) {
+    } else if (typed && *table) {
         puts("a table's name and an item are wanted, such as: Products {\"productId\": \"p\"}");
     }
-    set_raw(console, true);
+    fflush(stdout);
+    free(line);
 }
 
 static void press(struct dev_console *console, char key)
@@ -165,7 +203,7 @@ static void press(struct dev_console *console, char key)
         run(console, (const char *const[]){"status", NULL});
         return;
     case 'p':
-        toggle_pause(console);
+        run(console, (const char *const[]){"pause", "--all", "--toggle", NULL});
         return;
     case 'c':
         dev_display_print_seen(console->display);
@@ -187,17 +225,22 @@ static void press(struct dev_console *console, char key)
     fflush(stdout);
 }
 
+/* Only a key by itself is one: arrows and what is pasted are not taken for commands. */
 static void look_for_key(struct dev_console *console)
 {
     struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
-    char key;
-    set_raw(console, true);
+    char chunk[256];
+    set_keys(console, true, false);
     if (poll(&keys, 1, TURN_MS) <= 0)
         return;
-    if (keys.revents & POLLIN && read(STDIN_FILENO, &key, 1) == 1)
-        press(console, key);
+    size_t size = keys.revents & POLLIN ? read_keys(chunk, sizeof chunk) : 0;
+    if (size == 1)
+        press(console, *chunk);
+    else if (size)
+        puts("? shows the keys");
     else
         console->interactive = false; /* the terminal has gone */
+    fflush(stdout);
 }
 
 /* ---- life ---- */
@@ -216,14 +259,13 @@ static void *live(void *user)
 }
 
 struct dev_console *dev_console_start(struct dev_display *display, const char *ini,
-                                      const struct dev_suggestions *suggestions)
+                                      const struct dev_suggestions *suggestions, bool keys)
 {
     struct dev_console *console = mem_zero(sizeof *console);
     console->display = display;
     console->ini = ini;
     console->suggestions = suggestions;
-    console->interactive =
-        isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &console->before) == 0;
+    console->interactive = keys && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &console->before) == 0;
     if (console->interactive)
         puts("Keys: r redrive, d last dead letter, p pause, w write an item, ? more.");
     fflush(stdout);
@@ -240,7 +282,7 @@ void dev_console_stop(struct dev_console *console)
         return;
     atomic_store(&console->over, true);
     pthread_join(console->thread, NULL);
-    if (console->raw)
-        set_raw(console, false);
+    if (console->interactive)
+        set_keys(console, false, false);
     free(console);
 }

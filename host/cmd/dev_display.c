@@ -1,5 +1,7 @@
 /* dev_display.c: a line for each record with what became of it in each handler, and under it the calls. */
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +89,13 @@ static void add_time(const struct dev_display *display, struct buf *out)
     buf_add_char(out, ' ');
 }
 
+/* Whoever read it may have gone: then nobody wants any of it. */
+static void flush(void)
+{
+    if (fflush(stdout) != 0 && errno == EPIPE)
+        kill(getpid(), SIGTERM);
+}
+
 static void print(struct buf *line)
 {
     buf_add_char(line, '\n');
@@ -159,7 +168,7 @@ void dev_display_tell(struct dev_display *display, bool all)
             (all || now_ms - held->last_ms >= QUIET_MS || now_ms - held->first_ms >= HELD_MS))
             tell(display, held);
     }
-    fflush(stdout);
+    flush();
     if (display->seen.changed && (all || now_ms - display->kept_ms >= KEPT_EVERY_MS)) {
         seen_save(&display->seen, display->ini);
         display->kept_ms = now_ms;
@@ -179,7 +188,7 @@ void dev_display_print_seen(struct dev_display *display)
 {
     pthread_mutex_lock(&display->lock);
     seen_print(&display->seen, NULL);
-    fflush(stdout);
+    flush();
     pthread_mutex_unlock(&display->lock);
 }
 
@@ -278,6 +287,18 @@ static void on_attempted(void *user, const struct observed *observed)
     pthread_mutex_unlock(&display->lock);
 }
 
+/* A call that is for no record: of a request, or of a window's last call. */
+static void tell_alone(const struct dev_display *display, const char *handler, struct buf *text)
+{
+    struct buf line = BUF_INIT;
+    add_time(display, &line);
+    story_add_styled(&line, style(display, "1"), handler);
+    buf_printf(&line, ": %s", text->data);
+    print(&line);
+    flush();
+    buf_fini(text);
+}
+
 static void on_called(void *user, const struct observed_call *observed)
 {
     struct dev_display *display = user;
@@ -286,6 +307,11 @@ static void on_called(void *user, const struct observed_call *observed)
     story_add_call(&text, observed, width > before ? width - before : width);
     pthread_mutex_lock(&display->lock);
     seen_note(&display->seen, display->config, observed);
+    if (!observed->record) {
+        tell_alone(display, observed->handler, &text);
+        pthread_mutex_unlock(&display->lock);
+        return;
+    }
     struct held *held = hold(display, key_of(observed->stream_arn, observed->record));
     if (++held->call_count > CALLS_MAX) {
         buf_fini(&text);
@@ -362,7 +388,7 @@ void dev_display_inbox(void *user, const char *method, const char *path, const c
     if (cmd_columns())
         story_cut(&line, cmd_columns());
     print(&line);
-    fflush(stdout);
+    flush();
     pthread_mutex_unlock(&display->lock);
     free(what);
 }

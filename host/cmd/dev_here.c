@@ -17,6 +17,7 @@
 
 #define PLACE ".tidemill"
 #define TEXT_BYTES_MAX 8192
+#define DEV_URL_USUAL "http://127.0.0.1:8000"
 
 static bool write_all(int fd, const char *text)
 {
@@ -24,16 +25,20 @@ static bool write_all(int fd, const char *text)
     return write(fd, text, size) == (ssize_t)size;
 }
 
+/* Several INIs of a directory have files of their own: "dev", and of prod.ini "dev-prod.ini". */
 char *dev_here_path(const char *ini, const char *name)
 {
-    char *below = mem_printf(PLACE "/%s", name), *path = path_beside(ini, below);
+    const char *slash = strrchr(ini, '/'), *file = slash ? slash + 1 : ini;
+    bool usual = strcmp(file, "tidemill.ini") == 0;
+    char *below = mem_printf(PLACE "/%s%s%s", name, usual ? "" : "-", usual ? "" : file);
+    char *path = path_beside(ini, below);
     free(below);
     return path;
 }
 
 void dev_here_make(const char *ini)
 {
-    char *directory = path_beside(ini, PLACE), *path = dev_here_path(ini, ".gitignore");
+    char *directory = path_beside(ini, PLACE)  , *path = path_beside(ini, PLACE "/.gitignore");
     mkdir(directory, 0755);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd >= 0) {
@@ -44,17 +49,24 @@ void dev_here_make(const char *ini)
     free(path);
 }
 
-int dev_here_open(const char *ini, const char *state, const char *url)
+int dev_here_open(const char *ini, const char *state, const char *url, struct err *err)
 {
     char *path = dev_here_path(ini, "dev"), *text = mem_printf("%s\n%s\n", state, url);
     dev_here_make(ini);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && ftruncate(fd, 0) == 0 && write_all(fd, text);
-    if (!ok && fd >= 0)
-        close(fd); /* another dev runs on this INI: that one is found */
+    if (fd < 0)
+        err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        err_set(err, ERR_BUSY, "another dev runs on %s already", ini);
+    else if (ftruncate(fd, 0) == 0 && write_all(fd, text))
+        err->code = ERR_NONE;
+    else
+        err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    if (err->code != ERR_NONE && fd >= 0)
+        close(fd);
     free(path);
     free(text);
-    return ok ? fd : -1;
+    return err->code == ERR_NONE ? fd : -1;
 }
 
 void dev_here_close(int fd, const char *ini)
@@ -104,6 +116,14 @@ void dev_here_set_environment(const char *url)
     setenv("AWS_ACCESS_KEY_ID", "local", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "local", 1);
     unsetenv("AWS_SESSION_TOKEN");
+}
+
+void dev_here_know(const char *ini)
+{
+    char text[TEXT_BYTES_MAX], *rest = NULL;
+    bool runs = read_place(ini, text) && strtok_r(text, "\n", &rest);
+    const char *url = runs ? strtok_r(NULL, "\n", &rest) : NULL;
+    setenv("TIDEMILL_DEV_URL", url ? url : DEV_URL_USUAL, 0);
 }
 
 char *dev_here_turn(struct config *config, bool calls)

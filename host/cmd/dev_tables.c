@@ -303,11 +303,11 @@ void dev_suggestions_fini(struct dev_suggestions *suggestions)
     *suggestions = (struct dev_suggestions){0};
 }
 
-void dev_write_put(const char *table, const struct json *item, struct buf *out)
+void dev_write_named(const char *table, const char *name, const struct json *item, struct buf *out)
 {
     buf_add_literal(out, "{\"TableName\":");
     json_write_string(out, table, strlen(table));
-    buf_add_literal(out, ",\"Item\":{");
+    buf_printf(out, ",\"%s\":{", name);
     write_members(out, item);
     buf_add_literal(out, "}}");
 }
@@ -316,7 +316,7 @@ static bool put(const struct maker *maker, const struct config_table *table, con
                 struct err *err)
 {
     struct buf body = BUF_INIT;
-    dev_write_put(table->name, item, &body);
+    dev_write_named(table->name, "Item", item, &body);
     bool ok = call(maker, "PutItem", &body, err);
     buf_fini(&body);
     return ok;

@@ -5,12 +5,13 @@
 
 struct arguments {
     const char *config_path, *handler, *reason;
-    bool all;
+    bool all, toggle;
 };
 
 static const struct cmd_option pause_options[] = {
     CMD_CONFIG(struct arguments, config_path),
     {"--all", CMD_FLAG, offsetof(struct arguments, all), NULL},
+    {"--toggle", CMD_FLAG, offsetof(struct arguments, toggle), NULL},
     {"--reason", CMD_TEXT, offsetof(struct arguments, reason), "a text"},
     {"HANDLER", CMD_OPERAND, offsetof(struct arguments, handler), NULL},
     {0},
@@ -31,7 +32,8 @@ typedef bool action_fn(struct access *state, const struct config *config, const 
 static bool carry_out(const struct config *config, const struct arguments *arguments, action_fn *act,
                       struct err *err)
 {
-    const struct action action = {.handler = arguments->handler, .reason = arguments->reason};
+    const struct action action = {
+        .handler = arguments->handler, .reason = arguments->reason, .toggle = arguments->toggle};
     struct access state;
     struct buf told = BUF_INIT;
     bool ok = access_open(&state, config, false, err) && act(&state, config, &action, &told, err);
@@ -77,7 +79,7 @@ static int run_resume(int argc, char **argv)
 
 const struct command cmd_pause = {
     .name = "pause",
-    .arguments = "[-c FILE] HANDLER|--all [--reason TEXT]",
+    .arguments = "[-c FILE] HANDLER|--all [--reason TEXT] [--toggle]",
     .summary = "stop feeding a handler or route, keep its place",
     .help = "What runs may end, nothing more begins, on all hosts that share the state, until tidemill "
             "resume; also\n"
@@ -86,7 +88,8 @@ const struct command cmd_pause = {
             "is left until the first record it has not handled is trimmed (24 hours after it was written); "
             "under\n"
             "6 hours status --check and the log warn. Its dead letters can be marked to be redriven: they "
-            "wait.\n",
+            "wait.\n"
+            "--toggle feeds those again that are paused already.\n",
     .run = run_pause,
 };
 

@@ -194,15 +194,12 @@ static bool grant_seen(struct policy *policy, const struct script *script, bool 
     bool any = false;
     for (size_t i = 0; i < policy->seen.count; i++) {
         const struct seen_call *call = &policy->seen.list[i];
-        if (!seen_is_of(call, handler) || !call->table == tables)
+        if (!seen_is_of(call, handler, policy->config) || !call->table == tables)
             continue;
-        const char *keys = seen_keys(call), *colon = strchr(call->action, ':');
-        char *list = keys ? mem_printf("[\"%s*\"]", keys) : NULL;
-        char *service =
-            tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
-        grant_keys(policy, service, tables ? call->table : "*", list, tables ? call->action : colon + 1);
+        const char *colon = strchr(call->action, ':');
+        char *service = tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
+        grant_of(policy, service, tables ? call->table : "*", tables ? call->action : colon + 1);
         free(service);
-        free(list);
         any = true;
     }
     if (any)

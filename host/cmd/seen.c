@@ -10,19 +10,21 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cmd/dev_here.h"
 
 #define KEPT_BYTES_MAX (1u << 20)
 #define KEPT "calls"
-#define SEPARATORS "#:/|_-."
+#define SEPARATORS "#:/|"
 
 /* Of a call that is looked at. */
 struct noting {
     struct seen *seen;
     const struct config *config;
     const char *handler, *version;
+    const char *region; /* NULL: the INI's */
 };
 
 /* ---- keys ---- */
@@ -105,10 +107,19 @@ static struct seen_call *add_to(struct seen *seen, const char *handler, const ch
     return &seen->list[seen->count++];
 }
 
+/* In another region than the INI's the table is an ARN. To be freed. */
+static char *place_of(const struct noting *noting, const char *table)
+{
+    return table && noting->region ? mem_printf("arn:aws:dynamodb:%s:*:table/%s", noting->region, table)
+                                   : mem_string(table);
+}
+
 /* `key`: the attributes with the table's partition key among them; NULL: nothing is known of it. */
 static void add(const struct noting *noting, const char *table, const char *action, const struct json *key)
 {
-    struct seen_call *call = add_to(noting->seen, noting->handler, noting->version, table, action);
+    char *there = place_of(noting, table);
+    struct seen_call *call = add_to(noting->seen, noting->handler, noting->version, there, action);
+    free(there);
     if (!table)
         return;
     bool several = call->several, any = call->any_key;
@@ -175,7 +186,9 @@ static void add_query(const struct noting *noting, struct arena *arena, const st
 {
     const struct config_table *known = table_of(noting->config, table);
     const char *name = known && known->key_text ? known->key.names[0] : NULL;
-    struct seen_call *call = add_to(noting->seen, noting->handler, noting->version, table, action);
+    char *there = place_of(noting, table);
+    struct seen_call *call = add_to(noting->seen, noting->handler, noting->version, there, action);
+    free(there);
     note_key(call, queried_key(arena, root, name));
 }
 
@@ -243,8 +256,12 @@ static void note_request(const struct noting *noting, const char *verb)
 
 void seen_note(struct seen *seen, const struct config *config, const struct observed_call *call)
 {
-    const struct noting noting = {seen, config, call->handler, call->version};
+    char version[SEEN_VERSION_SIZE];
+    seen_version(config, call->handler, call->version, version);
+    const struct noting noting = {seen, config, call->handler, version, call->region};
     const char *colon = strchr(call->verb, ':');
+    if (call->elsewhere) /* at an endpoint of its own: that is none of AWS's */
+        return;
     if (call->role &&
         (colon || (call->size && *call->what == '{'))) /* what it may do, its own account says */
         add(&noting, NULL, "sts:AssumeRole", NULL);
@@ -257,6 +274,17 @@ void seen_note(struct seen *seen, const struct config *config, const struct obse
 }
 
 /* ---- keeping ---- */
+
+/* Whatever else somebody has written there is none. */
+static bool is_sound(char *const fields[5])
+{
+    bool table = strcmp(fields[2], "-") != 0;
+    const char *keys = fields[4];
+    for (size_t i = 0; i < 4; i++)
+        if (!*fields[i] || strpbrk(fields[i], "\"\\"))
+            return false;
+    return *keys && strchr("?*=", *keys) && !strpbrk(keys + 1, "\"\\*?$") && table == !strchr(fields[3], ':');
+}
 
 /* "handler\tversion\ttable or -\taction\tflags and keys\n" */
 void seen_load(struct seen *seen, const char *ini)
@@ -273,7 +301,7 @@ void seen_load(struct seen *seen, const char *ini)
             if (at)
                 *at++ = '\0';
         }
-        if (count < COUNT_OF(fields) || !*fields[4])
+        if (count < COUNT_OF(fields) || !is_sound(fields))
             continue;
         struct seen_call *call =
             add_to(seen, fields[0], fields[1], strcmp(fields[2], "-") == 0 ? NULL : fields[2], fields[3]);
@@ -383,10 +411,23 @@ static bool is_own_table(const struct script *script, const struct config *confi
     return own;
 }
 
-bool seen_is_of(const struct seen_call *call, const struct handler *handler)
+/* The code's, and of what its section says. */
+void seen_version(const struct config *config, const char *handler, const char *code, char version[SEEN_VERSION_SIZE])
 {
-    return strcmp(call->handler, handler_name(handler)) == 0 &&
-           strcmp(call->version, handler_version(handler)) == 0;
+    const struct config_handler *section = config_handler(config, handler);
+    uint64_t hash = 0;
+    for (size_t i = 0; section && i < section->pair_count; i++) { /* in whatever order */
+        uint64_t name = hash_bytes(section->pairs[i].name, strlen(section->pairs[i].name), 1);
+        hash += hash_bytes(section->pairs[i].shown, strlen(section->pairs[i].shown), name);
+    }
+    snprintf(version, SEEN_VERSION_SIZE, "%s-%016llx", code, (unsigned long long)hash);
+}
+
+bool seen_is_of(const struct seen_call *call, const struct handler *handler, const struct config *config)
+{
+    char version[SEEN_VERSION_SIZE];
+    seen_version(config, handler_name(handler), handler_version(handler), version);
+    return strcmp(call->handler, handler_name(handler)) == 0 && strcmp(call->version, version) == 0;
 }
 
 bool seen_is_declared(const struct seen_call *call, const struct script *script, const struct config *config)

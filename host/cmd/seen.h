@@ -44,8 +44,12 @@ void seen_print(struct seen *seen, const char *handler);
 /* "user#" of keys that have it in common; NULL: they show nothing. */
 const char *seen_keys(const struct seen_call *call);
 
-/* Was it seen of the handler, as its code stands? */
-bool seen_is_of(const struct seen_call *call, const struct handler *handler);
+/* What a handler was when it was seen: its code, and its section. */
+#define SEEN_VERSION_SIZE 40
+void seen_version(const struct config *config, const char *handler, const char *code, char version[SEEN_VERSION_SIZE]);
+
+/* Was it seen of the handler, as it stands? */
+bool seen_is_of(const struct seen_call *call, const struct handler *handler, const struct config *config);
 
 /* Does the handler, in `tables` or `calls`, say that it makes this call? */
 bool seen_is_declared(const struct seen_call *call, const struct script *script, const struct config *config);

@@ -393,7 +393,7 @@ static void on_signal(void *user)
     struct signalfd_siginfo info;
     if (read(running->signal_fd, &info, sizeof info) != sizeof info)
         return;
-    if (info.ssi_signo == SIGHUP) {
+    if (info.ssi_signo == SIGHUP && !running->options->follows_ini) { /* else its terminal has gone */
         on_hangup(running);
         return;
     }

@@ -245,6 +245,44 @@ static bool is_dynamodb(const struct observed_call *call)
     return !strchr(call->verb, ':') && call->size && *call->what == '{';
 }
 
+static size_t count_of(const struct json *list)
+{
+    size_t count = 0;
+    json_each(element, list)
+        count++;
+    return count;
+}
+
+static void add_count(struct buf *out, size_t count)
+{
+    buf_printf(out, "%zu item%s", count, count == 1 ? "" : "s");
+}
+
+/* { "Put": { "TableName": ..., "Item": ... } }: "Put Orders orderId 1". */
+static void add_part(struct buf *out, const struct json *part)
+{
+    const struct json *one = part->child, *table = json_get(one, "TableName"), *item = json_get(one, "Item");
+    if (!one || !table)
+        return;
+    item = item ? item : json_get(one, "Key");
+    buf_printf(out, "%s%.*s %.*s ", out->size ? "; " : "", (int)one->key_size, one->key, (int)table->size, table->text);
+    add_item(out, item);
+}
+
+/* Of a transaction each part, of a batch how many items of each table. */
+static bool add_parts(struct buf *out, const struct json *root)
+{
+    const struct json *parts = json_get(root, "TransactItems"), *tables = json_get(root, "RequestItems");
+    json_each(part, parts)
+        add_part(out, part);
+    json_each(table, tables) {
+        const struct json *keys = json_get(table, "Keys");
+        buf_printf(out, "%s%.*s ", out->size ? ", " : "", (int)table->key_size, table->key);
+        add_count(out, count_of(keys ? keys : table));
+    }
+    return parts || tables;
+}
+
 /* What of a DynamoDB request tells most: the table, the item or key; else the request as it is. */
 static void add_request(struct buf *out, const struct observed_call *call)
 {
@@ -258,21 +296,13 @@ static void add_request(struct buf *out, const struct observed_call *call)
         buf_printf(&text, "%.*s ", (int)table->size, table->text);
     if (item)
         add_item(&text, item);
-    else if (!table)
+    else if (!table && !add_parts(&text, root))
         buf_add(&text, call->what, call->size);
     while (text.size && text.data[text.size - 1] == ' ')
         text.size--;
     story_add_shown(out, text.data ? text.data : "", text.size, REQUEST_SHOWN_MAX);
     buf_fini(&text);
     arena_fini(&arena);
-}
-
-static size_t count_of(const struct json *list)
-{
-    size_t count = 0;
-    json_each(element, list)
-        count++;
-    return count;
 }
 
 static size_t count_responses(const struct json *responses)
@@ -283,11 +313,6 @@ static size_t count_responses(const struct json *responses)
     json_each(table, responses)
         count += count_of(table);
     return count;
-}
-
-static void add_count(struct buf *out, size_t count)
-{
-    buf_printf(out, "%zu item%s", count, count == 1 ? "" : "s");
 }
 
 static void add_dynamodb_answer(struct buf *out, const struct observed_call *call)
@@ -327,9 +352,34 @@ static void add_reply(struct buf *out, const struct observed_call *call)
     story_add_shown(out, line, (size_t)((stop ? stop : end) - line), ANSWER_SHOWN_MAX);
 }
 
+/* "nothing done: condition 2 failed": the last one may be the marker of transact{once=}. */
+static void add_reasons(struct buf *out, const struct observed_call *call)
+{
+    struct arena arena = ARENA_INIT;
+    const struct json *root = json_parse(&arena, call->answer, call->answer_size, NULL),
+                      *reasons = json_get(root, "CancellationReasons");
+    size_t number = 0, told = 0;
+    buf_add_literal(out, "nothing done");
+    json_each(reason, reasons) {
+        const struct json *code = json_get(reason, "Code");
+        number++;
+        if (!code || json_string_is(code, "None"))
+            continue;
+        bool condition = json_string_is(code, "ConditionalCheckFailed");
+        buf_printf(out, told++ ? ", " : ": ");
+        if (condition)
+            buf_printf(out, "condition %zu failed", number);
+        else
+            buf_printf(out, "part %zu %.*s", number, (int)code->size, code->text);
+    }
+    arena_fini(&arena);
+}
+
 static void add_answer(struct buf *out, const struct observed_call *call)
 {
-    if (call->error && strstr(call->error, "ConditionalCheckFailed") && is_dynamodb(call))
+    if (call->error && is_dynamodb(call) && strstr(call->error, "TransactionCanceled"))
+        add_reasons(out, call);
+    else if (call->error && strstr(call->error, "ConditionalCheckFailed") && is_dynamodb(call))
         buf_add_literal(out, "condition failed");
     else if (call->error)
         story_add_shown(out, call->error, strlen(call->error), ANSWER_SHOWN_MAX);

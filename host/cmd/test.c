@@ -1,5 +1,6 @@
 /* test.c: tidemill test. */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #define LOG_LINES_SHOWN 25
 
 struct testing {
-    bool tap, colour;
+    bool tap, colour, verbose;
     size_t passed, failed, files;
     const char *only; /* tests with this in their names; NULL: all */
     size_t left_out;
@@ -86,10 +87,10 @@ static bool collect(struct paths *paths, const char *argument)
 
 /* ---- telling ---- */
 
-static void print_last_lines(const char *log, const char *before)
+static void print_last_lines(const char *log, const char *before, int most)
 {
     const char *at = log + strlen(log);
-    for (int lines = 0; at > log && lines <= LOG_LINES_SHOWN;)
+    for (int lines = 0; at > log && lines <= most;)
         if (*--at == '\n')
             lines++;
     for (at += *at == '\n'; *at;) {
@@ -121,9 +122,10 @@ static void tell(struct testing *testing, const char *path, const char *name,
                outcome->real_ms, plain);
     if (!outcome->passed) {
         print_text(outcome->text ? outcome->text : "failed", testing->tap ? "# " : "    ");
-        if (outcome->log)
-            print_last_lines(outcome->log, testing->tap ? "#   " : "      ");
     }
+    if (outcome->log && (testing->verbose || !outcome->passed))
+        print_last_lines(outcome->log, testing->tap ? "#   " : "      ",
+                         testing->verbose ? INT_MAX : LOG_LINES_SHOWN);
     testing->passed += outcome->passed;
     testing->failed += !outcome->passed;
     fflush(stdout);
@@ -239,7 +241,7 @@ static void summarize(const struct testing *testing)
 }
 
 struct arguments {
-    bool tap, rights, cover;
+    bool tap, rights, cover, verbose;
     const char *only, *lcov, *shuffle;
     struct cmd_texts places;
 };
@@ -247,6 +249,7 @@ struct arguments {
 static const struct cmd_option known_options[] = {
     {"--tap", CMD_FLAG, offsetof(struct arguments, tap), NULL},
     {"--rights", CMD_FLAG, offsetof(struct arguments, rights), NULL},
+    {"--verbose", CMD_FLAG, offsetof(struct arguments, verbose), NULL},
     {"--cover", CMD_FLAG, offsetof(struct arguments, cover), NULL},
     {"--lcov", CMD_TEXT, offsetof(struct arguments, lcov), "a file"},
     {"--shuffle", CMD_TEXT, offsetof(struct arguments, shuffle), "a seed, or the first and the last: 1-100"},
@@ -291,6 +294,7 @@ static int run(int argc, char **argv)
     bool ok = cmd_options(argc, argv, known_options, &arguments);
     testing.tap = arguments.tap;
     testing.only = arguments.only;
+    testing.verbose = arguments.verbose;
     testing.cover = arguments.cover || arguments.lcov ? test_cover_new() : NULL;
     ok = ok && (!arguments.shuffle || read_seeds(arguments.shuffle, &testing.first_seed, &testing.last_seed));
     for (size_t i = 0; ok && i < arguments.places.count; i++)
@@ -324,7 +328,7 @@ static int run(int argc, char **argv)
 const struct command cmd_test = {
     .name = "test",
     .arguments =
-        "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--tap] [DIR|FILE...]",
+        "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--verbose] [--tap] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
     .help =
         "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
@@ -361,6 +365,7 @@ const struct command cmd_test = {
         "--rights prints what handlers called of DynamoDB's tables and of AWS, as their `tables` and "
         "`calls` would have\n"
         "it for tidemill policy.\n"
-        "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
+        "--verbose shows them of each test, with what log and print said.\n"
+            "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

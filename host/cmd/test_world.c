@@ -24,6 +24,7 @@
 #include "script/testing.h"
 #include "state/store_open.h"
 #include "script/directory.h"
+#include "state/seek.h"
 #include "worker/handlers.h"
 
 #define LOOK_MS 50
@@ -34,6 +35,7 @@
 #define REAL_MS_MAX 60000
 #define SHUFFLE_CALL_MS 200 /* a call of a handler takes up to so much more, and a look at a stream ... */
 #define SHUFFLE_READ_MS 30  /* ... so much */
+#define FATAL_MAX 100
 #define DEAD_MAX 1000
 #define SENT_MAX 100000
 #define LOG_BYTES_MAX (1 << 16) /* of which the last lines are shown */
@@ -81,7 +83,8 @@ struct test_world {
     size_t crash_host;   /* from 1; 0: all of them */
     size_t wanted_hosts; /* that are to begin anew; 0: none are */
     bool later;          /* not before ... */
-    char *fatal;         /* the host dies of its next call of this operation; or NULL */
+    char *fatal[FATAL_MAX]; /* the host dies of its next call of the first of these operations, the next of the next */
+    size_t fatal_count;
     uint64_t chance;     /* of --shuffle */
     int64_t writes,
         runaway; /* calls that changed something; more than `runaway` while it settles are too many */
@@ -219,9 +222,9 @@ static void answer_host(void *user, struct test_host *host, const struct transpo
     answer(t, request, given);
     if (t->options->seed)
         given->delay_ms += (int64_t)draw(t, is_of_streams(request) ? SHUFFLE_READ_MS : SHUFFLE_CALL_MS);
-    if (t->fatal && is_operation(request, t->fatal)) {
-        free(t->fatal);
-        t->fatal = NULL;
+    if (t->fatal_count && is_operation(request, t->fatal[0])) {
+        free(t->fatal[0]);
+        memmove(t->fatal, t->fatal + 1, --t->fatal_count * sizeof *t->fatal);
         given->lost = true;
         test_hosts_kill(host);
         log_info(t->log, NULL, "test.crash: the host dies after this call, and begins anew");
@@ -279,8 +282,8 @@ static void on_crash(void *user, size_t host, const char *after, struct ticket *
     t->crashing = ticket;
     t->crash_host = host;
     t->later = after != NULL;
-    free(t->fatal);
-    t->fatal = mem_string(after);
+    if (after && t->fatal_count < FATAL_MAX)
+        t->fatal[t->fatal_count++] = mem_string(after);
 }
 
 static void on_hosts(void *user, size_t count, struct ticket *ticket)
@@ -483,7 +486,8 @@ static void unmake(struct test_world *t)
     log_free(t->log);
     close(t->log_fd);
     test_deployment_fini(&t->deployment);
-    free(t->fatal);
+    for (size_t i = 0; i < t->fatal_count; i++)
+        free(t->fatal[i]);
     for (size_t i = 0; i < t->dead_count; i++) {
         free(t->dead[i].handler);
         free(t->dead[i].error);
@@ -660,7 +664,10 @@ static void replay(struct test_world *t)
     struct ticket *ticket = t->replaying;
     struct err err = {0};
     t->replaying = NULL;
-    bool ok = replay_events(t, &err);
+    bool ok = t->fatal_count ? err_set(&err, ERR_CONFIG,
+                                       "a host that is to die (test.crash) reads streams: events that are made up, or "
+                                       "archived, are no part of one")
+                             : replay_events(t, &err);
     free(t->replay_path);
     free(t->replay_handler);
     t->replay_path = t->replay_handler = NULL;
@@ -677,24 +684,29 @@ static bool seek_one(struct test_world *t, const char *handler, struct err *err)
     if (t->state)
         return err_set(err, ERR_CONFIG,
                        "one host can be moved, not several that share their state (test.hosts)");
-    struct store *store = host_store(first_host(t));
-    struct reactor *reactor = host_reactor(first_host(t));
     struct store_batch *batch = store_batch_new();
+    char place[CLOCK_ISO_SIZE];
+    const char *where;
+    if (!seek_read_place(t->seek_where, clock_wall_ms(&t->world.clock), place, &where, err)) {
+        store_batch_free(batch);
+        return false;
+    }
     const struct store_request request = {.kind = "seek",
                                           .id = ((int64_t)1 << 40) + (int64_t)t->seeks++,
                                           .handler = handler,
                                           .shard = "",
-                                          .argument = t->seek_where,
+                                          .argument = where,
                                           .created_ms = t->world.now_ms};
     int64_t end_ms = t->world.now_ms + SEEK_MS_MAX;
     int answered = REQUEST_OPEN;
     store_put_request(batch, &request);
-    if (!store_commit_now(store, reactor, batch, err))
+    if (!store_commit_now(host_store(first_host(t)), host_reactor(first_host(t)), batch, err))
         return false;
     while (answered == REQUEST_OPEN && t->world.now_ms < end_ms && !overdue(t)) {
-        turn(t, NULL, 1000);
-        struct store_snapshot *snapshot = store_load_now(
-            store, reactor, &(struct store_query){.what = STORE_ANSWER, .id = request.id}, err);
+        turn(t, NULL, 1000); /* the host may be another one by then */
+        struct store_snapshot *snapshot =
+            store_load_now(host_store(first_host(t)), host_reactor(first_host(t)),
+                           &(struct store_query){.what = STORE_ANSWER, .id = request.id}, err);
         if (!snapshot)
             return false;
         answered = snapshot->request_count ? snapshot->requests[0].answered : REQUEST_OPEN;
@@ -829,10 +841,13 @@ static void run(struct test_world *t, size_t index)
         else
             turn(t, is_asked, 1000);
     }
-    if (!t->ended)
+    if (!t->ended) {
         handler_cancel(script_handler(t->script), invocation);
-    else if (t->fatal && t->outcome->passed)
-        fail(t, "test.crash: no handler has called what the host was to die of");
+    } else if (t->fatal_count && t->outcome->passed) {
+        char *text = mem_printf("test.crash: no handler has called %s, of which the host was to die", t->fatal[0]);
+        fail(t, text);
+        free(text);
+    }
 }
 
 void test_world_run(const struct test_options *options, struct test_outcome *outcome)

@@ -430,6 +430,13 @@ static void tell_strangers(const struct host *host)
     map_fini(&told);
 }
 
+/* Such a handler has a place nowhere. */
+static bool has_requests(struct host *host, const char *name)
+{
+    const struct handler *handler = host_handler(host, name);
+    return handler && handler_kind(handler) == HANDLER_REQUESTS;
+}
+
 /* Whose state is it, and how old? A file that was put in its place, or none, is noticed here or never. */
 static void tell_place(const struct host *host, const char *handler)
 {
@@ -448,6 +455,8 @@ static void tell_place(const struct host *host, const char *handler)
     char time[CLOCK_ISO_SIZE] = "";
     if (oldest_ms)
         clock_iso8601(oldest_ms, time);
+    if (!shards && has_requests((struct host *)host, handler))
+        return;
     if (shards)
         log_info(host->options.log, NULL, "handler %s goes on where it stands in %zu shard%s%s%s", handler,
                  shards, shards == 1 ? "" : "s", oldest_ms ? "; the oldest of these places is of " : "",

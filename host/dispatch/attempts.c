@@ -170,7 +170,7 @@ static void try_again(struct attempt *attempt, const char *because)
         ledger_observe(ledger, entry, OUTCOME_RETRIED, because);
         ledger->counters->retried++;
     }
-    ledger_keep_trouble(ledger, because);
+    ledger_keep_trouble(ledger, because, entry->record);
     wait_for_next(attempt, delay);
 }
 
@@ -181,7 +181,7 @@ static void try_later(struct attempt *attempt, const char *because)
     int64_t delay = ledger_backoff_ms(ledger, ++attempt->unlucky);
     log_debug(ledger->options.log, ledger->subject, "%s (record %s; that was no attempt, again in %lld ms)",
               because, attempt->entry->record->sequence, (long long)delay);
-    ledger_keep_trouble(ledger, because);
+    ledger_keep_trouble(ledger, because, attempt->entry->record);
     wait_for_next(attempt, delay);
 }
 

@@ -70,7 +70,7 @@ static void on_failed(struct closing *closing, struct handler_error *error)
     bool counts = error->failure != FAILURE_NO_ATTEMPT;
     window->attempts -= !counts;
     ledger_changed(ledger); /* the number of attempts */
-    ledger_keep_trouble(ledger, error->text);
+    ledger_keep_trouble(ledger, error->text, NULL);
     if (!counts && ledger->stopping)
         leave(closing);
     else if (error->failure == FAILURE_PERMANENT)

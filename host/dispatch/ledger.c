@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "record/item_key.h"
 
 /* How long handlers that never wait may keep the reactor from its other work. */
 #define SLICE_MS_MAX 5
@@ -386,12 +387,16 @@ void ledger_observe(const struct ledger *ledger, const struct entry *entry, enum
                                                     .error = error});
 }
 
-void ledger_keep_trouble(struct ledger *ledger, const char *text)
+void ledger_keep_trouble(struct ledger *ledger, const char *text, const struct record *record)
 {
     struct subscription_trouble *trouble = &ledger->trouble;
-    snprintf(trouble->text, sizeof trouble->text, "%s", text);
-    trouble->text[strcspn(trouble->text, "\n")] = '\0';
+    char *key = record ? item_key_text(record->keys) : NULL;
+    int first = (int)strcspn(text, "\n");
+    snprintf(trouble->text, sizeof trouble->text, key ? "%.*s (item %s)" : "%.*s", first, text, key);
+    for (char *at = trouble->text; (at = strpbrk(at, "\n\r")); at++)
+        *at = ' ';
     utf8_trim(trouble->text);
+    free(key);
     trouble->count++;
 }
 

@@ -168,7 +168,7 @@ void ledger_observe(const struct ledger *ledger, const struct entry *entry, enum
                     const char *error);
 
 /* What status shows of why records wait. */
-void ledger_keep_trouble(struct ledger *ledger, const char *text);
+void ledger_keep_trouble(struct ledger *ledger, const char *text, const struct record *record);
 
 /* ---- what is kept ---- */
 

@@ -26,6 +26,8 @@ struct observed_call {
     const char *verb; /* "PutItem"; of another service "states:StartExecution"; "POST"; "POSTGRES" */
     const char *what; /* its body; the URL; the statements */
     size_t size;
+    const char *region; /* another one than the INI's; or NULL */
+    bool elsewhere;     /* at an endpoint of its own */
     const char *role;   /* another one's credentials that it is made with; NULL: the host's */
     int status;         /* of the answer; 0: there is none */
     const char *answer; /* its body */

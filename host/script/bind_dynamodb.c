@@ -102,13 +102,28 @@ static void push_member(lua_State *L, const struct json *member)
 }
 
 /* {code=, message=, operation=, reasons=}: reasons of a cancelled transaction. */
+/* Which table is not there, the service does not say; the request is at 2. */
+static void push_message(lua_State *L, const struct err *err)
+{
+    lua_pushstring(L, err->text);
+    if (strcmp(err->service, "ResourceNotFoundException") != 0 || !lua_istable(L, 2))
+        return;
+    lua_pushliteral(L, "TableName");
+    if (lua_rawget(L, 2) == LUA_TSTRING)
+        lua_pushfstring(L, "%s (table %s)", err->text, lua_tostring(L, -1));
+    else
+        lua_pushstring(L, err->text);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
 static int push_error(lua_State *L, const struct err *err, const struct json *root)
 {
     lua_pushnil(L);
     lua_createtable(L, 0, 4);
     lua_pushstring(L, *err->service ? err->service : err->code == ERR_TIMEOUT ? "Timeout" : "NetworkError");
     lua_setfield(L, -2, "code");
-    lua_pushstring(L, err->text);
+    push_message(L, err);
     lua_setfield(L, -2, "message");
     const struct json *reasons = json_get(root, "CancellationReasons");
     if (reasons) {
@@ -391,7 +406,8 @@ int bind_dynamodb(lua_State *L)
 {
     static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call},       {"token", raw_token},
                                      {"list", raw_list}, {"set", raw_set},         {"binary", raw_binary},
-                                     {"at", raw_at},     {"decimal", raw_decimal}, {NULL, NULL}};
+                                     {"at", raw_at},     {"decimal", raw_decimal}, {"seconds", script_raw_seconds},
+                                     {NULL, NULL}};
     luaL_newlib(L, verbs);
     value_push_null(L);
     lua_setfield(L, -2, "null");

@@ -99,7 +99,7 @@ struct invocation {
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
     struct span span; /* of that call */
-    char *told_role; /* or NULL; owned */
+    struct aws_place *told_place; /* where it goes; NULL: where all go; owned */
     char *told_verb; /* and what an observer will be told of it: owned; NULL: nobody observes */
     struct buf told;
     char span_name[64];

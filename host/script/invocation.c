@@ -51,6 +51,7 @@ static void tell_answered(struct invocation *invocation, const struct transport_
         return;
     const struct handler_call *call = invocation->root->call;
     bool has_record = call && call->count;
+    const struct aws_place *place = invocation->told_place;
     observer->called(observer->user, &(struct observed_call){
                                          .handler = script->handler.name,
                                          .version = script->handler.version,
@@ -59,14 +60,17 @@ static void tell_answered(struct invocation *invocation, const struct transport_
                                          .verb = invocation->told_verb,
                                          .what = invocation->told.data ? invocation->told.data : "",
                                          .size = invocation->told.size,
-                                         .role = invocation->told_role,
+                                         .region = place ? place->region : NULL,
+                                             .elsewhere = place && place->endpoint,
+                                             .role = place ? place->role : NULL,
                                          .status = response ? response->status : 0,
                                          .answer = response && response->body.data ? response->body.data : "",
                                          .answer_size = response ? response->body.size : 0,
                                          .error = err && err->code ? err->text : NULL});
     free(invocation->told_verb);
-    free(invocation->told_role);
-    invocation->told_verb = invocation->told_role = NULL;
+    aws_place_free(invocation->told_place);
+    invocation->told_verb = NULL;
+    invocation->told_place = NULL;
     buf_fini(&invocation->told);
 }
 
@@ -405,7 +409,12 @@ static void keep_asked(struct invocation *invocation, const struct aws_request *
         return;
     invocation->told_verb = request->other ? mem_printf("%s:%s", request->other->signing, request->operation)
                                            : mem_string(request->operation);
-    invocation->told_role = mem_string(request->place ? request->place->role : NULL);
+    const struct aws_place *place = request->place;
+    if (place) {
+        invocation->told_place = mem_zero(sizeof *place);
+        *invocation->told_place = (struct aws_place){mem_string(place->region), mem_string(place->endpoint),
+                                                     mem_string(place->role), NULL};
+    }
     buf_add(&invocation->told, body->data ? body->data : "", body->size);
 }
 

@@ -1,9 +1,43 @@
 /* seek.c: see seek.h. */
 #include "state/seek.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
+#include "conf/settings.h"
+
+#define STREAM_KEEPS_MS ((int64_t)24 * 3600 * 1000) /* a record, in a stream of DynamoDB's */
+
+/* See seek.h. "2h" ago, "2026-01-31" or with its time: in the form that the state has; all else as it is. */
+bool seek_read_place(const char *to, int64_t now_ms, char place[CLOCK_ISO_SIZE], const char **whole,
+                     struct err *err)
+{
+    int64_t ms = 0;
+    struct err none;
+    char *day = strlen(to) == 10 ? mem_printf("%sT00:00:00Z", to) : mem_string(to);
+    bool is_time = clock_read_iso8601(day, &ms);
+    free(day);
+    *whole = to;
+    if (!is_time && !sequence_valid(to) && duration_parse(to, &ms, &none)) {
+        ms = now_ms - ms;
+        is_time = true;
+    }
+    if (!is_time)
+        return true;
+    if (ms > now_ms)
+        return err_set(err, ERR_CONFIG, "%s is not over yet: latest is what is written from now on", to);
+    if (ms < now_ms - STREAM_KEEPS_MS)
+        return err_set(
+            err, ERR_CONFIG,
+            "%s is longer ago than a stream keeps its records (24 hours): trim_horizon is the oldest "
+            "that it has",
+            to);
+    clock_iso8601(ms, place);
+    *whole = place;
+    return true;
+}
 
 static bool follows_any(const struct store_snapshot *snapshot, const char *handler)
 {
@@ -140,7 +174,7 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
     if (!follows_any(snapshot, handler))
         return err_set(
             err, ERR_CONFIG,
-            "there is no checkpoint of a handler %s: it has not run yet, and begins at its stream's start",
+            "handler %s has no checkpoint yet: it has not run, and begins where its stream's start says",
             handler);
     int64_t since_ms;
     return sequence_valid(to) ? seek_sequence(snapshot, handler, shard, to, batch, told, err)

@@ -13,7 +13,8 @@
 ---     }
 
 ---@class tidemill.Handler
----@field stream string
+---@field stream? string|string[] the stream's name in the INI, or several
+---@field intake? string instead of a stream: the [intake NAME] whose requests it answers, with on_request
 ---@field filter? table an event pattern
 ---@field on_insert? fun(record: tidemill.Record)
 ---@field on_modify? fun(record: tidemill.Record)
@@ -21,6 +22,7 @@
 ---@field on_record? fun(record: tidemill.Record)
 ---@field on_batch? fun(records: tidemill.Record[]): tidemill.Record[]? instead of those above; returns what failed
 ---@field on_window? fun(state: any, records: tidemill.Record[], final: boolean, window: tidemill.Window): any instead of those above; returns the state
+---@field on_request? fun(request: tidemill.Request): tidemill.Answer|string|nil instead of those above
 ---@field batch_size? integer records in a call of on_batch or on_window
 ---@field batch_window? string how long a batch that is not full waits for more
 ---@field tumbling_window? string the length of on_window's windows

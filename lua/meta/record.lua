@@ -10,7 +10,7 @@
 ---@field sequence string
 ---@field time integer seconds since 1970, as DynamoDB gives it
 ---@field table string
----@field stream string|string[] the stream's name in the INI, or several
+---@field stream string the stream's name in the INI
 ---@field shard string
 ---@field size integer bytes
 ---@field view string

@@ -4,7 +4,7 @@
 --- What DynamoDB has is this in Lua, and the other way round. Nothing is lost: what was read can be written back unchanged.
 ---
 ---     S          a string (UTF-8; what is no text is refused when written)
----     N          an integer, or a float where that is exactly the number,
+---     N          an integer; or a float where that has the very digits (0.1);
 ---                else a decimal
 ---     B          a binary: dynamodb.binary(bytes); tostring(b) is its bytes
 ---     BOOL       true or false
@@ -14,9 +14,11 @@
 ---                dynamodb.list {}
 ---     SS NS BS   a set: dynamodb.set { "a", "b" }; set:contains("a"), #set
 ---
---- An attribute that is not there is nil. A decimal adds, subtracts, multiplies and compares exactly, to 38 digits:
---- `dynamodb.decimal(record.new.price) * 3`; arithmetic of integers that does not fit into 64 bits raises nothing in Lua and
---- wraps: let one of them be a decimal. `tostring` gives all digits.
+--- An attribute that is not there is nil. A decimal adds, subtracts, multiplies and compares exactly, to 38 digits, and
+--- what it meets becomes one: `dynamodb.decimal(record.new.price) * 3`. Money wants them: prices like 0.1 come as floats, and of
+--- floats 0.1 + 0.2 is not 0.3, so let the first of a sum be a decimal. Integers that do not fit into 64 bits wrap in Lua
+--- and raise nothing: likewise. `==` compares decimals with decimals only: `total == dynamodb.decimal(0)`; `<` and `<=`
+--- take numbers as well. `tostring` gives all digits.
 ---
 --- # What a script has of Lua
 ---
@@ -34,4 +36,4 @@
 ---     HTTP bodies  8 MiB   of an answer; max_bytes up to 64 MiB
 ---     once         350 KB  of a result that is kept
 ---
---- The README's [handler NAME] table has them all, with what they are where nothing is said.
+--- `tidemill help ini` has them all ([handler NAME]), with what they are where nothing is said.

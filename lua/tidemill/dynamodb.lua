@@ -358,11 +358,15 @@ end
 local ONCE_TTL_S = 7 * 24 * 3600 -- longer than a record can be in a stream
 
 local function marker_item(actions)
+  local ttl = actions.once_ttl == nil and ONCE_TTL_S or raw.seconds(actions.once_ttl)
+  if not ttl then
+    error("transact: once_ttl is a number of seconds above 0, or a text such as \"90d\"", 3)
+  end
   local name = actions.once_table or rawget(require "tidemill.config", "once_table")
   if not name then
     error("transact: once needs a table for its markers: once_table here, or in the handler's settings", 3)
   end
-  local item = { id = tostring(actions.once), expires = os.time() + ONCE_TTL_S }
+  local item = { id = tostring(actions.once), expires = math.ceil(require "tidemill.time".now() + ttl) }
   return { Put = { TableName = name, Item = item_of(item, "an item"), ConditionExpression = "attribute_not_exists(id)" } }
 end
 
@@ -371,7 +375,8 @@ end
 ---    {delete = {table, key, options}}, {check = {table, key, options}} }`
 --- With `once = key` a marker is written along, so that the writes happen once however often this is called; a
 --- repetition returns true. The marker goes to the table `once_table`, given here or in the handler's settings, whose
---- partition key is a string named `id`; it carries the attribute `expires` for the table's time to live.
+--- partition key is a string named `id`; it carries the attribute `expires` for the table's time to live, `once_ttl` after
+--- now (7 days; "90d" or a number of seconds): whoever redrives a dead letter later than that writes once more.
 --- Where the endpoint has no transactions (ScyllaDB Alternator) it raises and names the way out: `create`, `transition`.
 ---@param actions table
 ---@return true|false done  false when a condition failed

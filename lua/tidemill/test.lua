@@ -395,8 +395,8 @@ local HOSTS_MAX = 8
 
 --- The host dies, as by kill -9 or with its machine, and begins anew on the state that it has left: what had been handled
 --- since its last checkpoint comes again. `after` names an operation ("PutItem", "StartExecution", or "POST" of HTTP): the
---- host dies of a handler's next call of it, when the service has done it and the handler has not heard of that yet; the
---- test goes on at once, and fails if nobody calls it. Of several hosts (test.hosts) each dies, or the one with that number.
+--- host dies of a handler's next call of it, when the service has done it and the handler has not heard of that yet. That
+--- is only kept in mind here: write and settle then; the test fails if nobody calls it. Said twice the host dies twice. Of several hosts (test.hosts) each dies, or the one with that number.
 ---@param how? {after?: string, host?: integer}
 function test.crash(how)
   if how ~= nil and type(how) ~= "table" then
@@ -523,10 +523,23 @@ local function sorted(set)
   return texts
 end
 
+--- A decimal and a number, by their value.
+local function same_number(a, b)
+  local decimal = require "tidemill.dynamodb".decimal
+  local function is_number(value)
+    return type(value) == "number" or (type(value) == "userdata" and pcall(function() return value + 0 end))
+  end
+  if not is_number(a) or not is_number(b) or type(a) == type(b) then
+    return false
+  end
+  local ok, same = pcall(function() return decimal(a) == decimal(b) end)
+  return ok and same
+end
+
 --- nil, or the path to the first difference and what is there.
 local function difference(actual, expected, path)
   if type(actual) ~= "table" or type(expected) ~= "table" then
-    local same = actual == expected
+    local same = actual == expected or same_number(actual, expected)
       or (type(actual) == "userdata" and type(expected) ~= "nil" and tostring(actual) == tostring(expected))
     return not same and { path = path, actual = actual, expected = expected } or nil
   end
@@ -544,6 +557,12 @@ local function difference(actual, expected, path)
   end
 end
 
+--- With its type where the other one looks the same.
+local function show_beside(value, other)
+  local text = show(value)
+  return text == show(other) and text .. " (" .. (math.type(value) or type(value)) .. ")" or text
+end
+
 --- Raises with the path to the first difference; tables are compared member by member.
 ---@param actual any
 ---@param expected any
@@ -552,7 +571,8 @@ function test.equal(actual, expected, message)
   local found = difference(actual, expected, "")
   if found then
     error(("%s%sexpected %s, got %s"):format(message and message .. ": " or "",
-      found.path ~= "" and "at " .. found.path:gsub("^%.", "") .. ": " or "", show(found.expected), show(found.actual)), 2)
+      found.path ~= "" and "at " .. found.path:gsub("^%.", "") .. ": " or "", show_beside(found.expected, found.actual),
+      show_beside(found.actual, found.expected)), 2)
   end
 end
 
