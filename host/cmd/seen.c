@@ -260,7 +260,7 @@ void seen_note(struct seen *seen, const struct config *config, const struct obse
     seen_version(config, call->handler, call->version, version);
     const struct noting noting = {seen, config, call->handler, version, call->region};
     const char *colon = strchr(call->verb, ':');
-    if (call->elsewhere) /* at an endpoint of its own: that is none of AWS's */
+    if (call->elsewhere && !colon) /* DynamoDB's calls at an endpoint of its own: that is none of AWS's */
         return;
     if (call->role &&
         (colon || (call->size && *call->what == '{'))) /* what it may do, its own account says */

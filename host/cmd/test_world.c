@@ -18,6 +18,7 @@
 #include "cmd/story.h"
 #include "cmd/test_deployment.h"
 #include "cmd/test_hosts.h"
+#include "cmd/test_requests.h"
 #include "core/replay.h"
 #include "deliver/emitter_dry.h"
 #include "local/engine.h"
@@ -76,6 +77,7 @@ struct test_world {
     const struct test_options *options;
     /* What the test waits for. */
     struct ticket *settling, *advancing, *replaying, *seeking, *crashing;
+    struct test_request *requesting;
     char *replay_path, *replay_handler;
     char *seek_handler, *seek_where; /* the first NULL: all of them */
     size_t events, seeks;            /* so far */
@@ -276,6 +278,12 @@ static void on_seek(void *user, const char *handler, const char *where, struct t
     t->seek_where = mem_string(where);
 }
 
+static void on_request(void *user, const struct testing_request *request, struct ticket *ticket)
+{
+    struct test_world *t = user;
+    t->requesting = test_request_new(t->deployment.config, request, ticket);
+}
+
 static void on_crash(void *user, size_t host, const char *after, struct ticket *ticket)
 {
     struct test_world *t = user;
@@ -433,8 +441,18 @@ static bool make(struct test_world *t, struct err *err)
     t->world.answer = answer;
     t->world.user = t;
     t->world.clock.cpu_ms = clock_system().cpu_ms; /* an endless loop is not virtual */
-    t->hooks = (struct testing_hooks){on_settle, on_advance,     on_replay,  on_event,   on_seek, on_crash,
-                                      on_hosts,  on_dead_letter, on_emitted, on_control, t};
+    t->hooks = (struct testing_hooks){.settle = on_settle,
+                                      .advance = on_advance,
+                                      .replay = on_replay,
+                                      .event = on_event,
+                                      .seek = on_seek,
+                                      .request = on_request,
+                                      .crash = on_crash,
+                                      .hosts = on_hosts,
+                                      .dead_letter = on_dead_letter,
+                                      .emitted = on_emitted,
+                                      .control = on_control,
+                                      .user = t};
     t->observer = (struct observer){.called = on_called,
                                     .attempted = on_attempted,
                                     .ran = t->options->cover ? on_ran : NULL,
@@ -814,10 +832,17 @@ static void crash(struct test_world *t)
     testing_resume(ticket, ok ? NULL : err.text);
 }
 
+static void request(struct test_world *t)
+{
+    struct test_request *asked = t->requesting;
+    t->requesting = NULL;
+    test_request_send(asked, first_host(t), clock_wall_ms(&t->world.clock));
+}
+
 static bool is_asked(void *user)
 {
     const struct test_world *t = user;
-    return t->settling || t->advancing || t->replaying || t->seeking || t->crashing || t->ended;
+    return t->settling || t->advancing || t->replaying || t->seeking || t->crashing || t->requesting || t->ended;
 }
 
 static void run(struct test_world *t, size_t index)
@@ -838,6 +863,8 @@ static void run(struct test_world *t, size_t index)
             seek(t);
         else if (t->crashing)
             crash(t);
+        else if (t->requesting)
+            request(t);
         else
             turn(t, is_asked, 1000);
     }

@@ -811,6 +811,11 @@ struct store *host_store(struct host *host)
     return worker_store(host->workers[0]);
 }
 
+void host_ask(struct host *host, const struct handler_request *request, worker_answer_fn *done, void *user)
+{
+    worker_ask(host->workers[0], request, done, user);
+}
+
 void host_each_handler(struct host *host, void (*fn)(void *user, const struct handler *handler), void *user)
 {
     worker_each_handler(host->workers[0], fn, user);

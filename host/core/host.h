@@ -73,6 +73,9 @@ struct store *host_store(struct host *host);
 const struct handler *host_handler(struct host *host, const char *name);
 void host_each_handler(struct host *host, void (*fn)(void *user, const struct handler *handler), void *user);
 
+/* Ask the handler of an intake, as a listener of its own does: worker_ask, of its first worker. */
+void host_ask(struct host *host, const struct handler_request *request, worker_answer_fn *done, void *user);
+
 /* Of `leases`, on the host's reactor: a shard is this host's from now on, or not any more. */
 void host_gained(struct host *host, const char *stream_arn, const char *shard);
 void host_lost(struct host *host, const char *stream_arn, const char *shard);

@@ -105,6 +105,8 @@ struct invocation {
     char span_name[64];
     struct timer sleep;
     struct task go_on;                   /* it made room for others, and it is its turn again */
+    struct handler_answer *answered;     /* of a test's request; owned */
+    int answered_status;
     char *stored;                        /* what the store answered, until it is taken; owned */
     size_t held_bytes;                   /* of the request that is on its way */
     struct transport_response *response; /* of the call that just ended */

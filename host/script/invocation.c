@@ -61,7 +61,7 @@ static void tell_answered(struct invocation *invocation, const struct transport_
                                          .what = invocation->told.data ? invocation->told.data : "",
                                          .size = invocation->told.size,
                                          .region = place ? place->region : NULL,
-                                             .elsewhere = place && place->endpoint,
+                                             .elsewhere = place && place->endpoint && !strstr(place->endpoint, ".amazonaws.com"),
                                              .role = place ? place->role : NULL,
                                          .status = response ? response->status : 0,
                                          .answer = response && response->body.data ? response->body.data : "",

@@ -19,6 +19,7 @@ EMBED(meta_json, "lua/meta/json.lua");
 EMBED(meta_log, "lua/meta/log.lua");
 EMBED(meta_pattern, "lua/meta/pattern.lua");
 EMBED(meta_record, "lua/meta/record.lua");
+EMBED(meta_request, "lua/meta/request.lua");
 EMBED(meta_time, "lua/meta/time.lua");
 EMBED(meta_values, "lua/meta/values.lua");
 
@@ -33,6 +34,7 @@ static const struct {
     {"meta.log", meta_log_start, meta_log_end},
     {"meta.pattern", meta_pattern_start, meta_pattern_end},
     {"meta.record", meta_record_start, meta_record_end},
+    {"meta.request", meta_request_start, meta_request_end},
     {"meta.time", meta_time_start, meta_time_end},
     {"meta.values", meta_values_start, meta_values_end},
 };

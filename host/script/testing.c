@@ -87,6 +87,19 @@ void testing_resume(struct ticket *ticket, const char *problem)
     script_go_on(invocation);
 }
 
+void testing_answered(struct ticket *ticket, int status, struct handler_answer *answer, const char *why)
+{
+    struct invocation *invocation = script_ticket_take(ticket);
+    if (!invocation) {
+        handler_answer_free(answer);
+        return;
+    }
+    invocation->answered = answer;
+    invocation->answered_status = status;
+    invocation->stored = mem_string(why);
+    script_go_on(invocation);
+}
+
 /* ---- HTTP services ---- */
 
 struct asking {
@@ -220,6 +233,52 @@ static int raw_seek(lua_State *L)
     return lua_yieldk(L, 0, 0, after_waiting);
 }
 
+/* status, body, headers (a table) -- or status, why it has no other answer */
+static int after_request(lua_State *L, int status, lua_KContext context)
+{
+    struct invocation *invocation = script_of(L)->current;
+    struct handler_answer *answer = invocation->answered;
+    (void)status;
+    (void)context;
+    lua_pushinteger(L, invocation->answered_status);
+    if (!answer) {
+        lua_pushstring(L, invocation->stored);
+        free(invocation->stored);
+        invocation->stored = NULL;
+        return 2;
+    }
+    lua_pushlstring(L, answer->body ? answer->body : "", answer->body_size);
+    lua_createtable(L, 0, (int)answer->header_count);
+    for (size_t i = 0; i < answer->header_count; i++) {
+        lua_pushstring(L, answer->headers[i].value);
+        lua_setfield(L, -2, answer->headers[i].name);
+    }
+    handler_answer_free(answer); /* what raised before would only lose it */
+    invocation->answered = NULL;
+    return 3;
+}
+
+/* raw.request{intake=, id=, method=, path=, query=, lines=, body=, signed=} */
+static int raw_request(lua_State *L)
+{
+    static const char *const names[] = {"intake", "id", "method", "path", "query", "lines", "body"};
+    const char *texts[sizeof names / sizeof *names];
+    size_t size = 0;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        lua_getfield(L, 1, names[i]);
+        texts[i] = luaL_optlstring(L, -1, NULL, &size); /* the body is the last one */
+    }
+    lua_getfield(L, 1, "signed");
+    const struct testing_request request = {texts[0], texts[1], texts[2], texts[3], texts[4],
+                                            texts[5], texts[6] ? texts[6] : "", texts[6] ? size : 0,
+                                            lua_toboolean(L, -1)};
+    struct ticket *ticket = script_ticket(L);
+    hooks_of(L)->request(hooks_of(L)->user, &request, ticket);
+    return lua_yieldk(L, 0, 0, after_request);
+}
+
 static int raw_crash(lua_State *L)
 {
     lua_Integer host = luaL_optinteger(L, 1, 0);
@@ -297,7 +356,8 @@ int bind_test(lua_State *L)
                                      {"control", raw_control},   {"emitted", raw_emitted},
                                      {"replay", raw_replay},     {"event", raw_event},
                                      {"seek", raw_seek},         {"crash", raw_crash},
-                                     {"hosts", raw_hosts},       {NULL, NULL}};
+                                     {"hosts", raw_hosts},       {"request", raw_request},
+                                     {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");
     luaL_newlib(L, verbs);

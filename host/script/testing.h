@@ -9,6 +9,13 @@
 
 struct ticket;
 
+/* All texts are the hook's to copy. */
+struct testing_request {
+    const char *intake, *id, *method, *path, *query, *lines, *body;
+    size_t body_size;
+    bool is_signed;
+};
+
 /* What tidemill.test asks for. Tickets are to be given to testing_resume, from the reactor. */
 struct testing_hooks {
     void (*settle)(void *user, struct ticket *ticket);              /* wait until all handlers are done */
@@ -19,6 +26,9 @@ struct testing_hooks {
     void (*event)(void *user, const char *event, size_t size, const char *handler, struct ticket *ticket);
     /* The handler (NULL: each of them) goes on at `where`: as `tidemill seek` has it. */
     void (*seek)(void *user, const char *handler, const char *where, struct ticket *ticket);
+    /* A request to the intake, by whoever signs as its sender does where `is_signed`; in `request` there are no texts of
+     * headers but what the test has set ("Name: value\n" lines). testing_answered takes the answer. */
+    void (*request)(void *user, const struct testing_request *request, struct ticket *ticket);
     /* `host` (from 1; 0: each of them) dies and begins anew; with `after`, whichever makes its next call of
      * that operation, once the service has done it. */
     void (*crash)(void *user, size_t host, const char *after, struct ticket *ticket);
@@ -45,6 +55,9 @@ enum handler_result testing_run(struct script *script, size_t index, handler_don
 
 /* `problem`: what was waited for did not come, or why it cannot; NULL: it did. */
 void testing_resume(struct ticket *ticket, const char *problem);
+
+/* Of `request`: its answer, which is taken; NULL: only its status, and why. */
+void testing_answered(struct ticket *ticket, int status, struct handler_answer *answer, const char *why);
 
 /* Ask the test what an HTTP service answers. Status 0: the connection breaks; false: no test has said how. */
 bool testing_answer(struct script *script, const struct transport_request *request, int *status,

@@ -391,6 +391,43 @@ function test.seek(handler, where)
   end
 end
 
+---@class tidemill.test.Answer
+---@field status integer
+---@field headers table<string, string> as the handler has written their names
+---@field body string
+---@field json fun(self): any the body, decoded
+
+--- A request to an [intake NAME], as its sender would send it: signed with the intake's secret, unless `signed = false`; what is
+--- wrong with it is refused as the listener does. Returns the answer.
+---@param intake string
+---@param request? {id?: string, method?: string, path?: string, query?: string, headers?: table<string, string>, json?: any, body?: string, signed?: boolean}
+---@return tidemill.test.Answer
+function test.request(intake, request)
+  local known = { id = "string", method = "string", path = "string", query = "string", headers = "table", json = true,
+    body = "string", signed = "boolean" }
+  if type(intake) ~= "string" or (request ~= nil and type(request) ~= "table") then
+    error("test.request: an intake's name and a table expected", 2)
+  end
+  request = request or {}
+  for name, value in pairs(request) do
+    if not known[name] or (known[name] ~= true and type(value) ~= known[name]) then
+      error(("test.request: %s: id, method, path, query, body (texts), headers (a table), json and signed it takes"):format(name), 2)
+    end
+  end
+  local lines = {}
+  for name, value in pairs(request.headers or {}) do
+    lines[#lines + 1] = ("%s: %s\n"):format(name, tostring(value):gsub("[\r\n]", " "))
+  end
+  made_up = made_up + 1
+  local body = request.body or (request.json ~= nil and json.encode(request.json)) or ""
+  local status, text, headers = raw.request { intake = intake, id = request.id or "delivery-" .. made_up, method = request.method,
+    path = request.path, query = request.query, lines = table.concat(lines), body = body, signed = request.signed ~= false }
+  if status == 0 then
+    error("test.request: " .. text, 2)
+  end
+  return { status = status, headers = headers or {}, body = text or "", json = function(self) return json.decode(self.body) end }
+end
+
 local HOSTS_MAX = 8
 
 --- The host dies, as by kill -9 or with its machine, and begins anew on the state that it has left: what had been handled

@@ -119,8 +119,10 @@ class Terminal:
         os.write(self.end, keys.encode())
 
     def stop(self):
-        self.press("\x03")
-        wait_until(lambda: self.read() and os.waitpid(self.pid, os.WNOHANG)[0], lambda: f"it ends: {self.read()}")
+        def ends():
+            self.press("\x03")
+            return self.read() and os.waitpid(self.pid, os.WNOHANG)[0]
+        wait_until(ends, lambda: f"it ends: {self.read()}")
         assert "Sanitizer" not in self.said
         os.close(self.end)
 
@@ -172,8 +174,18 @@ def test_the_keys_of_a_terminal(tmp_path):
         terminal.wait_for("redrive all dead letters")
         terminal.press("x")
         terminal.wait_for("? shows the keys")
+        terminal.press("\x1bOP")  # F1 is not p
+        terminal.press("pr")  # nor is what is pasted
+        terminal.wait_for("? shows the keys", 3)
+        assert terminal.read().count("is paused: what runs may end") == 2
         terminal.press("w")
-        terminal.wait_for("TABLE ITEM", 4)  # and ends although it waits for a line
+        terminal.wait_for("TABLE ITEM", 4)
+        terminal.press("Things {}\x1b")  # Escape leaves it
+        terminal.press("?")
+        terminal.wait_for("redrive all dead letters", 2)
+        assert terminal.read().count("put into Things") == 2
+        terminal.press("w")
+        terminal.wait_for("TABLE ITEM", 5)  # and ends although it waits for a line
     finally:
         terminal.stop()
 

@@ -100,7 +100,7 @@ def test_a_page_fits_and_is_the_one_in_the_tree(page):
 
 
 def test_each_name_that_a_module_has_is_in_its_page_and_no_other_is(tmp_path):
-    modules = [page for page in PAGES if page not in ("handler", "record", "values", "tidemill")]
+    modules = [page for page in PAGES if page not in ("handler", "record", "request", "values", "tidemill")]
     (tmp_path / "names_test.lua").write_text("""local test = require "tidemill.test"
 test.deployment "[table Things]\\nkey = id\\n[stream s]\\ntable = Things"
 test("names", function()
@@ -175,7 +175,7 @@ def test_commands_find_the_dev_that_runs_here_and_it_follows_its_ini(tmp_path):
         dev.client().put_item(TableName="Orders", Item={"orderId": {"S": "1"}})
         wait_until(lambda: "too strict" in run(tmp_path, "dead", "list", check=False).stdout, "the letter is found")
         done = run(tmp_path, "status")
-        assert "orders" in done.stdout and f"of the dev that runs here, on {dev.url}" in done.stderr
+        assert "orders" in done.stdout and f"about the dev that runs here, on {dev.url}" in done.stderr
         assert "is paused" in run(tmp_path, "pause", "orders").stdout and "goes on" in run(tmp_path, "resume", "orders").stdout
         done = run(tmp_path, "invoke", "--dead", "1", check=False)
         assert "too strict" in done.stdout + done.stderr
@@ -196,7 +196,7 @@ def test_commands_find_the_dev_that_runs_here_and_it_follows_its_ini(tmp_path):
         dev.stop()
     assert not (tmp_path / ".tidemill" / "dev").exists()
     (tmp_path / ".tidemill" / "dev").write_text("sqlite:/nowhere/x.db\nhttp://127.0.0.1:1\n")  # of one that was killed
-    assert "of the dev" not in run(tmp_path, "status", check=False).stderr
+    assert "about the dev" not in run(tmp_path, "status", check=False).stderr
 
 
 def test_what_dev_suggests_works_and_is_seen(tmp_path):
@@ -214,7 +214,7 @@ def test_what_dev_suggests_works_and_is_seen(tmp_path):
         (tmp_path / "item.json").write_text('{"productId": {"S": "typed"}, "stock": {"N": "7"}}')
         run(tmp_path, "dev", "put", "Products", "item.json")
         assert dev.client().get_item(TableName="Products", Key={"productId": {"S": "typed"}})["Item"]["stock"] == {"N": "7"}
-        for item, told in (('{"productId": 5}', "Type mismatch"), ("[1]", "an item expected"), ("missing.json", "missing.json"), ("{", "JSON")):
+        for item, told in (('{"productId": 5}', "Type mismatch"), ("[1]", "an object expected"), ("missing.json", "missing.json"), ("{", "JSON")):
             done = run(tmp_path, "dev", "put", "Products", item, check=False)
             assert done.returncode == 1 and told.lower() in done.stderr.lower(), (item, done.stderr)
         assert "not found" in run(tmp_path, "dev", "put", "Nothing", '{"id": "1"}', check=False).stderr
