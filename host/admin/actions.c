@@ -138,6 +138,29 @@ static bool is_any_paused(struct access *state, char **places, change_fn **chang
     return requests != NULL;
 }
 
+/* Of handlers whose script is not there at the moment. */
+static bool end_other_pauses(struct access *state, const struct config *config, char **places, struct buf *told,
+                             struct err *err)
+{
+    struct store_snapshot *requests = access_load(state, &(struct store_query){.what = STORE_REQUESTS}, err);
+    bool ok = requests != NULL;
+    for (size_t i = 0; ok && i < requests->request_count; i++) {
+        const struct store_request *request = &requests->requests[i];
+        bool there = false;
+        for (size_t j = 0; places[j] && !there; j++) {
+            char *name = handler_place_name(places[j]);
+            there = strcmp(name, request->handler) == 0;
+            free(name);
+        }
+        if (there || store_find_pause(requests, request->handler) != request)
+            continue;
+        buf_add_char(told, '\n');
+        ok = end_pause(state, config, &(struct action){.handler = request->handler}, requests, told, err);
+    }
+    store_snapshot_free(requests);
+    return ok;
+}
+
 /* Each script and route that there is. */
 static bool change_all(struct access *state, const struct config *config, const struct action *action,
                        change_fn *change, struct buf *told, struct err *err)
@@ -155,6 +178,8 @@ static bool change_all(struct access *state, const struct config *config, const 
         ok = change_pause(state, config, &one, change, told, err);
         free(name);
     }
+    if (ok && change == end_pause)
+        ok = end_other_pauses(state, config, places, told, err);
     script_paths_free(places);
     return ok;
 }

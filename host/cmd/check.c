@@ -186,13 +186,12 @@ static void try_directory(const char *subject, const char *directory, struct pro
                           struct problems *warnings)
 {
     struct stat status;
-    char *path = mem_string(directory), *slash;
-    while (stat(path, &status) != 0 && errno == ENOENT && strcmp(path, ".") != 0 && strcmp(path, "/") != 0) {
-        slash = strrchr(path, '/');
-        if (slash)
-            slash[slash == path] = '\0';
-        else
-            snprintf(path, strlen(path) + 1, ".");
+    char *path = mem_string(*directory ? directory : ".");
+    while (lstat(path, &status) != 0 && errno == ENOENT && strcmp(path, ".") != 0 && strcmp(path, "/") != 0) {
+        char *slash = strrchr(path, '/'), *above = slash ? mem_copy(path, (size_t)(slash - path) + (slash == path))
+                                                         : mem_string(".");
+        free(path);
+        path = above;
     }
     if (stat(path, &status) != 0)
         problems_add(errno == EACCES ? warnings : problems, "%s: %s: %s", subject, directory,
@@ -229,7 +228,7 @@ static void try_paths(const struct config *config, struct problems *problems, st
         const char *directory =
             target->type && target->type->directory ? target->type->directory(target) : NULL;
         char *subject = mem_printf("%s:%d: [target %s]", config->path, target->line, target->name);
-        if (directory)
+        if (directory && *directory)
             try_directory(subject, directory, problems, warnings);
         free(subject);
     }

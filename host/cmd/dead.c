@@ -655,7 +655,8 @@ static bool choose_last(struct dead *dead, struct err *err)
     bool ok = each_letter(dead, note_last, err);
     dead->arguments.id_count = dead->found[0] ? 1 : 0;
     if (ok && !dead->found[0])
-        ok = err_set(err, ERR_CONFIG, "no such dead letter");
+        ok = err_set(err, ERR_CONFIG, dead->arguments.handler || dead->arguments.error ? "no such dead letter"
+                                                                                         : "there are no dead letters");
     return ok;
 }
 

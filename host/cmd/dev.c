@@ -28,6 +28,7 @@ struct dev {
     struct engine *engine;
     struct server *server;
     struct dev_display *display;
+    const struct config *config; /* in force; held; or NULL */
     struct dev_suggestions suggestions;
     struct dev_console *console;
     int here;  /* what commands beside it find */
@@ -61,6 +62,22 @@ static void print_targets(struct config *config)
     }
 }
 
+/* It is the one that is in force now. Tables that are there stay as they are. */
+static void take(struct dev *dev, const struct config *config)
+{
+    for (size_t i = 0; dev->config && i < config->table_count; i++) {
+        const struct config_table *table = &config->tables[i];
+        for (size_t j = 0; j < dev->config->table_count; j++)
+            if (strcmp(dev->config->tables[j].name, table->name) == 0 && !dev_same_table(&dev->config->tables[j], table))
+                cmd_complain("warning: %s:%d: [table %s] is there already, as it was before: begin dev again to have it "
+                             "made anew",
+                             config->path, table->line, table->name);
+    }
+    config_release(dev->config);
+    dev->config = config_hold(config);
+    dev_display_set_config(dev->display, config);
+}
+
 static struct config *load(void *user, const char *path, struct problems *problems)
 {
     struct dev *dev = user;
@@ -72,7 +89,7 @@ static struct config *load(void *user, const char *path, struct problems *proble
     config->host.state = store_in_file(state);
     free(state);
     if (!problems->count)
-        dev_display_set_config(dev->display, config);
+        take(dev, config);
     struct err err;
     if (dev->made && !problems->count && !dev_make_tables(dev->engine, config, &err)) /* new ones */
         problems_add(problems, "%s", err.text);
@@ -224,6 +241,7 @@ static int run(int argc, char **argv)
     server_stop(dev.server);
     engine_free(dev.engine);
     dev_display_free(dev.display);
+    config_release(dev.config);
     dev_here_close(dev.here, dev.ini);
     remove_state(&dev);
     free(dev.url);

@@ -12,6 +12,9 @@
  * unless they are there. False and `err`. */
 bool dev_make_tables(struct engine *engine, const struct config *config, struct err *err);
 
+/* Would the same table be made of both? */
+bool dev_same_table(const struct config_table *a, const struct config_table *b);
+
 /* Prints what to try next: an item for the first table that has a stream; of one with a seed how its first
  * item, if another one of the seed has the same key, becomes the last of those: what the seed has shown, once
  * more. */

@@ -28,6 +28,7 @@
 #define INTERRUPT 3
 #define END_OF_INPUT 4
 #define DELETE 127
+#define SUSPEND 26
 
 extern char **environ;
 
@@ -58,17 +59,20 @@ static bool in_foreground(void)
  * own ways, so that what the terminal says counts. Only in the foreground: else we would be stopped for it. */
 static void set_keys(struct dev_console *console, bool raw, bool all)
 {
-    struct termios now;
-    tcflag_t off = (raw ? (tcflag_t)(ICANON | ECHO) : 0) | (all ? (tcflag_t)ISIG : 0);
-    tcflag_t wanted = console->before.c_lflag & ~off;
+    struct termios now, wanted = console->before;
     sigset_t stop, old;
-    if (!in_foreground() || tcgetattr(STDIN_FILENO, &now) != 0 || now.c_lflag == wanted)
+    wanted.c_lflag &= ~((raw ? (tcflag_t)(ICANON | ECHO) : 0) | (all ? (tcflag_t)ISIG : 0));
+    if (raw) { /* Ctrl-Z gives the terminal back first; Ctrl-S would hold up what is shown */
+        wanted.c_cc[VSUSP] = wanted.c_cc[VQUIT] = _POSIX_VDISABLE;
+        wanted.c_iflag &= ~(tcflag_t)IXON;
+    }
+    if (!in_foreground() || tcgetattr(STDIN_FILENO, &now) != 0 ||
+        (now.c_lflag == wanted.c_lflag && now.c_cc[VSUSP] == wanted.c_cc[VSUSP]))
         return;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTTOU); /* it may be in the background by now */
     pthread_sigmask(SIG_BLOCK, &stop, &old);
-    now.c_lflag = wanted;
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
+    tcsetattr(STDIN_FILENO, TCSANOW, &wanted);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -210,6 +214,10 @@ static void press(struct dev_console *console, char key)
         return;
     case 'w':
         write_item(console);
+        return;
+    case SUSPEND:
+        set_keys(console, false, false);
+        kill(0, SIGTSTP); /* as the terminal would */
         return;
     case '\n':
     case '\r':

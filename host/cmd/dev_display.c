@@ -1,5 +1,6 @@
 /* dev_display.c: a line for each record with what became of it in each handler, and under it the calls. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,9 @@
 
 #define QUIET_MS 120 /* nobody has said anything of a record for so long: its line is written */
 #define KEPT_EVERY_MS 1000
+#define OUT_BYTES_MAX (1u << 20)
+#define CHUNK_BYTES 512 /* a pipe that takes any takes so many at once */
+#define LAST_MS 500     /* at the end */
 #define HELD_MS 1000
 #define HELD_MAX 200    /* records of which somebody may still say something */
 #define BELOW_INDENT 11 /* of what stands under a record */
@@ -55,6 +59,8 @@ struct dev_display {
     const char *ini;
     struct seen seen; /* what handlers call; with ... */
     const struct config *config;
+    struct buf out;  /* that is to be written, and lines that were too many */
+    size_t left_out;
     int64_t kept_ms; /* when that was written last */
     bool colour;
     struct list held; /* in the order of what was first said of them */
@@ -89,18 +95,53 @@ static void add_time(const struct dev_display *display, struct buf *out)
     buf_add_char(out, ' ');
 }
 
-/* Whoever read it may have gone: then nobody wants any of it. */
-static void flush(void)
-{
-    if (fflush(stdout) != 0 && errno == EPIPE)
-        kill(getpid(), SIGTERM);
-}
-
-static void print(struct buf *line)
+/* What is shown is put together here and written by the console's thread: a terminal that is stopped, or a pipe that
+ * nobody reads, holds no handler up. */
+static void print(struct dev_display *display, struct buf *line)
 {
     buf_add_char(line, '\n');
-    fwrite(line->data, 1, line->size, stdout);
+    if (display->out.size < OUT_BYTES_MAX)
+        buf_add(&display->out, line->data, line->size);
+    else
+        display->left_out++;
     buf_fini(line);
+}
+
+/* Of what there is as much as is taken within `ms`. */
+static void write_out(struct dev_display *display, int ms)
+{
+    struct pollfd taken = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    fflush(stdout);
+    pthread_mutex_lock(&display->lock);
+    if (display->left_out && display->out.size < OUT_BYTES_MAX / 2) {
+        buf_printf(&display->out, "(%zu lines were left out)\n", display->left_out);
+        display->left_out = 0;
+    }
+    struct buf text = display->out;
+    display->out = BUF_INIT;
+    pthread_mutex_unlock(&display->lock);
+    size_t at = 0;
+    while (at < text.size && poll(&taken, 1, ms) > 0 && !(taken.revents & POLLNVAL)) {
+        size_t size = text.size - at < CHUNK_BYTES ? text.size - at : CHUNK_BYTES;
+        ssize_t written = write(STDOUT_FILENO, text.data + at, size);
+        if (written < 0 && errno == EPIPE) { /* whoever read it has gone: nobody wants any of it */
+            kill(getpid(), SIGTERM);
+            at = text.size;
+        } else if (written < 0 && errno != EINTR && errno != EAGAIN) {
+            at = text.size;
+        } else if (written > 0) {
+            at += (size_t)written;
+        }
+    }
+    pthread_mutex_lock(&display->lock);
+    struct buf rest = BUF_INIT;
+    buf_add(&rest, text.data + at, text.size - at);
+    if (display->out.size)
+        buf_add(&rest, display->out.data, display->out.size);
+    buf_fini(&display->out);
+    display->out = rest;
+    pthread_mutex_unlock(&display->lock);
+    buf_fini(&text);
 }
 
 /* ---- what is held ---- */
@@ -127,7 +168,7 @@ static void free_held(struct dev_display *display, struct held *held)
 }
 
 /* The line of the record, cut so that what became of it is on it; and what there is below. */
-static void write_held(const struct dev_display *display, struct held *held)
+static void write_held(struct dev_display *display, struct held *held)
 {
     struct buf line = BUF_INIT;
     size_t width = cmd_columns(), wanted = story_columns(&held->outcomes) + 2;
@@ -139,9 +180,9 @@ static void write_held(const struct dev_display *display, struct held *held)
     buf_add(&line, held->outcomes.data, held->outcomes.size);
     if (width)
         story_cut(&line, width);
-    print(&line);
+    print(display, &line);
     if (held->below.size)
-        fwrite(held->below.data, 1, held->below.size, stdout);
+        buf_add(&display->out, held->below.data, held->below.size);
     buf_fini(&held->outcomes);
     buf_fini(&held->below);
     held->first_ms = held->last_ms = 0;
@@ -168,12 +209,12 @@ void dev_display_tell(struct dev_display *display, bool all)
             (all || now_ms - held->last_ms >= QUIET_MS || now_ms - held->first_ms >= HELD_MS))
             tell(display, held);
     }
-    flush();
     if (display->seen.changed && (all || now_ms - display->kept_ms >= KEPT_EVERY_MS)) {
         seen_save(&display->seen, display->ini);
         display->kept_ms = now_ms;
     }
     pthread_mutex_unlock(&display->lock);
+    write_out(display, all ? LAST_MS : 0);
 }
 
 void dev_display_set_config(struct dev_display *display, const struct config *config)
@@ -188,7 +229,6 @@ void dev_display_print_seen(struct dev_display *display)
 {
     pthread_mutex_lock(&display->lock);
     seen_print(&display->seen, NULL);
-    flush();
     pthread_mutex_unlock(&display->lock);
 }
 
@@ -288,14 +328,13 @@ static void on_attempted(void *user, const struct observed *observed)
 }
 
 /* A call that is for no record: of a request, or of a window's last call. */
-static void tell_alone(const struct dev_display *display, const char *handler, struct buf *text)
+static void tell_alone(struct dev_display *display, const char *handler, struct buf *text)
 {
     struct buf line = BUF_INIT;
     add_time(display, &line);
     story_add_styled(&line, style(display, "1"), handler);
     buf_printf(&line, ": %s", text->data);
-    print(&line);
-    flush();
+    print(display, &line);
     buf_fini(text);
 }
 
@@ -339,6 +378,7 @@ void dev_display_free(struct dev_display *display)
         free_held(display, list_entry(display->held.next, struct held, member));
     for (size_t i = 0; i < INBOX_MAX; i++)
         free(display->inbox[i]);
+    buf_fini(&display->out);
     seen_fini(&display->seen);
     config_release(display->config);
     pthread_mutex_destroy(&display->lock);
@@ -387,8 +427,7 @@ void dev_display_inbox(void *user, const char *method, const char *path, const c
     story_add_shown(&line, body, size, BODY_SHOWN_MAX);
     if (cmd_columns())
         story_cut(&line, cmd_columns());
-    print(&line);
-    flush();
+    print(display, &line);
     pthread_mutex_unlock(&display->lock);
     free(what);
 }

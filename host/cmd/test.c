@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cmd/cmd.h"
 #include "cmd/test_world.h"
 #include "script/testing.h"
@@ -100,18 +101,32 @@ static void print_last_lines(const char *log, const char *before, int most)
     }
 }
 
-static void print_text(const char *text, const char *before)
+/* A name on a line: what a test says drives no terminal, and no reader of TAP. */
+static char *printable(const char *text, bool one_line)
 {
+    struct buf out = BUF_INIT;
+    utf8_write_printable(&out, text, strlen(text));
+    for (size_t i = 0; i < out.size; i++)
+        if (one_line && (out.data[i] == '\n' || out.data[i] == '\t' || out.data[i] == '#'))
+            out.data[i] = ' ';
+    return out.size ? buf_take(&out) : mem_string("");
+}
+
+static void print_text(const char *raw, const char *before)
+{
+    char *whole = printable(raw, false), *text = whole;
     while (*text) {
         size_t size = strcspn(text, "\n");
         printf("%s%.*s\n", before, (int)size, text);
         text += size + (text[size] == '\n');
     }
+    free(whole);
 }
 
-static void tell(struct testing *testing, const char *path, const char *name,
+static void tell(struct testing *testing, const char *path, const char *test,
                  const struct test_outcome *outcome)
 {
+    char *name = printable(test, true);
     size_t number = testing->passed + testing->failed + 1;
     const char *paint = !testing->colour ? "" : outcome->passed ? "\033[32m" : "\033[31m";
     const char *dim = testing->colour ? "\033[2m" : "", *plain = testing->colour ? "\033[0m" : "";
@@ -126,6 +141,7 @@ static void tell(struct testing *testing, const char *path, const char *name,
     if (outcome->log && (testing->verbose || !outcome->passed))
         print_last_lines(outcome->log, testing->tap ? "#   " : "      ",
                          testing->verbose ? INT_MAX : LOG_LINES_SHOWN);
+    free(name);
     testing->passed += outcome->passed;
     testing->failed += !outcome->passed;
     fflush(stdout);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "script/internal.h"
 
 /* IAM's actions on items. A transaction needs those of its parts. */
@@ -60,7 +61,9 @@ static bool read_keys(lua_State *L, struct script_table *table, struct err *err)
             lua_pushvalue(L, -1);
         else
             lua_rawgeti(L, -1, (lua_Integer)i + 1);
-        well = lua_type(L, -1) == LUA_TSTRING && i < SCRIPT_KEYS_MAX;
+        size_t size = 0;
+        const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+        well = key && size && utf8_valid(key, size) && strlen(key) == size && i < SCRIPT_KEYS_MAX;
         if (well)
             table->keys[table->key_count++] = mem_string(lua_tostring(L, -1));
         lua_pop(L, 1);

@@ -433,7 +433,8 @@ local HOSTS_MAX = 8
 --- The host dies, as by kill -9 or with its machine, and begins anew on the state that it has left: what had been handled
 --- since its last checkpoint comes again. `after` names an operation ("PutItem", "StartExecution", or "POST" of HTTP): the
 --- host dies of a handler's next call of it, when the service has done it and the handler has not heard of that yet. That
---- is only kept in mind here: write and settle then; the test fails if nobody calls it. Said twice the host dies twice. Of several hosts (test.hosts) each dies, or the one with that number.
+--- is only kept in mind here: write and settle then; the test fails if nobody calls it. Said twice the host dies twice. Of several
+--- hosts (test.hosts) whichever makes the call dies; without `after` each, or the one with the number `host`.
 ---@param how? {after?: string, host?: integer}
 function test.crash(how)
   if how ~= nil and type(how) ~= "table" then
@@ -458,7 +459,7 @@ end
 
 --- So many hosts from here on, which share their state and divide the shards between them (as with state = dynamodb:TABLE);
 --- they begin at the start of their streams. Before the first of them has handled anything is the time for it: what was
---- handled before comes again.
+--- handled before comes again. One host can be sought and redelivered to, several cannot.
 ---@param count integer 1 to 8
 function test.hosts(count)
   if math.type(count) ~= "integer" or count < 1 or count > HOSTS_MAX then

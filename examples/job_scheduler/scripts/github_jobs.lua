@@ -1,0 +1,1 @@
+../../../scripts/github_jobs.lua
