@@ -139,8 +139,8 @@ static bool is_any_paused(struct access *state, char **places, change_fn **chang
 }
 
 /* Of handlers whose script is not there at the moment. */
-static bool end_other_pauses(struct access *state, const struct config *config, char **places, struct buf *told,
-                             struct err *err)
+static bool end_other_pauses(struct access *state, const struct config *config, char **places,
+                             struct buf *told, struct err *err)
 {
     struct store_snapshot *requests = access_load(state, &(struct store_query){.what = STORE_REQUESTS}, err);
     bool ok = requests != NULL;

@@ -8,7 +8,8 @@
 struct action {
     const char *handler;    /* of a pause, or its end, NULL: all of them, a sentence on a line each */
     const char *reason;     /* of a pause; or NULL */
-    const char *to, *shard; /* of a seek: trim_horizon, latest, a time, 2h (ago) or a number; "": all shards, or the only one */
+    const char *to, *shard; /* of a seek: trim_horizon, latest, a time, 2h (ago) or a number; "": all shards,
+                               or the only one */
     bool toggle;            /* of a pause: who is paused is fed again */
     bool running;           /* of a seek: also while a host runs */
 };

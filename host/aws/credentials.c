@@ -29,7 +29,7 @@ struct credentials {
     struct credential_fetch *fetch;
     struct timer refresh;
     struct list waiting;
-    char *told;         /* the description last logged */
+    char *told; /* the description last logged */
     bool quiet;
     char *planned;      /* where those that are being fetched come from */
     uint64_t number;    /* of the keys at hand: grows with each fetch */

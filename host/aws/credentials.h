@@ -17,7 +17,7 @@
 struct credentials;
 
 struct credentials_options {
-    bool quiet; /* it is no news where they come from: stand-ins are asked */
+    bool quiet;               /* it is no news where they come from: stand-ins are asked */
     const char *profile;      /* NULL: AWS_PROFILE or "default" */
     const char *region;       /* of STS */
     const char *endpoint_sts; /* NULL: the region's */

@@ -30,12 +30,13 @@ static void check_intakes(const struct config *config, char **intakes, char **ha
             if (strcmp(intakes[j], intake->name) != 0)
                 continue;
             if (first)
-                problems_add(problems, "%s:%d: [intake %s] has two handlers: %s and %s", config->path, intake->line,
-                             intake->name, first, handlers[j]);
+                problems_add(problems, "%s:%d: [intake %s] has two handlers: %s and %s", config->path,
+                             intake->line, intake->name, first, handlers[j]);
             first = handlers[j];
         }
         if (!first)
-            problems_add(warnings, "%s:%d: [intake %s] has no handler: a script with intake = \"%s\" and on_request",
+            problems_add(warnings,
+                         "%s:%d: [intake %s] has no handler: a script with intake = \"%s\" and on_request",
                          config->path, intake->line, intake->name, intake->name);
     }
 }
@@ -188,8 +189,8 @@ static void try_directory(const char *subject, const char *directory, struct pro
     struct stat status;
     char *path = mem_string(*directory ? directory : ".");
     while (lstat(path, &status) != 0 && errno == ENOENT && strcmp(path, ".") != 0 && strcmp(path, "/") != 0) {
-        char *slash = strrchr(path, '/'), *above = slash ? mem_copy(path, (size_t)(slash - path) + (slash == path))
-                                                         : mem_string(".");
+        char *slash = strrchr(path, '/'),
+             *above = slash ? mem_copy(path, (size_t)(slash - path) + (slash == path)) : mem_string(".");
         free(path);
         path = above;
     }

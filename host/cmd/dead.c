@@ -655,8 +655,9 @@ static bool choose_last(struct dead *dead, struct err *err)
     bool ok = each_letter(dead, note_last, err);
     dead->arguments.id_count = dead->found[0] ? 1 : 0;
     if (ok && !dead->found[0])
-        ok = err_set(err, ERR_CONFIG, dead->arguments.handler || dead->arguments.error ? "no such dead letter"
-                                                                                         : "there are no dead letters");
+        ok = err_set(err, ERR_CONFIG,
+                     dead->arguments.handler || dead->arguments.error ? "no such dead letter"
+                                                                      : "there are no dead letters");
     return ok;
 }
 
@@ -742,6 +743,7 @@ const struct command cmd_dead = {
         "Works beside a running host, which redrives at once; without one, letters are marked and redriven\n"
         "when it next runs. Ctrl-C ends it: the host is through with what was begun in a moment. A redriven "
         "record has record.redriven set and record.age in seconds. One that\n"
-        "fails again stays a dead letter; a window's state (its last call was given up) is not redriven. Exit status 1 when one did, or when a number is not there.\n",
+        "fails again stays a dead letter; a window's state (its last call was given up) is not redriven. "
+        "Exit status 1 when one did, or when a number is not there.\n",
     .run = run,
 };

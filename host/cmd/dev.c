@@ -68,8 +68,10 @@ static void take(struct dev *dev, const struct config *config)
     for (size_t i = 0; dev->config && i < config->table_count; i++) {
         const struct config_table *table = &config->tables[i];
         for (size_t j = 0; j < dev->config->table_count; j++)
-            if (strcmp(dev->config->tables[j].name, table->name) == 0 && !dev_same_table(&dev->config->tables[j], table))
-                cmd_complain("warning: %s:%d: [table %s] is there already, as it was before: begin dev again to have it "
+            if (strcmp(dev->config->tables[j].name, table->name) == 0 &&
+                !dev_same_table(&dev->config->tables[j], table))
+                cmd_complain("warning: %s:%d: [table %s] is there already, as it was before: begin dev again "
+                             "to have it "
                              "made anew",
                              config->path, table->line, table->name);
     }
@@ -273,7 +275,8 @@ const struct command cmd_dev = {
         "\n"
         "An item is plain JSON or DynamoDB's, or a file with one; a key that is one attribute is its value.\n"
         "\n"
-        "Keys of its terminal: r redrives all dead letters, d shows the last one, l lists them, p pauses all\n"
+        "Keys of its terminal: r redrives all dead letters, d shows the last one, l lists them, p pauses "
+        "all\n"
         "handlers or feeds them again, s is status, c what handlers have called, w writes an item, ? shows "
         "these.\n"
         "\n"

@@ -46,7 +46,8 @@ void dev_display_print_seen(struct dev_display *display);
 void dev_display_tell(struct dev_display *display, bool all);
 
 /* A terminal's keys, and the display's time, until it is stopped. `suggestions`: what `w` writes when nothing
- * else is said, in turn; they must stay. `keys`: what they run finds this dev. NULL: no thread could be had. */
+ * else is said, in turn; they must stay. `keys`: what they run finds this dev. NULL: no thread could be had.
+ */
 struct dev_console;
 struct dev_console *dev_console_start(struct dev_display *display, const char *ini,
                                       const struct dev_suggestions *suggestions, bool keys);

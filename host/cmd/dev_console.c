@@ -55,8 +55,9 @@ static bool in_foreground(void)
     return tcgetpgrp(STDIN_FILENO) == getpgrp();
 }
 
-/* Whose keys come one by one, and are not shown; with `all` Ctrl-C is one, too. A shell that has stopped us has set its
- * own ways, so that what the terminal says counts. Only in the foreground: else we would be stopped for it. */
+/* Whose keys come one by one, and are not shown; with `all` Ctrl-C is one, too. A shell that has stopped us
+ * has set its own ways, so that what the terminal says counts. Only in the foreground: else we would be
+ * stopped for it. */
 static void set_keys(struct dev_console *console, bool raw, bool all)
 {
     struct termios now, wanted = console->before;
@@ -76,7 +77,8 @@ static void set_keys(struct dev_console *console, bool raw, bool all)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* What has come at once: a key, a key that sends several bytes, or what was pasted. 0: the terminal has gone. */
+/* What has come at once: a key, a key that sends several bytes, or what was pasted. 0: the terminal has gone.
+ */
 static size_t read_keys(char *keys, size_t max)
 {
     struct pollfd more = {.fd = STDIN_FILENO, .events = POLLIN};
@@ -140,9 +142,10 @@ static bool read_line(struct dev_console *console, char line[LINE_MAX_BYTES])
         if (poll(&keys, 1, TURN_MS) <= 0)
             continue;
         size_t count = read_keys(chunk, sizeof chunk);
-        if (!count || (*chunk == ESCAPE && count == 1))
+        bool escape = count && memchr(chunk, ESCAPE, count), arrow = escape && *chunk == ESCAPE && count > 1;
+        if (!count || (escape && !arrow))
             return false;
-        for (size_t i = 0; i < count && *chunk != ESCAPE; i++) {
+        for (size_t i = 0; i < count && !arrow; i++) {
             if (chunk[i] == '\n' || chunk[i] == '\r') {
                 line[size] = '\0';
                 return true;
@@ -273,7 +276,8 @@ struct dev_console *dev_console_start(struct dev_display *display, const char *i
     console->display = display;
     console->ini = ini;
     console->suggestions = suggestions;
-    console->interactive = keys && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &console->before) == 0;
+    console->interactive = keys && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+                           tcgetattr(STDIN_FILENO, &console->before) == 0;
     if (console->interactive)
         puts("Keys: r redrive, d last dead letter, p pause, w write an item, ? more.");
     fflush(stdout);

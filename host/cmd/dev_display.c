@@ -59,7 +59,7 @@ struct dev_display {
     const char *ini;
     struct seen seen; /* what handlers call; with ... */
     const struct config *config;
-    struct buf out;  /* that is to be written, and lines that were too many */
+    struct buf out; /* that is to be written, and lines that were too many */
     size_t left_out;
     int64_t kept_ms; /* when that was written last */
     bool colour;
@@ -95,8 +95,8 @@ static void add_time(const struct dev_display *display, struct buf *out)
     buf_add_char(out, ' ');
 }
 
-/* What is shown is put together here and written by the console's thread: a terminal that is stopped, or a pipe that
- * nobody reads, holds no handler up. */
+/* What is shown is put together here and written by the console's thread: a terminal that is stopped, or a
+ * pipe that nobody reads, holds no handler up. */
 static void print(struct dev_display *display, struct buf *line)
 {
     buf_add_char(line, '\n');

@@ -38,7 +38,7 @@ char *dev_here_path(const char *ini, const char *name)
 
 void dev_here_make(const char *ini)
 {
-    char *directory = path_beside(ini, PLACE)  , *path = path_beside(ini, PLACE "/.gitignore");
+    char *directory = path_beside(ini, PLACE), *path = path_beside(ini, PLACE "/.gitignore");
     mkdir(directory, 0755);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd >= 0) {

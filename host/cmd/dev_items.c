@@ -71,8 +71,8 @@ static void tell_tables(const struct config *config, const char *name)
 }
 
 /* JSON itself, or a file with it; of a key that is one attribute, its value alone. */
-static char *read_item(const struct config *config, const char *table, const char *item, bool is_key, size_t *size,
-                       struct err *err)
+static char *read_item(const struct config *config, const char *table, const char *item, bool is_key,
+                       size_t *size, struct err *err)
 {
     const struct config_table *known = table_of(config, table);
     const char *first = item + strspn(item, " \t\r\n");
@@ -127,8 +127,8 @@ static void print_item(const struct json *item)
 static void print_items(const struct buf *answer, struct buf *from, size_t *count)
 {
     struct arena arena = ARENA_INIT;
-    const struct json *root = json_parse(&arena, answer->data, answer->size, NULL), *items = json_get(root, "Items"),
-                      *last = json_get(root, "LastEvaluatedKey");
+    const struct json *root = json_parse(&arena, answer->data, answer->size, NULL),
+                      *items = json_get(root, "Items"), *last = json_get(root, "LastEvaluatedKey");
     json_each(item, items) {
         print_item(item);
         ++*count;
@@ -155,7 +155,7 @@ static bool put(struct cmd_outside *outside, const char *table, const char *item
     return ok;
 }
 
-static bool delete(struct cmd_outside *outside, const char *table, const char *key, struct err *err)
+static bool delete (struct cmd_outside *outside, const char *table, const char *key, struct err *err)
 {
     struct buf body = BUF_INIT, answer = BUF_INIT;
     bool ok = write_body(outside->config, table, "Key", key, &body, err);
@@ -165,9 +165,10 @@ static bool delete(struct cmd_outside *outside, const char *table, const char *k
         ok = call(outside, "DeleteItem", &body, &answer, err);
     }
     if (ok)
-        cmd_print("%s %s\n", memmem(answer.data ? answer.data : "", answer.size, "\"Attributes\"", 12)
-                                ? "deleted from"
-                                : "nothing was there in",
+        cmd_print("%s %s\n",
+                  memmem(answer.data ? answer.data : "", answer.size, "\"Attributes\"", 12)
+                      ? "deleted from"
+                      : "nothing was there in",
                   table);
     buf_fini(&body);
     buf_fini(&answer);
@@ -233,8 +234,9 @@ int dev_items(const char *ini, const char *name, const char *table, const char *
 {
     const struct verb *verb = find(name, table, item);
     if (!verb) {
-        cmd_complain("dev: put TABLE ITEM, get TABLE KEY, delete TABLE KEY or scan TABLE may follow (see tidemill "
-                     "help dev)");
+        cmd_complain(
+            "dev: put TABLE ITEM, get TABLE KEY, delete TABLE KEY or scan TABLE may follow (see tidemill "
+            "help dev)");
         return EXIT_USAGE;
     }
     dev_here_know(cmd_config_path(ini));
@@ -245,7 +247,8 @@ int dev_items(const char *ini, const char *name, const char *table, const char *
     struct cmd_outside outside = {0};
     struct err err = {0};
     char *url = dev_here_turn(config, true);
-    bool ok = url && cmd_outside_open(&outside, config, &options, &err) && verb->run(&outside, table, item, &err);
+    bool ok =
+        url && cmd_outside_open(&outside, config, &options, &err) && verb->run(&outside, table, item, &err);
     if (!url)
         cmd_complain("dev %s: no tidemill dev runs on %s: begin one in another terminal", name, config->path);
     else if (!ok)

@@ -462,8 +462,15 @@ static struct page *read_event(const struct invoking *invoking, struct err *err)
 static bool run_event(struct invoking *invoking)
 {
     struct err err;
-    struct page *page = read_event(invoking, &err);
     size_t failed;
+    if (handler_kind(invoking->handler) == HANDLER_REQUESTS) {
+        cmd_complain("%s has requests, not records: tidemill test sends it some (test.request), dev and run "
+                     "listen for "
+                     "them",
+                     handler_name(invoking->handler));
+        return false;
+    }
+    struct page *page = read_event(invoking, &err);
     if (!page) {
         cmd_complain("%s", err.text);
         return false;

@@ -197,7 +197,8 @@ static bool grant_seen(struct policy *policy, const struct script *script, bool 
         if (!seen_is_of(call, handler, policy->config) || !call->table == tables)
             continue;
         const char *colon = strchr(call->action, ':');
-        char *service = tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
+        char *service =
+            tables ? mem_string("dynamodb") : mem_copy(call->action, (size_t)(colon - call->action));
         grant_of(policy, service, tables ? call->table : "*", tables ? call->action : colon + 1);
         free(service);
         any = true;

@@ -102,7 +102,10 @@ static bool load_handler(struct replaying *replaying, struct err *err)
         err_set(err, ERR_CONFIG, "%s", problems.lines[0]);
     else if (handler_kind(replaying->handler) == HANDLER_WINDOWS)
         err_set(err, ERR_CONFIG, "%s has on_window: its windows cannot be made out of an archive", place);
-    bool ok = replaying->handler && handler_kind(replaying->handler) != HANDLER_WINDOWS;
+    else if (handler_kind(replaying->handler) == HANDLER_REQUESTS)
+        err_set(err, ERR_CONFIG, "%s has requests, not records: an archive holds none", place);
+    bool ok = replaying->handler && handler_kind(replaying->handler) != HANDLER_WINDOWS &&
+              handler_kind(replaying->handler) != HANDLER_REQUESTS;
     problems_fini(&problems);
     free(place);
     return ok;

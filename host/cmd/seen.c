@@ -412,7 +412,8 @@ static bool is_own_table(const struct script *script, const struct config *confi
 }
 
 /* The code's, and of what its section says. */
-void seen_version(const struct config *config, const char *handler, const char *code, char version[SEEN_VERSION_SIZE])
+void seen_version(const struct config *config, const char *handler, const char *code,
+                  char version[SEEN_VERSION_SIZE])
 {
     const struct config_handler *section = config_handler(config, handler);
     uint64_t hash = 0;

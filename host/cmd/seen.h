@@ -46,7 +46,8 @@ const char *seen_keys(const struct seen_call *call);
 
 /* What a handler was when it was seen: its code, and its section. */
 #define SEEN_VERSION_SIZE 40
-void seen_version(const struct config *config, const char *handler, const char *code, char version[SEEN_VERSION_SIZE]);
+void seen_version(const struct config *config, const char *handler, const char *code,
+                  char version[SEEN_VERSION_SIZE]);
 
 /* Was it seen of the handler, as it stands? */
 bool seen_is_of(const struct seen_call *call, const struct handler *handler, const struct config *config);

@@ -265,7 +265,8 @@ static void add_part(struct buf *out, const struct json *part)
     if (!one || !table)
         return;
     item = item ? item : json_get(one, "Key");
-    buf_printf(out, "%s%.*s %.*s ", out->size ? "; " : "", (int)one->key_size, one->key, (int)table->size, table->text);
+    buf_printf(out, "%s%.*s %.*s ", out->size ? "; " : "", (int)one->key_size, one->key, (int)table->size,
+               table->text);
     add_item(out, item);
 }
 

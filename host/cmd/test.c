@@ -343,8 +343,8 @@ static int run(int argc, char **argv)
 
 const struct command cmd_test = {
     .name = "test",
-    .arguments =
-        "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--verbose] [--tap] [DIR|FILE...]",
+    .arguments = "[--only TEXT] [--shuffle SEED[-SEED]] [--cover] [--lcov FILE] [--rights] [--verbose] "
+                 "[--tap] [DIR|FILE...]",
     .summary = "run *_test.lua against the embedded DynamoDB",
     .help =
         "Runs each test of the files *_test.lua in a world of its own: an embedded DynamoDB, the "
@@ -382,6 +382,6 @@ const struct command cmd_test = {
         "`calls` would have\n"
         "it for tidemill policy.\n"
         "--verbose shows them of each test, with what log and print said.\n"
-            "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
+        "--tap prints the Test Anything Protocol. Exit status 1 when a test failed.\n",
     .run = run,
 };

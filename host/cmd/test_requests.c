@@ -31,7 +31,7 @@ struct test_request *test_request_new(const struct config *config, const struct 
     request->name = mem_string(asked->intake);
     request->id = mem_string(asked->id);
     request->method = mem_string(asked->method ? asked->method : "POST");
-    request->path = mem_string(asked->path                              ? asked->path
+    request->path = mem_string(asked->path                                ? asked->path
                                : request->intake && request->intake->path ? request->intake->path
                                                                           : "/");
     request->query = mem_string(asked->query);
@@ -67,8 +67,9 @@ static void add_headers(struct test_request *request, const char *lines)
         if (!colon || request->header_count == HEADERS_MAX)
             continue;
         const char *value = colon + 1 + strspn(colon + 1, " ");
-        request->headers[request->header_count++] = (struct handler_header){
-            mem_copy(lines, (size_t)(colon - lines)), mem_copy(value, value < end ? (size_t)(end - value) : 0)};
+        request->headers[request->header_count++] =
+            (struct handler_header){mem_copy(lines, (size_t)(colon - lines)),
+                                    mem_copy(value, value < end ? (size_t)(end - value) : 0)};
     }
 }
 

@@ -1,5 +1,5 @@
-/* test_requests.h: a test's request to an intake: verified as its listener would, and answered by a host's handler. Private
- * to test*.c. */
+/* test_requests.h: a test's request to an intake: verified as its listener would, and answered by a host's
+ * handler. Private to test*.c. */
 #ifndef TIDEMILL_CMD_TEST_REQUESTS_H
 #define TIDEMILL_CMD_TEST_REQUESTS_H
 

@@ -82,12 +82,13 @@ struct test_world {
     char *seek_handler, *seek_where; /* the first NULL: all of them */
     size_t events, seeks;            /* so far */
     int64_t advance_ms;
-    size_t crash_host;   /* from 1; 0: all of them */
-    size_t wanted_hosts; /* that are to begin anew; 0: none are */
-    bool later;          /* not before ... */
-    char *fatal[FATAL_MAX]; /* the host dies of its next call of the first of these operations, the next of the next */
+    size_t crash_host;      /* from 1; 0: all of them */
+    size_t wanted_hosts;    /* that are to begin anew; 0: none are */
+    bool later;             /* not before ... */
+    char *fatal[FATAL_MAX]; /* the host dies of its next call of the first of these operations, the next of
+                               the next */
     size_t fatal_count;
-    uint64_t chance;     /* of --shuffle */
+    uint64_t chance; /* of --shuffle */
     int64_t writes,
         runaway; /* calls that changed something; more than `runaway` while it settles are too many */
     bool ended;
@@ -656,6 +657,9 @@ static bool replay_events(struct test_world *t, struct err *err)
     const struct handler *handler = host_handler(first_host(t), t->replay_handler);
     if (!handler)
         return err_set(err, ERR_CONFIG, "there is no handler %s", t->replay_handler);
+    if (handler_kind(handler) == HANDLER_REQUESTS)
+        return err_set(err, ERR_CONFIG, "handler %s has requests, not records: test.request sends it some",
+                       t->replay_handler);
     struct archive *archive = archive_open(t->replay_path, host_reactor(first_host(t)), NULL, err);
     if (!archive)
         return false;
@@ -682,10 +686,11 @@ static void replay(struct test_world *t)
     struct ticket *ticket = t->replaying;
     struct err err = {0};
     t->replaying = NULL;
-    bool ok = t->fatal_count ? err_set(&err, ERR_CONFIG,
-                                       "a host that is to die (test.crash) reads streams: events that are made up, or "
-                                       "archived, are no part of one")
-                             : replay_events(t, &err);
+    bool ok = t->fatal_count
+                  ? err_set(&err, ERR_CONFIG,
+                            "a host that is to die (test.crash) reads streams: events that are made up, or "
+                            "archived, are no part of one")
+                  : replay_events(t, &err);
     free(t->replay_path);
     free(t->replay_handler);
     t->replay_path = t->replay_handler = NULL;
@@ -842,7 +847,8 @@ static void request(struct test_world *t)
 static bool is_asked(void *user)
 {
     const struct test_world *t = user;
-    return t->settling || t->advancing || t->replaying || t->seeking || t->crashing || t->requesting || t->ended;
+    return t->settling || t->advancing || t->replaying || t->seeking || t->crashing || t->requesting ||
+           t->ended;
 }
 
 static void run(struct test_world *t, size_t index)
@@ -871,7 +877,8 @@ static void run(struct test_world *t, size_t index)
     if (!t->ended) {
         handler_cancel(script_handler(t->script), invocation);
     } else if (t->fatal_count && t->outcome->passed) {
-        char *text = mem_printf("test.crash: no handler has called %s, of which the host was to die", t->fatal[0]);
+        char *text =
+            mem_printf("test.crash: no handler has called %s, of which the host was to die", t->fatal[0]);
         fail(t, text);
         free(text);
     }

@@ -36,7 +36,18 @@ struct load {
     } seen;
     const struct setting *table; /* of the open section, NULL: the script's own or an unknown section */
     size_t current;              /* index of the stream or handler */
-    enum { IN_NOTHING, IN_HOST, IN_AWS, IN_STREAM, IN_HANDLER, IN_TABLE, IN_TARGET, IN_ROUTE, IN_INTAKE, IN_PRICES } in;
+    enum {
+        IN_NOTHING,
+        IN_HOST,
+        IN_AWS,
+        IN_STREAM,
+        IN_HANDLER,
+        IN_TABLE,
+        IN_TARGET,
+        IN_ROUTE,
+        IN_INTAKE,
+        IN_PRICES
+    } in;
 };
 
 static void complain(struct load *load, const char *section, int line, const char *sentence)
@@ -286,7 +297,7 @@ static bool add_index(struct load *load, const char *name, const char *value, st
 static void open_section(struct load *load, const char *section, int line)
 {
     static const char *const known[] = {"host",   "aws",   "stream", "handler", "table",
-                                        "target", "route", "intake", "prices", NULL};
+                                        "target", "route", "intake", "prices",  NULL};
     load->in = IN_NOTHING;
     load->table = NULL;
     int before = seen_before(load, section, "", line);
@@ -539,15 +550,17 @@ static void check_intake(struct config *config, struct config_intake *intake, st
     if (intake->path && *intake->path != '/')
         problems_add(problems, "%s path: it begins with /", where);
     if (intake->verify < 0)
-        problems_add(problems,
-                     "%s needs verify: github, stripe, slack, standard, tidemill, hmac or bearer, with a secret; "
-                     "or none, where whoever can send may",
-                     where);
+        problems_add(
+            problems,
+            "%s needs verify: github, stripe, slack, standard, tidemill, hmac or bearer, with a secret; "
+            "or none, where whoever can send may",
+            where);
     if (intake->verify > VERIFY_NONE && !intake->secrets && !config->incomplete)
         problems_add(problems, "%s needs secret: what its sender signs with", where);
     if (intake->secrets && shortest_word(intake->secrets) < INTAKE_SECRET_BYTES_MIN)
-        problems_add(problems, "%s secret: at least %d characters (several, between blanks, while they rotate)",
-                     where, INTAKE_SECRET_BYTES_MIN);
+        problems_add(problems,
+                     "%s secret: at least %d characters (several, between blanks, while they rotate)", where,
+                     INTAKE_SECRET_BYTES_MIN);
     if (intake->verify == VERIFY_NONE && intake->secrets)
         problems_add(problems, "%s verify = none needs no secret", where);
     if (intake->verify == VERIFY_HMAC && !intake->signature)

@@ -82,8 +82,8 @@ const struct setting conf_table_settings[] = {
     {NULL, 0, 0, 0, 0, NULL},
 };
 
-static const char *const verifications[] = {"none",     "github",   "stripe", "slack",
-                                            "standard", "tidemill", "hmac",   "bearer", NULL};
+static const char *const verifications[] = {"none",     "github", "stripe", "slack", "standard",
+                                            "tidemill", "hmac",   "bearer", NULL};
 
 const struct setting conf_intake_settings[] = {
     {"listen", SETTING_TEXT, offsetof(struct config_intake, listen), 0, 0, NULL},

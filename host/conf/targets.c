@@ -215,8 +215,8 @@ void conf_check_targets(struct config *config, struct problems *problems)
 /* Settings of a handler that only a script has. */
 static bool for_scripts_only(const char *name)
 {
-    static const char *const names[] = {"cpu_limit", "memory", "allow_hosts", "tumbling_window", "timeout",
-                                        "intake"};
+    static const char *const names[] = {"cpu_limit",       "memory",  "allow_hosts",
+                                        "tumbling_window", "timeout", "intake"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)
             return true;

@@ -346,7 +346,8 @@ static void replace_handler(struct reloader *reloader, struct running *running, 
                             const struct handler *probe)
 {
     const struct names *streams = &handler_settings_of(probe)->streams;
-    const char *before = running->streams.text ? running->streams.text : "", *now = streams->text ? streams->text : "";
+    const char *before = running->streams.text ? running->streams.text : "",
+               *now = streams->text ? streams->text : "";
     if (strcmp(before, now) != 0) {
         log_info(reloader->options.log, NULL, "handler %s moves from stream %s to %s", running->name,
                  *before ? before : "(none)", *now ? now : "(none)");

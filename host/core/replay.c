@@ -511,9 +511,8 @@ struct replay *replay_new(const struct replay_options *options)
 {
     struct replay *replay = mem_zero(sizeof *replay);
     replay->options = *options;
-    replay->observer = (struct observer){.attempted = on_attempted,
-                                         .tells = options->observer && options->observer->tells,
-                                         .user = replay};
+    replay->observer = (struct observer){
+        .attempted = on_attempted, .tells = options->observer && options->observer->tells, .user = replay};
     replay->mark = mem_printf("%s %016llx", handler_name(options->handler),
                               (unsigned long long)hash_bytes(options->mark, strlen(options->mark), 1));
     replay->files_mark = mem_printf(MARK_HANDLER " %s", replay->mark);

@@ -184,12 +184,11 @@ static void tell(const struct failure *failure, enum given_up to)
     const struct ledger *ledger = failure->ledger;
     const struct entry *entry = failure->entry;
     char *name = name_of(failure);
-    log_write_repeated(ledger->options.log, entry ? ledger_log_level(ledger, LOG_ERROR) : LOG_ERROR,
-                       ledger->subject, failure->error.text,
-                       "%s (%s, attempt %lld; %s: %s%s%s)", failure->error.text, name,
-                       entry ? (long long)entry->attempts : (long long)ledger->window.attempts,
-                       failure->condition, entry ? "" : "its state is ", WHERE[to],
-                       to == GIVEN_UP_FORWARDED ? ledger->settings.on_failure : "");
+    log_write_repeated(
+        ledger->options.log, entry ? ledger_log_level(ledger, LOG_ERROR) : LOG_ERROR, ledger->subject,
+        failure->error.text, "%s (%s, attempt %lld; %s: %s%s%s)", failure->error.text, name,
+        entry ? (long long)entry->attempts : (long long)ledger->window.attempts, failure->condition,
+        entry ? "" : "its state is ", WHERE[to], to == GIVEN_UP_FORWARDED ? ledger->settings.on_failure : "");
     free(name);
     if (entry)
         ledger_observe(ledger, entry, OUTCOMES[to], failure->error.text);

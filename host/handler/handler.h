@@ -75,7 +75,7 @@ struct handler_call {
     const struct handler_input *inputs;
     size_t count; /* 1 for HANDLER_RECORDS */
     const struct handler_source *source;
-    const struct handler_window *window; /* of HANDLER_WINDOWS */
+    const struct handler_window *window;   /* of HANDLER_WINDOWS */
     const struct handler_request *request; /* of HANDLER_REQUESTS, which have no inputs */
 };
 

@@ -1,5 +1,5 @@
-/* intake.c: see intake.h. A thread of the listener waits for each answer; what it asked lives until both it and the
- * worker are through with it. */
+/* intake.c: see intake.h. A thread of the listener waits for each answer; what it asked lives until both it
+ * and the worker are through with it. */
 #include "intake/intake.h"
 
 #include <pthread.h>
@@ -101,7 +101,8 @@ static void add_header(void *user, const char *name, const char *value)
     struct asked *asked = user;
     if (asked->request.header_count == HEADERS_MAX)
         return; /* it was refused before */
-    asked->headers[asked->request.header_count++] = (struct handler_header){mem_string(name), utf8_copy(value)};
+    asked->headers[asked->request.header_count++] =
+        (struct handler_header){mem_string(name), utf8_copy(value)};
 }
 
 static struct asked *make_asked(struct intake *intake, const struct listener_request *request, char *id)
@@ -260,8 +261,8 @@ static bool is_verified(struct intake *intake, const struct listener_request *re
         return true;
     listener_remote(request, remote);
     char *subject = mem_printf("intake %s", intake->config->name);
-    log_write_repeated(intake->all->options.log, LOG_WARN, subject, err.text, "a request from %s is refused: %s",
-                       remote, err.text);
+    log_write_repeated(intake->all->options.log, LOG_WARN, subject, err.text,
+                       "a request from %s is refused: %s", remote, err.text);
     free(subject);
     return refuse(intake, reply, 401, "who sent this is not known");
 }
@@ -314,8 +315,8 @@ static bool read_files(const struct config_intake *config, char **certificate, c
 {
     *certificate = *key = NULL;
     *hash = 0;
-    return !config->certificate || (read_pem(config->certificate, certificate, hash, err) &&
-                                    read_pem(config->key, key, hash, err));
+    return !config->certificate ||
+           (read_pem(config->certificate, certificate, hash, err) && read_pem(config->key, key, hash, err));
 }
 
 static void free_intake(struct intake *intake)
@@ -446,7 +447,8 @@ void intakes_look(struct intakes *all)
                 log_info(all->options.log, NULL, "intake %s has a new certificate", intake->config->name);
                 continue;
             }
-            log_error(all->options.log, NULL, "intake %s: %s: the one before stays", intake->config->name, err.text);
+            log_error(all->options.log, NULL, "intake %s: %s: the one before stays", intake->config->name,
+                      err.text);
         }
         free(certificate);
         mem_free_secret(key);

@@ -18,7 +18,8 @@ struct intakes_options {
 /* NULL and `err` where one cannot listen. */
 struct intakes *intakes_new(const struct intakes_options *options, struct err *err);
 
-/* Another configuration: those that differ in it begin anew, the rest does not notice. What cannot be is logged. */
+/* Another configuration: those that differ in it begin anew, the rest does not notice. What cannot be is
+ * logged. */
 void intakes_set_config(struct intakes *intakes, const struct config *config);
 
 /* Certificates that have changed are taken over; looked at now and then. */
@@ -27,8 +28,8 @@ void intakes_look(struct intakes *intakes);
 /* Whoever comes from now on is answered with 503. */
 void intakes_drain(struct intakes *intakes);
 
-/* Whoever still waits for an answer has 503, and nobody listens any more: before the workers go. Then, when they have
- * gone, the rest. NULL is allowed. */
+/* Whoever still waits for an answer has 503, and nobody listens any more: before the workers go. Then, when
+ * they have gone, the rest. NULL is allowed. */
 void intakes_stop(struct intakes *intakes);
 void intakes_free(struct intakes *intakes);
 

@@ -55,8 +55,8 @@ static size_t key_of(const struct config_intake *intake, const char *secret, siz
     return size;
 }
 
-static void sign(const struct config_intake *intake, const char *secret, size_t secret_size, const char *before,
-                 const char *body, size_t size, digest_t digest)
+static void sign(const struct config_intake *intake, const char *secret, size_t secret_size,
+                 const char *before, const char *body, size_t size, digest_t digest)
 {
     unsigned char key[SECRET_BYTES_MAX];
     unsigned length = DIGEST_SIZE;
@@ -64,8 +64,8 @@ static void sign(const struct config_intake *intake, const char *secret, size_t 
     struct buf text = BUF_INIT;
     buf_add_text(&text, before);
     buf_add(&text, body, size);
-    HMAC(EVP_sha256(), key, (int)key_size, (const unsigned char *)(text.data ? text.data : ""), text.size, digest,
-         &length);
+    HMAC(EVP_sha256(), key, (int)key_size, (const unsigned char *)(text.data ? text.data : ""), text.size,
+         digest, &length);
     buf_fini(&text);
     explicit_bzero(key, sizeof key);
 }
@@ -74,7 +74,10 @@ static void sign(const struct config_intake *intake, const char *secret, size_t 
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool read_hex(const char *text, size_t size, digest_t digest)
@@ -118,16 +121,15 @@ static void read_signatures(const char *text, const char *separators, const char
         if (size > 2 && size - 2 < sizeof signatures->time && strncmp(text, "t=", 2) == 0)
             snprintf(signatures->time, sizeof signatures->time, "%.*s", (int)size - 2, text + 2);
         if (size > prefix_size && strncmp(text, prefix, prefix_size) == 0)
-            signatures->count +=
-                (base64 ? read_base64 : read_hex)(text + prefix_size, size - prefix_size,
-                                                  signatures->all[signatures->count]);
+            signatures->count += (base64 ? read_base64 : read_hex)(text + prefix_size, size - prefix_size,
+                                                                   signatures->all[signatures->count]);
         text += size;
     }
 }
 
 /* Every pair is compared, whichever is the good one. */
-static bool is_signed(const struct config_intake *intake, const struct signatures *signatures, const char *before,
-                      const struct verify_request *request)
+static bool is_signed(const struct config_intake *intake, const struct signatures *signatures,
+                      const char *before, const struct verify_request *request)
 {
     const char *at = intake->secrets, *secret;
     size_t size;
@@ -143,7 +145,8 @@ static bool is_signed(const struct config_intake *intake, const struct signature
 
 /* ---- times ---- */
 
-static bool is_recent(const struct config_intake *intake, const char *seconds, int64_t now_ms, struct err *err)
+static bool is_recent(const struct config_intake *intake, const char *seconds, int64_t now_ms,
+                      struct err *err)
 {
     size_t digits = seconds ? strspn(seconds, "0123456789") : 0;
     if (!digits || seconds[digits] || digits > 12)
@@ -172,8 +175,8 @@ static bool check(const struct config_intake *intake, const struct signatures *s
 }
 
 /* t=SECONDS,v1=HEX, of SECONDS.BODY */
-static bool verify_timed(const struct config_intake *intake, const struct verify_request *request, const char *name,
-                         int64_t now_ms, struct err *err)
+static bool verify_timed(const struct config_intake *intake, const struct verify_request *request,
+                         const char *name, int64_t now_ms, struct err *err)
 {
     struct signatures signatures;
     const char *value = header(request, name);
@@ -186,11 +189,12 @@ static bool verify_timed(const struct config_intake *intake, const struct verify
            is_recent(intake, signatures.time, now_ms, err);
 }
 
-static bool verify_slack(const struct config_intake *intake, const struct verify_request *request, int64_t now_ms,
-                         struct err *err)
+static bool verify_slack(const struct config_intake *intake, const struct verify_request *request,
+                         int64_t now_ms, struct err *err)
 {
     struct signatures signatures;
-    const char *value = header(request, "X-Slack-Signature"), *time = header(request, "X-Slack-Request-Timestamp");
+    const char *value = header(request, "X-Slack-Signature"),
+               *time = header(request, "X-Slack-Request-Timestamp");
     if (!need(value, "X-Slack-Signature", err) || !need(time, "X-Slack-Request-Timestamp", err) ||
         !is_recent(intake, time, now_ms, err))
         return false;
@@ -218,20 +222,22 @@ static bool verify_standard(const struct config_intake *intake, const struct ver
 }
 
 /* "sha256=HEX", HEX or BASE64. */
-static bool verify_plain(const struct config_intake *intake, const struct verify_request *request, const char *name,
-                         struct err *err)
+static bool verify_plain(const struct config_intake *intake, const struct verify_request *request,
+                         const char *name, struct err *err)
 {
     struct signatures signatures = {.count = 0};
     const char *value = header(request, name);
     if (!need(value, name, err))
         return false;
     value += strncmp(value, "sha256=", 7) == 0 ? 7 : 0;
-    signatures.count = read_hex(value, strlen(value), signatures.all[0]) ||
-                       (intake->verify == VERIFY_HMAC && read_base64(value, strlen(value), signatures.all[0]));
+    signatures.count =
+        read_hex(value, strlen(value), signatures.all[0]) ||
+        (intake->verify == VERIFY_HMAC && read_base64(value, strlen(value), signatures.all[0]));
     return check(intake, &signatures, "", request, name, err);
 }
 
-static bool verify_bearer(const struct config_intake *intake, const struct verify_request *request, struct err *err)
+static bool verify_bearer(const struct config_intake *intake, const struct verify_request *request,
+                          struct err *err)
 {
     const char *value = header(request, "Authorization"), *at = intake->secrets, *secret;
     size_t size;
@@ -289,11 +295,14 @@ static const char *id_header(const struct config_intake *intake)
 /* The body's own: "evt_..." of Stripe's events, "Ev..." of Slack's. */
 static char *id_of_body(const struct config_intake *intake, const struct verify_request *request)
 {
-    const char *name = intake->verify == VERIFY_STRIPE ? "id" : intake->verify == VERIFY_SLACK ? "event_id" : NULL;
+    const char *name = intake->verify == VERIFY_STRIPE  ? "id"
+                       : intake->verify == VERIFY_SLACK ? "event_id"
+                                                        : NULL;
     struct arena arena = ARENA_INIT;
     const struct json *root = name ? json_parse(&arena, request->body, request->size, NULL) : NULL;
     const struct json *id = root && root->type == JSON_OBJECT ? json_get(root, name) : NULL;
-    char *text = id && id->type == JSON_STRING && id->size && id->size <= ID_BYTES_MAX ? json_string_dup(id) : NULL;
+    char *text =
+        id && id->type == JSON_STRING && id->size && id->size <= ID_BYTES_MAX ? json_string_dup(id) : NULL;
     arena_fini(&arena);
     return text;
 }
@@ -316,8 +325,8 @@ char *verify_id(const struct config_intake *intake, const struct verify_request 
 
 /* ---- for tests ---- */
 
-void verify_sign(const struct config_intake *intake, const char *id, const char *body, size_t size, int64_t now_ms,
-                 struct buf *out)
+void verify_sign(const struct config_intake *intake, const char *id, const char *body, size_t size,
+                 int64_t now_ms, struct buf *out)
 {
     const char *at = intake->secrets, *secret;
     const char *name = id_header(intake);

@@ -29,7 +29,8 @@
 struct listener {
     struct listener_options options;
     struct MHD_Daemon *daemon;
-    struct MHD_Daemon **before; /* they have the connections of certificates before; each rests once those are over */
+    struct MHD_Daemon *
+        *before; /* they have the connections of certificates before; each rests once those are over */
     size_t before_count, before_capacity;
     int port;
     struct clock clock;
@@ -39,6 +40,7 @@ struct listener {
     struct list connections;
     size_t busy; /* requests that are not over */
     bool stopping;
+    bool closed; /* nobody is let in any more; of whoever has the listener */
 };
 
 struct connection {
@@ -53,6 +55,7 @@ struct incoming {
     struct buf body;
     char *query; /* or NULL */
     bool begun, too_large;
+    bool odd; /* there is a NUL in the path, behind which nobody would see anything */
 };
 
 /* ---- requests ---- */
@@ -91,9 +94,10 @@ void listener_remote(const struct listener_request *request, char text[LISTENER_
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *address = info ? info->client_addr : NULL;
-    const void *bytes = !address                       ? NULL
-                        : address->sa_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
-                                                         : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
+    const void *bytes = !address ? NULL
+                        : address->sa_family == AF_INET6
+                            ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
+                            : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
     if (!bytes || !inet_ntop(address->sa_family, bytes, text, LISTENER_REMOTE_SIZE))
         *text = '\0';
 }
@@ -221,7 +225,8 @@ static void on_connection(void *user, struct MHD_Connection *mhd, void **state,
 /* Nothing else is written meanwhile: its request is still being read. */
 static void say_late(int fd)
 {
-    static const char late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    static const char late[] =
+        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     if (send(fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return; /* it is closed in any case */
 }
@@ -374,8 +379,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         incoming->begun = true;
         MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, listener->options.idle_s);
         set_patience(listener, connection, BODY_S);
-        return admit(listener, connection, method, path, &reply) ? MHD_YES
-                                                                 : send_reply(listener, connection, &reply);
+        bool admitted = incoming->odd ? refuse(&reply, 400, "there is a NUL in the path\n")
+                                      : admit(listener, connection, method, path, &reply);
+        return admitted ? MHD_YES : send_reply(listener, connection, &reply);
     }
     if (!*size) {
         set_patience(listener, connection, -1);
@@ -416,6 +422,8 @@ static void *on_uri(void *user, const char *uri, struct MHD_Connection *connecti
     const char *query = strchr(uri, '?');
     (void)connection;
     incoming->query = mem_string(query ? query + 1 : NULL);
+    const char *nul = strstr(uri, "%00");
+    incoming->odd = nul && (!query || nul < query);
     pthread_mutex_lock(&listener->mutex);
     listener->busy++;
     pthread_mutex_unlock(&listener->mutex);
@@ -444,11 +452,11 @@ static void free_listener(struct listener *listener)
 }
 
 /* `socket`: one that listens already, which is taken. */
-static struct MHD_Daemon *start_daemon(struct listener *listener, const union address *address, MHD_socket socket,
-                                       const char *certificate, const char *key)
+static struct MHD_Daemon *start_daemon(struct listener *listener, const union address *address,
+                                       MHD_socket socket, const char *certificate, const char *key)
 {
-    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC |
-                     (address && address->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0) |
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+                     MHD_USE_ITC | (address && address->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0) |
                      (certificate ? MHD_USE_TLS : 0);
     struct MHD_OptionItem more[5];
     size_t count = 0;
@@ -463,8 +471,8 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const union ad
                                                 (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"};
     }
     more[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-                            listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, listener, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
                             MHD_OPTION_URI_LOG_CALLBACK, on_uri, listener, MHD_OPTION_CONNECTION_LIMIT,
                             listener->options.connections_max, MHD_OPTION_CONNECTION_TIMEOUT, HEAD_S,
                             MHD_OPTION_ARRAY, more, MHD_OPTION_END);
@@ -473,10 +481,12 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const union ad
 bool listener_renew(struct listener *listener, const char *certificate, const char *key, struct err *err)
 {
     MHD_socket socket = MHD_quiesce_daemon(listener->daemon);
-    struct MHD_Daemon *next = start_daemon(listener, NULL, socket, certificate, key);
+    struct MHD_Daemon *next = start_daemon(listener, NULL, dup(socket), certificate, key);
     bool renewed = next != NULL;
-    if (!renewed) /* whoever listens has it */
-        next = start_daemon(listener, NULL, socket, listener->options.certificate, listener->options.key);
+    if (!renewed) /* the copy is closed by then */
+        next =
+            start_daemon(listener, NULL, dup(socket), listener->options.certificate, listener->options.key);
+    close(socket);
     mem_grow(&listener->before, &listener->before_capacity, listener->before_count, sizeof *listener->before);
     listener->before[listener->before_count++] = listener->daemon;
     listener->daemon = next;
@@ -502,7 +512,8 @@ struct listener *listener_start(const struct listener_options *options, struct e
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&listener->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    listener->daemon = start_daemon(listener, &address, MHD_INVALID_SOCKET, options->certificate, options->key);
+    listener->daemon =
+        start_daemon(listener, &address, MHD_INVALID_SOCKET, options->certificate, options->key);
     if (!listener->daemon) {
         explain(options->address, errno, err);
         free_listener(listener);
@@ -537,8 +548,11 @@ static void wait_for_answers(struct listener *listener)
 
 void listener_close(struct listener *listener)
 {
-    MHD_socket socket = listener->daemon ? MHD_quiesce_daemon(listener->daemon) : MHD_INVALID_SOCKET;
-    if (socket == MHD_INVALID_SOCKET) /* it was closed before */
+    MHD_socket socket = MHD_INVALID_SOCKET;
+    if (listener->daemon && !listener->closed) /* a second time it would give the number of somebody else's */
+        socket = MHD_quiesce_daemon(listener->daemon);
+    listener->closed = true;
+    if (socket == MHD_INVALID_SOCKET)
         return;
     shutdown(socket, SHUT_RDWR);
     close(socket);

@@ -41,7 +41,7 @@ struct listener_reply {
     struct {
         const char *name; /* stays */
         char value[256];
-    } headers[4]; /* more of them, up to one without a name */
+    } headers[4];     /* more of them, up to one without a name */
     struct buf lines; /* and more: "Name: value\n" each, well formed */
     bool cut;         /* close the connection instead of answering */
     /* Instead of `body`: what is added is sent, again and again, until it says false. On the connection's
@@ -76,11 +76,12 @@ struct listener *listener_start(const struct listener_options *options, struct e
 
 int listener_port(const struct listener *listener);
 
-/* Connections that come from now on get another certificate; those that are there keep theirs. False and `err`: they get
- * the one before. */
+/* Connections that come from now on get another certificate; those that are there keep theirs. False and
+ * `err`: they get the one before. */
 bool listener_renew(struct listener *listener, const char *certificate, const char *key, struct err *err);
 
-/* Nobody is let in any more, and the address is free; what is connected goes on. listener_stop must follow. */
+/* Nobody is let in any more, and the address is free; what is connected goes on. listener_stop must follow.
+ */
 void listener_close(struct listener *listener);
 
 /* Answers what it has begun, then ends: of `next` it waits for the call that runs. NULL is allowed. */

@@ -404,10 +404,11 @@ static int raw_at(lua_State *L)
 
 int bind_dynamodb(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"item", raw_item}, {"call", raw_call},       {"token", raw_token},
-                                     {"list", raw_list}, {"set", raw_set},         {"binary", raw_binary},
-                                     {"at", raw_at},     {"decimal", raw_decimal}, {"seconds", script_raw_seconds},
-                                     {NULL, NULL}};
+    static const luaL_Reg verbs[] = {
+        {"item", raw_item}, {"call", raw_call},       {"token", raw_token},
+        {"list", raw_list}, {"set", raw_set},         {"binary", raw_binary},
+        {"at", raw_at},     {"decimal", raw_decimal}, {"seconds", script_raw_seconds},
+        {NULL, NULL}};
     luaL_newlib(L, verbs);
     value_push_null(L);
     lua_setfield(L, -2, "null");

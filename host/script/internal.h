@@ -10,7 +10,16 @@ struct filter;
 
 #define CLOSE_MS_MAX 100 /* for the __close and the error's __tostring of a handler that failed */
 
-enum handler_function { ON_INSERT, ON_MODIFY, ON_REMOVE, ON_RECORD, ON_BATCH, ON_WINDOW, ON_REQUEST, FUNCTION_COUNT };
+enum handler_function {
+    ON_INSERT,
+    ON_MODIFY,
+    ON_REMOVE,
+    ON_RECORD,
+    ON_BATCH,
+    ON_WINDOW,
+    ON_REQUEST,
+    FUNCTION_COUNT
+};
 
 /* A file the script was made of. */
 struct script_file {
@@ -98,14 +107,14 @@ struct invocation {
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws; /* what it waits for: one of these three */
     struct transport_call *http;
-    struct span span; /* of that call */
+    struct span span;             /* of that call */
     struct aws_place *told_place; /* where it goes; NULL: where all go; owned */
-    char *told_verb; /* and what an observer will be told of it: owned; NULL: nobody observes */
+    char *told_verb;              /* and what an observer will be told of it: owned; NULL: nobody observes */
     struct buf told;
     char span_name[64];
     struct timer sleep;
-    struct task go_on;                   /* it made room for others, and it is its turn again */
-    struct handler_answer *answered;     /* of a test's request; owned */
+    struct task go_on;               /* it made room for others, and it is its turn again */
+    struct handler_answer *answered; /* of a test's request; owned */
     int answered_status;
     char *stored;                        /* what the store answered, until it is taken; owned */
     size_t held_bytes;                   /* of the request that is on its way */

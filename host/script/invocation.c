@@ -52,21 +52,22 @@ static void tell_answered(struct invocation *invocation, const struct transport_
     const struct handler_call *call = invocation->root->call;
     bool has_record = call && call->count;
     const struct aws_place *place = invocation->told_place;
-    observer->called(observer->user, &(struct observed_call){
-                                         .handler = script->handler.name,
-                                         .version = script->handler.version,
-                                         .stream_arn = has_record ? call->source->stream_arn : NULL,
-                                         .record = has_record ? call->inputs[0].record : NULL,
-                                         .verb = invocation->told_verb,
-                                         .what = invocation->told.data ? invocation->told.data : "",
-                                         .size = invocation->told.size,
-                                         .region = place ? place->region : NULL,
-                                             .elsewhere = place && place->endpoint && !strstr(place->endpoint, ".amazonaws.com"),
-                                             .role = place ? place->role : NULL,
-                                         .status = response ? response->status : 0,
-                                         .answer = response && response->body.data ? response->body.data : "",
-                                         .answer_size = response ? response->body.size : 0,
-                                         .error = err && err->code ? err->text : NULL});
+    observer->called(observer->user,
+                     &(struct observed_call){
+                         .handler = script->handler.name,
+                         .version = script->handler.version,
+                         .stream_arn = has_record ? call->source->stream_arn : NULL,
+                         .record = has_record ? call->inputs[0].record : NULL,
+                         .verb = invocation->told_verb,
+                         .what = invocation->told.data ? invocation->told.data : "",
+                         .size = invocation->told.size,
+                         .region = place ? place->region : NULL,
+                         .elsewhere = place && place->endpoint && !strstr(place->endpoint, ".amazonaws.com"),
+                         .role = place ? place->role : NULL,
+                         .status = response ? response->status : 0,
+                         .answer = response && response->body.data ? response->body.data : "",
+                         .answer_size = response ? response->body.size : 0,
+                         .error = err && err->code ? err->text : NULL});
     free(invocation->told_verb);
     aws_place_free(invocation->told_place);
     invocation->told_verb = NULL;
@@ -308,10 +309,10 @@ const struct trace_place *script_begin_span(lua_State *L, const char *name)
 {
     struct invocation *invocation = script_of(L)->current;
     const struct handler_call *call = invocation ? invocation->call : NULL;
-    const struct trace_place *trace = !call            ? NULL
-                                      : call->request  ? call->request->trace
-                                      : call->count    ? call->inputs[0].trace
-                                                       : NULL;
+    const struct trace_place *trace = !call           ? NULL
+                                      : call->request ? call->request->trace
+                                      : call->count   ? call->inputs[0].trace
+                                                      : NULL;
     if (!trace)
         return NULL;
     tracer_begin_part(script_of(L)->handler.tracer, trace, &invocation->span);

@@ -12,7 +12,8 @@
 #define HEADERS_MAX 32
 #define HEADER_BYTES_MAX 4096
 #define FIELDS_MAX 1000 /* of a query */
-#define TOKEN "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" /* RFC 9110, 5.6.2 */
+#define TOKEN \
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" /* RFC 9110, 5.6.2 */
 
 static const char request_meta;
 
@@ -20,7 +21,10 @@ static const char request_meta;
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* As forms are encoded: + is a blank, and %41 an A. */
@@ -29,7 +33,8 @@ static void push_decoded(lua_State *L, const char *text, size_t size)
     luaL_Buffer out;
     luaL_buffinit(L, &out);
     for (size_t i = 0; i < size; i++) {
-        bool escaped = text[i] == '%' && i + 2 < size && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0;
+        bool escaped =
+            text[i] == '%' && i + 2 < size && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0;
         luaL_addchar(&out, escaped          ? (char)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]))
                            : text[i] == '+' ? ' '
                                             : text[i]);
@@ -105,9 +110,11 @@ static int request_json(lua_State *L)
 
 static int unknown_field(lua_State *L)
 {
-    return luaL_error(L, "a request has no %s: id, method, path, query, query_string, headers, body, remote, intake "
-                         "and :json() it has",
-                      lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
+    return luaL_error(
+        L,
+        "a request has no %s: id, method, path, query, query_string, headers, body, remote, intake "
+        "and :json() it has",
+        lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
 }
 
 static void push_meta(lua_State *L)
@@ -154,9 +161,12 @@ static void add_header(lua_State *L, struct handler_answer *answer, const char *
         luaL_error(L, "on_request returned a header with no good name: %s", name);
     for (const char *c = value; *c; c++)
         if ((unsigned char)*c < ' ' && *c != '\t')
-            luaL_error(L, "on_request returned a header %s with a line's end or another control character in it", name);
+            luaL_error(L,
+                       "on_request returned a header %s with a line's end or another control character in it",
+                       name);
     if (answer->header_count == HEADERS_MAX || strlen(value) > HEADER_BYTES_MAX)
-        luaL_error(L, "on_request returned more than %d headers, or one of more than %d bytes", HEADERS_MAX, HEADER_BYTES_MAX);
+        luaL_error(L, "on_request returned more than %d headers, or one of more than %d bytes", HEADERS_MAX,
+                   HEADER_BYTES_MAX);
     if (!answer->headers)
         answer->headers = mem_zero(HEADERS_MAX * sizeof *answer->headers);
     answer->headers[answer->header_count++] = (struct handler_header){mem_string(name), mem_string(value)};
@@ -165,14 +175,16 @@ static void add_header(lua_State *L, struct handler_answer *answer, const char *
 /* The table with headers is on top. Those that frame the answer are the host's. */
 static void read_headers(lua_State *L, struct handler_answer *answer)
 {
-    static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "upgrade", "trailer"};
+    static const char *const framing[] = {"content-length", "transfer-encoding", "connection", "upgrade",
+                                          "trailer"};
     if (lua_isnil(L, -1))
         return;
     if (!lua_istable(L, -1))
         luaL_error(L, "on_request returned headers that are no table: { [\"X-Name\"] = \"value\" }");
     lua_pushnil(L);
     while (lua_next(L, -2)) {
-        if (lua_type(L, -2) != LUA_TSTRING || (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER))
+        if (lua_type(L, -2) != LUA_TSTRING ||
+            (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER))
             luaL_error(L, "on_request returned headers that are no texts: { [\"X-Name\"] = \"value\" }");
         lua_pushvalue(L, -1); /* a number becomes a text in place, which must not be the table's */
         const char *name = lua_tostring(L, -3), *value = lua_tostring(L, -1);
@@ -192,7 +204,8 @@ static bool has_header(const struct handler_answer *answer, const char *name)
     return false;
 }
 
-static void set_body(lua_State *L, struct handler_answer *answer, const char *body, size_t size, const char *type)
+static void set_body(lua_State *L, struct handler_answer *answer, const char *body, size_t size,
+                     const char *type)
 {
     if (size > SCRIPT_ANSWER_BYTES_MAX)
         luaL_error(L, "on_request returned a body of more than %d bytes", SCRIPT_ANSWER_BYTES_MAX);
@@ -213,8 +226,10 @@ static void check_members(lua_State *L)
         for (size_t i = 0; name && known[i]; i++)
             is = is || strcmp(known[i], name) == 0;
         if (!is)
-            luaL_error(L, "on_request returned a table with %s: { status =, headers =, json = or body = } it may have",
-                       name ? name : "members without a name");
+            luaL_error(
+                L,
+                "on_request returned a table with %s: { status =, headers =, json = or body = } it may have",
+                name ? name : "members without a name");
         lua_pop(L, 1);
     }
 }
@@ -234,13 +249,16 @@ static int read_protected(lua_State *L)
         return 0;
     }
     if (!lua_istable(L, 1))
-        return luaL_error(L, "on_request returned %s; it returns nothing, a text, or { status =, headers =, json = or body = }",
+        return luaL_error(L,
+                          "on_request returned %s; it returns nothing, a text, or { status =, headers =, "
+                          "json = or body = }",
                           luaL_typename(L, 1));
     check_members(L);
     if (lua_getfield(L, 1, "status") != LUA_TNIL) {
         lua_Integer status = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
         if (status < 200 || status > 599)
-            return luaL_error(L, "on_request returned a status that is none: %s", luaL_tolstring(L, -1, NULL));
+            return luaL_error(L, "on_request returned a status that is none: %s",
+                              luaL_tolstring(L, -1, NULL));
         answer->status = (int)status;
     }
     lua_getfield(L, 1, "headers");

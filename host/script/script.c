@@ -18,9 +18,8 @@
 #define LOAD_MS_MAX 5000 /* for a script's main part */
 #define LOAD_BYTES_MAX ((size_t)1 << 30)
 
-static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove",
-                                                           "on_record", "on_batch",  "on_window",
-                                                           "on_request"};
+static const char *const function_names[FUNCTION_COUNT] = {"on_insert", "on_modify", "on_remove", "on_record",
+                                                           "on_batch",  "on_window", "on_request"};
 
 /* A message that names the script's line, whoever raised it. */
 static int with_line(lua_State *L)
@@ -198,7 +197,8 @@ static void read_table(struct loading *loading, lua_State *L)
         complain(
             loading,
             "a handler takes its records one by one (on_insert, on_modify, on_remove, on_record), or with "
-            "on_batch, or with on_window, or it has requests (on_request): it cannot have more than one of these");
+            "on_batch, or with on_window, or it has requests (on_request): it cannot have more than one of "
+            "these");
 }
 
 /* Settings that go with one kind of handler. */
@@ -318,7 +318,8 @@ static void check_intake(struct loading *loading)
     const char *intake = script->handler.settings.intake;
     char *sentence = NULL;
     if (script->handler.settings.streams.each)
-        complain(loading, "a handler with on_request reads no stream: what it writes is the streams' to tell");
+        complain(loading,
+                 "a handler with on_request reads no stream: what it writes is the streams' to tell");
     if (!intake)
         complain(loading, "on_request needs intake: set it in its table, or in its [handler] section");
     else if (config && !config_intake(config, intake))

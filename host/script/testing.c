@@ -271,8 +271,14 @@ static int raw_request(lua_State *L)
         texts[i] = luaL_optlstring(L, -1, NULL, &size); /* the body is the last one */
     }
     lua_getfield(L, 1, "signed");
-    const struct testing_request request = {texts[0], texts[1], texts[2], texts[3], texts[4],
-                                            texts[5], texts[6] ? texts[6] : "", texts[6] ? size : 0,
+    const struct testing_request request = {texts[0],
+                                            texts[1],
+                                            texts[2],
+                                            texts[3],
+                                            texts[4],
+                                            texts[5],
+                                            texts[6] ? texts[6] : "",
+                                            texts[6] ? size : 0,
                                             lua_toboolean(L, -1)};
     struct ticket *ticket = script_ticket(L);
     hooks_of(L)->request(hooks_of(L)->user, &request, ticket);
@@ -351,12 +357,18 @@ static int raw_control(lua_State *L)
 
 int bind_test(lua_State *L)
 {
-    static const luaL_Reg verbs[] = {{"register", raw_register}, {"settle", raw_settle},
-                                     {"advance", raw_advance},   {"dead_letter", raw_dead_letter},
-                                     {"control", raw_control},   {"emitted", raw_emitted},
-                                     {"replay", raw_replay},     {"event", raw_event},
-                                     {"seek", raw_seek},         {"crash", raw_crash},
-                                     {"hosts", raw_hosts},       {"request", raw_request},
+    static const luaL_Reg verbs[] = {{"register", raw_register},
+                                     {"settle", raw_settle},
+                                     {"advance", raw_advance},
+                                     {"dead_letter", raw_dead_letter},
+                                     {"control", raw_control},
+                                     {"emitted", raw_emitted},
+                                     {"replay", raw_replay},
+                                     {"event", raw_event},
+                                     {"seek", raw_seek},
+                                     {"crash", raw_crash},
+                                     {"hosts", raw_hosts},
+                                     {"request", raw_request},
                                      {NULL, NULL}};
     if (!hooks_of(L))
         return luaL_error(L, "tidemill.test is for *_test.lua files, which tidemill test runs");

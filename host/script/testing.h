@@ -26,8 +26,9 @@ struct testing_hooks {
     void (*event)(void *user, const char *event, size_t size, const char *handler, struct ticket *ticket);
     /* The handler (NULL: each of them) goes on at `where`: as `tidemill seek` has it. */
     void (*seek)(void *user, const char *handler, const char *where, struct ticket *ticket);
-    /* A request to the intake, by whoever signs as its sender does where `is_signed`; in `request` there are no texts of
-     * headers but what the test has set ("Name: value\n" lines). testing_answered takes the answer. */
+    /* A request to the intake, by whoever signs as its sender does where `is_signed`; in `request` there are
+     * no texts of headers but what the test has set ("Name: value\n" lines). testing_answered takes the
+     * answer. */
     void (*request)(void *user, const struct testing_request *request, struct ticket *ticket);
     /* `host` (from 1; 0: each of them) dies and begins anew; with `after`, whichever makes its next call of
      * that operation, once the service has done it. */

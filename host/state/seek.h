@@ -6,9 +6,10 @@
 #include "base/clock.h"
 #include "state/store.h"
 
-/* What people say, in the form that seek_write takes: a time also as "2h" ago, or "2026-01-31". `*whole` is `to` or
- * `place`. False and `err`: it is in the future, or longer ago than a stream keeps records. */
-bool seek_read_place(const char *to, int64_t now_ms, char place[CLOCK_ISO_SIZE], const char **whole, struct err *err);
+/* What people say, in the form that seek_write takes: a time also as "2h" ago, or "2026-01-31". `*whole` is
+ * `to` or `place`. False and `err`: it is in the future, or longer ago than a stream keeps records. */
+bool seek_read_place(const char *to, int64_t now_ms, char place[CLOCK_ISO_SIZE], const char **whole,
+                     struct err *err);
 
 /* `to` is "trim_horizon", "latest", a time (RFC 3339), or a sequence number, behind which the handler goes
  * on. `shard` "" for all, of all streams that it follows. Adds to the batch what moves the handler from where

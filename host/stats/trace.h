@@ -57,7 +57,8 @@ uint64_t trace_seed(const char *shard);
  */
 void tracer_begin(struct tracer *tracer, const struct record *record, uint64_t seed, struct span *span);
 
-/* A request from outside: its trace goes on where `traceparent` (W3C; NULL: none) says one, else it may begin one. */
+/* A request from outside: its trace goes on where `traceparent` (W3C; NULL: none) says one, else it may begin
+ * one. */
 void tracer_begin_request(struct tracer *tracer, const char *traceparent, struct span *span);
 
 /* A part of what is at that place (NULL: of no trace). */

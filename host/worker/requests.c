@@ -32,10 +32,10 @@ static void note(struct worker *worker, const char *intake, int status)
 /* As it is answered. */
 static int status_of(const struct handler_outcome *outcome)
 {
-    return outcome->answer                                      ? outcome->answer->status
-           : outcome->error.failure == FAILURE_NO_ATTEMPT       ? 503
-           : outcome->error.timed_out                       ? 504
-                                                                : 500;
+    return outcome->answer                                ? outcome->answer->status
+           : outcome->error.failure == FAILURE_NO_ATTEMPT ? 503
+           : outcome->error.timed_out                     ? 504
+                                                          : 500;
 }
 
 static void end_span(struct asking *asking, const struct handler_outcome *outcome, int status)
@@ -62,14 +62,15 @@ static void tell(struct asking *asking, struct handler_outcome *outcome)
     int status = status_of(outcome);
     note(worker, asking->request.intake, status);
     if (asking->begun_us)
-        stats_took(stats_times(worker->stats, "tidemill_intake_seconds", "intake", asking->request.intake, NULL),
-                   clock_monotonic_us(reactor_clock(worker->reactor)) - asking->begun_us);
+        stats_took(
+            stats_times(worker->stats, "tidemill_intake_seconds", "intake", asking->request.intake, NULL),
+            clock_monotonic_us(reactor_clock(worker->reactor)) - asking->begun_us);
     end_span(asking, outcome, status);
     if (asking->running && outcome->error.text && status != 503) {
         char *subject = mem_printf("handler %s", handler_name(asking->running));
         log_write_repeated(worker->options.log, LOG_ERROR, subject, outcome->error.text,
-                           "%s (request %s of intake %s, answered with %d)", outcome->error.text, asking->request.id,
-                           asking->request.intake, status);
+                           "%s (request %s of intake %s, answered with %d)", outcome->error.text,
+                           asking->request.id, asking->request.intake, status);
         free(subject);
     }
     list_remove(&asking->link);
@@ -130,11 +131,13 @@ static void ask(void *user)
     asking->request.trace = asking->span.sampled ? &asking->span.place : NULL;
     asking->source = no_source;
     asking->call = (struct handler_call){.source = &asking->source, .request = &asking->request};
-    if (handler_run(handler, &asking->call, on_done, asking, &asking->invocation, &outcome) != HANDLER_WAITING)
+    if (handler_run(handler, &asking->call, on_done, asking, &asking->invocation, &outcome) !=
+        HANDLER_WAITING)
         tell(asking, &outcome);
 }
 
-void worker_ask(struct worker *worker, const struct handler_request *request, worker_answer_fn *done, void *user)
+void worker_ask(struct worker *worker, const struct handler_request *request, worker_answer_fn *done,
+                void *user)
 {
     struct asking *asking = mem_zero(sizeof *asking);
     list_init(&asking->link);

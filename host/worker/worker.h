@@ -141,10 +141,11 @@ void worker_redrive(struct worker *worker, const char *stream_arn, const char *s
 void worker_release(struct worker *worker, const char *stream_arn, const char *shard, const char *handler,
                     int64_t letter, bool run);
 
-/* Ask the handler of request->intake, from any thread; the texts of both stay until `done`, which comes on the worker's thread with the
- * answer to take (NULL: it has none, and the status says why: 500, 503, 504). */
+/* Ask the handler of request->intake, from any thread; the texts of both stay until `done`, which comes on
+ * the worker's thread with the answer to take (NULL: it has none, and the status says why: 500, 503, 504). */
 typedef void worker_answer_fn(void *user, int status, struct handler_answer *answer);
-void worker_ask(struct worker *worker, const struct handler_request *request, worker_answer_fn *done, void *user);
+void worker_ask(struct worker *worker, const struct handler_request *request, worker_answer_fn *done,
+                void *user);
 
 /* For metrics: an intake has refused one by itself. From any thread. */
 void worker_count_refused(struct worker *worker, const char *intake, int status);

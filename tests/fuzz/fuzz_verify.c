@@ -1,5 +1,5 @@
-/* fuzz_verify.c: signatures of requests, as whoever sends them. What nobody has signed is not verified; what is signed is, and
- * with a byte more it is not. */
+/* fuzz_verify.c: signatures of requests, as whoever sends them. What nobody has signed is not verified; what
+ * is signed is, and with a byte more it is not. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,7 +13,7 @@
 #define NOW_MS 1767225600000
 
 struct headers {
-    char *lines; /* "Name: value\n", as verify_sign writes them */
+    char *lines;     /* "Name: value\n", as verify_sign writes them */
     const char *any; /* of each that is asked for; or NULL */
     char value[2048];
 };
@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     for (int verify = VERIFY_NONE; verify <= VERIFY_BEARER; verify++) {
         const struct config_intake intake = {.name = "x",
                                              .verify = verify,
-                                             .secrets = verify ? "whsec_MDEyMzQ1Njc4OWFiY2RlZg== other-secret" : NULL,
+                                             .secrets = verify ? "whsec_MDEyMzQ1Njc4OWFiY2RlZg== other-secret"
+                                                               : NULL,
                                              .signature = "X-Signature",
                                              .tolerance_ms = 300000};
         struct headers sent = {.any = text};

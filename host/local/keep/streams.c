@@ -117,7 +117,7 @@ void engine_load_streams(struct engine *engine)
 {
     storage_each(engine->storage, "stream", load_stream, engine);
     /* Whoever has read to the end goes on from now, also where nothing was ever written. */
-    int64_t by_time = clock_wall_ms(engine->clock) * SEQUENCES_PER_MS;
+    int64_t by_time = clock_wall_ms(engine->options.clock) * SEQUENCES_PER_MS;
     if (!list_empty(&engine->streams) && engine->last_sequence < by_time)
         engine->last_sequence = by_time;
 }
