@@ -149,20 +149,8 @@ static int write_piece(lua_State *L, const void *piece, size_t size, void *user)
     return 0;
 }
 
-static const struct observer *counting(lua_State *L)
+void coverage_tell_lines(lua_State *L, const struct observer *observer, const char *path, size_t lines)
 {
-    const struct observer *observer = script_of(L)->options.observer;
-    return observer && observer->ran ? observer : NULL;
-}
-
-bool coverage_wanted(lua_State *L)
-{
-    return counting(L) != NULL;
-}
-
-void coverage_tell_lines(lua_State *L, const char *path, size_t lines)
-{
-    const struct observer *observer = counting(L);
     struct buf text = BUF_INIT;
     lua_dump(L, write_piece, &text, 0);
     struct dump dump = {.at = (const unsigned char *)text.data,
@@ -178,9 +166,8 @@ void coverage_tell_lines(lua_State *L, const char *path, size_t lines)
     buf_fini(&text);
 }
 
-void coverage_count(lua_State *L, lua_Debug *activation)
+void coverage_count(lua_State *L, const struct observer *observer, lua_Debug *activation)
 {
-    const struct observer *observer = counting(L);
     lua_getinfo(L, "S", activation);
     if (*activation->source == '@' && activation->currentline > 0)
         observer->ran(observer->user, activation->source + 1, (size_t)activation->currentline, true);

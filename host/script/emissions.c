@@ -188,8 +188,6 @@ bool emissions_send(struct invocation *invocation, struct handler_outcome *outco
     /* From here on the targets' own bounds in time hold; but somebody waits for the answer to a request. */
     if (!invocation->call || !invocation->call->request)
         timer_stop(script->options.reactor, &invocation->limit);
-    else
-        invocation_start_limit(invocation);
     invocation->outcome = *outcome;
     *outcome = (struct handler_outcome){0};
     invocation->emissions = invocation->emitted_count;

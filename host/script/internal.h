@@ -191,9 +191,8 @@ void state_skip_first_line(const char **text, size_t *size);
 int state_compile(lua_State *L, const char *text, size_t size, const char *name);
 
 /* coverage.c. coverage_tell_lines: the chunk that was just compiled is on top; `lines`: there are no more. */
-bool coverage_wanted(lua_State *L);
-void coverage_tell_lines(lua_State *L, const char *path, size_t lines);
-void coverage_count(lua_State *L, lua_Debug *activation); /* a line is about to run */
+void coverage_tell_lines(lua_State *L, const struct observer *observer, const char *path, size_t lines);
+void coverage_count(lua_State *L, const struct observer *observer, lua_Debug *activation); /* a line is about to run */
 
 /* Has the running invocation had its turn, and can it wait here? Then use `return state_make_room(L, ...)`,
  * which goes on with `k` when it is its turn again. */
@@ -275,7 +274,6 @@ void invocation_run_part(struct invocation *whole, struct crew *crew, struct lis
 void invocation_drop_part(struct invocation *part);
 
 /* Which function takes such an event; maybe one that the handler does not have. */
-void invocation_start_limit(struct invocation *invocation); /* its time counts, if it does not yet */
 enum handler_function invocation_function_for(const struct script *script, enum record_event event);
 
 /* request.c. False, and outcome->error, where what the function returned is no answer. */

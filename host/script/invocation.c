@@ -229,7 +229,7 @@ static void reset(struct invocation *invocation)
 static void on_limit(void *user);
 
 /* The invocation's own time begins to count when it first lets others run. */
-void invocation_start_limit(struct invocation *invocation)
+static void start_limit(struct invocation *invocation)
 {
     struct script *script = invocation->script;
     invocation = invocation->root;
@@ -273,12 +273,14 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
         return HANDLER_RAISED;
     if (status == LUA_OK && invocation->part_of)
         return HANDLER_RETURNED;
+    if (status == LUA_OK && invocation->call && invocation->call->request)
+        start_limit(invocation);
     if (status == LUA_OK)
         return emissions_send(invocation, outcome, finish) ? HANDLER_WAITING : HANDLER_RETURNED;
     if (status == LUA_YIELD && invocation->waiting)
         return HANDLER_WAITING;
     if (status == LUA_YIELD && script->preempted) {
-        invocation_start_limit(invocation);
+        start_limit(invocation);
         task_defer(script->options.reactor, &invocation->go_on);
         return HANDLER_WAITING;
     }
@@ -392,7 +394,7 @@ struct invocation *script_begin_wait(lua_State *L)
 {
     struct invocation *invocation = script_of(L)->current;
     script_check_waits(L);
-    invocation_start_limit(invocation);
+    start_limit(invocation);
     invocation->waiting = true;
     return invocation;
 }

@@ -171,9 +171,16 @@ int state_make_room(lua_State *L, lua_KContext context, lua_KFunction k)
     return lua_yieldk(L, 0, context, k);
 }
 
+/* Who wants to know which lines run; NULL: nobody. */
+static const struct observer *counting(lua_State *L)
+{
+    const struct observer *observer = script_of(L)->options.observer;
+    return observer && observer->ran ? observer : NULL;
+}
+
 static void set_hook(lua_State *L, int mask, int count)
 {
-    mask |= coverage_wanted(L) ? LUA_MASKLINE : 0;
+    mask |= counting(L) ? LUA_MASKLINE : 0;
     if (lua_gethookmask(L) != mask || lua_gethookcount(L) != count)
         lua_sethook(L, on_count, mask, count);
 }
@@ -184,7 +191,7 @@ static void on_count(lua_State *L, lua_Debug *activation)
 {
     bool at_call = activation->event != LUA_HOOKCOUNT;
     if (activation->event == LUA_HOOKLINE) {
-        coverage_count(L, activation);
+        coverage_count(L, counting(L), activation);
         return;
     }
     if (script_of(L)->cpu_exhausted) /* each __close that still stands on the way out ends as it begins */
@@ -245,8 +252,8 @@ int state_compile(lua_State *L, const char *text, size_t size, const char *name)
 {
     struct pieces pieces = {text, size};
     int code = lua_load(L, next_piece, &pieces, name, "t");
-    if (code == LUA_OK && *name == '@' && coverage_wanted(L))
-        coverage_tell_lines(L, name + 1, count_lines(text, size));
+    if (code == LUA_OK && *name == '@' && counting(L))
+        coverage_tell_lines(L, counting(L), name + 1, count_lines(text, size));
     return code;
 }
 

@@ -22,10 +22,11 @@ struct worker {
     struct map shards;   /* "arn\nshard" -> struct shard */
     struct shard **lost; /* until nothing of them is under way */
     size_t lost_count, lost_capacity;
-    struct list draining; /* struct draining: shards that are to be given away */
-    struct map leaving;   /* removed handler -> size_t, owned: shards it has not left yet */
-    struct list asked;    /* struct asking: requests that handlers work on */
-    struct list early;    /* orders for handlers that could not be loaded yet */
+    struct list draining;                /* struct draining: shards that are to be given away */
+    struct map leaving;                  /* removed handler -> size_t, owned: shards it has not left yet */
+    void (*over)(struct worker *worker); /* something has come to its end, and it may be stopping */
+    struct list asked;                   /* struct asking: requests that handlers work on */
+    struct list early;                   /* orders for handlers that could not be loaded yet */
     struct troubles *troubles;
     struct tracer *tracer; /* or NULL */
     struct stats *stats;
@@ -56,9 +57,6 @@ struct draining {
 
 /* requests.c: none of them is waited for any longer. */
 void worker_abandon_requests(struct worker *worker);
-
-/* It stops, and something has come to its end. */
-void worker_finish_if_stopped(struct worker *worker);
 
 /* Where its handlers have come to an end, keep where they stand, and say so. */
 void worker_drain_further(struct worker *worker, struct shard *shard);

@@ -80,7 +80,7 @@ static void tell(struct asking *asking, struct handler_outcome *outcome)
     outcome->answer = NULL;
     handler_outcome_fini(outcome);
     free(asking);
-    worker_finish_if_stopped(worker);
+    worker->over(worker);
 }
 
 static void on_done(void *user, enum handler_result result, struct handler_outcome *outcome)

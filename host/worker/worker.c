@@ -251,7 +251,7 @@ static void put_up(void *user)
 
 /* ---- stopping ---- */
 
-void worker_finish_if_stopped(struct worker *worker)
+static void finish_if_stopped(struct worker *worker)
 {
     size_t at = 0;
     if (worker->phase != STOPPING || !list_empty(&worker->asked))
@@ -276,7 +276,7 @@ void worker_finish_if_stopped(struct worker *worker)
 static void on_stopped(void *user, struct shard *shard)
 {
     worker_drain_further(user, shard);
-    worker_finish_if_stopped(user);
+    finish_if_stopped(user);
 }
 
 static const struct shard_events shard_events = {.closed = on_closed,
@@ -299,7 +299,7 @@ static void do_stop(void *user)
     worker->outbox->ops->flush(worker->outbox, true);
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_stop(shard);
-    worker_finish_if_stopped(worker);
+    finish_if_stopped(worker);
 }
 
 static void do_abandon(void *user)
@@ -309,7 +309,7 @@ static void do_abandon(void *user)
     for (struct shard *shard; (shard = map_next(&worker->shards, &at, NULL));)
         shard_abandon(shard);
     worker_abandon_requests(worker);
-    worker_finish_if_stopped(worker);
+    finish_if_stopped(worker);
 }
 
 void worker_stop(struct worker *worker)
@@ -383,6 +383,7 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
     worker->wall_offset_ms = worker->started_ms - clock_monotonic_ms(options->world.clock);
     list_init(&worker->early);
     list_init(&worker->asked);
+    worker->over = finish_if_stopped;
     list_init(&worker->draining);
     reactor_watch_steps(worker->reactor, on_long_step, worker);
     worker->transport = options->world.transport_new(options->world.user, worker->reactor, options->config);

@@ -13,9 +13,10 @@
 #define NOW_MS 1767225600000
 
 struct headers {
-    char *lines;     /* "Name: value\n", as verify_sign writes them */
-    const char *any; /* of each that is asked for; or NULL */
-    char value[2048];
+    char *lines;          /* "Name: value\n", as verify_sign writes them */
+    const char *any;      /* of each that is asked for; or NULL */
+    char values[4][2048]; /* several are asked for, and kept */
+    size_t next;
 };
 
 static const char *look_up(void *user, const char *name)
@@ -27,10 +28,11 @@ static const char *look_up(void *user, const char *name)
     for (const char *line = headers->lines, *end; line && (end = strchr(line, '\n')); line = end + 1)
         if (strncasecmp(line, name, size) == 0 && line[size] == ':') {
             size_t value = (size_t)(end - line) - size - 2;
-            CHECK(value < sizeof headers->value);
-            memcpy(headers->value, line + size + 2, value);
-            headers->value[value] = '\0';
-            return headers->value;
+            CHECK(value < sizeof headers->values[0]);
+            char *kept = headers->values[headers->next++ % 4];
+            memcpy(kept, line + size + 2, value);
+            kept[value] = '\0';
+            return kept;
         }
     return NULL;
 }
