@@ -34,6 +34,7 @@ struct intake {
     atomic_bool draining;
     char *certificate, *key; /* PEM; or NULL */
     uint64_t files_hash;
+    bool told; /* that they cannot be read */
 };
 
 struct intakes {
@@ -437,6 +438,10 @@ void intakes_look(struct intakes *all)
         uint64_t hash;
         struct err err = {0};
         bool read = read_files(intake->config, &certificate, &key, &hash, &err);
+        if (!read && !intake->told)
+            log_error(all->options.log, NULL, "intake %s: %s: the certificate before stays", intake->config->name,
+                      err.text);
+        intake->told = !read;
         if (read && hash != intake->files_hash) {
             intake->files_hash = hash; /* one that is wrong is told once */
             if (listener_renew(intake->listener, certificate, key, &err)) {

@@ -215,6 +215,23 @@ def test_seek_takes_a_time(tmp_path):
         dev.stop()
 
 
+def test_tables_that_nothing_was_written_to_have_lost_nothing(tmp_path):
+    """Of a dev that is begun again on what it has kept."""
+    deploy(tmp_path, h='local log = require "tidemill.log" return { stream = "s", on_record = function(record) log.info("handled " .. record.new.id) end }')
+    for number in range(3):
+        dev = Dev(tmp_path, "--data", "data")
+        try:
+            if number == 2:
+                put(dev.client(), id={"S": "one"})
+                dev.wait_for("handled one")
+            else:
+                wait_until(lambda: "h" in run(tmp_path, "status").stdout and "not ready" not in run(tmp_path, "status").stdout, lambda: dev.said())
+            assert "gap" not in run(tmp_path, "status").stdout
+        finally:
+            dev.stop()
+        assert "trimmed" not in dev.said(), dev.said()
+
+
 def test_what_pause_and_dead_say(tmp_path):
     deploy(tmp_path, fails='return { stream = "s", retries = 0, on_record = function(record) error("no " .. record.new.id) end }', works=WORKS)
     dev = Dev(tmp_path)
@@ -278,6 +295,7 @@ return { stream = "s", %s
     dynamodb.get("Others", { id = "user#" .. record.new.id .. "#more" })
     dynamodb.query("Others", "id = :id", { values = { [":id"] = "team#" .. record.new.id } })
     dynamodb.scan("Others", { index = "by_colour" })
+    dynamodb.delete("Others", { id = "fixed#1" })
   end }
 """
 
@@ -298,7 +316,7 @@ def test_rights_from_what_was_seen(tmp_path):
     assert "does not say in `tables`" in done.stderr
     policy = {(statement["Resource"].split("/", 1)[-1], str(statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", ""))): statement["Action"]
               for statement in json.loads(done.stdout)["Statement"]}
-    assert policy["Others", ""] == ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"] and policy["Others/index/by_colour", ""] == ["dynamodb:Scan"], policy
+    assert policy["Others", ""] == ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"] and policy["Others/index/by_colour", ""] == ["dynamodb:Scan"], policy
     # nothing is known of it once its code is another one
     (tmp_path / "scripts" / "h.lua").write_text(NEEDS % "" + "-- changed")
     assert "does not say which tables" in run(tmp_path, "policy").stderr
@@ -308,7 +326,7 @@ test.deployment "../tidemill.ini"
 test("two", function() dynamodb.put("Things", { id = "a" }) dynamodb.put("Things", { id = "b" }) test.settle() end)""")
     said = run(tmp_path, "test", "--rights").stdout
     tables = re.search(r"tables = .*", said)[0]
-    assert tables == 'tables = { { "Others", "Query", keys = "team#*" }, { "Others", "GetItem", "PutItem", keys = "user#*" }, { "Others/index/by_colour", "Scan" } },', said
+    assert tables == 'tables = { { "Others", "DeleteItem" }, { "Others", "Query", keys = "team#*" }, { "Others", "GetItem", "PutItem", keys = "user#*" }, { "Others/index/by_colour", "Scan" } },', said
     assert json.loads(run(tmp_path, "policy").stdout) == json.loads(done.stdout)
     (tmp_path / "scripts" / "h.lua").write_text(NEEDS % tables)
     done = run(tmp_path, "policy")  # what it says itself has the keys

@@ -506,6 +506,24 @@ def test_a_seek_to_the_latest_and_to_a_number(deployment, own, name, receiver):
     assert [host.stop() for host in hosts] == [0, 0]
 
 
+def test_a_seek_to_a_time(deployment, own, name, receiver):
+    table = create_table(own, name())
+    group(deployment, own, table, receiver)
+    writer = Writer(own, table, 20, 11)
+    hosts = [deployment.start() for _ in range(2)]
+    writer.split(3)
+    writer.write(40)
+    wait_until(lambda: everything_seen(receiver, writer), "every change was seen")
+    assert "--running" in deployment.run("seek", "watcher", "1h").stderr
+    done = deployment.run("seek", "watcher", "1h", "--running")
+    assert done.returncode == 0 and "what was written since 20" in done.stdout, done.stderr
+    wait_until(lambda: twice(receiver, writer), lambda: f"every change of the hour was seen once more, in order: {receiver.by_item()}")
+    [follow] = own.client.query(TableName="State", KeyConditionExpression="pk = :f", ConsistentRead=True,
+                                ExpressionAttributeValues={":f": {"S": "g/tidemill/f"}})["Items"]
+    assert abs(time.time() - 3600 - int(follow["since"]["N"]) / 1000) < 600, "and none before it would be"
+    assert [host.stop() for host in hosts] == [0, 0]
+
+
 def test_a_gap_is_dropped_beside_the_hosts(deployment, own, name, receiver):
     table = create_table(own, name())
     group(deployment, own, table, receiver)

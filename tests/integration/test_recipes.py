@@ -141,11 +141,11 @@ def test_a_page_that_is_not_there_is_told_with_those_that_are():
 
 
 class Dev:
-    def __init__(self, directory):
+    def __init__(self, directory, *options):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         self.path, self.directory = directory / "said", directory
         with open(self.path, "wb") as said:
-            self.process = subprocess.Popen([BINARY, "dev", "--port", "0"], cwd=directory, env=environment, stdout=said, stderr=said)
+            self.process = subprocess.Popen([BINARY, "dev", "--port", "0", *options], cwd=directory, env=environment, stdout=said, stderr=said)
         self.wait_for("reading")
         self.url = re.search(r"http://127.0.0.1:\d+", self.said())[0]
 
