@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -258,7 +259,9 @@ def test_what_pause_and_dead_say(tmp_path):
 def test_check_tries_where_it_will_write(tmp_path):
     deploy(tmp_path, h='return { stream = "s", on_record = function() end }')
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "dangling").symlink_to("nowhere")
     for more, words in (("[host]\nstate = sqlite:file/state.db\n", "state: "), ("[host]\nstate = sqlite:scripts\n", "is no file"),
+                        ("[host]\nstate = sqlite:dangling/state.db\n", "state: "), ("[target lake]\ntype = file\npath =\n", "needs path"),
                         ("[target lake]\ntype = file\npath = file/lake\n", "[target lake]: "), ("[target lake]\ntype = file\npath = file\n", "is not a directory")):
         (tmp_path / "tidemill.ini").write_text(INI + more)
         done = run(tmp_path, "check", check=False)
@@ -353,3 +356,108 @@ test("two", function() dynamodb.put("Things", { id = "a" }) dynamodb.put("Things
         (tmp_path / "scripts" / "h.lua").write_text(NEEDS % f"tables = {{ {wrong} }},")
         done = run(tmp_path, "check", check=False)
         assert done.returncode == 2 and words in done.stderr, (wrong, done.stderr)
+
+
+def test_items_beside_a_dev(tmp_path):
+    deploy(tmp_path, h='return { stream = "s", on_record = function() end }')
+    (tmp_path / "tidemill.ini").write_text(INI + "[table Pairs]\nkey = customer, number:N\nstream = none\n")
+    for verb in (["get", "Things", "a"], ["scan", "Things"]):
+        assert "no tidemill dev runs" in run(tmp_path, "dev", *verb, check=False).stderr
+    dev = Dev(tmp_path)
+    try:
+        run(tmp_path, "dev", "put", "Things", '{"id": "a", "n": 1.50, "tags": ["x", null]}')
+        assert json.loads(run(tmp_path, "dev", "get", "Things", "a").stdout) == {"id": "a", "n": 1.5, "tags": ["x", None]}
+        assert run(tmp_path, "dev", "get", "Things", '{"id": {"S": "a"}}').returncode == 0
+        dev.wait_for("INSERT Things a")
+        assert "deleted from Things" in run(tmp_path, "dev", "delete", "Things", "a").stdout
+        assert "nothing was there" in run(tmp_path, "dev", "delete", "Things", "a").stdout
+        dev.wait_for("REMOVE Things a")
+        assert "nothing is there" in run(tmp_path, "dev", "get", "Things", "a", check=False).stderr
+        for number in range(3):
+            (tmp_path / "item.json").write_text(json.dumps({"customer": "c", "number": number, "text": "x" * 380_000}))
+            run(tmp_path, "dev", "put", "Pairs", "item.json")
+        done = run(tmp_path, "dev", "scan", "Pairs")  # more than a page
+        assert [json.loads(line)["number"] for line in done.stdout.splitlines()] == [0, 1, 2] and "3 items" in done.stderr
+        assert run(tmp_path, "dev", "get", "Pairs", '{"customer": "c", "number": 1}').stdout
+        for wrong, words in ((["put", "Thing", '{"id": "a"}'], "it has Things, Others, Pairs"), (["get", "Pairs", "c"], "c"), (["delete", "Things", "{"], "JSON")):
+            done = run(tmp_path, "dev", *wrong, check=False)
+            assert done.returncode == 1 and words in done.stderr, (wrong, done.stderr)
+        for wrong in (["scan"], ["get", "Things"], ["scan", "Things", "a"], ["puts", "Things", "{}"]):
+            assert run(tmp_path, "dev", *wrong, check=False).returncode == 2, wrong
+    finally:
+        dev.stop()
+
+
+def test_each_dev_is_of_its_own_ini_and_its_terminal(tmp_path):
+    deploy(tmp_path, h='return { stream = "s", on_record = function() end }')
+    (tmp_path / "other.ini").write_text(INI + "[host]\nstate = sqlite:other.db\n")
+    dev = Dev(tmp_path, "--data", "data")
+    try:
+        assert "there is no state yet" in run(tmp_path, "status", "-c", "other.ini", check=False).stderr
+        assert "h" in run(tmp_path.parent, "status", "-c", tmp_path / "tidemill.ini").stdout  # its data is where it is
+        second = Dev(tmp_path)
+        second.wait_for("another dev runs on")
+        second.stop()
+        third = Dev(tmp_path, "-c", "other.ini")
+        assert "another dev" not in third.said()
+        assert third.url in run(tmp_path, "status", "-c", "other.ini").stderr and dev.url in run(tmp_path, "status").stderr
+        third.process.send_signal(signal.SIGHUP)  # its terminal has gone
+        assert third.process.wait(timeout=60) == 0
+    finally:
+        dev.stop()
+    piped = subprocess.Popen([BINARY, "dev", "--port", "0"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    first = piped.stdout.readline()
+    piped.stdout.close()  # whoever read it has gone
+    url = re.search(r"http://127.0.0.1:\d+", first)[0]
+    client = boto3.client("dynamodb", endpoint_url=url, region_name="eu-west-1", aws_access_key_id="local", aws_secret_access_key="local")
+
+    def ended():
+        try:
+            put(client, id={"S": "x"})
+        except Exception:  # it does not listen any more
+            pass
+        return piped.poll() is not None
+    wait_until(ended, "it ends with its reader")
+
+
+def test_a_table_that_is_another_one_and_a_handler_that_is_away(tmp_path):
+    deploy(tmp_path, h='return { stream = "s", on_record = function() end }', second='return { stream = "s", on_record = function() end }')
+    dev = Dev(tmp_path)
+    try:
+        (tmp_path / "tidemill.ini").write_text(INI.replace("[table Others]\nkey = id", "[table Others]\nkey = other"))
+        dev.wait_for("[table Others] is there already")
+        assert run(tmp_path, "pause", "--all").stdout.count("is paused: what runs may end") == 2
+        os.rename(tmp_path / "scripts" / "second.lua", tmp_path / "second.away")
+        assert "handler second goes on" in run(tmp_path, "resume", "--all").stdout
+        assert "is paused" in run(tmp_path, "pause", "--all", "--toggle").stdout and "goes on" in run(tmp_path, "pause", "--all", "--toggle").stdout
+        assert "is there no handler" not in run(tmp_path, "seek", "nobody", "1h", "--running", check=False).stderr
+        assert "no handler nobody" in run(tmp_path, "seek", "nobody", "1h", "--running", check=False).stderr
+    finally:
+        dev.stop()
+
+
+WINDOW = """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "s", tumbling_window = "1s", retries = 0, on_window = function(state, records, final)
+  if final then
+    dynamodb.put("Others", { id = "window" })
+    error("no end")
+  end
+  return { n = #records }
+end }
+"""
+
+
+def test_a_windows_last_call_is_shown_and_not_redriven(tmp_path):
+    deploy(tmp_path, w=WINDOW)
+    dev = Dev(tmp_path)
+    try:
+        def closed():
+            put(dev.client(), id={"S": f"{time.time()}"})  # a later record closes the window
+            return "no end" in run(tmp_path, "dead", "list", check=False).stdout
+        wait_until(closed, lambda: dev.said())
+        dev.wait_for("w: PutItem Others id window → done")
+        done = run(tmp_path, "dead", "redrive", "--all")
+        assert "is a window's state" in done.stderr and "failed again" not in done.stdout.replace("0 failed again", ""), done
+    finally:
+        dev.stop()

@@ -684,3 +684,68 @@ end)
     for words in ("handler counts: GetItem Counts id all → nothing there", "handler counts: PutItem Counts ", "handler counts: INSERT Things slow: done",
                   "handler h: INSERT Things slow: failed, will try again: ./h.lua:5: not yet", "handler h: INSERT Things slow: done (attempt 4)", "handler h: POST http://service.test/slow → HTTP 200"):
         assert words in done.stdout, (words, done.stdout)
+
+
+def test_a_crash_in_a_redelivery_and_what_cannot_be_crashed(run, tmp_path):
+    (tmp_path / "counts.lua").write_text(COUNTS)
+    done = run(COUNTS_HEAD + """
+test("twice in it", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+  test.crash { after = "PutItem" }
+  test.crash { after = "PutItem" }
+  test.redeliver()
+  test.settle()
+  test.equal(dynamodb.get("Counts", { id = "all" }).n, 4)
+end)
+test("sought", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+  test.crash { after = "GetItem" }
+  test.seek("counts", "1h")
+  test.settle()
+  test.equal(dynamodb.get("Counts", { id = "all" }).n, 2)
+end)
+test("not an event", function()
+  test.crash { after = "PutItem" }
+  test.event("counts", { eventName = "INSERT", dynamodb = { Keys = { id = { S = "a" } }, NewImage = { id = { S = "a" } } } })
+end)
+test("not the future", function() test.seek("counts", "2999-01-01T00:00:00Z") end)
+test("money", function()
+  dynamodb.put("Things", { id = "m", n = dynamodb.decimal("0.3") })
+  test.equal(dynamodb.get("Things", { id = "m" }).n, dynamodb.decimal("0.3"))
+  test.equal(dynamodb.decimal("0.1") + dynamodb.decimal("0.2"), 0.3)
+  test.equal(dynamodb.decimal("0.10000000000000000001"), 0.1)
+end)
+""")
+    assert "✓ twice in it" in done.stdout and "✓ sought" in done.stdout, done.stdout
+    assert "are no part of one" in done.stdout and "is not over yet" in done.stdout
+    assert "expected 0.1, got 0.10000000000000000001" in done.stdout and "2 passed, 3 failed" in done.stdout, done.stdout
+
+
+def test_what_a_test_says_is_text(run):
+    done = run(HEAD + 'test("two\\nlines # SKIP \\27[2J", function() log = 1 end)', "--tap")
+    line, = [line for line in done.stdout.splitlines() if line.startswith(("ok", "not ok"))]
+    assert "SKIP" in line and "#" not in line.split(" - ")[1] and "\x1b" not in done.stdout
+    done = run(HEAD + 'local log = require "tidemill.log"\ntest("speaks", function() log.info("a word") end)', "--verbose")
+    assert "a word" in done.stdout and done.returncode == 0
+
+
+def test_markers_are_of_the_tests_time(run, tmp_path):
+    (tmp_path / "h.lua").write_text('local dynamodb = require "tidemill.dynamodb" return { stream = "s", on_insert = function(record)\n'
+                                    'dynamodb.transact { once = record.id, once_table = "Marks", once_ttl = "30d", { put = { "Marks", { id = "done" } } } } end }')
+    head = HEAD.replace("[stream s]", "[table Marks]\nkey = id\nstream = none\n[stream s]")
+    done = run(head + """
+test("a month", function()
+  dynamodb.put("Things", { id = "a" })
+  test.settle()
+  for _, mark in ipairs(dynamodb.scan("Marks")) do
+    if mark.expires then
+      test.equal(math.abs(mark.expires - test.now() - 30 * 86400) < 600, true)
+      seen = true
+    end
+  end
+end)
+test("no time", function() dynamodb.transact { once = "x", once_table = "Marks", once_ttl = "soon", { put = { "Marks", { id = "d" } } } } end)
+""".replace("      seen = true\n", ""))
+    assert "✓ a month" in done.stdout and "once_ttl is a number of seconds" in done.stdout, done.stdout
