@@ -40,6 +40,7 @@ struct listener {
     struct list connections;
     size_t busy; /* requests that are not over */
     bool stopping;
+    bool secure; /* speaks TLS */
     bool closed; /* nobody is let in any more; of whoever has the listener */
 };
 
@@ -239,7 +240,7 @@ static void cut_late(struct listener *listener)
         if (connection->deadline_ms > now)
             continue;
         connection->deadline_ms = INT64_MAX;
-        if (connection->in_body && !listener->options.certificate)
+        if (connection->in_body && !listener->secure)
             say_late(connection->fd);
         shutdown(connection->fd, SHUT_RDWR); /* libmicrohttpd notices and closes */
     }
@@ -504,6 +505,7 @@ struct listener *listener_start(const struct listener_options *options, struct e
         return NULL;
     struct listener *listener = mem_zero(sizeof *listener);
     listener->options = *options;
+    listener->secure = options->certificate != NULL;
     listener->clock = clock_system();
     list_init(&listener->connections);
     pthread_mutex_init(&listener->mutex, NULL);

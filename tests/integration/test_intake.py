@@ -414,3 +414,37 @@ def test_handlers_of_intakes_that_are_wrong_are_told(tmp_path):
     (tmp_path / "e.json").write_text("{}")
     for command in (["invoke", "h", "e.json"], ["replay", "--from", "e.json", "--handler", "h"]):
         assert "has requests, not records" in run(tmp_path, *command, check=False).stderr, command
+
+
+def test_once_and_emit_in_a_request(tmp_path):
+    (tmp_path / "h.lua").write_text("""
+local once, emit, http = require "tidemill.once", require "tidemill.emit", require "tidemill.http"
+return { intake = "x", on_request = function(request)
+  local first = false
+  local result = once("hook " .. request.id, function() first = true http.post("http://service.test/", { json = request:json() }) return { n = 7 } end)
+  emit("bus", { id = request.id }, { detail_type = "Hook" })
+  return { json = { first = first, n = result.n } }
+end }""")
+    (tmp_path / "h_test.lua").write_text("""
+local test = require "tidemill.test"
+test.deployment [[
+[intake x]
+listen = 127.0.0.1:1
+verify = stripe
+secret = 0123456789abcdef
+[target bus]
+type = eventbridge
+[handler h]
+]]
+test("once", function()
+  test.equal(test.request("x", { json = { id = "evt_1" } }):json(), { first = true, n = 7 })
+  test.equal(test.request("x", { json = { id = "evt_1" } }):json(), { first = false, n = 7 })
+  test.equal(#test.requests(), 1)
+  test.equal(#test.emitted("bus"), 2)
+  test.equal(test.emitted("bus")[1].id, test.emitted("bus")[2].id) -- a repetition has the same id
+end)
+test("wrong", function() test.request("y") end)
+test("odd", function() test.request("x", { jsno = {} }) end)
+""")
+    done = run(tmp_path, "test", check=False)
+    assert "✓ once" in done.stdout and "no [intake y]" in done.stdout and "jsno: id, method" in done.stdout and "1 passed, 2 failed" in done.stdout, done.stdout
