@@ -262,7 +262,7 @@ def test_seek_moves_a_checkpoint(deployment, dynamodb, name):
     assert done.returncode == 0 and "oldest record" in done.stdout, done.stdout + done.stderr
     wait_until(lambda: len(seen(host)) == 20, "they come once more")
     done = deployment.run("seek", "nobody", "latest", "--running")
-    assert done.returncode == 1 and "no checkpoint of a handler nobody" in done.stderr
+    assert done.returncode == 1 and "no handler nobody" in done.stderr
     wait_until(deployment.settled, "all is settled")
     assert host.stop() == 0
 
