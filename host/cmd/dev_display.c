@@ -135,7 +135,8 @@ static void write_out(struct dev_display *display, int ms)
     }
     pthread_mutex_lock(&display->lock);
     struct buf rest = BUF_INIT;
-    buf_add(&rest, text.data + at, text.size - at);
+    if (at < text.size)
+        buf_add(&rest, text.data + at, text.size - at);
     if (display->out.size)
         buf_add(&rest, display->out.data, display->out.size);
     buf_fini(&display->out);
