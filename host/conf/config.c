@@ -272,11 +272,12 @@ void handler_settings_init(struct handler_settings *settings)
 void handler_settings_fini(struct handler_settings *settings)
 {
     names_fini(&settings->streams);
-    free(settings->on_failure);
-    free(settings->allow_hosts);
-    free(settings->formerly);
-    free(settings->script);
-    settings->on_failure = settings->allow_hosts = settings->formerly = settings->script = NULL;
+    for (const struct setting *setting = conf_handler_settings; setting->name; setting++)
+        if (setting->type == SETTING_TEXT) {
+            char **text = (char **)((char *)settings + setting->offset);
+            free(*text);
+            *text = NULL;
+        }
 }
 
 void handler_settings_copy(struct handler_settings *settings, const struct handler_settings *from)
@@ -284,10 +285,11 @@ void handler_settings_copy(struct handler_settings *settings, const struct handl
     handler_settings_fini(settings);
     *settings = *from;
     names_copy(&settings->streams, &from->streams);
-    settings->on_failure = mem_string(from->on_failure);
-    settings->allow_hosts = mem_string(from->allow_hosts);
-    settings->formerly = mem_string(from->formerly);
-    settings->script = mem_string(from->script);
+    for (const struct setting *setting = conf_handler_settings; setting->name; setting++)
+        if (setting->type == SETTING_TEXT) {
+            char **text = (char **)((char *)settings + setting->offset);
+            *text = mem_string(*text);
+        }
 }
 
 const char *handler_settings_nearest(const char *name)
