@@ -150,12 +150,14 @@ static bool names_index(const struct script_table *tables, size_t count, const c
 static char *keys_of(const struct script_table *table)
 {
     struct buf out = BUF_INIT;
+    if (!table->key_count)
+        return NULL;
     for (size_t i = 0; i < table->key_count; i++) {
         buf_add_text(&out, i ? ", " : "[");
         json_write_string(&out, table->keys[i], strlen(table->keys[i]));
     }
-    buf_add_text(&out, table->key_count ? "]" : "");
-    return table->key_count ? buf_take(&out) : NULL;
+    buf_add_char(&out, ']');
+    return buf_take(&out);
 }
 
 /* Who queries a table may do so through its indexes, unless it says which of them it uses. */
