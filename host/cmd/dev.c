@@ -25,6 +25,7 @@ struct dev {
     const char *verb, *table, *item; /* of `dev put` */
     int port;
     char *url, *state; /* the server's, and the directory of the host's state */
+    struct clock clock;
     struct engine *engine;
     struct server *server;
     struct dev_display *display;
@@ -148,11 +149,11 @@ static void remove_state(struct dev *dev)
 
 /* ---- life ---- */
 
-static bool start(struct dev *dev, struct clock *clock, struct err *err)
+static bool start(struct dev *dev, struct err *err)
 {
     dev->display = dev_display_new(dev->ini);
     dev->engine = engine_new(
-        &(struct engine_options){.directory = dev->data, .clock = clock, .region = getenv("AWS_REGION")},
+        &(struct engine_options){.directory = dev->data, .clock = &dev->clock, .region = getenv("AWS_REGION")},
         err);
     dev->server = dev->engine ? server_start(dev->engine, dev->port, err) : NULL;
     if (!dev->server)
@@ -195,11 +196,11 @@ static void write_inbox(void *user, struct buf *out)
 
 static int run_dev(struct dev *dev, int signal_fd)
 {
-    struct clock clock = clock_system();
     struct err err;
+    dev->clock = clock_system(); /* the engine has it for as long as it lives */
     if (!make_state(dev))
         return EXIT_FAILED;
-    if (!start(dev, &clock, &err)) {
+    if (!start(dev, &err)) {
         cmd_complain("%s", err.text);
         return EXIT_FAILED;
     }
