@@ -152,9 +152,10 @@ static void remove_state(struct dev *dev)
 static bool start(struct dev *dev, struct err *err)
 {
     dev->display = dev_display_new(dev->ini);
-    dev->engine = engine_new(
-        &(struct engine_options){.directory = dev->data, .clock = &dev->clock, .region = getenv("AWS_REGION")},
-        err);
+    dev->engine = engine_new(&(struct engine_options){.directory = dev->data,
+                                                      .clock = &dev->clock,
+                                                      .region = getenv("AWS_REGION")},
+                             err);
     dev->server = dev->engine ? server_start(dev->engine, dev->port, err) : NULL;
     if (!dev->server)
         return false;

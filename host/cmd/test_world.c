@@ -36,6 +36,7 @@
 #define REAL_MS_MAX 60000
 #define SHUFFLE_CALL_MS 200 /* a call of a handler takes up to so much more, and a look at a stream ... */
 #define SHUFFLE_READ_MS 30  /* ... so much */
+#define STORY_MAX 5000
 #define FATAL_MAX 100
 #define DEAD_MAX 1000
 #define SENT_MAX 100000
@@ -80,7 +81,7 @@ struct test_world {
     struct test_request *requesting;
     char *replay_path, *replay_handler;
     char *seek_handler, *seek_where; /* the first NULL: all of them */
-    size_t events, seeks;            /* so far */
+    size_t events, seeks, told;      /* so far */
     int64_t advance_ms;
     size_t crash_host;      /* from 1; 0: all of them */
     size_t wanted_hosts;    /* that are to begin anew; 0: none are */
@@ -358,11 +359,21 @@ static void tell_story(struct test_world *t, const char *handler, struct buf *li
     buf_fini(line);
 }
 
+/* What runs away is no story. */
+static bool is_told(struct test_world *t)
+{
+    if (t->told++ == STORY_MAX)
+        log_info(t->log, NULL, "... and more calls and records than %d", STORY_MAX);
+    return t->told <= STORY_MAX;
+}
+
 static void on_called(void *user, const struct observed_call *call)
 {
     struct test_world *t = user;
     struct buf line = BUF_INIT;
     seen_note(t->options->seen, t->deployment.config, call);
+    if (!is_told(t))
+        return;
     story_add_call(&line, call, 0);
     tell_story(t, call->handler, &line);
 }
@@ -372,9 +383,8 @@ static void on_ran(void *user, const char *path, size_t line, bool now)
     test_cover_note(((struct test_world *)user)->options->cover, path, line, now);
 }
 
-static void on_attempted(void *user, const struct observed *observed)
+static void tell_attempt(struct test_world *t, const struct observed *observed)
 {
-    struct test_world *t = user;
     struct buf line = BUF_INIT;
     story_add_record(&line, observed->table, observed->record, false);
     buf_printf(&line, ": %s", story_outcome(observed->outcome));
@@ -383,6 +393,13 @@ static void on_attempted(void *user, const struct observed *observed)
     if (observed->error)
         buf_printf(&line, ": %s", observed->error);
     tell_story(t, observed->handler, &line);
+}
+
+static void on_attempted(void *user, const struct observed *observed)
+{
+    struct test_world *t = user;
+    if (is_told(t))
+        tell_attempt(t, observed);
     if ((observed->outcome != OUTCOME_DEAD && observed->outcome != OUTCOME_DISCARDED &&
          observed->outcome != OUTCOME_FORWARDED) ||
         t->dead_count == DEAD_MAX)
