@@ -157,8 +157,9 @@ static void free_call(struct held_call *call)
 
 static void free_held(struct dev_display *display, struct held *held)
 {
-    while (!list_empty(&held->calls))
-        free_call(list_entry(held->calls.next, struct held_call, member));
+    struct held_call *call;
+    list_each(call, &held->calls, struct held_call, member)
+        free_call(call);
     list_remove(&held->member);
     display->held_count--;
     buf_fini(&held->head);
@@ -375,8 +376,9 @@ void dev_display_free(struct dev_display *display)
     if (!display)
         return;
     dev_display_tell(display, true);
-    while (!list_empty(&display->held))
-        free_held(display, list_entry(display->held.next, struct held, member));
+    struct held *held;
+    list_each(held, &display->held, struct held, member)
+        free_held(display, held);
     for (size_t i = 0; i < INBOX_MAX; i++)
         free(display->inbox[i]);
     buf_fini(&display->out);

@@ -150,8 +150,8 @@ void worker_ask(struct worker *worker, const struct handler_request *request, wo
 
 void worker_abandon_requests(struct worker *worker)
 {
-    while (!list_empty(&worker->asked)) {
-        struct asking *asking = list_entry(worker->asked.next, struct asking, link);
+    struct asking *asking;
+    list_each(asking, &worker->asked, struct asking, link) {
         handler_cancel(asking->running, asking->invocation);
         refuse(asking);
     }

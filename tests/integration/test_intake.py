@@ -262,7 +262,7 @@ def test_a_stop_answers_what_was_begun_and_lets_nobody_in(host):
     wait_until(turned_away, "nobody is let in")
     service.answer()
     thread.join()
-    assert slow[0][0] == 201, slow
+    assert slow[0][0] in (200, 201), slow  # the same body may have come in between
     assert running.process.wait(timeout=60) == 0
 
 
