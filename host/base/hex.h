@@ -4,6 +4,15 @@
 
 #include <stddef.h>
 
+/* What the digit stands for; below 0: it is none. */
+static inline int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
 /* 2 * size digits into `text`, and no NUL behind them. Returns what stands behind the last one. */
 static inline char *hex_write(char *text, const void *bytes, size_t size)
 {

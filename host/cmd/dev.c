@@ -67,14 +67,12 @@ static void print_targets(struct config *config)
 static void take(struct dev *dev, const struct config *config)
 {
     for (size_t i = 0; dev->config && i < config->table_count; i++) {
-        const struct config_table *table = &config->tables[i];
-        for (size_t j = 0; j < dev->config->table_count; j++)
-            if (strcmp(dev->config->tables[j].name, table->name) == 0 &&
-                !dev_same_table(&dev->config->tables[j], table))
-                cmd_complain("warning: %s:%d: [table %s] is there already, as it was before: begin dev again "
-                             "to have it "
-                             "made anew",
-                             config->path, table->line, table->name);
+        const struct config_table *table = &config->tables[i],
+                                  *before = config_table(dev->config, table->name);
+        if (before && !dev_same_table(before, table))
+            cmd_complain("warning: %s:%d: [table %s] is there already, as it was before: begin dev again to "
+                         "have it made anew",
+                         config->path, table->line, table->name);
     }
     config_release(dev->config);
     dev->config = config_hold(config);

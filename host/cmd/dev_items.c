@@ -51,10 +51,8 @@ static bool call(struct cmd_outside *outside, const char *operation, struct buf 
 
 static const struct config_table *table_of(const struct config *config, const char *name)
 {
-    for (size_t i = 0; i < config->table_count; i++)
-        if (strcmp(config->tables[i].name, name) == 0 && config->tables[i].key_text)
-            return &config->tables[i];
-    return NULL;
+    const struct config_table *table = config_table(config, name);
+    return table && table->key_text ? table : NULL; /* else somebody else makes it */
 }
 
 /* A table that is none was mistyped: which ones there are. */

@@ -76,14 +76,6 @@ const char *seen_keys(const struct seen_call *call)
 
 /* ---- collecting ---- */
 
-static const struct config_table *table_of(const struct config *config, const char *name)
-{
-    for (size_t i = 0; i < config->table_count; i++)
-        if (strcmp(config->tables[i].name, name) == 0)
-            return &config->tables[i];
-    return NULL;
-}
-
 static bool is_same(const char *a, const char *b)
 {
     return !a == !b && (!a || strcmp(a, b) == 0);
@@ -123,7 +115,7 @@ static void add(const struct noting *noting, const char *table, const char *acti
     if (!table)
         return;
     bool several = call->several, any = call->any_key;
-    const struct config_table *known = table_of(noting->config, table);
+    const struct config_table *known = config_table(noting->config, table);
     const char *name = known && known->key_text ? known->key.names[0] : NULL;
     const struct json *value = name                                     ? json_get(key, name)
                                : key && key->child && !key->child->next ? key->child
@@ -184,7 +176,7 @@ static void add_batch(const struct noting *noting, const struct json *member, co
 static void add_query(const struct noting *noting, struct arena *arena, const struct json *root,
                       const char *table, const char *action)
 {
-    const struct config_table *known = table_of(noting->config, table);
+    const struct config_table *known = config_table(noting->config, table);
     const char *name = known && known->key_text ? known->key.names[0] : NULL;
     char *there = place_of(noting, table);
     struct seen_call *call = add_to(noting->seen, noting->handler, noting->version, there, action);

@@ -140,35 +140,37 @@ static void note_reading(struct test_world *t, const struct transport_request *r
     read->over = read->over || !memmem(answer->body.data, answer->body.size, "NextShardIterator", 17);
 }
 
-static void answer_dynamodb(struct test_world *t, const struct transport_request *request,
-                            struct answer *answer)
+/* "PutItem", "StartExecution", "POST". */
+static bool is_operation(const struct transport_request *request, const char *operation)
+{
+    char target[128] = "";
+    request_header(request, "X-Amz-Target", target, sizeof target);
+    const char *dot = strrchr(target, '.');
+    return strcmp(dot ? dot + 1 : request->method, operation) == 0;
+}
+
+static void ask_engine(struct engine *engine, const struct transport_request *request, struct answer *answer)
 {
     struct engine_reply reply = {0};
     char target[128];
-    int64_t before = engine_changes(t->engine);
-    engine_call(t->engine,
+    engine_call(engine,
                 &(struct engine_request){request_header(request, "X-Amz-Target", target, sizeof target),
                                          request->body ? request->body : "", request->body_size, NULL},
                 &reply);
-    t->writes += engine_changes(t->engine) != before;
     answer->status = reply.status;
     answer->body = reply.body;
     answer->delay_ms += reply.delay_ms;
     answer->lost = reply.dropped;
-    if (reply.status == 200 && !reply.dropped && strstr(target, ".GetRecords"))
-        note_reading(t, request, answer);
 }
 
-static void answer_state(struct test_world *t, const struct transport_request *request, struct answer *answer)
+static void answer_dynamodb(struct test_world *t, const struct transport_request *request,
+                            struct answer *answer)
 {
-    struct engine_reply reply = {0};
-    char target[128];
-    engine_call(t->state,
-                &(struct engine_request){request_header(request, "X-Amz-Target", target, sizeof target),
-                                         request->body ? request->body : "", request->body_size, NULL},
-                &reply);
-    answer->status = reply.status;
-    answer->body = reply.body;
+    int64_t before = engine_changes(t->engine);
+    ask_engine(t->engine, request, answer);
+    t->writes += engine_changes(t->engine) != before;
+    if (answer->status == 200 && !answer->lost && is_operation(request, "GetRecords"))
+        note_reading(t, request, answer);
 }
 
 static bool is_dynamodb(const struct transport_request *request)
@@ -188,15 +190,6 @@ static void answer(void *user, const struct transport_request *request, struct a
 }
 
 /* ---- services, for hosts ---- */
-
-/* "PutItem", "StartExecution", "POST". */
-static bool is_operation(const struct transport_request *request, const char *operation)
-{
-    char target[128] = "";
-    request_header(request, "X-Amz-Target", target, sizeof target);
-    const char *dot = strrchr(target, '.');
-    return strcmp(dot ? dot + 1 : request->method, operation) == 0;
-}
 
 /* splitmix64 */
 static uint64_t draw(struct test_world *t, uint64_t below)
@@ -220,7 +213,7 @@ static void answer_host(void *user, struct test_host *host, const struct transpo
     struct test_world *t = user;
     if (t->state && is_dynamodb(request) && request->body &&
         memmem(request->body, request->body_size, TEST_STATE_TABLE, strlen(TEST_STATE_TABLE))) {
-        answer_state(t, request, given);
+        ask_engine(t->state, request, given);
         return;
     }
     answer(t, request, given);

@@ -195,6 +195,14 @@ bool config_same_stream(const struct config *a, const struct config *b, const ch
     return in_a && in_b ? settings_same(conf_stream_settings, in_a, in_b) : !in_a && !in_b;
 }
 
+const struct config_table *config_table(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->table_count; i++)
+        if (strcmp(config->tables[i].name, name) == 0)
+            return &config->tables[i];
+    return NULL;
+}
+
 const struct config_intake *config_intake(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->intake_count; i++)

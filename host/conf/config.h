@@ -278,6 +278,7 @@ const struct config_stream *config_stream(const struct config *config, const cha
 const struct config_handler *config_handler(const struct config *config, const char *name); /* or NULL */
 const struct config_target *config_target(const struct config *config, const char *name);   /* or NULL */
 const struct config_intake *config_intake(const struct config *config, const char *name);   /* or NULL */
+const struct config_table *config_table(const struct config *config, const char *name);     /* or NULL */
 const struct config_route *config_route(const struct config *config, const char *name);     /* or NULL */
 
 /* Do two configurations say the same of [host] and [aws], of a stream, of a handler? A section that neither

@@ -72,14 +72,6 @@ static void sign(const struct config_intake *intake, const char *secret, size_t 
 
 /* ---- what was sent ---- */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool read_hex(const char *text, size_t size, digest_t digest)
 {
     if (size != 2 * DIGEST_SIZE)

@@ -57,14 +57,6 @@ static int crypto_hex(lua_State *L)
     return 1;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static int crypto_unhex(lua_State *L)
 {
     size_t size;

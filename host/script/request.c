@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "script/internal.h"
@@ -18,14 +19,6 @@
 static const char request_meta;
 
 /* ---- the request ---- */
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
 
 /* As forms are encoded: + is a blank, and %41 an A. */
 static void push_decoded(lua_State *L, const char *text, size_t size)
