@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/subscription.h"
+#include "source/snapshot/source_snapshot.h"
 
 #define CURSOR_RETRY_MS 500
 
@@ -23,6 +25,14 @@ void follower_set_position(struct follower *follower, const char *shard, const s
     map_set(&follower->positions, shard, known);
 }
 
+/* Where the store says nothing of a shard. A snapshot is read from its beginning. */
+static struct position begins(const struct follower *follower, const char *stream_arn)
+{
+    int64_t since_ms = snapshot_of_arn(stream_arn) ? 0 : follower->begins_ms;
+    return (struct position){.kind = since_ms ? POSITION_LATEST : POSITION_TRIM_HORIZON,
+                             .since_ms = since_ms};
+}
+
 static void give(struct follower *follower, const char *shard, bool last)
 {
     const struct stream_supervisor_options *options = follower->options;
@@ -33,9 +43,10 @@ static void give(struct follower *follower, const char *shard, bool last)
     char *cursor = map_remove(&follower->cursors, shard);
     bool closed = lineage_closed(discovery_lineage(generation->discovery), shard);
     struct worker *worker = generation_worker(generation, shard, options->loads);
-    /* Where the store says nothing of the shard. */
-    struct position begin = {.kind = follower->begins_ms ? POSITION_LATEST : POSITION_TRIM_HORIZON,
-                             .since_ms = follower->begins_ms};
+    struct position begin = begins(follower, generation->stream_arn);
+    /* A snapshot's segment is found again by nothing else. */
+    if (!cursor && known && !last)
+        cursor = subscription_resume(known->progress);
     struct assignment assignment = {
         .config = options->config,
         .stream = options->stream,
@@ -182,8 +193,11 @@ static void put_follow(struct follower *follower, struct store_batch *batch)
 {
     const char *stream_arn = follower->generation->stream_arn;
     char *identity = stream_identity(stream_arn, follower->options->stream->table);
-    store_put_follow(batch, &(struct store_follow){
-                                .stream = identity, .handler = follower->handler, .stream_arn = stream_arn});
+    store_put_follow(batch, &(struct store_follow){.stream = identity,
+                                                   .handler = follower->handler,
+                                                   .stream_arn = stream_arn,
+                                                   .since_ms = follower->begins_ms,
+                                                   .over = follower->over});
     free(identity);
 }
 
@@ -238,7 +252,7 @@ static void commit_latest(struct follower *follower)
 static void cursor_call_free(struct cursor_call *call)
 {
     const struct stream_supervisor_options *options = call->follower->options;
-    source_cancel(options->source, call->call);
+    source_cancel(call->follower->generation->source, call->call);
     timer_stop(options->reactor, &call->retry);
     list_remove(&call->link);
     free(call->shard);
@@ -268,7 +282,7 @@ static void ask_latest_cursor(void *user)
     struct cursor_call *call = user;
     struct follower *follower = call->follower;
     CHECK(!call->call);
-    call->call = source_get_cursor(follower->options->source, follower->generation->stream_arn, call->shard,
+    call->call = source_get_cursor(follower->generation->source, follower->generation->stream_arn, call->shard,
                                    CURSOR_LATEST, NULL, on_latest_cursor, call);
 }
 
@@ -352,6 +366,8 @@ void follower_take_follow(struct follower *follower, const struct store_follow *
     follower->begins_ms = follow->since_ms;
     free(follower->seeks);
     follower->seeks = mem_string(follow->seeks);
+    free(follower->over);
+    follower->over = mem_string(follow->over);
     for (const char *at = follow->over, *end; (end = strchr(at, '\n')); at = end + 1) {
         char *shard = mem_copy(at, (size_t)(end - at));
         progress_finish(&follower->progress, shard);
@@ -364,10 +380,14 @@ void follower_commit_move(struct follower *follower, struct store_batch *batch, 
     const char *left_arn = follower->generation->stream_arn;
     char *identity = stream_identity(left_arn, follower->options->stream->table);
     CHECK(follower->phase == FOLLOWER_READY && !follower->active.count);
+    bool snapshot = snapshot_of_arn(left_arn); /* it goes on where its place in the stream was taken */
     store_put_follow(batch, &(struct store_follow){.stream = identity,
                                                    .handler = follower->handler,
                                                    .stream_arn = stream_arn,
-                                                   .after = left_arn});
+                                                   .after = left_arn,
+                                                   .since_ms = snapshot ? follower->begins_ms : 0,
+                                                   .over = snapshot ? follower->over : NULL,
+                                                   .seeks = snapshot ? follower->seeks : NULL});
     store_forget_checkpoints(batch, follower->handler, left_arn, "");
     free(identity);
     follower->phase = FOLLOWER_JOINING;
@@ -376,16 +396,22 @@ void follower_commit_move(struct follower *follower, struct store_batch *batch, 
 
 /* Nobody can write where the handler begins in shards that are others': what it follows says it for all of
  * them. Where two join at once, whoever is first says it. */
-static void join_shared(struct follower *follower, bool latest)
+void follower_write_over(const struct follower *follower, struct buf *over)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
+    for (size_t i = 0; i < lineage_count(lineage); i++)
+        if (lineage_closed(lineage, lineage_at(lineage, i)->id))
+            buf_printf(over, "%s\n", lineage_at(lineage, i)->id);
+}
+
+static void join_shared(struct follower *follower, bool latest)
+{
     const char *stream_arn = follower->generation->stream_arn;
     char *identity = stream_identity(stream_arn, follower->options->stream->table);
     struct store_batch *batch = store_batch_new();
     struct buf over = BUF_INIT;
-    for (size_t i = 0; latest && i < lineage_count(lineage); i++)
-        if (lineage_closed(lineage, lineage_at(lineage, i)->id))
-            buf_printf(&over, "%s\n", lineage_at(lineage, i)->id);
+    if (latest)
+        follower_write_over(follower, &over);
     store_put_follow(batch, &(struct store_follow){.stream = identity,
                                                    .handler = follower->handler,
                                                    .stream_arn = stream_arn,
@@ -401,13 +427,117 @@ static void join_shared(struct follower *follower, bool latest)
     store_commit(follower->options->store, batch, on_first, follower);
 }
 
+/* ---- before the stream, a snapshot ---- */
+
+#define TAKE_RETRY_MS 2000
+
+static void on_taken(void *user, const char *snapshot_arn, const struct source_error *error)
+{
+    struct follower *follower = user;
+    follower->taking = NULL;
+    if (snapshot_arn) {
+        troubles_end(follower->options->troubles, follower->subject, "snapshot");
+        follower->taken(follower->user, follower, snapshot_arn);
+        return;
+    }
+    log_warn(follower->options->log, follower->subject, "the table cannot be described for a snapshot, trying "
+                                                        "again: %s",
+             error->err.text);
+    troubles_tell(follower->options->troubles, follower->subject, "snapshot", error->err.text);
+    timer_set(follower->options->reactor, &follower->take_again, TAKE_RETRY_MS);
+}
+
+static struct source *snapshot_source(const struct follower *follower)
+{
+    return sources_for(follower->options->sources, follower->options->stream, ARN_SNAPSHOT);
+}
+
+/* The place in the stream is `since_ms`, as for one that begins at the latest record. */
+void follower_take(void *user)
+{
+    struct follower *follower = user;
+    const struct stream_supervisor_options *options = follower->options;
+    CHECK(!follower->taking && follower->phase == FOLLOWER_JOINING && follower->since_ms);
+    follower->taking = source_snapshot_take(snapshot_source(follower), options->stream->table,
+                                            follower->generation->stream_arn, follower->handler,
+                                            follower->since_ms, options->stream->snapshot_segments, on_taken,
+                                            follower);
+}
+
+void follower_join_snapshot(struct follower *follower, const char *snapshot_arn)
+{
+    const struct stream_supervisor_options *options = follower->options;
+    char *identity = stream_identity(snapshot_arn, options->stream->table);
+    struct store_batch *batch = store_batch_new();
+    bool shared = options->leases && options->leases->follow;
+    CHECK(follower->phase == FOLLOWER_JOINING);
+    store_put_follow(batch, &(struct store_follow){.stream = identity,
+                                                   .handler = follower->handler,
+                                                   .stream_arn = snapshot_arn,
+                                                   .first = shared,
+                                                   .since_ms = follower->begins_ms,
+                                                   .over = follower->over});
+    free(identity);
+    store_commit(options->store, batch, shared ? on_first : on_joined, follower);
+}
+
+/* Of what is kept; the shards that were over, and those that the handler has finished, are nothing to look
+ * at. */
+static struct position goes_on(void *user, const char *shard)
+{
+    const struct follower *follower = user;
+    const struct store_snapshot *snapshot = follower->options->snapshot;
+    char *stream_arn = stream_of_arn(follower->generation->stream_arn);
+    struct position position = begins(follower, stream_arn);
+    if (progress_finished(&follower->progress, shard))
+        position.kind = POSITION_FINISHED;
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (strcmp(row->handler, follower->handler) == 0 && strcmp(row->shard, shard) == 0 &&
+            strcmp(row->stream_arn, stream_arn) == 0)
+            position = row->position;
+    }
+    free(stream_arn);
+    return position;
+}
+
+bool follower_takes(const struct follower *follower)
+{
+    return follower->taking || timer_is_set(&follower->take_again);
+}
+
+void follower_watch(struct follower *follower)
+{
+    const struct stream_supervisor_options *options = follower->options;
+    if (follower->watch || !snapshot_of_arn(follower->generation->stream_arn))
+        return;
+    follower->watch = snapshot_watch_new(&(struct snapshot_watch_options){
+        .reactor = options->reactor,
+        .snapshots = options->snapshots,
+        .source = options->source,
+        .client = options->client,
+        .log = options->log,
+        .subject = follower->subject,
+        .arn = follower->generation->stream_arn,
+        .units = options->stream->snapshot_units,
+        .consistent = options->stream->snapshot_consistent,
+        .poll_min_ms = options->stream->poll_min_ms,
+        .poll_max_ms = options->stream->poll_max_ms,
+        .discovery_ms = options->stream->discovery_ms,
+        .troubles = options->troubles,
+        .begins = goes_on,
+        .user = follower,
+    });
+}
+
 /* The handler's first sight of the stream. */
 void follower_begin(struct follower *follower)
 {
     const struct stream_supervisor_options *options = follower->options;
     struct discovery *discovery = follower->generation->discovery;
     CHECK(follower->phase == FOLLOWER_NEW && !follower->active.count);
-    bool latest = follower->latest || options->stream->start == START_LATEST;
+    bool snapshot = options->stream->snapshot && !follower->latest;
+    bool latest = follower->latest || snapshot || options->stream->start == START_LATEST;
     if (latest && !follower->since_ms) {
         /* Wait for a listing that begins after this moment. */
         follower->since_ms = aws_client_earliest_now_ms(options->client);
@@ -418,7 +548,9 @@ void follower_begin(struct follower *follower)
     if (latest && discovery_ended(discovery) < follower->listing_needed)
         return;
     follower->phase = FOLLOWER_JOINING;
-    if (options->leases && options->leases->follow) {
+    if (snapshot) {
+        follower_take(follower);
+    } else if (options->leases && options->leases->follow) {
         join_shared(follower, latest);
     } else if (latest) {
         join_latest(follower);
@@ -607,6 +739,11 @@ void follower_free(struct follower *follower)
         troubles_end(follower->options->troubles, subject, "gap");
         free(subject);
     }
+    if (follower->taking)
+        source_cancel(snapshot_source(follower), follower->taking);
+    timer_stop(follower->options->reactor, &follower->take_again);
+    troubles_end(follower->options->troubles, follower->subject, "snapshot");
+    snapshot_watch_free(follower->watch);
     list_remove(&follower->link);
     progress_fini(&follower->progress);
     follower_clear_owned(&follower->positions);
@@ -614,5 +751,6 @@ void follower_free(struct follower *follower)
     map_fini(&follower->active);
     free(follower->handler);
     free(follower->seeks);
+    free(follower->over);
     free(follower);
 }

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "assign/generation.h"
 #include "assign/stream_supervisor.h"
+#include "source/snapshot/watch.h"
 
 /* Where a handler stands in a shard. */
 struct known {
@@ -33,6 +34,7 @@ struct follower {
     struct progress progress;
     char *seeks;            /* where it was sought, as the store has it; or NULL */
     int64_t begins_ms;      /* in shards that the store says nothing of: what was written since; 0: all */
+    char *over;             /* shards that were over when it began, each with a newline behind it; or NULL */
     bool latest;            /* begins at the latest record, whatever `start` says: it was sought there */
     struct map positions;   /* shard -> struct known, owned: where to begin */
     struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
@@ -45,6 +47,11 @@ struct follower {
     size_t cursors_wanted;
     struct list cursor_calls;
     struct list inheritances; /* of windows, on their way to the store */
+    /* before a snapshot, and in it */
+    void (*taken)(void *user, struct follower *follower, const char *snapshot_arn);
+    struct source_call *taking; /* of a snapshot's name */
+    struct timer take_again;
+    struct snapshot_watch *watch;
 };
 
 struct cursor_call {
@@ -65,6 +72,22 @@ const struct store_follow *follower_find_follow(const struct follower *follower,
 
 /* Beside other hosts: it goes on to another stream, unless one of them was first; then `adopt`. */
 void follower_commit_move(struct follower *follower, struct store_batch *batch, const char *stream_arn);
+
+/* It begins with the snapshot, whose name was just made: that becomes durable, and then it is read. */
+void follower_join_snapshot(struct follower *follower, const char *snapshot_arn);
+
+/* Ask for the name of a snapshot; of `take_again`, for a follower. */
+void follower_take(void *follower);
+
+/* Its snapshot's name is being made. */
+bool follower_takes(const struct follower *follower);
+
+/* The shards of its generation that are over, each with a newline behind it. */
+void follower_write_over(const struct follower *follower, struct buf *over);
+
+/* Its generation is a snapshot: what changes meanwhile is looked for, from where it will go on. Nothing
+ * otherwise. */
+void follower_watch(struct follower *follower);
 
 /* What the store says of where it began. */
 void follower_take_follow(struct follower *follower, const struct store_follow *follow);

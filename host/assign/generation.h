@@ -11,6 +11,7 @@ struct generation {
     struct list link;
     char *stream_arn;
     char *table;
+    struct source *source;
     struct discovery *discovery;
     bool missing;           /* the service does not know the ARN, and has said so for a while */
     int missing_count;      /* listings in a row that said so ... */

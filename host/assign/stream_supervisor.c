@@ -9,6 +9,7 @@
 #include "base/backoff.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "source/snapshot/snapshot_name.h"
 
 struct stream_supervisor {
     struct stream_supervisor_options options;
@@ -209,12 +210,14 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
         return generation;
     generation = generation_new(stream_arn, supervisor->options.stream->table);
     generation->owner = supervisor;
+    generation->source =
+        sources_for(supervisor->options.sources, supervisor->options.stream, stream_arn);
     generation->opened_ms = generation->swept_ms = now_ms(supervisor);
     task_init(&generation->review, on_review, generation);
     generation->discovery = discovery_new(
         &(struct discovery_options){
             .reactor = supervisor->options.reactor,
-            .source = supervisor->options.source,
+            .source = generation->source,
             .log = supervisor->options.log,
             .subject = supervisor->subject,
             .stream_arn = stream_arn,
@@ -261,6 +264,28 @@ static bool generation_over(const struct follower *follower)
 
 static void take_snapshot(struct follower *follower);
 
+/* How long it will take, where that is known: the stream keeps its records for a day. */
+static void log_snapshot(const struct stream_supervisor *supervisor, const struct follower *follower)
+{
+    const struct config_stream *stream = supervisor->options.stream;
+    struct snapshot_name name;
+    bool known = snapshot_name_read(follower->generation->stream_arn, &name);
+    CHECK(known);
+    int64_t units = name.bytes / (stream->snapshot_consistent ? 4096 : 8192);
+    int64_t least_s = stream->snapshot_units ? units / stream->snapshot_units : 0;
+    log_info(supervisor->options.log, supervisor->subject,
+             "handler %s first has every item of table %s: about %lld (%lld MiB), in %lld segments%s",
+             follower->handler, name.table, (long long)name.items, (long long)(name.bytes >> 20),
+             (long long)name.segments, least_s > 60 ? "; by snapshot_units it takes a while" : "");
+    if (least_s * 1000 > SOURCE_RETENTION_MS / 6 * 5)
+        log_warn(supervisor->options.log, supervisor->subject,
+                 "at snapshot_units = %lld the snapshot takes %lld hours, and the stream keeps what is written "
+                 "meanwhile for 24: what is older is lost before handler %s comes to it. Raise snapshot_units, "
+                 "or begin with an export of the table to S3 (export = s3://...), which costs it nothing",
+                 (long long)stream->snapshot_units, (long long)least_s / 3600, follower->handler);
+    snapshot_name_fini(&name);
+}
+
 /* The old stream is gone and was not read to its end: in each shard where the handler stood, and if it stood
  * in none, at all. */
 static void put_lost_stream(struct follower *follower, struct store_batch *batch)
@@ -301,9 +326,30 @@ static void begin_on(struct follower *follower, const char *stream_arn)
     follower->told_disabled = follower->latest = false;
     follower->listing_needed = 0;
     follower->begins_ms = 0;
+    free(follower->over);
+    follower->over = NULL;
     follower->phase = FOLLOWER_JOINING;
     follower->generation = open_generation(follower->user, stream_arn);
     take_snapshot(follower);
+    snapshot_watch_free(follower->watch); /* of the generation that it leaves */
+    follower->watch = NULL;
+}
+
+/* Its place in the stream was taken; the table comes first. Where it goes on is known as for one that begins
+ * at the latest record: in shards that were open then, at what was written since. */
+static void taken(void *user, struct follower *follower, const char *snapshot_arn)
+{
+    struct stream_supervisor *supervisor = user;
+    struct buf over = BUF_INIT;
+    int64_t since_ms = follower->since_ms;
+    follower_write_over(follower, &over);
+    begin_on(follower, snapshot_arn);
+    follower_take_follow(
+        follower, &(struct store_follow){.since_ms = since_ms, .over = over.data ? over.data : "", .seeks = ""});
+    buf_fini(&over);
+    log_snapshot(supervisor, follower);
+    follower_watch(follower);
+    follower_join_snapshot(follower, snapshot_arn);
 }
 
 static void tell_joined(struct follower *follower, const struct store_follow *follow)
@@ -319,6 +365,7 @@ static void adopt(void *user, struct follower *follower, const struct store_foll
     if (strcmp(follow->stream_arn, follower->generation->stream_arn) != 0)
         begin_on(follower, follow->stream_arn);
     follower_take_follow(follower, follow);
+    follower_watch(follower);
     follower->phase = FOLLOWER_READY;
     tell_joined(follower, follow);
     ask_review(user, follower->generation);
@@ -333,13 +380,23 @@ static void move_to(struct follower *follower, const char *stream_arn)
     CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
     if (follower->generation->missing)
         put_lost_stream(follower, batch);
-    log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
-             follower->handler, left_arn, stream_arn);
+    if (snapshot_of_arn(left_arn))
+        log_info(supervisor->options.log, supervisor->subject,
+                 "handler %s has had every item of the table, and goes on with the stream", follower->handler);
+    else
+        log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
+                 follower->handler, left_arn, stream_arn);
     if (leases && leases->follow) {
         follower_commit_move(follower, batch, stream_arn);
         return;
     }
+    struct store_follow follow = {.since_ms = follower->begins_ms, .seeks = ""};
+    char *over = mem_string(follower->over ? follower->over : "");
+    follow.over = over;
     begin_on(follower, stream_arn);
+    if (snapshot_of_arn(left_arn))
+        follower_take_follow(follower, &follow);
+    free(over);
     follower_commit_join(follower, batch, left_arn);
 }
 
@@ -392,7 +449,7 @@ static void move_on(struct follower *follower)
         return; /* one at a time; the next review comes here again */
     supervisor->moving = follower;
     supervisor->moving_call =
-        source_next_stream(supervisor->options.source, follower->generation->table,
+        source_next_stream(follower->generation->source, follower->generation->table,
                            follower->generation->stream_arn, on_next_stream, supervisor);
 }
 
@@ -785,6 +842,7 @@ static void place_followers(struct stream_supervisor *supervisor)
             stream_arn = NULL;
         follower->phase = stream_arn ? FOLLOWER_READY : FOLLOWER_NEW;
         join(follower, open_generation(supervisor, stream_arn ? stream_arn : supervisor->latest_arn));
+        follower_watch(follower);
         if (follower->phase == FOLLOWER_READY)
             tell_joined(follower, follow);
     }
@@ -884,7 +942,7 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
 {
     struct stream_supervisor *supervisor = mem_zero(sizeof *supervisor);
     supervisor->options = *options;
-    supervisor->options.source = sources_for(options->sources, options->stream);
+    supervisor->options.source = sources_for(options->sources, options->stream, NULL);
     config_hold(options->config);
     supervisor->subject = mem_printf("stream %s", options->stream->name);
     list_init(&supervisor->generations);
@@ -902,7 +960,8 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
         return;
     timer_stop(supervisor->options.reactor, &supervisor->find);
     source_cancel(supervisor->options.source, supervisor->finding);
-    source_cancel(supervisor->options.source, supervisor->moving_call);
+    if (supervisor->moving)
+        source_cancel(supervisor->moving->generation->source, supervisor->moving_call);
     list_each(follower, &supervisor->followers, struct follower, link)
         follower_free(follower);
     list_each(generation, &supervisor->generations, struct generation, link) {
@@ -929,8 +988,10 @@ void stream_supervisor_add_handler(struct stream_supervisor *supervisor, const c
     follower->subject = supervisor->subject;
     follower->ready = on_ready;
     follower->adopt = adopt;
+    follower->taken = taken;
     follower->user = supervisor;
     follower->handler = mem_string(handler);
+    timer_init(&follower->take_again, follower_take, follower);
     list_init(&follower->cursor_calls);
     list_init(&follower->inheritances);
     list_append(&supervisor->followers, &follower->link);
@@ -990,12 +1051,12 @@ void stream_supervisor_remove_handler(struct stream_supervisor *supervisor, cons
         follower->removed = true;
         release_left(supervisor, follower);
         if (supervisor->moving == follower) {
-            source_cancel(supervisor->options.source, supervisor->moving_call);
+            source_cancel(follower->generation->source, supervisor->moving_call);
             supervisor->moving_call = NULL;
             supervisor->moving = NULL;
         }
         /* While its beginning is on the way to the store, the store will come back to it. */
-        if (follower->phase != FOLLOWER_JOINING || follower->cursors_wanted)
+        if (follower->phase != FOLLOWER_JOINING || follower->cursors_wanted || follower_takes(follower))
             follower_free(follower);
     }
 }

@@ -20,6 +20,7 @@ struct stream_supervisor_options {
     struct reactor *reactor;
     struct sources *sources;
     struct source *source; /* of these, for the stream: set when it is made */
+    struct snapshots *snapshots;
     struct store *store;
     const struct leases *leases; /* or NULL: every shard is this host's; must stay */
     struct aws_client *client;

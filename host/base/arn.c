@@ -22,6 +22,18 @@ char *table_of_arn(const char *arn, const char *fallback)
     return mem_copy(table, (size_t)(end - table));
 }
 
+const char *snapshot_of_arn(const char *arn)
+{
+    const char *stream = strstr(arn, "/stream/");
+    return strstr(stream ? stream : arn, ARN_SNAPSHOT);
+}
+
+char *stream_of_arn(const char *arn)
+{
+    const char *mark = snapshot_of_arn(arn);
+    return mark ? mem_copy(arn, (size_t)(mark - arn)) : mem_string(arn);
+}
+
 char *region_of_arn(const char *arn)
 {
     for (int colons = 0; arn && colons < 3; colons++)

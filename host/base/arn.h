@@ -7,6 +7,14 @@
  * none. Owned by the caller. */
 char *table_of_arn(const char *arn, const char *fallback);
 
+/* A snapshot of a table is named by its stream's ARN and what stands behind this mark
+ * (source/snapshot/snapshot_name.h). NULL: it is no snapshot's. */
+#define ARN_SNAPSHOT "/snapshot/"
+const char *snapshot_of_arn(const char *arn);
+
+/* The stream's ARN of either; owned by the caller. */
+char *stream_of_arn(const char *arn);
+
 /* "eu-west-1" of it, owned by the caller; NULL where it names none. */
 char *region_of_arn(const char *arn);
 

@@ -22,6 +22,9 @@ enum ordering { ORDERING_ITEM, ORDERING_SHARD };
 
 #define CONFIG_LISTEN "127.0.0.1:9464"
 
+/* Read side by side. The service would take more. */
+#define SNAPSHOT_SEGMENTS_MAX 1000
+
 struct config_host {
     char *name;
     char *group;
@@ -70,6 +73,10 @@ struct config_stream {
     int64_t poll_max_ms;
     int64_t window_bytes;
     int64_t discovery_ms;
+    int snapshot;            /* 1: a handler without a checkpoint first has every item of the table */
+    int snapshot_consistent; /* 1: read consistently, for twice the units */
+    int64_t snapshot_units;  /* read units a second, over all hosts; 0: as many as there are */
+    int64_t snapshot_segments; /* read side by side; 0: by the table's size */
     int line;
 };
 

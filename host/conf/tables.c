@@ -67,6 +67,12 @@ const struct setting conf_stream_settings[] = {
     {"poll_max", SETTING_DURATION, offsetof(struct config_stream, poll_max_ms), 1, HOUR_MS, NULL},
     {"window", SETTING_SIZE, offsetof(struct config_stream, window_bytes), 2 * MIB, 64 * GIB, NULL},
     {"discovery", SETTING_DURATION, offsetof(struct config_stream, discovery_ms), 100, HOUR_MS, NULL},
+    {"snapshot", SETTING_CHOICE, offsetof(struct config_stream, snapshot), 0, 0, answers},
+    {"snapshot_consistent", SETTING_CHOICE, offsetof(struct config_stream, snapshot_consistent), 0, 0,
+     answers},
+    {"snapshot_units", SETTING_INTEGER, offsetof(struct config_stream, snapshot_units), 1, 10000000, NULL},
+    {"snapshot_segments", SETTING_INTEGER, offsetof(struct config_stream, snapshot_segments), 1,
+     SNAPSHOT_SEGMENTS_MAX, NULL},
     {NULL, 0, 0, 0, 0, NULL},
 };
 

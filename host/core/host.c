@@ -16,6 +16,7 @@
 #include "core/gauges.h"
 #include "core/group.h"
 #include "intake/intake.h"
+#include "source/snapshot/snapshots.h"
 #include "lease/table.h"
 #include "core/orders.h"
 #include "core/reloader.h"
@@ -43,6 +44,7 @@ struct host {
     struct board *board;
     struct paces *paces;
     struct brakes *brakes;
+    struct snapshots *snapshots;
     struct worker **workers;
     size_t worker_count;
     pthread_t *threads; /* of workers 1 and up */
@@ -256,6 +258,7 @@ static bool make_workers(struct host *host, struct err *err)
                                      .known_user = host};
     options.paces = host->paces = paces_new();
     options.brakes = host->brakes = brakes_new();
+    options.snapshots = host->snapshots = snapshots_new(host->paces);
     limit_tables(host, host->options.config);
     options.board = host->board = board_new(count + 1);
     host->workers = mem_zero(count * sizeof *host->workers);
@@ -474,6 +477,7 @@ static void make_streams(struct host *host)
         .config = host->options.config,
         .reactor = worker_reactor(host->workers[0]),
         .sources = worker_sources(host->workers[0]),
+        .snapshots = host->snapshots,
         .store = worker_store(host->workers[0]),
         .leases = host->group ? group_leases(host->group) : host->options.leases,
         .client = worker_client(host->workers[0]),
@@ -724,6 +728,7 @@ void host_free(struct host *host)
     store_snapshot_free(host->snapshot);
     store_snapshot_free(host->requests);
     board_free(host->board);
+    snapshots_free(host->snapshots);
     paces_free(host->paces);
     brakes_free(host->brakes);
     config_release(host->config);

@@ -69,7 +69,7 @@ static struct store_dead_letter letter_of(const struct failure *failure, struct 
     struct store_dead_letter letter = {
         .handler = handler_name(ledger->options.handler),
         .version = handler_version(ledger->options.handler),
-        .stream_arn = source->stream_arn,
+        .stream_arn = ledger->options.stream_arn,
         .table = source->table,
         .shard = source->shard,
         .error = failure->error.text,

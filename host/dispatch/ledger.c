@@ -421,7 +421,7 @@ void ledger_put_checkpoint(struct ledger *ledger, struct store_batch *batch)
     const struct handler_source *source = &ledger->options.source;
     struct buf progress = BUF_INIT;
     struct store_checkpoint checkpoint = {
-        handler_name(ledger->options.handler), source->stream_arn, source->shard, {0}, ""};
+        handler_name(ledger->options.handler), ledger->options.stream_arn, source->shard, {0}, ""};
     ledger_checkpoint(ledger, false, &checkpoint.position, &progress);
     checkpoint.progress = progress.data;
     store_put_checkpoint(batch, &checkpoint);

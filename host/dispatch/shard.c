@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/feeds.h"
@@ -106,6 +107,7 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
     shard->events = *events;
     shard->user = user;
     shard->stream_arn = mem_string(options->stream_arn);
+    shard->source_arn = stream_of_arn(options->stream_arn);
     shard->id = mem_string(options->id);
     shard->table = mem_string(options->table);
     shard->subject = mem_printf("stream %s", options->stream->name);
@@ -127,6 +129,7 @@ void shard_free(struct shard *shard)
         subscriber_free(subscriber);
     task_cancel(&shard->sweep);
     free(shard->stream_arn);
+    free(shard->source_arn);
     free(shard->id);
     free(shard->table);
     config_release(shard->options.config);
@@ -177,7 +180,8 @@ void shard_subscribe(struct shard *shard, struct handler *handler, const struct 
             .counters =
                 stats_handler(shard->options.stats, shard->options.stream->name, handler_name(handler)),
             .late_ms = shard->options.source->traits.late_ms(shard->stream_arn),
-            .source = {shard->options.stream->name, shard->stream_arn, shard->table, shard->id, start->epoch},
+            .source = {shard->options.stream->name, shard->source_arn, shard->table, shard->id, start->epoch},
+            .stream_arn = shard->stream_arn,
         },
         &start->position, start->progress,
         &(struct subscription_events){.drained = on_drained,

@@ -47,6 +47,7 @@ struct shard {
     struct shard_events events;
     void *user;
     char *stream_arn, *id, *table, *subject;
+    char *source_arn; /* the stream's that its records are of; the other may be a snapshot's */
     struct list subscribers;
     size_t subscriber_count;
     struct feed shared, extra;

@@ -295,6 +295,11 @@ bool subscription_inherit(const char *parent_progress, struct buf *progress)
     return open;
 }
 
+char *subscription_resume(const char *progress)
+{
+    return watermark_resume(progress);
+}
+
 /* What is waited for before a stop stays for the next start. */
 static void end_window(struct ledger *ledger)
 {

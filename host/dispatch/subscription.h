@@ -78,6 +78,10 @@ bool subscription_checkpoint(struct subscription *subscription, bool whole, stru
  * goes on there. False when there is nothing to go on with. */
 bool subscription_inherit(const char *parent_progress, struct buf *progress);
 
+/* The cursor that leads back to where the progress was written, owned by the caller; NULL: the position alone
+ * does. */
+char *subscription_resume(const char *progress);
+
 /* How its records stand; who is `catching_up` knows the shard. */
 struct stats_subscription subscription_now(const struct subscription *subscription);
 

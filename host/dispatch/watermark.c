@@ -68,12 +68,25 @@ static void read_progress(struct watermark *watermark, const char *progress)
     struct err err;
     const struct json *root = *progress ? json_parse(&arena, progress, strlen(progress), &err) : NULL;
     const char *through = json_string(&arena, json_get(root, "through"));
+    const struct json *resume = json_get(root, "resume");
+    watermark->resume = json_string_dup(resume);
+    watermark->resumes = watermark->resume != NULL;
     if (through && sequence_valid(through)) {
         sequence_copy(watermark->through, through);
         json_each(pair, json_get(root, "open"))
             read_open(watermark, &arena, pair);
     }
     arena_fini(&arena);
+}
+
+char *watermark_resume(const char *progress)
+{
+    struct arena arena = ARENA_INIT;
+    struct err err;
+    const struct json *root = *progress ? json_parse(&arena, progress, strlen(progress), &err) : NULL;
+    char *resume = json_string_dup(json_get(root, "resume"));
+    arena_fini(&arena);
+    return resume;
 }
 
 bool watermark_settled_before(const struct watermark *watermark, struct entry *entry)
@@ -135,6 +148,7 @@ static void empty_block(struct watermark *watermark, struct block *block)
 void block_free(struct watermark *watermark, struct block *block)
 {
     empty_block(watermark, block);
+    free(block->resume);
     free(block);
 }
 
@@ -179,6 +193,8 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
     memcpy(block->first_sequence, page->records[from].sequence, strlen(page->records[from].sequence) + 1);
     memcpy(block->last_sequence, last->sequence, strlen(last->sequence) + 1);
     block->last_time_ms = last->time_ms;
+    block->resume = mem_string(page->resume);
+    watermark->resumes = watermark->resumes || page->resume;
     watermark->held_bytes += page->bytes;
     watermark->fed_count += (int64_t)block->count;
     return block;
@@ -214,6 +230,11 @@ static void advance(struct watermark *watermark)
             const struct block *next = block->next;
             if (!next || strcmp(next->first_sequence, block->last_sequence) != 0)
                 move_position(watermark, block->last_sequence, block->last_time_ms);
+            if (block->resume) {
+                free(watermark->resume);
+                watermark->resume = block->resume;
+                block->resume = NULL;
+            }
             watermark->first = block->next;
             if (!watermark->first)
                 watermark->end = &watermark->first;
@@ -227,6 +248,8 @@ static void advance(struct watermark *watermark)
         }
         if (block->first > before) {
             size_t end = block->first;
+            if (strcmp(block->entries[end].record->sequence, block->first_sequence) == 0)
+                end = 0; /* all of it is one group; a short cut */
             while (in_group(block, end))
                 end--;
             if (end > 0) /* else it stands before the block's first group */
@@ -346,6 +369,14 @@ static void write_restored(const struct watermark *watermark, struct writing *wr
 struct position watermark_write(struct watermark *watermark, struct buf *progress, size_t open_max)
 {
     struct writing writing = {.count_max = open_max};
+    watermark->changed = false;
+    if (watermark->resumes) {
+        if (watermark->resume) {
+            buf_add_literal(progress, "\"resume\":");
+            json_write_string(progress, watermark->resume, strlen(watermark->resume));
+        }
+        return watermark->position;
+    }
     if (write_blocks(watermark, &writing))
         write_restored(watermark, &writing);
     if (*writing.through)
@@ -353,7 +384,6 @@ struct position watermark_write(struct watermark *watermark, struct buf *progres
                    writing.open.size ? writing.open.data : "");
     buf_fini(&writing.open);
     buf_fini(&writing.late);
-    watermark->changed = false;
     return watermark->position;
 }
 
@@ -463,4 +493,5 @@ void watermark_fini(struct watermark *watermark)
         block_free(watermark, block);
     }
     forget_open(watermark);
+    free(watermark->resume);
 }

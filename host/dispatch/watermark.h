@@ -40,6 +40,7 @@ struct block {
     struct position before; /* what had been fed before it */
     char first_sequence[SEQUENCE_SIZE], last_sequence[SEQUENCE_SIZE];
     int64_t last_time_ms;
+    char *resume;    /* the page's; or NULL */
     int64_t redrive; /* a dead letter's number: the block stands outside of the order; else 0 */
     bool hold;       /* of a redrive: when its turn comes it only keeps others out, until it is released */
     bool dropped;    /* likewise; it was released before, and leaves when its turn comes */
@@ -55,6 +56,10 @@ struct watermark {
     /* What was settled beyond the position when the progress was written. */
     char through[SEQUENCE_SIZE]; /* "": nothing, or all of it was fed by now */
     struct map open;             /* record_unit -> struct, owned: unsettled up to there */
+    /* The cursor behind the position, where that is the only way back (page->resume); or NULL. What is settled
+     * beyond it is not kept then: nobody knows what will be read there. */
+    char *resume;
+    bool resumes;
 };
 
 /* `progress`: as watermark_write wrote it, or "". One that cannot be read counts as "": work is repeated. */
@@ -70,6 +75,9 @@ bool watermark_misses(struct watermark *watermark, const char *next);
  * watermark_added. */
 struct block *watermark_add(struct watermark *watermark, struct page *page, size_t from);
 void watermark_added(struct watermark *watermark, struct block *block);
+
+/* The cursor that was kept with the progress, owned by the caller; NULL: there is none. */
+char *watermark_resume(const char *progress);
 
 /* Was the record settled before the restart? Else the entry learns what was known of it. */
 bool watermark_settled_before(const struct watermark *watermark, struct entry *entry);

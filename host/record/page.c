@@ -109,6 +109,8 @@ static bool read_record(struct page *page, struct record *record, const struct j
             change = member;
         else if (json_key_is(member, "eventName"))
             named = read_event(member, &record->event);
+        else if (json_key_is(member, "snapshot"))
+            record->snapshot = member->type == JSON_TRUE;
     }
     return change && named && read_change(page, record, change);
 }
@@ -121,10 +123,26 @@ const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE]
     return unit;
 }
 
+/* Of an item in a snapshot, however often it is read; `id` is the snapshot's, or the whole already. */
+static void write_snapshot_id(struct buf *out, const struct record *record, const struct json *id)
+{
+    char own[20];
+    int size = snprintf(own, sizeof own, "-%016llx", (unsigned long long)record->item);
+    bool named = id && id->type == JSON_STRING;
+    bool whole = named && id->size > (size_t)size &&
+                 memcmp(id->text + id->size - size, own, (size_t)size) == 0;
+    if (named)
+        buf_add(out, id->text, id->size);
+    if (!whole)
+        buf_add(out, own, (size_t)size);
+}
+
 void record_write_id(struct buf *out, const struct record *record)
 {
     const struct json *id = json_get(record->json, "eventID");
-    if (record->part)
+    if (record->snapshot)
+        write_snapshot_id(out, record, id);
+    else if (record->part)
         buf_printf(out, "%s-%016llx", record->sequence, (unsigned long long)record->part);
     else if (id && id->type == JSON_STRING)
         buf_add(out, id->text, id->size);

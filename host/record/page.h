@@ -28,6 +28,7 @@ struct record {
     int64_t time_ms; /* ApproximateCreationDateTime */
     int64_t size_bytes;
     enum record_event event;
+    bool snapshot; /* what a table held: no change */
 };
 
 struct page {
@@ -37,6 +38,8 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
+    const char *resume; /* the cursor behind it, where a record's number alone does not lead back (of the arena);
+                           all its records have one number then; or NULL */
     const struct json *root;                      /* the whole, for whoever knows what else stands in it */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;

@@ -49,7 +49,7 @@ void record_write_json(struct buf *out, const struct record *record, const char 
             continue;
         json_write_string(out, member->key, member->key_size);
         buf_add_char(out, ':');
-        if (record->part && json_key_is(member, "eventID"))
+        if ((record->part || record->snapshot) && json_key_is(member, "eventID"))
             write_id(out, record);
         else if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
             write_identity(out, member);

@@ -38,12 +38,13 @@ enum field {
     FIELD_AGE,
     FIELD_CHANGED,
     FIELD_EPOCH,
+    FIELD_SNAPSHOT,
 };
 
 static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",      "id",
                                           "event", "sequence", "time",    "table",   "stream",   "shard",
                                           "size",  "view",     "expired", "attempt", "redriven", "replayed",
-                                          "age",   "changed",  "epoch"};
+                                          "age",   "changed",  "epoch",   "snapshot"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
@@ -291,6 +292,9 @@ static int record_index(lua_State *L)
         return 1;
     case FIELD_EPOCH:
         lua_pushinteger(L, source->epoch);
+        return 1;
+    case FIELD_SNAPSHOT:
+        lua_pushboolean(L, record->snapshot);
         return 1;
     case FIELD_CHANGED:
         lua_pushcfunction(L, record_changed);

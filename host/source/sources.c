@@ -6,19 +6,20 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "source/dynamodb/source_dynamodb.h"
+#include "source/snapshot/source_snapshot.h"
 
 /* The first that reads a stream has it. */
-static const struct source_kind *const kinds[] = {&source_dynamodb_kind};
+static const struct source_kind *const kinds[] = {&source_snapshot_kind, &source_dynamodb_kind};
 
 struct sources {
-    struct aws_client *client;
+    struct source_world world;
     struct source *opened[COUNT_OF(kinds)]; /* NULL: not yet */
 };
 
-struct sources *sources_new(struct aws_client *client)
+struct sources *sources_new(const struct source_world *world)
 {
     struct sources *sources = mem_zero(sizeof *sources);
-    sources->client = client;
+    sources->world = *world;
     return sources;
 }
 
@@ -29,12 +30,13 @@ void sources_free(struct sources *sources)
     free(sources);
 }
 
-struct source *sources_for(struct sources *sources, const struct config_stream *stream)
+struct source *sources_for(struct sources *sources, const struct config_stream *stream,
+                           const char *stream_arn)
 {
     size_t at = 0;
-    while (!kinds[at]->reads(stream))
+    while (!kinds[at]->reads(stream, stream_arn))
         CHECK(++at < COUNT_OF(kinds)); /* the configuration takes no other stream */
     if (!sources->opened[at])
-        sources->opened[at] = kinds[at]->open(sources->client);
+        sources->opened[at] = kinds[at]->open(&sources->world);
     return sources->opened[at];
 }

@@ -6,19 +6,26 @@
 #include "conf/config.h"
 #include "source/source.h"
 
+/* What a source works with; all must stay. */
+struct source_world {
+    struct reactor *reactor;
+    struct aws_client *client;
+    struct snapshots *snapshots; /* that are under way on this host (source/snapshot/snapshots.h) */
+};
+
 struct source_kind {
-    /* Does it read what this [stream] names? */
-    bool (*reads)(const struct config_stream *stream);
-    struct source *(*open)(struct aws_client *client);
+    /* Does it read what this [stream] names? The stream's ARN tells more of it; NULL: it is not known yet. */
+    bool (*reads)(const struct config_stream *stream, const char *stream_arn);
+    struct source *(*open)(const struct source_world *world);
 };
 
 struct sources;
 
-/* The client must stay. */
-struct sources *sources_new(struct aws_client *client);
+struct sources *sources_new(const struct source_world *world);
 void sources_free(struct sources *sources); /* NULL is allowed; nothing may be asked any more */
 
-/* Stays theirs. */
-struct source *sources_for(struct sources *sources, const struct config_stream *stream);
+/* Stays theirs. `stream_arn`: as of source_kind. */
+struct source *sources_for(struct sources *sources, const struct config_stream *stream,
+                           const char *stream_arn);
 
 #endif

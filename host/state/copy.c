@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -90,15 +91,18 @@ static bool add(struct all *all, const struct standing *standing)
 /* A shared state may say once for all shards where a handler begins in those it has no row for. */
 static void add_beginnings(struct all *all, struct store_snapshot *from, const struct store_follow *follow)
 {
+    char *stream = stream_of_arn(follow->stream_arn); /* of a snapshot, that it goes on with */
+    const char *stream_arn = arena_copy(&from->arena, stream, strlen(stream));
+    free(stream);
     for (const char *at = follow->over, *end; (end = strchr(at, '\n')); at = end + 1)
-        add(all, &(struct standing){follow->stream_arn,
+        add(all, &(struct standing){stream_arn,
                                     arena_copy(&from->arena, at, (size_t)(end - at)),
                                     follow->handler,
                                     {.kind = POSITION_FINISHED},
                                     ""});
     for (size_t i = 0; follow->since_ms && i < from->owner_count; i++)
-        if (strcmp(from->owners[i].stream_arn, follow->stream_arn) == 0 && *from->owners[i].shard != '~')
-            add(all, &(struct standing){follow->stream_arn,
+        if (strcmp(from->owners[i].stream_arn, stream_arn) == 0 && *from->owners[i].shard != '~')
+            add(all, &(struct standing){stream_arn,
                                         from->owners[i].shard,
                                         follow->handler,
                                         {.kind = POSITION_LATEST, .since_ms = follow->since_ms},

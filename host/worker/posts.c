@@ -66,7 +66,7 @@ static struct shard *make_shard(struct worker *worker, const struct assignment *
     struct shard *shard = shard_new(
         &(struct shard_options){
             .reactor = worker->reactor,
-            .source = sources_for(worker->sources, assignment->stream),
+            .source = sources_for(worker->sources, assignment->stream, assignment->stream_arn),
             .store = worker->store,
             .log = worker->options.log,
             .observer = worker->options.observer,

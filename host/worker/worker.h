@@ -65,6 +65,7 @@ struct worker_options {
     size_t place;                    /* among the workers */
     struct brakes *brakes;           /* of tables, on all reactors; or NULL; must stay */
     struct paces *paces;             /* of handlers and targets, on all reactors; or NULL; must stay */
+    struct snapshots *snapshots;     /* under way on all reactors; must stay */
     struct board *board;             /* where its numbers are put up; or NULL; must stay */
     /* Is that owner (state/store.h) a host which is known to be dead? Or NULL. */
     bool (*known_dead)(const void *user, const char *owner);

@@ -327,19 +327,20 @@ static int64_t late_ms(const char *stream_arn)
     return strstr(stream_arn, "_scylla_cdc_log/") ? ALTERNATOR_LATE_MS : LATE_MS;
 }
 
-static bool reads(const struct config_stream *stream)
+static bool reads(const struct config_stream *stream, const char *stream_arn)
 {
+    (void)stream_arn;
     return stream->table || stream->arn;
 }
 
-static struct source *open_source(struct aws_client *client)
+static struct source *open_source(const struct source_world *world)
 {
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source =
         (struct source){&ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms}};
-    dynamodb->client = client;
+    dynamodb->client = world->client;
     return &dynamodb->source;
 }
 

@@ -32,7 +32,9 @@ static void read_follow(struct store_snapshot *snapshot, void *row, sqlite3_stmt
     follow->stream = text_at(snapshot, s, 0);
     follow->handler = text_at(snapshot, s, 1);
     follow->stream_arn = text_at(snapshot, s, 2);
-    follow->over = follow->seeks = follow->formerly = "";
+    follow->since_ms = sqlite3_column_int64(s, 3);
+    follow->over = text_at(snapshot, s, 4);
+    follow->seeks = follow->formerly = "";
 }
 
 static void read_event(struct store_snapshot *snapshot, void *row, sqlite3_stmt *s)

@@ -58,6 +58,8 @@ static const char *const versions[] = {
     " longest_ms INTEGER NOT NULL, longest TEXT NOT NULL, PRIMARY KEY (grp, instance)) WITHOUT ROWID;",
     ("CREATE TABLE usage (grp TEXT NOT NULL, day TEXT NOT NULL, instance TEXT NOT NULL, text TEXT NOT NULL,"
      " PRIMARY KEY (grp, day, instance)) WITHOUT ROWID;"),
+    "ALTER TABLE follows ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE follows ADD COLUMN over TEXT NOT NULL DEFAULT '';",
 };
 
 #define SCHEMA_VERSION ((int)(sizeof versions / sizeof *versions))
@@ -72,7 +74,7 @@ static const char *const statements[STATEMENT_COUNT] = {
                        " since_ms, record_time_ms, progress) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [FORGET_HANDLER_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND handler = ?2 AND"
                                    " (?3 = '' OR stream_arn = ?3) AND (?4 = '' OR shard = ?4)",
-    [PUT_FOLLOW] = "INSERT OR REPLACE INTO follows VALUES (?1, ?2, ?3, ?4)",
+    [PUT_FOLLOW] = "INSERT OR REPLACE INTO follows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [PUT_DEAD_LETTER] =
         "INSERT INTO dead_letters (grp, handler, stream_arn, shard, sequence, event_id, keys, record, error,"
         " traceback, attempts, record_time_ms, failed_ms, version, table_name, condition, refused_by, "
@@ -127,7 +129,7 @@ static const char *const statements[STATEMENT_COUNT] = {
     [GET_CHECKPOINTS] =
         "SELECT handler, stream_arn, shard, kind, sequence, since_ms, record_time_ms, progress"
         " FROM checkpoints WHERE grp = ?1",
-    [GET_FOLLOWS] = "SELECT stream, handler, stream_arn FROM follows WHERE grp = ?1",
+    [GET_FOLLOWS] = "SELECT stream, handler, stream_arn, since_ms, over FROM follows WHERE grp = ?1",
     [GET_EVENTS] = "SELECT kind, handler, stream_arn, shard, from_sequence, to_sequence, text, time_ms, id"
                    " FROM events WHERE grp = ?1 ORDER BY id DESC",
     [GET_SHARDS] = "SELECT stream_arn, shard, get_records_calls, records, read_ms, caught_up_ms"
@@ -160,8 +162,8 @@ static const char *const statements[STATEMENT_COUNT] = {
         " record_time_ms, progress) SELECT grp, ?2, stream_arn, shard, kind, sequence, since_ms,"
         " record_time_ms, progress FROM checkpoints WHERE grp = ?1 AND handler = ?3 AND NOT EXISTS"
         " (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
-    [INHERIT_FOLLOWS] = "INSERT OR IGNORE INTO follows (grp, stream, handler, stream_arn)"
-                        " SELECT grp, stream, ?2, stream_arn FROM follows WHERE grp = ?1 AND handler = ?3"
+    [INHERIT_FOLLOWS] = "INSERT OR IGNORE INTO follows (grp, stream, handler, stream_arn, since_ms, over)"
+                        " SELECT grp, stream, ?2, stream_arn, since_ms, over FROM follows WHERE grp = ?1 AND handler = ?3"
                         " AND NOT EXISTS (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
     [FORGET_HANDLER_FOLLOWS] = "DELETE FROM follows WHERE grp = ?1 AND handler = ?2",
     [FORGET_HANDLER_MARKERS] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2",

@@ -35,6 +35,8 @@ static bool put_follow(struct store_sqlite *sqlite, const struct store_follow *r
     sqlite_bind(s, 2, row->stream);
     sqlite_bind(s, 3, row->handler);
     sqlite_bind(s, 4, row->stream_arn);
+    sqlite3_bind_int64(s, 5, row->since_ms);
+    sqlite_bind(s, 6, row->over);
     return sqlite_step(sqlite, s, err);
 }
 

@@ -1,0 +1,670 @@
+/* source_snapshot.c: Scan, until a page is full; then wait until the stream was looked through as far. */
+#include "source/snapshot/source_snapshot.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arn.h"
+#include "base/check.h"
+#include "base/document.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "source/snapshot/snapshot_name.h"
+
+/* Pages wait for the stream, so they are large. */
+#define PAGE_ITEMS_MAX 8000
+#define PAGE_BYTES_MAX ((size_t)4 << 20)
+#define PAGE_MS_MAX 5000
+
+#define WAIT_MS 50
+
+/* As long as the reader can count. */
+#define CURSOR_AGE_MS_MAX ((int64_t)1 << 50)
+
+/* The key's attributes, by name. */
+struct table {
+    char *names[2]; /* the second may be NULL */
+};
+
+struct source_snapshot {
+    struct source source;
+    struct reactor *reactor;
+    struct aws_client *client;
+    struct snapshots *snapshots;
+    struct map tables; /* name -> struct table, owned */
+};
+
+/* "ARN SEGMENT COUNT KEY", with newlines between; KEY: the LastEvaluatedKey; "": from the start; "-": it was
+ * read to its end. */
+struct place {
+    char *arn, *key;
+    int64_t segment, count;
+};
+
+struct source_call {
+    struct source_snapshot *source;
+    struct aws_call *call;
+    struct task answer; /* what needs no waiting */
+    struct timer wait;
+    union {
+        source_stream_fn *stream;
+        source_shards_fn *shards;
+        source_cursor_fn *cursor;
+        source_page_fn *page;
+    } done;
+    void *user;
+    struct snapshot_name name; /* of list_shards, next_stream and a page; or what take makes */
+    char *text;                /* a cursor */
+    int64_t segments;          /* of take: what is wanted */
+    /* Of a page: */
+    struct place place;
+    struct snapshot_terms terms;
+    enum { FOR_TERMS, FOR_PACE, FOR_STREAM } phase; /* what is waited for */
+    int64_t limit;
+    int64_t began_ms, read_ms; /* monotonic; wall clock, of the last answer */
+    struct buf records;        /* as page_read wants them, with commas between */
+    int64_t items;             /* that were read, since the place */
+    bool ended;
+};
+
+static void place_fini(struct place *place)
+{
+    free(place->arn);
+    free(place->key);
+    *place = (struct place){0};
+}
+
+static char *place_write(const char *arn, int64_t segment, int64_t count, const char *key)
+{
+    return mem_printf("%s\n%" PRId64 "\n%" PRId64 "\n%s", arn, segment, count, key);
+}
+
+static bool place_read(const char *cursor, struct place *place)
+{
+    const char *numbers = strchr(cursor, '\n');
+    int size = 0;
+    *place = (struct place){0};
+    if (!numbers ||
+        sscanf(numbers + 1, "%" SCNd64 "\n%" SCNd64 "%n", &place->segment, &place->count, &size) != 2 ||
+        !size || numbers[1 + size] != '\n')
+        return false;
+    place->arn = mem_copy(cursor, (size_t)(numbers - cursor));
+    place->key = mem_string(numbers + 1 + size + 1);
+    return true;
+}
+
+static struct source_snapshot *own(struct source *source)
+{
+    return (struct source_snapshot *)(void *)source;
+}
+
+static void call_free(struct source_call *call)
+{
+    aws_cancel(call->call);
+    task_cancel(&call->answer);
+    timer_stop(call->source->reactor, &call->wait);
+    snapshot_name_fini(&call->name);
+    place_fini(&call->place);
+    buf_fini(&call->records);
+    free(call->text);
+    free(call);
+}
+
+static void wait_over(void *user);
+
+static struct source_call *call_new(struct source *source, reactor_fn *answer, void *user)
+{
+    struct source_call *call = mem_zero(sizeof *call);
+    call->source = own(source);
+    call->user = user;
+    task_init(&call->answer, answer, call);
+    timer_init(&call->wait, wait_over, call);
+    return call;
+}
+
+/* ---- what needs no asking ---- */
+
+static void answer_stream(void *user)
+{
+    struct source_call *call = user;
+    source_stream_fn *done = call->done.stream;
+    void *whose = call->user;
+    char *arn = call->name.stream_arn;
+    call->name.stream_arn = NULL;
+    call_free(call);
+    done(whose, arn, NULL);
+    free(arn);
+}
+
+static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
+                                       source_stream_fn *done, void *user)
+{
+    struct source_call *call = call_new(source, answer_stream, user);
+    (void)table;
+    call->done.stream = done;
+    bool known = snapshot_name_read(stream_arn, &call->name);
+    CHECK(known);
+    task_defer(call->source->reactor, &call->answer);
+    return call;
+}
+
+/* Nobody looks for a snapshot: it is taken. */
+static struct source_call *find_stream(struct source *source, const char *table, source_stream_fn *done,
+                                       void *user)
+{
+    struct source_call *call = call_new(source, answer_stream, user);
+    (void)table;
+    call->done.stream = done;
+    task_defer(call->source->reactor, &call->answer);
+    return call;
+}
+
+static void answer_shards(void *user)
+{
+    struct source_call *call = user;
+    size_t count = (size_t)call->name.segments;
+    char(*ids)[SNAPSHOT_SEGMENT_SIZE] = mem_zero(count * sizeof *ids);
+    struct shard_info *shards = mem_zero(count * sizeof *shards);
+    for (size_t i = 0; i < count; i++)
+        shards[i] = (struct shard_info){.id = snapshot_segment(ids[i], (int64_t)i), .closed = true};
+    struct shard_page page = {.status = STREAM_DISABLED, .shards = shards, .count = count};
+    source_shards_fn *done = call->done.shards;
+    void *whose = call->user;
+    call_free(call);
+    done(whose, &page, NULL);
+    free(shards);
+    free(ids);
+}
+
+static struct source_call *list_shards(struct source *source, const char *stream_arn, const char *after,
+                                       source_shards_fn *done, void *user)
+{
+    struct source_call *call = call_new(source, answer_shards, user);
+    (void)after;
+    call->done.shards = done;
+    bool known = snapshot_name_read(stream_arn, &call->name);
+    CHECK(known);
+    task_defer(call->source->reactor, &call->answer);
+    return call;
+}
+
+static void answer_cursor(void *user)
+{
+    struct source_call *call = user;
+    source_cursor_fn *done = call->done.cursor;
+    void *whose = call->user;
+    char *cursor = call->text;
+    call->text = NULL;
+    call_free(call);
+    done(whose, cursor, NULL);
+    free(cursor);
+}
+
+/* Where a number stands only the page knew that had it. Without that the segment is read once more, under
+ * greater numbers: repeated, and not skipped. */
+static struct source_call *get_cursor(struct source *source, const char *stream_arn, const char *shard,
+                                      enum cursor_kind kind, const char *sequence, source_cursor_fn *done,
+                                      void *user)
+{
+    struct source_call *call = call_new(source, answer_cursor, user);
+    call->done.cursor = done;
+    call->text = place_write(stream_arn, snapshot_segment_read(shard),
+                             kind == CURSOR_AFTER ? strtoll(sequence, NULL, 10) : 0, "");
+    task_defer(call->source->reactor, &call->answer);
+    return call;
+}
+
+/* ---- DescribeTable ---- */
+
+static struct aws_request request_of(const char *operation, cJSON *body)
+{
+    struct aws_request request = {.service = AWS_DYNAMODB, .operation = operation, .own = true};
+    document_write(body, &request.body);
+    return request;
+}
+
+static struct source_error error_of(const struct err *err)
+{
+    static const char *const throttled[] = {"ProvisionedThroughputExceededException", "ThrottlingException",
+                                            "RequestLimitExceeded", "LimitExceededException"};
+    struct source_error error = {SOURCE_OTHER, *err};
+    for (size_t i = 0; i < COUNT_OF(throttled); i++)
+        if (strcmp(err->service, throttled[i]) == 0)
+            error.fault = SOURCE_THROTTLED;
+    return error;
+}
+
+static void fail_page(struct source_call *call, const struct err *err)
+{
+    struct source_error error = error_of(err);
+    source_page_fn *done = call->done.page;
+    void *whose = call->user;
+    call_free(call);
+    done(whose, NULL, NULL, &error);
+}
+
+static void describe(struct source_call *call, const char *table, aws_done_fn *done)
+{
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "TableName", table);
+    struct aws_request request = request_of("DescribeTable", body);
+    call->call = aws_send(call->source->client, &request, done, call);
+}
+
+static void on_size(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct err problem;
+    struct source_error error = {SOURCE_OTHER, {0}};
+    call->call = NULL;
+    cJSON *root = err ? NULL : document_read(response->body.data, response->body.size, &problem);
+    const cJSON *table = document_get(root, "Table");
+    if (!root)
+        error = error_of(err ? err : &problem);
+    call->name.items = document_integer(table, "ItemCount", 0);
+    call->name.bytes = document_integer(table, "TableSizeBytes", 0);
+    call->name.segments = call->segments ? call->segments : snapshot_segments_for(call->name.bytes);
+    char *arn = root ? snapshot_name_write(&call->name) : NULL;
+    source_stream_fn *done = call->done.stream;
+    void *whose = call->user;
+    cJSON_Delete(root);
+    call_free(call);
+    done(whose, arn, arn ? NULL : &error);
+    free(arn);
+}
+
+struct source_call *source_snapshot_take(struct source *source, const char *table, const char *stream_arn,
+                                         const char *handler, int64_t taken_ms, int64_t segments,
+                                         source_stream_fn *done, void *user)
+{
+    struct source_call *call = call_new(source, NULL, user);
+    call->done.stream = done;
+    call->segments = segments;
+    call->name = (struct snapshot_name){.stream_arn = mem_string(stream_arn),
+                                        .handler = mem_string(handler),
+                                        .table = table ? mem_string(table) : table_of_arn(stream_arn, NULL),
+                                        .taken_ms = taken_ms};
+    describe(call, call->name.table, on_size);
+    return call;
+}
+
+/* ---- Scan ---- */
+
+static const struct table *table_of(const struct source_call *call)
+{
+    return map_get(&call->source->tables, call->name.table);
+}
+
+static bool is_key(const struct table *table, const struct json *attribute)
+{
+    for (size_t i = 0; i < COUNT_OF(table->names); i++)
+        if (table->names[i] && json_key_is(attribute, table->names[i]))
+            return true;
+    return false;
+}
+
+static void add_member(struct buf *out, const struct json *member, bool first)
+{
+    if (!first)
+        buf_add_char(out, ',');
+    json_write_string(out, member->key, member->key_size);
+    buf_add_char(out, ':');
+    json_write_value(out, member);
+}
+
+/* The table's key of the item; false when it lacks a part of it. */
+static bool add_keys(struct buf *out, const struct table *table, const struct json *item)
+{
+    size_t found = 0, wanted = table->names[1] ? 2 : 1;
+    buf_add_char(out, '{');
+    json_each(attribute, item)
+        if (is_key(table, attribute))
+            add_member(out, attribute, !found++);
+    buf_add_char(out, '}');
+    return found == wanted;
+}
+
+/* What is not known yet is filled in when the page is full: its number. */
+#define NUMBER_WIDTH 20
+
+static void add_record(struct source_call *call, const struct json *item)
+{
+    struct buf *out = &call->records;
+    char *region = region_of_arn(call->name.stream_arn);
+    if (out->size)
+        buf_add_char(out, ',');
+    buf_printf(out,
+               "{\"eventName\":\"INSERT\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\","
+               "\"awsRegion\":\"%s\",\"eventID\":\"snapshot-%" PRId64
+               "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64
+               ",\"Keys\":",
+               region ? region : "", call->name.taken_ms, call->read_ms / 1000);
+    free(region);
+    add_keys(out, table_of(call), item);
+    size_t before = out->size;
+    buf_add_literal(out, ",\"NewImage\":");
+    json_write_value(out, item);
+    buf_printf(out, ",\"SizeBytes\":%zu,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\",\"SequenceNumber\":\"",
+               out->size - before);
+    buf_printf(out, "%*s\"}}", NUMBER_WIDTH, "");
+}
+
+/* The numbers that were left open. */
+static void number_records(struct source_call *call, int64_t number)
+{
+    static const char open[] = "\"SequenceNumber\":\"                    \"}}";
+    static_assert(sizeof open - 1 == 18 + NUMBER_WIDTH + 3, "the place is as wide as it was left");
+    char text[NUMBER_WIDTH + 1];
+    snprintf(text, sizeof text, "%0*" PRId64, NUMBER_WIDTH, number);
+    char *at = call->records.data;
+    while (at && (at = memmem(at, (size_t)(call->records.data + call->records.size - at), open,
+                              sizeof open - 1))) {
+        memcpy(at + 18, text, NUMBER_WIDTH);
+        at += sizeof open - 1;
+    }
+}
+
+static void scan(struct source_call *call);
+
+static bool read_items(struct source_call *call, const struct json *root, struct err *err)
+{
+    const struct json *items = json_get(root, "Items"), *last = json_get(root, "LastEvaluatedKey");
+    struct buf key = BUF_INIT;
+    if (!items || items->type != JSON_ARRAY)
+        return err_set(err, ERR_PARSE, "Scan: the answer holds no Items");
+    json_each(item, items) {
+        add_record(call, item);
+        call->items++;
+    }
+    call->ended = !last || last->type != JSON_OBJECT || !last->count;
+    if (!call->ended)
+        json_write_value(&key, last);
+    free(call->place.key);
+    call->place.key = call->ended ? mem_string("-") : buf_take(&key);
+    return true;
+}
+
+static void charge(struct source_call *call, const struct json *root)
+{
+    double units = json_double(json_get(json_get(root, "ConsumedCapacity"), "CapacityUnits"), 0);
+    pace_charge(call->terms.pace, call->terms.interval_ns, (size_t)(units + 0.5),
+                clock_monotonic_us(reactor_clock(call->source->reactor)));
+}
+
+static void on_scanned(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct reactor *reactor = call->source->reactor;
+    struct arena arena = ARENA_INIT;
+    struct err problem = {0};
+    call->call = NULL;
+    if (err) {
+        fail_page(call, err);
+        return;
+    }
+    call->read_ms = clock_wall_ms(reactor_clock(reactor));
+    const struct json *root = json_parse(&arena, response->body.data ? response->body.data : "",
+                                         response->body.size, &problem);
+    bool good = root && read_items(call, root, &problem);
+    if (good)
+        charge(call, root);
+    arena_fini(&arena);
+    if (!good) {
+        fail_page(call, &problem);
+        return;
+    }
+    bool full = call->items >= PAGE_ITEMS_MAX || call->records.size >= PAGE_BYTES_MAX ||
+                reactor_now_ms(reactor) - call->began_ms >= PAGE_MS_MAX;
+    if (!call->ended && !(full && call->items)) {
+        scan(call);
+        return;
+    }
+    call->phase = FOR_STREAM;
+    timer_set(reactor, &call->wait, 0);
+}
+
+static void scan(struct source_call *call)
+{
+    struct reactor *reactor = call->source->reactor;
+    int64_t wait_us = pace_wait(call->terms.pace, call->terms.interval_ns,
+                                clock_monotonic_us(reactor_clock(reactor)));
+    if (wait_us && call->terms.interval_ns) {
+        call->phase = FOR_PACE;
+        timer_set(reactor, &call->wait, wait_us / 1000 + 1);
+        return;
+    }
+    struct buf body = BUF_INIT;
+    buf_add_literal(&body, "{\"TableName\":");
+    json_write_string(&body, call->name.table, strlen(call->name.table));
+    buf_printf(&body,
+               ",\"Segment\":%" PRId64 ",\"TotalSegments\":%" PRId64 ",\"Limit\":%" PRId64
+               ",\"ReturnConsumedCapacity\":\"TOTAL\",\"ConsistentRead\":%s",
+               call->place.segment, call->name.segments, call->limit,
+               call->terms.consistent ? "true" : "false");
+    if (*call->place.key) {
+        buf_add_literal(&body, ",\"ExclusiveStartKey\":");
+        buf_add_text(&body, call->place.key);
+    }
+    buf_add_char(&body, '}');
+    struct aws_request request = {
+        .service = AWS_DYNAMODB,
+        .operation = "Scan",
+        .body = body,
+        .own = true,
+        .attempts = 1, /* the reader knows better when to try again */
+        .tables = mem_printf("%s\n", call->name.table),
+    };
+    call->call = aws_send(call->source->client, &request, on_scanned, call);
+}
+
+static void begin_scan(struct source_call *call)
+{
+    buf_clear(&call->records);
+    call->items = 0;
+    call->began_ms = reactor_now_ms(call->source->reactor);
+    scan(call);
+}
+
+static void on_schema(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct err problem;
+    const cJSON *part;
+    call->call = NULL;
+    cJSON *root = err ? NULL : document_read(response->body.data, response->body.size, &problem);
+    const cJSON *schema = document_get(document_get(root, "Table"), "KeySchema");
+    struct table *table = mem_zero(sizeof *table);
+    size_t count = 0;
+    cJSON_ArrayForEach(part, schema)
+    {
+        const char *name = document_text(part, "AttributeName");
+        if (name && count < COUNT_OF(table->names))
+            table->names[count++] = mem_string(name);
+    }
+    cJSON_Delete(root);
+    if (root && !count)
+        err_set(&problem, ERR_PARSE, "DescribeTable: the answer holds no KeySchema");
+    if (!count) {
+        free(table);
+        fail_page(call, err ? err : &problem);
+        return;
+    }
+    if (table_of(call)) { /* another segment was quicker */
+        free(table->names[0]);
+        free(table->names[1]);
+        free(table);
+    } else {
+        map_set(&call->source->tables, call->name.table, table);
+    }
+    begin_scan(call);
+}
+
+/* ---- a page ---- */
+
+/* Of items that have changed meanwhile what they were before; or nothing. */
+static void rewrite(struct source_call *call, const struct page *page)
+{
+    struct buf image = BUF_INIT;
+    buf_clear(&call->records);
+    for (size_t i = 0; i < page->count; i++) {
+        const struct record *record = &page->records[i];
+        buf_clear(&image);
+        switch (snapshots_look(call->source->snapshots, call->place.arn, record->item, &image)) {
+        case ITEM_LATER:
+            break;
+        case ITEM_AS_READ:
+            if (call->records.size)
+                buf_add_char(&call->records, ',');
+            json_write_value(&call->records, record->json);
+            break;
+        case ITEM_AS_IT_WAS: {
+            struct arena arena = ARENA_INIT;
+            struct err err;
+            const struct json *was = json_parse(&arena, image.data, image.size, &err);
+            CHECK(was); /* it was written from such a tree */
+            add_record(call, was);
+            arena_fini(&arena);
+            break;
+        }
+        }
+    }
+    buf_fini(&image);
+}
+
+static bool any_changed(const struct source_call *call, const struct page *page)
+{
+    struct buf image = BUF_INIT;
+    bool any = false;
+    for (size_t i = 0; i < page->count && !any; i++)
+        any = snapshots_look(call->source->snapshots, call->place.arn, page->records[i].item, &image) !=
+              ITEM_AS_READ;
+    buf_fini(&image);
+    return any;
+}
+
+static struct page *make_page(struct source_call *call, int64_t number, struct err *err)
+{
+    struct buf body = BUF_INIT;
+    number_records(call, number);
+    buf_reserve(&body, call->records.size + 16);
+    buf_add_literal(&body, "{\"Records\":[");
+    buf_add(&body, call->records.data, call->records.size);
+    buf_add_literal(&body, "]}");
+    struct page *page = page_read(&body, err);
+    buf_fini(&body);
+    return page;
+}
+
+/* The stream was looked through up to what was read. */
+static void give_page(struct source_call *call)
+{
+    struct err err;
+    int64_t number = call->place.count + call->items;
+    struct page *page = make_page(call, number, &err);
+    if (page && any_changed(call, page)) {
+        rewrite(call, page);
+        page_release(page);
+        page = make_page(call, number, &err);
+    }
+    if (!page) {
+        fail_page(call, &err);
+        return;
+    }
+    if (!page->count && !call->ended) { /* an empty one would say that there is nothing more for now */
+        page_release(page);
+        call->place.count = number;
+        begin_scan(call);
+        return;
+    }
+    char *next = place_write(call->place.arn, call->place.segment, number, call->place.key);
+    bool ended = call->ended;
+    page->resume = arena_copy(&page->arena, next, strlen(next));
+    source_page_fn *done = call->done.page;
+    void *whose = call->user;
+    call_free(call);
+    done(whose, page, ended ? NULL : next, NULL);
+    free(next);
+}
+
+static void begin_page(struct source_call *call)
+{
+    if (strcmp(call->place.key, "-") == 0) {
+        call->ended = true;
+        give_page(call);
+    } else if (table_of(call)) {
+        begin_scan(call);
+    } else {
+        describe(call, call->name.table, on_schema);
+    }
+}
+
+static void wait_over(void *user)
+{
+    struct source_call *call = user;
+    struct source_snapshot *source = call->source;
+    if (call->phase == FOR_TERMS && snapshots_terms(source->snapshots, call->place.arn, &call->terms))
+        begin_page(call);
+    else if (call->phase == FOR_PACE)
+        scan(call);
+    else if (call->phase == FOR_STREAM &&
+             snapshots_seen_ms(source->snapshots, call->place.arn) > call->read_ms)
+        give_page(call);
+    else
+        timer_set(source->reactor, &call->wait, WAIT_MS);
+}
+
+static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
+                                     source_page_fn *done, void *user)
+{
+    struct source_call *call = call_new(source, NULL, user);
+    call->done.page = done;
+    call->limit = limit;
+    bool known = place_read(cursor, &call->place) && snapshot_name_read(call->place.arn, &call->name);
+    CHECK(known); /* the reader has it from here, by way of the state */
+    timer_set(call->source->reactor, &call->wait, 0);
+    return call;
+}
+
+/* ---- life ---- */
+
+static void free_source(struct source *source)
+{
+    struct source_snapshot *snapshot = own(source);
+    size_t at = 0;
+    for (struct table *table; (table = map_next(&snapshot->tables, &at, NULL));) {
+        free(table->names[0]);
+        free(table->names[1]);
+        free(table);
+    }
+    map_fini(&snapshot->tables);
+    free(snapshot);
+}
+
+/* A record has the time at which it was read, and none comes behind it that is older. */
+static int64_t late_ms(const char *stream_arn)
+{
+    (void)stream_arn;
+    return 0;
+}
+
+static bool reads(const struct config_stream *stream, const char *stream_arn)
+{
+    (void)stream;
+    return stream_arn && snapshot_of_arn(stream_arn);
+}
+
+static struct source *open_source(const struct source_world *world)
+{
+    static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
+                                          read_page,   call_free,   free_source};
+    struct source_snapshot *source = mem_zero(sizeof *source);
+    source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms}};
+    source->reactor = world->reactor;
+    source->client = world->client;
+    source->snapshots = world->snapshots;
+    return &source->source;
+}
+
+const struct source_kind source_snapshot_kind = {reads, open_source};
