@@ -16,8 +16,9 @@
 #include "script/reference.h"
 
 static const struct command *const commands[] = {
-    &cmd_run,    &cmd_dev,    &cmd_check, &cmd_invoke, &cmd_status, &cmd_dead,  &cmd_seek, &cmd_pause,
-    &cmd_resume, &cmd_replay, &cmd_state, &cmd_policy, &cmd_init,   &cmd_local, &cmd_test, NULL};
+    &cmd_run,    &cmd_dev,   &cmd_check,  &cmd_invoke, &cmd_status,   &cmd_dead,
+    &cmd_seek,   &cmd_pause, &cmd_resume, &cmd_replay, &cmd_backfill, &cmd_state,
+    &cmd_policy, &cmd_init,  &cmd_local,  &cmd_test,   NULL};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands - 1)
 
 EMBED(reference_ini, "host/conf/reference.ini");

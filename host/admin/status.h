@@ -26,6 +26,15 @@ struct status_row {
     int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */
 };
 
+/* A handler that still has a table's items before it (source/snapshot/). */
+struct status_snapshot {
+    const char *arn, *handler, *table;
+    int64_t taken_ms; /* its place in the stream: what was written since waits there */
+    int64_t segments, finished;
+    int64_t items, items_all; /* settled, and of the table when it was taken, about */
+    int64_t left_ms;          /* about; -1: not known */
+};
+
 struct status {
     const struct config *config;
     struct store_snapshot *snapshot, *first; /* the newest, and what was read before anybody was asked */
@@ -34,6 +43,8 @@ struct status {
     const struct store_host *host; /* the last one; NULL: none is known */
     struct status_row *rows;
     size_t row_count;
+    struct status_snapshot *snapshots;
+    size_t snapshot_count;
     struct store_trouble *troubles; /* those of one subject and kind are one */
     size_t trouble_count;
     struct map subscriptions, shards, dead, versions, owners;
@@ -113,6 +124,12 @@ struct status_limits {
 /* Everything that is not well. */
 void status_add_problems(const struct status *status, const struct status_limits *limits,
                          struct problems *problems);
+
+/* ---- status_snapshots.c ---- */
+
+/* Out of the snapshot of the state, with `now_ms`. */
+void status_gather_snapshots(struct status *status);
+void status_add_snapshot(cJSON *out, const struct status_snapshot *row);
 
 /* ---- status_cost.c ---- */
 

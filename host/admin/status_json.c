@@ -178,6 +178,7 @@ void status_write_json(const struct status *status, const struct problems *probl
     write_pauses(out, status);
     WRITE_ALL("troubles", status->troubles, status->trouble_count, status_add_trouble);
     WRITE_ALL("checkpoints", status->rows, status->row_count, write_row);
+    WRITE_ALL("snapshots", status->snapshots, status->snapshot_count, status_add_snapshot);
     WRITE_ALL("shards", snapshot->shards, snapshot->shard_count, write_shard);
     WRITE_ALL("handlers", snapshot->handlers, snapshot->handler_count, write_handler);
     write_dead(cJSON_AddObjectToObject(out, "dead_letters"), snapshot);

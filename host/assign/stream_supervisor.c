@@ -314,6 +314,24 @@ static void put_lost_stream(struct follower *follower, struct store_batch *batch
                            });
 }
 
+/* A snapshot is never read again: nothing of it is kept. */
+static void forget_segments(const struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    const struct leases *leases = supervisor->options.leases;
+    struct snapshot_name name;
+    if (!snapshot_name_read(stream_arn, &name))
+        return;
+    struct store_batch *batch = store_batch_new();
+    for (int64_t i = 0; i < name.segments; i++) {
+        char segment[SNAPSHOT_SEGMENT_SIZE];
+        store_forget_shard(batch, stream_arn, snapshot_segment(segment, i));
+        if (leases && leases->forget)
+            leases->forget(leases->user, stream_arn, segment);
+    }
+    snapshot_name_fini(&name);
+    store_commit(supervisor->options.store, batch, NULL, NULL);
+}
+
 /* It knows nothing of the stream yet, where it begins at the oldest record: `start` applied once. */
 static void begin_on(struct follower *follower, const char *stream_arn)
 {
@@ -362,8 +380,10 @@ static void tell_joined(struct follower *follower, const struct store_follow *fo
 static void adopt(void *user, struct follower *follower, const struct store_follow *follow)
 {
     CHECK(!follower->active.count && !follower->removed);
-    if (strcmp(follow->stream_arn, follower->generation->stream_arn) != 0)
+    if (strcmp(follow->stream_arn, follower->generation->stream_arn) != 0) {
+        forget_segments(user, follower->generation->stream_arn);
         begin_on(follower, follow->stream_arn);
+    }
     follower_take_follow(follower, follow);
     follower_watch(follower);
     follower->phase = FOLLOWER_READY;
@@ -397,6 +417,7 @@ static void move_to(struct follower *follower, const char *stream_arn)
     if (snapshot_of_arn(left_arn))
         follower_take_follow(follower, &follow);
     free(over);
+    forget_segments(supervisor, left_arn);
     follower_commit_join(follower, batch, left_arn);
 }
 
@@ -917,6 +938,7 @@ static void close_old_generations(struct stream_supervisor *supervisor)
             used = used || follower->generation == generation;
         if (used)
             continue;
+        forget_segments(supervisor, generation->stream_arn); /* what workers told since */
         close_generation(supervisor, generation);
     }
 }

@@ -19,7 +19,7 @@ struct command {
 };
 
 extern const struct command cmd_run, cmd_check, cmd_invoke, cmd_status, cmd_init, cmd_local, cmd_dev,
-    cmd_test, cmd_dead, cmd_seek, cmd_pause, cmd_resume, cmd_policy, cmd_replay, cmd_state;
+    cmd_test, cmd_dead, cmd_seek, cmd_pause, cmd_resume, cmd_policy, cmd_replay, cmd_state, cmd_backfill;
 
 /* `path` as given with -c; NULL: ./tidemill.ini, or the one in /etc where only that exists. */
 const char *cmd_config_path(const char *path);

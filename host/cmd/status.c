@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/arn.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "admin/access.h"
@@ -58,13 +59,19 @@ static const char *column(const struct status_row *row, int which)
                                                          : status_position_name(&checkpoint->position);
 }
 
+/* The segments are told together. */
+static bool is_shown(const struct status_row *row)
+{
+    return row->dead || !snapshot_of_arn(row->checkpoint->stream_arn);
+}
+
 static void find_widths(const struct status *status, size_t widths[COLUMNS])
 {
     size_t room = cmd_columns(), all = NUMBERS_WIDTH + COLUMNS - 1;
     for (int i = 0; i < COLUMNS; i++) {
         widths[i] = strlen(titles[i]);
         for (size_t j = 0; j < status->row_count; j++)
-            if (strlen(column(&status->rows[j], i)) > widths[i])
+            if (is_shown(&status->rows[j]) && strlen(column(&status->rows[j], i)) > widths[i])
                 widths[i] = strlen(column(&status->rows[j], i));
         all += widths[i];
     }
@@ -120,21 +127,48 @@ static void print_titles(const size_t widths[COLUMNS], const struct colours *col
            colours->plain);
 }
 
+#define BAR_WIDTH 20
+
+static void print_snapshots(const struct status *status, const struct colours *colours)
+{
+    static const char full[] = "====================";
+    for (size_t i = 0; i < status->snapshot_count; i++) {
+        const struct status_snapshot *row = &status->snapshots[i];
+        int64_t all = row->items > row->items_all ? row->items : row->items_all;
+        int part = all ? (int)(row->items * BAR_WIDTH / all) : 0;
+        char left[32];
+        time_text(row->left_ms, left, sizeof left);
+        printf("%s%s", i ? "" : "\n", colours->bold);
+        cmd_print("handler %s: snapshot of %s [%.*s%*s] %lld of about %lld items, %lld of %lld segments",
+                  row->handler, row->table, part, full, BAR_WIDTH - part, "", (long long)row->items,
+                  (long long)all, (long long)row->finished, (long long)row->segments);
+        if (row->left_ms >= 0)
+            printf(", %s left", left);
+        puts(colours->plain);
+    }
+}
+
 static void print_rows(const struct status *status, const struct colours *colours)
 {
     const struct store_snapshot *snapshot = status->snapshot;
     size_t widths[COLUMNS];
     find_widths(status, widths);
-    if (!status->row_count)
-        puts("no checkpoint yet");
-    else
-        print_titles(widths, colours);
-    for (size_t i = 0; i < status->row_count; i++)
+    size_t shown = 0;
+    for (size_t i = 0; i < status->row_count; i++) {
+        if (!is_shown(&status->rows[i]))
+            continue;
+        if (!shown++)
+            print_titles(widths, colours);
         print_row(&status->rows[i], widths, colours);
-    for (size_t i = 0; i < snapshot->shard_count; i++)
-        cmd_print("%sshard %s: %lld records in %lld GetRecords calls\n", i ? "" : "\n",
-                  snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
-                  (long long)snapshot->shards[i].get_records_calls);
+    }
+    if (!shown && !status->snapshot_count)
+        puts("no checkpoint yet");
+    print_snapshots(status, colours);
+    for (size_t i = 0, told = 0; i < snapshot->shard_count; i++)
+        if (!snapshot_of_arn(snapshot->shards[i].stream_arn))
+            cmd_print("%sshard %s: %lld records in %lld GetRecords calls\n", told++ ? "" : "\n",
+                      snapshot->shards[i].shard, (long long)snapshot->shards[i].records,
+                      (long long)snapshot->shards[i].get_records_calls);
     for (size_t i = 0; i < snapshot->handler_count; i++) {
         char time[CLOCK_ISO_SIZE];
         clock_iso8601(snapshot->handlers[i].loaded_ms, time);

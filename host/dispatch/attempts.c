@@ -129,7 +129,8 @@ static bool is_too_old(const struct attempt *attempt)
     const struct block *block = attempt->entry->block;
     int64_t max_age_ms = ledger->settings.max_age_ms;
     int64_t born_ms = block->redrive ? block->redriven_ms : attempt->entry->record->time_ms;
-    return !ledger->options.replayed && max_age_ms >= 0 && ledger_wall_ms(ledger) - born_ms > max_age_ms &&
+    bool timeless = ledger->options.replayed || attempt->entry->record->snapshot;
+    return !timeless && max_age_ms >= 0 && ledger_wall_ms(ledger) - born_ms > max_age_ms &&
            ledger_now_ms(ledger) - attempt->began_ms >= max_age_ms;
 }
 

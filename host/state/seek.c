@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arn.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "conf/settings.h"
@@ -168,6 +169,38 @@ static bool seek_time(const struct store_snapshot *snapshot, const char *handler
     return true;
 }
 
+/* A table's items first, by the names of the snapshots; then it goes on where it stands. */
+static bool seek_snapshots(const struct store_snapshot *snapshot, const char *handler, const char *to,
+                           struct store_batch *batch, struct buf *told, struct err *err)
+{
+    for (const char *at = to, *end; *at; at = *end ? end + 1 : end) {
+        end = at + strcspn(at, "\n");
+        char *arn = mem_copy(at, (size_t)(end - at)), *stream = stream_of_arn(arn);
+        const struct store_follow *found = NULL;
+        for (size_t i = 0; i < snapshot->follow_count; i++)
+            if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
+                strcmp(snapshot->follows[i].stream_arn, stream) == 0)
+                found = &snapshot->follows[i];
+        if (found) {
+            struct store_follow follow = *found;
+            follow.stream_arn = arn;
+            follow.after = found->stream_arn;
+            follow.first = false;
+            store_put_follow(batch, &follow);
+        } else {
+            err_set(err, ERR_CONFIG, "handler %s does not follow %s any more, or has a snapshot before it",
+                    handler, stream);
+        }
+        free(arn);
+        free(stream);
+        if (!found)
+            return false;
+    }
+    buf_printf(told, "handler %s has every item of the table first, and then goes on where it stands",
+               handler);
+    return true;
+}
+
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err)
 {
@@ -177,6 +210,8 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
             "handler %s has no checkpoint yet: it has not run, and begins where its stream's start says",
             handler);
     int64_t since_ms;
+    if (snapshot_of_arn(to))
+        return seek_snapshots(snapshot, handler, to, batch, told, err);
     return sequence_valid(to) ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
            : clock_read_iso8601(to, &since_ms)
                ? seek_time(snapshot, handler, shard, since_ms, batch, told, err)

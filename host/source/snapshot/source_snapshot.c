@@ -340,7 +340,7 @@ static void add_record(struct source_call *call, const struct json *item)
                "\"awsRegion\":\"%s\",\"eventID\":\"snapshot-%" PRId64
                "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64
                ",\"Keys\":",
-               region ? region : "", call->name.taken_ms, call->read_ms / 1000);
+               region ? region : "", call->name.taken_ms, call->name.taken_ms / 1000);
     free(region);
     add_keys(out, table_of(call), item);
     size_t before = out->size;

@@ -29,7 +29,8 @@ static const char *all_anew(struct pending *pending)
 void follow_put(struct pending *pending)
 {
     const struct store_follow *follow = &pending->write->follow;
-    const char *seeks = pending->mark ? all_anew(pending) : follow->seeks;
+    /* One that goes on with what it has (a snapshot comes first) says what it follows now. */
+    const char *seeks = pending->mark && !*follow->after ? all_anew(pending) : follow->seeks;
     char digest[ITEM_DIGEST_SIZE];
     item_digest((const char *const[]){follow->stream, follow->handler, NULL}, digest);
     cJSON *body = call_item(pending_partition(pending, "f"), digest), *item = document_get(body, "Item");

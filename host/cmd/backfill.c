@@ -1,0 +1,258 @@
+/* backfill.c: tidemill backfill: every item of a handler's tables, and then on with the stream. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "admin/actions.h"
+#include "admin/status.h"
+#include "base/arn.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/outside.h"
+#include "source/snapshot/source_snapshot.h"
+#include "state/store_open.h"
+
+#define LOOK_MS 1000
+#define LOOK_SHARED_MS 5000 /* what all hosts share costs something to read */
+
+struct arguments {
+    const char *config_path, *handler, *stream;
+    int64_t segments;
+    bool no_wait;
+};
+
+static const struct cmd_option known_options[] = {
+    CMD_CONFIG(struct arguments, config_path),
+    {"--stream", CMD_TEXT, offsetof(struct arguments, stream), NULL},
+    {"--segments", CMD_COUNT, offsetof(struct arguments, segments), NULL},
+    {"--no-wait", CMD_FLAG, offsetof(struct arguments, no_wait), NULL},
+    {"HANDLER", CMD_OPERAND, offsetof(struct arguments, handler), NULL},
+    {0},
+};
+
+struct backfill {
+    struct arguments arguments;
+    struct config *config;
+    struct access state;
+    struct cmd_outside outside;
+    struct buf arns; /* of the snapshots, a line each */
+};
+
+/* ---- their names ---- */
+
+struct naming {
+    bool done;
+    char *arn;
+    struct err err;
+};
+
+static void on_named(void *user, const char *arn, const struct source_error *error)
+{
+    struct naming *naming = user;
+    naming->done = true;
+    naming->arn = mem_string(arn);
+    if (error)
+        naming->err = error->err;
+}
+
+/* Does the [stream] of that name read the table? */
+static bool reads(const struct config *config, const char *stream, const char *table)
+{
+    const struct config_stream *own = config_stream(config, stream);
+    char *its = own && own->arn ? table_of_arn(own->arn, NULL) : mem_string(own ? own->table : NULL);
+    bool same = its && strcmp(its, table) == 0;
+    free(its);
+    return same;
+}
+
+static bool name_one(struct backfill *backfill, struct sources *sources, const struct store_follow *follow,
+                     struct err *err)
+{
+    struct naming naming = {0};
+    char *table = table_of_arn(follow->stream_arn, NULL);
+    struct source *source = sources_for(sources, NULL, ARN_SNAPSHOT);
+    source_snapshot_take(source, table, follow->stream_arn, backfill->arguments.handler,
+                         aws_client_earliest_now_ms(backfill->outside.aws), backfill->arguments.segments,
+                         on_named, &naming);
+    reactor_turn_until(backfill->outside.reactor, &naming.done);
+    if (naming.arn)
+        buf_printf(&backfill->arns, "%s%s", backfill->arns.size ? "\n" : "", naming.arn);
+    else
+        *err = naming.err, err_prefix(err, "table %s", table);
+    free(naming.arn);
+    free(table);
+    return !err->code;
+}
+
+static bool is_asked_for(const struct backfill *backfill, const struct store_follow *follow)
+{
+    char *table = table_of_arn(follow->stream_arn, NULL);
+    bool asked = strcmp(follow->handler, backfill->arguments.handler) == 0 &&
+                 (!backfill->arguments.stream || reads(backfill->config, backfill->arguments.stream, table));
+    free(table);
+    return asked;
+}
+
+static bool name_all(struct backfill *backfill, const struct store_snapshot *snapshot, struct err *err)
+{
+    struct sources *sources = sources_new(
+        &(struct source_world){.reactor = backfill->outside.reactor, .client = backfill->outside.aws});
+    err->code = ERR_NONE;
+    for (size_t i = 0; i < snapshot->follow_count && !err->code; i++) {
+        const struct store_follow *follow = &snapshot->follows[i];
+        if (!is_asked_for(backfill, follow))
+            continue;
+        if (snapshot_of_arn(follow->stream_arn))
+            err_set(err, ERR_BUSY, "handler %s has a snapshot before it already (see tidemill status)",
+                    follow->handler);
+        else if (strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) == 0)
+            err_set(err, ERR_CONFIG,
+                    "handler %s was sought to the latest record and has not begun there yet: again when a "
+                    "host has run it",
+                    follow->handler);
+        else
+            name_one(backfill, sources, follow, err);
+    }
+    if (!err->code && !backfill->arns.size)
+        err_set(err, ERR_CONFIG,
+                backfill->arguments.stream
+                    ? "handler %s does not follow the table of [stream %s], or has not run yet"
+                    : "handler %s has not run yet: with snapshot = yes in its [stream] it begins with every "
+                      "item%s",
+                backfill->arguments.handler, backfill->arguments.stream ? backfill->arguments.stream : "");
+    sources_free(sources);
+    return !err->code;
+}
+
+/* ---- watching it ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* The handler's snapshots, together; false: there are none any more. */
+static bool look(struct backfill *backfill, struct status_snapshot *sum, struct err *err)
+{
+    struct status status = {.config = backfill->config, .now_ms = clock_wall_ms(&backfill->state.clock)};
+    bool any = false;
+    *sum = (struct status_snapshot){.left_ms = -1};
+    status.snapshot = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
+    if (!status.snapshot)
+        return false;
+    status_gather_snapshots(&status);
+    for (size_t i = 0; i < status.snapshot_count; i++) {
+        const struct status_snapshot *one = &status.snapshots[i];
+        if (strcmp(one->handler, backfill->arguments.handler) != 0)
+            continue;
+        any = true;
+        sum->items += one->items;
+        sum->items_all += one->items_all;
+        sum->left_ms = one->left_ms > sum->left_ms ? one->left_ms : sum->left_ms;
+    }
+    store_snapshot_free(status.snapshot);
+    return any;
+}
+
+static void show(const struct status_snapshot *sum)
+{
+    char *what = sum->left_ms < 0
+                     ? mem_string("items")
+                     : mem_printf("items, about %lldm%02llds left", (long long)sum->left_ms / 60000,
+                                  (long long)sum->left_ms / 1000 % 60);
+    int64_t all = sum->items > sum->items_all ? sum->items : sum->items_all;
+    cmd_progress((size_t)sum->items, (size_t)all, what);
+    free(what);
+}
+
+static bool watch(struct backfill *backfill, struct err *err)
+{
+    int64_t every_ms = store_is_shared(backfill->config->host.state) ? LOOK_SHARED_MS : LOOK_MS;
+    struct status_snapshot sum;
+    err->code = ERR_NONE;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    while (!interrupted && look(backfill, &sum, err)) {
+        show(&sum);
+        nanosleep(&(struct timespec){every_ms / 1000, every_ms % 1000 * 1000000}, NULL);
+    }
+    cmd_progress_end();
+    if (err->code)
+        return false;
+    cmd_print(interrupted ? "it goes on: tidemill status shows how far it is\n"
+                          : "handler %s has had every item, and goes on with the stream\n",
+              backfill->arguments.handler);
+    return true;
+}
+
+/* ---- the command ---- */
+
+static bool carry_out(struct backfill *backfill, struct err *err)
+{
+    const struct cmd_outside_options options = {.log_level = LOG_WARN};
+    struct buf told = BUF_INIT;
+    bool runs = access_host_runs(backfill->config);
+    if (!cmd_outside_open(&backfill->outside, backfill->config, &options, err) ||
+        !access_open(&backfill->state, backfill->config, false, err))
+        return false;
+    struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
+    struct status status = {.snapshot = all, .now_ms = clock_wall_ms(&backfill->state.clock)};
+    bool ok = all && name_all(backfill, all, err);
+    runs = runs || (all && all->member_count && status_runs(&status));
+    store_snapshot_free(all);
+    const struct action action = {
+        .handler = backfill->arguments.handler, .to = backfill->arns.data, .shard = "", .running = true};
+    ok = ok && action_seek(&backfill->state, backfill->config, &action, &told, err);
+    if (ok)
+        cmd_print("%s%s\n", told.data, runs ? "" : ", once a host runs");
+    buf_fini(&told);
+    return ok && (!runs || backfill->arguments.no_wait || watch(backfill, err));
+}
+
+static int run(int argc, char **argv)
+{
+    struct backfill backfill = {0};
+    struct err err = {0};
+    if (!cmd_options(argc, argv, known_options, &backfill.arguments))
+        return EXIT_USAGE;
+    if (!backfill.arguments.handler) {
+        cmd_complain("backfill: a handler is needed (see tidemill help backfill)");
+        return EXIT_USAGE;
+    }
+    backfill.config = cmd_load_config_asking(backfill.arguments.config_path);
+    if (!backfill.config)
+        return EXIT_USAGE;
+    cmd_turn_to_dev(backfill.config, true);
+    bool ok = carry_out(&backfill, &err);
+    if (!ok)
+        cmd_complain("backfill: %s", err.text);
+    access_close(&backfill.state);
+    cmd_outside_close(&backfill.outside);
+    buf_fini(&backfill.arns);
+    config_release(backfill.config);
+    return ok ? EXIT_DONE : err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
+}
+
+const struct command cmd_backfill = {
+    .name = "backfill",
+    .arguments = "[-c FILE] HANDLER [...]",
+    .summary = "every item of the tables through a handler",
+    .help =
+        "  tidemill backfill [-c FILE] HANDLER [--stream NAME] [--segments N] [--no-wait]\n\n"
+        "The handler leaves its stream, has every item of the table as it is now (an INSERT with\n"
+        "record.snapshot set), and goes on in the stream where it stood: it misses no change, and has no\n"
+        "item older than it has had it. Beside running hosts, or for the next one. It is what snapshot = "
+        "yes\n"
+        "does for a handler that is new; snapshot_units and the other keys of the [stream] hold for it.\n\n"
+        "  --stream     only the table of that [stream]; else of all that the handler is on\n"
+        "  --segments   read side by side; else by the table's size\n"
+        "  --no-wait    do not wait for its end\n\n"
+        "Meanwhile the stream waits, which keeps its records for 24 hours. Interrupted, this command only\n"
+        "ceases to watch. tidemill pause holds the snapshot, too; tidemill seek HANDLER latest ends it.\n",
+    .run = run,
+};
