@@ -282,8 +282,8 @@ static void ask_latest_cursor(void *user)
     struct cursor_call *call = user;
     struct follower *follower = call->follower;
     CHECK(!call->call);
-    call->call = source_get_cursor(follower->generation->source, follower->generation->stream_arn, call->shard,
-                                   CURSOR_LATEST, NULL, on_latest_cursor, call);
+    call->call = source_get_cursor(follower->generation->source, follower->generation->stream_arn,
+                                   call->shard, CURSOR_LATEST, NULL, on_latest_cursor, call);
 }
 
 /* `since_ms` lies before the listing that has just ended, and the cursors are got before the beginning is
@@ -388,7 +388,8 @@ void follower_commit_move(struct follower *follower, struct store_batch *batch, 
                                                    .since_ms = snapshot ? follower->begins_ms : 0,
                                                    .over = snapshot ? follower->over : NULL,
                                                    .seeks = snapshot ? follower->seeks : NULL});
-    store_forget_checkpoints(batch, follower->handler, left_arn, "");
+    if (!snapshot) /* its segments go as a whole, ended as they are */
+        store_forget_checkpoints(batch, follower->handler, left_arn, "");
     free(identity);
     follower->phase = FOLLOWER_JOINING;
     store_commit(follower->options->store, batch, on_first, follower);
@@ -440,8 +441,9 @@ static void on_taken(void *user, const char *snapshot_arn, const struct source_e
         follower->taken(follower->user, follower, snapshot_arn);
         return;
     }
-    log_warn(follower->options->log, follower->subject, "the table cannot be described for a snapshot, trying "
-                                                        "again: %s",
+    log_warn(follower->options->log, follower->subject,
+             "the table cannot be described for a snapshot, trying "
+             "again: %s",
              error->err.text);
     troubles_tell(follower->options->troubles, follower->subject, "snapshot", error->err.text);
     timer_set(follower->options->reactor, &follower->take_again, TAKE_RETRY_MS);
@@ -458,10 +460,9 @@ void follower_take(void *user)
     struct follower *follower = user;
     const struct stream_supervisor_options *options = follower->options;
     CHECK(!follower->taking && follower->phase == FOLLOWER_JOINING && follower->since_ms);
-    follower->taking = source_snapshot_take(snapshot_source(follower), options->stream->table,
-                                            follower->generation->stream_arn, follower->handler,
-                                            follower->since_ms, options->stream->snapshot_segments, on_taken,
-                                            follower);
+    follower->taking = source_snapshot_take(
+        snapshot_source(follower), options->stream->table, follower->generation->stream_arn,
+        follower->handler, follower->since_ms, options->stream->snapshot_segments, on_taken, follower);
 }
 
 void follower_join_snapshot(struct follower *follower, const char *snapshot_arn)

@@ -210,8 +210,7 @@ static struct generation *open_generation(struct stream_supervisor *supervisor, 
         return generation;
     generation = generation_new(stream_arn, supervisor->options.stream->table);
     generation->owner = supervisor;
-    generation->source =
-        sources_for(supervisor->options.sources, supervisor->options.stream, stream_arn);
+    generation->source = sources_for(supervisor->options.sources, supervisor->options.stream, stream_arn);
     generation->opened_ms = generation->swept_ms = now_ms(supervisor);
     task_init(&generation->review, on_review, generation);
     generation->discovery = discovery_new(
@@ -278,11 +277,12 @@ static void log_snapshot(const struct stream_supervisor *supervisor, const struc
              follower->handler, name.table, (long long)name.items, (long long)(name.bytes >> 20),
              (long long)name.segments, least_s > 60 ? "; by snapshot_units it takes a while" : "");
     if (least_s * 1000 > SOURCE_RETENTION_MS / 6 * 5)
-        log_warn(supervisor->options.log, supervisor->subject,
-                 "at snapshot_units = %lld the snapshot takes %lld hours, and the stream keeps what is written "
-                 "meanwhile for 24: what is older is lost before handler %s comes to it. Raise snapshot_units, "
-                 "or begin with an export of the table to S3 (export = s3://...), which costs it nothing",
-                 (long long)stream->snapshot_units, (long long)least_s / 3600, follower->handler);
+        log_warn(
+            supervisor->options.log, supervisor->subject,
+            "at snapshot_units = %lld the snapshot takes %lld hours, and the stream keeps what is written "
+            "meanwhile for 24: what is older is lost before handler %s comes to it. Raise snapshot_units, "
+            "or begin with an export of the table to S3 (export = s3://...), which costs it nothing",
+            (long long)stream->snapshot_units, (long long)least_s / 3600, follower->handler);
     snapshot_name_fini(&name);
 }
 
@@ -363,7 +363,8 @@ static void taken(void *user, struct follower *follower, const char *snapshot_ar
     follower_write_over(follower, &over);
     begin_on(follower, snapshot_arn);
     follower_take_follow(
-        follower, &(struct store_follow){.since_ms = since_ms, .over = over.data ? over.data : "", .seeks = ""});
+        follower,
+        &(struct store_follow){.since_ms = since_ms, .over = over.data ? over.data : "", .seeks = ""});
     buf_fini(&over);
     log_snapshot(supervisor, follower);
     follower_watch(follower);
@@ -402,7 +403,8 @@ static void move_to(struct follower *follower, const char *stream_arn)
         put_lost_stream(follower, batch);
     if (snapshot_of_arn(left_arn))
         log_info(supervisor->options.log, supervisor->subject,
-                 "handler %s has had every item of the table, and goes on with the stream", follower->handler);
+                 "handler %s has had every item of the table, and goes on with the stream",
+                 follower->handler);
     else
         log_info(supervisor->options.log, supervisor->subject, "handler %s has finished %s and goes on to %s",
                  follower->handler, left_arn, stream_arn);

@@ -17,10 +17,12 @@
 bool snapshot_name_read(const char *arn, struct snapshot_name *name)
 {
     const char *mark = snapshot_of_arn(arn), *handler = mark ? mark + strlen(ARN_SNAPSHOT) : NULL;
-    const char *table = handler ? strchr(handler, '/') : NULL, *numbers = table ? strchr(table + 1, '/') : NULL;
+    const char *table = handler ? strchr(handler, '/') : NULL,
+               *numbers = table ? strchr(table + 1, '/') : NULL;
     *name = (struct snapshot_name){0};
-    if (!numbers || sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64, &name->taken_ms,
-                           &name->segments, &name->items, &name->bytes) != 4 ||
+    if (!numbers ||
+        sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64, &name->taken_ms, &name->segments,
+               &name->items, &name->bytes) != 4 ||
         name->segments < 1 || name->segments > SNAPSHOT_SEGMENTS_MAX)
         return false;
     name->stream_arn = mem_copy(arn, (size_t)(mark - arn));
@@ -39,8 +41,9 @@ void snapshot_name_fini(struct snapshot_name *name)
 
 char *snapshot_name_write(const struct snapshot_name *name)
 {
-    return mem_printf("%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64, name->stream_arn,
-                      name->handler, name->table, name->taken_ms, name->segments, name->items, name->bytes);
+    return mem_printf("%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64,
+                      name->stream_arn, name->handler, name->table, name->taken_ms, name->segments,
+                      name->items, name->bytes);
 }
 
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment)

@@ -139,8 +139,8 @@ void snapshots_saw(struct snapshots *snapshots, const char *arn, int64_t until_m
     leave(snapshots);
 }
 
-void snapshots_changed(struct snapshots *snapshots, const char *arn, uint64_t item,
-                       const char *image, size_t size)
+void snapshots_changed(struct snapshots *snapshots, const char *arn, uint64_t item, const char *image,
+                       size_t size)
 {
     struct snapshot *snapshot = enter(snapshots, arn);
     if (snapshot) {

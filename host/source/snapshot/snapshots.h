@@ -36,8 +36,8 @@ void snapshots_saw(struct snapshots *snapshots, const char *arn, int64_t until_m
 
 /* The item (record/page.h: its number) has changed. Only the first change counts: `image` is what it has
  * replaced, as JSON; NULL: there was none, or the stream does not show it. */
-void snapshots_changed(struct snapshots *snapshots, const char *arn, uint64_t item,
-                       const char *image, size_t size);
+void snapshots_changed(struct snapshots *snapshots, const char *arn, uint64_t item, const char *image,
+                       size_t size);
 
 /* ---- whoever reads the table ---- */
 

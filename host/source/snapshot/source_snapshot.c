@@ -13,10 +13,10 @@
 #include "base/mem.h"
 #include "source/snapshot/snapshot_name.h"
 
-/* Pages wait for the stream, so they are large. */
-#define PAGE_ITEMS_MAX 8000
-#define PAGE_BYTES_MAX ((size_t)4 << 20)
-#define PAGE_MS_MAX 5000
+/* What is read has to wait for the stream, so it is several pages at once. */
+#define ITEMS_MAX 8000
+#define BYTES_MAX (4 << 20)
+#define SCAN_MS_MAX 5000
 
 #define WAIT_MS 50
 
@@ -34,6 +34,26 @@ struct source_snapshot {
     struct aws_client *client;
     struct snapshots *snapshots;
     struct map tables; /* name -> struct table, owned */
+    struct map ready;  /* cursor -> struct ready, owned */
+    struct timer tidy;
+};
+
+/* A page that waits to be asked for: it was read, and looked after, with those before it. */
+struct ready {
+    struct page *page;
+    char *next; /* NULL: it is the last */
+    int64_t since_ms;
+};
+
+/* Nobody has asked for it so long: its segment is read elsewhere, or the handler is slow, and it is read once
+ * more. */
+#define READY_MS (5 * 60 * 1000)
+
+/* What one Scan has answered. */
+struct chunk {
+    struct buf records; /* as page_read wants them, with commas between */
+    int64_t items;      /* that were read */
+    char *key;          /* behind them, as in struct place */
 };
 
 /* "ARN SEGMENT COUNT KEY", with newlines between; KEY: the LastEvaluatedKey; "": from the start; "-": it was
@@ -56,7 +76,7 @@ struct source_call {
     } done;
     void *user;
     struct snapshot_name name; /* of list_shards, next_stream and a page; or what take makes */
-    char *text;                /* a cursor */
+    char *text;                /* a cursor: the answer's, or a page's */
     int64_t segments;          /* of take: what is wanted */
     /* Of a page: */
     struct place place;
@@ -64,8 +84,9 @@ struct source_call {
     enum { FOR_TERMS, FOR_PACE, FOR_STREAM } phase; /* what is waited for */
     int64_t limit;
     int64_t began_ms, read_ms; /* monotonic; wall clock, of the last answer */
-    struct buf records;        /* as page_read wants them, with commas between */
-    int64_t items;             /* that were read, since the place */
+    struct chunk *chunks;
+    size_t chunk_count, chunk_capacity;
+    int64_t items, bytes; /* of all chunks */
     bool ended;
 };
 
@@ -100,6 +121,18 @@ static struct source_snapshot *own(struct source *source)
     return (struct source_snapshot *)(void *)source;
 }
 
+static void free_chunks(struct source_call *call)
+{
+    for (size_t i = 0; i < call->chunk_count; i++) {
+        buf_fini(&call->chunks[i].records);
+        free(call->chunks[i].key);
+    }
+    free(call->chunks);
+    call->chunks = NULL;
+    call->chunk_count = call->chunk_capacity = 0;
+    call->items = call->bytes = 0;
+}
+
 static void call_free(struct source_call *call)
 {
     aws_cancel(call->call);
@@ -107,7 +140,7 @@ static void call_free(struct source_call *call)
     timer_stop(call->source->reactor, &call->wait);
     snapshot_name_fini(&call->name);
     place_fini(&call->place);
-    buf_fini(&call->records);
+    free_chunks(call);
     free(call->text);
     free(call);
 }
@@ -329,17 +362,15 @@ static bool add_keys(struct buf *out, const struct table *table, const struct js
 /* What is not known yet is filled in when the page is full: its number. */
 #define NUMBER_WIDTH 20
 
-static void add_record(struct source_call *call, const struct json *item)
+static void add_record(const struct source_call *call, const struct json *item, struct buf *out)
 {
-    struct buf *out = &call->records;
     char *region = region_of_arn(call->name.stream_arn);
     if (out->size)
         buf_add_char(out, ',');
     buf_printf(out,
                "{\"eventName\":\"INSERT\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\","
                "\"awsRegion\":\"%s\",\"eventID\":\"snapshot-%" PRId64
-               "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64
-               ",\"Keys\":",
+               "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64 ",\"Keys\":",
                region ? region : "", call->name.taken_ms, call->name.taken_ms / 1000);
     free(region);
     add_keys(out, table_of(call), item);
@@ -352,15 +383,14 @@ static void add_record(struct source_call *call, const struct json *item)
 }
 
 /* The numbers that were left open. */
-static void number_records(struct source_call *call, int64_t number)
+static void number_records(struct buf *records, int64_t number)
 {
     static const char open[] = "\"SequenceNumber\":\"                    \"}}";
     static_assert(sizeof open - 1 == 18 + NUMBER_WIDTH + 3, "the place is as wide as it was left");
     char text[NUMBER_WIDTH + 1];
     snprintf(text, sizeof text, "%0*" PRId64, NUMBER_WIDTH, number);
-    char *at = call->records.data;
-    while (at && (at = memmem(at, (size_t)(call->records.data + call->records.size - at), open,
-                              sizeof open - 1))) {
+    char *at = records->data;
+    while (at && (at = memmem(at, (size_t)(records->data + records->size - at), open, sizeof open - 1))) {
         memcpy(at + 18, text, NUMBER_WIDTH);
         at += sizeof open - 1;
     }
@@ -372,17 +402,21 @@ static bool read_items(struct source_call *call, const struct json *root, struct
 {
     const struct json *items = json_get(root, "Items"), *last = json_get(root, "LastEvaluatedKey");
     struct buf key = BUF_INIT;
+    struct chunk chunk = {0};
     if (!items || items->type != JSON_ARRAY)
         return err_set(err, ERR_PARSE, "Scan: the answer holds no Items");
     json_each(item, items) {
-        add_record(call, item);
-        call->items++;
+        add_record(call, item, &chunk.records);
+        chunk.items++;
     }
     call->ended = !last || last->type != JSON_OBJECT || !last->count;
     if (!call->ended)
         json_write_value(&key, last);
-    free(call->place.key);
-    call->place.key = call->ended ? mem_string("-") : buf_take(&key);
+    chunk.key = call->ended ? mem_string("-") : buf_take(&key);
+    call->items += chunk.items;
+    call->bytes += (int64_t)chunk.records.size;
+    mem_grow(&call->chunks, &call->chunk_capacity, call->chunk_count, sizeof *call->chunks);
+    call->chunks[call->chunk_count++] = chunk;
     return true;
 }
 
@@ -405,8 +439,8 @@ static void on_scanned(void *user, struct transport_response *response, const st
         return;
     }
     call->read_ms = clock_wall_ms(reactor_clock(reactor));
-    const struct json *root = json_parse(&arena, response->body.data ? response->body.data : "",
-                                         response->body.size, &problem);
+    const struct json *root =
+        json_parse(&arena, response->body.data ? response->body.data : "", response->body.size, &problem);
     bool good = root && read_items(call, root, &problem);
     if (good)
         charge(call, root);
@@ -415,8 +449,8 @@ static void on_scanned(void *user, struct transport_response *response, const st
         fail_page(call, &problem);
         return;
     }
-    bool full = call->items >= PAGE_ITEMS_MAX || call->records.size >= PAGE_BYTES_MAX ||
-                reactor_now_ms(reactor) - call->began_ms >= PAGE_MS_MAX;
+    bool full = call->items >= ITEMS_MAX || call->bytes >= BYTES_MAX ||
+                reactor_now_ms(reactor) - call->began_ms >= SCAN_MS_MAX;
     if (!call->ended && !(full && call->items)) {
         scan(call);
         return;
@@ -428,8 +462,8 @@ static void on_scanned(void *user, struct transport_response *response, const st
 static void scan(struct source_call *call)
 {
     struct reactor *reactor = call->source->reactor;
-    int64_t wait_us = pace_wait(call->terms.pace, call->terms.interval_ns,
-                                clock_monotonic_us(reactor_clock(reactor)));
+    int64_t wait_us =
+        pace_wait(call->terms.pace, call->terms.interval_ns, clock_monotonic_us(reactor_clock(reactor)));
     if (wait_us && call->terms.interval_ns) {
         call->phase = FOR_PACE;
         timer_set(reactor, &call->wait, wait_us / 1000 + 1);
@@ -443,9 +477,10 @@ static void scan(struct source_call *call)
                ",\"ReturnConsumedCapacity\":\"TOTAL\",\"ConsistentRead\":%s",
                call->place.segment, call->name.segments, call->limit,
                call->terms.consistent ? "true" : "false");
-    if (*call->place.key) {
+    const char *key = call->chunk_count ? call->chunks[call->chunk_count - 1].key : call->place.key;
+    if (*key) {
         buf_add_literal(&body, ",\"ExclusiveStartKey\":");
-        buf_add_text(&body, call->place.key);
+        buf_add_text(&body, key);
     }
     buf_add_char(&body, '}');
     struct aws_request request = {
@@ -461,8 +496,7 @@ static void scan(struct source_call *call)
 
 static void begin_scan(struct source_call *call)
 {
-    buf_clear(&call->records);
-    call->items = 0;
+    free_chunks(call);
     call->began_ms = reactor_now_ms(call->source->reactor);
     scan(call);
 }
@@ -504,10 +538,10 @@ static void on_schema(void *user, struct transport_response *response, const str
 /* ---- a page ---- */
 
 /* Of items that have changed meanwhile what they were before; or nothing. */
-static void rewrite(struct source_call *call, const struct page *page)
+static void rewrite(const struct source_call *call, const struct page *page, struct buf *records)
 {
     struct buf image = BUF_INIT;
-    buf_clear(&call->records);
+    buf_clear(records);
     for (size_t i = 0; i < page->count; i++) {
         const struct record *record = &page->records[i];
         buf_clear(&image);
@@ -515,16 +549,16 @@ static void rewrite(struct source_call *call, const struct page *page)
         case ITEM_LATER:
             break;
         case ITEM_AS_READ:
-            if (call->records.size)
-                buf_add_char(&call->records, ',');
-            json_write_value(&call->records, record->json);
+            if (records->size)
+                buf_add_char(records, ',');
+            json_write_value(records, record->json);
             break;
         case ITEM_AS_IT_WAS: {
             struct arena arena = ARENA_INIT;
             struct err err;
             const struct json *was = json_parse(&arena, image.data, image.size, &err);
             CHECK(was); /* it was written from such a tree */
-            add_record(call, was);
+            add_record(call, was, records);
             arena_fini(&arena);
             break;
         }
@@ -544,55 +578,135 @@ static bool any_changed(const struct source_call *call, const struct page *page)
     return any;
 }
 
-static struct page *make_page(struct source_call *call, int64_t number, struct err *err)
+static struct page *read_records(struct buf *records, int64_t number, struct err *err)
 {
     struct buf body = BUF_INIT;
-    number_records(call, number);
-    buf_reserve(&body, call->records.size + 16);
+    number_records(records, number);
+    buf_reserve(&body, records->size + 16);
     buf_add_literal(&body, "{\"Records\":[");
-    buf_add(&body, call->records.data, call->records.size);
+    buf_add(&body, records->data, records->size);
     buf_add_literal(&body, "]}");
     struct page *page = page_read(&body, err);
     buf_fini(&body);
     return page;
 }
 
-/* The stream was looked through up to what was read. */
-static void give_page(struct source_call *call)
+static struct page *make_page(const struct source_call *call, struct chunk *chunk, int64_t number,
+                              struct err *err)
 {
-    struct err err;
-    int64_t number = call->place.count + call->items;
-    struct page *page = make_page(call, number, &err);
+    struct page *page = read_records(&chunk->records, number, err);
     if (page && any_changed(call, page)) {
-        rewrite(call, page);
+        rewrite(call, page, &chunk->records);
         page_release(page);
-        page = make_page(call, number, &err);
+        page = read_records(&chunk->records, number, err);
     }
-    if (!page) {
+    return page;
+}
+
+static void ready_free(struct ready *ready)
+{
+    if (!ready)
+        return;
+    page_release(ready->page);
+    free(ready->next);
+    free(ready);
+}
+
+/* The call's page, which is the first of what was read. */
+static void answer_page(struct source_call *call, struct ready *ready)
+{
+    source_page_fn *done = call->done.page;
+    void *whose = call->user;
+    struct page *page = ready->page;
+    char *next = ready->next;
+    free(ready);
+    call_free(call);
+    done(whose, page, next, NULL);
+    free(next);
+}
+
+/* Behind it is `cursor`; the last of a segment says so to whoever comes back. */
+static void end_ready(struct ready *ready, const char *cursor, bool last)
+{
+    ready->page->resume = arena_copy(&ready->page->arena, cursor, strlen(cursor));
+    ready->next = last ? NULL : mem_string(cursor);
+}
+
+/* The stream was looked through up to what was read: each chunk that is not empty by now is a page, and those
+ * behind the first wait to be asked for. */
+static void give_pages(struct source_call *call)
+{
+    struct source_snapshot *source = call->source;
+    struct place *place = &call->place;
+    struct ready *first = NULL, *last = NULL;
+    struct err err = {0};
+    char *cursor = NULL; /* behind `last` */
+    for (size_t i = 0; i < call->chunk_count && !err.code; i++) {
+        struct chunk *chunk = &call->chunks[i];
+        struct page *page = make_page(call, chunk, place->count + chunk->items, &err);
+        if (!page)
+            break;
+        if (page->count) {
+            struct ready *ready = mem_zero(sizeof *ready);
+            *ready = (struct ready){.page = page, .since_ms = reactor_now_ms(source->reactor)};
+            if (last) {
+                end_ready(last, cursor, false);
+                ready_free(map_remove(&source->ready, cursor));
+                map_set(&source->ready, cursor, ready);
+            }
+            first = first ? first : ready;
+            last = ready;
+        } else {
+            page_release(page);
+        }
+        place->count += chunk->items;
+        free(cursor);
+        cursor = place_write(place->arn, place->segment, place->count, chunk->key);
+    }
+    if (err.code && !first) {
+        free(cursor);
         fail_page(call, &err);
         return;
     }
-    if (!page->count && !call->ended) { /* an empty one would say that there is nothing more for now */
-        page_release(page);
-        call->place.count = number;
+    /* An empty one would say that there is nothing more for now. */
+    if (!first && !call->ended) {
+        free(place->key);
+        place->key = mem_string(call->chunks[call->chunk_count - 1].key);
+        free(cursor);
         begin_scan(call);
         return;
     }
-    char *next = place_write(call->place.arn, call->place.segment, number, call->place.key);
-    bool ended = call->ended;
-    page->resume = arena_copy(&page->arena, next, strlen(next));
-    source_page_fn *done = call->done.page;
-    void *whose = call->user;
-    call_free(call);
-    done(whose, page, ended ? NULL : next, NULL);
-    free(next);
+    if (!first) {
+        struct buf none = BUF_INIT;
+        first = last = mem_zero(sizeof *first);
+        first->page = read_records(&none, 0, &err);
+        CHECK(first->page);
+        cursor = cursor ? cursor : place_write(place->arn, place->segment, place->count, "-");
+    }
+    end_ready(last, cursor, call->ended && !err.code);
+    free(cursor);
+    answer_page(call, first);
+}
+
+static void tidy(void *user)
+{
+    struct source_snapshot *source = user;
+    const char *cursor;
+    size_t at = 0;
+    for (struct ready *ready; (ready = map_next(&source->ready, &at, &cursor));) {
+        if (reactor_now_ms(source->reactor) - ready->since_ms < READY_MS)
+            continue;
+        ready_free(map_remove(&source->ready, cursor));
+        at = 0; /* removal moves slots */
+    }
+    timer_set(source->reactor, &source->tidy, READY_MS);
 }
 
 static void begin_page(struct source_call *call)
 {
     if (strcmp(call->place.key, "-") == 0) {
         call->ended = true;
-        give_page(call);
+        give_pages(call);
     } else if (table_of(call)) {
         begin_scan(call);
     } else {
@@ -604,13 +718,16 @@ static void wait_over(void *user)
 {
     struct source_call *call = user;
     struct source_snapshot *source = call->source;
-    if (call->phase == FOR_TERMS && snapshots_terms(source->snapshots, call->place.arn, &call->terms))
+    struct ready *ready = call->text ? map_remove(&source->ready, call->text) : NULL;
+    if (ready)
+        answer_page(call, ready);
+    else if (call->phase == FOR_TERMS && snapshots_terms(source->snapshots, call->place.arn, &call->terms))
         begin_page(call);
     else if (call->phase == FOR_PACE)
         scan(call);
     else if (call->phase == FOR_STREAM &&
              snapshots_seen_ms(source->snapshots, call->place.arn) > call->read_ms)
-        give_page(call);
+        give_pages(call);
     else
         timer_set(source->reactor, &call->wait, WAIT_MS);
 }
@@ -621,6 +738,7 @@ static struct source_call *read_page(struct source *source, const char *cursor, 
     struct source_call *call = call_new(source, NULL, user);
     call->done.page = done;
     call->limit = limit;
+    call->text = mem_string(cursor);
     bool known = place_read(cursor, &call->place) && snapshot_name_read(call->place.arn, &call->name);
     CHECK(known); /* the reader has it from here, by way of the state */
     timer_set(call->source->reactor, &call->wait, 0);
@@ -639,6 +757,11 @@ static void free_source(struct source *source)
         free(table);
     }
     map_fini(&snapshot->tables);
+    at = 0;
+    for (struct ready *ready; (ready = map_next(&snapshot->ready, &at, NULL));)
+        ready_free(ready);
+    map_fini(&snapshot->ready);
+    timer_stop(snapshot->reactor, &snapshot->tidy);
     free(snapshot);
 }
 
@@ -664,6 +787,8 @@ static struct source *open_source(const struct source_world *world)
     source->reactor = world->reactor;
     source->client = world->client;
     source->snapshots = world->snapshots;
+    timer_init(&source->tidy, tidy, source);
+    timer_set(world->reactor, &source->tidy, READY_MS);
     return &source->source;
 }
 

@@ -12,7 +12,8 @@
 extern const struct source_kind source_snapshot_kind;
 
 /* What a snapshot of the table would be called that is taken now, for the handler and the stream; `segments`
- * 0: by the table's size. `done` as source_find_stream's: the snapshot's ARN. Cancel it with source_cancel. */
+ * 0: by the table's size. `done` as source_find_stream's: the snapshot's ARN. Cancel it with source_cancel.
+ */
 struct source_call *source_snapshot_take(struct source *source, const char *table, const char *stream_arn,
                                          const char *handler, int64_t taken_ms, int64_t segments,
                                          source_stream_fn *done, void *user);

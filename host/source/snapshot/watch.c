@@ -109,8 +109,8 @@ static void on_page(void *user, struct page *page)
     for (size_t i = 0; i < page->count; i++)
         keep_change(part, &page->records[i], &text);
     buf_fini(&text);
-    see(part, page->records[page->count - 1].time_ms + ahead_ms(part->watch) - late_ms(part->watch) -
-                  ROUNDED_MS);
+    see(part,
+        page->records[page->count - 1].time_ms + ahead_ms(part->watch) - late_ms(part->watch) - ROUNDED_MS);
     page_release(page);
 }
 
@@ -268,8 +268,7 @@ struct snapshot_watch *snapshot_watch_new(const struct snapshot_watch_options *o
     task_init(&watch->sweep, sweep, watch);
     timer_init(&watch->review, review, watch);
     timer_set(options->reactor, &watch->review, REVIEW_MS);
-    snapshots_begin(options->snapshots, options->arn, watch->name.table, options->units,
-                    options->consistent);
+    snapshots_begin(options->snapshots, options->arn, watch->name.table, options->units, options->consistent);
     watch->discovery = discovery_new(
         &(struct discovery_options){
             .reactor = options->reactor,

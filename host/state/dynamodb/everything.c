@@ -102,6 +102,11 @@ static bool read_first_round(struct store_snapshot *snapshot, const struct rows 
 
 /* ---- where handlers stand ---- */
 
+/* Of a row whose pieces are gone by the time they are asked for. */
+#define READS_MAX 10
+
+static void read_shards(struct pending *pending);
+
 static void on_progress(void *user, struct rows *pieces, const struct err *err)
 {
     struct pending *pending = user;
@@ -109,6 +114,12 @@ static void on_progress(void *user, struct rows *pieces, const struct err *err)
     pending->reading = NULL;
     bool well = !err && standings_join(&pending->standings, pieces, &failure);
     rows_free(pieces);
+    if (!well && !err && pending->reads++ < READS_MAX) { /* its owner has written it anew between */
+        standings_fini(&pending->standings);
+        pending->snapshot->owner_count = 0;
+        read_shards(pending);
+        return;
+    }
     if (well)
         standings_tell(&pending->standings, pending->snapshot);
     pending_loaded(pending, well ? NULL : &failure);

@@ -50,6 +50,7 @@ struct pending {
     struct store_snapshot *snapshot;
     struct rows *list, *rows; /* what was read so far */
     struct standings standings;
+    int reads; /* of rows whose pieces were gone */
 
     void *user;
     /* of the step on its way */

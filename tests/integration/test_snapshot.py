@@ -1,0 +1,264 @@
+"""A snapshot, then the stream: what a table holds reaches the handler, every change after it too, and nothing older than it has had."""
+import json
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import BINARY, Local, wait_until
+from test_many_hosts import LEASE, Receiver, Writer, beside, own, rows  # noqa: F401 (fixtures)
+
+COPY = """
+local dynamodb, http, config = require "tidemill.dynamodb", require "tidemill.http", require "tidemill.config"
+return { stream = "s", concurrency = 32, retries = -1, on_record = function(record)
+  local image = record.new or record.old
+  if config.url then
+    assert(http.post(config.url, { json = { id = image.id, version = image.version, epoch = record.snapshot and 1 or 0 } }).status == 200)
+  end
+  if record.new then dynamodb.put(config.copy, record.new) else dynamodb.delete(config.copy, record.keys) end
+end }
+"""
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def fill(local, table, count, first=0, version=1):
+    """Items without a record in the stream: it is enabled afterwards."""
+    for at in range(first, first + count, 25):
+        local.client.batch_write_item(RequestItems={table: [
+            dict(PutRequest=dict(Item={"id": {"S": f"i{i}"}, "version": {"N": str(version)}, "text": {"S": "x" * 100}}))
+            for i in range(at, min(at + 25, first + count))]})
+
+
+def contents(local, table):
+    return {item["id"]["S"]: item for page in local.client.get_paginator("scan").paginate(TableName=table) for item in page["Items"]}
+
+
+def same(local, table, copy):
+    return lambda: contents(local, table) == contents(local, copy)
+
+
+class Changes(threading.Thread):
+    """Writes, removes and makes items until it is stopped; no version of an item comes twice."""
+
+    def __init__(self, local, table, items, seed):
+        super().__init__()
+        self.local, self.table, self.items, self.dice = local, table, items, random.Random(seed)
+        self.over = threading.Event()
+        self.made = 0
+
+    def run(self):
+        while not self.over.is_set():
+            item = {"id": {"S": f"i{self.dice.randrange(self.items)}"}}
+            self.made += 1
+            if self.dice.random() < 0.2:
+                self.local.client.delete_item(TableName=self.table, Key=item)
+            else:
+                self.local.client.put_item(TableName=self.table, Item={**item, "version": {"N": str(self.made + 10)}})
+            time.sleep(0.001)
+
+    def stop(self):
+        self.over.set()
+        self.join()
+
+
+def prepare(deployment, local, name, items, more="", settings="", receiver=None, script=COPY, **host):
+    """The table with its items, then its stream; and a handler that copies."""
+    table, copy = local.table(name(), stream=False), local.table(name("Copy"), stream=False)
+    fill(local, table, items)
+    local.enable_stream(table, True)
+    deployment.script("h", script)
+    deployment.stream(table, f"{more}\n[handler h]\ncopy = {copy}\n" + (f"url = {receiver.url}\n" if receiver else "") + settings, **host)
+    return table, copy
+
+
+def snapshots(deployment):
+    status = deployment.status()
+    return status["snapshots"] if status else []
+
+
+def test_what_there_was_and_every_change_after_it(beside_local, local, name, receiver):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, 3000, "snapshot = yes", receiver=receiver)
+    assert deployment.run("check").returncode == 0, deployment.run("check").stderr
+    changes = Changes(local, table, 3200, 1)
+    changes.start()
+    host = deployment.start()
+    host.wait_for("goes on with the stream")
+    changes.stop()
+    wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+    seen, latest = receiver.by_item(), {}
+    assert {f"i{i}" for i in range(3000)} <= set(seen), "an item did not come"
+    for item, version, of_snapshot in receiver.seen:
+        assert version >= latest.get(item, 0), f"{item}: {seen[item]} went back"
+        latest[item] = version
+    # As it was: an item that changed while the table was read comes as it was before.
+    firsts = {item: version for item, version, of_snapshot in reversed(receiver.seen) if of_snapshot}
+    assert set(firsts.values()) == {1}
+    # What was removed before the table was read there comes as its removal, with what it was.
+    gone = {f"i{i}" for i in range(3000)} - set(firsts)
+    assert len(gone) < 300 and all(seen[item][0] == 1 for item in gone), gone
+    assert [epoch for _, _, epoch in receiver.seen] == sorted((epoch for _, _, epoch in receiver.seen), reverse=True), "the stream did not wait"
+
+
+def test_it_goes_on_where_it_was_killed(beside_local, local, name):
+    deployment = beside_local
+    script = COPY.replace("local image", "tidemill.time.sleep(0.02)\n  local image").replace("return {", "local tidemill = { time = require 'tidemill.time' }\nreturn {")
+    table, copy = prepare(deployment, local, name, 6000, "snapshot = yes\nsnapshot_segments = 3\nbatch_size = 100", script=script)
+    changes = Changes(local, table, 6200, 2)
+    changes.start()
+    progress = []
+    for kill in range(4):
+        host = deployment.start()
+        wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"] > (progress[-1] if progress else 0), "it gets on")
+        host.kill()
+        progress.append(snapshots(deployment)[0]["items"])
+    assert progress == sorted(progress) and progress[0] < progress[-1]
+    host = deployment.start()
+    assert deployment.run("status").stdout.count("snapshot of") == 1
+    host.wait_for("goes on with the stream")
+    changes.stop()
+    wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+    status = deployment.status()
+    assert not status["snapshots"] and all("segment" not in row["shard"] for row in status["checkpoints"] + status["shards"]), status
+
+
+def test_backfill_beside_a_running_host(beside_local, local, name, receiver):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, 2000)
+    host = deployment.start()
+    wait_until(deployment.settled, "it follows the stream")
+    assert not contents(local, copy)
+    changes = Changes(local, table, 2100, 3)
+    changes.start()
+    done = deployment.run("backfill", "h")
+    assert done.returncode == 0 and "has had every item, and goes on with the stream" in done.stdout, (done.stdout, done.stderr)
+    changes.stop()
+    wait_until(same(local, table, copy), "the copy is as its table")
+    # Once more, of a copy that was lost.
+    for item in contents(local, copy):
+        local.client.delete_item(TableName=copy, Key={"id": {"S": item}})
+    assert deployment.run("backfill", "h", "--segments", "7").returncode == 0
+    wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+    # Without a host: the next one does it.
+    for item in contents(local, copy):
+        local.client.delete_item(TableName=copy, Key={"id": {"S": item}})
+    done = deployment.run("backfill", "h")
+    assert done.returncode == 0 and "once a host runs" in done.stdout, done
+    assert "already" in deployment.run("backfill", "h").stderr
+    host = deployment.start()
+    wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+
+
+def test_backfill_says_what_it_cannot_do(beside_local, local, name):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, 25)
+    for arguments, status, told in ((["h"], 1, "there is no state yet"), ([], 2, "a handler is needed"), (["nobody"], 1, "no state")):
+        done = deployment.run("backfill", *arguments)
+        assert done.returncode == status and told in done.stderr, done
+    host = deployment.start()
+    wait_until(deployment.settled, "it follows the stream")
+    done = deployment.run("backfill", "h", "--stream", "other")
+    assert done.returncode == 2 and "[stream other]" in done.stderr, done
+    assert host.stop() == 0
+
+
+def test_read_units_are_bounded_and_throttling_slows_down(beside_local, local, name):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, 2000, "snapshot = yes\nsnapshot_units = 20\nsnapshot_segments = 2\nbatch_size = 100")
+    units = 2000 * 120 / 4096 / 2
+    begun = time.monotonic()
+    host = deployment.start()
+    host.wait_for("goes on with the stream")
+    took = time.monotonic() - begun
+    assert took > units / 20 * 0.8, f"{units} units in {took} s"
+    assert same(local, table, copy)() or wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+
+
+def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
+    deployment = beside_local
+    script = COPY.replace("local image", "require('tidemill.time').sleep(0.05)\n  local image")
+    table, copy = prepare(deployment, local, name, 4000, "snapshot = yes\nsnapshot_segments = 2\nbatch_size = 50", script=script)
+    host = deployment.start()
+    wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"], "it is under way")
+    assert deployment.run("pause", "h").returncode == 0
+    wait_until(lambda: any("has stopped" in message for message in host.messages()), "it is paused")
+    held = snapshots(deployment)[0]
+    wait_until(lambda: "paused" in deployment.run("status").stdout, "status says so")
+    assert snapshots(deployment)[0] | {"left_ms": 0} == held | {"left_ms": 0}
+    assert deployment.run("resume", "h").returncode == 0
+    wait_until(lambda: snapshots(deployment)[0]["items"] > held["items"], "it goes on")
+    assert deployment.run("seek", "h", "latest", "--running").returncode == 0
+    wait_until(lambda: not snapshots(deployment), "it is over")
+    fill(local, table, 25, first=9000)
+    wait_until(lambda: {f"i{i}" for i in range(9000, 9025)} <= set(contents(local, copy)), "it is on the stream")
+    assert len(contents(local, copy)) < 4000
+    assert host.stop() == 0
+
+
+def test_a_letter_of_a_snapshot_is_redriven(beside_local, local, name):
+    deployment = beside_local
+    broken = COPY.replace("local image", "assert(record.keys.id ~= 'i7', 'not this one')\n  assert(record.snapshot)\n  local image").replace("retries = -1", "retries = 0")
+    table, copy = prepare(deployment, local, name, 50, "snapshot = yes", script=broken)
+    host = deployment.start()
+    host.wait_for("goes on with the stream")
+    letters = json.loads(deployment.run("dead", "list", "--json").stdout)
+    assert len(letters) == 1 and "not this one" in letters[0]["error"], letters
+    deployment.script("h", COPY.replace("local image", "assert(record.snapshot and record.redriven)\n  local image"))
+    assert deployment.run("dead", "redrive", "--all").returncode == 0
+    wait_until(same(local, table, copy), "it has been redriven")
+    assert host.stop() == 0
+
+
+def test_hosts_share_the_segments(deployment, beside, own, name, receiver):  # noqa: F811
+    table, copy = "Table", "Copy"
+    for made in (table, copy):
+        own.table(made, stream=False)
+    fill(own, table, 4000)
+    own.enable_stream(table, True)
+    script = COPY.replace("local image", "if record.snapshot then require('tidemill.time').sleep(0.5) end\n  local image")
+    for each in (deployment, beside):
+        each.dynamodb = own
+        each.script("h", script)
+        each.stream(table, f"snapshot = yes\nsnapshot_segments = 8\nbatch_size = 50\n[handler h]\ncopy = {copy}\n",
+                    state="dynamodb:State", lease=LEASE, log_level="info", checkpoint_interval="200ms", threads=1)
+    changes = Changes(own, table, 4200, 5)
+    changes.start()
+    first, second = deployment.start(), beside.start()
+    wait_until(lambda: len({owner for shard, owner in rows(own).items() if shard.startswith("segment")}) == 2, "both have segments")
+    wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"] > 300, "it is under way")
+    second.kill()
+    wait_until(lambda: (found := snapshots(deployment)) and len({owner for shard, owner in rows(own).items() if shard.startswith("segment")}) == 1, "the other one took over", 120)
+    second = beside.start()
+    wait_until(lambda: not snapshots(deployment), "the snapshot is over", 240)
+    changes.stop()
+    wait_until(same(own, table, copy), "the copy is as its table")
+    assert beside.run("backfill", "h", "--no-wait").returncode == 0
+    wait_until(lambda: snapshots(deployment), "another one has begun")
+    wait_until(lambda: not snapshots(deployment), "and is over", 240)
+    wait_until(same(own, table, copy), "the copy is as its table")
+    wait_until(lambda: not [shard for shard in rows(own) if shard.startswith("segment")], "nothing of it is left")
+    assert first.stop() == 0 and second.stop() == 0
+
+
+def test_beside_dynamodb_local(deployment, dynamodb, name):
+    table, copy = prepare(deployment, dynamodb, name, 1000, "snapshot = yes\nsnapshot_consistent = yes")
+    changes = Changes(dynamodb, table, 1100, 6)
+    changes.start()
+    host = deployment.start()
+    host.wait_for("goes on with the stream")
+    changes.stop()
+    wait_until(same(dynamodb, table, copy), "the copy is as its table")
+    assert host.stop() == 0
