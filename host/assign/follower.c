@@ -538,7 +538,8 @@ void follower_begin(struct follower *follower)
     struct discovery *discovery = follower->generation->discovery;
     CHECK(follower->phase == FOLLOWER_NEW && !follower->active.count);
     bool snapshot = options->stream->snapshot && !follower->latest;
-    bool latest = follower->latest || snapshot || options->stream->start == START_LATEST;
+    bool latest =
+        follower->latest || snapshot || (options->stream->start == START_LATEST && !options->from_first);
     if (latest && !follower->since_ms) {
         /* Wait for a listing that begins after this moment. */
         follower->since_ms = aws_client_earliest_now_ms(options->client);

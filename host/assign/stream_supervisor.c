@@ -23,6 +23,7 @@ struct stream_supervisor {
     struct log_limit complained;
     uint64_t random;
     char *complaint;
+    bool ending;             /* the table is gone */
     struct follower *moving; /* to the generation that is looked for */
     struct source_call *moving_call;
 };
@@ -453,11 +454,43 @@ static void on_next_stream(void *user, const char *stream_arn, const struct sour
         move_to(follower, next);
 }
 
+/* It has read all that there was of a table that is gone: nothing is left to be kept. */
+static void leave(struct follower *follower)
+{
+    struct stream_supervisor *supervisor = follower->user;
+    struct store_batch *batch = store_batch_new();
+    log_info(supervisor->options.log, supervisor->subject,
+             "handler %s has read the stream of table %s to its end", follower->handler,
+             supervisor->options.stream->table);
+    store_forget_checkpoints(batch, follower->handler, follower->generation->stream_arn, "");
+    store_commit(supervisor->options.store, batch, NULL, NULL);
+    follower_free(follower);
+}
+
+/* What is kept of shards, once nobody reads them any more. */
+static void forget_shards(const struct stream_supervisor *supervisor, const struct generation *generation)
+{
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    const struct leases *leases = supervisor->options.leases;
+    struct store_batch *batch = store_batch_new();
+    for (size_t i = 0; i < lineage_count(lineage); i++) {
+        const char *shard = lineage_at(lineage, i)->id;
+        store_forget_shard(batch, generation->stream_arn, shard);
+        if (leases && leases->forget)
+            leases->forget(leases->user, generation->stream_arn, shard);
+    }
+    store_commit(supervisor->options.store, batch, NULL, NULL);
+}
+
 /* The stream between may have been enabled and disabled while nobody looked: ask which came next. */
 static void move_on(struct follower *follower)
 {
     struct stream_supervisor *supervisor = follower->user;
     const char *latest = supervisor->latest_arn;
+    if (supervisor->ending) {
+        leave(follower);
+        return;
+    }
     if (!latest || strcmp(latest, follower->generation->stream_arn) == 0) {
         if (!follower->told_disabled && !follower->generation->missing)
             log_warn(supervisor->options.log, supervisor->subject,
@@ -511,7 +544,7 @@ static bool superseded(const struct stream_supervisor *supervisor, const struct 
 static void review(struct stream_supervisor *supervisor, struct generation *generation)
 {
     struct follower *follower;
-    bool gone = generation->missing && superseded(supervisor, generation);
+    bool gone = generation->missing && (supervisor->ending || superseded(supervisor, generation));
     if (!discovery_listed(generation->discovery) && !gone)
         return;
     tell_closed(generation);
@@ -790,6 +823,14 @@ static bool is_read(const struct config *config, const char *identity)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
         const struct config_stream *stream = &config->streams[i];
+        if (config_stream_is_many(stream)) {
+            char *one = table_of_arn(identity, identity + (strncmp(identity, "table:", 6) == 0 ? 6 : 0));
+            bool fits = config_stream_fits(stream, one);
+            free(one);
+            if (fits)
+                return true;
+            continue;
+        }
         char *own = stream->arn ? stream_identity(stream->arn, NULL) : mem_string(stream->table);
         char *table = table_of_arn(identity, identity + (strncmp(identity, "table:", 6) == 0 ? 6 : 0));
         bool same = own && strcmp(own, stream->arn ? identity : table) == 0;
@@ -950,6 +991,8 @@ static void find(void *user)
     struct stream_supervisor *supervisor = user;
     CHECK(!supervisor->finding);
     close_old_generations(supervisor);
+    if (supervisor->ending)
+        return;                               /* no other stream will come */
     if (list_empty(&supervisor->followers)) { /* nobody asks */
         troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
         timer_set(supervisor->options.reactor, &supervisor->find, supervisor->options.stream->discovery_ms);
@@ -968,7 +1011,10 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
     supervisor->options = *options;
     supervisor->options.source = sources_for(options->sources, options->stream, NULL);
     config_hold(options->config);
-    supervisor->subject = mem_printf("stream %s", options->stream->name);
+    const struct config_stream *named = config_stream(options->config, options->stream->name);
+    supervisor->subject = named && config_stream_is_many(named)
+                              ? mem_printf("stream %s (%s)", options->stream->name, options->stream->table)
+                              : mem_printf("stream %s", options->stream->name);
     list_init(&supervisor->generations);
     list_init(&supervisor->followers);
     timer_init(&supervisor->find, find, supervisor);
@@ -982,6 +1028,7 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     struct generation *generation;
     if (!supervisor)
         return;
+    bool over = supervisor->ending && list_empty(&supervisor->followers);
     timer_stop(supervisor->options.reactor, &supervisor->find);
     source_cancel(supervisor->options.source, supervisor->finding);
     if (supervisor->moving)
@@ -989,6 +1036,8 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     list_each(follower, &supervisor->followers, struct follower, link)
         follower_free(follower);
     list_each(generation, &supervisor->generations, struct generation, link) {
+        if (over)
+            forget_shards(supervisor, generation);
         close_generation(supervisor, generation);
     }
     troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
@@ -1044,6 +1093,27 @@ bool stream_supervisor_reads(const struct stream_supervisor *supervisor)
                       (follower->generation && follower->phase == FOLLOWER_READY &&
                        discovery_listed(follower->generation->discovery)));
     return all;
+}
+
+void stream_supervisor_from_first(struct stream_supervisor *supervisor)
+{
+    supervisor->options.from_first = true;
+}
+
+void stream_supervisor_end(struct stream_supervisor *supervisor)
+{
+    struct follower *follower;
+    struct generation *generation;
+    supervisor->ending = true;
+    source_cancel(supervisor->options.source, supervisor->finding);
+    supervisor->finding = NULL;
+    timer_stop(supervisor->options.reactor, &supervisor->find);
+    troubles_end(supervisor->options.troubles, supervisor->subject, "finding");
+    list_each(follower, &supervisor->followers, struct follower, link)
+        if (!follower->generation) /* it never had a stream */
+            follower_free(follower);
+    list_each(generation, &supervisor->generations, struct generation, link)
+        discovery_now(generation->discovery);
 }
 
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor)

@@ -27,6 +27,7 @@ struct stream_supervisor_options {
     struct log *log;
     struct loads *loads;                   /* of the workers; must stay */
     struct troubles *troubles;             /* or NULL */
+    bool from_first;                       /* set by stream_supervisor_from_first */
     const struct store_snapshot *snapshot; /* what the store knew at the start; must stay */
 };
 
@@ -36,6 +37,12 @@ const char *stream_supervisor_name(const struct stream_supervisor *supervisor);
 
 /* What it was made from. */
 const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor);
+
+/* Its table is one of many, and came when the others were known already: handlers begin at its first record. */
+void stream_supervisor_from_first(struct stream_supervisor *supervisor);
+
+/* Its table is gone: what its stream still has is read, and each handler that has come to the end leaves. */
+void stream_supervisor_end(struct stream_supervisor *supervisor);
 
 /* Has every handler left, so that it may be freed while the host runs? */
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor);

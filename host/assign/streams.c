@@ -4,59 +4,187 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "assign/table_finder.h"
 #include "base/list.h"
 #include "base/mem.h"
 
 struct stream {
     struct list link;
     struct stream_supervisor *supervisor;
-    bool retired;
+    char *table;  /* one of the many that its [stream] names; NULL: it names this one */
+    bool retired; /* its handlers have to leave it */
+    bool ended;   /* its table is gone: what its stream still has is read */
+};
+
+/* A [stream] that names many tables. */
+struct many {
+    struct list link;
+    struct streams *streams;
+    const struct config *config; /* held */
+    const struct config_stream *stream;
+    struct table_finder *finder;
+    struct map handlers; /* on it */
+    char *subject;
+    bool listed; /* once at least */
 };
 
 struct streams {
     struct stream_supervisor_options model; /* with the configuration in force, held */
-    struct list all;
+    struct list all, many;
 };
 
-static struct stream *find(const struct streams *streams, const char *name)
+static bool is_of(const struct stream *stream, const char *name)
+{
+    return !stream->retired && strcmp(stream_supervisor_name(stream->supervisor), name) == 0;
+}
+
+/* Of the many tables of a [stream], or (NULL) the one that it names. */
+static struct stream *find(const struct streams *streams, const char *name, const char *table)
 {
     struct stream *stream;
     list_each(stream, (struct list *)&streams->all, struct stream, link)
-        if (!stream->retired && strcmp(stream_supervisor_name(stream->supervisor), name) == 0)
+        if (is_of(stream, name) && !stream->ended && !stream->table == !table &&
+            (!table || strcmp(stream->table, table) == 0))
             return stream;
     return NULL;
 }
 
-static void begin(struct streams *streams, const struct config_stream *config)
+static struct many *find_many(const struct streams *streams, const char *name)
+{
+    struct many *many;
+    list_each(many, (struct list *)&streams->many, struct many, link)
+        if (strcmp(many->stream->name, name) == 0)
+            return many;
+    return NULL;
+}
+
+static struct stream *begin(struct streams *streams, const struct config_stream *config, const char *table)
 {
     struct stream_supervisor_options options = streams->model;
     struct stream *stream = mem_zero(sizeof *stream);
     options.stream = config;
+    stream->table = mem_string(table);
     stream->supervisor = stream_supervisor_new(&options);
     list_append(&streams->all, &stream->link);
+    return stream;
 }
 
 static void stream_free(struct stream *stream)
 {
     list_remove(&stream->link);
     stream_supervisor_free(stream->supervisor);
+    free(stream->table);
     free(stream);
 }
+
+/* ---- many tables ---- */
+
+/* One that has come after the others were known is followed from its first record, whatever `start` says. */
+static void begin_table(struct many *many, const char *table)
+{
+    struct streams *streams = many->streams;
+    const char *handler;
+    size_t at = 0;
+    const struct config_stream *own = config_stream_of(many->config, many->stream, table);
+    struct stream *stream = begin(streams, own, table);
+    log_info(streams->model.log, many->subject, "table %s is %s", table,
+             many->listed ? "new, and followed from its first record" : "followed");
+    if (many->listed)
+        stream_supervisor_from_first(stream->supervisor);
+    while (map_next(&many->handlers, &at, &handler))
+        stream_supervisor_add_handler(stream->supervisor, handler);
+}
+
+/* A table that is gone leaves a stream that can be read for a day; one that is there, and not meant any more,
+ * is left where it stands. */
+static void end_table(struct many *many, struct stream *stream, bool exists)
+{
+    struct log *log = many->streams->model.log;
+    if (exists) {
+        stream->retired = true;
+        log_info(log, many->subject, "table %s is not followed any more: its name or tag does not fit",
+                 stream->table);
+        return;
+    }
+    stream->ended = true;
+    log_warn(log, many->subject, "table %s is gone: what its stream still has is read, then it is ended",
+             stream->table);
+    stream_supervisor_end(stream->supervisor);
+}
+
+static void on_tables(void *user, const struct map *wanted, const struct map *others)
+{
+    struct many *many = user;
+    struct streams *streams = many->streams;
+    struct stream *stream;
+    const char *table;
+    size_t at = 0;
+    list_each(stream, &streams->all, struct stream, link)
+        if (stream->table && !stream->ended && is_of(stream, many->stream->name) &&
+            !map_get(wanted, stream->table))
+            end_table(many, stream, map_get(others, stream->table) != NULL);
+    while (map_next(wanted, &at, &table))
+        if (!find(streams, many->stream->name, table))
+            begin_table(many, table);
+    if (!many->listed && !wanted->count)
+        log_warn(streams->model.log, many->subject, "there is no table yet whose name and tag fit");
+    many->listed = true;
+    streams_sweep(streams);
+}
+
+static void many_free(struct many *many)
+{
+    list_remove(&many->link);
+    table_finder_free(many->finder);
+    map_fini(&many->handlers);
+    config_release(many->config);
+    free(many->subject);
+    free(many);
+}
+
+static void begin_many(struct streams *streams, const struct config_stream *config)
+{
+    struct many *many = mem_zero(sizeof *many);
+    many->streams = streams;
+    many->config = config_hold(streams->model.config);
+    many->stream = config;
+    many->subject = mem_printf("stream %s", config->name);
+    list_append(&streams->many, &many->link);
+    many->finder = table_finder_new(&(struct table_finder_options){.reactor = streams->model.reactor,
+                                                                   .client = streams->model.client,
+                                                                   .log = streams->model.log,
+                                                                   .subject = many->subject,
+                                                                   .stream = config,
+                                                                   .troubles = streams->model.troubles},
+                                    on_tables, many);
+}
+
+/* ---- all of them ---- */
 
 static void begin_missing(struct streams *streams)
 {
     const struct config *config = streams->model.config;
-    for (size_t i = 0; i < config->stream_count; i++)
-        if (!find(streams, config->streams[i].name))
-            begin(streams, &config->streams[i]);
+    for (size_t i = 0; i < config->stream_count; i++) {
+        const struct config_stream *stream = &config->streams[i];
+        if (config_stream_is_many(stream) && !find_many(streams, stream->name))
+            begin_many(streams, stream);
+        else if (!config_stream_is_many(stream) && !find(streams, stream->name, NULL))
+            begin(streams, stream, NULL);
+    }
 }
 
 void streams_unread(const struct streams *streams, struct buf *out)
 {
     struct stream *stream;
+    struct many *many;
     list_each(stream, (struct list *)&streams->all, struct stream, link)
         if (!stream->retired && !stream_supervisor_reads(stream->supervisor))
-            buf_printf(out, "%s%s", out->size ? ", " : "", stream_supervisor_name(stream->supervisor));
+            buf_printf(out, "%s%s%s%s%s", out->size ? ", " : "", stream_supervisor_name(stream->supervisor),
+                       stream->table ? " (" : "", stream->table ? stream->table : "",
+                       stream->table ? ")" : "");
+    list_each(many, (struct list *)&streams->many, struct many, link)
+        if (!many->listed && many->handlers.count)
+            buf_printf(out, "%s%s", out->size ? ", " : "", many->stream->name);
 }
 
 struct streams *streams_new(const struct stream_supervisor_options *model)
@@ -65,6 +193,7 @@ struct streams *streams_new(const struct stream_supervisor_options *model)
     streams->model = *model;
     config_hold(model->config);
     list_init(&streams->all);
+    list_init(&streams->many);
     begin_missing(streams);
     return streams;
 }
@@ -76,6 +205,9 @@ void streams_free(struct streams *streams)
         return;
     list_each(stream, &streams->all, struct stream, link)
         stream_free(stream);
+    struct many *many;
+    list_each(many, &streams->many, struct many, link)
+        many_free(many);
     config_release(streams->model.config);
     free(streams);
 }
@@ -92,6 +224,10 @@ void streams_set_config(struct streams *streams, const struct config *config)
                  config_stream(config, name) ? "[stream %s] has changed" : "[stream %s] is no longer read",
                  name);
     }
+    struct many *many;
+    list_each(many, &streams->many, struct many, link)
+        if (!config_same_stream(many->config, config, many->stream->name))
+            many_free(many);
     config_hold(config);
     config_release(streams->model.config);
     streams->model.config = config;
@@ -113,8 +249,11 @@ bool streams_sweep(struct streams *streams)
     struct stream *stream;
     bool any = false;
     list_each(stream, &streams->all, struct stream, link) {
-        if (!stream->retired || !stream_supervisor_idle(stream->supervisor))
+        if ((!stream->retired && !stream->ended) || !stream_supervisor_idle(stream->supervisor))
             continue;
+        if (stream->ended)
+            log_info(streams->model.log, NULL, "[stream %s] table %s is ended",
+                     stream_supervisor_name(stream->supervisor), stream->table);
         stream_free(stream);
         any = true;
     }
@@ -124,9 +263,13 @@ bool streams_sweep(struct streams *streams)
 void streams_add_handler(struct streams *streams, const struct names *names, const char *handler)
 {
     for (size_t i = 0; names->each && names->each[i]; i++) {
-        struct stream *stream = find(streams, names->each[i]);
-        if (stream)
-            stream_supervisor_add_handler(stream->supervisor, handler);
+        struct stream *stream;
+        struct many *many = find_many(streams, names->each[i]);
+        if (many)
+            map_set(&many->handlers, handler, many);
+        list_each(stream, &streams->all, struct stream, link)
+            if (is_of(stream, names->each[i]) && !stream->ended)
+                stream_supervisor_add_handler(stream->supervisor, handler);
     }
 }
 
@@ -135,6 +278,9 @@ void streams_remove_handler(struct streams *streams, const char *handler)
     struct stream *stream;
     list_each(stream, &streams->all, struct stream, link)
         stream_supervisor_remove_handler(stream->supervisor, handler);
+    struct many *many;
+    list_each(many, &streams->many, struct many, link)
+        map_remove(&many->handlers, handler);
 }
 
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot)

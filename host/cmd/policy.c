@@ -120,10 +120,51 @@ static void grant_state(struct policy *policy)
 
 /* A table's latest stream is looked up, and after it is disabled the one that follows; a stream that is named
  * is only read. */
+static void grant_table_of_stream(struct policy *policy, const struct config_stream *stream,
+                                  const char *table)
+{
+    char *resource = mem_printf("%s/stream/*", table);
+    grant(policy, resource, "DescribeStream");
+    grant(policy, resource, "GetRecords");
+    grant(policy, resource, "GetShardIterator");
+    grant(policy, table, "DescribeTable");
+    if (stream->tag)
+        grant(policy, table, "ListTagsOfResource");
+    if (stream->snapshot)
+        grant(policy, table, "Scan");
+    free(resource);
+}
+
+/* By patterns, as IAM has them too; by a tag alone, all tables. */
+static void grant_many(struct policy *policy, const struct config_stream *stream)
+{
+    for (size_t i = 0; stream->tables.each && stream->tables.each[i]; i++)
+        grant_table_of_stream(policy, stream, stream->tables.each[i]);
+    if (!stream->tables.each)
+        grant_table_of_stream(policy, stream, "*");
+    grant(policy, "*", "ListStreams");
+    grant(policy, "*", "ListTables");
+}
+
+static void grant_snapshot(struct policy *policy, const struct config_stream *stream)
+{
+    char *table = stream->snapshot ? config_stream_table(stream) : NULL;
+    if (table) {
+        grant(policy, table, "DescribeTable");
+        grant(policy, table, "Scan");
+    }
+    free(table);
+}
+
 static void grant_stream(struct policy *policy, const struct config_stream *stream)
 {
+    if (config_stream_is_many(stream)) {
+        grant_many(policy, stream);
+        return;
+    }
     if (!stream->arn && !stream->table) /* nobody was asked for it */
         return;
+    grant_snapshot(policy, stream);
     char *resource = stream->arn ? mem_string(stream->arn) : mem_printf("%s/stream/*", stream->table);
     grant(policy, resource, "DescribeStream");
     grant(policy, resource, "GetRecords");
@@ -182,9 +223,14 @@ static void grant_own_tables(struct policy *policy, const struct script *script,
 {
     char **each = handler_settings_of(script_handler((struct script *)script))->streams.each;
     for (size_t i = 0; each && each[i]; i++) {
-        char *name = config_stream_table(config_stream(policy->config, each[i]));
+        const struct config_stream *stream = config_stream(policy->config, each[i]);
+        char *name = config_stream_table(stream);
         if (name)
             grant_table(policy, tables, count, at, name);
+        for (size_t j = 0; stream->tables.each && stream->tables.each[j]; j++)
+            grant_table(policy, tables, count, at, stream->tables.each[j]);
+        if (stream->tag && !stream->tables.each)
+            grant_table(policy, tables, count, at, "*");
         free(name);
     }
 }

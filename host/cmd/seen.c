@@ -396,8 +396,10 @@ static bool is_own_table(const struct script *script, const struct config *confi
     char **each = handler_settings_of(script_handler((struct script *)script))->streams.each;
     bool own = false;
     for (size_t i = 0; each && each[i] && !own; i++) {
-        char *name = config_stream_table(config_stream(config, each[i]));
-        own = name && is_table(name, table);
+        const struct config_stream *stream = config_stream(config, each[i]);
+        char *name = config_stream_table(stream), *alone = mem_copy(table, strcspn(table, "/"));
+        own = name ? is_table(name, table) : config_stream_fits(stream, alone);
+        free(alone);
         free(name);
     }
     return own;

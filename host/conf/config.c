@@ -1,6 +1,7 @@
 /* config.c: a configuration as a value: its defaults, what is in it, what differs from another. */
 #include "conf/config.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,6 +47,12 @@ struct config *config_empty(const struct config_plugs *plugs)
     return config;
 }
 
+struct config_found {
+    struct config_found *next;
+    const struct config_stream *many;
+    struct config_stream stream; /* its texts are those of `many`, but for the table */
+};
+
 static void free_texts(const struct setting *table, void *object)
 {
     for (; table->name; table++)
@@ -78,8 +85,14 @@ void config_release(const struct config *held)
         return;
     free_texts(conf_host_settings, &config->host);
     free_texts(conf_aws_settings, &config->aws);
+    for (struct config_found *found = config->found, *next; found; found = next) {
+        next = found->next;
+        free(found->stream.table);
+        free(found);
+    }
     for (size_t i = 0; i < config->stream_count; i++) {
         free_texts(conf_stream_settings, &config->streams[i]);
+        names_fini(&config->streams[i].tables);
         free(config->streams[i].name);
     }
     for (size_t i = 0; i < config->handler_count; i++)
@@ -360,6 +373,36 @@ void handler_settings_check(const struct handler_settings *settings, const struc
                  config_shown(section, "on_failure", to));
 }
 
+bool config_stream_is_many(const struct config_stream *stream)
+{
+    return stream->tables.each || stream->tag;
+}
+
+bool config_stream_fits(const struct config_stream *stream, const char *table)
+{
+    char **each = stream->tables.each;
+    bool any = !each && stream->tag;
+    for (size_t i = 0; each && each[i] && !any; i++)
+        any = fnmatch(each[i], table, FNM_NOESCAPE) == 0;
+    return any;
+}
+
+const struct config_stream *config_stream_of(const struct config *config, const struct config_stream *many,
+                                             const char *table)
+{
+    struct config_found **end = (struct config_found **)&config->found;
+    for (; *end; end = &(*end)->next)
+        if ((*end)->many == many && strcmp((*end)->stream.table, table) == 0)
+            return &(*end)->stream;
+    struct config_found *found = *end = mem_zero(sizeof *found);
+    found->many = many;
+    found->stream = *many;
+    found->stream.tables = (struct names){0};
+    found->stream.tag = NULL;
+    found->stream.table = mem_string(table);
+    return &found->stream;
+}
+
 char *config_stream_table(const struct config_stream *stream)
 {
     return stream->table ? mem_string(stream->table) : stream->arn ? table_of_arn(stream->arn, NULL) : NULL;
@@ -374,10 +417,15 @@ static bool read_twice(const struct handler_settings *settings, const struct con
         char *table = config_stream_table(config_stream(config, each[i]));
         for (size_t j = 0; !twice && j < i; j++) {
             char *other = config_stream_table(config_stream(config, each[j]));
-            twice = table && other && strcmp(table, other) == 0;
+            const struct config_stream *left = config_stream(config, each[j]),
+                                       *right = config_stream(config, each[i]);
+            twice = table && other ? strcmp(table, other) == 0
+                    : table        ? config_stream_fits(left, table) && !left->tag
+                    : other        ? config_stream_fits(right, other) && !right->tag
+                                   : false;
             if (twice)
                 err_set(err, ERR_CONFIG, "stream: %s and %s are both of the table %s", each[j], each[i],
-                        table);
+                        table ? table : other);
             free(other);
         }
         free(table);

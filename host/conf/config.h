@@ -64,9 +64,11 @@ struct config_aws {
 
 struct config_stream {
     char *name;
-    char *table;
-    char *arn;
-    int start;  /* enum start_position */
+    char *table;         /* its latest stream; or */
+    char *arn;           /* one stream; or */
+    struct names tables; /* many, by name ("orders-*"), */
+    char *tag;           /* and by tag ("cdc:on") */
+    int start;           /* enum start_position */
     int on_gap; /* enum gap_policy */
     int64_t batch_size;
     int64_t poll_min_ms;
@@ -223,6 +225,7 @@ struct config {
     struct config_host host;
     struct config_aws aws;
     struct config_stream *streams;
+    struct config_found *found; /* of config_stream_of */
     size_t stream_count, stream_capacity;
     struct config_handler *handlers;
     size_t handler_count, handler_capacity;
@@ -349,6 +352,17 @@ const struct config_stream *handler_stream_of(const struct handler_settings *set
 
 /* The table that a stream is of, owned; NULL: it cannot be told. */
 char *config_stream_table(const struct config_stream *stream);
+
+/* Does it name many tables? */
+bool config_stream_is_many(const struct config_stream *stream);
+
+/* Does the table's name fit those that it means? (Its tag is another question.) False where it names one. */
+bool config_stream_fits(const struct config_stream *stream, const char *table);
+
+/* The stream of one of the many tables, as if it were named alone; stays as long as the configuration. For one
+ * thread, always the same. */
+const struct config_stream *config_stream_of(const struct config *config, const struct config_stream *many,
+                                             const char *table);
 
 /* The key's value as it stands in the section: what ${...} stands for is shown to nobody. `value` where it
  * does not come from there. */

@@ -511,9 +511,10 @@ static void check_streams(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
         struct config_stream *stream = &config->streams[i];
-        if (!stream->table == !stream->arn && (stream->table || !config->incomplete))
-            problems_add(problems, "%s:%d: [stream %s] needs a table or an arn%s", config->path, stream->line,
-                         stream->name, stream->table ? ", not both" : "");
+        int named = !!stream->table + !!stream->arn + config_stream_is_many(stream);
+        if (named != 1 && (named || !config->incomplete))
+            problems_add(problems, "%s:%d: [stream %s] needs a table, an arn, or tables%s", config->path,
+                         stream->line, stream->name, named ? ": one of these" : "");
         if (stream->poll_min_ms > stream->poll_max_ms)
             problems_add(problems, "%s:%d: [stream %s] poll_min is longer than poll_max", config->path,
                          stream->line, stream->name);
