@@ -108,7 +108,7 @@ static void each_mistake_is_named_with_its_line(void **state)
     assert_true(says(&problems, "conf.ini:1: key stands before the first [section]"));
     assert_true(says(&problems, "conf.ini:4: [stream s] table stands on line 3 already"));
     assert_true(says(&problems, "conf.ini:5: [stream s] stands on line 2 already"));
-    assert_true(says(&problems, "conf.ini:7: [stream both] needs a table or an arn, not both"));
+    assert_true(says(&problems, "conf.ini:7: [stream both] needs a table, an arn, or tables: one of these"));
     assert_true(says(&problems, "conf.ini:10: [stream] needs a name behind it"));
     assert_true(says(&problems, "conf.ini:11:"));
     assert_true(says(&problems, "conf.ini:12:"));
