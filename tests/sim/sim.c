@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "copying.h"
 #include "group.h"
 #include "sim.h"
 
@@ -96,8 +97,14 @@ int main(int argc, char **argv)
         range.shown = "FAILED (make sim GROUP=n shows one)";
         argv++, argc--;
     }
+    if (argc == 3 && strcmp(argv[1], "copy") == 0) {
+        range.live = copying_run;
+        range.name = "copies of tables";
+        range.shown = "FAILED (make sim COPY=n shows one)";
+        argv++, argc--;
+    }
     if (argc != 2 || !read_range(argv[1], &range)) {
-        fputs("usage: sim [group] SEED | FIRST..LAST\n       sim crowd HOSTS SHARDS\n", stderr);
+        fputs("usage: sim [group|copy] SEED | FIRST..LAST\n       sim crowd HOSTS SHARDS\n", stderr);
         return 2;
     }
     if (range.from == range.to)
