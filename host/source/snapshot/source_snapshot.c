@@ -11,6 +11,7 @@
 #include "base/document.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "source/snapshot/item_records.h"
 #include "source/snapshot/snapshot_name.h"
 
 /* What is read has to wait for the stream, so it is several pages at once. */
@@ -23,17 +24,12 @@
 /* As long as the reader can count. */
 #define CURSOR_AGE_MS_MAX ((int64_t)1 << 50)
 
-/* The key's attributes, by name. */
-struct table {
-    char *names[2]; /* the second may be NULL */
-};
-
 struct source_snapshot {
     struct source source;
     struct reactor *reactor;
     struct aws_client *client;
     struct snapshots *snapshots;
-    struct map tables; /* name -> struct table, owned */
+    struct map tables; /* name -> struct key_names, owned */
     struct map ready;  /* cursor -> struct ready, owned */
     struct timer tidy;
 };
@@ -66,6 +62,7 @@ struct place {
 struct source_call {
     struct source_snapshot *source;
     struct aws_call *call;
+    struct key_names_call *keys;
     struct task answer; /* what needs no waiting */
     struct timer wait;
     union {
@@ -80,6 +77,7 @@ struct source_call {
     int64_t segments;          /* of take: what is wanted */
     /* Of a page: */
     struct place place;
+    char *region;
     struct snapshot_terms terms;
     enum { FOR_TERMS, FOR_PACE, FOR_STREAM } phase; /* what is waited for */
     int64_t limit;
@@ -136,6 +134,8 @@ static void free_chunks(struct source_call *call)
 static void call_free(struct source_call *call)
 {
     aws_cancel(call->call);
+    key_names_cancel(call->keys);
+    free(call->region);
     task_cancel(&call->answer);
     timer_stop(call->source->reactor, &call->wait);
     snapshot_name_fini(&call->name);
@@ -258,20 +258,9 @@ static struct aws_request request_of(const char *operation, cJSON *body)
     return request;
 }
 
-static struct source_error error_of(const struct err *err)
-{
-    static const char *const throttled[] = {"ProvisionedThroughputExceededException", "ThrottlingException",
-                                            "RequestLimitExceeded", "LimitExceededException"};
-    struct source_error error = {SOURCE_OTHER, *err};
-    for (size_t i = 0; i < COUNT_OF(throttled); i++)
-        if (strcmp(err->service, throttled[i]) == 0)
-            error.fault = SOURCE_THROTTLED;
-    return error;
-}
-
 static void fail_page(struct source_call *call, const struct err *err)
 {
-    struct source_error error = error_of(err);
+    struct source_error error = item_source_error(err);
     source_page_fn *done = call->done.page;
     void *whose = call->user;
     call_free(call);
@@ -295,7 +284,7 @@ static void on_size(void *user, struct transport_response *response, const struc
     cJSON *root = err ? NULL : document_read(response->body.data, response->body.size, &problem);
     const cJSON *table = document_get(root, "Table");
     if (!root)
-        error = error_of(err ? err : &problem);
+        error = item_source_error(err ? err : &problem);
     call->name.items = document_integer(table, "ItemCount", 0);
     call->name.bytes = document_integer(table, "TableSizeBytes", 0);
     call->name.segments = call->segments ? call->segments : snapshot_segments_for(call->name.bytes);
@@ -325,75 +314,14 @@ struct source_call *source_snapshot_take(struct source *source, const char *tabl
 
 /* ---- Scan ---- */
 
-static const struct table *table_of(const struct source_call *call)
+static const struct key_names *table_of(const struct source_call *call)
 {
     return map_get(&call->source->tables, call->name.table);
 }
 
-static bool is_key(const struct table *table, const struct json *attribute)
+static struct item_frame frame_of(const struct source_call *call)
 {
-    for (size_t i = 0; i < COUNT_OF(table->names); i++)
-        if (table->names[i] && json_key_is(attribute, table->names[i]))
-            return true;
-    return false;
-}
-
-static void add_member(struct buf *out, const struct json *member, bool first)
-{
-    if (!first)
-        buf_add_char(out, ',');
-    json_write_string(out, member->key, member->key_size);
-    buf_add_char(out, ':');
-    json_write_value(out, member);
-}
-
-/* The table's key of the item; false when it lacks a part of it. */
-static bool add_keys(struct buf *out, const struct table *table, const struct json *item)
-{
-    size_t found = 0, wanted = table->names[1] ? 2 : 1;
-    buf_add_char(out, '{');
-    json_each(attribute, item)
-        if (is_key(table, attribute))
-            add_member(out, attribute, !found++);
-    buf_add_char(out, '}');
-    return found == wanted;
-}
-
-/* What is not known yet is filled in when the page is full: its number. */
-#define NUMBER_WIDTH 20
-
-static void add_record(const struct source_call *call, const struct json *item, struct buf *out)
-{
-    char *region = region_of_arn(call->name.stream_arn);
-    if (out->size)
-        buf_add_char(out, ',');
-    buf_printf(out,
-               "{\"eventName\":\"INSERT\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\","
-               "\"awsRegion\":\"%s\",\"eventID\":\"snapshot-%" PRId64
-               "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64 ",\"Keys\":",
-               region ? region : "", call->name.taken_ms, call->name.taken_ms / 1000);
-    free(region);
-    add_keys(out, table_of(call), item);
-    size_t before = out->size;
-    buf_add_literal(out, ",\"NewImage\":");
-    json_write_value(out, item);
-    buf_printf(out, ",\"SizeBytes\":%zu,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\",\"SequenceNumber\":\"",
-               out->size - before);
-    buf_printf(out, "%*s\"}}", NUMBER_WIDTH, "");
-}
-
-/* The numbers that were left open. */
-static void number_records(struct buf *records, int64_t number)
-{
-    static const char open[] = "\"SequenceNumber\":\"                    \"}}";
-    static_assert(sizeof open - 1 == 18 + NUMBER_WIDTH + 3, "the place is as wide as it was left");
-    char text[NUMBER_WIDTH + 1];
-    snprintf(text, sizeof text, "%0*" PRId64, NUMBER_WIDTH, number);
-    char *at = records->data;
-    while (at && (at = memmem(at, (size_t)(records->data + records->size - at), open, sizeof open - 1))) {
-        memcpy(at + 18, text, NUMBER_WIDTH);
-        at += sizeof open - 1;
-    }
+    return (struct item_frame){table_of(call), call->region, call->name.taken_ms};
 }
 
 static void scan(struct source_call *call);
@@ -403,10 +331,14 @@ static bool read_items(struct source_call *call, const struct json *root, struct
     const struct json *items = json_get(root, "Items"), *last = json_get(root, "LastEvaluatedKey");
     struct buf key = BUF_INIT;
     struct chunk chunk = {0};
+    const struct item_frame frame = frame_of(call);
     if (!items || items->type != JSON_ARRAY)
         return err_set(err, ERR_PARSE, "Scan: the answer holds no Items");
     json_each(item, items) {
-        add_record(call, item, &chunk.records);
+        if (!item_record_add(&chunk.records, &frame, item, err)) {
+            buf_fini(&chunk.records);
+            return err_prefix(err, "Scan");
+        }
         chunk.items++;
     }
     call->ended = !last || last->type != JSON_OBJECT || !last->count;
@@ -501,46 +433,13 @@ static void begin_scan(struct source_call *call)
     scan(call);
 }
 
-static void on_schema(void *user, struct transport_response *response, const struct err *err)
-{
-    struct source_call *call = user;
-    struct err problem;
-    const cJSON *part;
-    call->call = NULL;
-    cJSON *root = err ? NULL : document_read(response->body.data, response->body.size, &problem);
-    const cJSON *schema = document_get(document_get(root, "Table"), "KeySchema");
-    struct table *table = mem_zero(sizeof *table);
-    size_t count = 0;
-    cJSON_ArrayForEach(part, schema)
-    {
-        const char *name = document_text(part, "AttributeName");
-        if (name && count < COUNT_OF(table->names))
-            table->names[count++] = mem_string(name);
-    }
-    cJSON_Delete(root);
-    if (root && !count)
-        err_set(&problem, ERR_PARSE, "DescribeTable: the answer holds no KeySchema");
-    if (!count) {
-        free(table);
-        fail_page(call, err ? err : &problem);
-        return;
-    }
-    if (table_of(call)) { /* another segment was quicker */
-        free(table->names[0]);
-        free(table->names[1]);
-        free(table);
-    } else {
-        map_set(&call->source->tables, call->name.table, table);
-    }
-    begin_scan(call);
-}
-
 /* ---- a page ---- */
 
 /* Of items that have changed meanwhile what they were before; or nothing. */
 static void rewrite(const struct source_call *call, const struct page *page, struct buf *records)
 {
     struct buf image = BUF_INIT;
+    const struct item_frame frame = frame_of(call);
     buf_clear(records);
     for (size_t i = 0; i < page->count; i++) {
         const struct record *record = &page->records[i];
@@ -558,7 +457,7 @@ static void rewrite(const struct source_call *call, const struct page *page, str
             struct err err;
             const struct json *was = json_parse(&arena, image.data, image.size, &err);
             CHECK(was); /* it was written from such a tree */
-            add_record(call, was, records);
+            item_record_add(records, &frame, was, &err);
             arena_fini(&arena);
             break;
         }
@@ -578,27 +477,14 @@ static bool any_changed(const struct source_call *call, const struct page *page)
     return any;
 }
 
-static struct page *read_records(struct buf *records, int64_t number, struct err *err)
-{
-    struct buf body = BUF_INIT;
-    number_records(records, number);
-    buf_reserve(&body, records->size + 16);
-    buf_add_literal(&body, "{\"Records\":[");
-    buf_add(&body, records->data, records->size);
-    buf_add_literal(&body, "]}");
-    struct page *page = page_read(&body, err);
-    buf_fini(&body);
-    return page;
-}
-
 static struct page *make_page(const struct source_call *call, struct chunk *chunk, int64_t number,
                               struct err *err)
 {
-    struct page *page = read_records(&chunk->records, number, err);
+    struct page *page = item_records_page(&chunk->records, number, err);
     if (page && any_changed(call, page)) {
         rewrite(call, page, &chunk->records);
         page_release(page);
-        page = read_records(&chunk->records, number, err);
+        page = item_records_page(&chunk->records, number, err);
     }
     return page;
 }
@@ -679,7 +565,7 @@ static void give_pages(struct source_call *call)
     if (!first) {
         struct buf none = BUF_INIT;
         first = last = mem_zero(sizeof *first);
-        first->page = read_records(&none, 0, &err);
+        first->page = item_records_page(&none, 0, &err);
         CHECK(first->page);
         cursor = cursor ? cursor : place_write(place->arn, place->segment, place->count, "-");
     }
@@ -702,6 +588,21 @@ static void tidy(void *user)
     timer_set(source->reactor, &source->tidy, READY_MS);
 }
 
+static void on_keys(void *user, struct key_names *names, const struct err *err)
+{
+    struct source_call *call = user;
+    call->keys = NULL;
+    if (!names) {
+        fail_page(call, err);
+        return;
+    }
+    if (table_of(call)) /* another segment was quicker */
+        key_names_free(names);
+    else
+        map_set(&call->source->tables, call->name.table, names);
+    begin_scan(call);
+}
+
 static void begin_page(struct source_call *call)
 {
     if (strcmp(call->place.key, "-") == 0) {
@@ -710,7 +611,7 @@ static void begin_page(struct source_call *call)
     } else if (table_of(call)) {
         begin_scan(call);
     } else {
-        describe(call, call->name.table, on_schema);
+        call->keys = key_names_ask(call->source->client, call->name.table, on_keys, call);
     }
 }
 
@@ -741,6 +642,8 @@ static struct source_call *read_page(struct source *source, const char *cursor, 
     call->text = mem_string(cursor);
     bool known = place_read(cursor, &call->place) && snapshot_name_read(call->place.arn, &call->name);
     CHECK(known); /* the reader has it from here, by way of the state */
+    char *region = region_of_arn(call->place.arn);
+    call->region = region ? region : mem_string("");
     timer_set(call->source->reactor, &call->wait, 0);
     return call;
 }
@@ -751,11 +654,8 @@ static void free_source(struct source *source)
 {
     struct source_snapshot *snapshot = own(source);
     size_t at = 0;
-    for (struct table *table; (table = map_next(&snapshot->tables, &at, NULL));) {
-        free(table->names[0]);
-        free(table->names[1]);
-        free(table);
-    }
+    for (struct key_names *names; (names = map_next(&snapshot->tables, &at, NULL));)
+        key_names_free(names);
     map_fini(&snapshot->tables);
     at = 0;
     for (struct ready *ready; (ready = map_next(&snapshot->ready, &at, NULL));)
