@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "dispatch/subscription.h"
+#include "source/export/source_export.h"
 #include "source/snapshot/source_snapshot.h"
 
 #define CURSOR_RETRY_MS 500
@@ -430,28 +431,57 @@ static void join_shared(struct follower *follower, bool latest)
 
 /* ---- before the stream, a snapshot ---- */
 
-#define TAKE_RETRY_MS 2000
+#define TAKE_RETRY_MS 5000
+#define COMPLAIN_EVERY_MS 60000
+
+/* An export is read in less. */
+#define EXPORT_SPARE_MS (30 * 60 * 1000)
+
+/* What was written since an export must still be in the stream. */
+static bool is_too_old(const struct follower *follower, const char *snapshot_arn, struct err *err)
+{
+    struct snapshot_name name;
+    char time[CLOCK_ISO_SIZE];
+    bool known = snapshot_name_read(snapshot_arn, &name);
+    CHECK(known);
+    int64_t age_ms = clock_wall_ms(reactor_clock(follower->options->reactor)) - name.taken_ms;
+    bool old = name.export && age_ms > SOURCE_RETENTION_MS - EXPORT_SPARE_MS;
+    clock_iso8601(name.taken_ms, time);
+    if (old)
+        err_set(err, ERR_CONFIG,
+                "the export at %s is of %s, and the stream keeps what was written since for 24 hours only: "
+                "make a newer one",
+                name.export, time);
+    snapshot_name_fini(&name);
+    return old;
+}
 
 static void on_taken(void *user, const char *snapshot_arn, const struct source_error *error)
 {
     struct follower *follower = user;
     follower->taking = NULL;
+    struct source_error late;
+    if (snapshot_arn && is_too_old(follower, snapshot_arn, &late.err)) {
+        snapshot_arn = NULL;
+        error = &late;
+    }
     if (snapshot_arn) {
         troubles_end(follower->options->troubles, follower->subject, "snapshot");
         follower->taken(follower->user, follower, snapshot_arn);
         return;
     }
-    log_warn(follower->options->log, follower->subject,
-             "the table cannot be described for a snapshot, trying "
-             "again: %s",
-             error->err.text);
+    if (log_limit_passes(&follower->complained, reactor_now_ms(follower->options->reactor),
+                         COMPLAIN_EVERY_MS))
+        log_warn(follower->options->log, follower->subject, "the snapshot cannot begin, trying again: %s",
+                 error->err.text);
     troubles_tell(follower->options->troubles, follower->subject, "snapshot", error->err.text);
     timer_set(follower->options->reactor, &follower->take_again, TAKE_RETRY_MS);
 }
 
 static struct source *snapshot_source(const struct follower *follower)
 {
-    return sources_for(follower->options->sources, follower->options->stream, ARN_SNAPSHOT);
+    const struct config_stream *stream = follower->options->stream;
+    return sources_for(follower->options->sources, stream, stream->export ? SOURCE_EXPORT : ARN_SNAPSHOT);
 }
 
 /* The place in the stream is `since_ms`, as for one that begins at the latest record. */
@@ -460,9 +490,14 @@ void follower_take(void *user)
     struct follower *follower = user;
     const struct stream_supervisor_options *options = follower->options;
     CHECK(!follower->taking && follower->phase == FOLLOWER_JOINING && follower->since_ms);
-    follower->taking = source_snapshot_take(
-        snapshot_source(follower), options->stream->table, follower->generation->stream_arn,
-        follower->handler, follower->since_ms, options->stream->snapshot_segments, on_taken, follower);
+    if (options->stream->export)
+        follower->taking =
+            source_export_take(snapshot_source(follower), options->stream->export, options->stream->table,
+                               follower->generation->stream_arn, follower->handler, on_taken, follower);
+    else
+        follower->taking = source_snapshot_take(
+            snapshot_source(follower), options->stream->table, follower->generation->stream_arn,
+            follower->handler, follower->since_ms, options->stream->snapshot_segments, on_taken, follower);
 }
 
 void follower_join_snapshot(struct follower *follower, const char *snapshot_arn)
@@ -507,10 +542,21 @@ bool follower_takes(const struct follower *follower)
     return follower->taking || timer_is_set(&follower->take_again);
 }
 
+/* An export is as the table was at its time: nothing changes in it. */
+static bool needs_watch(const char *stream_arn)
+{
+    struct snapshot_name name;
+    if (!snapshot_of_arn(stream_arn) || !snapshot_name_read(stream_arn, &name))
+        return false;
+    bool needs = !name.export;
+    snapshot_name_fini(&name);
+    return needs;
+}
+
 void follower_watch(struct follower *follower)
 {
     const struct stream_supervisor_options *options = follower->options;
-    if (follower->watch || !snapshot_of_arn(follower->generation->stream_arn))
+    if (follower->watch || !needs_watch(follower->generation->stream_arn))
         return;
     follower->watch = snapshot_watch_new(&(struct snapshot_watch_options){
         .reactor = options->reactor,
@@ -537,7 +583,7 @@ void follower_begin(struct follower *follower)
     const struct stream_supervisor_options *options = follower->options;
     struct discovery *discovery = follower->generation->discovery;
     CHECK(follower->phase == FOLLOWER_NEW && !follower->active.count);
-    bool snapshot = options->stream->snapshot && !follower->latest;
+    bool snapshot = (options->stream->snapshot || options->stream->export) && !follower->latest;
     bool latest =
         follower->latest || snapshot || (options->stream->start == START_LATEST && !options->from_first);
     if (latest && !follower->since_ms) {

@@ -51,6 +51,7 @@ struct follower {
     void (*taken)(void *user, struct follower *follower, const char *snapshot_arn);
     struct source_call *taking; /* of a snapshot's name */
     struct timer take_again;
+    struct log_limit complained;
     struct snapshot_watch *watch;
 };
 

@@ -273,10 +273,15 @@ static void log_snapshot(const struct stream_supervisor *supervisor, const struc
     CHECK(known);
     int64_t units = name.bytes / (stream->snapshot_consistent ? 4096 : 8192);
     int64_t least_s = stream->snapshot_units ? units / stream->snapshot_units : 0;
-    log_info(supervisor->options.log, supervisor->subject,
-             "handler %s first has every item of table %s: about %lld (%lld MiB), in %lld segments%s",
-             follower->handler, name.table, (long long)name.items, (long long)(name.bytes >> 20),
-             (long long)name.segments, least_s > 60 ? "; by snapshot_units it takes a while" : "");
+    if (name.export)
+        log_info(supervisor->options.log, supervisor->subject,
+                 "handler %s first has every item of table %s, out of %s: %lld, in %lld segments",
+                 follower->handler, name.table, name.export, (long long)name.items, (long long)name.segments);
+    else
+        log_info(supervisor->options.log, supervisor->subject,
+                 "handler %s first has every item of table %s: about %lld (%lld MiB), in %lld segments%s",
+                 follower->handler, name.table, (long long)name.items, (long long)(name.bytes >> 20),
+                 (long long)name.segments, least_s > 60 ? "; by snapshot_units it takes a while" : "");
     if (least_s * 1000 > SOURCE_RETENTION_MS / 6 * 5)
         log_warn(
             supervisor->options.log, supervisor->subject,
@@ -354,14 +359,24 @@ static void begin_on(struct follower *follower, const char *stream_arn)
     follower->watch = NULL;
 }
 
+/* An export's time and those of records are of one clock, and the records' are rounded to a second: the
+ * margin that there is for another clock (POSITION_MARGIN_MS) would only repeat. */
+#define EXPORT_NEARER_MS (POSITION_MARGIN_MS - 3000)
+
 /* Its place in the stream was taken; the table comes first. Where it goes on is known as for one that begins
  * at the latest record: in shards that were open then, at what was written since. */
 static void taken(void *user, struct follower *follower, const char *snapshot_arn)
 {
     struct stream_supervisor *supervisor = user;
     struct buf over = BUF_INIT;
-    int64_t since_ms = follower->since_ms;
-    follower_write_over(follower, &over);
+    struct snapshot_name name;
+    bool known = snapshot_name_read(snapshot_arn, &name);
+    CHECK(known);
+    /* Shards that are over by now may have what was written since an export. */
+    int64_t since_ms = name.export ? name.taken_ms + EXPORT_NEARER_MS : follower->since_ms;
+    if (!name.export)
+        follower_write_over(follower, &over);
+    snapshot_name_fini(&name);
     begin_on(follower, snapshot_arn);
     follower_take_follow(
         follower,

@@ -38,7 +38,8 @@ const char *stream_supervisor_name(const struct stream_supervisor *supervisor);
 /* What it was made from. */
 const struct config *stream_supervisor_config(const struct stream_supervisor *supervisor);
 
-/* Its table is one of many, and came when the others were known already: handlers begin at its first record. */
+/* Its table is one of many, and came when the others were known already: handlers begin at its first record.
+ */
 void stream_supervisor_from_first(struct stream_supervisor *supervisor);
 
 /* Its table is gone: what its stream still has is read, and each handler that has come to the end leaves. */

@@ -146,13 +146,32 @@ static void grant_many(struct policy *policy, const struct config_stream *stream
     grant(policy, "*", "ListTables");
 }
 
+/* "s3://BUCKET/PREFIX" */
+static void grant_export(struct policy *policy, const char *place)
+{
+    if (strncmp(place, "s3://", 5) != 0)
+        return;
+    const char *bucket = place + 5, *slash = strchr(bucket, '/');
+    size_t size = slash ? strlen(slash) : 0;
+    while (size && slash[size - 1] == '/')
+        size--;
+    char *name = mem_printf("arn:%s:s3:::%.*s", policy->partition, (int)strcspn(bucket, "/"), bucket);
+    char *below = mem_printf("%s%.*s/*", name, (int)size, slash ? slash : "");
+    grant_of(policy, "s3", name, "ListBucket");
+    grant_of(policy, "s3", below, "GetObject");
+    free(name);
+    free(below);
+}
+
 static void grant_snapshot(struct policy *policy, const struct config_stream *stream)
 {
-    char *table = stream->snapshot ? config_stream_table(stream) : NULL;
-    if (table) {
+    char *table = stream->snapshot || stream->export ? config_stream_table(stream) : NULL;
+    if (table)
         grant(policy, table, "DescribeTable");
+    if (table && !stream->export)
         grant(policy, table, "Scan");
-    }
+    if (stream->export)
+        grant_export(policy, stream->export);
     free(table);
 }
 

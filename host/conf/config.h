@@ -75,6 +75,7 @@ struct config_stream {
     int64_t poll_max_ms;
     int64_t window_bytes;
     int64_t discovery_ms;
+    char *export;            /* in place of reading it for that: s3://BUCKET/PREFIX, or a directory */
     int snapshot;            /* 1: a handler without a checkpoint first has every item of the table */
     int snapshot_consistent; /* 1: read consistently, for twice the units */
     int64_t snapshot_units;  /* read units a second, over all hosts; 0: as many as there are */

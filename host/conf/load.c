@@ -515,6 +515,9 @@ static void check_streams(struct config *config, struct problems *problems)
         if (named != 1 && (named || !config->incomplete))
             problems_add(problems, "%s:%d: [stream %s] needs a table, an arn, or tables%s", config->path,
                          stream->line, stream->name, named ? ": one of these" : "");
+        if (stream->export && config_stream_is_many(stream))
+            problems_add(problems, "%s:%d: [stream %s] export is of one table, and this names many",
+                         config->path, stream->line, stream->name);
         if (stream->poll_min_ms > stream->poll_max_ms)
             problems_add(problems, "%s:%d: [stream %s] poll_min is longer than poll_max", config->path,
                          stream->line, stream->name);

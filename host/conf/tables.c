@@ -69,6 +69,7 @@ const struct setting conf_stream_settings[] = {
     {"poll_max", SETTING_DURATION, offsetof(struct config_stream, poll_max_ms), 1, HOUR_MS, NULL},
     {"window", SETTING_SIZE, offsetof(struct config_stream, window_bytes), 2 * MIB, 64 * GIB, NULL},
     {"discovery", SETTING_DURATION, offsetof(struct config_stream, discovery_ms), 100, HOUR_MS, NULL},
+    {"export", SETTING_TEXT, offsetof(struct config_stream, export), 0, 0, NULL},
     {"snapshot", SETTING_CHOICE, offsetof(struct config_stream, snapshot), 0, 0, answers},
     {"snapshot_consistent", SETTING_CHOICE, offsetof(struct config_stream, snapshot_consistent), 0, 0,
      answers},

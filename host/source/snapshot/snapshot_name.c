@@ -1,4 +1,5 @@
-/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES". */
+/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES", and "/EXPORT" where it is one.
+ */
 #include "source/snapshot/snapshot_name.h"
 
 #include <inttypes.h>
@@ -19,15 +20,18 @@ bool snapshot_name_read(const char *arn, struct snapshot_name *name)
     const char *mark = snapshot_of_arn(arn), *handler = mark ? mark + strlen(ARN_SNAPSHOT) : NULL;
     const char *table = handler ? strchr(handler, '/') : NULL,
                *numbers = table ? strchr(table + 1, '/') : NULL;
+    int size = 0;
     *name = (struct snapshot_name){0};
     if (!numbers ||
-        sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64, &name->taken_ms, &name->segments,
-               &name->items, &name->bytes) != 4 ||
-        name->segments < 1 || name->segments > SNAPSHOT_SEGMENTS_MAX)
+        sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 "%n", &name->taken_ms,
+               &name->segments, &name->items, &name->bytes, &size) != 4 ||
+        (numbers[1 + size] && numbers[1 + size] != '/') || name->segments < 1 ||
+        name->segments > SNAPSHOT_SEGMENTS_MAX)
         return false;
     name->stream_arn = mem_copy(arn, (size_t)(mark - arn));
     name->handler = mem_copy(handler, (size_t)(table - handler));
     name->table = mem_copy(table + 1, (size_t)(numbers - table) - 1);
+    name->export = numbers[1 + size] ? mem_string(numbers + 1 + size + 1) : NULL;
     return true;
 }
 
@@ -36,14 +40,15 @@ void snapshot_name_fini(struct snapshot_name *name)
     free(name->stream_arn);
     free(name->handler);
     free(name->table);
+    free(name->export);
     *name = (struct snapshot_name){0};
 }
 
 char *snapshot_name_write(const struct snapshot_name *name)
 {
-    return mem_printf("%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64,
+    return mem_printf("%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 "%s%s",
                       name->stream_arn, name->handler, name->table, name->taken_ms, name->segments,
-                      name->items, name->bytes);
+                      name->items, name->bytes, name->export ? "/" : "", name->export ? name->export : "");
 }
 
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment)
@@ -60,6 +65,18 @@ int64_t snapshot_segment_read(const char *shard)
                    strcmp(snapshot_segment(own, segment), shard) == 0
                ? segment
                : -1;
+}
+
+void snapshot_answer_shards(int64_t count, source_shards_fn *done, void *user)
+{
+    char(*ids)[SNAPSHOT_SEGMENT_SIZE] = mem_zero((size_t)count * sizeof *ids);
+    struct shard_info *shards = mem_zero((size_t)count * sizeof *shards);
+    for (int64_t i = 0; i < count; i++)
+        shards[i] = (struct shard_info){.id = snapshot_segment(ids[i], i), .closed = true};
+    done(user, &(struct shard_page){.status = STREAM_DISABLED, .shards = shards, .count = (size_t)count},
+         NULL);
+    free(shards);
+    free(ids);
 }
 
 int64_t snapshot_segments_for(int64_t bytes)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "conf/config.h"
+#include "source/source.h"
 
 struct snapshot_name {
     char *stream_arn; /* that its handler goes on with */
@@ -16,6 +17,7 @@ struct snapshot_name {
     char *table;
     int64_t taken_ms; /* what was written later comes by the stream; the services' clock */
     int64_t segments;
+    char *export;         /* where an export of the table is, which is read in its place; or NULL */
     int64_t items, bytes; /* the table's, as it was described when the snapshot was taken: hours old */
 };
 
@@ -30,6 +32,9 @@ char *snapshot_name_write(const struct snapshot_name *name);
 #define SNAPSHOT_SEGMENT_SIZE 32
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment);
 int64_t snapshot_segment_read(const char *shard);
+
+/* All segments, as a listing of shards: each closed, of a stream that is disabled. */
+void snapshot_answer_shards(int64_t count, source_shards_fn *done, void *user);
 
 /* How many segments for a table of that size, where the INI does not say. */
 int64_t snapshot_segments_for(int64_t bytes);

@@ -197,18 +197,11 @@ static struct source_call *find_stream(struct source *source, const char *table,
 static void answer_shards(void *user)
 {
     struct source_call *call = user;
-    size_t count = (size_t)call->name.segments;
-    char(*ids)[SNAPSHOT_SEGMENT_SIZE] = mem_zero(count * sizeof *ids);
-    struct shard_info *shards = mem_zero(count * sizeof *shards);
-    for (size_t i = 0; i < count; i++)
-        shards[i] = (struct shard_info){.id = snapshot_segment(ids[i], (int64_t)i), .closed = true};
-    struct shard_page page = {.status = STREAM_DISABLED, .shards = shards, .count = count};
     source_shards_fn *done = call->done.shards;
     void *whose = call->user;
+    int64_t count = call->name.segments;
     call_free(call);
-    done(whose, &page, NULL);
-    free(shards);
-    free(ids);
+    snapshot_answer_shards(count, done, whose);
 }
 
 static struct source_call *list_shards(struct source *source, const char *stream_arn, const char *after,

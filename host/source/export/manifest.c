@@ -1,0 +1,96 @@
+/* manifest.c: see manifest.h. */
+#include "source/export/manifest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arn.h"
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/document.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+static bool says(const cJSON *root, const char *name, const char *wanted)
+{
+    const char *text = document_text(root, name);
+    return !text || strcmp(text, wanted) == 0;
+}
+
+static bool read_summary(struct export_manifest *manifest, const cJSON *root, struct err *err)
+{
+    const char *arn = document_text(root, "tableArn"), *time = document_text(root, "exportTime");
+    int64_t ms = 0;
+    if (!arn || !time || !clock_read_iso8601(time, &ms))
+        return err_set(err, ERR_PARSE, "it has no tableArn or no exportTime: it is no export's");
+    if (!says(root, "exportType", "FULL_EXPORT"))
+        return err_set(err, ERR_CONFIG,
+                       "it is an incremental export, which has changes and not what the table held: name a "
+                       "full one");
+    if (!says(root, "outputFormat", "DYNAMODB_JSON"))
+        return err_set(err, ERR_CONFIG, "its format is %s; DYNAMODB_JSON can be read",
+                       document_text(root, "outputFormat"));
+    manifest->table = table_of_arn(arn, NULL);
+    manifest->taken_ms = ms;
+    manifest->items = document_integer(root, "itemCount", 0);
+    return true;
+}
+
+bool manifest_read_summary(struct export_manifest *manifest, const char *text, size_t size, struct err *err)
+{
+    cJSON *root = document_read(text, size, err);
+    bool ok = root && read_summary(manifest, root, err);
+    cJSON_Delete(root);
+    return ok;
+}
+
+static bool read_md5(const cJSON *root, unsigned char md5[16])
+{
+    const char *text = document_text(root, "md5Checksum");
+    unsigned char bytes[64];
+    size_t size = 0;
+    if (!text || strlen(text) > 40 || !base64_decode(text, strlen(text), bytes, &size) || size != 16)
+        return false;
+    memcpy(md5, bytes, 16);
+    return true;
+}
+
+static bool read_file(struct export_manifest *manifest, const char *text, size_t size, struct err *err)
+{
+    cJSON *root = document_read(text, size, err);
+    const char *key = document_text(root, "dataFileS3Key"), *slash = key ? strrchr(key, '/') : NULL;
+    struct export_file file = {.items = document_integer(root, "itemCount", -1)};
+    const char *name = slash ? slash + 1 : key;
+    bool ok = root && name && *name && file.items >= 0 && read_md5(root, file.md5);
+    if (root && !ok)
+        err_set(err, ERR_PARSE, "a line without dataFileS3Key, itemCount or md5Checksum");
+    if (ok && file.items) {
+        file.name = mem_string(name);
+        mem_grow(&manifest->files, &manifest->capacity, manifest->count, sizeof *manifest->files);
+        manifest->files[manifest->count++] = file;
+    }
+    cJSON_Delete(root);
+    return ok;
+}
+
+bool manifest_read_files(struct export_manifest *manifest, const char *text, size_t size, struct err *err)
+{
+    const char *end = text + size;
+    for (size_t number = 1; text < end; number++) {
+        const char *stop = memchr(text, '\n', (size_t)(end - text));
+        stop = stop ? stop : end;
+        if (stop > text && !read_file(manifest, text, (size_t)(stop - text), err))
+            return err_prefix(err, "line %zu", number);
+        text = stop + 1;
+    }
+    return true;
+}
+
+void manifest_fini(struct export_manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->count; i++)
+        free(manifest->files[i].name);
+    free(manifest->files);
+    free(manifest->table);
+    *manifest = (struct export_manifest){0};
+}

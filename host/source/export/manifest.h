@@ -1,0 +1,35 @@
+/* manifest.h: what an export of a table to S3 says of itself.
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataExport.Output.html */
+#ifndef TIDEMILL_SOURCE_EXPORT_MANIFEST_H
+#define TIDEMILL_SOURCE_EXPORT_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct export_file {
+    char *name; /* of its key the last part: "asdl123dasas.json.gz" */
+    int64_t items;
+    unsigned char md5[16];
+};
+
+struct export_manifest {
+    char *table; /* its name */
+    int64_t taken_ms;
+    int64_t items;
+    struct export_file *files; /* those that hold something */
+    size_t count, capacity;
+};
+
+/* manifest-summary.json. False and `err`: it is none, is not of a whole table in DynamoDB's JSON, or has not
+ * ended well. */
+bool manifest_read_summary(struct export_manifest *manifest, const char *text, size_t size, struct err *err);
+
+/* manifest-files.json: a line for each file. */
+bool manifest_read_files(struct export_manifest *manifest, const char *text, size_t size, struct err *err);
+
+void manifest_fini(struct export_manifest *manifest);
+
+#endif
