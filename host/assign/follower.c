@@ -414,14 +414,15 @@ static void join_shared(struct follower *follower, bool latest)
     struct buf over = BUF_INIT;
     if (latest)
         follower_write_over(follower, &over);
-    store_put_follow(batch, &(struct store_follow){.stream = identity,
-                                                   .handler = follower->handler,
-                                                   .stream_arn = stream_arn,
-                                                   .first = !follower->latest,
-                                                   .after = follower->latest ? STORE_FOLLOW_LATEST : NULL,
-                                                   .seeks = follower->seeks,
-                                                   .since_ms = latest ? follower->since_ms : 0,
-                                                   .over = over.data});
+    store_put_follow(batch,
+                     &(struct store_follow){.stream = identity,
+                                            .handler = follower->handler,
+                                            .stream_arn = stream_arn,
+                                            .first = !follower->latest,
+                                            .after = follower->latest ? STORE_FOLLOW_LATEST : NULL,
+                                            .seeks = follower->seeks,
+                                            .since_ms = latest ? follower->since_ms : follower->begins_ms,
+                                            .over = over.data});
     log_info(follower->options->log, follower->subject, "handler %s begins at the %s record",
              follower->handler, latest ? "latest" : "oldest");
     buf_fini(&over);
@@ -584,6 +585,7 @@ void follower_begin(struct follower *follower)
     struct discovery *discovery = follower->generation->discovery;
     CHECK(follower->phase == FOLLOWER_NEW && !follower->active.count);
     bool snapshot = (options->stream->snapshot || options->stream->export) && !follower->latest;
+    bool at = options->stream->start == START_AT && !follower->latest && !snapshot && !options->from_first;
     bool latest =
         follower->latest || snapshot || (options->stream->start == START_LATEST && !options->from_first);
     if (latest && !follower->since_ms) {
@@ -596,6 +598,8 @@ void follower_begin(struct follower *follower)
     if (latest && discovery_ended(discovery) < follower->listing_needed)
         return;
     follower->phase = FOLLOWER_JOINING;
+    if (at)
+        follower->begins_ms = options->stream->start_at_ms;
     if (snapshot) {
         follower_take(follower);
     } else if (options->leases && options->leases->follow) {
@@ -603,8 +607,8 @@ void follower_begin(struct follower *follower)
     } else if (latest) {
         join_latest(follower);
     } else {
-        log_info(options->log, follower->subject, "handler %s begins at the oldest record",
-                 follower->handler);
+        log_info(options->log, follower->subject, "handler %s begins at %s", follower->handler,
+                 at ? "the time that start says" : "the oldest record");
         follower_commit_join(follower, store_batch_new(), NULL);
     }
 }

@@ -11,6 +11,9 @@
 char *stream_identity(const char *stream_arn, const char *table)
 {
     const char *label = strstr(stream_arn, "/stream/");
+    const char *created = strstr(stream_arn, ARN_CREATED);
+    if (created)
+        return mem_copy(stream_arn, (size_t)(created - stream_arn));
     if (label)
         return mem_copy(stream_arn, (size_t)(label - stream_arn));
     return mem_printf("table:%s", table ? table : stream_arn);

@@ -960,6 +960,12 @@ static void complain(struct stream_supervisor *supervisor, const char *sentence)
 
 static void find(void *user);
 
+static const char *looked_for(const struct stream_supervisor *supervisor)
+{
+    const struct config_stream *stream = supervisor->options.stream;
+    return stream->kinesis ? stream->kinesis : stream->table;
+}
+
 static void on_found(void *user, const char *stream_arn, const struct source_error *error)
 {
     const struct err *err = error ? &error->err : NULL;
@@ -973,8 +979,9 @@ static void on_found(void *user, const char *stream_arn, const struct source_err
         return;
     }
     char *sentence =
-        err ? mem_printf("cannot look at table %s, trying again: %s", supervisor->options.stream->table,
-                         err->text)
+        err ? mem_printf("cannot look at %s %s, trying again: %s",
+                         supervisor->options.stream->kinesis ? "Kinesis stream" : "table",
+                         looked_for(supervisor), err->text)
             : mem_printf("table %s has no stream; enable one (view type NEW_AND_OLD_IMAGES), it will be "
                          "noticed",
                          supervisor->options.stream->table);
@@ -1014,8 +1021,8 @@ static void find(void *user)
     } else if (supervisor->options.stream->arn)
         set_latest(supervisor, supervisor->options.stream->arn);
     else
-        supervisor->finding = source_find_stream(supervisor->options.source,
-                                                 supervisor->options.stream->table, on_found, supervisor);
+        supervisor->finding =
+            source_find_stream(supervisor->options.source, looked_for(supervisor), on_found, supervisor);
 }
 
 /* ---- life ---- */

@@ -34,6 +34,13 @@ char *stream_of_arn(const char *arn)
     return mark ? mem_copy(arn, (size_t)(mark - arn)) : mem_string(arn);
 }
 
+char *service_arn(const char *arn)
+{
+    const char *mark = snapshot_of_arn(arn), *created = strstr(arn, ARN_CREATED);
+    mark = created && (!mark || created < mark) ? created : mark;
+    return mark ? mem_copy(arn, (size_t)(mark - arn)) : mem_string(arn);
+}
+
 char *region_of_arn(const char *arn)
 {
     for (int colons = 0; arn && colons < 3; colons++)

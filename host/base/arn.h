@@ -12,8 +12,14 @@ char *table_of_arn(const char *arn, const char *fallback);
 #define ARN_SNAPSHOT "/snapshot/"
 const char *snapshot_of_arn(const char *arn);
 
+/* A Kinesis stream is named by its ARN and, behind this mark, when it was made: another may get its name. */
+#define ARN_CREATED "/created/"
+
 /* The stream's ARN of either; owned by the caller. */
 char *stream_of_arn(const char *arn);
+
+/* As the service has it, without what we set behind it; owned by the caller. */
+char *service_arn(const char *arn);
 
 /* "eu-west-1" of it, owned by the caller; NULL where it names none. */
 char *region_of_arn(const char *arn);

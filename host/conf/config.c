@@ -205,7 +205,9 @@ bool config_same_process(const struct config *a, const struct config *b)
 bool config_same_stream(const struct config *a, const struct config *b, const char *name)
 {
     const struct config_stream *in_a = config_stream(a, name), *in_b = config_stream(b, name);
-    return in_a && in_b ? settings_same(conf_stream_settings, in_a, in_b) : !in_a && !in_b;
+    return in_a && in_b
+               ? settings_same(conf_stream_settings, in_a, in_b) && in_a->start_at_ms == in_b->start_at_ms
+               : !in_a && !in_b;
 }
 
 const struct config_table *config_table(const struct config *config, const char *name)

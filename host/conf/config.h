@@ -16,7 +16,7 @@
 #include "conf/plugs.h"
 #include "conf/settings.h"
 
-enum start_position { START_TRIM_HORIZON, START_LATEST };
+enum start_position { START_TRIM_HORIZON, START_LATEST, START_AT };
 enum gap_policy { GAP_CONTINUE, GAP_STOP };
 enum ordering { ORDERING_ITEM, ORDERING_SHARD };
 
@@ -66,9 +66,11 @@ struct config_stream {
     char *name;
     char *table;         /* its latest stream; or */
     char *arn;           /* one stream; or */
+    char *kinesis;       /* a Kinesis stream's name or ARN, with the changes of `table` */
     struct names tables; /* many, by name ("orders-*"), */
     char *tag;           /* and by tag ("cdc:on") */
     int start;           /* enum start_position */
+    int64_t start_at_ms; /* of START_AT */
     int on_gap; /* enum gap_policy */
     int64_t batch_size;
     int64_t poll_min_ms;

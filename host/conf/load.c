@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/address.h"
@@ -473,6 +474,16 @@ static void read_entry(struct load *load, const char *section, const char *name,
         free(filled);
         return;
     }
+    if (load->in == IN_STREAM && strcmp(name, "start") == 0 && strncmp(filled, "at ", 3) == 0) {
+        struct config_stream *stream = section_object(load);
+        if (clock_read_iso8601(filled + 3, &stream->start_at_ms) && stream->start_at_ms > 0)
+            stream->start = START_AT;
+        else
+            problems_add(load->problems, "%s:%d: [%s] start: at 2026-01-31T12:00:00Z expected, not \"%s\"",
+                         load->config->path, line, section, value);
+        free(filled);
+        return;
+    }
     const struct setting *setting = setting_find(load->table, name);
     if (!setting)
         unknown_key(load, section, name, line);
@@ -511,10 +522,13 @@ static void check_streams(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
         struct config_stream *stream = &config->streams[i];
-        int named = !!stream->table + !!stream->arn + config_stream_is_many(stream);
+        int named = (stream->table || stream->kinesis) + !!stream->arn + config_stream_is_many(stream);
         if (named != 1 && (named || !config->incomplete))
             problems_add(problems, "%s:%d: [stream %s] needs a table, an arn, or tables%s", config->path,
                          stream->line, stream->name, named ? ": one of these" : "");
+        if (stream->kinesis && !stream->table && (stream->snapshot || stream->export))
+            problems_add(problems, "%s:%d: [stream %s] needs a table beside kinesis: whose items come first?",
+                         config->path, stream->line, stream->name);
         if (stream->export && config_stream_is_many(stream))
             problems_add(problems, "%s:%d: [stream %s] export is of one table, and this names many",
                          config->path, stream->line, stream->name);

@@ -60,6 +60,7 @@ const struct setting conf_aws_settings[] = {
 const struct setting conf_stream_settings[] = {
     {"table", SETTING_TEXT, offsetof(struct config_stream, table), 0, 0, NULL},
     {"arn", SETTING_TEXT, offsetof(struct config_stream, arn), 0, 0, NULL},
+    {"kinesis", SETTING_TEXT, offsetof(struct config_stream, kinesis), 0, 0, NULL},
     {"tables", SETTING_NAMES, offsetof(struct config_stream, tables), 0, 0, NULL},
     {"tag", SETTING_TEXT, offsetof(struct config_stream, tag), 0, 0, NULL},
     {"start", SETTING_CHOICE, offsetof(struct config_stream, start), 0, 0, starts},

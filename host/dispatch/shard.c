@@ -107,7 +107,7 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
     shard->events = *events;
     shard->user = user;
     shard->stream_arn = mem_string(options->stream_arn);
-    shard->source_arn = stream_of_arn(options->stream_arn);
+    shard->source_arn = service_arn(options->stream_arn);
     shard->id = mem_string(options->id);
     shard->table = mem_string(options->table);
     shard->subject = mem_printf("stream %s", options->stream->name);

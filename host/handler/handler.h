@@ -182,7 +182,7 @@ static inline enum handler_kind handler_kind(const struct handler *handler)
 static inline bool handler_wants(const struct handler *handler, const struct record *record,
                                  const struct handler_source *source)
 {
-    return handler->ops->wants(handler, record, source);
+    return record->unreadable || handler->ops->wants(handler, record, source);
 }
 
 static inline void handler_explain(const struct handler *handler, const struct record *record,
@@ -191,12 +191,17 @@ static inline void handler_explain(const struct handler *handler, const struct r
     handler->ops->explain(handler, record, source, out);
 }
 
+/* One of the call's records is none that a handler could take: what there is to say of it, in `outcome`. */
+bool handler_refuses(const struct handler_call *call, struct handler_outcome *outcome);
+
 /* Call the handler. `*invocation` is set when it waits; else `outcome` is. */
 static inline enum handler_result handler_run(struct handler *handler, const struct handler_call *call,
                                               handler_done_fn *done, void *user,
                                               struct invocation **invocation, struct handler_outcome *outcome)
 {
     *outcome = (struct handler_outcome){0};
+    if (handler_refuses(call, outcome))
+        return HANDLER_RAISED;
     return handler->ops->run(handler, call, done, user, invocation, outcome);
 }
 

@@ -41,6 +41,11 @@ static uint64_t hash_keys(const struct json *keys)
     return sum;
 }
 
+uint64_t record_item_of(const struct json *keys)
+{
+    return hash_keys(keys);
+}
+
 static bool read_event(const struct json *name, enum record_event *event)
 {
     for (int i = 0; i < 3; i++) {
@@ -111,6 +116,10 @@ static bool read_record(struct page *page, struct record *record, const struct j
             named = read_event(member, &record->event);
         else if (json_key_is(member, "snapshot"))
             record->snapshot = member->type == JSON_TRUE;
+        else if (json_key_is(member, "late"))
+            record->late = member->type == JSON_TRUE;
+        else if (json_key_is(member, "unreadable"))
+            record->unreadable = json_string(&page->arena, member);
     }
     return change && named && read_change(page, record, change);
 }
@@ -129,8 +138,8 @@ static void write_snapshot_id(struct buf *out, const struct record *record, cons
     char own[20];
     int size = snprintf(own, sizeof own, "-%016llx", (unsigned long long)record->item);
     bool named = id && id->type == JSON_STRING;
-    bool whole = named && id->size > (size_t)size &&
-                 memcmp(id->text + id->size - size, own, (size_t)size) == 0;
+    bool whole =
+        named && id->size > (size_t)size && memcmp(id->text + id->size - size, own, (size_t)size) == 0;
     if (named)
         buf_add(out, id->text, id->size);
     if (!whole)

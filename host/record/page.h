@@ -28,7 +28,9 @@ struct record {
     int64_t time_ms; /* ApproximateCreationDateTime */
     int64_t size_bytes;
     enum record_event event;
-    bool snapshot; /* what a table held: no change */
+    bool snapshot;          /* what a table held: no change */
+    bool late;              /* a later change of its item was given before */
+    const char *unreadable; /* why it is no record; NULL: it is one */
 };
 
 struct page {
@@ -38,9 +40,9 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
-    const char *resume; /* the cursor behind it, where a record's number alone does not lead back (of the arena);
-                           all its records have one number then; or NULL */
-    const struct json *root;                      /* the whole, for whoever knows what else stands in it */
+    const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the
+                                arena);      all its records have one number then; or NULL */
+    const struct json *root; /* the whole, for whoever knows what else stands in it */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
 };
@@ -57,6 +59,9 @@ const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE]
 
 /* The record's id: the service's eventID, or one made of its number, where that is not unique. Into `out`. */
 void record_write_id(struct buf *out, const struct record *record);
+
+/* The number of the item with that key, as in struct record. */
+uint64_t record_item_of(const struct json *keys);
 
 struct page *page_hold(struct page *page);
 void page_release(struct page *page);

@@ -39,12 +39,13 @@ enum field {
     FIELD_CHANGED,
     FIELD_EPOCH,
     FIELD_SNAPSHOT,
+    FIELD_LATE,
 };
 
 static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",      "id",
                                           "event", "sequence", "time",    "table",   "stream",   "shard",
                                           "size",  "view",     "expired", "attempt", "redriven", "replayed",
-                                          "age",   "changed",  "epoch",   "snapshot"};
+                                          "age",   "changed",  "epoch",   "snapshot", "late"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
 static const char record_meta;
@@ -295,6 +296,9 @@ static int record_index(lua_State *L)
         return 1;
     case FIELD_SNAPSHOT:
         lua_pushboolean(L, record->snapshot);
+        return 1;
+    case FIELD_LATE:
+        lua_pushboolean(L, record->late);
         return 1;
     case FIELD_CHANGED:
         lua_pushcfunction(L, record_changed);

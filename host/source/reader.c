@@ -1,6 +1,8 @@
 /* reader.c: cursor, page, pause, and again. */
 #include "source/reader.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -279,6 +281,13 @@ static void ask_cursor(struct reader *reader)
     } else if (reader->start.kind == POSITION_AFTER) {
         kind = CURSOR_AFTER;
         sequence = reader->start.sequence;
+    }
+    char since[32];
+    if (kind == CURSOR_TRIM_HORIZON && !reader->from_horizon && reader->start.kind == POSITION_LATEST &&
+        reader->start.since_ms && reader->options.source->traits.finds_time) {
+        kind = CURSOR_SINCE;
+        snprintf(since, sizeof since, "%" PRId64, reader->start.since_ms - POSITION_MARGIN_MS);
+        sequence = since;
     }
     /* POSITION_LATEST without its first cursor: from the horizon, and the subscription leaves out what is
      * older than the position. LATEST again would skip what was written meanwhile. */

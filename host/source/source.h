@@ -40,6 +40,7 @@ struct source_traits {
     int64_t retention_ms;       /* so long the service keeps a record */
     size_t full_page_bytes_min; /* a page of so many has more behind it, however few its records */
     int64_t (*late_ms)(const char *stream_arn); /* so much later than its time says may a record be read */
+    bool finds_time;                            /* it knows CURSOR_SINCE */
 };
 
 #define SHARD_PARENTS_MAX 2 /* where shards merge */
@@ -60,7 +61,8 @@ struct shard_page {
     const char *last; /* where the next page starts behind; NULL: this was the last page */
 };
 
-enum cursor_kind { CURSOR_TRIM_HORIZON, CURSOR_LATEST, CURSOR_AFTER };
+/* Behind the record of that number; at what was written since, in ms since 1970 (in place of the number). */
+enum cursor_kind { CURSOR_TRIM_HORIZON, CURSOR_LATEST, CURSOR_AFTER, CURSOR_SINCE };
 
 /* All texts and structs are valid during the call; a page is the receiver's. Exactly one of result and
  * `error` is given. `next`: the cursor behind the page; NULL: the shard is closed and this was its last. */

@@ -7,10 +7,12 @@
 #include "base/mem.h"
 #include "source/dynamodb/source_dynamodb.h"
 #include "source/export/source_export.h"
+#include "source/kinesis/source_kinesis.h"
 #include "source/snapshot/source_snapshot.h"
 
 /* The first that reads a stream has it. */
-static const struct source_kind *const kinds[] = {&source_export_kind, &source_snapshot_kind, &source_dynamodb_kind};
+static const struct source_kind *const kinds[] = {&source_export_kind, &source_snapshot_kind,
+                                                  &source_kinesis_kind, &source_dynamodb_kind};
 
 struct sources {
     struct source_world world;

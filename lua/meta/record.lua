@@ -18,6 +18,7 @@
 ---@field attempt integer from 1, across restarts
 ---@field epoch integer grows with every change of the shard's owner among hosts, also from parent to child; 0: one host has the state alone
 ---@field replayed boolean out of an archive, by `tidemill replay`
+---@field late boolean by way of Kinesis: a later change of its item has come before
 ---@field snapshot boolean what the table held when the handler's snapshot was taken: an INSERT without an old image
 ---@field redriven boolean out of the dead letters: newer records of its item may have been handled
 ---@field age number seconds since it was written

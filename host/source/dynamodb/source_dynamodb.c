@@ -249,7 +249,8 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
                                       void *user)
 {
     static const char *const types[] = {"TRIM_HORIZON", "LATEST", "AFTER_SEQUENCE_NUMBER"};
-    static_assert(COUNT_OF(types) == CURSOR_AFTER + 1, "one for each kind of cursor");
+    static_assert(COUNT_OF(types) == CURSOR_AFTER + 1, "one for each kind of cursor but by time");
+    CHECK(kind <= CURSOR_AFTER);
     struct source_call *call = call_new(user);
     call->done.cursor = done;
     struct aws_request request =
@@ -339,7 +340,7 @@ static struct source *open_source(const struct source_world *world)
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source =
-        (struct source){&ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms}};
+        (struct source){&ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, false}};
     dynamodb->client = world->client;
     return &dynamodb->source;
 }

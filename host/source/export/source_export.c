@@ -695,7 +695,7 @@ static struct source *open_source(const struct source_world *world)
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   cancel,      free_source};
     struct source_export *source = mem_zero(sizeof *source);
-    source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms}};
+    source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
     source->reactor = world->reactor;
     source->client = world->client;
     return &source->source;
