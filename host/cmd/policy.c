@@ -175,14 +175,29 @@ static void grant_snapshot(struct policy *policy, const struct config_stream *st
     free(table);
 }
 
+static void grant_kinesis(struct policy *policy, const char *stream)
+{
+    static const char *const actions[] = {"DescribeStreamSummary", "GetRecords", "GetShardIterator",
+                                          "ListShards", NULL};
+    char *arn = strncmp(stream, "arn:", 4) == 0
+                    ? mem_string(stream)
+                    : mem_printf("arn:%s:kinesis:%s:*:stream/%s", policy->partition, policy->region, stream);
+    grant_all(policy, "kinesis", arn, actions);
+}
+
 static void grant_stream(struct policy *policy, const struct config_stream *stream)
 {
     if (config_stream_is_many(stream)) {
         grant_many(policy, stream);
         return;
     }
-    if (!stream->arn && !stream->table) /* nobody was asked for it */
+    if (!stream->arn && !stream->table && !stream->kinesis) /* nobody was asked for it */
         return;
+    if (stream->kinesis) {
+        grant_kinesis(policy, stream->kinesis);
+        grant_snapshot(policy, stream);
+        return;
+    }
     grant_snapshot(policy, stream);
     char *resource = stream->arn ? mem_string(stream->arn) : mem_printf("%s/stream/*", stream->table);
     grant(policy, resource, "DescribeStream");

@@ -71,16 +71,16 @@ struct config_stream {
     char *tag;           /* and by tag ("cdc:on") */
     int start;           /* enum start_position */
     int64_t start_at_ms; /* of START_AT */
-    int on_gap; /* enum gap_policy */
+    int on_gap;          /* enum gap_policy */
     int64_t batch_size;
     int64_t poll_min_ms;
     int64_t poll_max_ms;
     int64_t window_bytes;
     int64_t discovery_ms;
-    char *export;            /* in place of reading it for that: s3://BUCKET/PREFIX, or a directory */
-    int snapshot;            /* 1: a handler without a checkpoint first has every item of the table */
-    int snapshot_consistent; /* 1: read consistently, for twice the units */
-    int64_t snapshot_units;  /* read units a second, over all hosts; 0: as many as there are */
+    char *export;              /* in place of reading it for that: s3://BUCKET/PREFIX, or a directory */
+    int snapshot;              /* 1: a handler without a checkpoint first has every item of the table */
+    int snapshot_consistent;   /* 1: read consistently, for twice the units */
+    int64_t snapshot_units;    /* read units a second, over all hosts; 0: as many as there are */
     int64_t snapshot_segments; /* read side by side; 0: by the table's size */
     int line;
 };
@@ -362,8 +362,8 @@ bool config_stream_is_many(const struct config_stream *stream);
 /* Does the table's name fit those that it means? (Its tag is another question.) False where it names one. */
 bool config_stream_fits(const struct config_stream *stream, const char *table);
 
-/* The stream of one of the many tables, as if it were named alone; stays as long as the configuration. For one
- * thread, always the same. */
+/* The stream of one of the many tables, as if it were named alone; stays as long as the configuration. For
+ * one thread, always the same. */
 const struct config_stream *config_stream_of(const struct config *config, const struct config_stream *many,
                                              const char *table);
 

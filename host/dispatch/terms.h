@@ -20,9 +20,9 @@ struct subscription_options {
     const struct observer *observer; /* or NULL; must stay */
     bool replayed;                   /* the records are out of an archive: there is no checkpoint to write */
     struct handler_source source;    /* the texts must stay */
-    const char *stream_arn;          /* what the state is kept under: the source's, or its snapshot's; must stay */
-    struct stats_handler *counters;  /* or NULL; must stay */
-    int64_t late_ms;                 /* so much later than its time says may a record be read */
+    const char *stream_arn; /* what the state is kept under: the source's, or its snapshot's; must stay */
+    struct stats_handler *counters; /* or NULL; must stay */
+    int64_t late_ms;                /* so much later than its time says may a record be read */
 };
 
 /* From the reactor and from inside calls of the subscription. */

@@ -56,8 +56,8 @@ struct watermark {
     /* What was settled beyond the position when the progress was written. */
     char through[SEQUENCE_SIZE]; /* "": nothing, or all of it was fed by now */
     struct map open;             /* record_unit -> struct, owned: unsettled up to there */
-    /* The cursor behind the position, where that is the only way back (page->resume); or NULL. What is settled
-     * beyond it is not kept then: nobody knows what will be read there. */
+    /* The cursor behind the position, where that is the only way back (page->resume); or NULL. What is
+     * settled beyond it is not kept then: nobody knows what will be read there. */
     char *resume;
     bool resumes;
 };

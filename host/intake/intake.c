@@ -439,8 +439,8 @@ void intakes_look(struct intakes *all)
         struct err err = {0};
         bool read = read_files(intake->config, &certificate, &key, &hash, &err);
         if (!read && !intake->told)
-            log_error(all->options.log, NULL, "intake %s: %s: the certificate before stays", intake->config->name,
-                      err.text);
+            log_error(all->options.log, NULL, "intake %s: %s: the certificate before stays",
+                      intake->config->name, err.text);
         intake->told = !read;
         if (read && hash != intake->files_hash) {
             intake->files_hash = hash; /* one that is wrong is told once */

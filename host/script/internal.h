@@ -192,7 +192,8 @@ int state_compile(lua_State *L, const char *text, size_t size, const char *name)
 
 /* coverage.c. coverage_tell_lines: the chunk that was just compiled is on top; `lines`: there are no more. */
 void coverage_tell_lines(lua_State *L, const struct observer *observer, const char *path, size_t lines);
-void coverage_count(lua_State *L, const struct observer *observer, lua_Debug *activation); /* a line is about to run */
+void coverage_count(lua_State *L, const struct observer *observer,
+                    lua_Debug *activation); /* a line is about to run */
 
 /* Has the running invocation had its turn, and can it wait here? Then use `return state_make_room(L, ...)`,
  * which goes on with `k` when it is its turn again. */

@@ -42,9 +42,9 @@ enum field {
     FIELD_LATE,
 };
 
-static const char *const field_names[] = {"",      "new",      "old",     "keys",    "raw",      "id",
-                                          "event", "sequence", "time",    "table",   "stream",   "shard",
-                                          "size",  "view",     "expired", "attempt", "redriven", "replayed",
+static const char *const field_names[] = {"",      "new",      "old",     "keys",     "raw",      "id",
+                                          "event", "sequence", "time",    "table",    "stream",   "shard",
+                                          "size",  "view",     "expired", "attempt",  "redriven", "replayed",
                                           "age",   "changed",  "epoch",   "snapshot", "late"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 

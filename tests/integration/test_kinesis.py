@@ -40,7 +40,7 @@ class Changes:
         self.made += 1
         self.at_us += 1000
         image = {"id": {"S": item}, "version": {"N": str(version)}}
-        return item, dict(awsRegion="eu-west-1", eventID=f"{self.stream}-{self.made}", eventName="MODIFY", userIdentity=None, recordFormat="application/json",
+        return item, dict(awsRegion="eu-west-1", eventID=f"{self.at_us}-{self.made}", eventName="MODIFY", userIdentity=None, recordFormat="application/json",
                           tableName=self.table, eventSource="aws:dynamodb",
                           dynamodb=dict(ApproximateCreationDateTime=self.at_us, ApproximateCreationDateTimePrecision="MICROSECOND", Keys={"id": image["id"]},
                                         NewImage=image, OldImage=image, SizeBytes=40) | more)
@@ -86,6 +86,9 @@ def test_changes_with_reshards_kills_repetitions_and_disorder(beside_local, loca
     changes = Changes(emulators, name("stream"), "Orders", shards=2)
     seen = configure(deployment, local, name, emulators, f"kinesis = {changes.stream}\ntable = Orders")
     assert deployment.run("check").returncode == 0, deployment.run("check").stderr
+    granted = [statement for statement in json.loads(deployment.run("policy").stdout)["Statement"] if "kinesis:" in json.dumps(statement["Action"])]
+    assert [(statement["Resource"], statement["Action"]) for statement in granted] == [
+        (f"arn:aws:kinesis:eu-west-1:*:stream/{changes.stream}", ["kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"])], granted
     dice = random.Random(3)
     latest = {}
     host = deployment.start()

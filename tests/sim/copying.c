@@ -1,5 +1,5 @@
-/* copying.c: worlds in which a handler copies a table: a snapshot, then the stream, while the table is written
- * to, its shards split, the services fail, and the host is killed.
+/* copying.c: worlds in which a handler copies a table: a snapshot, then the stream, while the table is
+ * written to, its shards split, the services fail, and the host is killed.
  *
  * At the end the copy is as the table, item for item. Between two crashes no item goes back to what it was
  * before: versions rise over all items, and the copy's writes are looked at as they come. */
@@ -139,9 +139,10 @@ static void answer_request(void *user, const struct transport_request *request, 
     if (refused)
         return;
     look_at(copying, target, request);
-    engine_call(copying->engine,
-                &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
-                &reply);
+    engine_call(
+        copying->engine,
+        &(struct engine_request){target, request->body ? request->body : "", request->body_size, NULL},
+        &reply);
     answer->status = reply.status;
     answer->body = reply.body;
 }
@@ -392,10 +393,10 @@ void copying_run(uint64_t seed, bool loud, char *violation)
     world_init(&copying->world);
     copying->world.answer = answer_request;
     copying->world.user = copying;
-    copying->engine = engine_new(&(struct engine_options){.clock = &copying->world.clock, .region = "eu-west-1"},
-                                 &err);
-    copying->log =
-        log_new(loud ? STDERR_FILENO : nowhere, LOG_TEXT, loud ? LOG_DEBUG : LOG_ERROR, &copying->world.clock);
+    copying->engine =
+        engine_new(&(struct engine_options){.clock = &copying->world.clock, .region = "eu-west-1"}, &err);
+    copying->log = log_new(loud ? STDERR_FILENO : nowhere, LOG_TEXT, loud ? LOG_DEBUG : LOG_ERROR,
+                           &copying->world.clock);
     make_tables(copying);
     write_deployment(copying);
     if (!*copying->violation)

@@ -339,8 +339,8 @@ static struct source *open_source(const struct source_world *world)
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
-    dynamodb->source =
-        (struct source){&ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, false}};
+    dynamodb->source = (struct source){
+        &ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, false}};
     dynamodb->client = world->client;
     return &dynamodb->source;
 }

@@ -30,9 +30,9 @@ struct file_fetch {
     bool cancelled; /* the reactor's */
 };
 
-static void release(struct file_fetch *fetch)
+static void release(struct file_fetch *fetch, int holders)
 {
-    if (atomic_fetch_sub(&fetch->holders, 1) != 1)
+    if (atomic_fetch_sub(&fetch->holders, holders) != holders)
         return;
     buf_fini(&fetch->packed);
     buf_fini(&fetch->text);
@@ -46,14 +46,12 @@ static void tell(void *user)
     struct file_fetch *fetch = user;
     if (!fetch->cancelled)
         fetch->done(fetch->user, fetch->err.code ? NULL : &fetch->text, fetch->err.code ? &fetch->err : NULL);
-    if (!fetch->cancelled)
-        release(fetch); /* the owner's, who has his answer */
-    release(fetch);
+    release(fetch, fetch->cancelled ? 1 : 2); /* who is not cancelled has his answer */
 }
 
 static void drop(void *user)
 {
-    release(user);
+    release(user, 1);
 }
 
 static bool is_as_summed(const struct file_fetch *fetch)
@@ -143,5 +141,5 @@ void file_fetch_cancel(struct file_fetch *fetch)
     aws_cancel(fetch->call);
     fetch->call = NULL;
     fetch->cancelled = true;
-    release(fetch);
+    release(fetch, 1);
 }

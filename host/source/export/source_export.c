@@ -233,14 +233,16 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
 static void fail(struct source_call *call, const struct err *err)
 {
     struct source_error error = item_source_error(err);
-    source_stream_fn *stream = call->takes ? call->done.stream : NULL;
-    source_page_fn *page = call->takes ? NULL : call->done.page;
     void *whose = call->user;
-    call_free(call);
-    if (stream)
-        stream(whose, NULL, &error);
-    else
-        page(whose, NULL, NULL, &error);
+    if (call->takes) {
+        source_stream_fn *done = call->done.stream;
+        call_free(call);
+        done(whose, NULL, &error);
+    } else {
+        source_page_fn *done = call->done.page;
+        call_free(call);
+        done(whose, NULL, NULL, &error);
+    }
 }
 
 static void know(struct source_call *call);

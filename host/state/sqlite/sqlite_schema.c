@@ -162,9 +162,10 @@ static const char *const statements[STATEMENT_COUNT] = {
         " record_time_ms, progress) SELECT grp, ?2, stream_arn, shard, kind, sequence, since_ms,"
         " record_time_ms, progress FROM checkpoints WHERE grp = ?1 AND handler = ?3 AND NOT EXISTS"
         " (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
-    [INHERIT_FOLLOWS] = "INSERT OR IGNORE INTO follows (grp, stream, handler, stream_arn, since_ms, over)"
-                        " SELECT grp, stream, ?2, stream_arn, since_ms, over FROM follows WHERE grp = ?1 AND handler = ?3"
-                        " AND NOT EXISTS (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
+    [INHERIT_FOLLOWS] =
+        "INSERT OR IGNORE INTO follows (grp, stream, handler, stream_arn, since_ms, over)"
+        " SELECT grp, stream, ?2, stream_arn, since_ms, over FROM follows WHERE grp = ?1 AND handler = ?3"
+        " AND NOT EXISTS (SELECT 1 FROM follows WHERE grp = ?1 AND handler = ?2)",
     [FORGET_HANDLER_FOLLOWS] = "DELETE FROM follows WHERE grp = ?1 AND handler = ?2",
     [FORGET_HANDLER_MARKERS] = "DELETE FROM markers WHERE grp = ?1 AND handler = ?2",
     [FORGET_HANDLER_SUBSCRIPTIONS] = "DELETE FROM subscriptions WHERE grp = ?1 AND handler = ?2",
