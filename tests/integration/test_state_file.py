@@ -88,6 +88,8 @@ def make_older(path):
             DROP TABLE troubles;
             DROP TABLE hosts;
             DROP TABLE usage;
+            ALTER TABLE follows DROP COLUMN since_ms;
+            ALTER TABLE follows DROP COLUMN over;
             PRAGMA user_version = 2;""")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
