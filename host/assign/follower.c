@@ -538,6 +538,56 @@ static struct position goes_on(void *user, const char *shard)
     return position;
 }
 
+/* What was settled beyond its place in the shard when it left the stream; NULL: nothing. */
+static struct settled_ahead *ahead_of(const struct follower *follower, const char *shard)
+{
+    const struct store_snapshot *snapshot = follower->options->snapshot;
+    char *stream_arn = stream_of_arn(follower->generation->stream_arn);
+    struct settled_ahead *ahead = NULL;
+    for (size_t i = 0; i < snapshot->checkpoint_count && !ahead; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (*row->progress && strcmp(row->shard, shard) == 0 &&
+            strcmp(row->handler, follower->handler) == 0 && strcmp(row->stream_arn, stream_arn) == 0)
+            ahead = settled_ahead_new(row->progress);
+    }
+    free(stream_arn);
+    return ahead;
+}
+
+static bool settled(void *user, const char *shard, const struct record *record)
+{
+    struct follower *follower = user;
+    struct ahead *known = map_get(&follower->ahead, shard);
+    if (!known) {
+        known = mem_zero(sizeof *known);
+        known->settled = ahead_of(follower, shard);
+        map_set(&follower->ahead, shard, known);
+    }
+    if (known->settled && settled_ahead_ends(known->settled, record)) {
+        settled_ahead_free(known->settled);
+        known->settled = NULL;
+    }
+    return known->settled && settled_ahead_has(known->settled, record);
+}
+
+static void forget_ahead(struct follower *follower)
+{
+    size_t at = 0;
+    for (struct ahead *known; (known = map_next(&follower->ahead, &at, NULL));) {
+        settled_ahead_free(known->settled);
+        free(known);
+    }
+    map_fini(&follower->ahead);
+    follower->ahead = MAP_INIT;
+}
+
+void follower_unwatch(struct follower *follower)
+{
+    snapshot_watch_free(follower->watch);
+    follower->watch = NULL;
+    forget_ahead(follower);
+}
+
 bool follower_takes(const struct follower *follower)
 {
     return follower->taking || timer_is_set(&follower->take_again);
@@ -574,6 +624,7 @@ void follower_watch(struct follower *follower)
         .discovery_ms = options->stream->discovery_ms,
         .troubles = options->troubles,
         .begins = goes_on,
+        .settled = settled,
         .user = follower,
     });
 }
@@ -795,7 +846,7 @@ void follower_free(struct follower *follower)
         source_cancel(snapshot_source(follower), follower->taking);
     timer_stop(follower->options->reactor, &follower->take_again);
     troubles_end(follower->options->troubles, follower->subject, "snapshot");
-    snapshot_watch_free(follower->watch);
+    follower_unwatch(follower);
     list_remove(&follower->link);
     progress_fini(&follower->progress);
     follower_clear_owned(&follower->positions);

@@ -53,6 +53,12 @@ struct follower {
     struct timer take_again;
     struct log_limit complained;
     struct snapshot_watch *watch;
+    struct map ahead; /* shard -> struct ahead, owned: what the watch asks for */
+};
+
+/* What was settled in a shard beyond the place where the handler left it; NULL: nothing, or no more. */
+struct ahead {
+    struct settled_ahead *settled;
 };
 
 struct cursor_call {
@@ -89,6 +95,7 @@ void follower_write_over(const struct follower *follower, struct buf *over);
 /* Its generation is a snapshot: what changes meanwhile is looked for, from where it will go on. Nothing
  * otherwise. */
 void follower_watch(struct follower *follower);
+void follower_unwatch(struct follower *follower);
 
 /* What the store says of where it began. */
 void follower_take_follow(struct follower *follower, const struct store_follow *follow);

@@ -11,7 +11,7 @@
 char *stream_identity(const char *stream_arn, const char *table)
 {
     const char *label = strstr(stream_arn, "/stream/");
-    const char *created = strstr(stream_arn, ARN_CREATED);
+    const char *created = created_of_arn(stream_arn);
     if (created)
         return mem_copy(stream_arn, (size_t)(created - stream_arn));
     if (label)

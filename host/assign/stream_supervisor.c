@@ -355,8 +355,7 @@ static void begin_on(struct follower *follower, const char *stream_arn)
     follower->phase = FOLLOWER_JOINING;
     follower->generation = open_generation(follower->user, stream_arn);
     take_snapshot(follower);
-    snapshot_watch_free(follower->watch); /* of the generation that it leaves */
-    follower->watch = NULL;
+    follower_unwatch(follower); /* of the generation that it leaves */
 }
 
 /* An export's time and those of records are of one clock, and the records' are rounded to a second: the
@@ -394,13 +393,33 @@ static void tell_joined(struct follower *follower, const struct store_follow *fo
         leases->joined(leases->user, follow);
 }
 
+/* What the state says it follows; a snapshot whose name cannot be read (another version's) is not read, and
+ * its stream is. To be freed. */
+static char *followed_arn(const struct stream_supervisor *supervisor, const struct store_follow *follow)
+{
+    struct snapshot_name name;
+    if (!snapshot_of_arn(follow->stream_arn))
+        return mem_string(follow->stream_arn);
+    if (snapshot_name_read(follow->stream_arn, &name)) {
+        snapshot_name_fini(&name);
+        return mem_string(follow->stream_arn);
+    }
+    log_error(
+        supervisor->options.log, supervisor->subject,
+        "handler %s has a snapshot before it that this version cannot read (%s); it goes on with the stream",
+        follow->handler, follow->stream_arn);
+    return stream_of_arn(follow->stream_arn);
+}
+
 static void adopt(void *user, struct follower *follower, const struct store_follow *follow)
 {
     CHECK(!follower->active.count && !follower->removed);
-    if (strcmp(follow->stream_arn, follower->generation->stream_arn) != 0) {
+    char *stream_arn = followed_arn(user, follow);
+    if (strcmp(stream_arn, follower->generation->stream_arn) != 0) {
         forget_segments(user, follower->generation->stream_arn);
-        begin_on(follower, follow->stream_arn);
+        begin_on(follower, stream_arn);
     }
+    free(stream_arn);
     follower_take_follow(follower, follow);
     follower_watch(follower);
     follower->phase = FOLLOWER_READY;
@@ -911,7 +930,8 @@ static void place_followers(struct stream_supervisor *supervisor)
             if (strcmp(snapshot->follows[i].stream, identity) == 0 &&
                 strcmp(snapshot->follows[i].handler, follower->handler) == 0)
                 follow = &snapshot->follows[i];
-        const char *stream_arn = follow ? follow->stream_arn : NULL;
+        char *own = follow ? followed_arn(supervisor, follow) : NULL;
+        const char *stream_arn = own;
         if (follow)
             follower_take_follow(follower, follow);
         if (!stream_arn)
@@ -921,6 +941,7 @@ static void place_followers(struct stream_supervisor *supervisor)
             stream_arn = NULL;
         follower->phase = stream_arn ? FOLLOWER_READY : FOLLOWER_NEW;
         join(follower, open_generation(supervisor, stream_arn ? stream_arn : supervisor->latest_arn));
+        free(own);
         follower_watch(follower);
         if (follower->phase == FOLLOWER_READY)
             tell_joined(follower, follow);

@@ -2,6 +2,7 @@
 #include "base/arn.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -22,10 +23,34 @@ char *table_of_arn(const char *arn, const char *fallback)
     return mem_copy(table, (size_t)(end - table));
 }
 
+/* Behind the names that others have given: what stands there is ours. */
+static const char *behind_names(const char *arn)
+{
+    const char *stream = strstr(arn, ":stream/"); /* Kinesis': without a '/' in its name */
+    if (stream && strstr(arn, ":kinesis:"))
+        return stream + strlen(":stream/") + strcspn(stream + strlen(":stream/"), "/");
+    stream = strstr(arn, "/stream/");
+    return stream ? stream : arn;
+}
+
 const char *snapshot_of_arn(const char *arn)
 {
-    const char *stream = strstr(arn, "/stream/");
-    return strstr(stream ? stream : arn, ARN_SNAPSHOT);
+    return strstr(behind_names(arn), ARN_SNAPSHOT);
+}
+
+const char *created_of_arn(const char *arn)
+{
+    const char *at = behind_names(arn);
+    return strncmp(at, ARN_CREATED, strlen(ARN_CREATED)) == 0 ? at : NULL;
+}
+
+int64_t snapshot_taken_ms(const char *arn)
+{
+    /* ".../snapshot/HANDLER/TABLE/TAKEN...." */
+    const char *at = snapshot_of_arn(arn);
+    for (int slashes = 0; at && slashes < 4; slashes++)
+        at = strchr(at, '/') ? strchr(at, '/') + 1 : NULL;
+    return at ? strtoll(at, NULL, 10) : 0;
 }
 
 char *stream_of_arn(const char *arn)
@@ -36,8 +61,7 @@ char *stream_of_arn(const char *arn)
 
 char *service_arn(const char *arn)
 {
-    const char *mark = snapshot_of_arn(arn), *created = strstr(arn, ARN_CREATED);
-    mark = created && (!mark || created < mark) ? created : mark;
+    const char *mark = created_of_arn(arn) ? created_of_arn(arn) : snapshot_of_arn(arn);
     return mark ? mem_copy(arn, (size_t)(mark - arn)) : mem_string(arn);
 }
 

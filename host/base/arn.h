@@ -2,6 +2,8 @@
 #ifndef TIDEMILL_BASE_ARN_H
 #define TIDEMILL_BASE_ARN_H
 
+#include <stdint.h>
+
 /* "Orders" of arn:aws:dynamodb:eu-west-1:1:table/Orders/stream/..., and of ScyllaDB Alternator's
  * .../table/alternator_Orders@Orders_scylla_cdc_log/stream/...; `fallback` (NULL: the ARN) where it names
  * none. Owned by the caller. */
@@ -14,6 +16,10 @@ const char *snapshot_of_arn(const char *arn);
 
 /* A Kinesis stream is named by its ARN and, behind this mark, when it was made: another may get its name. */
 #define ARN_CREATED "/created/"
+const char *created_of_arn(const char *arn); /* NULL: it is none's */
+
+/* When it was taken, in ms since 1970; 0: it is none. */
+int64_t snapshot_taken_ms(const char *arn);
 
 /* The stream's ARN of either; owned by the caller. */
 char *stream_of_arn(const char *arn);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
+#include "cmd/take_over.h"
 #include "source/snapshot/source_snapshot.h"
 #include "state/store_open.h"
 
@@ -18,13 +19,14 @@
 #define LOOK_SHARED_MS 5000 /* what all hosts share costs something to read */
 
 struct arguments {
-    const char *config_path, *handler, *stream;
+    const char *config_path, *handler, *as, *stream;
     int64_t segments;
     bool no_wait;
 };
 
 static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
+    {"--as", CMD_TEXT, offsetof(struct arguments, as), NULL},
     {"--stream", CMD_TEXT, offsetof(struct arguments, stream), NULL},
     {"--segments", CMD_COUNT, offsetof(struct arguments, segments), NULL},
     {"--no-wait", CMD_FLAG, offsetof(struct arguments, no_wait), NULL},
@@ -57,23 +59,49 @@ static void on_named(void *user, const char *arn, const struct source_error *err
         naming->err = error->err;
 }
 
+/* Is it the Kinesis stream that the [stream] names? */
+static bool is_kinesis_of(const struct config_stream *stream, const char *arn)
+{
+    char *own = service_arn(arn);
+    const char *name = strrchr(own, '/');
+    bool same = stream->kinesis && created_of_arn(arn) &&
+                (strcmp(stream->kinesis, own) == 0 || (name && strcmp(stream->kinesis, name + 1) == 0));
+    free(own);
+    return same;
+}
+
+/* The table whose changes come there; to be freed. */
+static char *table_of(const struct config *config, const char *arn)
+{
+    for (size_t i = 0; i < config->stream_count; i++)
+        if (is_kinesis_of(&config->streams[i], arn) && config->streams[i].table)
+            return mem_string(config->streams[i].table);
+    return table_of_arn(arn, NULL);
+}
+
 /* Does the [stream] of that name read the table? */
 static bool reads(const struct config *config, const char *stream, const char *table)
 {
     const struct config_stream *own = config_stream(config, stream);
-    char *its = own && own->arn ? table_of_arn(own->arn, NULL) : mem_string(own ? own->table : NULL);
-    bool same = its && strcmp(its, table) == 0;
+    char *its = own ? config_stream_table(own) : NULL;
+    bool same = its ? strcmp(its, table) == 0 : own && config_stream_fits(own, table);
     free(its);
     return same;
+}
+
+/* Whose snapshots they are. */
+static const char *name_of(const struct backfill *backfill)
+{
+    return backfill->arguments.as ? backfill->arguments.as : backfill->arguments.handler;
 }
 
 static bool name_one(struct backfill *backfill, struct sources *sources, const struct store_follow *follow,
                      struct err *err)
 {
     struct naming naming = {0};
-    char *table = table_of_arn(follow->stream_arn, NULL);
+    char *table = table_of(backfill->config, follow->stream_arn);
     struct source *source = sources_for(sources, NULL, ARN_SNAPSHOT);
-    source_snapshot_take(source, table, follow->stream_arn, backfill->arguments.handler,
+    source_snapshot_take(source, table, follow->stream_arn, name_of(backfill),
                          aws_client_earliest_now_ms(backfill->outside.aws), backfill->arguments.segments,
                          on_named, &naming);
     reactor_turn_until(backfill->outside.reactor, &naming.done);
@@ -88,7 +116,7 @@ static bool name_one(struct backfill *backfill, struct sources *sources, const s
 
 static bool is_asked_for(const struct backfill *backfill, const struct store_follow *follow)
 {
-    char *table = table_of_arn(follow->stream_arn, NULL);
+    char *table = table_of(backfill->config, follow->stream_arn);
     bool asked = strcmp(follow->handler, backfill->arguments.handler) == 0 &&
                  (!backfill->arguments.stream || reads(backfill->config, backfill->arguments.stream, table));
     free(table);
@@ -128,7 +156,7 @@ static bool name_all(struct backfill *backfill, const struct store_snapshot *sna
 
 /* ---- watching it ---- */
 
-static volatile sig_atomic_t interrupted;
+static volatile int interrupted;
 
 static void on_signal(int number)
 {
@@ -148,7 +176,7 @@ static bool look(struct backfill *backfill, struct status_snapshot *sum, struct 
     status_gather_snapshots(&status);
     for (size_t i = 0; i < status.snapshot_count; i++) {
         const struct status_snapshot *one = &status.snapshots[i];
-        if (strcmp(one->handler, backfill->arguments.handler) != 0)
+        if (strcmp(one->handler, name_of(backfill)) != 0)
             continue;
         any = true;
         sum->items += one->items;
@@ -186,8 +214,9 @@ static bool watch(struct backfill *backfill, struct err *err)
         return false;
     cmd_print(interrupted ? "it goes on: tidemill status shows how far it is\n"
                           : "handler %s has had every item, and goes on with the stream\n",
-              backfill->arguments.handler);
-    return true;
+              name_of(backfill));
+    return interrupted || !backfill->arguments.as ||
+           take_over_meet(&backfill->state, backfill->config, name_of(backfill), &interrupted, err);
 }
 
 /* ---- the command ---- */
@@ -197,6 +226,9 @@ static bool carry_out(struct backfill *backfill, struct err *err)
     const struct cmd_outside_options options = {.log_level = LOG_WARN};
     struct buf told = BUF_INIT;
     bool runs = access_host_runs(backfill->config);
+    if (backfill->arguments.as &&
+        !take_over_check(backfill->config, backfill->arguments.handler, backfill->arguments.as, err))
+        return false;
     if (!cmd_outside_open(&backfill->outside, backfill->config, &options, err) ||
         !access_open(&backfill->state, backfill->config, false, err))
         return false;
@@ -206,7 +238,7 @@ static bool carry_out(struct backfill *backfill, struct err *err)
     runs = runs || (all && all->member_count && status_runs(&status));
     store_snapshot_free(all);
     const struct action action = {
-        .handler = backfill->arguments.handler, .to = backfill->arns.data, .shard = "", .running = true};
+        .handler = name_of(backfill), .to = backfill->arns.data, .shard = "", .running = true};
     ok = ok && action_seek(&backfill->state, backfill->config, &action, &told, err);
     if (ok)
         cmd_print("%s%s\n", told.data, runs ? "" : ", once a host runs");
@@ -222,6 +254,10 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     if (!backfill.arguments.handler) {
         cmd_complain("backfill: a handler is needed (see tidemill help backfill)");
+        return EXIT_USAGE;
+    }
+    if (backfill.arguments.segments > SNAPSHOT_SEGMENTS_MAX) {
+        cmd_complain("backfill: --segments: 1 to %d", SNAPSHOT_SEGMENTS_MAX);
         return EXIT_USAGE;
     }
     backfill.config = cmd_load_config_asking(backfill.arguments.config_path);
@@ -243,12 +279,14 @@ const struct command cmd_backfill = {
     .arguments = "[-c FILE] HANDLER [...]",
     .summary = "every item of the tables through a handler",
     .help =
-        "  tidemill backfill [-c FILE] HANDLER [--stream NAME] [--segments N] [--no-wait]\n\n"
+        "  tidemill backfill [-c FILE] HANDLER [--as NAME] [--stream NAME] [--segments N] [--no-wait]\n\n"
         "The handler leaves its stream, has every item of the table as it is now (an INSERT with\n"
         "record.snapshot set), and goes on in the stream where it stood: it misses no change, and has no\n"
         "item older than it has had it. Beside running hosts, or for the next one. It is what snapshot = "
         "yes\n"
         "does for a handler that is new; snapshot_units and the other keys of the [stream] hold for it.\n\n"
+        "  --as         another [handler], that says script = HANDLER, has them: to fill a new store beside\n"
+        "               the old one, which goes on meanwhile; you are told when it has met the live stream\n"
         "  --stream     only the table of that [stream]; else of all that the handler is on\n"
         "  --segments   read side by side; else by the table's size\n"
         "  --no-wait    do not wait for its end\n\n"

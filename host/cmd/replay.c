@@ -9,12 +9,14 @@
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
+#include "cmd/take_over.h"
+#include "source/source.h"
 #include "worker/handlers.h"
 #include "core/replay.h"
 #include "script/directory.h"
 
 struct arguments {
-    const char *config_path, *from, *handler, *pattern;
+    const char *config_path, *from, *handler, *as, *pattern;
     struct cmd_texts keys;
     int64_t after_ms, before_ms, rate;
     bool restart;
@@ -36,6 +38,7 @@ static const struct cmd_option known_options[] = {
     CMD_CONFIG(struct arguments, config_path),
     {"--from", CMD_TEXT, offsetof(struct arguments, from), NULL},
     {"--handler", CMD_TEXT, offsetof(struct arguments, handler), NULL},
+    {"--as", CMD_TEXT, offsetof(struct arguments, as), NULL},
     {"--pattern", CMD_TEXT, offsetof(struct arguments, pattern), NULL},
     {"--key", CMD_TEXTS, offsetof(struct arguments, keys), "NAME=VALUE, an attribute of the items' key"},
     {"--after", CMD_TIME, offsetof(struct arguments, after_ms), NULL},
@@ -55,6 +58,10 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
             return false;
         }
     }
+    if (arguments->as && !arguments->handler) {
+        cmd_complain("replay: --as needs --handler: which one is to have another name?");
+        return false;
+    }
     if (!arguments->from)
         cmd_complain("replay: --from PATH or --from s3://BUCKET/PREFIX is needed");
     return arguments->from != NULL;
@@ -65,7 +72,8 @@ static bool read_arguments(int argc, char **argv, struct arguments *arguments)
 /* The handler that was named, or the only one there is. To be freed; NULL and `err`. */
 static char *find_place(const struct replaying *replaying, struct err *err)
 {
-    const char *wanted = replaying->arguments.handler;
+    const struct arguments *arguments = &replaying->arguments;
+    const char *wanted = arguments->as ? arguments->as : arguments->handler;
     struct buf names = BUF_INIT;
     char **places = handler_places(replaying->config, true, err), *found = NULL;
     size_t count = 0;
@@ -173,7 +181,7 @@ static void tear_down(struct replaying *replaying)
 
 /* The first signal lets the page that runs finish; the second one ends the process, and the page comes again.
  */
-static volatile sig_atomic_t interrupted;
+static volatile int interrupted;
 
 static void on_signal(int number)
 {
@@ -218,6 +226,41 @@ static bool run_replay(struct replaying *replaying, struct err *err)
     return !err->code && !interrupted && !progress->failed;
 }
 
+/* What the archive does not have yet is in the stream: it takes a while to write its files. */
+#define OVERLAP_MS (3600 * 1000LL)
+#define SPARE_MS (30 * 60 * 1000LL) /* for the handler to come to it before it is trimmed */
+
+static bool hold(struct replaying *replaying, struct err *err)
+{
+    const struct arguments *arguments = &replaying->arguments;
+    struct access state;
+    bool ok = take_over_check(replaying->config, arguments->handler, arguments->as, err) &&
+              access_open(&state, replaying->config, false, err);
+    if (!ok)
+        return false;
+    ok = take_over_hold(&state, replaying->config, arguments->as, err);
+    access_close(&state);
+    return ok;
+}
+
+/* All is replayed that was there `begun_ms`; now the stream. */
+static bool follow(struct replaying *replaying, int64_t begun_ms, struct err *err)
+{
+    const struct arguments *arguments = &replaying->arguments;
+    struct access state;
+    int64_t now_ms = clock_wall_ms(&replaying->outside.clock);
+    if (now_ms - begun_ms > SOURCE_RETENTION_MS - OVERLAP_MS - SPARE_MS)
+        return err_set(err, ERR_BUSY,
+                       "that took longer than the stream keeps its records: the same command once "
+                       "more replays what was archived meanwhile, and then follows");
+    bool ok = access_open(&state, replaying->config, false, err) &&
+              take_over_follow(&state, replaying->config, arguments->handler, arguments->as,
+                               begun_ms - OVERLAP_MS, err) &&
+              take_over_meet(&state, replaying->config, arguments->as, &interrupted, err);
+    access_close(&state);
+    return ok;
+}
+
 static int run(int argc, char **argv)
 {
     struct replaying replaying = {0};
@@ -229,11 +272,15 @@ static int run(int argc, char **argv)
     replaying.config = cmd_load_config_asking(replaying.arguments.config_path);
     if (!replaying.config)
         return EXIT_USAGE;
-    if (!set_up(&replaying, &err)) {
+    struct clock clock = clock_system();
+    int64_t begun_ms = clock_wall_ms(&clock); /* before the archive is listed */
+    if ((replaying.arguments.as && !hold(&replaying, &err)) || !set_up(&replaying, &err)) {
         cmd_complain("replay: %s", err.text);
         status = err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
     } else {
         status = run_replay(&replaying, &err) ? EXIT_DONE : EXIT_FAILED;
+        if (status == EXIT_DONE && replaying.arguments.as && !follow(&replaying, begun_ms, &err))
+            status = EXIT_FAILED;
         if (err.code)
             cmd_complain("replay: %s", err.text);
     }
@@ -246,12 +293,17 @@ const struct command cmd_replay = {
     .arguments = "[-c FILE] --from PATH|s3://... [...]",
     .summary = "archived events through a handler once more",
     .help =
-        "  tidemill replay [-c FILE] --from PATH|s3://BUCKET/PREFIX [--handler NAME]\n"
+        "  tidemill replay [-c FILE] --from PATH|s3://BUCKET/PREFIX [--handler NAME [--as NAME]]\n"
         "      [--after TIME] [--before TIME] [--pattern JSON] [--key NAME=VALUE]... [--rate N] "
         "[--restart]\n\n"
         "Reads what targets of type s3 and file have written, and hands the events to a handler or a\n"
         "route, in order, with record.replayed set. Beside a running host or without one.\n\n"
         "  --handler      needed where there are several\n"
+        "  --as           under the name of another [handler], that says script = the handler's, to fill a\n"
+        "                 new store beside the old one: it is held until all is replayed, then follows the\n"
+        "                 stream (from an hour before this began, since the archive is written in files), "
+        "and\n"
+        "                 you are told when it has met its end\n"
         "  --after, --before\n"
         "                 2026-01-31 or 2026-01-31T12:00:00Z: events of that time and later, or earlier\n"
         "  --pattern      an event pattern, as in a filter\n"

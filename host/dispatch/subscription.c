@@ -295,6 +295,38 @@ bool subscription_inherit(const char *parent_progress, struct buf *progress)
     return open;
 }
 
+struct settled_ahead {
+    struct watermark watermark;
+};
+
+struct settled_ahead *settled_ahead_new(const char *progress)
+{
+    struct settled_ahead *ahead = mem_zero(sizeof *ahead);
+    watermark_init(&ahead->watermark, &(struct position){.kind = POSITION_TRIM_HORIZON}, progress);
+    if (*ahead->watermark.through)
+        return ahead;
+    settled_ahead_free(ahead);
+    return NULL;
+}
+
+void settled_ahead_free(struct settled_ahead *ahead)
+{
+    if (ahead)
+        watermark_fini(&ahead->watermark);
+    free(ahead);
+}
+
+bool settled_ahead_has(const struct settled_ahead *ahead, const struct record *record)
+{
+    struct entry entry = {.record = record};
+    return watermark_settled_before(&ahead->watermark, &entry);
+}
+
+bool settled_ahead_ends(const struct settled_ahead *ahead, const struct record *record)
+{
+    return sequence_compare(record->sequence, ahead->watermark.through) > 0;
+}
+
 char *subscription_resume(const char *progress)
 {
     return watermark_resume(progress);

@@ -82,6 +82,17 @@ bool subscription_inherit(const char *parent_progress, struct buf *progress);
  * does. */
 char *subscription_resume(const char *progress);
 
+/* What a progress says of records that lie behind the position which was kept with it: NULL: nothing. */
+struct settled_ahead;
+struct settled_ahead *settled_ahead_new(const char *progress);
+void settled_ahead_free(struct settled_ahead *ahead); /* NULL is allowed */
+
+/* Is the record settled? */
+bool settled_ahead_has(const struct settled_ahead *ahead, const struct record *record);
+
+/* Does it say nothing of this record, nor of any behind it? */
+bool settled_ahead_ends(const struct settled_ahead *ahead, const struct record *record);
+
 /* How its records stand; who is `catching_up` knows the shard. */
 struct stats_subscription subscription_now(const struct subscription *subscription);
 

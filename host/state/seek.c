@@ -169,6 +169,15 @@ static bool seek_time(const struct store_snapshot *snapshot, const char *handler
     return true;
 }
 
+static bool follows_stream(const struct store_snapshot *snapshot, const char *handler, const char *stream)
+{
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
+            strcmp(snapshot->follows[i].stream, stream) == 0)
+            return true;
+    return false;
+}
+
 /* A table's items first, by the names of the snapshots; then it goes on where it stands. */
 static bool seek_snapshots(const struct store_snapshot *snapshot, const char *handler, const char *to,
                            struct store_batch *batch, struct buf *told, struct err *err)
@@ -176,12 +185,23 @@ static bool seek_snapshots(const struct store_snapshot *snapshot, const char *ha
     for (const char *at = to, *end; *at; at = *end ? end + 1 : end) {
         end = at + strcspn(at, "\n");
         char *arn = mem_copy(at, (size_t)(end - at)), *stream = stream_of_arn(arn);
-        const struct store_follow *found = NULL;
-        for (size_t i = 0; i < snapshot->follow_count; i++)
-            if (strcmp(snapshot->follows[i].handler, handler) == 0 &&
-                strcmp(snapshot->follows[i].stream_arn, stream) == 0)
-                found = &snapshot->follows[i];
-        if (found) {
+        const struct store_follow *found = NULL, *other = NULL;
+        for (size_t i = 0; i < snapshot->follow_count; i++) {
+            const struct store_follow *follow = &snapshot->follows[i];
+            bool same = strcmp(follow->stream_arn, stream) == 0;
+            other = same ? follow : other;
+            if (same && strcmp(follow->handler, handler) == 0)
+                found = follow;
+        }
+        if (!found && other && !follows_stream(snapshot, handler, other->stream)) {
+            /* It has no place there yet, and begins with this, where another one's stream is now. */
+            store_put_follow(batch, &(struct store_follow){.stream = other->stream,
+                                                           .handler = handler,
+                                                           .stream_arn = arn,
+                                                           .first = true,
+                                                           .since_ms = snapshot_taken_ms(arn)});
+            found = other;
+        } else if (found) {
             struct store_follow follow = *found;
             follow.stream_arn = arn;
             follow.after = found->stream_arn;
@@ -204,7 +224,7 @@ static bool seek_snapshots(const struct store_snapshot *snapshot, const char *ha
 bool seek_write(const struct store_snapshot *snapshot, const char *handler, const char *shard, const char *to,
                 struct store_batch *batch, struct buf *told, struct err *err)
 {
-    if (!follows_any(snapshot, handler))
+    if (!follows_any(snapshot, handler) && !snapshot_of_arn(to))
         return err_set(
             err, ERR_CONFIG,
             "handler %s has no checkpoint yet: it has not run, and begins where its stream's start says",

@@ -41,6 +41,10 @@ def contents(local, table):
     return {item["id"]["S"]: item for page in local.client.get_paginator("scan").paginate(TableName=table) for item in page["Items"]}
 
 
+def differs(left, right):
+    return [(key, left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)][:4]
+
+
 def same(local, table, copy):
     return lambda: contents(local, table) == contents(local, copy)
 
@@ -261,4 +265,60 @@ def test_beside_dynamodb_local(deployment, dynamodb, name):
     host.wait_for("goes on with the stream")
     changes.stop()
     wait_until(same(dynamodb, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+
+
+def test_a_new_store_is_filled_beside_the_old(beside_local, local, name):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, 300)
+    other, third = local.table(name("Other"), stream=False), local.table(name("Third"), stream=False)
+    host = deployment.start()
+    wait_until(deployment.settled, "it follows the stream")
+    changes = Changes(local, table, 320, 8)
+    changes.start()
+    for arguments, told in ((["h", "--as", "h"], "is the handler itself"), (["h", "--as", "second"], "there is no [handler second]")):
+        done = deployment.run("backfill", *arguments)
+        assert done.returncode == 2 and told in done.stderr, done
+    before = deployment.ini.read_text()
+    deployment.ini.write_text(before + f"[handler second]\nscript = h\ncopy = {other}\n")  # the host has not read it yet
+    assert deployment.run("backfill", "h", "--as", "second", "--no-wait").returncode == 0
+    host.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(contents(local, other)) > 250, "the new store fills")
+    wait_until(lambda: not snapshots(deployment), "it is full")
+    # One that runs already, and is told when it has met the stream.
+    deployment.ini.write_text(before + f"[handler second]\nscript = h\ncopy = {other}\n[handler third]\nscript = h\ncopy = {third}\n")
+    host.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: any("third" in row["handler"] for row in deployment.status()["checkpoints"]), "the third one runs")
+    watched = subprocess.Popen([BINARY, "backfill", "h", "--as", "third"], cwd=deployment.directory, env=deployment.environment, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: len(contents(local, third)) > 250, "the third store fills")
+    changes.stop()
+    assert "has met the live stream" in watched.communicate(timeout=120)[0]
+    for each in (other, third):
+        wait_until(same(local, table, each), lambda: f"{each} is as its table, not {differs(contents(local, table), contents(local, each))}")
+    assert len(contents(local, copy)) < 321
+    assert host.stop() == 0
+
+
+def test_an_archive_seeds_a_new_store(beside_local, local, name):
+    deployment = beside_local
+    table, copy, other = local.table(name()), local.table(name("Copy"), stream=False), local.table(name("Other"), stream=False)
+    deployment.script("h", COPY)
+    more = f"[target lake]\ntype = file\npath = {deployment.directory}/lake\nlinger = 50ms\n[route archive]\nstream = s\ntarget = lake\n"
+    deployment.stream(table, f"{more}[handler h]\ncopy = {copy}\n")
+    host = deployment.start()
+    fill(local, table, 200)
+    wait_until(lambda: deployment.settled() and same(local, table, copy)(), "all is archived")
+    deployment.stream(table, f"{more}[handler h]\ncopy = {copy}\n[handler second]\nscript = h\ncopy = {other}\n")
+    done = deployment.run("replay", "--from", f"{deployment.directory}/lake", "--as", "second")
+    assert done.returncode == 2 and "--as needs --handler" in done.stderr, done
+    watched = subprocess.Popen([BINARY, "replay", "--from", f"{deployment.directory}/lake", "--handler", "h", "--as", "second", "--rate", "200"], cwd=deployment.directory,
+                               env=deployment.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: "second is paused" in deployment.run("status").stdout, "it is held meanwhile")
+    host.process.send_signal(signal.SIGHUP)
+    fill(local, table, 20, first=500)
+    out, err = watched.communicate(timeout=120)
+    assert watched.returncode == 0 and "has met the live stream" in out and "200 events replayed" in err, (out, err)
+    wait_until(same(local, table, other), "the new store is as the table")
+    fill(local, table, 20, first=600)
+    wait_until(same(local, table, other), "and follows")
     assert host.stop() == 0

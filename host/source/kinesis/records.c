@@ -78,6 +78,34 @@ static bool decode(struct change *change)
     return true;
 }
 
+/* A number as JSON has it: what is handed on as one must be one. */
+static bool is_number(const struct json *text)
+{
+    struct arena arena = ARENA_INIT;
+    struct err err;
+    const struct json *number =
+        text->type == JSON_STRING ? json_parse(&arena, text->text, text->size, &err) : NULL;
+    bool is = number && number->type == JSON_NUMBER;
+    arena_fini(&arena);
+    return is;
+}
+
+static bool has_numbers(const struct json *value)
+{
+    json_each(child, value) {
+        if (json_key_is(child, "NS") && child->type == JSON_ARRAY) {
+            json_each(number, child) {
+                if (!is_number(number))
+                    return false;
+            }
+        } else if (json_key_is(child, "N") && child->type == JSON_STRING ? !is_number(child)
+                                                                         : !has_numbers(child)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void read_change(struct change *change, struct arena *arena)
 {
     struct err err;
@@ -95,6 +123,9 @@ static void read_change(struct change *change, struct arena *arena)
     else if (!json_string_is(name, "INSERT") && !json_string_is(name, "MODIFY") &&
              !json_string_is(name, "REMOVE"))
         change->why = "its eventName is neither INSERT nor MODIFY nor REMOVE";
+    else if (!has_numbers(keys) || !has_numbers(json_get(inner, "NewImage")) ||
+             !has_numbers(json_get(inner, "OldImage")))
+        change->why = "it has a number that is none";
     if (change->why)
         return;
     change->event = event;

@@ -95,9 +95,9 @@ static struct source_error error_of(const struct err *err)
  * that is made anew is another. */
 static char *name_of(const char *stream_arn)
 {
-    const char *name = strstr(stream_arn, ":stream/"), *created = strstr(stream_arn, ARN_CREATED);
+    const char *name = strstr(stream_arn, ":stream/");
     name = name ? name + strlen(":stream/") : stream_arn;
-    return mem_copy(name, created ? (size_t)(created - name) : strlen(name));
+    return mem_copy(name, strcspn(name, "/"));
 }
 
 static void ask(struct source_call *call, const char *operation, cJSON *body, int attempts, aws_done_fn *done)

@@ -82,6 +82,8 @@ static void keep_change(const struct part *part, const struct record *record, st
     const struct snapshot_watch *watch = part->watch;
     if (part->since_ms && record->time_ms < part->since_ms - POSITION_MARGIN_MS)
         return;
+    if (watch->options.settled(watch->options.user, part->id, record))
+        return;
     buf_clear(text);
     if (record->old_image)
         json_write_value(text, record->old_image);

@@ -26,6 +26,8 @@ struct snapshot_watch_options {
     struct troubles *troubles; /* or NULL */
     /* Where the snapshot's handler goes on in a shard; FINISHED: nowhere. */
     struct position (*begins)(void *user, const char *shard);
+    /* Has it settled the record already, though it lies behind that? It does not get it once more. */
+    bool (*settled)(void *user, const char *shard, const struct record *record);
     void *user;
 };
 
