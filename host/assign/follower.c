@@ -437,6 +437,7 @@ static void join_shared(struct follower *follower, bool latest)
 
 /* An export is read in less. */
 #define EXPORT_SPARE_MS (30 * 60 * 1000)
+#define EXPORT_EARLY_MS (5 * 60 * 1000) /* a clock may be wrong */
 
 /* What was written since an export must still be in the stream. */
 static bool is_too_old(const struct follower *follower, const char *snapshot_arn, struct err *err)
@@ -447,14 +448,17 @@ static bool is_too_old(const struct follower *follower, const char *snapshot_arn
     CHECK(known);
     int64_t age_ms = clock_wall_ms(reactor_clock(follower->options->reactor)) - name.taken_ms;
     bool old = name.export && age_ms > SOURCE_RETENTION_MS - EXPORT_SPARE_MS;
+    bool early = name.export && age_ms < -EXPORT_EARLY_MS;
     clock_iso8601(name.taken_ms, time);
     if (old)
         err_set(err, ERR_CONFIG,
                 "the export at %s is of %s, and the stream keeps what was written since for 24 hours only: "
                 "make a newer one",
                 name.export, time);
+    if (early)
+        err_set(err, ERR_CONFIG, "the export at %s is of %s, which is still to come", name.export, time);
     snapshot_name_fini(&name);
-    return old;
+    return old || early;
 }
 
 static void on_taken(void *user, const char *snapshot_arn, const struct source_error *error)

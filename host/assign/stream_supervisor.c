@@ -436,6 +436,12 @@ static void move_to(struct follower *follower, const char *stream_arn)
     CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
     if (follower->generation->missing)
         put_lost_stream(follower, batch);
+    if (supervisor->options.stream->snapshot && !snapshot_of_arn(left_arn))
+        log_warn(
+            supervisor->options.log, supervisor->subject,
+            "handler %s comes to another stream: what was written while there was none, or into a table that "
+            "was made anew, before it had one, is not in it; tidemill backfill %s brings every item",
+            follower->handler, follower->handler);
     if (snapshot_of_arn(left_arn))
         log_info(supervisor->options.log, supervisor->subject,
                  "handler %s has had every item of the table, and goes on with the stream",
@@ -488,32 +494,32 @@ static void on_next_stream(void *user, const char *stream_arn, const struct sour
         move_to(follower, next);
 }
 
+/* The rows of shards that hosts share, once all handlers have ended them; of others' the store decides. */
+static void forget_shared(const struct stream_supervisor *supervisor, const struct generation *generation)
+{
+    const struct lineage *lineage = discovery_lineage(generation->discovery);
+    const struct leases *leases = supervisor->options.leases;
+    for (size_t i = 0; i < lineage_count(lineage); i++)
+        leases->forget(leases->user, generation->stream_arn, lineage_at(lineage, i)->id);
+}
+
 /* It has read all that there was of a table that is gone: nothing is left to be kept. */
 static void leave(struct follower *follower)
 {
     struct stream_supervisor *supervisor = follower->user;
+    const struct leases *leases = supervisor->options.leases;
     struct store_batch *batch = store_batch_new();
     log_info(supervisor->options.log, supervisor->subject,
              "handler %s has read the stream of table %s to its end", follower->handler,
              supervisor->options.stream->table);
-    store_forget_checkpoints(batch, follower->handler, follower->generation->stream_arn, "");
+    if (follower->generation->missing)
+        put_lost_stream(follower, batch);
+    if (leases && leases->forget)
+        forget_shared(supervisor, follower->generation);
+    else
+        store_forget_checkpoints(batch, follower->handler, follower->generation->stream_arn, "");
     store_commit(supervisor->options.store, batch, NULL, NULL);
     follower_free(follower);
-}
-
-/* What is kept of shards, once nobody reads them any more. */
-static void forget_shards(const struct stream_supervisor *supervisor, const struct generation *generation)
-{
-    const struct lineage *lineage = discovery_lineage(generation->discovery);
-    const struct leases *leases = supervisor->options.leases;
-    struct store_batch *batch = store_batch_new();
-    for (size_t i = 0; i < lineage_count(lineage); i++) {
-        const char *shard = lineage_at(lineage, i)->id;
-        store_forget_shard(batch, generation->stream_arn, shard);
-        if (leases && leases->forget)
-            leases->forget(leases->user, generation->stream_arn, shard);
-    }
-    store_commit(supervisor->options.store, batch, NULL, NULL);
 }
 
 /* The stream between may have been enabled and disabled while nobody looked: ask which came next. */
@@ -521,7 +527,7 @@ static void move_on(struct follower *follower)
 {
     struct stream_supervisor *supervisor = follower->user;
     const char *latest = supervisor->latest_arn;
-    if (supervisor->ending) {
+    if (supervisor->ending && !snapshot_of_arn(follower->generation->stream_arn)) {
         leave(follower);
         return;
     }
@@ -1013,6 +1019,13 @@ static void on_found(void *user, const char *stream_arn, const struct source_err
               backoff_ms(find_retry_ms, ++supervisor->find_failures, &supervisor->random));
 }
 
+void stream_supervisor_read_rest(struct stream_supervisor *supervisor, const char *stream_arn)
+{
+    CHECK(!supervisor->latest_arn && list_empty(&supervisor->followers));
+    stream_supervisor_end(supervisor);
+    supervisor->latest_arn = mem_string(stream_arn);
+}
+
 /* Older streams that every handler has left. */
 static void close_old_generations(struct stream_supervisor *supervisor)
 {
@@ -1054,10 +1067,7 @@ struct stream_supervisor *stream_supervisor_new(const struct stream_supervisor_o
     supervisor->options = *options;
     supervisor->options.source = sources_for(options->sources, options->stream, NULL);
     config_hold(options->config);
-    const struct config_stream *named = config_stream(options->config, options->stream->name);
-    supervisor->subject = named && config_stream_is_many(named)
-                              ? mem_printf("stream %s (%s)", options->stream->name, options->stream->table)
-                              : mem_printf("stream %s", options->stream->name);
+    supervisor->subject = config_stream_subject(options->config, options->stream);
     list_init(&supervisor->generations);
     list_init(&supervisor->followers);
     timer_init(&supervisor->find, find, supervisor);
@@ -1071,7 +1081,6 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     struct generation *generation;
     if (!supervisor)
         return;
-    bool over = supervisor->ending && list_empty(&supervisor->followers);
     timer_stop(supervisor->options.reactor, &supervisor->find);
     source_cancel(supervisor->options.source, supervisor->finding);
     if (supervisor->moving)
@@ -1079,8 +1088,6 @@ void stream_supervisor_free(struct stream_supervisor *supervisor)
     list_each(follower, &supervisor->followers, struct follower, link)
         follower_free(follower);
     list_each(generation, &supervisor->generations, struct generation, link) {
-        if (over)
-            forget_shards(supervisor, generation);
         close_generation(supervisor, generation);
     }
     troubles_end(supervisor->options.troubles, supervisor->subject, "finding");

@@ -45,6 +45,10 @@ void stream_supervisor_from_first(struct stream_supervisor *supervisor);
 /* Its table is gone: what its stream still has is read, and each handler that has come to the end leaves. */
 void stream_supervisor_end(struct stream_supervisor *supervisor);
 
+/* A new one, without handlers: of a table that went before, whose stream handlers that are added now have not
+ * read to its end. */
+void stream_supervisor_read_rest(struct stream_supervisor *supervisor, const char *stream_arn);
+
 /* Has every handler left, so that it may be freed while the host runs? */
 bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
 

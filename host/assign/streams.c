@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "assign/table_finder.h"
+#include "base/arn.h"
 #include "base/list.h"
 #include "base/mem.h"
 
@@ -24,6 +25,7 @@ struct many {
     const struct config_stream *stream;
     struct table_finder *finder;
     struct map handlers; /* on it */
+    struct map tables;   /* that there are, as of the last listing */
     char *subject;
     bool listed; /* once at least */
 };
@@ -112,6 +114,54 @@ static void end_table(struct many *many, struct stream *stream, bool exists)
     stream_supervisor_end(stream->supervisor);
 }
 
+/* A table of that name that there is no more, and has a [stream] entry still. */
+static struct stream *find_ended(const struct streams *streams, const char *name, const char *table)
+{
+    struct stream *stream;
+    list_each(stream, (struct list *)&streams->all, struct stream, link)
+        if (stream->ended && stream->table && is_of(stream, name) && strcmp(stream->table, table) == 0)
+            return stream;
+    return NULL;
+}
+
+static bool has_rest(const struct store_snapshot *snapshot, const struct store_follow *follow)
+{
+    for (size_t i = 0; i < snapshot->checkpoint_count; i++) {
+        const struct store_checkpoint *row = &snapshot->checkpoints[i];
+        if (strcmp(row->handler, follow->handler) == 0 && strcmp(row->stream_arn, follow->stream_arn) == 0 &&
+            row->position.kind != POSITION_FINISHED)
+            return true;
+    }
+    return false;
+}
+
+/* The handler was away when a table went, or the host was: what its stream still has is read now. */
+static void read_rests(struct many *many, const char *handler)
+{
+    struct streams *streams = many->streams;
+    const struct store_snapshot *snapshot = streams->model.snapshot;
+    for (size_t i = 0; i < snapshot->follow_count; i++) {
+        const struct store_follow *follow = &snapshot->follows[i];
+        char *table = table_of_arn(follow->stream_arn, "");
+        bool gone = *table && strcmp(follow->handler, handler) == 0 && !map_get(&many->tables, table) &&
+                    config_stream_fits(many->stream, table) && has_rest(snapshot, follow);
+        struct stream *stream = gone ? find_ended(streams, many->stream->name, table) : NULL;
+        if (gone && !stream) {
+            stream = begin(streams, config_stream_of(many->config, many->stream, table), table);
+            stream->ended = true;
+            char *arn = stream_of_arn(follow->stream_arn);
+            stream_supervisor_read_rest(stream->supervisor, arn);
+            free(arn);
+            log_warn(streams->model.log, many->subject,
+                     "table %s is gone, and handler %s has not read its stream to its end: it does now",
+                     table, handler);
+        }
+        if (stream)
+            stream_supervisor_add_handler(stream->supervisor, handler);
+        free(table);
+    }
+}
+
 static void on_tables(void *user, const struct map *wanted, const struct map *others)
 {
     struct many *many = user;
@@ -126,6 +176,18 @@ static void on_tables(void *user, const struct map *wanted, const struct map *ot
     while (map_next(wanted, &at, &table))
         if (!find(streams, many->stream->name, table))
             begin_table(many, table);
+    map_fini(&many->tables);
+    many->tables = MAP_INIT;
+    at = 0;
+    while (map_next(wanted, &at, &table))
+        map_set(&many->tables, table, many);
+    at = 0;
+    while (map_next(others, &at, &table))
+        map_set(&many->tables, table, many);
+    at = 0;
+    const char *handler;
+    while (!many->listed && map_next(&many->handlers, &at, &handler))
+        read_rests(many, handler);
     if (!many->listed && !wanted->count)
         log_warn(streams->model.log, many->subject, "there is no table yet whose name and tag fit");
     many->listed = true;
@@ -137,6 +199,7 @@ static void many_free(struct many *many)
     list_remove(&many->link);
     table_finder_free(many->finder);
     map_fini(&many->handlers);
+    map_fini(&many->tables);
     config_release(many->config);
     free(many->subject);
     free(many);
@@ -270,6 +333,8 @@ void streams_add_handler(struct streams *streams, const struct names *names, con
         list_each(stream, &streams->all, struct stream, link)
             if (is_of(stream, names->each[i]) && !stream->ended)
                 stream_supervisor_add_handler(stream->supervisor, handler);
+        if (many && many->listed)
+            read_rests(many, handler);
     }
 }
 

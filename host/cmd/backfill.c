@@ -8,10 +8,12 @@
 #include "admin/actions.h"
 #include "admin/status.h"
 #include "base/arn.h"
+#include "base/document.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
 #include "cmd/outside.h"
 #include "cmd/take_over.h"
+#include "source/export/source_export.h"
 #include "source/snapshot/source_snapshot.h"
 #include "state/store_open.h"
 
@@ -89,6 +91,45 @@ static bool reads(const struct config *config, const char *stream, const char *t
     return same;
 }
 
+/* Of the [stream] that reads the table; NULL: it has none. */
+static const char *export_of(const struct config *config, const char *table)
+{
+    for (size_t i = 0; i < config->stream_count; i++)
+        if (config->streams[i].export && reads(config, config->streams[i].name, table))
+            return config->streams[i].export;
+    return NULL;
+}
+
+struct trying {
+    bool done;
+    struct err err;
+};
+
+static void on_tried(void *user, struct transport_response *response, const struct err *err)
+{
+    struct trying *trying = user;
+    (void)response;
+    trying->done = true;
+    if (err)
+        trying->err = *err;
+}
+
+/* Else the handler would leave its stream, and then stand still. */
+static bool may_scan(struct backfill *backfill, const char *table, struct err *err)
+{
+    struct trying trying = {0};
+    struct aws_request request = {.service = AWS_DYNAMODB, .operation = "Scan"};
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "TableName", table);
+    document_add_integer(body, "Limit", 1);
+    document_write(body, &request.body);
+    aws_send(backfill->outside.aws, &request, on_tried, &trying);
+    reactor_turn_until(backfill->outside.reactor, &trying.done);
+    if (trying.err.code)
+        *err = trying.err;
+    return !trying.err.code;
+}
+
 /* Whose snapshots they are. */
 static const char *name_of(const struct backfill *backfill)
 {
@@ -100,10 +141,16 @@ static bool name_one(struct backfill *backfill, struct sources *sources, const s
 {
     struct naming naming = {0};
     char *table = table_of(backfill->config, follow->stream_arn);
-    struct source *source = sources_for(sources, NULL, ARN_SNAPSHOT);
-    source_snapshot_take(source, table, follow->stream_arn, name_of(backfill),
-                         aws_client_earliest_now_ms(backfill->outside.aws), backfill->arguments.segments,
-                         on_named, &naming);
+    const char *export = export_of(backfill->config, table);
+    struct source *source = sources_for(sources, NULL, export ? SOURCE_EXPORT : ARN_SNAPSHOT);
+    if (export)
+        source_export_take(source, export, table, follow->stream_arn, name_of(backfill), on_named, &naming);
+    else if (may_scan(backfill, table, &naming.err))
+        source_snapshot_take(source, table, follow->stream_arn, name_of(backfill),
+                             aws_client_earliest_now_ms(backfill->outside.aws), backfill->arguments.segments,
+                             on_named, &naming);
+    else
+        naming.done = true;
     reactor_turn_until(backfill->outside.reactor, &naming.done);
     if (naming.arn)
         buf_printf(&backfill->arns, "%s%s", backfill->arns.size ? "\n" : "", naming.arn);
@@ -125,8 +172,8 @@ static bool is_asked_for(const struct backfill *backfill, const struct store_fol
 
 static bool name_all(struct backfill *backfill, const struct store_snapshot *snapshot, struct err *err)
 {
-    struct sources *sources = sources_new(
-        &(struct source_world){.reactor = backfill->outside.reactor, .client = backfill->outside.aws});
+    struct sources *sources = sources_new(&(struct source_world){
+        .reactor = backfill->outside.reactor, .client = backfill->outside.aws, .log = backfill->outside.log});
     err->code = ERR_NONE;
     for (size_t i = 0; i < snapshot->follow_count && !err->code; i++) {
         const struct store_follow *follow = &snapshot->follows[i];
@@ -285,6 +332,9 @@ const struct command cmd_backfill = {
         "item older than it has had it. Beside running hosts, or for the next one. It is what snapshot = "
         "yes\n"
         "does for a handler that is new; snapshot_units and the other keys of the [stream] hold for it.\n\n"
+        "It reads with the host's credentials, which need dynamodb:Scan; where the [stream] has an export, "
+        "out of\n"
+        "that.\n\n"
         "  --as         another [handler], that says script = HANDLER, has them: to fill a new store beside\n"
         "               the old one, which goes on meanwhile; you are told when it has met the live stream\n"
         "  --stream     only the table of that [stream]; else of all that the handler is on\n"

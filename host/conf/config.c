@@ -375,6 +375,14 @@ void handler_settings_check(const struct handler_settings *settings, const struc
                  config_shown(section, "on_failure", to));
 }
 
+char *config_stream_subject(const struct config *config, const struct config_stream *stream)
+{
+    const struct config_stream *named = config_stream(config, stream->name);
+    return named && config_stream_is_many(named) && stream->table
+               ? mem_printf("stream %s (%s)", stream->name, stream->table)
+               : mem_printf("stream %s", stream->name);
+}
+
 bool config_stream_is_many(const struct config_stream *stream)
 {
     return stream->tables.each || stream->tag;

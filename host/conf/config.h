@@ -356,6 +356,9 @@ const struct config_stream *handler_stream_of(const struct handler_settings *set
 /* The table that a stream is of, owned; NULL: it cannot be told. */
 char *config_stream_table(const struct config_stream *stream);
 
+/* "stream NAME", and of one of many tables which, for logs and troubles; owned by the caller. */
+char *config_stream_subject(const struct config *config, const struct config_stream *stream);
+
 /* Does it name many tables? */
 bool config_stream_is_many(const struct config_stream *stream);
 

@@ -1,7 +1,9 @@
 /* load.c: a file to a configuration; whatever is wrong becomes a line that says where. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/arn.h"
 #include "base/clock.h"
 #include "base/buf.h"
 #include "base/check.h"
@@ -474,13 +476,17 @@ static void read_entry(struct load *load, const char *section, const char *name,
         free(filled);
         return;
     }
-    if (load->in == IN_STREAM && strcmp(name, "start") == 0 && strncmp(filled, "at ", 3) == 0) {
+    if (load->in == IN_STREAM && strcmp(name, "start") == 0 &&
+        (strcmp(filled, "at") == 0 || strncmp(filled, "at ", 3) == 0)) {
         struct config_stream *stream = section_object(load);
-        if (clock_read_iso8601(filled + 3, &stream->start_at_ms) && stream->start_at_ms > 0)
+        if (filled[2] && clock_read_iso8601(filled + 3, &stream->start_at_ms) && stream->start_at_ms > 0 &&
+            stream->start_at_ms <= (int64_t)time(NULL) * 1000)
             stream->start = START_AT;
         else
-            problems_add(load->problems, "%s:%d: [%s] start: at 2026-01-31T12:00:00Z expected, not \"%s\"",
-                         load->config->path, line, section, value);
+            problems_add(
+                load->problems,
+                "%s:%d: [%s] start: at 2026-01-31T12:00:00Z expected, a time that is over, not \"%s\"",
+                load->config->path, line, section, value);
         free(filled);
         return;
     }
@@ -518,14 +524,57 @@ uint64_t config_text_hash(const char *path)
     return hash;
 }
 
+static void refuse(const struct config *config, const struct config_stream *stream, const char *key,
+                   const char *value, const char *expected, struct problems *problems)
+{
+    problems_add(problems, "%s:%d: [stream %s] %s: %s expected, not \"%s\"", config->path, stream->line,
+                 stream->name, key, expected, value);
+}
+
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+
+/* A name, or "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME". */
+static bool is_kinesis(const char *text)
+{
+    if (strncmp(text, "arn:", 4) == 0) {
+        const char *name = strstr(text, ":kinesis:") ? strstr(text, ":stream/") : NULL;
+        text = name ? name + strlen(":stream/") : "";
+    }
+    size_t size = strlen(text);
+    return size && size <= 128 && strspn(text, NAME_CHARACTERS) == size;
+}
+
+/* What names a stream is a name; what is none would be looked for in vain. */
+static void check_stream_names(const struct config *config, const struct config_stream *stream,
+                               struct problems *problems)
+{
+    char **each = stream->tables.each;
+    for (size_t i = 0; each && each[i]; i++)
+        if (strspn(each[i], NAME_CHARACTERS "*?") != strlen(each[i]))
+            refuse(config, stream, "tables", each[i], "names of tables, with * for what may differ",
+                   problems);
+    if (stream->tag && (*stream->tag == ':' || strchr(stream->tag, '=')))
+        refuse(config, stream, "tag", stream->tag, "KEY:VALUE, or KEY", problems);
+    if (stream->kinesis && !is_kinesis(stream->kinesis))
+        refuse(config, stream, "kinesis", stream->kinesis, "a Kinesis stream's name or ARN", problems);
+    if (stream->arn && snapshot_of_arn(stream->arn))
+        refuse(config, stream, "arn", stream->arn, "a stream's ARN", problems);
+    if (stream->export &&
+        (strncmp(stream->export, "s3://", 5) == 0 ? !stream->export[5] || stream->export[5] == '/'
+                                                  : strstr(stream->export, "://") != NULL))
+        refuse(config, stream, "export", stream->export, "s3://BUCKET/PREFIX or a directory", problems);
+}
+
 static void check_streams(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
         struct config_stream *stream = &config->streams[i];
         int named = (stream->table || stream->kinesis) + !!stream->arn + config_stream_is_many(stream);
         if (named != 1 && (named || !config->incomplete))
-            problems_add(problems, "%s:%d: [stream %s] needs a table, an arn, or tables%s", config->path,
-                         stream->line, stream->name, named ? ": one of these" : "");
+            problems_add(problems, "%s:%d: [stream %s] needs a table, an arn, or tables%s%s", config->path,
+                         stream->line, stream->name, named ? ": one of these" : "",
+                         stream->kinesis ? " (kinesis stands beside table, or alone)" : "");
+        check_stream_names(config, stream, problems);
         if (stream->kinesis && !stream->table && (stream->snapshot || stream->export))
             problems_add(problems, "%s:%d: [stream %s] needs a table beside kinesis: whose items come first?",
                          config->path, stream->line, stream->name);
@@ -646,6 +695,18 @@ static void check_handlers(struct config *config, struct problems *problems)
                          config->path, config_key_line(&config->handlers[i], "script"),
                          config->handlers[i].name, config->host.scripts);
         handler_settings_fini(&settings);
+    }
+}
+
+static void resolve_exports(struct config *config)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        char **export = &config->streams[i].export;
+        if (!*export || strstr(*export, "://"))
+            continue;
+        char *path = path_beside(config->path, *export);
+        free(*export);
+        *export = path;
     }
 }
 
@@ -809,6 +870,7 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
     for (size_t i = 0; i < config->intake_count; i++)
         check_intake(config, &config->intakes[i], problems);
     resolve_scripts(config);
+    resolve_exports(config);
     size_t before = problems->count;
     resolve_state(config, plugs->stores, problems);
     check_names(config, problems);

@@ -110,7 +110,7 @@ struct shard *shard_new(const struct shard_options *options, const struct shard_
     shard->source_arn = service_arn(options->stream_arn);
     shard->id = mem_string(options->id);
     shard->table = mem_string(options->table);
-    shard->subject = mem_printf("stream %s", options->stream->name);
+    shard->subject = config_stream_subject(options->config, options->stream);
     list_init(&shard->subscribers);
     task_init(&shard->sweep, sweep, shard);
     feeds_init(shard);

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <string.h>
+
 #include "base/pace.h"
 #include "conf/config.h"
 #include "handler/emitter.h"
@@ -179,9 +181,17 @@ static inline enum handler_kind handler_kind(const struct handler *handler)
     return handler->kind;
 }
 
+/* The [stream] says not of which table its records are. */
+static inline bool handler_source_names_none(const struct handler_source *source)
+{
+    return !source->table || strncmp(source->table, "arn:", 4) == 0;
+}
+
 static inline bool handler_wants(const struct handler *handler, const struct record *record,
                                  const struct handler_source *source)
 {
+    if (record->table && !handler_source_names_none(source) && strcmp(record->table, source->table) != 0)
+        return false; /* another table's, in the same Kinesis stream */
     return record->unreadable || handler->ops->wants(handler, record, source);
 }
 

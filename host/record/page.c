@@ -118,6 +118,8 @@ static bool read_record(struct page *page, struct record *record, const struct j
             record->snapshot = member->type == JSON_TRUE;
         else if (json_key_is(member, "late"))
             record->late = member->type == JSON_TRUE;
+        else if (json_key_is(member, "tableName"))
+            record->table = json_string(&page->arena, member);
         else if (json_key_is(member, "unreadable"))
             record->unreadable = json_string(&page->arena, member);
     }

@@ -28,8 +28,9 @@ struct record {
     int64_t time_ms; /* ApproximateCreationDateTime */
     int64_t size_bytes;
     enum record_event event;
-    bool snapshot;          /* what a table held: no change */
-    bool late;              /* a later change of its item was given before */
+    bool snapshot;     /* what a table held: no change */
+    bool late;         /* a later change of its item was given before */
+    const char *table; /* whose change it is, where a stream may have those of several; NULL: the stream's */
     const char *unreadable; /* why it is no record; NULL: it is one */
 };
 

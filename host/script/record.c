@@ -261,7 +261,7 @@ static int record_index(lua_State *L)
         lua_pushinteger(L, record->time_ms / 1000);
         return 1;
     case FIELD_TABLE:
-        lua_pushstring(L, source->table);
+        lua_pushstring(L, record->table ? record->table : source->table);
         return 1;
     case FIELD_STREAM:
         lua_pushstring(L, source->stream);

@@ -10,6 +10,7 @@
 struct source_world {
     struct reactor *reactor;
     struct aws_client *client;
+    struct log *log;
     struct snapshots *snapshots; /* that are under way on this host (source/snapshot/snapshots.h) */
 };
 

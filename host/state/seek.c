@@ -119,21 +119,31 @@ static bool has_begun(const struct store_snapshot *snapshot, const char *handler
     return true;
 }
 
-static bool seek_oldest(const struct store_snapshot *snapshot, const char *handler, const char *shard,
+static bool has_snapshot(const struct store_snapshot *all, const char *handler)
+{
+    for (size_t i = 0; i < all->follow_count; i++)
+        if (strcmp(all->follows[i].handler, handler) == 0 && snapshot_of_arn(all->follows[i].stream_arn))
+            return true;
+    return false;
+}
+
+static bool seek_oldest(const struct store_snapshot *all, const char *handler, const char *shard,
                         struct store_batch *batch, struct buf *told, struct err *err)
 {
-    const struct store_checkpoint *place = *shard ? find_place(snapshot, handler, shard, err) : NULL;
+    const struct store_checkpoint *place = *shard ? find_place(all, handler, shard, err) : NULL;
     if (*shard && !place)
         return false;
-    if (!has_begun(snapshot, handler, err))
+    if (!has_begun(all, handler, err))
         return false;
     if (place)
         store_forget_checkpoints(batch, handler, place->stream_arn, shard);
-    for (size_t i = 0; !place && i < snapshot->follow_count; i++)
-        if (strcmp(snapshot->follows[i].handler, handler) == 0)
-            store_forget_checkpoints(batch, handler, snapshot->follows[i].stream_arn, "");
-    buf_printf(told, "handler %s goes on at the oldest record%s%s", handler, *shard ? " of shard " : "",
-               shard);
+    for (size_t i = 0; !place && i < all->follow_count; i++)
+        if (strcmp(all->follows[i].handler, handler) == 0)
+            store_forget_checkpoints(batch, handler, all->follows[i].stream_arn, "");
+    buf_printf(told,
+               has_snapshot(all, handler) ? "handler %s begins its snapshot anew%s%s"
+                                          : "handler %s goes on at the oldest record%s%s",
+               handler, *shard ? " of shard " : "", shard);
     return true;
 }
 
@@ -232,6 +242,12 @@ bool seek_write(const struct store_snapshot *snapshot, const char *handler, cons
     int64_t since_ms;
     if (snapshot_of_arn(to))
         return seek_snapshots(snapshot, handler, to, batch, told, err);
+    if (has_snapshot(snapshot, handler) && (sequence_valid(to) || clock_read_iso8601(to, &since_ms)))
+        return err_set(
+            err, ERR_CONFIG,
+            "handler %s still has a table's items before its stream (see tidemill status): latest ends "
+            "that, trim_horizon begins it anew",
+            handler);
     return sequence_valid(to) ? seek_sequence(snapshot, handler, shard, to, batch, told, err)
            : clock_read_iso8601(to, &since_ms)
                ? seek_time(snapshot, handler, shard, since_ms, batch, told, err)

@@ -411,8 +411,10 @@ struct worker *worker_new(const struct worker_options *options, struct err *err)
         worker_free(worker);
         return NULL;
     }
-    worker->sources = sources_new(&(struct source_world){
-        .reactor = worker->reactor, .client = worker->client, .snapshots = options->snapshots});
+    worker->sources = sources_new(&(struct source_world){.reactor = worker->reactor,
+                                                         .client = worker->client,
+                                                         .log = options->log,
+                                                         .snapshots = options->snapshots});
     worker->outbox = worker_make_outbox(worker);
     timer_init(&worker->flush, flush, worker);
     timer_init(&worker->put_up, put_up, worker);

@@ -82,6 +82,10 @@ def test_from_s3(beside_local, local, name, emulators):
     table, copy = prepare(deployment, local, name, "s3://exports/tables/", endpoints=f"endpoint_s3 = http://127.0.0.1:{emulators.port}")
     granted = [statement for statement in json.loads(deployment.run("policy").stdout)["Statement"] if "s3:" in json.dumps(statement)]
     assert {json.dumps(statement["Resource"]) for statement in granted} == {'"arn:aws:s3:::exports"', '"arn:aws:s3:::exports/tables/*"'}, granted
+    # The newest full one of that table, among others.
+    for late, other in (("0999", dict(exportType="INCREMENTAL_EXPORT")), ("0998", dict(tableArn="arn:aws:dynamodb:eu-west-1:1:table/Other"))):
+        for key, data in export(local, table, 1, prefix="tables/", **other).items():
+            emulators.s3.put_object(Bucket="exports", Key=key.replace("01693685827463", late + "000000"), Body=data)
     for key, data in export(local, table, 3, prefix="tables/").items():
         emulators.s3.put_object(Bucket="exports", Key=key, Body=data)
     host = deployment.start()
@@ -103,6 +107,7 @@ def test_what_is_wrong_with_it_is_told(beside_local, local, name, tmp_path):
     for made, part in ((export(local, table, 2, when=now - datetime.timedelta(hours=30)), "make a newer one"),
                        (export(local, table, 2, tableArn="arn:aws:dynamodb:eu-west-1:1:table/Other"), "is an export of table Other"),
                        (export(local, table, 2, exportType="INCREMENTAL_EXPORT"), "name a full one"), (export(local, table, 2, outputFormat="ION"), "its format is ION"),
+                       (export(local, table, 2, when=now + datetime.timedelta(hours=5)), "still to come"), (export(local, table, 2, itemCount=3001), "the summary says 3001"),
                        (damaged, "its MD5 differs")):
         write(where, made)
         told(part)

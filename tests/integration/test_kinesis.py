@@ -150,6 +150,24 @@ def test_what_is_no_change_is_a_dead_letter(beside_local, local, name, emulators
     assert host.stop() == 0
 
 
+@pytest.mark.parametrize("stream", ["snapshot", "created", "stream"])
+def test_odd_names(beside_local, local, name, emulators, stream):
+    deployment = beside_local
+    table = local.table(name("Orders"), stream=False)
+    changes = Changes(emulators, stream, table)
+    seen = configure(deployment, local, name, emulators, f"kinesis = {stream}\ntable = {table}")
+    number = changes.change("n", 1)
+    number[1]["dynamodb"]["NewImage"]["version"]["N"] = '1,"level":"x"'
+    changes.put([changes.change("a", 1), number])
+    local.client.put_item(TableName=table, Item={"id": {"S": "b"}, "version": {"N": "7"}})
+    host = deployment.start()
+    wait_until(lambda: versions(local, seen) == {"a": [1]}, "the stream is read")
+    wait_until(lambda: "it has a number that is none" in deployment.run("dead", "list", "--json").stdout, "what is no number is told")
+    assert deployment.run("backfill", "h").returncode == 0
+    assert versions(local, seen) == {"a": [1], "b": [7]}
+    assert host.stop() == 0
+
+
 def test_where_it_begins(beside_local, local, name, emulators):
     deployment = beside_local
     changes = Changes(emulators, name("stream"), "Orders")
@@ -163,8 +181,29 @@ def test_where_it_begins(beside_local, local, name, emulators):
     wait_until(lambda: "new" in versions(local, seen), "what was written since came")
     assert set(versions(local, seen)) == {"new"}
     assert host.stop() == 0
-    deployment.ini.write_text(deployment.ini.read_text().replace("start = at ", "start = soon "))
-    assert "soon" in deployment.run("check").stderr
+    good = deployment.ini.read_text()
+    for old, new, told in (("start = at ", "start = soon ", "soon"), (f"start = at {middle}", "start = at", "a time that is over"), ("start = at 2", "start = at 9", "a time that is over"),
+                           (f"kinesis = {changes.stream}", "kinesis = a b", "a Kinesis stream's name or ARN"), (f"kinesis = {changes.stream}", "kinesis = arn:aws:sqs:eu-west-1:1:x", "name or ARN"),
+                           ("table = Orders", "tables = a, b", "kinesis stands beside table"), (f"kinesis = {changes.stream}\ntable = Orders", "tag = a=b", "KEY:VALUE")):
+        deployment.ini.write_text(good.replace(old, new))
+        done = deployment.run("check")
+        assert done.returncode == 2 and told in done.stderr, (new, done.stderr)
+
+
+def test_another_tables_changes_and_another_accounts_stream(beside_local, local, name, emulators):
+    deployment = beside_local
+    changes = Changes(emulators, stream := name("stream"), "Orders")
+    seen = configure(deployment, local, name, emulators, f"kinesis = {stream}\ntable = Orders")
+    others = changes.change("other", 1)
+    others[1]["tableName"] = "Other"
+    changes.put([changes.change("a", 1), others, changes.change("b", 1)])
+    host = deployment.start()
+    wait_until(lambda: versions(local, seen) == {"a": [1], "b": [1]}, "its table's changes come")
+    assert host.stop() == 0
+    deployment.ini.write_text(deployment.ini.read_text().replace(f"kinesis = {stream}", f"kinesis = arn:aws:kinesis:us-west-2:999999999999:stream/{stream}"))
+    host = deployment.start()
+    wait_until(lambda: any("another account's or region's" in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), "that is told")
+    host.stop()
 
 
 def test_a_snapshot_before_it(beside_local, local, name, emulators):

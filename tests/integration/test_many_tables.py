@@ -1,6 +1,7 @@
 """One [stream] for many tables, found by name or tag: those that come are followed from their first record, those that go are ended."""
 import json
 
+import pytest
 from conftest import wait_until
 
 SEEN = """
@@ -114,3 +115,31 @@ def test_rights_and_mistakes(beside_local, local, name):
         deployment.ini.write_text(good.replace("tables = orders-*, users\n", more + "\n") if "tables" in more else good.replace("tables = ", more + "\ntables = "))
         done = deployment.run("check")
         assert done.returncode == 2 and told in done.stderr, (more, done.stderr)
+
+
+@pytest.mark.parametrize("away", ["host", "paused"])
+def test_a_table_that_goes_while_nobody_looks(beside_local, local, name, away):
+    deployment = beside_local
+    prefix = name("T-")
+    into = configure(deployment, local, name, f"tables = {prefix}-*")
+    one, two = local.table(f"{prefix}-1"), local.table(f"{prefix}-2")
+    host = deployment.start()
+    put(local, one, "a")
+    wait_until(lambda: f"{one}/a" in seen(local, into), "it is followed")
+    if away == "host":
+        assert host.stop() == 0
+    else:
+        assert deployment.run("pause", "h").returncode == 0
+        wait_until(lambda: any("has stopped" in message for message in host.messages()), "it is paused")
+    put(local, one, "pending")
+    local.client.delete_table(TableName=one)
+    if away == "host":
+        host = deployment.start()
+    else:
+        host.wait_for(f"table {one} is ended")
+        assert deployment.run("resume", "h").returncode == 0
+    # The embedded DynamoDB keeps no stream of a table that is gone; the service does, for a day.
+    wait_until(lambda: f"{one}/pending" in seen(local, into) or deployment.status()["events"], "the rest is read, or said to be lost", 60)
+    put(local, two, "b")
+    wait_until(lambda: f"{two}/b" in seen(local, into), "the others go on")
+    assert host.stop() == 0

@@ -322,3 +322,28 @@ def test_an_archive_seeds_a_new_store(beside_local, local, name):
     fill(local, table, 20, first=600)
     wait_until(same(local, table, other), "and follows")
     assert host.stop() == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_table_that_goes_while_it_is_read(beside_local, local, name, again):
+    deployment = beside_local
+    slow = COPY.replace("local image", "if record.snapshot then require('tidemill.time').sleep(0.3) end\n  local image")
+    table, copy = prepare(deployment, local, name, 600, "snapshot = yes\nsnapshot_segments = 2\nbatch_size = 10\nwindow = 2MiB", script=slow)
+    host = deployment.start()
+    wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"], "it is under way")
+    local.client.delete_table(TableName=table)
+    if again:
+        local.table(table)
+        local.client.put_item(TableName=table, Item={"id": {"S": "new"}, "version": {"N": "1"}})
+    wait_until(lambda: not snapshots(deployment), "the snapshot is over", 90)
+    if again:
+        wait_until(lambda: "new" in contents(local, copy), "the new table is followed", 90)
+    assert not again or any("the table was deleted while it was read" in message for message in host.messages()) or len(contents(local, copy)) == 601
+    assert host.stop() == 0
+
+
+def test_numbers_of_segments_that_cannot_be(beside_local, local, name):
+    deployment = beside_local
+    prepare(deployment, local, name, 25)
+    done = deployment.run("backfill", "h", "--segments", "1001")
+    assert done.returncode == 2 and "1 to 1000" in done.stderr, done

@@ -76,6 +76,7 @@ static bool read_file(struct export_manifest *manifest, const char *text, size_t
 bool manifest_read_files(struct export_manifest *manifest, const char *text, size_t size, struct err *err)
 {
     const char *end = text + size;
+    int64_t items = 0;
     for (size_t number = 1; text < end; number++) {
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         stop = stop ? stop : end;
@@ -83,7 +84,13 @@ bool manifest_read_files(struct export_manifest *manifest, const char *text, siz
             return err_prefix(err, "line %zu", number);
         text = stop + 1;
     }
-    return true;
+    for (size_t i = 0; i < manifest->count; i++)
+        items += manifest->files[i].items;
+    return items == manifest->items ||
+           err_set(err, ERR_PARSE,
+                   "its files hold %lld items, and the summary says %lld: it is cut, or another "
+                   "export's",
+                   (long long)items, (long long)manifest->items);
 }
 
 void manifest_fini(struct export_manifest *manifest)

@@ -27,7 +27,7 @@ struct export_manifest {
  * ended well. */
 bool manifest_read_summary(struct export_manifest *manifest, const char *text, size_t size, struct err *err);
 
-/* manifest-files.json: a line for each file. */
+/* manifest-files.json: a line for each file, together what the summary says. */
 bool manifest_read_files(struct export_manifest *manifest, const char *text, size_t size, struct err *err);
 
 void manifest_fini(struct export_manifest *manifest);

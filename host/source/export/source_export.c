@@ -75,7 +75,10 @@ struct source_call {
     struct place place;
     int64_t limit;
     struct export *export; /* on its way to be known; NULL once it is */
-    char *newest, *token;  /* while it is looked for */
+    char *token;           /* while it is looked for */
+    char **candidates;     /* where summaries are, the newest first */
+    size_t candidate_count, candidate_capacity, candidate;
+    struct err refused; /* what is wrong with the newest */
     bool takes, looked;
 };
 
@@ -105,7 +108,9 @@ static void call_free(struct source_call *call)
     snapshot_name_fini(&call->name);
     export_free(call->export);
     free(call->place.arn);
-    free(call->newest);
+    for (size_t i = 0; i < call->candidate_count; i++)
+        free(call->candidates[i]);
+    free(call->candidates);
     free(call->token);
     free(call->where);
     free(call->text);
@@ -288,31 +293,47 @@ static void on_files(void *user, struct buf *text, const struct err *err)
 
 static const char summary_name[] = "manifest-summary.json";
 
-/* "PREFIX/AWSDynamoDB/ID/manifest-summary.json": ids begin with their time. */
+/* "PREFIX/AWSDynamoDB/ID/manifest-summary.json" */
 static void meet(void *user, const char *key, int64_t bytes)
 {
     struct source_call *call = user;
     const char *slash = strrchr(key, '/');
     (void)bytes;
-    if (!slash || strcmp(slash + 1, summary_name) != 0 || (call->newest && strcmp(key, call->newest) <= 0))
+    if (!slash || strcmp(slash + 1, summary_name) != 0)
         return;
-    free(call->newest);
-    call->newest = mem_copy(key, (size_t)(slash - key));
+    mem_grow(&call->candidates, &call->candidate_capacity, call->candidate_count, sizeof *call->candidates);
+    call->candidates[call->candidate_count++] = mem_copy(key, (size_t)(slash - key));
+}
+
+/* Ids begin with their time. */
+static int newest_first(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)b, *(char *const *)a);
+}
+
+/* The next of those that there are; the newest that is a full one of the table will do. */
+static void try_next(struct source_call *call)
+{
+    if (call->candidate < call->candidate_count) {
+        free(call->where);
+        call->where = mem_string(call->candidates[call->candidate++]);
+        manifest_fini(&call->export->manifest);
+        fetch_text(call, summary_name, on_summary);
+        return;
+    }
+    if (!call->refused.code)
+        err_set(&call->refused, ERR_CONFIG,
+                "%s: there is no export (no %s, neither there nor below its AWSDynamoDB)", call->where,
+                summary_name);
+    struct err refused = call->refused;
+    fail(call, &refused);
 }
 
 static void found(struct source_call *call)
 {
-    if (!call->newest) {
-        struct err none;
-        err_set(&none, ERR_CONFIG, "%s: there is no export (no %s, neither there nor below its AWSDynamoDB)",
-                call->where, summary_name);
-        fail(call, &none);
-        return;
-    }
-    free(call->where);
-    call->where = call->newest;
-    call->newest = NULL;
-    fetch_text(call, summary_name, on_summary);
+    if (call->candidate_count)
+        qsort(call->candidates, call->candidate_count, sizeof *call->candidates, newest_first);
+    try_next(call);
 }
 
 static void list(struct source_call *call);
@@ -334,11 +355,11 @@ static void on_listed(void *user, struct transport_response *response, const str
         list(call);
         return;
     }
-    if (call->newest) { /* keys are without their bucket */
+    for (size_t i = 0; i < call->candidate_count; i++) { /* keys are without their bucket */
         const char *bucket = call->where + 5;
-        char *whole = mem_printf("s3://%.*s/%s", (int)strcspn(bucket, "/"), bucket, call->newest);
-        free(call->newest);
-        call->newest = whole;
+        char *whole = mem_printf("s3://%.*s/%s", (int)strcspn(bucket, "/"), bucket, call->candidates[i]);
+        free(call->candidates[i]);
+        call->candidates[i] = whole;
     }
     found(call);
 }
@@ -397,10 +418,14 @@ static void on_summary(void *user, struct buf *text, const struct err *err)
                 call->export->manifest.table, call->name.table);
         err = &problem;
     }
-    if (err)
+    if (err && call->looked) {
+        call->refused = call->refused.code ? call->refused : *err;
+        try_next(call);
+    } else if (err) {
         fail(call, err);
-    else
+    } else {
         fetch_text(call, "manifest-files.json", on_files);
+    }
 }
 
 static void ask_manifests(struct source_call *call, const char *where)
@@ -539,14 +564,37 @@ static void give_page(struct source_call *call, struct opened *opened)
     timer_set(call->source->reactor, &call->wait, 0);
 }
 
+static int64_t count_lines(const struct buf *text)
+{
+    int64_t count = 0;
+    const char *at = text->data, *end = at + text->size;
+    while (at < end) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        stop = stop ? stop : end;
+        count += stop > at;
+        at = stop + 1;
+    }
+    return count;
+}
+
 static void on_file(void *user, struct buf *text, const struct err *err)
 {
     struct source_call *call = user;
+    struct err problem;
     struct opened *opened = opened_of(call);
     call->fetch = NULL;
     if (err) {
         close_file(call);
         fail(call, err);
+        return;
+    }
+    int64_t lines = count_lines(text);
+    const struct export_file *file = &export_of(call)->manifest.files[call->place.file];
+    if (lines != file->items) {
+        err_set(&problem, ERR_PARSE, "%s/data/%s holds %" PRId64 " items, and the manifest says %" PRId64,
+                export_of(call)->place, file->name, lines, file->items);
+        close_file(call);
+        fail(call, &problem);
         return;
     }
     opened->busy = false;

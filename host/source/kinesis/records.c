@@ -219,6 +219,9 @@ static void write_change(struct buf *out, const struct change *change, const str
     buf_add_literal(out, "{\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\"");
     add(out, "eventID", json_get(change->event, "eventID"));
     add(out, "eventName", json_get(change->event, "eventName"));
+    const struct json *table = json_get(change->event, "tableName");
+    if (table && table->type == JSON_STRING)
+        add(out, "tableName", table);
     add(out, "awsRegion", json_get(change->event, "awsRegion"));
     const struct json *identity = json_get(change->event, "userIdentity");
     if (identity && identity->type == JSON_OBJECT)

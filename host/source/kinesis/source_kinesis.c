@@ -42,7 +42,7 @@ struct source_call {
         source_page_fn *page;
     } done;
     void *user;
-    char *stream_arn, *after; /* of a listing */
+    char *stream_arn, *after; /* of a listing; `after`: of a search, what is looked for */
     char *shard;              /* of a cursor, and of a page: which shard's */
     bool since;               /* of a cursor: asked for by time */
 };
@@ -148,6 +148,14 @@ static void answer_stream(struct source_call *call, char *arn, const struct sour
     free(arn);
 }
 
+static bool is_that(const char *whole, const char *wanted)
+{
+    char *own = service_arn(whole);
+    bool same = strcmp(own, wanted) == 0;
+    free(own);
+    return same;
+}
+
 static void on_summary(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
@@ -159,6 +167,15 @@ static void on_summary(void *user, struct transport_response *response, const st
         error.fault = SOURCE_OTHER;
     }
     cJSON_Delete(root);
+    if (arn && strncmp(call->after, "arn:", 4) == 0 && !is_that(arn, call->after)) {
+        err_set(&error.err, ERR_CONFIG,
+                "%s is another account's or region's: this host asks for Kinesis streams where it is, and "
+                "found %s",
+                call->after, arn);
+        error.fault = SOURCE_OTHER;
+        free(arn);
+        arn = NULL;
+    }
     answer_stream(call, arn, arn ? NULL : &error);
 }
 
@@ -169,6 +186,7 @@ static struct source_call *find_stream(struct source *source, const char *table,
     struct source_call *call = call_new(source, NULL, user);
     cJSON *body = cJSON_CreateObject();
     call->done.stream = done;
+    call->after = mem_string(table); /* what was asked for */
     add_stream(body, table);
     ask(call, "DescribeStreamSummary", body, 0, on_summary);
     return call;

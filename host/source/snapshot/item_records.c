@@ -27,6 +27,12 @@ struct key_names_call {
     void *user;
 };
 
+int64_t created_ms_of(const cJSON *table)
+{
+    const cJSON *created = document_get(table, "CreationDateTime");
+    return cJSON_IsNumber(created) ? (int64_t)(created->valuedouble * 1000) : 0;
+}
+
 static void on_described(void *user, struct transport_response *response, const struct err *err)
 {
     struct key_names_call own = *(struct key_names_call *)user;
@@ -43,6 +49,7 @@ static void on_described(void *user, struct transport_response *response, const 
         if (name && count < COUNT_OF(names->names))
             names->names[count++] = mem_string(name);
     }
+    names->created_ms = created_ms_of(document_get(root, "Table"));
     if (root && !count)
         err_set(&problem, ERR_PARSE, "DescribeTable: the answer holds no KeySchema");
     cJSON_Delete(root);

@@ -3,6 +3,8 @@
 #ifndef TIDEMILL_SOURCE_SNAPSHOT_ITEM_RECORDS_H
 #define TIDEMILL_SOURCE_SNAPSHOT_ITEM_RECORDS_H
 
+#include <cjson/cJSON.h>
+
 #include "aws/client.h"
 #include "base/json.h"
 #include "record/page.h"
@@ -11,8 +13,13 @@
 /* The attributes of a table's key; the second may be NULL. */
 struct key_names {
     char *names[2];
+    int64_t created_ms; /* the table */
+    int64_t asked_ms;   /* monotonic; the asker's */
 };
 void key_names_free(struct key_names *names); /* itself, too; NULL is allowed */
+
+/* Of DescribeTable's Table; 0: it does not say. */
+int64_t created_ms_of(const cJSON *table);
 
 /* DescribeTable: `done` is given the names, which are its own then, or `err`. */
 typedef void key_names_fn(void *user, struct key_names *names, const struct err *err);

@@ -1,4 +1,5 @@
-/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES", and "/EXPORT" where it is one.
+/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES.CREATED", and "/EXPORT" where it
+ * is one.
  */
 #include "source/snapshot/snapshot_name.h"
 
@@ -23,8 +24,8 @@ bool snapshot_name_read(const char *arn, struct snapshot_name *name)
     int size = 0;
     *name = (struct snapshot_name){0};
     if (!numbers ||
-        sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 "%n", &name->taken_ms,
-               &name->segments, &name->items, &name->bytes, &size) != 4 ||
+        sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 "%n", &name->taken_ms,
+               &name->segments, &name->items, &name->bytes, &name->created_ms, &size) != 5 ||
         (numbers[1 + size] && numbers[1 + size] != '/') || name->segments < 1 ||
         name->segments > SNAPSHOT_SEGMENTS_MAX)
         return false;
@@ -46,9 +47,10 @@ void snapshot_name_fini(struct snapshot_name *name)
 
 char *snapshot_name_write(const struct snapshot_name *name)
 {
-    return mem_printf("%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 "%s%s",
-                      name->stream_arn, name->handler, name->table, name->taken_ms, name->segments,
-                      name->items, name->bytes, name->export ? "/" : "", name->export ? name->export : "");
+    return mem_printf(
+        "%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 "%s%s",
+        name->stream_arn, name->handler, name->table, name->taken_ms, name->segments, name->items,
+        name->bytes, name->created_ms, name->export ? "/" : "", name->export ? name->export : "");
 }
 
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment)

@@ -15,7 +15,8 @@ struct snapshot_name {
     char *stream_arn; /* that its handler goes on with */
     char *handler;    /* each has its own */
     char *table;
-    int64_t taken_ms; /* what was written later comes by the stream; the services' clock */
+    int64_t taken_ms;   /* what was written later comes by the stream; the services' clock */
+    int64_t created_ms; /* the table: one of its name that is made later is another; 0: not said */
     int64_t segments;
     char *export;         /* where an export of the table is, which is read in its place; or NULL */
     int64_t items, bytes; /* the table's, as it was described when the snapshot was taken: hours old */

@@ -29,7 +29,8 @@ struct source_snapshot {
     struct reactor *reactor;
     struct aws_client *client;
     struct snapshots *snapshots;
-    struct map tables; /* name -> struct key_names, owned */
+    struct log *log;
+    struct map tables; /* ARN -> struct key_names, owned */
     struct map ready;  /* cursor -> struct ready, owned */
     struct timer tidy;
 };
@@ -280,6 +281,7 @@ static void on_size(void *user, struct transport_response *response, const struc
         error = item_source_error(err ? err : &problem);
     call->name.items = document_integer(table, "ItemCount", 0);
     call->name.bytes = document_integer(table, "TableSizeBytes", 0);
+    call->name.created_ms = created_ms_of(table);
     call->name.segments = call->segments ? call->segments : snapshot_segments_for(call->name.bytes);
     char *arn = root ? snapshot_name_write(&call->name) : NULL;
     source_stream_fn *done = call->done.stream;
@@ -309,7 +311,7 @@ struct source_call *source_snapshot_take(struct source *source, const char *tabl
 
 static const struct key_names *table_of(const struct source_call *call)
 {
-    return map_get(&call->source->tables, call->name.table);
+    return map_get(&call->source->tables, call->place.arn);
 }
 
 static struct item_frame frame_of(const struct source_call *call)
@@ -360,6 +362,7 @@ static void on_scanned(void *user, struct transport_response *response, const st
     struct err problem = {0};
     call->call = NULL;
     if (err) {
+        key_names_free(map_remove(&call->source->tables, call->place.arn)); /* it is looked at again */
         fail_page(call, err);
         return;
     }
@@ -581,19 +584,51 @@ static void tidy(void *user)
     timer_set(source->reactor, &source->tidy, READY_MS);
 }
 
+/* The table is gone, or another has its name: what was not read of it is gone, too. */
+static void end_with_table(struct source_call *call)
+{
+    log_warn(call->source->log, NULL,
+             "snapshot of %s, segment %" PRId64
+             ": the table was deleted while it was read, or made anew: what was "
+             "not read yet is gone with it",
+             call->name.table, call->place.segment);
+    free(call->place.key);
+    call->place.key = mem_string("-");
+    free_chunks(call);
+    call->ended = true;
+    give_pages(call);
+}
+
 static void on_keys(void *user, struct key_names *names, const struct err *err)
 {
     struct source_call *call = user;
     call->keys = NULL;
+    if (err && strcmp(err->service, "ResourceNotFoundException") == 0) {
+        end_with_table(call);
+        return;
+    }
     if (!names) {
         fail_page(call, err);
         return;
     }
-    if (table_of(call)) /* another segment was quicker */
+    if (call->name.created_ms && names->created_ms != call->name.created_ms) {
         key_names_free(names);
-    else
-        map_set(&call->source->tables, call->name.table, names);
+        end_with_table(call);
+        return;
+    }
+    names->asked_ms = reactor_now_ms(call->source->reactor);
+    key_names_free(map_remove(&call->source->tables, call->place.arn));
+    map_set(&call->source->tables, call->place.arn, names);
     begin_scan(call);
+}
+
+/* Is it still the table that it was? */
+#define TABLE_LOOK_MS 10000
+
+static bool is_known(const struct source_call *call)
+{
+    const struct key_names *names = table_of(call);
+    return names && reactor_now_ms(call->source->reactor) - names->asked_ms < TABLE_LOOK_MS;
 }
 
 static void begin_page(struct source_call *call)
@@ -601,7 +636,7 @@ static void begin_page(struct source_call *call)
     if (strcmp(call->place.key, "-") == 0) {
         call->ended = true;
         give_pages(call);
-    } else if (table_of(call)) {
+    } else if (is_known(call)) {
         begin_scan(call);
     } else {
         call->keys = key_names_ask(call->source->client, call->name.table, on_keys, call);
@@ -680,6 +715,7 @@ static struct source *open_source(const struct source_world *world)
     source->reactor = world->reactor;
     source->client = world->client;
     source->snapshots = world->snapshots;
+    source->log = world->log;
     timer_init(&source->tidy, tidy, source);
     timer_set(world->reactor, &source->tidy, READY_MS);
     return &source->source;

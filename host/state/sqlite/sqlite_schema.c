@@ -74,6 +74,8 @@ static const char *const statements[STATEMENT_COUNT] = {
                        " since_ms, record_time_ms, progress) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [FORGET_HANDLER_CHECKPOINTS] = "DELETE FROM checkpoints WHERE grp = ?1 AND handler = ?2 AND"
                                    " (?3 = '' OR stream_arn = ?3) AND (?4 = '' OR shard = ?4)",
+    [FORGET_SUBSCRIPTIONS_OF] = "DELETE FROM subscriptions WHERE grp = ?1 AND handler = ?2 AND"
+                                " (?3 = '' OR stream_arn = ?3) AND (?4 = '' OR shard = ?4)",
     [PUT_FOLLOW] = "INSERT OR REPLACE INTO follows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [PUT_DEAD_LETTER] =
         "INSERT INTO dead_letters (grp, handler, stream_arn, shard, sequence, event_id, keys, record, error,"

@@ -301,6 +301,11 @@ static bool forget_checkpoints(struct store_sqlite *sqlite, const struct store_c
     }
     sqlite_bind(s, 3, row->stream_arn);
     sqlite_bind(s, 4, row->shard);
+    if (!sqlite_step(sqlite, s, err) || !(s = sqlite_begin(sqlite, FORGET_SUBSCRIPTIONS_OF, err)))
+        return false;
+    sqlite_bind(s, 2, row->handler);
+    sqlite_bind(s, 3, row->stream_arn);
+    sqlite_bind(s, 4, row->shard);
     return sqlite_step(sqlite, s, err);
 }
 
