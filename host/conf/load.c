@@ -565,6 +565,22 @@ static void check_stream_names(const struct config *config, const struct config_
         refuse(config, stream, "export", stream->export, "s3://BUCKET/PREFIX or a directory", problems);
 }
 
+/* Where there is nothing but an embedded DynamoDB: what comes by Kinesis comes by the table's own stream, and
+ * what an export has is what the table has. */
+static void play_streams(struct config *config, struct problems *problems)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        struct config_stream *stream = &config->streams[i];
+        if (stream->kinesis && !stream->table)
+            problems_add(problems, "%s:%d: [stream %s] needs a table beside kinesis to be played without AWS",
+                         config->path, stream->line, stream->name);
+        stream->snapshot = stream->snapshot || stream->export;
+        free(stream->kinesis);
+        free(stream->export);
+        stream->kinesis = stream->export = NULL;
+    }
+}
+
 static void check_streams(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->stream_count; i++) {
@@ -861,6 +877,8 @@ struct config *config_load(const char *path, const struct config_plugs *plugs, s
         free(load.seen.keys[i]);
     free(load.seen.keys);
     free(load.seen.lines);
+    if (plugs->plays)
+        play_streams(config, problems);
     check_streams(config, problems);
     conf_check_targets(config, problems);
     check_handlers(config, problems);

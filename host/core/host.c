@@ -761,7 +761,7 @@ void host_count_ini(struct host *host, bool taken)
 
 bool host_drained(const struct host *host)
 {
-    return worker_drained(host->workers[0]);
+    return worker_drained(host->workers[0]) && !snapshots_any(host->snapshots);
 }
 
 struct gaining {

@@ -57,7 +57,8 @@ void host_tell_trouble(struct host *host, const char *kind, const char *text);
 /* For metrics: an INI was read again, and taken over or not. On the host's reactor. */
 void host_count_ini(struct host *host, bool taken);
 
-/* Of a host with one worker, between two turns of its reactor: is every record that was read settled? */
+/* Of a host with one worker, between two turns of its reactor: is every record that was read settled,
+ * and no snapshot under way? */
 bool host_drained(const struct host *host);
 
 /* The first worker's; for what runs beside its handlers. */

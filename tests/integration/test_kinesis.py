@@ -235,3 +235,18 @@ def test_a_stream_that_is_made_anew(beside_local, local, name, emulators):
     changes.put([changes.change("b", 1)])
     wait_until(lambda: "b" in versions(local, seen), "the new one is read from its beginning", 90)
     assert host.stop() == 0
+
+
+def test_a_test_plays_it_by_the_tables_own_stream(deployment):
+    deployment.dynamodb = type("D", (), {"url": "http://127.0.0.1:1"})
+    deployment.script("h", "return { stream = 's', on_record = function(record) require('tidemill.dynamodb').put('Seen', record.keys) end }")
+    deployment.script("h_test", """local test, dynamodb = require 'tidemill.test', require 'tidemill.dynamodb'
+test.deployment '../tidemill.ini'
+test("it comes", function() dynamodb.put('Orders', { id = 'a' }) test.settle() test.equal(#dynamodb.scan('Seen'), 1) end)""")
+    tables = "[table Orders]\nkey = id\n[table Seen]\nkey = id\nstream = none\n"
+    deployment.configure(f"[stream s]\nkinesis = changes\ntable = Orders\nexport = s3://exports/orders\n{tables}")
+    done = deployment.run("test", "scripts")
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+    deployment.configure(f"[stream s]\nkinesis = changes\n{tables}")
+    done = deployment.run("test", "scripts")
+    assert done.returncode != 0 and "needs a table beside kinesis" in done.stdout + done.stderr, done.stdout + done.stderr

@@ -75,6 +75,14 @@ static void leave(struct snapshots *snapshots)
     pthread_mutex_unlock(&snapshots->lock);
 }
 
+bool snapshots_any(struct snapshots *snapshots)
+{
+    pthread_mutex_lock(&snapshots->lock);
+    bool any = snapshots->all.count > 0;
+    leave(snapshots);
+    return any;
+}
+
 /* The place of the item, or where it belongs. */
 static struct change *place_of(const struct snapshot *snapshot, uint64_t item)
 {

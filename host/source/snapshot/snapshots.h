@@ -23,6 +23,9 @@ struct snapshots;
 struct snapshots *snapshots_new(struct paces *paces);
 void snapshots_free(struct snapshots *snapshots); /* NULL is allowed */
 
+/* Is one under way here? */
+bool snapshots_any(struct snapshots *snapshots);
+
 /* ---- whoever watches the stream ---- */
 
 /* The snapshot is under way here. `units`: read units a second of that table, over all hosts and snapshots;
