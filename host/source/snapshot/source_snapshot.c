@@ -14,6 +14,9 @@
 #include "source/snapshot/item_records.h"
 #include "source/snapshot/snapshot_name.h"
 
+/* So often it is looked whether the table is still the one that it was. */
+#define TABLE_LOOK_MS 10000
+
 /* What is read has to wait for the stream, so it is several pages at once. */
 #define ITEMS_MAX 8000
 #define BYTES_MAX (4 << 20)
@@ -362,7 +365,9 @@ static void on_scanned(void *user, struct transport_response *response, const st
     struct err problem = {0};
     call->call = NULL;
     if (err) {
-        key_names_free(map_remove(&call->source->tables, call->place.arn)); /* it is looked at again */
+        struct key_names *names = map_get(&call->source->tables, call->place.arn);
+        if (names) /* it is looked at again; others may still read by it */
+            names->asked_ms = -TABLE_LOOK_MS;
         fail_page(call, err);
         return;
     }
@@ -623,8 +628,6 @@ static void on_keys(void *user, struct key_names *names, const struct err *err)
 }
 
 /* Is it still the table that it was? */
-#define TABLE_LOOK_MS 10000
-
 static bool is_known(const struct source_call *call)
 {
     const struct key_names *names = table_of(call);
