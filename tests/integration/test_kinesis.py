@@ -150,7 +150,7 @@ def test_what_is_no_change_is_a_dead_letter(beside_local, local, name, emulators
     assert host.stop() == 0
 
 
-@pytest.mark.parametrize("stream", ["snapshot", "created", "stream"])
+@pytest.mark.parametrize("stream", ["snapshot", "created"])
 def test_odd_names(beside_local, local, name, emulators, stream):
     deployment = beside_local
     table = local.table(name("Orders"), stream=False)
