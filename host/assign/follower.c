@@ -396,8 +396,7 @@ void follower_commit_move(struct follower *follower, struct store_batch *batch, 
     store_commit(follower->options->store, batch, on_first, follower);
 }
 
-/* Nobody can write where the handler begins in shards that are others': what it follows says it for all of
- * them. Where two join at once, whoever is first says it. */
+/* The shards that were over when the handler began, a line each. */
 void follower_write_over(const struct follower *follower, struct buf *over)
 {
     const struct lineage *lineage = discovery_lineage(follower->generation->discovery);
@@ -406,6 +405,8 @@ void follower_write_over(const struct follower *follower, struct buf *over)
             buf_printf(over, "%s\n", lineage_at(lineage, i)->id);
 }
 
+/* Nobody can write where the handler begins in shards that are others': what it follows says it for all of
+ * them. Where two join at once, whoever is first says it. */
 static void join_shared(struct follower *follower, bool latest)
 {
     const char *stream_arn = follower->generation->stream_arn;

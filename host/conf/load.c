@@ -4,8 +4,8 @@
 #include <time.h>
 
 #include "base/arn.h"
-#include "base/clock.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/check.h"
 #include "base/address.h"
 #include "base/file.h"
