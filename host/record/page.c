@@ -218,6 +218,22 @@ struct page *page_read(struct buf *body, struct err *err)
     return NULL;
 }
 
+bool page_has_numbers(const struct page *page, struct err *err)
+{
+    for (size_t i = 0; i < page->count; i++)
+        if (!sequence_valid(page->records[i].sequence))
+            return err_set(err, ERR_PARSE, "record %zu of the page has a SequenceNumber that is no number",
+                           i);
+    return true;
+}
+
+bool page_tells_next(const struct json *root, struct err *err)
+{
+    const struct json *next = json_get(root, "NextShardIterator");
+    return !next || next->type == JSON_NULL || (next->type == JSON_STRING && next->size) ||
+           err_set(err, ERR_PARSE, "NextShardIterator is neither a text nor null");
+}
+
 struct page *page_hold(struct page *page)
 {
     CHECK(page->references > 0);

@@ -42,7 +42,7 @@ struct page {
     struct record *records;
     size_t count;
     const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the
-                                arena);      all its records have one number then; or NULL */
+                                arena); all its records have one number then; or NULL */
     const struct json *root; /* the whole, for whoever knows what else stands in it */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
@@ -63,6 +63,14 @@ void record_write_id(struct buf *out, const struct record *record);
 
 /* The number of the item with that key, as in struct record. */
 uint64_t record_item_of(const struct json *keys);
+
+/* Whether each record's number is one; else `err` says which is not. They are compared by their digits, and
+ * become part of names. */
+bool page_has_numbers(const struct page *page, struct err *err);
+
+/* Whether GetRecords' answer says rightly how to go on: no next page means that the shard is read to its end,
+ * for ever, so that must be said, not be a mistake. */
+bool page_tells_next(const struct json *root, struct err *err);
 
 struct page *page_hold(struct page *page);
 void page_release(struct page *page);

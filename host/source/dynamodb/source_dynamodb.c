@@ -260,31 +260,13 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
 
 /* ---- GetRecords ---- */
 
-/* They are compared by their digits, and become part of names. */
-static bool has_numbers(const struct page *page, struct err *err)
-{
-    for (size_t i = 0; i < page->count; i++)
-        if (!sequence_valid(page->records[i].sequence))
-            return err_set(err, ERR_PARSE, "record %zu of the page has a SequenceNumber that is no number",
-                           i);
-    return true;
-}
-
-/* No next page means that the shard is read to its end, for ever: that must be said, not be a mistake. */
-static bool has_next(const struct page *page, struct err *err)
-{
-    const struct json *next = json_get(page->root, "NextShardIterator");
-    return !next || next->type == JSON_NULL || (next->type == JSON_STRING && next->size) ||
-           err_set(err, ERR_PARSE, "NextShardIterator is neither a text nor null");
-}
-
 static void on_page(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call call = *(struct source_call *)user;
     struct err problem;
     free(user);
     struct page *page = err ? NULL : page_read(&response->body, &problem);
-    if (page && (!has_numbers(page, &problem) || !has_next(page, &problem))) {
+    if (page && (!page_has_numbers(page, &problem) || !page_tells_next(page->root, &problem))) {
         page_release(page);
         page = NULL;
     }

@@ -378,15 +378,6 @@ static void answer_page(struct source_call *call, struct page *page, const char 
     free(next);
 }
 
-static bool has_numbers(const struct page *page, struct err *err)
-{
-    for (size_t i = 0; i < page->count; i++)
-        if (!sequence_valid(page->records[i].sequence))
-            return err_set(err, ERR_PARSE, "record %zu of the page has a SequenceNumber that is no number",
-                           i);
-    return true;
-}
-
 static void on_page(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
@@ -397,7 +388,7 @@ static void on_page(void *user, struct transport_response *response, const struc
                                   : json_parse(&arena, response->body.data ? response->body.data : "",
                                                response->body.size, &problem);
     struct page *page = root ? kinesis_page(root, memory_of(call), &problem) : NULL;
-    if (page && !has_numbers(page, &problem)) {
+    if (page && (!page_has_numbers(page, &problem) || !page_tells_next(root, &problem))) {
         page_release(page);
         page = NULL;
     }
