@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 import subprocess
+import textwrap
 import time
 
 import boto3
@@ -27,7 +28,7 @@ def test_all_are_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_works_as_it_stands(tmp_path, name):
+def test_a_recipe_works_as_it_stands(tmp_path, name, monkeypatch):
     made = run(tmp_path, "init", "--recipe", name)
     assert f"cd {name} && tidemill check && tidemill test" in made.stdout
     directory = tmp_path / name
@@ -42,11 +43,19 @@ def test_a_recipe_works_as_it_stands(tmp_path, name):
         words = command.split("#")[0].split()[1:]
         if words[0] == "dev":
             assert words == ["dev"] or words[1] == "put"
-        elif words[0] == "replay":  # wants what is not there yet
+        elif words[0] in ("replay", "backfill"):  # wants what is not there yet: an archive, a section, a host's state
             assert run(directory, *words, check=False).returncode in (1, 2)
         else:
             assert "would" in run(directory, *words).stdout
     assert not name in SHIPPED or commands
+    sections = re.findall(r"^    (\[.*\])\n((?:    .*\n)*)", readme.read_text(), re.M) if readme.exists() else []
+    if sections:  # what the page says to add to the INI
+        with open(directory / "tidemill.ini", "a") as ini:
+            ini.writelines(f"\n{head}\n{textwrap.dedent(keys)}" for head, keys in sections)
+        for variable in {word for _, keys in sections for word in re.findall(r"\${env:(\w+)}", keys)}:
+            monkeypatch.setenv(variable, "a-value")
+        added = run(directory, "check")
+        assert "nothing wrong" in added.stdout, added.stdout + added.stderr
     again = run(tmp_path, "init", "--recipe", name, check=False)
     assert again.returncode == 1 and "nothing was written" in again.stderr
 
