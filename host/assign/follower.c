@@ -447,15 +447,16 @@ static bool is_too_old(const struct follower *follower, const char *snapshot_arn
     char time[CLOCK_ISO_SIZE];
     bool known = snapshot_name_read(snapshot_arn, &name);
     CHECK(known);
-    int64_t age_ms = clock_wall_ms(reactor_clock(follower->options->reactor)) - name.taken_ms;
+    int64_t ends_ms = snapshot_ends_ms(&name);
+    int64_t age_ms = clock_wall_ms(reactor_clock(follower->options->reactor)) - ends_ms;
     bool old = name.export && age_ms > SOURCE_RETENTION_MS - EXPORT_SPARE_MS;
     bool early = name.export && age_ms < -EXPORT_EARLY_MS;
-    clock_iso8601(name.taken_ms, time);
+    clock_iso8601(ends_ms, time);
     if (old)
         err_set(err, ERR_CONFIG,
-                "the export at %s is of %s, and the stream keeps what was written since for 24 hours only: "
-                "make a newer one",
-                name.export, time);
+                "the export at %s is of %s%s, and the stream keeps what was written since for 24 hours only: "
+                "make a newer one, or an incremental one that goes on from there",
+                name.export, time, name.until_ms ? " with the incremental ones that go on from it" : "");
     if (early)
         err_set(err, ERR_CONFIG, "the export at %s is of %s, which is still to come", name.export, time);
     snapshot_name_fini(&name);

@@ -275,8 +275,9 @@ static void log_snapshot(const struct stream_supervisor *supervisor, const struc
     int64_t least_s = stream->snapshot_units ? units / stream->snapshot_units : 0;
     if (name.export)
         log_info(supervisor->options.log, supervisor->subject,
-                 "handler %s first has every item of table %s, out of %s: %lld, in %lld segments",
-                 follower->handler, name.table, name.export, (long long)name.items, (long long)name.segments);
+                 "handler %s first has every item of table %s, out of %s: %lld, in %lld segments%s",
+                 follower->handler, name.table, name.export, (long long)name.items, (long long)name.segments,
+                 name.until_ms ? "; then what incremental exports have" : "");
     else
         log_info(supervisor->options.log, supervisor->subject,
                  "handler %s first has every item of table %s: about %lld (%lld MiB), in %lld segments%s",
@@ -358,10 +359,6 @@ static void begin_on(struct follower *follower, const char *stream_arn)
     follower_unwatch(follower); /* of the generation that it leaves */
 }
 
-/* An export's time and those of records are of one clock, and the records' are rounded to a second: the
- * margin that there is for another clock (POSITION_MARGIN_MS) would only repeat. */
-#define EXPORT_NEARER_MS (POSITION_MARGIN_MS - 3000)
-
 /* Its place in the stream was taken; the table comes first. Where it goes on is known as for one that begins
  * at the latest record: in shards that were open then, at what was written since. */
 static void taken(void *user, struct follower *follower, const char *snapshot_arn)
@@ -372,7 +369,7 @@ static void taken(void *user, struct follower *follower, const char *snapshot_ar
     bool known = snapshot_name_read(snapshot_arn, &name);
     CHECK(known);
     /* Shards that are over by now may have what was written since an export. */
-    int64_t since_ms = name.export ? name.taken_ms + EXPORT_NEARER_MS : follower->since_ms;
+    int64_t since_ms = name.export ? snapshot_ends_ms(&name) + POSITION_NEARER_MS : follower->since_ms;
     if (!name.export)
         follower_write_over(follower, &over);
     snapshot_name_fini(&name);
@@ -443,6 +440,12 @@ static void move_to(struct follower *follower, const char *stream_arn)
             "was made anew, before it had one, is not in it; tidemill backfill %s brings every item",
             follower->handler, follower->handler);
     if (snapshot_of_arn(left_arn))
+        troubles_end(supervisor->options.troubles, follower->subject, "snapshot");
+    if (snapshot_of_arn(left_arn) && snapshot_of_arn(stream_arn))
+        log_info(supervisor->options.log, supervisor->subject,
+                 "handler %s has had all of the export, and goes on with the incremental one behind it",
+                 follower->handler);
+    else if (snapshot_of_arn(left_arn))
         log_info(supervisor->options.log, supervisor->subject,
                  "handler %s has had every item of the table, and goes on with the stream",
                  follower->handler);
@@ -478,6 +481,18 @@ void stream_supervisor_moved(struct stream_supervisor *supervisor, const struct 
     }
 }
 
+/* Without what goes on from an export its stream would have a hole before it: it is asked for again, with the
+ * next listing. */
+static void wait_for_next(const struct stream_supervisor *supervisor, struct follower *follower,
+                          const struct err *err)
+{
+    if (log_limit_passes(&follower->complained, reactor_now_ms(supervisor->options.reactor),
+                         COMPLAIN_EVERY_MS))
+        log_warn(supervisor->options.log, follower->subject, "the next export cannot begin, trying again: %s",
+                 err->text);
+    troubles_tell(supervisor->options.troubles, follower->subject, "snapshot", err->text);
+}
+
 static void on_next_stream(void *user, const char *stream_arn, const struct source_error *error)
 {
     const struct err *err = error ? &error->err : NULL;
@@ -486,6 +501,10 @@ static void on_next_stream(void *user, const char *stream_arn, const struct sour
     CHECK(follower && !follower->removed && follower->generation);
     supervisor->moving_call = NULL;
     supervisor->moving = NULL;
+    if (err && snapshot_of_arn(follower->generation->stream_arn)) {
+        wait_for_next(supervisor, follower, err);
+        return;
+    }
     if (err)
         log_warn(supervisor->options.log, supervisor->subject,
                  "cannot list the table's streams, going on to the latest: %s", err->text);

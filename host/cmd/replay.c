@@ -130,6 +130,15 @@ static char *mark_of(const struct arguments *arguments)
     return buf_take(&mark);
 }
 
+/* That the handler's stream is of; NULL: it has several, or one of many tables. To be freed. */
+static char *table_of(const struct replaying *replaying)
+{
+    const struct handler_settings *settings = handler_settings_of(replaying->handler);
+    const struct config_stream *stream = handler_stream_of(settings, replaying->config, NULL);
+    bool one = stream && settings->streams.each[0] && !settings->streams.each[1];
+    return one ? config_stream_table(stream) : NULL;
+}
+
 static bool set_up(struct replaying *replaying, struct err *err)
 {
     const struct arguments *arguments = &replaying->arguments;
@@ -143,8 +152,10 @@ static bool set_up(struct replaying *replaying, struct err *err)
     const char *pattern = arguments->pattern;
     if (pattern && !(replaying->filter = filter_compile(pattern, strlen(pattern), err)))
         return err->code = ERR_CONFIG, err_prefix(err, "--pattern");
+    char *table = table_of(replaying);
     replaying->archive =
-        archive_open(arguments->from, replaying->outside.reactor, replaying->outside.aws, err);
+        archive_open(arguments->from, table, replaying->outside.reactor, replaying->outside.aws, err);
+    free(table);
     if (!replaying->archive)
         return false;
     char *mark = mark_of(arguments);
@@ -243,19 +254,23 @@ static bool hold(struct replaying *replaying, struct err *err)
     return ok;
 }
 
-/* All is replayed that was there `begun_ms`; now the stream. */
+/* All is replayed that was there `begun_ms`, or when the export ends; now the stream. */
 static bool follow(struct replaying *replaying, int64_t begun_ms, struct err *err)
 {
     const struct arguments *arguments = &replaying->arguments;
     struct access state;
     int64_t now_ms = clock_wall_ms(&replaying->outside.clock);
-    if (now_ms - begun_ms > SOURCE_RETENTION_MS - OVERLAP_MS - SPARE_MS)
-        return err_set(err, ERR_BUSY,
-                       "that took longer than the stream keeps its records: the same command once "
+    int64_t until_ms = archive_until_ms(replaying->archive);
+    int64_t since_ms = until_ms ? until_ms + POSITION_NEARER_MS : begun_ms - OVERLAP_MS;
+    if (now_ms - since_ms > SOURCE_RETENTION_MS - SPARE_MS)
+        return err_set(
+            err, ERR_BUSY, "%s",
+            until_ms ? "the stream does not keep all any more that was written since the export: make a "
+                       "newer one, or an incremental one that goes on from there"
+                     : "that took longer than the stream keeps its records: the same command once "
                        "more replays what was archived meanwhile, and then follows");
     bool ok = access_open(&state, replaying->config, false, err) &&
-              take_over_follow(&state, replaying->config, arguments->handler, arguments->as,
-                               begun_ms - OVERLAP_MS, err) &&
+              take_over_follow(&state, replaying->config, arguments->handler, arguments->as, since_ms, err) &&
               take_over_meet(&state, replaying->config, arguments->as, &interrupted, err);
     access_close(&state);
     return ok;
@@ -297,7 +312,9 @@ const struct command cmd_replay = {
         "      [--after TIME] [--before TIME] [--pattern JSON] [--key NAME=VALUE]... [--rate N] "
         "[--restart]\n\n"
         "Reads what targets of type s3 and file have written, and hands the events to a handler or a\n"
-        "route, in order, with record.replayed set. Beside a running host or without one.\n\n"
+        "route, in order, with record.replayed set. Beside a running host or without one. Where PATH or\n"
+        "PREFIX has exports of a table to S3 instead: the newest full one and the incremental ones that\n"
+        "go on from it, or the one that is named; each item is an INSERT, with record.snapshot set.\n\n"
         "  --handler      needed where there are several\n"
         "  --as           under the name of another [handler], that says script = the handler's, to fill a\n"
         "                 new store beside the old one: it is held until all is replayed, then follows the\n"

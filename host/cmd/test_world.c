@@ -670,7 +670,7 @@ static bool replay_events(struct test_world *t, struct err *err)
     if (handler_kind(handler) == HANDLER_REQUESTS)
         return err_set(err, ERR_CONFIG, "handler %s has requests, not records: test.request sends it some",
                        t->replay_handler);
-    struct archive *archive = archive_open(t->replay_path, host_reactor(first_host(t)), NULL, err);
+    struct archive *archive = archive_open(t->replay_path, NULL, host_reactor(first_host(t)), NULL, err);
     if (!archive)
         return false;
     struct replay *replay = replay_new(&(struct replay_options){

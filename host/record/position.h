@@ -44,6 +44,11 @@ static inline bool sequence_copy(char sequence[SEQUENCE_SIZE], const char *text)
  */
 #define POSITION_MARGIN_MS (63 * 1000)
 
+/* Added to a time that is of the service's clock itself, as an export's: the margin for another would only
+ * repeat.
+ */
+#define POSITION_NEARER_MS (POSITION_MARGIN_MS - 3000)
+
 /* Only digits, and no more of them than fit. */
 static inline bool sequence_valid(const char *text)
 {

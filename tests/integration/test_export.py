@@ -38,6 +38,31 @@ def export(local, table, files, when=None, prefix="", **summary):
     return made
 
 
+def incremental(local, table, before, since, until, files=2, prefix="", view="NEW_AND_OLD_IMAGES", number=1):
+    """What became of each item between `since` and `until`, from what the table held before (or now): key -> bytes."""
+    now, iso = contents(local, table), lambda when: when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")[:-4] + "Z"
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    made, lines, root = {}, [], f"{prefix}AWSDynamoDB"
+    for at in range(files):
+        part, text = changed[at::files], ""
+        for key in part:
+            images = {name: encode(item) for name, item in (("OldImage", before.get(key)), ("NewImage", now.get(key))) if item}
+            if view == "NEW_IMAGE":
+                images.pop("OldImage", None)
+            text += json.dumps({"Metadata": {"WriteTimestampMicros": {"N": str(int(since.timestamp() * 1e6) + 1)}}, "Keys": {"id": {"S": key}}} | images) + "\n"
+        data = gzip.compress(text.encode())
+        key = f"{root}/data/incremental{number}-{at}.json.gz"
+        made[key] = data
+        lines.append(json.dumps(dict(itemCount=len(part), md5Checksum=base64.b64encode(hashlib.md5(data).digest()).decode(), etag="x-1", dataFileS3Key=key)))
+    own = f"{root}/01693685830{number:03}-2d8752fd"
+    made[f"{own}/manifest-files.json"] = ("\n".join(lines) + "\n").encode()
+    made[f"{own}/manifest-summary.json"] = json.dumps(dict(
+        version="2023-08-01", exportArn=f"arn:aws:dynamodb:eu-west-1:1:table/x/export/01693685830{number:03}-2d8752fd", startTime=iso(until), endTime=iso(until),
+        tableArn=f"arn:aws:dynamodb:eu-west-1:000000000000:table/{table}", tableId="x", exportFromTime=iso(since), exportToTime=iso(until), s3Bucket="b", s3Prefix=prefix,
+        manifestFilesS3Key=f"{own}/manifest-files.json", billedSizeBytes=1, itemCount=len(changed), outputFormat="DYNAMODB_JSON", outputView=view, exportType="INCREMENTAL_EXPORT")).encode()
+    return made
+
+
 def encode(item):
     return {name: {kind: base64.b64encode(value).decode() if kind == "B" else value for kind, value in typed.items()} for name, typed in item.items()}
 
@@ -104,9 +129,10 @@ def test_what_is_wrong_with_it_is_told(beside_local, local, name, tmp_path):
     host = deployment.start()
     told = lambda part: wait_until(lambda: any(part in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), part)
     told("there is no export")
-    for made, part in ((export(local, table, 2, when=now - datetime.timedelta(hours=30)), "make a newer one"),
+    for made, part in ((export(local, table, 2, when=now - datetime.timedelta(hours=30)), "make a newer one, or an incremental one"),
                        (export(local, table, 2, tableArn="arn:aws:dynamodb:eu-west-1:1:table/Other"), "is an export of table Other"),
-                       (export(local, table, 2, exportType="INCREMENTAL_EXPORT"), "name a full one"), (export(local, table, 2, outputFormat="ION"), "its format is ION"),
+                       (export(local, table, 2, exportType="INCREMENTAL_EXPORT"), "not the times"),
+                       (export(local, table, 2, exportType="INCREMENTAL_EXPORT", exportFromTime="2026-01-31T10:00:00Z", exportToTime="2026-01-31T11:00:00Z"), "incremental exports alone"), (export(local, table, 2, outputFormat="ION"), "its format is ION"),
                        (export(local, table, 2, when=now + datetime.timedelta(hours=5)), "still to come"), (export(local, table, 2, itemCount=3001), "the summary says 3001"),
                        (damaged, "its MD5 differs")):
         write(where, made)
@@ -115,3 +141,73 @@ def test_what_is_wrong_with_it_is_told(beside_local, local, name, tmp_path):
     host.wait_for("goes on with the stream")
     wait_until(same(local, table, copy), "the copy is as its table")
     assert host.stop() == 0
+
+
+HOUR = datetime.timedelta(hours=1)
+
+
+def change(local, table, version, items=range(0, 300)):
+    """Some change, some go, some come."""
+    for i in items:
+        key = {"id": {"S": f"i{i}"}}
+        if i % 3 == 0:
+            local.client.delete_item(TableName=table, Key=key)
+        else:
+            local.client.put_item(TableName=table, Item={**key, "version": {"N": str(version)}})
+    for i in range(3):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"new{version}-{i}"}, "version": {"N": str(version)}})
+
+
+def a_chain(local, table, prefix="", view="NEW_AND_OLD_IMAGES"):
+    """A full export, too old for the stream, and two incremental ones; some changes come in both."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = export(local, table, 3, when=now - 40 * HOUR, prefix=prefix)
+    first = contents(local, table)
+    change(local, table, 10)
+    second = contents(local, table)
+    made |= incremental(local, table, first, now - 40 * HOUR, now - 20 * HOUR, prefix=prefix, view=view)
+    change(local, table, 20, range(200, 500))
+    made |= incremental(local, table, second, now - 21 * HOUR, now, 3, prefix=prefix, view=view, number=2)
+    return made
+
+
+@pytest.mark.parametrize("view", ["NEW_AND_OLD_IMAGES", "NEW_IMAGE"])
+def test_incremental_ones_go_on_from_a_full_one(beside_local, local, name, tmp_path, view):
+    deployment = beside_local
+    slow = COPY.replace("local image", "if record.snapshot then require('tidemill.time').sleep(0.02) end\n  local image")
+    table, copy = prepare(deployment, local, name, tmp_path / "export", "batch_size = 50", slow)
+    made = a_chain(local, table, view=view)
+    write(tmp_path / "export", made)
+    change(local, table, 30, range(400, 600))  # these come by the stream
+    host = deployment.start()
+    host.wait_for("then what incremental exports have")
+    host.wait_for("goes on with the incremental one")
+    host.kill()
+    gone = [(path := tmp_path / "export" / key, path.rename(path.with_suffix(".gone"))) for key in made if "/01693685830002-" in key]
+    host = deployment.start()
+    host.wait_for("the next export cannot begin")
+    wait_until(lambda: any("is gone" in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), "the trouble is told")
+    for path, other in gone:
+        other.rename(path)
+    host.wait_for("goes on with the stream")
+    wait_until(same(local, table, copy), "the copy is as its table")
+    wait_until(lambda: not deployment.status()["troubles"], "the trouble is over")
+    assert host.stop() == 0
+
+
+def test_a_replay_of_exports(beside_local, local, name, tmp_path, emulators):
+    deployment = beside_local
+    emulators.bucket("exports")
+    table, copy = prepare(deployment, local, name, tmp_path / "none", endpoints=f"endpoint_s3 = http://127.0.0.1:{emulators.port}")
+    for key, data in a_chain(local, table, prefix="t/").items():
+        emulators.s3.put_object(Bucket="exports", Key=key, Body=data)
+    wanted = contents(local, table)
+    done = deployment.run("replay", "--from", "s3://exports/t", "--handler", "h")
+    assert done.returncode == 0 and " events replayed through h, 0 left out, 0 failed" in done.stderr, done.stderr
+    assert contents(local, copy) == wanted
+    # One alone, by its name; what a directory holds of another table's is refused.
+    done = deployment.run("replay", "--from", "s3://exports/t/AWSDynamoDB/01693685830002-2d8752fd", "--handler", "h", "--restart")
+    assert done.returncode == 0, done.stderr
+    write(tmp_path / "others", export(local, table, 1, tableArn="arn:aws:dynamodb:eu-west-1:1:table/Other"))
+    done = deployment.run("replay", "--from", str(tmp_path / "others"), "--handler", "h")
+    assert done.returncode in (1, 2) and "is an export of table Other" in done.stderr, done.stderr

@@ -11,6 +11,7 @@
 #include "base/compress.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "source/archive/archive_export.h"
 
 #define FILE_BYTES_MAX (1u << 30)
 #define UNPACKED_BYTES_MAX ((size_t)2 << 30)
@@ -22,6 +23,8 @@ struct archive {
     char *bucket; /* NULL: on disk */
     struct archive_file *files;
     size_t count, capacity;
+    bool any_export;                /* a manifest was met */
+    struct archive_export *exports; /* NULL: archived events */
 };
 
 /* ---- names ---- */
@@ -83,6 +86,7 @@ static void add_file(void *user, const char *path, int64_t bytes)
 {
     struct archive *archive = user;
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    archive->any_export = archive->any_export || strcmp(name, "manifest-summary.json") == 0;
     if (*name == '.' ||
         (!ends_with(name, ".jsonl") && !ends_with(name, ".jsonl.gz") && !ends_with(name, ".jsonl.zst")))
         return;
@@ -176,8 +180,23 @@ static bool list(struct archive *archive, const char *prefix, struct err *err)
 
 /* ---- both ---- */
 
-struct archive *archive_open(const char *from, struct reactor *reactor, struct aws_client *aws,
-                             struct err *err)
+static bool open_exports(struct archive *archive, const char *from, const char *table, struct err *err)
+{
+    archive->exports = archive_export_open(from, table, archive->reactor, archive->aws, err);
+    for (size_t i = 0; archive->exports && i < archive_export_count(archive->exports); i++) {
+        mem_grow(&archive->files, &archive->capacity, archive->count, sizeof *archive->files);
+        archive->files[archive->count++] = (struct archive_file){
+            .path = archive_export_path(archive->exports, i),
+            .bytes = archive_export_items(archive->exports, i),
+            .shard = mem_string(""),
+            .sequence = mem_string(""),
+        };
+    }
+    return archive->exports != NULL;
+}
+
+struct archive *archive_open(const char *from, const char *table, struct reactor *reactor,
+                             struct aws_client *aws, struct err *err)
 {
     struct archive *archive = mem_zero(sizeof *archive);
     bool ok;
@@ -194,14 +213,18 @@ struct archive *archive_open(const char *from, struct reactor *reactor, struct a
     } else {
         ok = walk(archive, from, 0, err);
     }
-    if (ok && !archive->count)
+    bool exports = ok && !archive->count && archive->any_export && aws;
+    if (exports)
+        ok = open_exports(archive, from, table, err);
+    else if (ok && !archive->count)
         ok =
             err_set(err, ERR_IO, "%s: there are no archived events (*.jsonl, *.jsonl.gz, *.jsonl.zst)", from);
     if (!ok) {
         archive_free(archive);
         return NULL;
     }
-    qsort(archive->files, archive->count, sizeof *archive->files, compare_files);
+    if (!exports)
+        qsort(archive->files, archive->count, sizeof *archive->files, compare_files);
     return archive;
 }
 
@@ -215,8 +238,14 @@ void archive_free(struct archive *archive)
         free(archive->files[i].sequence);
     }
     free(archive->files);
+    archive_export_free(archive->exports);
     free(archive->bucket);
     free(archive);
+}
+
+int64_t archive_until_ms(const struct archive *archive)
+{
+    return archive->exports ? archive_export_until_ms(archive->exports) : 0;
 }
 
 size_t archive_count(const struct archive *archive)
@@ -234,6 +263,8 @@ bool archive_read(struct archive *archive, size_t index, struct buf *out, struct
     const char *path = archive->files[index].path;
     struct buf packed = BUF_INIT;
     bool ok;
+    if (archive->exports)
+        return archive_export_read(archive->exports, index, out, err);
     if (archive->bucket) {
         ok = ask(archive, s3_get(archive->bucket, path), &packed, err);
     } else {

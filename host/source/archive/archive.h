@@ -1,4 +1,5 @@
-/* archive.h: events that the s3 and file targets have written: which files there are, and what is in them.
+/* archive.h: events that the s3 and file targets have written, or what exports of a table hold, as events:
+ * which files there are, and what is in them.
  *
  * For commands: each call turns the reactor until it has its answer. */
 #ifndef TIDEMILL_SOURCE_ARCHIVE_ARCHIVE_H
@@ -20,15 +21,26 @@ struct archive;
 
 /* A file, a directory with all below it, or s3://BUCKET/PREFIX. Files of other kinds than .jsonl, .jsonl.gz
  * and .jsonl.zst are left out, as are those whose names begin with a dot. In the order of their events: runs
- * of digits in the paths count as numbers. `aws` may be NULL: nothing in S3 then. NULL and `err`. */
-struct archive *archive_open(const char *from, struct reactor *reactor, struct aws_client *aws,
-                             struct err *err);
+ * of digits in the paths count as numbers.
+ *
+ * Where there are none of them, but exports: an export that was named, or the newest full one of `table`
+ * (NULL: of the one that there is) and the incremental ones that go on from it. Each item is an event as a
+ * snapshot's.
+ *
+ * `aws` may be NULL: nothing in S3 then, and no exports. NULL and `err`. */
+struct archive *archive_open(const char *from, const char *table, struct reactor *reactor,
+                             struct aws_client *aws, struct err *err);
 void archive_free(struct archive *archive);
 
 size_t archive_count(const struct archive *archive);
 const struct archive_file *archive_file(const struct archive *archive, size_t index);
 
-/* The lines of a file, unpacked, into `out`. */
+/* Exports end there, and what was written since is not among them, ms since 1970; 0: these are archived
+ * events.
+ */
+int64_t archive_until_ms(const struct archive *archive);
+
+/* The events of a file, a line each, into `out`. */
 bool archive_read(struct archive *archive, size_t index, struct buf *out, struct err *err);
 
 /* The order of paths. */

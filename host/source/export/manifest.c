@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arn.h"
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/document.h"
@@ -17,21 +16,25 @@ static bool says(const cJSON *root, const char *name, const char *wanted)
     return !text || strcmp(text, wanted) == 0;
 }
 
+static bool read_time(const cJSON *root, const char *name, int64_t *ms)
+{
+    const char *time = document_text(root, name);
+    return time && clock_read_iso8601(time, ms);
+}
+
 static bool read_summary(struct export_manifest *manifest, const cJSON *root, struct err *err)
 {
-    const char *arn = document_text(root, "tableArn"), *time = document_text(root, "exportTime");
-    int64_t ms = 0;
-    if (!arn || !time || !clock_read_iso8601(time, &ms))
-        return err_set(err, ERR_PARSE, "it has no tableArn or no exportTime: it is no export's");
-    if (!says(root, "exportType", "FULL_EXPORT"))
-        return err_set(err, ERR_CONFIG,
-                       "it is an incremental export, which has changes and not what the table held: name a "
-                       "full one");
+    const char *arn = document_text(root, "tableArn");
+    manifest->incremental = !says(root, "exportType", "FULL_EXPORT");
+    bool timed = manifest->incremental ? read_time(root, "exportFromTime", &manifest->from_ms) &&
+                                             read_time(root, "exportToTime", &manifest->taken_ms)
+                                       : read_time(root, "exportTime", &manifest->taken_ms);
+    if (!arn || !timed)
+        return err_set(err, ERR_PARSE, "it has no tableArn, or not the times: it is no export's");
     if (!says(root, "outputFormat", "DYNAMODB_JSON"))
         return err_set(err, ERR_CONFIG, "its format is %s; DYNAMODB_JSON can be read",
                        document_text(root, "outputFormat"));
-    manifest->table = table_of_arn(arn, NULL);
-    manifest->taken_ms = ms;
+    manifest->table_arn = mem_string(arn);
     manifest->items = document_integer(root, "itemCount", 0);
     return true;
 }
@@ -98,6 +101,6 @@ void manifest_fini(struct export_manifest *manifest)
     for (size_t i = 0; i < manifest->count; i++)
         free(manifest->files[i].name);
     free(manifest->files);
-    free(manifest->table);
+    free(manifest->table_arn);
     *manifest = (struct export_manifest){0};
 }

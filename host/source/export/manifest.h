@@ -15,16 +15,19 @@ struct export_file {
     unsigned char md5[16];
 };
 
+/* A full one is the table as it was; an incremental one has what became by then of each item that was changed
+ * since. */
 struct export_manifest {
-    char *table; /* its name */
-    int64_t taken_ms;
+    char *table_arn;
+    bool incremental;
+    int64_t from_ms;  /* what was written from then on; 0 of a full one */
+    int64_t taken_ms; /* and until before this */
     int64_t items;
     struct export_file *files; /* those that hold something */
     size_t count, capacity;
 };
 
-/* manifest-summary.json. False and `err`: it is none, is not of a whole table in DynamoDB's JSON, or has not
- * ended well. */
+/* manifest-summary.json. False and `err`: it is none, or not in DynamoDB's JSON. */
 bool manifest_read_summary(struct export_manifest *manifest, const char *text, size_t size, struct err *err);
 
 /* manifest-files.json: a line for each file, together what the summary says. */

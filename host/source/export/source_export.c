@@ -1,21 +1,19 @@
 /* source_export.c: manifests first, then file after file, a page of lines at a time. */
 #include "source/export/source_export.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "aws/s3.h"
 #include "base/arn.h"
 #include "base/check.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "source/export/export_search.h"
 #include "source/export/file_fetch.h"
-#include "source/export/manifest.h"
-#include "source/snapshot/item_records.h"
-#include "source/snapshot/snapshot_name.h"
+#include "source/export/item_lines.h"
+#include "source/snapshot/segments.h"
 
 #define CURSOR_AGE_MS_MAX ((int64_t)1 << 50)
 
@@ -27,9 +25,9 @@
 /* What is known of an export, once somebody has asked. */
 struct export
 {
-    struct export_manifest manifest;
+    struct export_found found;
     struct key_names *keys;
-    char *region, *place; /* where its manifest-summary.json is */
+    char *region;
 };
 
 /* An unpacked file of a segment. */
@@ -57,29 +55,21 @@ struct place {
 
 struct source_call {
     struct source_export *source;
-    struct task answer;
+    struct segments_answer answer;
     struct timer wait;
     struct file_fetch *fetch;
-    struct aws_call *call;
+    struct export_search *search;
     struct key_names_call *keys;
+    enum { A_PAGE, A_SNAPSHOT, WHAT_FOLLOWS } wants;
     union {
         source_stream_fn *stream;
-        source_shards_fn *shards;
-        source_cursor_fn *cursor;
         source_page_fn *page;
     } done;
     void *user;
     struct snapshot_name name;
-    char *text, *where;
-    /* of a page, and of taking */
-    struct place place;
-    int64_t limit;
     struct export *export; /* on its way to be known; NULL once it is */
-    char *token;           /* while it is looked for */
-    char **candidates;     /* where summaries are, the newest first */
-    size_t candidate_count, candidate_capacity, candidate;
-    struct err refused; /* what is wrong with the newest */
-    bool takes, looked;
+    struct place place;    /* of a page */
+    int64_t limit;
 };
 
 static struct source_export *own(struct source *source)
@@ -91,100 +81,55 @@ static void export_free(struct export *export)
 {
     if (!export)
         return;
-    manifest_fini(&export->manifest);
+    export_found_fini(&export->found);
     key_names_free(export->keys);
     free(export->region);
-    free(export->place);
     free(export);
 }
 
 static void call_free(struct source_call *call)
 {
     file_fetch_cancel(call->fetch);
-    aws_cancel(call->call);
+    export_search_cancel(call->search);
     key_names_cancel(call->keys);
-    task_cancel(&call->answer);
+    segments_answer_fini(&call->answer);
     timer_stop(call->source->reactor, &call->wait);
     snapshot_name_fini(&call->name);
     export_free(call->export);
     free(call->place.arn);
-    for (size_t i = 0; i < call->candidate_count; i++)
-        free(call->candidates[i]);
-    free(call->candidates);
-    free(call->token);
-    free(call->where);
-    free(call->text);
     free(call);
 }
 
 static void go_on(void *user);
 
-static struct source_call *call_new(struct source *source, reactor_fn *answer, void *user)
+static struct source_call *call_new(struct source *source, void *user)
 {
     struct source_call *call = mem_zero(sizeof *call);
     call->source = own(source);
     call->user = user;
-    task_init(&call->answer, answer, call);
+    segments_answer_init(&call->answer, call, call_free, user);
     timer_init(&call->wait, go_on, call);
     return call;
 }
 
 /* ---- what needs no asking ---- */
 
-static void answer_stream(void *user)
-{
-    struct source_call *call = user;
-    source_stream_fn *done = call->done.stream;
-    void *whose = call->user;
-    char *arn = call->name.stream_arn;
-    call->name.stream_arn = NULL;
-    call_free(call);
-    done(whose, arn, NULL);
-    free(arn);
-}
-
-static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
-                                       source_stream_fn *done, void *user)
-{
-    struct source_call *call = call_new(source, answer_stream, user);
-    (void)table;
-    call->done.stream = done;
-    bool known = snapshot_name_read(stream_arn, &call->name);
-    CHECK(known);
-    task_defer(call->source->reactor, &call->answer);
-    return call;
-}
-
 /* Nobody looks for an export's stream: it is taken. */
 static struct source_call *find_stream(struct source *source, const char *table, source_stream_fn *done,
                                        void *user)
 {
-    struct source_call *call = call_new(source, answer_stream, user);
+    struct source_call *call = call_new(source, user);
     (void)table;
-    call->done.stream = done;
-    task_defer(call->source->reactor, &call->answer);
+    segments_answer_stream(&call->answer, call->source->reactor, NULL, done);
     return call;
-}
-
-static void answer_shards(void *user)
-{
-    struct source_call *call = user;
-    source_shards_fn *done = call->done.shards;
-    void *whose = call->user;
-    int64_t count = call->name.segments;
-    call_free(call);
-    snapshot_answer_shards(count, done, whose);
 }
 
 static struct source_call *list_shards(struct source *source, const char *stream_arn, const char *after,
                                        source_shards_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, answer_shards, user);
+    struct source_call *call = call_new(source, user);
     (void)after;
-    call->done.shards = done;
-    bool known = snapshot_name_read(stream_arn, &call->name);
-    CHECK(known);
-    task_defer(call->source->reactor, &call->answer);
+    segments_answer_shards(&call->answer, call->source->reactor, stream_arn, done);
     return call;
 }
 
@@ -205,31 +150,17 @@ static bool place_read(const char *cursor, struct place *place)
     return true;
 }
 
-static void answer_cursor(void *user)
-{
-    struct source_call *call = user;
-    source_cursor_fn *done = call->done.cursor;
-    void *whose = call->user;
-    char *cursor = call->text;
-    call->text = NULL;
-    call_free(call);
-    done(whose, cursor, NULL);
-    free(cursor);
-}
-
 /* As in a snapshot: without the page's word its segment is read once more, under greater numbers. */
 static struct source_call *get_cursor(struct source *source, const char *stream_arn, const char *shard,
                                       enum cursor_kind kind, const char *sequence, source_cursor_fn *done,
                                       void *user)
 {
-    struct source_call *call = call_new(source, answer_cursor, user);
+    struct source_call *call = call_new(source, user);
     struct place place = {.arn = (char *)stream_arn,
                           .segment = snapshot_segment_read(shard),
                           .count = kind == CURSOR_AFTER ? strtoll(sequence, NULL, 10) : 0};
     place.file = place.segment;
-    call->done.cursor = done;
-    call->text = place_write(&place);
-    task_defer(call->source->reactor, &call->answer);
+    segments_answer_cursor(&call->answer, call->source->reactor, place_write(&place), done);
     return call;
 }
 
@@ -239,26 +170,18 @@ static void fail(struct source_call *call, const struct err *err)
 {
     struct source_error error = item_source_error(err);
     void *whose = call->user;
-    if (call->takes) {
-        source_stream_fn *done = call->done.stream;
-        call_free(call);
-        done(whose, NULL, &error);
-    } else {
+    if (call->wants == A_PAGE) {
         source_page_fn *done = call->done.page;
         call_free(call);
         done(whose, NULL, NULL, &error);
+    } else {
+        source_stream_fn *done = call->done.stream;
+        call_free(call);
+        done(whose, NULL, &error);
     }
 }
 
 static void know(struct source_call *call);
-static void on_summary(void *user, struct buf *text, const struct err *err);
-
-static void fetch_text(struct source_call *call, const char *name, file_fetch_fn *done)
-{
-    char *place = mem_printf("%s/%s", call->where, name);
-    call->fetch = file_fetch_begin(call->source->reactor, call->source->client, place, NULL, done, call);
-    free(place);
-}
 
 static void on_keys(void *user, struct key_names *names, const struct err *err)
 {
@@ -275,11 +198,11 @@ static void on_keys(void *user, struct key_names *names, const struct err *err)
 static void on_files(void *user, struct buf *text, const struct err *err)
 {
     struct source_call *call = user;
+    struct export_found *found = &call->export->found;
     struct err problem;
     call->fetch = NULL;
-    if (!err &&
-        !manifest_read_files(&call->export->manifest, text->data ? text->data : "", text->size, &problem)) {
-        err_prefix(&problem, "%s/manifest-files.json", call->where);
+    if (!err && !manifest_read_files(&found->manifest, text->data ? text->data : "", text->size, &problem)) {
+        err_prefix(&problem, "%s/manifest-files.json", found->place);
         err = &problem;
     }
     if (err) {
@@ -289,153 +212,40 @@ static void on_files(void *user, struct buf *text, const struct err *err)
     call->keys = key_names_ask(call->source->client, call->name.table, on_keys, call);
 }
 
-/* ---- looking for it ---- */
-
-static const char summary_name[] = "manifest-summary.json";
-
-/* "PREFIX/AWSDynamoDB/ID/manifest-summary.json" */
-static void meet(void *user, const char *key, int64_t bytes)
-{
-    struct source_call *call = user;
-    const char *slash = strrchr(key, '/');
-    (void)bytes;
-    if (!slash || strcmp(slash + 1, summary_name) != 0)
-        return;
-    mem_grow(&call->candidates, &call->candidate_capacity, call->candidate_count, sizeof *call->candidates);
-    call->candidates[call->candidate_count++] = mem_copy(key, (size_t)(slash - key));
-}
-
-/* Ids begin with their time. */
-static int newest_first(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)b, *(char *const *)a);
-}
-
-/* The next of those that there are; the newest that is a full one of the table will do. */
-static void try_next(struct source_call *call)
-{
-    if (call->candidate < call->candidate_count) {
-        free(call->where);
-        call->where = mem_string(call->candidates[call->candidate++]);
-        manifest_fini(&call->export->manifest);
-        fetch_text(call, summary_name, on_summary);
-        return;
-    }
-    if (!call->refused.code)
-        err_set(&call->refused, ERR_CONFIG,
-                "%s: there is no export (no %s, neither there nor below its AWSDynamoDB)", call->where,
-                summary_name);
-    struct err refused = call->refused;
-    fail(call, &refused);
-}
-
-static void found(struct source_call *call)
-{
-    if (call->candidate_count)
-        qsort(call->candidates, call->candidate_count, sizeof *call->candidates, newest_first);
-    try_next(call);
-}
-
-static void list(struct source_call *call);
-
-static void on_listed(void *user, struct transport_response *response, const struct err *err)
-{
-    struct source_call *call = user;
-    struct err problem = {0};
-    call->call = NULL;
-    char *next = err ? NULL : s3_read_list(&response->body, meet, call, &problem);
-    if (err || problem.code) {
-        free(next);
-        fail(call, err ? err : &problem);
-        return;
-    }
-    free(call->token);
-    call->token = next;
-    if (next) {
-        list(call);
-        return;
-    }
-    for (size_t i = 0; i < call->candidate_count; i++) { /* keys are without their bucket */
-        const char *bucket = call->where + 5;
-        char *whole = mem_printf("s3://%.*s/%s", (int)strcspn(bucket, "/"), bucket, call->candidates[i]);
-        free(call->candidates[i]);
-        call->candidates[i] = whole;
-    }
-    found(call);
-}
-
-static void list(struct source_call *call)
-{
-    const char *bucket = call->where + 5, *slash = strchr(bucket, '/');
-    char *name = mem_copy(bucket, strcspn(bucket, "/"));
-    char *prefix = mem_printf("%s%sAWSDynamoDB/", slash ? slash + 1 : "", slash && slash[1] ? "/" : "");
-    struct aws_request request = s3_list(name, prefix, call->token);
-    request.own = true;
-    call->call = aws_send(call->source->client, &request, on_listed, call);
-    free(name);
-    free(prefix);
-}
-
-static void list_directory(struct source_call *call)
-{
-    char *path = mem_printf("%s/AWSDynamoDB", call->where);
-    DIR *directory = opendir(path);
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        char *key = mem_printf("%s/%s/%s", path, entry->d_name, summary_name);
-        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(key, "r");
-        if (file) {
-            fclose(file);
-            meet(call, key, 0);
-        }
-        free(key);
-    }
-    if (directory)
-        closedir(directory);
-    free(path);
-    found(call);
-}
-
-static void on_summary(void *user, struct buf *text, const struct err *err)
+static void on_found(void *user, struct export_chain *chain, const struct err *err)
 {
     struct source_call *call = user;
     struct err problem;
-    call->fetch = NULL;
-    if (err && !call->looked) { /* not there itself: below? */
-        call->looked = true;
-        if (strncmp(call->where, "s3://", 5) == 0)
-            list(call);
-        else
-            list_directory(call);
+    call->search = NULL;
+    if (!err && call->wants == A_SNAPSHOT && chain->exports[0].manifest.incremental) {
+        err_set(
+            &problem, ERR_CONFIG,
+            "%s is an incremental export, which has changes and not what the table held: name a full one, "
+            "or the place that both were written to",
+            chain->exports[0].place);
+        err = &problem;
+    }
+    if (err) {
+        fail(call, err);
         return;
     }
-    if (!err &&
-        !manifest_read_summary(&call->export->manifest, text->data ? text->data : "", text->size, &problem)) {
-        err_prefix(&problem, "%s/%s", call->where, summary_name);
-        err = &problem;
-    }
-    if (!err && strcmp(call->export->manifest.table, call->name.table) != 0) {
-        err_set(&problem, ERR_CONFIG, "%s is an export of table %s, and not of %s", call->where,
-                call->export->manifest.table, call->name.table);
-        err = &problem;
-    }
-    if (err && call->looked) {
-        call->refused = call->refused.code ? call->refused : *err;
-        try_next(call);
-    } else if (err) {
-        fail(call, err);
-    } else {
-        fetch_text(call, "manifest-files.json", on_files);
-    }
+    call->export = mem_zero(sizeof *call->export);
+    call->export->found = chain->exports[0];
+    chain->exports[0] = (struct export_found){0};
+    if (call->wants == A_SNAPSHOT && chain->count > 1)
+        call->name.until_ms = chain->exports[chain->count - 1].manifest.taken_ms;
+    char *place = mem_printf("%s/manifest-files.json", call->export->found.place);
+    call->fetch = file_fetch_begin(call->source->reactor, call->source->client, place, NULL, on_files, call);
+    free(place);
 }
 
-static void ask_manifests(struct source_call *call, const char *where)
+static void search(struct source_call *call, const char *place, int64_t after_ms)
 {
-    size_t size = strlen(where);
-    while (size > 1 && where[size - 1] == '/')
-        size--;
-    call->where = mem_copy(where, size);
-    call->export = mem_zero(sizeof *call->export);
-    fetch_text(call, summary_name, on_summary);
+    const struct export_query query = {.place = place,
+                                       .table = call->name.table,
+                                       .after_ms = after_ms,
+                                       .until_ms = after_ms ? call->name.until_ms : 0};
+    call->search = export_search_begin(call->source->reactor, call->source->client, &query, on_found, call);
 }
 
 /* ---- pages ---- */
@@ -505,22 +315,13 @@ static void answer_end(struct source_call *call)
     answer_page(call, item_records_page(&none, 0, &err), true);
 }
 
-/* {"Item": {...}} */
-static bool add_line(struct buf *records, const struct item_frame *frame, const char *text, size_t size,
-                     struct err *err)
-{
-    struct arena arena = ARENA_INIT;
-    const struct json *line = json_parse(&arena, text, size, err);
-    bool ok = line && item_record_add(records, frame, json_get(line, "Item"), err);
-    arena_fini(&arena);
-    return ok;
-}
-
 static bool read_lines(struct source_call *call, const struct opened *opened, struct buf *records,
                        struct err *err)
 {
     const struct export *export = export_of(call);
-    const struct item_frame frame = {export->keys, export->region, call->name.taken_ms};
+    const struct export_manifest *manifest = &export->found.manifest;
+    const struct item_frame frame = {
+        .keys = export->keys, .region = export->region, .taken_ms = call->name.taken_ms};
     struct place *place = &call->place;
     int64_t count = 0;
     while (count < call->limit && (size_t)place->offset < opened->text.size) {
@@ -528,9 +329,9 @@ static bool read_lines(struct source_call *call, const struct opened *opened, st
         size_t left = opened->text.size - (size_t)place->offset;
         const char *stop = memchr(at, '\n', left);
         size_t size = stop ? (size_t)(stop - at) : left;
-        if (size && !add_line(records, &frame, at, size, err))
-            return err_prefix(err, "%s/data/%s, at byte %" PRId64, export->place,
-                              export->manifest.files[place->file].name, place->offset);
+        if (size && !item_line_add(records, &frame, manifest, at, size, err))
+            return err_prefix(err, "%s of %s, at byte %" PRId64, manifest->files[place->file].name,
+                              export->found.place, place->offset);
         count += size > 0;
         place->offset += (int64_t)size + 1;
     }
@@ -557,7 +358,7 @@ static void give_page(struct source_call *call, struct opened *opened)
         call->place.offset = 0;
     }
     if (page->count) {
-        answer_page(call, page, (size_t)call->place.file >= export_of(call)->manifest.count);
+        answer_page(call, page, (size_t)call->place.file >= export_of(call)->found.manifest.count);
         return;
     }
     page_release(page);
@@ -589,10 +390,11 @@ static void on_file(void *user, struct buf *text, const struct err *err)
         return;
     }
     int64_t lines = count_lines(text);
-    const struct export_file *file = &export_of(call)->manifest.files[call->place.file];
+    const struct export_found *found = &export_of(call)->found;
+    const struct export_file *file = &found->manifest.files[call->place.file];
     if (lines != file->items) {
-        err_set(&problem, ERR_PARSE, "%s/data/%s holds %" PRId64 " items, and the manifest says %" PRId64,
-                export_of(call)->place, file->name, lines, file->items);
+        err_set(&problem, ERR_PARSE, "%s of %s holds %" PRId64 " items, and the manifest says %" PRId64,
+                file->name, found->place, lines, file->items);
         close_file(call);
         fail(call, &problem);
         return;
@@ -606,9 +408,9 @@ static void on_file(void *user, struct buf *text, const struct err *err)
 static void open_file(struct source_call *call)
 {
     const struct export *export = export_of(call);
-    const struct export_file *file = &export->manifest.files[call->place.file];
+    const struct export_file *file = &export->found.manifest.files[call->place.file];
     struct opened *opened = mem_zero(sizeof *opened);
-    char *key = key_of(&call->place), *place = mem_printf("%s/data/%s", export->place, file->name);
+    char *key = key_of(&call->place), *place = export_file_place(&export->found, file);
     *opened = (struct opened){.file = (size_t)call->place.file, .busy = true};
     map_set(&call->source->opened, key, opened);
     call->fetch =
@@ -623,8 +425,8 @@ static void go_on(void *user)
     const struct export *export = export_of(call);
     struct opened *opened = opened_of(call);
     if (!export)
-        ask_manifests(call, call->name.export);
-    else if ((size_t)call->place.file >= export->manifest.count)
+        search(call, call->name.export, 0);
+    else if ((size_t)call->place.file >= export->found.manifest.count)
         answer_end(call);
     else if (opened && !opened->busy && opened->file == (size_t)call->place.file)
         give_page(call, opened);
@@ -651,7 +453,7 @@ static void cancel(struct source_call *call)
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
                                      source_page_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, NULL, user);
+    struct source_call *call = call_new(source, user);
     call->done.page = done;
     call->limit = limit;
     bool known = place_read(cursor, &call->place) && snapshot_name_read(call->place.arn, &call->name) &&
@@ -663,28 +465,18 @@ static struct source_call *read_page(struct source *source, const char *cursor, 
 
 /* ---- taking one ---- */
 
-static void know(struct source_call *call)
+/* All of the export is known that its name says. */
+static void answer_name(struct source_call *call)
 {
-    struct export *export = call->export;
-    export->place = mem_string(call->where);
-    if (!call->takes) {
-        char *region = region_of_arn(call->place.arn);
-        export->region = region ? region : mem_string("");
-        call->export = NULL;
-        if (export_of(call)) /* another segment was quicker */
-            export_free(export);
-        else
-            map_set(&call->source->exports, call->place.arn, export);
-        go_on(call);
-        return;
-    }
-    size_t count = export->manifest.count;
-    call->name.taken_ms = export->manifest.taken_ms;
-    call->name.items = export->manifest.items;
+    const struct export_found *found = &call->export->found;
+    size_t count = found->manifest.count;
+    call->name.taken_ms = found->manifest.taken_ms;
+    call->name.items = found->manifest.items;
     call->name.segments = count < 1                       ? 1
                           : count > SNAPSHOT_SEGMENTS_MAX ? SNAPSHOT_SEGMENTS_MAX
                                                           : (int64_t)count;
-    call->name.export = mem_string(call->where);
+    free(call->name.export);
+    call->name.export = mem_string(found->place);
     char *arn = snapshot_name_write(&call->name);
     source_stream_fn *done = call->done.stream;
     void *whose = call->user;
@@ -693,17 +485,53 @@ static void know(struct source_call *call)
     free(arn);
 }
 
+static void know(struct source_call *call)
+{
+    if (call->wants != A_PAGE) {
+        answer_name(call);
+        return;
+    }
+    char *region = region_of_arn(call->place.arn);
+    call->export->region = region ? region : mem_string("");
+    if (export_of(call)) /* another segment was quicker */
+        export_free(call->export);
+    else
+        map_set(&call->source->exports, call->place.arn, call->export);
+    call->export = NULL;
+    go_on(call);
+}
+
 struct source_call *source_export_take(struct source *source, const char *place, const char *table,
                                        const char *stream_arn, const char *handler, source_stream_fn *done,
                                        void *user)
 {
-    struct source_call *call = call_new(source, NULL, user);
+    struct source_call *call = call_new(source, user);
     call->done.stream = done;
-    call->takes = true;
+    call->wants = A_SNAPSHOT;
     call->name = (struct snapshot_name){.stream_arn = mem_string(stream_arn),
                                         .handler = mem_string(handler),
                                         .table = table ? mem_string(table) : table_of_arn(stream_arn, NULL)};
-    ask_manifests(call, place);
+    search(call, place, 0);
+    return call;
+}
+
+/* Behind an export the incremental ones that were there when it was taken, one after the other; then the
+ * stream. */
+static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
+                                       source_stream_fn *done, void *user)
+{
+    struct source_call *call = call_new(source, user);
+    (void)table;
+    bool known = snapshot_name_read(stream_arn, &call->name);
+    CHECK(known);
+    char *root = call->name.until_ms > call->name.taken_ms ? export_root(call->name.export) : NULL;
+    call->done.stream = done;
+    call->wants = WHAT_FOLLOWS;
+    if (root)
+        search(call, root, call->name.taken_ms);
+    else
+        segments_answer_stream(&call->answer, call->source->reactor, stream_arn, done);
+    free(root);
     return call;
 }
 

@@ -121,33 +121,65 @@ static void add_item(struct buf *out, const struct json *item)
         json_write_value(out, item);
 }
 
-bool item_record_add(struct buf *out, const struct item_frame *frame, const struct json *item,
+static bool is_object(const struct json *value)
+{
+    return value && value->type == JSON_OBJECT;
+}
+
+static const char *name_of(const struct item_change *change)
+{
+    return !change->new_image ? "REMOVE" : change->old_image ? "MODIFY" : "INSERT";
+}
+
+static bool add_image(struct buf *out, const char *member, const struct json *image)
+{
+    if (!image)
+        return true;
+    if (!is_object(image))
+        return false;
+    buf_add_text(out, member);
+    add_item(out, image);
+    return true;
+}
+
+bool item_change_add(struct buf *out, const struct item_frame *frame, const struct item_change *change,
                      struct err *err)
 {
+    const struct json *image = change->new_image ? change->new_image : change->old_image,
+                      *keyed = change->keys ? change->keys : image;
     if (out->size)
         buf_add_char(out, ',');
     buf_add_literal(out, "{\"eventID\":\"snapshot-");
-    buf_printf(out, "%" PRId64, frame->taken_ms);
-    buf_add_literal(out,
-                    "\",\"eventName\":\"INSERT\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\","
-                    "\"awsRegion\":\"");
+    buf_printf(out, "%" PRId64 "\",\"eventName\":\"%s", frame->taken_ms, name_of(change));
+    buf_add_literal(out, "\",\"eventVersion\":\"1.1\",\"eventSource\":\"aws:dynamodb\",\"awsRegion\":\"");
     buf_add_text(out, frame->region);
+    if (frame->source_arn) {
+        buf_add_literal(out, "\",\"eventSourceARN\":\"");
+        json_write_text(out, frame->source_arn, strlen(frame->source_arn));
+    }
     buf_printf(out,
                "\",\"snapshot\":true,\"dynamodb\":{\"ApproximateCreationDateTime\":%" PRId64 ",\"Keys\":",
-               frame->taken_ms / 1000);
-    if (!item || item->type != JSON_OBJECT || !add_keys(out, frame->keys, item))
+               change->time_ms / 1000);
+    if (!is_object(keyed) || !add_keys(out, frame->keys, keyed))
         return err_set(err, ERR_PARSE, "an item lacks the table's key");
     size_t before = out->size;
-    buf_add_literal(out, ",\"NewImage\":");
-    add_item(out, item);
+    if (!add_image(out, ",\"OldImage\":", change->old_image) ||
+        !add_image(out, ",\"NewImage\":", change->new_image))
+        return err_set(err, ERR_PARSE, "an item is none");
     buf_printf(out,
                ",\"SizeBytes\":%zu,\"StreamViewType\":\"NEW_AND_OLD_IMAGES\",\"SequenceNumber\":\"%*s\"}}",
                out->size - before, NUMBER_WIDTH, "");
     return true;
 }
 
-/* The numbers that were left open. */
-static void number_records(struct buf *records, int64_t number)
+bool item_record_add(struct buf *out, const struct item_frame *frame, const struct json *item,
+                     struct err *err)
+{
+    return item_change_add(out, frame, &(struct item_change){.new_image = item, .time_ms = frame->taken_ms},
+                           err);
+}
+
+void item_records_number(struct buf *records, int64_t number)
 {
     static const char open[] = "\"SequenceNumber\":\"                    \"}}";
     static_assert(sizeof open - 1 == 18 + NUMBER_WIDTH + 3, "the place is as wide as it was left");
@@ -163,7 +195,7 @@ static void number_records(struct buf *records, int64_t number)
 struct page *item_records_page(struct buf *records, int64_t number, struct err *err)
 {
     struct buf body = BUF_INIT;
-    number_records(records, number);
+    item_records_number(records, number);
     buf_reserve(&body, records->size + 16);
     buf_add_literal(&body, "{\"Records\":[");
     buf_add(&body, records->data, records->size);

@@ -1,5 +1,6 @@
-/* item_records.h: items of a table as records of a page: an INSERT each, without an old image, marked as of a
- * snapshot. What a segment has read so far is their number, which they share. */
+/* item_records.h: items of a table as records of a page, marked as of a snapshot: an INSERT each, without an
+ * old image, or what became of an item between two. What a segment has read so far is their number, which
+ * they share. */
 #ifndef TIDEMILL_SOURCE_SNAPSHOT_ITEM_RECORDS_H
 #define TIDEMILL_SOURCE_SNAPSHOT_ITEM_RECORDS_H
 
@@ -32,13 +33,27 @@ void key_names_cancel(struct key_names_call *call); /* NULL is allowed */
 struct item_frame {
     const struct key_names *keys;
     const char *region;
+    const char *source_arn; /* eventSourceARN; NULL: the record has none */
     int64_t taken_ms;
+};
+
+/* An item as it was and as it is; NULL: it was, or is, not there. Not both, unless the keys tell which item.
+ */
+struct item_change {
+    const struct json *keys; /* NULL: out of the image */
+    const struct json *old_image, *new_image;
+    int64_t time_ms; /* of the change */
 };
 
 /* Behind `out`, with a comma where something stands there. False and `err`: the item lacks a part of the key.
  */
 bool item_record_add(struct buf *out, const struct item_frame *frame, const struct json *item,
                      struct err *err);
+bool item_change_add(struct buf *out, const struct item_frame *frame, const struct item_change *change,
+                     struct err *err);
+
+/* Fills the number in that was left open in each of the records. */
+void item_records_number(struct buf *records, int64_t number);
 
 /* The records, with their number, as a page. NULL and `err`. */
 struct page *item_records_page(struct buf *records, int64_t number, struct err *err);

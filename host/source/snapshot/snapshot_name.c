@@ -1,5 +1,5 @@
-/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES.CREATED", and "/EXPORT" where it
- * is one.
+/* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES.CREATED", and "/EXPORT" or
+ * ".UNTIL/EXPORT" where it is one.
  */
 #include "source/snapshot/snapshot_name.h"
 
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/arn.h"
+#include "base/buf.h"
 #include "base/mem.h"
 
 /* A segment is read page after page; so much of it in a row is well below a minute. */
@@ -25,8 +26,12 @@ bool snapshot_name_read(const char *arn, struct snapshot_name *name)
     *name = (struct snapshot_name){0};
     if (!numbers ||
         sscanf(numbers + 1, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 ".%" SCNd64 "%n", &name->taken_ms,
-               &name->segments, &name->items, &name->bytes, &name->created_ms, &size) != 5 ||
-        (numbers[1 + size] && numbers[1 + size] != '/') || name->segments < 1 ||
+               &name->segments, &name->items, &name->bytes, &name->created_ms, &size) != 5)
+        return false;
+    int more = 0;
+    if (sscanf(numbers + 1 + size, ".%" SCNd64 "%n", &name->until_ms, &more) == 1)
+        size += more;
+    if ((numbers[1 + size] && numbers[1 + size] != '/') || name->segments < 1 ||
         name->segments > SNAPSHOT_SEGMENTS_MAX)
         return false;
     name->stream_arn = mem_copy(arn, (size_t)(mark - arn));
@@ -47,10 +52,20 @@ void snapshot_name_fini(struct snapshot_name *name)
 
 char *snapshot_name_write(const struct snapshot_name *name)
 {
-    return mem_printf(
-        "%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 "%s%s",
-        name->stream_arn, name->handler, name->table, name->taken_ms, name->segments, name->items,
-        name->bytes, name->created_ms, name->export ? "/" : "", name->export ? name->export : "");
+    struct buf arn = BUF_INIT;
+    buf_printf(&arn, "%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64,
+               name->stream_arn, name->handler, name->table, name->taken_ms, name->segments, name->items,
+               name->bytes, name->created_ms);
+    if (name->until_ms)
+        buf_printf(&arn, ".%" PRId64, name->until_ms);
+    if (name->export)
+        buf_printf(&arn, "/%s", name->export);
+    return buf_take(&arn);
+}
+
+int64_t snapshot_ends_ms(const struct snapshot_name *name)
+{
+    return name->until_ms > name->taken_ms ? name->until_ms : name->taken_ms;
 }
 
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment)
@@ -67,18 +82,6 @@ int64_t snapshot_segment_read(const char *shard)
                    strcmp(snapshot_segment(own, segment), shard) == 0
                ? segment
                : -1;
-}
-
-void snapshot_answer_shards(int64_t count, source_shards_fn *done, void *user)
-{
-    char(*ids)[SNAPSHOT_SEGMENT_SIZE] = mem_zero((size_t)count * sizeof *ids);
-    struct shard_info *shards = mem_zero((size_t)count * sizeof *shards);
-    for (int64_t i = 0; i < count; i++)
-        shards[i] = (struct shard_info){.id = snapshot_segment(ids[i], i), .closed = true};
-    done(user, &(struct shard_page){.status = STREAM_DISABLED, .shards = shards, .count = (size_t)count},
-         NULL);
-    free(shards);
-    free(ids);
 }
 
 int64_t snapshot_segments_for(int64_t bytes)

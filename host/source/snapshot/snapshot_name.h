@@ -15,10 +15,11 @@ struct snapshot_name {
     char *stream_arn; /* that its handler goes on with */
     char *handler;    /* each has its own */
     char *table;
-    int64_t taken_ms;   /* what was written later comes by the stream; the services' clock */
+    int64_t taken_ms;   /* what was written later comes behind it; the services' clock */
     int64_t created_ms; /* the table: one of its name that is made later is another; 0: not said */
     int64_t segments;
     char *export;         /* where an export of the table is, which is read in its place; or NULL */
+    int64_t until_ms;     /* incremental exports go on from it until then; 0: none do */
     int64_t items, bytes; /* the table's, as it was described when the snapshot was taken: hours old */
 };
 
@@ -29,13 +30,13 @@ void snapshot_name_fini(struct snapshot_name *name);
 /* The ARN; owned by the caller. */
 char *snapshot_name_write(const struct snapshot_name *name);
 
+/* What was written later comes by the stream. */
+int64_t snapshot_ends_ms(const struct snapshot_name *name);
+
 /* The name of a segment, as a shard has one: "segment-00012". And back: -1 when it is none. */
 #define SNAPSHOT_SEGMENT_SIZE 32
 const char *snapshot_segment(char out[SNAPSHOT_SEGMENT_SIZE], int64_t segment);
 int64_t snapshot_segment_read(const char *shard);
-
-/* All segments, as a listing of shards: each closed, of a stream that is disabled. */
-void snapshot_answer_shards(int64_t count, source_shards_fn *done, void *user);
 
 /* How many segments for a table of that size, where the INI does not say. */
 int64_t snapshot_segments_for(int64_t bytes);

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "source/snapshot/item_records.h"
+#include "source/snapshot/segments.h"
 #include "source/snapshot/snapshot_name.h"
 
 /* So often it is looked whether the table is still the one that it was. */
@@ -67,17 +68,15 @@ struct source_call {
     struct source_snapshot *source;
     struct aws_call *call;
     struct key_names_call *keys;
-    struct task answer; /* what needs no waiting */
+    struct segments_answer answer;
     struct timer wait;
     union {
         source_stream_fn *stream;
-        source_shards_fn *shards;
-        source_cursor_fn *cursor;
         source_page_fn *page;
     } done;
     void *user;
-    struct snapshot_name name; /* of list_shards, next_stream and a page; or what take makes */
-    char *text;                /* a cursor: the answer's, or a page's */
+    struct snapshot_name name; /* of a page; or what take makes */
+    char *text;                /* a page's cursor */
     int64_t segments;          /* of take: what is wanted */
     /* Of a page: */
     struct place place;
@@ -140,7 +139,7 @@ static void call_free(struct source_call *call)
     aws_cancel(call->call);
     key_names_cancel(call->keys);
     free(call->region);
-    task_cancel(&call->answer);
+    segments_answer_fini(&call->answer);
     timer_stop(call->source->reactor, &call->wait);
     snapshot_name_fini(&call->name);
     place_fini(&call->place);
@@ -151,39 +150,24 @@ static void call_free(struct source_call *call)
 
 static void wait_over(void *user);
 
-static struct source_call *call_new(struct source *source, reactor_fn *answer, void *user)
+static struct source_call *call_new(struct source *source, void *user)
 {
     struct source_call *call = mem_zero(sizeof *call);
     call->source = own(source);
     call->user = user;
-    task_init(&call->answer, answer, call);
+    segments_answer_init(&call->answer, call, call_free, user);
     timer_init(&call->wait, wait_over, call);
     return call;
 }
 
 /* ---- what needs no asking ---- */
 
-static void answer_stream(void *user)
-{
-    struct source_call *call = user;
-    source_stream_fn *done = call->done.stream;
-    void *whose = call->user;
-    char *arn = call->name.stream_arn;
-    call->name.stream_arn = NULL;
-    call_free(call);
-    done(whose, arn, NULL);
-    free(arn);
-}
-
 static struct source_call *next_stream(struct source *source, const char *table, const char *stream_arn,
                                        source_stream_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, answer_stream, user);
+    struct source_call *call = call_new(source, user);
     (void)table;
-    call->done.stream = done;
-    bool known = snapshot_name_read(stream_arn, &call->name);
-    CHECK(known);
-    task_defer(call->source->reactor, &call->answer);
+    segments_answer_stream(&call->answer, call->source->reactor, stream_arn, done);
     return call;
 }
 
@@ -191,45 +175,16 @@ static struct source_call *next_stream(struct source *source, const char *table,
 static struct source_call *find_stream(struct source *source, const char *table, source_stream_fn *done,
                                        void *user)
 {
-    struct source_call *call = call_new(source, answer_stream, user);
-    (void)table;
-    call->done.stream = done;
-    task_defer(call->source->reactor, &call->answer);
-    return call;
-}
-
-static void answer_shards(void *user)
-{
-    struct source_call *call = user;
-    source_shards_fn *done = call->done.shards;
-    void *whose = call->user;
-    int64_t count = call->name.segments;
-    call_free(call);
-    snapshot_answer_shards(count, done, whose);
+    return next_stream(source, table, NULL, done, user);
 }
 
 static struct source_call *list_shards(struct source *source, const char *stream_arn, const char *after,
                                        source_shards_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, answer_shards, user);
+    struct source_call *call = call_new(source, user);
     (void)after;
-    call->done.shards = done;
-    bool known = snapshot_name_read(stream_arn, &call->name);
-    CHECK(known);
-    task_defer(call->source->reactor, &call->answer);
+    segments_answer_shards(&call->answer, call->source->reactor, stream_arn, done);
     return call;
-}
-
-static void answer_cursor(void *user)
-{
-    struct source_call *call = user;
-    source_cursor_fn *done = call->done.cursor;
-    void *whose = call->user;
-    char *cursor = call->text;
-    call->text = NULL;
-    call_free(call);
-    done(whose, cursor, NULL);
-    free(cursor);
 }
 
 /* Where a number stands only the page knew that had it. Without that the segment is read once more, under
@@ -238,11 +193,10 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
                                       enum cursor_kind kind, const char *sequence, source_cursor_fn *done,
                                       void *user)
 {
-    struct source_call *call = call_new(source, answer_cursor, user);
-    call->done.cursor = done;
-    call->text = place_write(stream_arn, snapshot_segment_read(shard),
-                             kind == CURSOR_AFTER ? strtoll(sequence, NULL, 10) : 0, "");
-    task_defer(call->source->reactor, &call->answer);
+    struct source_call *call = call_new(source, user);
+    char *cursor = place_write(stream_arn, snapshot_segment_read(shard),
+                               kind == CURSOR_AFTER ? strtoll(sequence, NULL, 10) : 0, "");
+    segments_answer_cursor(&call->answer, call->source->reactor, cursor, done);
     return call;
 }
 
@@ -299,7 +253,7 @@ struct source_call *source_snapshot_take(struct source *source, const char *tabl
                                          const char *handler, int64_t taken_ms, int64_t segments,
                                          source_stream_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, NULL, user);
+    struct source_call *call = call_new(source, user);
     call->done.stream = done;
     call->segments = segments;
     call->name = (struct snapshot_name){.stream_arn = mem_string(stream_arn),
@@ -319,7 +273,8 @@ static const struct key_names *table_of(const struct source_call *call)
 
 static struct item_frame frame_of(const struct source_call *call)
 {
-    return (struct item_frame){table_of(call), call->region, call->name.taken_ms};
+    return (struct item_frame){
+        .keys = table_of(call), .region = call->region, .taken_ms = call->name.taken_ms};
 }
 
 static void scan(struct source_call *call);
@@ -667,7 +622,7 @@ static void wait_over(void *user)
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
                                      source_page_fn *done, void *user)
 {
-    struct source_call *call = call_new(source, NULL, user);
+    struct source_call *call = call_new(source, user);
     call->done.page = done;
     call->limit = limit;
     call->text = mem_string(cursor);
