@@ -127,22 +127,31 @@ static void leave_out(struct entry *entry)
     entry->block->settled++;
 }
 
-/* Into the lanes with what the handler wants; the rest is settled. */
+static void queue_entry(struct ledger *ledger, struct entry *entry)
+{
+    struct block *block = entry->block;
+    if (watermark_settled_before(&ledger->watermark, entry)) {
+        block->touched = true;
+        leave_out(entry);
+    } else if (too_old(ledger, entry->record) ||
+               !handler_wants(ledger->options.handler, entry->record, &ledger->options.source)) {
+        ledger->counters->left_out++;
+        leave_out(entry);
+    } else {
+        block->touched = block->touched || entry->attempts;
+        ledger_queue(ledger, entry);
+    }
+}
+
+/* Into the lanes with what the handler wants, in the order of turns; the rest is settled. */
 static void queue_block(struct ledger *ledger, struct block *block)
 {
-    for (size_t i = 0; i < block->count; i++) {
-        struct entry *entry = &block->entries[i];
-        if (watermark_settled_before(&ledger->watermark, entry)) {
-            block->touched = true;
-            leave_out(entry);
-        } else if (too_old(ledger, entry->record) ||
-                   !handler_wants(ledger->options.handler, entry->record, &ledger->options.source)) {
-            ledger->counters->left_out++;
-            leave_out(entry);
-        } else {
-            block->touched = block->touched || entry->attempts;
-            ledger_queue(ledger, entry);
-        }
+    const struct page *page = block->page;
+    size_t from = page->count - block->count; /* those before it were fed already */
+    for (size_t i = page->turns ? 0 : from; i < page->count; i++) {
+        size_t at = page->turns ? page->turns[i] : i;
+        if (at >= from)
+            queue_entry(ledger, &block->entries[at - from]);
     }
 }
 

@@ -162,7 +162,12 @@ static struct block *block_new(struct page *page, size_t from)
     for (size_t i = 0; i < block->count; i++) {
         block->entries[i].record = &page->records[from + i];
         block->entries[i].block = block;
+        block->entries[i].turn = (unsigned)i;
     }
+    unsigned turn = 0;
+    for (size_t i = 0; page->turns && i < page->count; i++)
+        if (page->turns[i] >= from)
+            block->entries[page->turns[i] - from].turn = turn++;
     return block;
 }
 

@@ -23,9 +23,10 @@ struct entry {
     struct lane_entry lane;
     const struct record *record; /* of a settled one only sequence and time are good */
     struct block *block;
-    enum entry_state state;
-    uint32_t attempts; /* that were begun, also before a restart */
-    int64_t due_ms;    /* wall clock: no other attempt before then; 0: none is waited for */
+    enum entry_state state : 8;
+    unsigned turn : 24; /* of its block's, from 0 (page->turns) */
+    uint32_t attempts;  /* that were begun, also before a restart */
+    int64_t due_ms;     /* wall clock: no other attempt before then; 0: none is waited for */
 };
 
 /* The records of one page, in order. */
@@ -108,7 +109,7 @@ void watermark_compact(struct watermark *watermark, bool (*busy)(void *user, con
 
 static inline int64_t entry_order(const struct entry *entry)
 {
-    return entry->block->order + (entry - entry->block->entries);
+    return entry->block->order + entry->turn;
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -45,7 +46,8 @@ struct change {
     uint64_t item;
     int64_t time_us;
     size_t place; /* in the answer */
-    bool repeated, late;
+    size_t index; /* in the page */
+    bool left_out, late;
 };
 
 static uint64_t hash_of(const struct json *text)
@@ -144,7 +146,7 @@ static void look_for_repetition(struct kinesis_memory *memory, struct change *ch
     if (!json_get(change->event, "eventID"))
         return;
     if (known->id == id)
-        change->repeated = known->sequence != sequence;
+        change->left_out = known->sequence != sequence;
     else
         *known = (struct memory_change){id, sequence};
 }
@@ -165,7 +167,7 @@ static int by_place(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* The changes of each item take its places, in the order of their times. */
+/* The changes of each item have the turns of its places, in the order of their times. */
 static void put_in_order(struct change **list, size_t count, struct change **slots)
 {
     size_t *places = mem_alloc((count + 1) * sizeof *places);
@@ -254,21 +256,20 @@ static void write_unreadable(struct buf *out, const struct change *change, const
     buf_add_literal(out, "}}");
 }
 
-static struct page *write_page(struct change *const *slots, struct change *changes, size_t count,
-                               struct err *err)
+static struct page *write_page(struct change *changes, size_t count, struct err *err)
 {
     struct buf body = BUF_INIT;
-    bool any = false;
+    size_t written = 0;
     buf_add_literal(&body, "{\"Records\":[");
     for (size_t i = 0; i < count; i++) {
-        const struct json *sequence = json_get(changes[i].outer, "SequenceNumber");
-        const struct change *change = slots[i];
-        if (changes[i].repeated)
+        struct change *change = &changes[i];
+        if (change->left_out)
             continue;
-        if (any)
+        if (written)
             buf_add_char(&body, ',');
-        any = true;
-        (change->event ? write_change : write_unreadable)(&body, change, sequence);
+        change->index = written++;
+        (change->event ? write_change : write_unreadable)(&body, change,
+                                                          json_get(change->outer, "SequenceNumber"));
     }
     buf_add_literal(&body, "]}");
     struct page *page = page_read(&body, err);
@@ -276,7 +277,37 @@ static struct page *write_page(struct change *const *slots, struct change *chang
     return page;
 }
 
-struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory, struct err *err)
+/* Where each item's changes have not their times' order. */
+static void give_turns(struct page *page, struct change *const *slots, size_t count)
+{
+    uint32_t *turns = arena_alloc(&page->arena, (page->count + 1) * sizeof *turns);
+    size_t turn = 0;
+    bool moved = false;
+    for (size_t i = 0; i < count; i++) {
+        if (slots[i]->left_out)
+            continue;
+        moved = moved || slots[i]->place != i;
+        turns[turn++] = (uint32_t)slots[i]->index;
+    }
+    CHECK(turn == page->count);
+    page->turns = moved ? turns : NULL;
+}
+
+/* It was given before: its item and id are remembered. */
+static bool was_had(struct kinesis_memory *memory, struct change *change, const char *until)
+{
+    char *sequence = until ? json_string_dup(json_get(change->outer, "SequenceNumber")) : NULL;
+    bool had = sequence && sequence_compare(sequence, until) <= 0;
+    free(sequence);
+    if (had && change->event) {
+        look_for_repetition(memory, change);
+        mark_late(memory, change);
+    }
+    return had;
+}
+
+struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory, const char *until,
+                          struct err *err)
 {
     const struct json *records = json_get(root, "Records");
     struct arena arena = ARENA_INIT;
@@ -293,16 +324,20 @@ struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory
         *change = (struct change){.outer = outer, .place = count};
         slots[count++] = change;
         read_change(change, &arena);
-        if (change->event)
+        if (was_had(memory, change, until))
+            change->left_out = true;
+        else if (change->event)
             look_for_repetition(memory, change);
-        if (change->event && !change->repeated)
+        if (change->event && !change->left_out)
             list[listed++] = change;
     }
     put_in_order(list, listed, slots);
     for (size_t i = 0; i < count; i++)
-        if (slots[i]->event && !changes[i].repeated)
+        if (slots[i]->event && !slots[i]->left_out)
             mark_late(memory, slots[i]);
-    struct page *page = write_page(slots, changes, count, err);
+    struct page *page = write_page(changes, count, err);
+    if (page)
+        give_turns(page, slots, count);
     for (size_t i = 0; i < count; i++)
         buf_fini(&changes[i].data);
     free(changes);

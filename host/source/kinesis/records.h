@@ -2,9 +2,9 @@
  *
  * DynamoDB may write a change into the stream several times, and changes of an item in another order than
  * they were made: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/kds.html. A repetition is
- * left out where its first one is still known; within a page each item's changes take the order of their
- * times, and one that comes when a later one was given before is marked (`late`). What is no change of a
- * table is marked, too, with why (`unreadable`): no handler gets it. */
+ * left out where its first one is still known; within a page each item's changes have their turns
+ * (page->turns) in the order of their times, and one that comes when a later one was given before is marked
+ * (`late`). What is no change of a table is marked, too, with why (`unreadable`): no handler gets it. */
 #ifndef TIDEMILL_SOURCE_KINESIS_RECORDS_H
 #define TIDEMILL_SOURCE_KINESIS_RECORDS_H
 
@@ -18,7 +18,9 @@ struct kinesis_memory;
 struct kinesis_memory *kinesis_memory_new(void);
 void kinesis_memory_free(struct kinesis_memory *memory);
 
-/* `root`: GetRecords' answer. NULL and `err`: it is none. */
-struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory, struct err *err);
+/* `root`: GetRecords' answer. What has the number `until` or a smaller one is only remembered; NULL: nothing
+ * is. NULL and `err`: it is none. */
+struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory, const char *until,
+                          struct err *err);
 
 #endif

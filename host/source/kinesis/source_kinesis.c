@@ -3,6 +3,7 @@
 #include "source/kinesis/source_kinesis.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,23 @@
 /* What is written shows at once; DynamoDB writes it a moment after the change. */
 #define LATE_MS 10000
 
+/* What was written so long before the record where reading begins is remembered, though it is not given: what
+ * comes late, or once more, is known as such also after a restart. */
+#define REMEMBERED_MS 10000
+
+/* Whoever reads a shard, from one cursor that was asked for on: each knows what it has given. */
+struct chain {
+    struct kinesis_memory *memory;
+    int64_t used_ms;
+};
+
+#define CHAIN_IDLE_MS (2 * ITERATOR_AGE_MS_MAX) /* its cursor is too old by then */
+
 struct source_kinesis {
     struct source source;
     struct reactor *reactor;
     struct aws_client *client;
-    struct map memories; /* "ARN\nSHARD" -> struct kinesis_memory, owned */
+    struct map chains; /* of a cursor -> struct chain, owned */
 };
 
 struct source_call {
@@ -45,6 +58,8 @@ struct source_call {
     char *stream_arn, *after; /* of a listing; `after`: of a search, what is looked for */
     char *shard;              /* of a cursor, and of a page: which shard's */
     bool since;               /* of a cursor: asked for by time */
+    char *chain, *until;      /* of both; `until`: what was given already; NULL: nothing */
+    int64_t limit;            /* of a page */
 };
 
 static struct source_kinesis *own(struct source *source)
@@ -59,6 +74,8 @@ static void call_free(struct source_call *call)
     free(call->stream_arn);
     free(call->after);
     free(call->shard);
+    free(call->chain);
+    free(call->until);
     free(call);
 }
 
@@ -295,50 +312,178 @@ static struct source_call *list_shards(struct source *source, const char *stream
  * service refuses, or does not answer at all (kinesalite, while there is no younger record). */
 #define SINCE_MS 5000
 
-static void on_cursor(void *user, struct transport_response *response, const struct err *err);
-
-static void ask_cursor(struct source_call *call, enum cursor_kind kind, const char *sequence)
+/* "ARN\nSHARD\nCHAIN\nUNTIL\nITERATOR"; UNTIL is "" where nothing was given before. To be freed. */
+static char *cursor_write(const struct source_call *call, const char *iterator)
 {
-    static const char *const types[] = {"TRIM_HORIZON", "LATEST", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"};
-    static_assert(COUNT_OF(types) == CURSOR_SINCE + 1, "one for each kind of cursor");
+    return mem_printf("%s\n%s\n%s\n%s\n%s", call->stream_arn, call->shard, call->chain,
+                      call->until ? call->until : "", iterator);
+}
+
+static char *take_line(const char **at)
+{
+    size_t size = strcspn(*at, "\n");
+    char *line = mem_copy(*at, size);
+    CHECK((*at)[size]); /* cursors are made here */
+    *at += size + 1;
+    return line;
+}
+
+/* Returns the iterator, of the cursor's text. */
+static const char *cursor_read(struct source_call *call, const char *cursor)
+{
+    call->stream_arn = take_line(&cursor);
+    call->shard = take_line(&cursor);
+    call->chain = take_line(&cursor);
+    call->until = take_line(&cursor);
+    if (!*call->until) {
+        free(call->until);
+        call->until = NULL;
+    }
+    return cursor;
+}
+
+static void answer_cursor(struct source_call *call, const char *iterator, const struct source_error *error)
+{
+    source_cursor_fn *done = call->done.cursor;
+    void *whose = call->user;
+    char *cursor = iterator ? cursor_write(call, iterator) : NULL;
+    call_free(call);
+    done(whose, cursor, cursor ? NULL : error);
+    free(cursor);
+}
+
+static void ask_iterator(struct source_call *call, const char *type, const char *sequence, int64_t since_ms,
+                         aws_done_fn *done)
+{
     struct aws_request request = {
         .service = AWS_KINESIS, .operation = "GetShardIterator", .own = true, .attempts = 1};
     cJSON *body = cJSON_CreateObject();
     add_stream(body, call->stream_arn);
     document_add_text(body, "ShardId", call->shard);
-    document_add_text(body, "ShardIteratorType", types[kind]);
-    if (kind == CURSOR_AFTER)
+    document_add_text(body, "ShardIteratorType", type);
+    if (sequence)
         document_add_text(body, "StartingSequenceNumber", sequence);
-    if (kind == CURSOR_SINCE)
-        cJSON_AddNumberToObject(body, "Timestamp", (double)strtoll(sequence, NULL, 10) / 1000);
-    call->since = kind == CURSOR_SINCE;
+    if (since_ms)
+        cJSON_AddNumberToObject(body, "Timestamp", (double)since_ms / 1000);
+    call->since = since_ms != 0;
     request.timeout_ms = call->since ? SINCE_MS : 0;
     document_write(body, &request.body);
-    call->call = aws_send(call->source->client, &request, on_cursor, call);
+    call->call = aws_send(call->source->client, &request, done, call);
 }
 
-/* The cursor says which shard it is of: "ARN\nSHARD\nITERATOR". */
+/* Of the answer; NULL and `error`, which says already why there is no answer. */
+static const char *iterator_of(const cJSON *root, struct source_error *error)
+{
+    const char *iterator = document_text(root, "ShardIterator");
+    if (root && !iterator) {
+        err_set(&error->err, ERR_PARSE, "GetShardIterator: the answer holds no ShardIterator");
+        error->fault = SOURCE_OTHER;
+    }
+    return iterator;
+}
+
 static void on_cursor(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
     struct source_error error;
     cJSON *root = read_answer(call, response, err, &error);
-    if (!root && call->since && error.fault == SOURCE_OTHER) {
-        ask_cursor(call, CURSOR_TRIM_HORIZON, NULL);
+    if (!root && call->since && error.fault == SOURCE_OTHER && call->until) { /* without its memory, then */
+        char *until = call->until;
+        call->until = NULL;
+        ask_iterator(call, "AFTER_SEQUENCE_NUMBER", until, 0, on_cursor);
+        free(until);
         return;
     }
-    const char *iterator = document_text(root, "ShardIterator");
-    char *cursor = iterator ? mem_printf("%s\n%s\n%s", call->stream_arn, call->shard, iterator) : NULL;
-    if (root && !cursor) {
-        err_set(&error.err, ERR_PARSE, "GetShardIterator: the answer holds no ShardIterator");
-        error.fault = SOURCE_OTHER;
+    if (!root && call->since && error.fault == SOURCE_OTHER) {
+        ask_iterator(call, "TRIM_HORIZON", NULL, 0, on_cursor);
+        return;
     }
+    const char *iterator = iterator_of(root, &error);
+    answer_cursor(call, iterator, &error);
     cJSON_Delete(root);
-    source_cursor_fn *done = call->done.cursor;
-    void *whose = call->user;
-    call_free(call);
-    done(whose, cursor, cursor ? NULL : &error);
-    free(cursor);
+}
+
+/* ---- behind a record, with what was given shortly before it remembered ---- */
+
+static void on_last_record(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct source_error error;
+    cJSON *root = read_answer(call, response, err, &error);
+    const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
+    const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
+    int64_t ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000) : 0;
+    cJSON_Delete(root);
+    if (!root) {
+        answer_cursor(call, NULL, &error);
+        return;
+    }
+    if (ms > REMEMBERED_MS) {
+        ask_iterator(call, "AT_TIMESTAMP", NULL, ms - REMEMBERED_MS, on_cursor);
+        return;
+    }
+    char *until = call->until; /* the record is not there any more */
+    call->until = NULL;
+    ask_iterator(call, "AFTER_SEQUENCE_NUMBER", until, 0, on_cursor);
+    free(until);
+}
+
+static void on_last_iterator(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct source_error error;
+    cJSON *root = read_answer(call, response, err, &error), *body;
+    const char *iterator = iterator_of(root, &error);
+    if (!iterator) {
+        answer_cursor(call, NULL, &error);
+        cJSON_Delete(root);
+        return;
+    }
+    body = cJSON_CreateObject();
+    document_add_text(body, "ShardIterator", iterator);
+    document_add_integer(body, "Limit", 1);
+    ask(call, "GetRecords", body, 1, on_last_record);
+    cJSON_Delete(root);
+}
+
+/* ---- chains ---- */
+
+static void chain_free(struct chain *chain)
+{
+    if (chain)
+        kinesis_memory_free(chain->memory);
+    free(chain);
+}
+
+static void forget_idle(struct source_kinesis *source)
+{
+    const char *name;
+    size_t at = 0;
+    for (struct chain *chain; (chain = map_next(&source->chains, &at, &name));) {
+        if (reactor_now_ms(source->reactor) - chain->used_ms < CHAIN_IDLE_MS)
+            continue;
+        chain_free(map_remove(&source->chains, name));
+        at = 0; /* removal moves slots */
+    }
+}
+
+/* A cursor may go on to another reactor's source. */
+static char *chain_name(void)
+{
+    static atomic_llong count;
+    return mem_printf("%lld", (long long)atomic_fetch_add(&count, 1));
+}
+
+static struct kinesis_memory *memory_of(const struct source_call *call)
+{
+    struct chain *chain = map_get(&call->source->chains, call->chain);
+    if (!chain) {
+        chain = mem_zero(sizeof *chain);
+        chain->memory = kinesis_memory_new();
+        map_set(&call->source->chains, call->chain, chain);
+    }
+    chain->used_ms = reactor_now_ms(call->source->reactor);
+    return chain->memory;
 }
 
 static struct source_call *get_cursor(struct source *source, const char *stream_arn, const char *shard,
@@ -346,37 +491,42 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
                                       void *user)
 {
     struct source_call *call = call_new(source, NULL, user);
+    forget_idle(call->source);
     call->done.cursor = done;
     call->stream_arn = mem_string(stream_arn);
     call->shard = mem_string(shard);
-    ask_cursor(call, kind, sequence);
+    call->chain = chain_name();
+    if (kind == CURSOR_AFTER) {
+        call->until = mem_string(sequence);
+        ask_iterator(call, "AT_SEQUENCE_NUMBER", sequence, 0, on_last_iterator);
+    } else if (kind == CURSOR_SINCE) {
+        ask_iterator(call, "AT_TIMESTAMP", NULL, strtoll(sequence, NULL, 10), on_cursor);
+    } else {
+        ask_iterator(call, kind == CURSOR_LATEST ? "LATEST" : "TRIM_HORIZON", NULL, 0, on_cursor);
+    }
     return call;
 }
 
 /* ---- GetRecords ---- */
 
-static struct kinesis_memory *memory_of(const struct source_call *call)
-{
-    char *key = mem_printf("%s\n%s", call->stream_arn, call->shard);
-    struct kinesis_memory *memory = map_get(&call->source->memories, key);
-    if (!memory) {
-        memory = kinesis_memory_new();
-        map_set(&call->source->memories, key, memory);
-    }
-    free(key);
-    return memory;
-}
-
 static void answer_page(struct source_call *call, struct page *page, const char *iterator,
                         const struct source_error *error)
 {
-    char *next = iterator ? mem_printf("%s\n%s\n%s", call->stream_arn, call->shard, iterator) : NULL;
+    char *next = iterator ? cursor_write(call, iterator) : NULL;
     source_page_fn *done = call->done.page;
     void *whose = call->user;
     call_free(call);
     done(whose, page, next, error);
     free(next);
 }
+
+/* Is the answer beyond what was given already, or at the end of all there is? */
+static bool is_beyond(const struct source_call *call, const struct page *page, const struct json *root)
+{
+    return !call->until || page->count || !json_integer(json_get(root, "MillisBehindLatest"), 0);
+}
+
+static void ask_page(struct source_call *call, const char *iterator);
 
 static void on_page(void *user, struct transport_response *response, const struct err *err)
 {
@@ -387,7 +537,7 @@ static void on_page(void *user, struct transport_response *response, const struc
     const struct json *root = err ? NULL
                                   : json_parse(&arena, response->body.data ? response->body.data : "",
                                                response->body.size, &problem);
-    struct page *page = root ? kinesis_page(root, memory_of(call), &problem) : NULL;
+    struct page *page = root ? kinesis_page(root, memory_of(call), call->until, &problem) : NULL;
     if (page && (!page_has_numbers(page, &problem) || !page_tells_next(root, &problem))) {
         page_release(page);
         page = NULL;
@@ -397,24 +547,36 @@ static void on_page(void *user, struct transport_response *response, const struc
     struct source_error error = page ? (struct source_error){0} : error_of(err ? err : &problem);
     const struct json *next = page ? json_get(root, "NextShardIterator") : NULL;
     char *iterator = json_string_dup(next);
+    bool beyond = page && is_beyond(call, page, root);
     arena_fini(&arena);
-    answer_page(call, page, iterator, page ? NULL : &error);
+    if (page && iterator && !beyond) { /* an empty page would say that there is nothing more for now */
+        page_release(page);
+        ask_page(call, iterator);
+    } else {
+        if (page && page->count) {
+            free(call->until);
+            call->until = NULL;
+        }
+        answer_page(call, page, iterator, page ? NULL : &error);
+    }
     free(iterator);
+}
+
+static void ask_page(struct source_call *call, const char *iterator)
+{
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "ShardIterator", iterator);
+    document_add_integer(body, "Limit", call->limit);
+    ask(call, "GetRecords", body, 1, on_page);
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
                                      source_page_fn *done, void *user)
 {
     struct source_call *call = call_new(source, NULL, user);
-    const char *shard = strchr(cursor, '\n'), *iterator = shard ? strchr(shard + 1, '\n') : NULL;
-    cJSON *body = cJSON_CreateObject();
-    CHECK(iterator); /* it was made here */
     call->done.page = done;
-    call->stream_arn = mem_copy(cursor, (size_t)(shard - cursor));
-    call->shard = mem_copy(shard + 1, (size_t)(iterator - shard) - 1);
-    document_add_text(body, "ShardIterator", iterator + 1);
-    document_add_integer(body, "Limit", limit);
-    ask(call, "GetRecords", body, 1, on_page);
+    call->limit = limit;
+    ask_page(call, cursor_read(call, cursor));
     return call;
 }
 
@@ -424,9 +586,9 @@ static void free_source(struct source *source)
 {
     struct source_kinesis *kinesis = own(source);
     size_t at = 0;
-    for (struct kinesis_memory *memory; (memory = map_next(&kinesis->memories, &at, NULL));)
-        kinesis_memory_free(memory);
-    map_fini(&kinesis->memories);
+    for (struct chain *chain; (chain = map_next(&kinesis->chains, &at, NULL));)
+        chain_free(chain);
+    map_fini(&kinesis->chains);
     free(kinesis);
 }
 
