@@ -140,19 +140,22 @@ unit: units
 	@for test in $(UNIT_BINARIES); do $$test || exit 1; done
 
 # The simulation has one thread: nothing for ThreadSanitizer.
-## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log; and groups of hosts: GROUP_SEEDS, GROUP=n; tables that are copied: COPY_SEEDS, COPY=n
+## make sim         a host in random worlds, in virtual time: SEEDS=n..m many, SEED=n one with its log; and groups of hosts: GROUP_SEEDS, GROUP=n; tables that are copied: COPY_SEEDS, COPY=n; tables by way of Kinesis: KINESIS_SEEDS, KINESIS=n
 SEEDS ?= $(if $(SANITIZE),1..100,1..1000)
 # Hosts and shards in calm weather: is it even soon, and does it rest?
 CROWD ?= 20 1000
 GROUP_SEEDS ?= $(if $(SANITIZE),1..200,1..2000)
 # Tables that are copied, from a snapshot on.
 COPY_SEEDS ?= $(if $(SANITIZE),1..40,1..500)
+# Tables whose changes come by way of Kinesis.
+KINESIS_SEEDS ?= $(if $(SANITIZE),1..40,1..500)
 SIM_OBJECTS := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%.o,$(wildcard tests/sim/*.c)) $(BUILD)/tests/fake_alternator.o
 sim: $(BUILD)/tests/sim/sim
-	@$(if $(GROUP)$(COPY),,$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS)))
-	@$(if $(SEED)$(COPY),,$(BUILD)/tests/sim/sim group $(or $(GROUP),$(GROUP_SEEDS)))
-	@$(if $(SEED)$(GROUP),,$(BUILD)/tests/sim/sim copy $(or $(COPY),$(COPY_SEEDS)))
-	@$(if $(SEED)$(GROUP)$(COPY),,$(BUILD)/tests/sim/sim crowd $(CROWD))
+	@$(if $(GROUP)$(COPY)$(KINESIS),,$(BUILD)/tests/sim/sim $(or $(SEED),$(SEEDS)))
+	@$(if $(SEED)$(COPY)$(KINESIS),,$(BUILD)/tests/sim/sim group $(or $(GROUP),$(GROUP_SEEDS)))
+	@$(if $(SEED)$(GROUP)$(KINESIS),,$(BUILD)/tests/sim/sim copy $(or $(COPY),$(COPY_SEEDS)))
+	@$(if $(SEED)$(GROUP)$(COPY),,$(BUILD)/tests/sim/sim kinesis $(or $(KINESIS),$(KINESIS_SEEDS)))
+	@$(if $(SEED)$(GROUP)$(COPY)$(KINESIS),,$(BUILD)/tests/sim/sim crowd $(CROWD))
 
 $(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
 	@mkdir -p $(@D)
@@ -182,11 +185,12 @@ integration: all units
 ## make soak        longer: simulated lives SOAK_SEEDS, and everything at once in the orders SOAK_CHAOS
 SOAK_SEEDS ?= 1001..30000
 SOAK_COPIES ?= 501..10000
+SOAK_KINESIS ?= 501..20000
 SOAK_GROUPS ?= 2001..50000
 SOAK_CHAOS ?= 2 3 4 5
 soak: need-test
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=1 all units $(BUILD)/tests/sim/sim
-	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS) GROUP_SEEDS=$(SOAK_GROUPS) COPY_SEEDS=$(SOAK_COPIES) CROWD="100 10000"
+	@$(MAKE) --no-print-directory WERROR=1 sim SEEDS=$(SOAK_SEEDS) GROUP_SEEDS=$(SOAK_GROUPS) COPY_SEEDS=$(SOAK_COPIES) KINESIS_SEEDS=$(SOAK_KINESIS) CROWD="100 10000"
 	@for seed in $(SOAK_CHAOS); do \
 	    TIDEMILL_CHAOS_SEED=$$seed TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests \
 	    $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_chaos.py || exit 1; done

@@ -239,6 +239,16 @@ static void write_events(cJSON *out, const struct store_snapshot *snapshot)
     }
 }
 
+static void write_snapshots(cJSON *out, const struct status *status)
+{
+    cJSON *list = cJSON_AddArrayToObject(out, "snapshots");
+    for (size_t i = 0; i < status->snapshot_count; i++) {
+        cJSON *one = cJSON_CreateObject();
+        status_add_snapshot(one, &status->snapshots[i]);
+        cJSON_AddItemToArray(list, one);
+    }
+}
+
 static void write_hosts(cJSON *out, const struct store_snapshot *snapshot)
 {
     cJSON *list = cJSON_AddArrayToObject(out, "hosts");
@@ -274,6 +284,7 @@ void overview_write(const struct status *status, const struct sheet *sheet, bool
     }
     write_hosts(root, status->snapshot);
     write_streams(root, status);
+    write_snapshots(root, status);
     write_handlers(root, status);
     write_troubles(root, status);
     write_events(root, status->snapshot);

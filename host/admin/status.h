@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/problems.h"
 #include "conf/config.h"
+#include "source/snapshot/progress.h"
 #include "source/source.h"
 #include "state/store.h"
 
@@ -26,15 +27,6 @@ struct status_row {
     int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */
 };
 
-/* A handler that still has a table's items before it (source/snapshot/). */
-struct status_snapshot {
-    const char *arn, *handler, *table;
-    int64_t taken_ms; /* its place in the stream: what was written since waits there */
-    int64_t segments, finished;
-    int64_t items, items_all; /* settled, and of the table when it was taken, about */
-    int64_t left_ms;          /* about; -1: not known */
-};
-
 struct status {
     const struct config *config;
     struct store_snapshot *snapshot, *first; /* the newest, and what was read before anybody was asked */
@@ -43,7 +35,7 @@ struct status {
     const struct store_host *host; /* the last one; NULL: none is known */
     struct status_row *rows;
     size_t row_count;
-    struct status_snapshot *snapshots;
+    struct snapshot_progress *snapshots;
     size_t snapshot_count;
     struct store_trouble *troubles; /* those of one subject and kind are one */
     size_t trouble_count;
@@ -127,10 +119,6 @@ void status_add_problems(const struct status *status, const struct status_limits
 
 /* ---- status_snapshots.c ---- */
 
-/* Out of the snapshot of the state, with `now_ms`. */
-void status_gather_snapshots(struct status *status);
-void status_add_snapshot(cJSON *out, const struct status_snapshot *row);
-
 /* ---- status_cost.c ---- */
 
 /* What the snapshot (of STORE_USAGE) says of the last days, with what it costs: for people, or as JSON. */
@@ -141,6 +129,7 @@ void status_write_cost(const struct config *config, const struct store_snapshot 
 
 /* One of its rows, into an object. */
 void status_add_trouble(cJSON *out, const struct store_trouble *row);
+void status_add_snapshot(cJSON *out, const struct snapshot_progress *row);
 void status_add_event(cJSON *out, const struct store_event *row);
 void status_add_member(cJSON *out, const struct store_member *row);
 

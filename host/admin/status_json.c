@@ -29,6 +29,19 @@ static void write_row(cJSON *out, const struct status_row *row)
     document_add_text(out, "version", row->version);
 }
 
+void status_add_snapshot(cJSON *out, const struct snapshot_progress *row)
+{
+    document_add_text(out, "handler", row->handler);
+    document_add_text(out, "table", row->table);
+    document_add_integer(out, "taken_ms", row->taken_ms);
+    document_add_integer(out, "segments", row->segments);
+    document_add_integer(out, "segments_finished", row->finished);
+    document_add_integer(out, "items", row->items);
+    document_add_integer(out, "items_about", row->items_all);
+    if (row->left_ms >= 0)
+        document_add_integer(out, "left_ms", row->left_ms);
+}
+
 static void write_shard(cJSON *out, const struct store_shard *row)
 {
     document_add_text(out, "stream_arn", row->stream_arn);

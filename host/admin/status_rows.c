@@ -212,7 +212,7 @@ void status_gather(struct status *status)
     status->rows = arena_alloc(&snapshot->arena, (snapshot->checkpoint_count + 1) * sizeof *status->rows);
     for (size_t i = 0; i < snapshot->checkpoint_count; i++)
         status->rows[status->row_count++] = row_of(status, &snapshot->checkpoints[i], &key);
-    status_gather_snapshots(status);
+    status->snapshot_count = snapshot_progress_read(status->snapshot, status->now_ms, &status->snapshots);
     status->troubles = arena_alloc(
         &snapshot->arena, (snapshot->trouble_count + 1 + 2 * snapshot->member_count + STATUS_GROUP_TROUBLES) *
                               sizeof *status->troubles);

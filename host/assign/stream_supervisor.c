@@ -1153,6 +1153,15 @@ const struct config *stream_supervisor_config(const struct stream_supervisor *su
     return supervisor->options.config;
 }
 
+bool stream_supervisor_any_snapshot(const struct stream_supervisor *supervisor)
+{
+    struct follower *follower;
+    list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
+        if (!follower->removed && follower->generation && snapshot_of_arn(follower->generation->stream_arn))
+            return true;
+    return false;
+}
+
 bool stream_supervisor_reads(const struct stream_supervisor *supervisor)
 {
     const struct follower *follower;

@@ -54,6 +54,9 @@ bool stream_supervisor_idle(const struct stream_supervisor *supervisor);
 
 /* Its shards were listed, and each of its handlers knows where it begins; true of one without handlers. */
 bool stream_supervisor_reads(const struct stream_supervisor *supervisor);
+
+/* Does one of its handlers still have the table's items before it? */
+bool stream_supervisor_any_snapshot(const struct stream_supervisor *supervisor);
 void stream_supervisor_free(struct stream_supervisor *supervisor);
 
 /* It is this host that lists the stream for all, from now on. See leases.h. */

@@ -236,6 +236,15 @@ static void begin_missing(struct streams *streams)
     }
 }
 
+bool streams_any_snapshot(const struct streams *streams)
+{
+    struct stream *stream;
+    list_each(stream, (struct list *)&streams->all, struct stream, link)
+        if (stream_supervisor_any_snapshot(stream->supervisor))
+            return true;
+    return false;
+}
+
 void streams_unread(const struct streams *streams, struct buf *out)
 {
     struct stream *stream;

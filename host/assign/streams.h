@@ -27,6 +27,9 @@ void streams_add_handler(struct streams *streams, const struct names *names, con
 void streams_remove_handler(struct streams *streams, const char *handler);
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot);
 
+/* Does a handler still have a table's items before it? */
+bool streams_any_snapshot(const struct streams *streams);
+
 /* Those that have handlers and are not read yet: their names, with ", " between them, behind `out`. */
 void streams_unread(const struct streams *streams, struct buf *out);
 

@@ -212,17 +212,17 @@ static void on_signal(int number)
 }
 
 /* The handler's snapshots, together; false: there are none any more. */
-static bool look(struct backfill *backfill, struct status_snapshot *sum, struct err *err)
+static bool look(struct backfill *backfill, struct snapshot_progress *sum, struct err *err)
 {
-    struct status status = {.config = backfill->config, .now_ms = clock_wall_ms(&backfill->state.clock)};
+    struct snapshot_progress *list;
     bool any = false;
-    *sum = (struct status_snapshot){.left_ms = -1};
-    status.snapshot = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
-    if (!status.snapshot)
+    *sum = (struct snapshot_progress){.left_ms = -1};
+    struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
+    if (!all)
         return false;
-    status_gather_snapshots(&status);
-    for (size_t i = 0; i < status.snapshot_count; i++) {
-        const struct status_snapshot *one = &status.snapshots[i];
+    size_t count = snapshot_progress_read(all, clock_wall_ms(&backfill->state.clock), &list);
+    for (size_t i = 0; i < count; i++) {
+        const struct snapshot_progress *one = &list[i];
         if (strcmp(one->handler, name_of(backfill)) != 0)
             continue;
         any = true;
@@ -230,11 +230,11 @@ static bool look(struct backfill *backfill, struct status_snapshot *sum, struct 
         sum->items_all += one->items_all;
         sum->left_ms = one->left_ms > sum->left_ms ? one->left_ms : sum->left_ms;
     }
-    store_snapshot_free(status.snapshot);
+    store_snapshot_free(all);
     return any;
 }
 
-static void show(const struct status_snapshot *sum)
+static void show(const struct snapshot_progress *sum)
 {
     char *what = sum->left_ms < 0
                      ? mem_string("items")
@@ -248,7 +248,7 @@ static void show(const struct status_snapshot *sum)
 static bool watch(struct backfill *backfill, struct err *err)
 {
     int64_t every_ms = store_is_shared(backfill->config->host.state) ? LOOK_SHARED_MS : LOOK_MS;
-    struct status_snapshot sum;
+    struct snapshot_progress sum;
     err->code = ERR_NONE;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);

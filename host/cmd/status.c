@@ -133,7 +133,7 @@ static void print_snapshots(const struct status *status, const struct colours *c
 {
     static const char full[] = "====================";
     for (size_t i = 0; i < status->snapshot_count; i++) {
-        const struct status_snapshot *row = &status->snapshots[i];
+        const struct snapshot_progress *row = &status->snapshots[i];
         int64_t all = row->items > row->items_all ? row->items : row->items_all;
         int part = all ? (int)(row->items * BAR_WIDTH / all) : 0;
         char left[32];

@@ -6,6 +6,7 @@
 
 #include "aws/brake.h"
 #include "base/mem.h"
+#include "source/snapshot/progress.h"
 
 #define LOOK_MS 1000
 #define LOOK_STARTING_MS 100 /* until it is ready */
@@ -13,10 +14,16 @@
 #define COUNT_LETTERS_MS 10000
 #define COUNT_SHARED_LETTERS_MS (10 * 60 * 1000)
 
+/* Where tables are read, how far that is: likewise, but only meanwhile. */
+#define COUNT_ITEMS_MS 5000
+#define COUNT_SHARED_ITEMS_MS (60 * 1000)
+#define ESTIMATE_ITEMS_PART 100 /* of the items must be done before an estimate is worth a warning */
+
 struct gauges {
     struct gauges_options options;
-    struct timer look, count;
+    struct timer look, count, items;
     struct sheet letters; /* as last counted */
+    struct sheet copied;  /* likewise */
     int64_t taken, refused;
     bool refuses; /* the INI that was last read was not taken over */
     bool stopping;
@@ -63,6 +70,78 @@ static void count_letters(void *user)
     }
     sheet_fini(&gauges->letters);
     timer_set(reactor_of(gauges), &gauges->count, COUNT_LETTERS_MS);
+}
+
+/* ---- snapshots ---- */
+
+/* What was written since it was taken must still be in the stream when it ends. */
+static void look_whether_in_time(const struct gauges *gauges, const struct snapshot_progress *one,
+                                 int64_t now_ms)
+{
+    struct troubles *troubles = worker_troubles(gauges->options.worker);
+    char *subject = mem_printf("handler %s", one->handler), *text;
+    bool known = one->left_ms >= 0 && one->items * ESTIMATE_ITEMS_PART >= one->items_all;
+    int64_t over_ms = now_ms + one->left_ms - (one->taken_ms + SOURCE_RETENTION_MS);
+    if (!known || over_ms < 0) {
+        troubles_end(troubles, subject, "snapshot-late");
+    } else {
+        text = mem_printf(
+            "what table %s holds takes about %lld h more, and the stream keeps what is written meanwhile for "
+            "24: the first of that is lost before the handler comes to it. %s",
+            one->table, (long long)(one->left_ms / 3600000 + 1),
+            one->exported
+                ? "Raise concurrency, or begin with a newer export"
+                : "Raise snapshot_units and concurrency, or begin with an export of the table (export = "
+                  "s3://...)");
+        troubles_tell(troubles, subject, "snapshot-late", text);
+        free(text);
+    }
+    free(subject);
+}
+
+static void add_snapshot(struct gauges *gauges, const struct snapshot_progress *one)
+{
+    struct sheet *sheet = &gauges->copied;
+    sheet_add(sheet, "tidemill_snapshot_items", (double)one->items, "handler", one->handler, "table",
+              one->table, NULL);
+    sheet_add(sheet, "tidemill_snapshot_items_expected", (double)one->items_all, "handler", one->handler,
+              "table", one->table, NULL);
+    if (one->left_ms >= 0)
+        sheet_add(sheet, "tidemill_snapshot_left_seconds", (double)one->left_ms / 1000, "handler",
+                  one->handler, "table", one->table, NULL);
+}
+
+static void on_items(void *user, struct store_snapshot *snapshot, const struct err *err)
+{
+    struct gauges *gauges = user;
+    struct snapshot_progress *list;
+    int64_t now_ms = clock_wall_ms(reactor_clock(reactor_of(gauges)));
+    if (err && err->code == ERR_CANCELLED)
+        return;
+    timer_set(reactor_of(gauges), &gauges->items,
+              gauges->options.group ? COUNT_SHARED_ITEMS_MS : COUNT_ITEMS_MS);
+    if (!snapshot)
+        return;
+    sheet_fini(&gauges->copied);
+    size_t count = snapshot_progress_read(snapshot, now_ms, &list);
+    for (size_t i = 0; i < count; i++) {
+        add_snapshot(gauges, &list[i]);
+        look_whether_in_time(gauges, &list[i], now_ms);
+    }
+    store_snapshot_free(snapshot);
+}
+
+static void count_items(void *user)
+{
+    struct gauges *gauges = user;
+    bool leads = !gauges->options.group || group_leads(gauges->options.group);
+    if (leads && (gauges->copied.count || streams_any_snapshot(gauges->options.streams))) {
+        store_load(worker_store(gauges->options.worker), &(struct store_query){.what = STORE_ALL}, on_items,
+                   gauges);
+        return;
+    }
+    sheet_fini(&gauges->copied);
+    timer_set(reactor_of(gauges), &gauges->items, COUNT_ITEMS_MS);
 }
 
 /* ---- metrics ---- */
@@ -196,10 +275,13 @@ static void look(void *user)
         share_paces(gauges, &numbers.members);
         if (!group_leads(gauges->options.group))
             sheet_fini(&gauges->letters); /* another host counts for all */
+        if (!group_leads(gauges->options.group))
+            sheet_fini(&gauges->copied);
     }
     struct adding adding = {&sheet, clock_wall_ms(reactor_clock(reactor_of(gauges)))};
     reloader_each_paused(gauges->options.reloader, add_paused, &adding);
     sheet_copy(&sheet, &gauges->letters);
+    sheet_copy(&sheet, &gauges->copied);
     board_put(gauges->options.board, gauges->options.place, &sheet);
     warn_of_pauses(gauges);
     add_reason(gauges, numbers.held, &reason);
@@ -229,9 +311,11 @@ struct gauges *gauges_new(const struct gauges_options *options)
     gauges->options = *options;
     timer_init(&gauges->look, look, gauges);
     timer_init(&gauges->count, count_letters, gauges);
+    timer_init(&gauges->items, count_items, gauges);
     board_put_reasons(options->board, options->place, ""); /* they are among the worker's */
     look(gauges);
     timer_set(reactor_of(gauges), &gauges->count, 0);
+    timer_set(reactor_of(gauges), &gauges->items, COUNT_ITEMS_MS);
     return gauges;
 }
 
@@ -241,7 +325,9 @@ void gauges_free(struct gauges *gauges)
         return;
     timer_stop(reactor_of(gauges), &gauges->look);
     timer_stop(reactor_of(gauges), &gauges->count);
+    timer_stop(reactor_of(gauges), &gauges->items);
     sheet_fini(&gauges->letters);
+    sheet_fini(&gauges->copied);
     free(gauges->reason);
     free(gauges);
 }

@@ -127,10 +127,25 @@ static void leave_out(struct entry *entry)
     entry->block->settled++;
 }
 
-static void queue_entry(struct ledger *ledger, struct entry *entry)
+/* Items of a page that has turns, of which something was queued; by the ends of their numbers, so that
+ * sometimes another one counts as well. */
+#define QUEUED_BITS 65536
+struct queued {
+    uint8_t bits[QUEUED_BITS / 8];
+};
+
+static bool is_queued(const struct queued *queued, uint64_t item)
+{
+    return queued && queued->bits[item % QUEUED_BITS / 8] & 1 << item % 8;
+}
+
+/* What was settled before the restart is not done again, unless an earlier change of its item is: its turn
+ * was behind then, in another page. */
+static void queue_entry(struct ledger *ledger, struct entry *entry, struct queued *queued)
 {
     struct block *block = entry->block;
-    if (watermark_settled_before(&ledger->watermark, entry)) {
+    uint64_t item = entry->record->item;
+    if (watermark_settled_before(&ledger->watermark, entry) && !is_queued(queued, item)) {
         block->touched = true;
         leave_out(entry);
     } else if (too_old(ledger, entry->record) ||
@@ -140,6 +155,8 @@ static void queue_entry(struct ledger *ledger, struct entry *entry)
     } else {
         block->touched = block->touched || entry->attempts;
         ledger_queue(ledger, entry);
+        if (queued)
+            queued->bits[item % QUEUED_BITS / 8] |= (uint8_t)(1 << item % 8);
     }
 }
 
@@ -148,11 +165,13 @@ static void queue_block(struct ledger *ledger, struct block *block)
 {
     const struct page *page = block->page;
     size_t from = page->count - block->count; /* those before it were fed already */
+    struct queued *queued = page->turns ? mem_zero(sizeof *queued) : NULL;
     for (size_t i = page->turns ? 0 : from; i < page->count; i++) {
         size_t at = page->turns ? page->turns[i] : i;
         if (at >= from)
-            queue_entry(ledger, &block->entries[at - from]);
+            queue_entry(ledger, &block->entries[at - from], queued);
     }
+    free(queued);
 }
 
 void subscription_feed(struct subscription *subscription, struct page *page)

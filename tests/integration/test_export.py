@@ -211,3 +211,16 @@ def test_a_replay_of_exports(beside_local, local, name, tmp_path, emulators):
     write(tmp_path / "others", export(local, table, 1, tableArn="arn:aws:dynamodb:eu-west-1:1:table/Other"))
     done = deployment.run("replay", "--from", str(tmp_path / "others"), "--handler", "h")
     assert done.returncode in (1, 2) and "is an export of table Other" in done.stderr, done.stderr
+
+
+def test_one_that_cannot_end_in_time_says_so(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    slow = COPY.replace("concurrency = 32", "concurrency = 1").replace("local image", "require('tidemill.time').sleep(8)\n  local image")
+    table, copy = local.table(name()), local.table(name("Copy"), stream=False)
+    fill(local, table, 300)
+    deployment.script("h", slow)
+    deployment.stream(table, f"export = {tmp_path}/export\nbatch_size = 1\n[handler h]\ncopy = {copy}\n")
+    write(tmp_path / "export", export(local, table, 1, when=datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=23, minutes=29, seconds=40)))
+    host = deployment.start()
+    wait_until(lambda: any("takes about 1 h more" in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), "it says so", 120)
+    host.kill()

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
-from conftest import BINARY, Local, wait_until
+from conftest import BINARY, Local, free_port, wait_until
 from test_many_hosts import LEASE, Receiver, Writer, beside, own, rows  # noqa: F401 (fixtures)
 
 COPY = """
@@ -209,6 +210,25 @@ def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
     fill(local, table, 25, first=9000)
     wait_until(lambda: {f"i{i}" for i in range(9000, 9025)} <= set(contents(local, copy)), "it is on the stream")
     assert len(contents(local, copy)) < 4000
+    assert host.stop() == 0
+
+
+def test_how_far_it_is(beside_local, local, name):
+    deployment = beside_local
+    slow = COPY.replace("local image", "require('tidemill.time').sleep(0.3)\n  local image")
+    port = free_port()
+    prepare(deployment, local, name, 2000, "snapshot = yes\nbatch_size = 20", "batch_size = 20\n", script=slow, listen=f"127.0.0.1:{port}")
+    read = lambda path: urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read().decode()
+    host = deployment.start()
+    values = lambda: {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in read("/metrics").splitlines() if line.startswith("tidemill_snapshot_")}
+    host.wait_for("first has every item")
+    wait_until(lambda: values().get("tidemill_snapshot_items", 0) > 0, "metrics say how far it is")
+    assert values()["tidemill_snapshot_items_expected"] == 2000, values()
+    wait_until(lambda: values().get("tidemill_snapshot_left_seconds", 0) > 0, "and how long it takes")
+    shown = json.loads(read("/api/overview"))["snapshots"]
+    assert shown and shown[0]["handler"] == "h" and shown[0]["items"] > 0, shown
+    host.wait_for("goes on with the stream")
+    wait_until(lambda: not values(), "it is over")
     assert host.stop() == 0
 
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "copying.h"
+#include "flowing.h"
 #include "group.h"
 #include "sim.h"
 
@@ -103,8 +104,14 @@ int main(int argc, char **argv)
         range.shown = "FAILED (make sim COPY=n shows one)";
         argv++, argc--;
     }
+    if (argc == 3 && strcmp(argv[1], "kinesis") == 0) {
+        range.live = flowing_run;
+        range.name = "tables by way of Kinesis";
+        range.shown = "FAILED (make sim KINESIS=n shows one)";
+        argv++, argc--;
+    }
     if (argc != 2 || !read_range(argv[1], &range)) {
-        fputs("usage: sim [group|copy] SEED | FIRST..LAST\n       sim crowd HOSTS SHARDS\n", stderr);
+        fputs("usage: sim [group|copy|kinesis] SEED | FIRST..LAST\n       sim crowd HOSTS SHARDS\n", stderr);
         return 2;
     }
     if (range.from == range.to)

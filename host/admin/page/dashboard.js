@@ -255,6 +255,16 @@ const streamColumns = [
   { title: "Last read", show: (s) => (s.read_ms ? `${age(overview.time_ms - s.read_ms)} ago` : "-") },
 ];
 
+const snapshotColumns = [
+  { title: "Handler", show: (s) => s.handler },
+  { title: "Table", show: (s) => s.table },
+  { title: "Read", show: (s) => element("progress", { max: Math.max(s.items, s.items_about, 1), value: s.items, "aria-label": `of table ${s.table}` }) },
+  { title: "Items", show: (s) => s.items.toLocaleString("en") },
+  { title: "Of about", narrow: true, show: (s) => Math.max(s.items, s.items_about).toLocaleString("en") },
+  { title: "Segments", narrow: true, show: (s) => `${s.segments_finished} of ${s.segments}` },
+  { title: "Left", show: (s) => (s.left_ms >= 0 ? age(s.left_ms) : "-") },
+];
+
 const targetColumns = [
   { title: "Target", show: (t) => t.name },
   { title: "Messages/s", show: (t) => few(t.rate) },
@@ -333,6 +343,8 @@ function drawAll(now) {
   byId("streams-empty").hidden = now.streams.length > 0;
   draw(byId("handlers"), mayChange() ? [...handlerColumns, actColumn] : handlerColumns, now.handlers, (h) => h.handler, classOf);
   draw(byId("streams"), streamColumns, now.streams, (s) => s.arn);
+  byId("snapshot-section").hidden = !now.snapshots.length;
+  draw(byId("snapshots"), snapshotColumns, now.snapshots, (s) => `${s.handler} ${s.table}`);
   byId("target-section").hidden = !now.targets.length;
   draw(byId("targets"), targetColumns, now.targets, (t) => t.name);
   byId("host-section").hidden = !now.hosts.length;

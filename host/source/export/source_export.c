@@ -472,6 +472,7 @@ static void answer_name(struct source_call *call)
     size_t count = found->manifest.count;
     call->name.taken_ms = found->manifest.taken_ms;
     call->name.items = found->manifest.items;
+    call->name.begun_ms = clock_wall_ms(reactor_clock(call->source->reactor));
     call->name.segments = count < 1                       ? 1
                           : count > SNAPSHOT_SEGMENTS_MAX ? SNAPSHOT_SEGMENTS_MAX
                                                           : (int64_t)count;

@@ -60,6 +60,8 @@ struct source_call {
     bool since;               /* of a cursor: asked for by time */
     char *chain, *until;      /* of both; `until`: what was given already; NULL: nothing */
     int64_t limit;            /* of a page */
+    char *iterator;           /* likewise */
+    struct timer walk;        /* to its next read */
 };
 
 static struct source_kinesis *own(struct source *source)
@@ -76,8 +78,12 @@ static void call_free(struct source_call *call)
     free(call->shard);
     free(call->chain);
     free(call->until);
+    free(call->iterator);
+    timer_stop(call->source->reactor, &call->walk);
     free(call);
 }
+
+static void ask_page(void *user);
 
 static struct source_call *call_new(struct source *source, reactor_fn *answer, void *user)
 {
@@ -85,6 +91,7 @@ static struct source_call *call_new(struct source *source, reactor_fn *answer, v
     call->source = own(source);
     call->user = user;
     task_init(&call->answer, answer, call);
+    timer_init(&call->walk, ask_page, call);
     return call;
 }
 
@@ -308,6 +315,10 @@ static struct source_call *list_shards(struct source *source, const char *stream
 
 /* ---- GetShardIterator ---- */
 
+/* What was given already is walked through in as few reads as may be; the service takes five a second. */
+#define LIMIT_MAX 10000
+#define WALK_MS 210
+
 /* By time it is only quicker: whoever reads leaves out what is older, and so the beginning will do where the
  * service refuses, or does not answer at all (kinesalite, while there is no younger record). */
 #define SINCE_MS 5000
@@ -382,19 +393,28 @@ static const char *iterator_of(const cJSON *root, struct source_error *error)
     return iterator;
 }
 
+static void on_cursor(void *user, struct transport_response *response, const struct err *err);
+
+/* Behind the record, and nothing is known of those before it. */
+static void ask_behind(struct source_call *call)
+{
+    char *sequence = call->until;
+    call->until = NULL;
+    ask_iterator(call, "AFTER_SEQUENCE_NUMBER", sequence, 0, on_cursor);
+    free(sequence);
+}
+
 static void on_cursor(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
     struct source_error error;
     cJSON *root = read_answer(call, response, err, &error);
-    if (!root && call->since && error.fault == SOURCE_OTHER && call->until) { /* without its memory, then */
-        char *until = call->until;
-        call->until = NULL;
-        ask_iterator(call, "AFTER_SEQUENCE_NUMBER", until, 0, on_cursor);
-        free(until);
+    bool refused = !root && call->since && error.fault == SOURCE_OTHER;
+    if (refused && call->until && error.err.http_status == 400) {
+        ask_behind(call); /* without what was before it */
         return;
     }
-    if (!root && call->since && error.fault == SOURCE_OTHER) {
+    if (refused && !call->until) {
         ask_iterator(call, "TRIM_HORIZON", NULL, 0, on_cursor);
         return;
     }
@@ -405,6 +425,8 @@ static void on_cursor(void *user, struct transport_response *response, const str
 
 /* ---- behind a record, with what was given shortly before it remembered ---- */
 
+static void ask_last_record(void *user);
+
 static void on_last_record(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
@@ -412,38 +434,47 @@ static void on_last_record(void *user, struct transport_response *response, cons
     cJSON *root = read_answer(call, response, err, &error);
     const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
     const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
+    const char *next = document_text(root, "NextShardIterator");
     int64_t ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000) : 0;
-    cJSON_Delete(root);
+    bool there_is_more = !record && next && document_integer(root, "MillisBehindLatest", 0) > 0;
     if (!root) {
         answer_cursor(call, NULL, &error);
-        return;
-    }
-    if (ms > REMEMBERED_MS) {
+    } else if (there_is_more) { /* the service may answer nothing, and go on */
+        free(call->iterator);
+        call->iterator = mem_string(next);
+        timer_init(&call->walk, ask_last_record, call);
+        timer_set(call->source->reactor, &call->walk, WALK_MS);
+    } else if (ms > REMEMBERED_MS) {
         ask_iterator(call, "AT_TIMESTAMP", NULL, ms - REMEMBERED_MS, on_cursor);
-        return;
+    } else {
+        ask_behind(call);
     }
-    char *until = call->until; /* the record is not there any more */
-    call->until = NULL;
-    ask_iterator(call, "AFTER_SEQUENCE_NUMBER", until, 0, on_cursor);
-    free(until);
+    cJSON_Delete(root);
+}
+
+static void ask_last_record(void *user)
+{
+    struct source_call *call = user;
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "ShardIterator", call->iterator);
+    document_add_integer(body, "Limit", 1);
+    ask(call, "GetRecords", body, 1, on_last_record);
 }
 
 static void on_last_iterator(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
     struct source_error error;
-    cJSON *root = read_answer(call, response, err, &error), *body;
+    cJSON *root = read_answer(call, response, err, &error);
     const char *iterator = iterator_of(root, &error);
     if (!iterator) {
         answer_cursor(call, NULL, &error);
         cJSON_Delete(root);
         return;
     }
-    body = cJSON_CreateObject();
-    document_add_text(body, "ShardIterator", iterator);
-    document_add_integer(body, "Limit", 1);
-    ask(call, "GetRecords", body, 1, on_last_record);
+    call->iterator = mem_string(iterator);
     cJSON_Delete(root);
+    ask_last_record(call);
 }
 
 /* ---- chains ---- */
@@ -526,8 +557,6 @@ static bool is_beyond(const struct source_call *call, const struct page *page, c
     return !call->until || page->count || !json_integer(json_get(root, "MillisBehindLatest"), 0);
 }
 
-static void ask_page(struct source_call *call, const char *iterator);
-
 static void on_page(void *user, struct transport_response *response, const struct err *err)
 {
     struct source_call *call = user;
@@ -551,22 +580,25 @@ static void on_page(void *user, struct transport_response *response, const struc
     arena_fini(&arena);
     if (page && iterator && !beyond) { /* an empty page would say that there is nothing more for now */
         page_release(page);
-        ask_page(call, iterator);
-    } else {
-        if (page && page->count) {
-            free(call->until);
-            call->until = NULL;
-        }
-        answer_page(call, page, iterator, page ? NULL : &error);
+        free(call->iterator);
+        call->iterator = iterator;
+        timer_set(call->source->reactor, &call->walk, WALK_MS);
+        return;
     }
+    if (page && page->count) {
+        free(call->until);
+        call->until = NULL;
+    }
+    answer_page(call, page, iterator, page ? NULL : &error);
     free(iterator);
 }
 
-static void ask_page(struct source_call *call, const char *iterator)
+static void ask_page(void *user)
 {
+    struct source_call *call = user;
     cJSON *body = cJSON_CreateObject();
-    document_add_text(body, "ShardIterator", iterator);
-    document_add_integer(body, "Limit", call->limit);
+    document_add_text(body, "ShardIterator", call->iterator);
+    document_add_integer(body, "Limit", call->until ? LIMIT_MAX : call->limit);
     ask(call, "GetRecords", body, 1, on_page);
 }
 
@@ -576,7 +608,8 @@ static struct source_call *read_page(struct source *source, const char *cursor, 
     struct source_call *call = call_new(source, NULL, user);
     call->done.page = done;
     call->limit = limit;
-    ask_page(call, cursor_read(call, cursor));
+    call->iterator = mem_string(cursor_read(call, cursor));
+    ask_page(call);
     return call;
 }
 

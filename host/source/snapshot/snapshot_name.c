@@ -1,5 +1,5 @@
 /* snapshot_name.c: "STREAM/snapshot/HANDLER/TABLE/TAKEN.SEGMENTS.ITEMS.BYTES.CREATED", and "/EXPORT" or
- * ".UNTIL/EXPORT" where it is one.
+ * ".UNTIL.BEGUN/EXPORT" where it is one.
  */
 #include "source/snapshot/snapshot_name.h"
 
@@ -29,7 +29,8 @@ bool snapshot_name_read(const char *arn, struct snapshot_name *name)
                &name->segments, &name->items, &name->bytes, &name->created_ms, &size) != 5)
         return false;
     int more = 0;
-    if (sscanf(numbers + 1 + size, ".%" SCNd64 "%n", &name->until_ms, &more) == 1)
+    if (sscanf(numbers + 1 + size, ".%" SCNd64 ".%" SCNd64 "%n", &name->until_ms, &name->begun_ms, &more) ==
+        2)
         size += more;
     if ((numbers[1 + size] && numbers[1 + size] != '/') || name->segments < 1 ||
         name->segments > SNAPSHOT_SEGMENTS_MAX)
@@ -56,8 +57,8 @@ char *snapshot_name_write(const struct snapshot_name *name)
     buf_printf(&arn, "%s" ARN_SNAPSHOT "%s/%s/%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64,
                name->stream_arn, name->handler, name->table, name->taken_ms, name->segments, name->items,
                name->bytes, name->created_ms);
-    if (name->until_ms)
-        buf_printf(&arn, ".%" PRId64, name->until_ms);
+    if (name->until_ms || name->begun_ms)
+        buf_printf(&arn, ".%" PRId64 ".%" PRId64, name->until_ms, name->begun_ms);
     if (name->export)
         buf_printf(&arn, "/%s", name->export);
     return buf_take(&arn);

@@ -20,6 +20,7 @@ struct snapshot_name {
     int64_t segments;
     char *export;         /* where an export of the table is, which is read in its place; or NULL */
     int64_t until_ms;     /* incremental exports go on from it until then; 0: none do */
+    int64_t begun_ms;     /* when an export was begun to be read; 0: not said */
     int64_t items, bytes; /* the table's, as it was described when the snapshot was taken: hours old */
 };
 
