@@ -2,7 +2,7 @@
 # recipes.sh FILE: what `tidemill init --recipe` writes, as a tar that the binary carries: each of the deployments below
 # with its README, scripts, events and tests, as it stands for itself in a directory of its own.
 set -eu
-recipes="stock_replenishment search_index crm_sync slack_notify signup_email aggregate_counts job_scheduler event_bus data_lake ttl_archive ttl_timers change_history"
+recipes="stock_replenishment search_index crm_sync slack_notify signup_email aggregate_counts job_scheduler event_bus data_lake ttl_archive ttl_timers change_history table_copy"
 out=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

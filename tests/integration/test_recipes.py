@@ -49,13 +49,15 @@ def test_a_recipe_works_as_it_stands(tmp_path, name, monkeypatch):
             assert "would" in run(directory, *words).stdout
     assert not name in SHIPPED or commands
     sections = re.findall(r"^    (\[.*\])\n((?:    .*\n)*)", readme.read_text(), re.M) if readme.exists() else []
-    if sections:  # what the page says to add to the INI
-        with open(directory / "tidemill.ini", "a") as ini:
-            ini.writelines(f"\n{head}\n{textwrap.dedent(keys)}" for head, keys in sections)
-        for variable in {word for _, keys in sections for word in re.findall(r"\${env:(\w+)}", keys)}:
+    before = (directory / "tidemill.ini").read_text()
+    for head, keys in sections:  # what the page says to add to the INI, or to have there instead
+        for variable in re.findall(r"\${env:(\w+)}", keys):
             monkeypatch.setenv(variable, "a-value")
+        without = re.sub(re.escape(head) + r"\n([^\[].*\n|\n)*", "", before)
+        (directory / "tidemill.ini").write_text(f"{without}\n{head}\n{textwrap.dedent(keys)}")
         added = run(directory, "check")
         assert "nothing wrong" in added.stdout, added.stdout + added.stderr
+    (directory / "tidemill.ini").write_text(before)
     again = run(tmp_path, "init", "--recipe", name, check=False)
     assert again.returncode == 1 and "nothing was written" in again.stderr
 

@@ -3,12 +3,18 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import textwrap
 
 import pytest
 from conftest import BINARY, wait_until
+from services import Emulators
+from test_export import export, write
+from test_kinesis import Changes
 from test_modules import service  # noqa: F401  (a fixture)
+from test_snapshot import contents, same
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/tidemill.ini"))
@@ -292,3 +298,87 @@ def test_a_runner_that_refuses_ends_the_job(deployment, dynamodb, name, service)
     dynamodb.client.delete_item(TableName=jobs.table, Key={"customer": {"S": "c"}, "jobId": {"S": "a"}})
     wait_until(deployment.settled, "all is handled")
     assert host.stop() == 0
+
+
+# ---- each way in, as the page of table_copy has it ----
+
+WAYS = [stream for stream in re.findall(r"^    \[stream orders\]\n((?:    .*\n)*)", (ROOT / "examples/table_copy/README.md").read_text(), re.M)]
+
+
+def copy_deployment(deployment, section, more=""):
+    shutil.copy(ROOT / "scripts/table_copy.lua", deployment.directory / "scripts")
+    deployment.configure(f"[stream orders]\n{textwrap.dedent(section)}\npoll_min = 20ms\npoll_max = 300ms\ndiscovery = 500ms\n[handler table_copy]\ncopy = {{table}}Copy\n{more}")
+
+
+def begin(local, name):
+    table = local.table(name("Orders-"))
+    local.table(f"{table}Copy", stream=False)
+    for i in range(60):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"i{i}"}, "version": {"N": "1"}})
+    return table
+
+
+def go_on_and_compare(local, *tables):
+    for table in tables:
+        for i in range(0, 40):
+            if i % 4:
+                local.client.put_item(TableName=table, Item={"id": {"S": f"i{i}"}, "version": {"N": "2"}})
+            else:
+                local.client.delete_item(TableName=table, Key={"id": {"S": f"i{i}"}})
+    for table in tables:
+        wait_until(same(local, table, f"{table}Copy"), lambda: f"{table}Copy is as its table")
+
+
+def test_a_copy_from_a_snapshot_and_a_second_one(beside_local, local, name):
+    table = begin(local, name)
+    section = "table = Orders\nsnapshot = yes\n".replace("Orders", table)
+    copy_deployment(beside_local, section)
+    host = beside_local.start()
+    host.wait_for("goes on with the stream")
+    go_on_and_compare(local, table)
+    local.table(f"{table}Second", stream=False)
+    copy_deployment(beside_local, section, "[handler second_copy]\nscript = table_copy\ncopy = {table}Second\n")
+    assert host.stop() == 0
+    host = beside_local.start()
+    done = beside_local.run("backfill", "table_copy", "--as", "second_copy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(same(local, table, f"{table}Second"), "the second copy is as the table")
+    assert host.stop() == 0
+
+
+def test_a_copy_out_of_an_export(beside_local, local, name, tmp_path):
+    table = begin(local, name)
+    write(tmp_path / "exports", export(local, table, 2))
+    copy_deployment(beside_local, WAYS[0].replace("s3://exports/orders", str(tmp_path / "exports")).replace("Orders", table))
+    host = beside_local.start()
+    host.wait_for("goes on with the stream")
+    go_on_and_compare(local, table)
+    assert host.stop() == 0
+
+
+def test_copies_of_many_tables(beside_local, local, name):
+    one, two = begin(local, name), begin(local, name)
+    local.client.delete_item(TableName=two, Key={"id": {"S": "i9"}})
+    copy_deployment(beside_local, WAYS[1].replace("Orders-*", f"{one}, {two}"))
+    host = beside_local.start()
+    wait_until(lambda: beside_local.settled(), "both are followed")
+    go_on_and_compare(local, one, two)
+    assert host.stop() == 0
+
+
+def test_a_copy_by_way_of_kinesis(beside_local, local, name, tmp_path):
+    emulators = Emulators(tmp_path)
+    try:
+        changes = Changes(emulators, name("stream"), "Orders")
+        local.table(copy := name("Copy"), stream=False)
+        copy_deployment(beside_local, WAYS[2].replace("orders-changes", changes.stream))
+        beside_local.ini.write_text(beside_local.ini.read_text().replace("copy = {table}Copy", f"copy = {copy}").replace("poll_min = 20ms", "poll_min = 200ms")
+                                    .replace("[aws]", f"[aws]\nendpoint_kinesis = http://127.0.0.1:{emulators.kinesis_port}"))
+        made = [changes.change(f"i{i % 7}", i) for i in range(50)]
+        made[3], made[40] = made[40], made[3]
+        changes.put(made)
+        host = beside_local.start()
+        wait_until(lambda: {key: int(item["version"]["N"]) for key, item in contents(local, copy).items()} == {f"i{i % 7}": i for i in range(43, 50)}, "the copy is as the table")
+        assert host.stop() == 0
+    finally:
+        emulators.stop()

@@ -1,0 +1,1 @@
+../../../scripts/table_copy.lua
