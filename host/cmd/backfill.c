@@ -180,7 +180,7 @@ static bool name_all(struct backfill *backfill, const struct store_snapshot *sna
         if (!is_asked_for(backfill, follow))
             continue;
         if (snapshot_of_arn(follow->stream_arn))
-            err_set(err, ERR_BUSY, "handler %s has a snapshot before it already (see tidemill status)",
+            err_set(err, ERR_BUSY, "handler %s has a snapshot before it (see tidemill status)",
                     follow->handler);
         else if (strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) == 0)
             err_set(err, ERR_CONFIG,
@@ -268,10 +268,37 @@ static bool watch(struct backfill *backfill, struct err *err)
 
 /* ---- the command ---- */
 
+/* A new [handler] of a stream with snapshot = yes begins by itself; and one that was begun may be watched
+ * again. */
+static bool is_under_way(const struct backfill *backfill, const struct store_snapshot *all)
+{
+    for (size_t i = 0; i < all->follow_count; i++)
+        if (strcmp(all->follows[i].handler, name_of(backfill)) == 0 &&
+            snapshot_of_arn(all->follows[i].stream_arn))
+            return true;
+    return false;
+}
+
+static bool begin(struct backfill *backfill, const struct store_snapshot *all, bool runs, struct err *err)
+{
+    struct buf told = BUF_INIT;
+    if (is_under_way(backfill, all)) {
+        cmd_print("handler %s has a snapshot before it already\n", name_of(backfill));
+        return true;
+    }
+    bool ok = name_all(backfill, all, err);
+    const struct action action = {
+        .handler = name_of(backfill), .to = backfill->arns.data, .shard = "", .running = true};
+    ok = ok && action_seek(&backfill->state, backfill->config, &action, &told, err);
+    if (ok)
+        cmd_print("%s%s\n", told.data, runs ? "" : ", once a host runs");
+    buf_fini(&told);
+    return ok;
+}
+
 static bool carry_out(struct backfill *backfill, struct err *err)
 {
     const struct cmd_outside_options options = {.log_level = LOG_WARN};
-    struct buf told = BUF_INIT;
     bool runs = access_host_runs(backfill->config);
     if (backfill->arguments.as &&
         !take_over_check(backfill->config, backfill->arguments.handler, backfill->arguments.as, err))
@@ -281,15 +308,9 @@ static bool carry_out(struct backfill *backfill, struct err *err)
         return false;
     struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
     struct status status = {.snapshot = all, .now_ms = clock_wall_ms(&backfill->state.clock)};
-    bool ok = all && name_all(backfill, all, err);
     runs = runs || (all && all->member_count && status_runs(&status));
+    bool ok = all && begin(backfill, all, runs, err);
     store_snapshot_free(all);
-    const struct action action = {
-        .handler = name_of(backfill), .to = backfill->arns.data, .shard = "", .running = true};
-    ok = ok && action_seek(&backfill->state, backfill->config, &action, &told, err);
-    if (ok)
-        cmd_print("%s%s\n", told.data, runs ? "" : ", once a host runs");
-    buf_fini(&told);
     return ok && (!runs || backfill->arguments.no_wait || watch(backfill, err));
 }
 
@@ -341,6 +362,7 @@ const struct command cmd_backfill = {
         "  --segments   read side by side; else by the table's size\n"
         "  --no-wait    do not wait for its end\n\n"
         "Meanwhile the stream waits, which keeps its records for 24 hours. Interrupted, this command only\n"
-        "ceases to watch. tidemill pause holds the snapshot, too; tidemill seek HANDLER latest ends it.\n",
+        "ceases to watch, and the same command watches again. tidemill pause holds the snapshot, too; "
+        "tidemill seek HANDLER latest ends it.\n",
     .run = run,
 };

@@ -160,7 +160,7 @@ def test_backfill_beside_a_running_host(beside_local, local, name, receiver):
         local.client.delete_item(TableName=copy, Key={"id": {"S": item}})
     done = deployment.run("backfill", "h")
     assert done.returncode == 0 and "once a host runs" in done.stdout, done
-    assert "already" in deployment.run("backfill", "h").stderr
+    assert "already" in deployment.run("backfill", "h").stdout
     host = deployment.start()
     wait_until(same(local, table, copy), "the copy is as its table")
     assert host.stop() == 0
@@ -215,7 +215,7 @@ def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
 
 def test_how_far_it_is(beside_local, local, name):
     deployment = beside_local
-    slow = COPY.replace("local image", "require('tidemill.time').sleep(0.3)\n  local image")
+    slow = COPY.replace("local image", "require('tidemill.time').sleep(1)\n  local image")
     port = free_port()
     prepare(deployment, local, name, 2000, "snapshot = yes\nbatch_size = 20", "batch_size = 20\n", script=slow, listen=f"127.0.0.1:{port}")
     read = lambda path: urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read().decode()
