@@ -296,6 +296,16 @@ static bool begin(struct backfill *backfill, const struct store_snapshot *all, b
     return ok;
 }
 
+static bool begin_once(struct backfill *backfill, bool *runs, struct err *err)
+{
+    struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
+    struct status status = {.snapshot = all, .now_ms = clock_wall_ms(&backfill->state.clock)};
+    *runs = *runs || (all && all->member_count && status_runs(&status));
+    bool ok = all && begin(backfill, all, *runs, err);
+    store_snapshot_free(all);
+    return ok;
+}
+
 static bool carry_out(struct backfill *backfill, struct err *err)
 {
     const struct cmd_outside_options options = {.log_level = LOG_WARN};
@@ -306,11 +316,12 @@ static bool carry_out(struct backfill *backfill, struct err *err)
     if (!cmd_outside_open(&backfill->outside, backfill->config, &options, err) ||
         !access_open(&backfill->state, backfill->config, false, err))
         return false;
-    struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
-    struct status status = {.snapshot = all, .now_ms = clock_wall_ms(&backfill->state.clock)};
-    runs = runs || (all && all->member_count && status_runs(&status));
-    bool ok = all && begin(backfill, all, runs, err);
-    store_snapshot_free(all);
+    bool ok = begin_once(backfill, &runs, err);
+    if (!ok && err->code == ERR_CONFIG &&
+        backfill->arns.size) { /* its host may have begun by itself meanwhile */
+        buf_fini(&backfill->arns);
+        ok = begin_once(backfill, &runs, err);
+    }
     return ok && (!runs || backfill->arguments.no_wait || watch(backfill, err));
 }
 

@@ -14,7 +14,7 @@ from services import Emulators
 from test_export import export, write
 from test_kinesis import Changes
 from test_modules import service  # noqa: F401  (a fixture)
-from test_snapshot import contents, same
+from test_snapshot import contents, differs, same
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/tidemill.ini"))
@@ -342,7 +342,7 @@ def test_a_copy_from_a_snapshot_and_a_second_one(beside_local, local, name):
     host = beside_local.start()
     done = beside_local.run("backfill", "table_copy", "--as", "second_copy")
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_until(same(local, table, f"{table}Second"), "the second copy is as the table")
+    wait_until(same(local, table, f"{table}Second"), lambda: f"the second copy is as the table: {differs(contents(local, table), contents(local, table + 'Second'))}")
     assert host.stop() == 0
 
 
