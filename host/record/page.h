@@ -41,8 +41,8 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
-    const uint32_t *turns;   /* each record's place among `records`, in the order in which they are to have their
-                                turns (of the arena); NULL: as they stand */
+    const uint32_t *turns;   /* each record's place among `records`, in the order in which they are to have
+                                their   turns (of the arena); NULL: as they stand */
     const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the
                                 arena); all its records have one number then; or NULL */
     const struct json *root; /* the whole, for whoever knows what else stands in it */
