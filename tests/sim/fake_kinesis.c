@@ -292,7 +292,9 @@ static void get_records(struct fake_kinesis *fake, const struct json *root, stru
     }
     int64_t behind_ms = at < (int)shard->count ? now_ms(fake) - shard->entries[at].arrived_ms + 1 : 0;
     buf_printf(&answer->body, "],\"MillisBehindLatest\":%lld", (long long)behind_ms);
-    if (!shard->closed || at < (int)shard->count)
+    if (!fake->small->calm && small_below(fake->small, 1000) < fake->small->faults / 2)
+        buf_add_literal(&answer->body, ",\"NextShardIterator\":7"); /* broken, and not the end */
+    else if (!shard->closed || at < (int)shard->count)
         buf_printf(&answer->body, ",\"NextShardIterator\":\"%d:%d:%lld\"", number, at,
                    (long long)fake->small->world.now_ms);
     buf_add_char(&answer->body, '}');
