@@ -108,6 +108,34 @@ static bool has_numbers(const struct json *value)
     return true;
 }
 
+/* Each number is compared by its digits, and becomes part of names. */
+static bool all_have_numbers(const struct json *records, struct err *err)
+{
+    size_t at = 0;
+    json_each(record, records) {
+        char *sequence = json_string_dup(json_get(record, "SequenceNumber"));
+        bool valid = sequence && sequence_valid(sequence);
+        free(sequence);
+        if (!valid)
+            return err_set(err, ERR_PARSE, "record %zu has a SequenceNumber that is no number", at);
+        at++;
+    }
+    return true;
+}
+
+static size_t depth_of(const struct json *value)
+{
+    size_t deepest = 0;
+    json_each(child, value) {
+        size_t depth = depth_of(child);
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest + 1;
+}
+
+/* The page has it two levels deeper. */
+#define DEPTH_MAX (JSON_DEPTH_MAX - 4)
+
 static void read_change(struct change *change, struct arena *arena)
 {
     struct err err;
@@ -120,6 +148,8 @@ static void read_change(struct change *change, struct arena *arena)
     const struct json *name = json_get(event, "eventName");
     if (!event)
         change->why = "its Data is no JSON";
+    else if (depth_of(event) > DEPTH_MAX)
+        change->why = "its Data is nested too deep";
     else if (!keys || keys->type != JSON_OBJECT || !keys->count)
         change->why = "it has no dynamodb.Keys";
     else if (!json_string_is(name, "INSERT") && !json_string_is(name, "MODIFY") &&
@@ -316,6 +346,8 @@ struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory
         err_set(err, ERR_PARSE, "the answer holds no Records");
         return NULL;
     }
+    if (!all_have_numbers(records, err))
+        return NULL;
     struct change *changes = mem_zero((records->count + 1) * sizeof *changes);
     struct change **list = mem_zero((records->count + 1) * sizeof *list),
                   **slots = mem_zero((records->count + 1) * sizeof *slots);

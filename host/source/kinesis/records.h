@@ -19,7 +19,7 @@ struct kinesis_memory *kinesis_memory_new(void);
 void kinesis_memory_free(struct kinesis_memory *memory);
 
 /* `root`: GetRecords' answer. What has the number `until` or a smaller one is only remembered; NULL: nothing
- * is. NULL and `err`: it is none. */
+ * is. NULL and `err`: it is no such answer, and nothing of it is remembered. */
 struct page *kinesis_page(const struct json *root, struct kinesis_memory *memory, const char *until,
                           struct err *err);
 

@@ -566,11 +566,9 @@ static void on_page(void *user, struct transport_response *response, const struc
     const struct json *root = err ? NULL
                                   : json_parse(&arena, response->body.data ? response->body.data : "",
                                                response->body.size, &problem);
-    struct page *page = root ? kinesis_page(root, memory_of(call), call->until, &problem) : NULL;
-    if (page && (!page_has_numbers(page, &problem) || !page_tells_next(root, &problem))) {
-        page_release(page);
-        page = NULL;
-    }
+    struct page *page = root && page_tells_next(root, &problem)
+                            ? kinesis_page(root, memory_of(call), call->until, &problem)
+                            : NULL;
     if (!page && !err)
         err_prefix(&problem, "GetRecords");
     struct source_error error = page ? (struct source_error){0} : error_of(err ? err : &problem);
