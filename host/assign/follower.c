@@ -451,6 +451,8 @@ static bool is_too_old(const struct follower *follower, const char *snapshot_arn
     int64_t age_ms = clock_wall_ms(reactor_clock(follower->options->reactor)) - ends_ms;
     bool old = name.export && age_ms > SOURCE_RETENTION_MS - EXPORT_SPARE_MS;
     bool early = name.export && age_ms < -EXPORT_EARLY_MS;
+    int64_t enabled_ms = stream_enabled_ms(follower->generation->stream_arn);
+    bool before = name.export && enabled_ms > ends_ms;
     clock_iso8601(ends_ms, time);
     if (old)
         err_set(err, ERR_CONFIG,
@@ -459,8 +461,17 @@ static bool is_too_old(const struct follower *follower, const char *snapshot_arn
                 name.export, time, name.until_ms ? " with the incremental ones that go on from it" : "");
     if (early)
         err_set(err, ERR_CONFIG, "the export at %s is of %s, which is still to come", name.export, time);
+    if (before && !old) {
+        char enabled[CLOCK_ISO_SIZE];
+        clock_iso8601(enabled_ms, enabled);
+        err_set(err, ERR_CONFIG,
+                "the export at %s is of %s, and the table's stream was enabled at %s: what was written "
+                "between is "
+                "in neither. Make a newer one, or an incremental one that goes on from there",
+                name.export, time, enabled);
+    }
     snapshot_name_fini(&name);
-    return old || early;
+    return old || early || before;
 }
 
 static void on_taken(void *user, const char *snapshot_arn, const struct source_error *error)

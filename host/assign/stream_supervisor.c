@@ -511,6 +511,9 @@ static void on_next_stream(void *user, const char *stream_arn, const struct sour
     const char *next = stream_arn ? stream_arn : supervisor->latest_arn;
     if (next && strcmp(next, follower->generation->stream_arn) != 0)
         move_to(follower, next);
+    list_each(follower, &supervisor->followers, struct follower, link) /* those that waited for their turn */
+        if (follower->generation)
+            ask_review(supervisor, follower->generation);
 }
 
 /* The rows of shards that hosts share, once all handlers have ended them; of others' the store decides. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 char *table_of_arn(const char *arn, const char *fallback)
@@ -63,6 +64,19 @@ char *service_arn(const char *arn)
 {
     const char *mark = created_of_arn(arn) ? created_of_arn(arn) : snapshot_of_arn(arn);
     return mark ? mem_copy(arn, (size_t)(mark - arn)) : mem_string(arn);
+}
+
+int64_t stream_enabled_ms(const char *arn)
+{
+    const char *label = strstr(arn, "/stream/");
+    int64_t ms = 0;
+    if (!label)
+        return 0;
+    label += strlen("/stream/");
+    char *time = mem_printf("%.*sZ", (int)strcspn(label, "/"), label);
+    bool is_time = clock_read_iso8601(time, &ms);
+    free(time);
+    return is_time ? ms : 0;
 }
 
 char *region_of_arn(const char *arn)

@@ -27,6 +27,10 @@ char *stream_of_arn(const char *arn);
 /* As the service has it, without what we set behind it; owned by the caller. */
 char *service_arn(const char *arn);
 
+/* When the stream was enabled, which its label says: DynamoDB's end in "/stream/2026-01-31T12:00:00.000"; ms
+ * since 1970. 0: it says none (ScyllaDB Alternator's, Kinesis'). */
+int64_t stream_enabled_ms(const char *arn);
+
 /* "eu-west-1" of it, owned by the caller; NULL where it names none. */
 char *region_of_arn(const char *arn);
 

@@ -245,7 +245,28 @@ static void show(const struct snapshot_progress *sum)
     free(what);
 }
 
-static bool watch(struct backfill *backfill, struct err *err)
+/* The handler's streams and where it goes on in them, a line each: as they are when it leaves its snapshots
+ * by having had all of them. To be freed; NULL and `err`. */
+static char *places(struct backfill *backfill, struct err *err)
+{
+    struct store_snapshot *all = access_load(&backfill->state, &(struct store_query){.what = STORE_ALL}, err);
+    struct buf places = BUF_INIT;
+    for (size_t i = 0; all && i < all->follow_count; i++) {
+        const struct store_follow *follow = &all->follows[i];
+        char *stream_arn = stream_of_arn(follow->stream_arn);
+        if (strcmp(follow->handler, name_of(backfill)) == 0)
+            buf_printf(&places, "%s %lld %s\n", stream_arn, (long long)follow->since_ms,
+                       follow->seeks ? follow->seeks : "");
+        free(stream_arn);
+    }
+    bool loaded = all != NULL;
+    store_snapshot_free(all);
+    if (!loaded)
+        buf_fini(&places);
+    return !loaded ? NULL : places.data ? buf_take(&places) : mem_string("");
+}
+
+static bool watch_until_over(struct backfill *backfill, struct err *err)
 {
     int64_t every_ms = store_is_shared(backfill->config->host.state) ? LOOK_SHARED_MS : LOOK_MS;
     struct snapshot_progress sum;
@@ -257,7 +278,24 @@ static bool watch(struct backfill *backfill, struct err *err)
         nanosleep(&(struct timespec){every_ms / 1000, every_ms % 1000 * 1000000}, NULL);
     }
     cmd_progress_end();
-    if (err->code)
+    return !err->code;
+}
+
+static bool watch(struct backfill *backfill, struct err *err)
+{
+    char *before = places(backfill, err);
+    bool over = before && watch_until_over(backfill, err);
+    char *after = over && !interrupted ? places(backfill, err) : NULL;
+    bool ok = over && (interrupted || after);
+    if (after && strcmp(before, after) != 0)
+        ok = err_set(
+            err, ERR_BUSY,
+            "handler %s has left the snapshot before its end: it was sought to another place, or its stream "
+            "has another after it",
+            name_of(backfill));
+    free(before);
+    free(after);
+    if (!ok)
         return false;
     cmd_print(interrupted ? "it goes on: tidemill status shows how far it is\n"
                           : "handler %s has had every item, and goes on with the stream\n",

@@ -235,6 +235,18 @@ static void try_paths(const struct config *config, struct problems *problems, st
     }
 }
 
+/* What is to be read from disk before a stream. */
+static void try_exports(const struct config *config, struct problems *warnings)
+{
+    for (size_t i = 0; i < config->stream_count; i++) {
+        const struct config_stream *stream = &config->streams[i];
+        if (stream->export && strncmp(stream->export, "s3://", 5) != 0 &&
+            access(stream->export, R_OK | X_OK) != 0)
+            problems_add(warnings, "%s:%d: [stream %s] export = %s: %s", config->path, stream->line,
+                         stream->name, stream->export, strerror(errno));
+    }
+}
+
 static void tell_sound(const char *path, const struct config *config, size_t sound, size_t warnings)
 {
     printf("%s: %zu stream%s, %zu handler%s, ", path, config->stream_count,
@@ -255,8 +267,10 @@ static int run(int argc, char **argv)
     dev_here_know(path);
     struct config *config = config_load(path, &host_plugs, &problems);
     size_t sound = access(path, R_OK) == 0 ? check_scripts(config, &problems, &warnings) : 0;
-    if (access(path, R_OK) == 0)
+    if (access(path, R_OK) == 0) {
         try_paths(config, &problems, &warnings);
+        try_exports(config, &warnings);
+    }
     problems_remove_repeated(&problems);
     problems_sort(&problems, path);
     cmd_complain_all(&problems);

@@ -97,12 +97,25 @@ static struct config *load(void *user, const char *path, struct problems *proble
     return config;
 }
 
+static void tell_played(const struct config *config)
+{
+    for (size_t i = 0; i < config->stream_count; i++)
+        if (config->streams[i].played)
+            cmd_complain("note: %s:%d: [stream %s]: %s is not read here: what the table of dev holds, and "
+                         "its changes, "
+                         "come in its place",
+                         config->path, config->streams[i].line, config->streams[i].name,
+                         config->streams[i].played);
+}
+
 static struct config *load_first(struct dev *dev)
 {
     struct problems problems = PROBLEMS_INIT;
     struct config *config = load(dev, dev->ini, &problems);
     cmd_complain_all(&problems);
     cmd_hint_at_init(dev->ini);
+    if (!problems.count)
+        tell_played(config);
     if (problems.count) {
         config_release(config);
         config = NULL;

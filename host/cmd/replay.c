@@ -119,14 +119,30 @@ static bool load_handler(struct replaying *replaying, struct err *err)
     return ok;
 }
 
-/* What makes it the same replay, whatever its rate. */
-static char *mark_of(const struct arguments *arguments)
+/* Which exports are read, where they are; what might have been meant, too. */
+static void tell_exports(const struct replaying *replaying)
 {
-    struct buf mark = BUF_INIT;
+    struct buf told = BUF_INIT, passed_over = BUF_INIT;
+    archive_tell(replaying->archive, &told, &passed_over);
+    if (told.size)
+        fputs(told.data, stderr);
+    for (const char *at = passed_over.data, *end; at && (end = strchr(at, '\n')); at = end + 1)
+        cmd_complain("warning: passed over: %.*s", (int)(end - at), at);
+    buf_fini(&told);
+    buf_fini(&passed_over);
+}
+
+/* What makes it the same replay, whatever its rate: also that it is of the same exports. */
+static char *mark_of(const struct replaying *replaying)
+{
+    const struct arguments *arguments = &replaying->arguments;
+    struct buf mark = BUF_INIT, none = BUF_INIT;
     buf_printf(&mark, "%s\n%s\n%lld\n%lld", arguments->from, arguments->pattern ? arguments->pattern : "",
                (long long)arguments->after_ms, (long long)arguments->before_ms);
     for (size_t i = 0; i < arguments->keys.count; i++)
         buf_printf(&mark, "\n%s", arguments->keys.list[i]);
+    archive_tell(replaying->archive, &mark, &none);
+    buf_fini(&none);
     return buf_take(&mark);
 }
 
@@ -158,7 +174,8 @@ static bool set_up(struct replaying *replaying, struct err *err)
     free(table);
     if (!replaying->archive)
         return false;
-    char *mark = mark_of(arguments);
+    tell_exports(replaying);
+    char *mark = mark_of(replaying);
     replaying->replay = replay_new(&(struct replay_options){
         .reactor = replaying->outside.reactor,
         .store = replaying->outside.store,

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -384,11 +385,15 @@ static bool is_action(const char *said, const char *action)
     return strcmp(said, action) == 0 || (any && strncmp(said, action, size - 1) == 0);
 }
 
-/* What is said of a table holds for its indexes. */
+/* What is said of a table holds for its indexes; it may have a * in it, as in a policy. */
 static bool is_table(const char *said, const char *table)
 {
-    size_t size = strlen(said);
-    return strncmp(said, table, size) == 0 && (!table[size] || strncmp(table + size, "/index/", 7) == 0);
+    size_t size = strcspn(table, "/");
+    char *alone = mem_copy(table, size);
+    bool same = (strchr(said, '*') ? fnmatch(said, alone, 0) == 0 : strcmp(said, alone) == 0) &&
+                (!table[size] || strncmp(table + size, "/index/", 7) == 0);
+    free(alone);
+    return same || strcmp(said, table) == 0;
 }
 
 static bool is_own_table(const struct script *script, const struct config *config, const char *table)

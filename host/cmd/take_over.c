@@ -57,6 +57,19 @@ static const struct store_follow *find(const struct store_snapshot *all, const c
     return NULL;
 }
 
+static bool seek_back(struct access *state, const struct config *config, const char *as, int64_t since_ms,
+                      struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(&state->clock);
+    struct buf told = BUF_INIT;
+    char time[CLOCK_ISO_SIZE];
+    clock_iso8601(since_ms < now_ms ? since_ms : now_ms, time);
+    bool ok = action_seek(
+        state, config, &(struct action){.handler = as, .to = time, .shard = "", .running = true}, &told, err);
+    buf_fini(&told);
+    return ok;
+}
+
 bool take_over_follow(struct access *state, const struct config *config, const char *handler, const char *as,
                       int64_t since_ms, struct err *err)
 {
@@ -64,13 +77,17 @@ bool take_over_follow(struct access *state, const struct config *config, const c
     struct store_batch *batch = store_batch_new();
     struct buf told = BUF_INIT;
     size_t count = 0;
+    bool stands = false, copies = false;
     for (size_t i = 0; all && i < all->follow_count; i++) {
         const struct store_follow *follow = &all->follows[i];
         if (strcmp(follow->handler, handler) != 0 || strcmp(follow->stream_arn, STORE_FOLLOW_LATEST) == 0)
             continue;
         count++;
-        if (find(all, as, follow->stream))
-            continue; /* it goes on where it stands */
+        const struct store_follow *own = find(all, as, follow->stream);
+        stands = stands || own;
+        copies = copies || (own && snapshot_of_arn(own->stream_arn));
+        if (own)
+            continue;
         char *stream_arn = stream_of_arn(follow->stream_arn);
         store_put_follow(batch, &(struct store_follow){.stream = follow->stream,
                                                        .handler = as,
@@ -90,6 +107,7 @@ bool take_over_follow(struct access *state, const struct config *config, const c
         ok = access_commit(state, batch, err);
     else
         store_batch_free(batch);
+    ok = ok && (!stands || copies || seek_back(state, config, as, since_ms, err));
     ok = ok && action_resume(state, config, &(struct action){.handler = as}, &told, err);
     buf_fini(&told);
     return ok;

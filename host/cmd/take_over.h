@@ -12,8 +12,9 @@ bool take_over_check(const struct config *config, const char *handler, const cha
 /* It is fed nothing until take_over_follow. */
 bool take_over_hold(struct access *state, const struct config *config, const char *as, struct err *err);
 
-/* In each stream of `handler` it goes on at what was written since then, if it has no place there yet; and it
- * is fed. */
+/* In each stream of `handler` it goes on at what was written since then, also where it has a place: what it
+ * has had of later changes was overwritten; and it is fed. Where it has a snapshot before it, that brings
+ * every item. */
 bool take_over_follow(struct access *state, const struct config *config, const char *handler, const char *as,
                       int64_t since_ms, struct err *err);
 

@@ -82,6 +82,7 @@ struct config_stream {
     int snapshot_consistent;   /* 1: read consistently, for twice the units */
     int64_t snapshot_units;    /* read units a second, over all hosts; 0: as many as there are */
     int64_t snapshot_segments; /* read side by side; 0: by the table's size */
+    const char *played;        /* the key in whose place the table itself is played (dev, test); NULL: none */
     int line;
 };
 

@@ -575,6 +575,7 @@ static void play_streams(struct config *config, struct problems *problems)
             problems_add(problems, "%s:%d: [stream %s] needs a table beside kinesis to be played without AWS",
                          config->path, stream->line, stream->name);
         stream->snapshot = stream->snapshot || stream->export;
+        stream->played = stream->export ? "export" : stream->kinesis ? "kinesis" : NULL;
         free(stream->kinesis);
         free(stream->export);
         stream->kinesis = stream->export = NULL;

@@ -17,7 +17,7 @@
 /* Where tables are read, how far that is: likewise, but only meanwhile. */
 #define COUNT_ITEMS_MS 5000
 #define COUNT_SHARED_ITEMS_MS (60 * 1000)
-#define ESTIMATE_ITEMS_PART 100 /* of the items must be done before an estimate is worth a warning */
+#define ESTIMATE_AFTER_MS 30000 /* before that an estimate is worth no warning */
 
 struct gauges {
     struct gauges_options options;
@@ -80,7 +80,7 @@ static void look_whether_in_time(const struct gauges *gauges, const struct snaps
 {
     struct troubles *troubles = worker_troubles(gauges->options.worker);
     char *subject = mem_printf("handler %s", one->handler), *text;
-    bool known = one->left_ms >= 0 && one->items * ESTIMATE_ITEMS_PART >= one->items_all;
+    bool known = one->left_ms >= 0 && now_ms - one->begun_ms >= ESTIMATE_AFTER_MS;
     int64_t over_ms = now_ms + one->left_ms - (one->taken_ms + SOURCE_RETENTION_MS);
     if (!known || over_ms < 0) {
         troubles_end(troubles, subject, "snapshot-late");

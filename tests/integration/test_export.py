@@ -4,9 +4,10 @@ import datetime
 import gzip
 import hashlib
 import json
+import subprocess
 
 import pytest
-from conftest import wait_until
+from conftest import BINARY, wait_until
 from services import Emulators
 from test_snapshot import COPY, Changes, contents, fill, same, snapshots
 
@@ -213,14 +214,97 @@ def test_a_replay_of_exports(beside_local, local, name, tmp_path, emulators):
     assert done.returncode in (1, 2) and "is an export of table Other" in done.stderr, done.stderr
 
 
-def test_one_that_cannot_end_in_time_says_so(beside_local, local, name, tmp_path):
-    deployment = beside_local
-    slow = COPY.replace("concurrency = 32", "concurrency = 1").replace("local image", "require('tidemill.time').sleep(8)\n  local image")
-    table, copy = local.table(name()), local.table(name("Copy"), stream=False)
-    fill(local, table, 300)
-    deployment.script("h", slow)
-    deployment.stream(table, f"export = {tmp_path}/export\nbatch_size = 1\n[handler h]\ncopy = {copy}\n")
-    write(tmp_path / "export", export(local, table, 1, when=datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=23, minutes=29, seconds=40)))
+def renamed(made, to):
+    """The same export, asked for at another time."""
+    return {key.replace("01693685827463", to): data.replace(b"01693685827463", to.encode()) if not key.endswith(".gz") else data for key, data in made.items()}
+
+
+def asked(when):
+    return f"0{int(when.timestamp() * 1000)}"
+
+
+def test_the_newest_is_that_of_the_latest_time(beside_local, local, name, tmp_path):
+    deployment, now = beside_local, datetime.datetime.now(datetime.timezone.utc)
+    table, copy = prepare(deployment, local, name, tmp_path / "export")
+    old = renamed(export(local, table, 1, when=now - 26 * HOUR), asked(now))  # asked for last, of a time long ago
+    change(local, table, 10)
+    write(tmp_path / "export", old | renamed(export(local, table, 1), asked(now - 5 * datetime.timedelta(seconds=1))))
+    done = deployment.run("replay", "--from", str(tmp_path / "export"), "--handler", "h")
+    assert done.returncode == 0 and contents(local, copy) == contents(local, table), done.stderr
     host = deployment.start()
-    wait_until(lambda: any("takes about 1 h more" in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), "it says so", 120)
-    host.kill()
+    host.wait_for("goes on with the stream")
+    assert host.stop() == 0
+
+
+def test_what_a_replay_passes_over_is_told(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, tmp_path / "export")
+    made = a_chain(local, table)
+    write(tmp_path / "export", made)
+    summaries = sorted(tmp_path.glob("export/AWSDynamoDB/*/manifest-summary.json"))
+    whole = summaries[2].read_bytes()
+    summaries[2].write_bytes(whole[:-40])
+    done = deployment.run("replay", "--from", str(tmp_path / "export"), "--handler", "h")
+    assert done.returncode == 0 and "warning: passed over: " in done.stderr and "01693685830002" in done.stderr, done.stderr
+    assert "01693685830001-2d8752fd: " in done.stderr and " changes until 20" in done.stderr, done.stderr
+    later = json.loads(whole) | {"exportFromTime": (datetime.datetime.now(datetime.timezone.utc) - HOUR).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    summaries[2].write_text(json.dumps(later))
+    done = deployment.run("replay", "--from", str(tmp_path / "export"), "--handler", "h", "--restart")
+    assert done.returncode == 0 and "is in none" in done.stderr, done.stderr
+
+
+def test_a_replay_is_of_the_exports_that_it_began_with(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, tmp_path / "export")
+    write(tmp_path / "export", export(local, table, 4))
+    first = subprocess.Popen([BINARY, "replay", "--from", str(tmp_path / "export"), "--handler", "h", "--rate", "400"], cwd=deployment.directory, env=deployment.environment,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(contents(local, copy)) > 60, "a part is replayed")
+    first.kill()
+    first.communicate()
+    write(tmp_path / "export", renamed(export(local, table, 2), "01693685900000"))
+    done = deployment.run("replay", "--from", str(tmp_path / "export"), "--handler", "h")
+    assert done.returncode == 0 and "before" not in done.stderr and "3000 events replayed" in done.stderr, done.stderr
+
+
+def test_a_replay_into_one_that_runs_leaves_nothing_old(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table, copy, other = local.table(name()), local.table(name("Copy"), stream=False), local.table(name("Other"), stream=False)
+    fill(local, table, 200)
+    deployment.script("h", COPY)
+    deployment.stream(table, f"[handler h]\ncopy = {copy}\n[handler second]\nscript = h\ncopy = {other}\n")
+    host = deployment.start()
+    wait_until(deployment.settled, "both follow the stream")
+    write(tmp_path / "export", export(local, table, 2))
+    for i in range(50):
+        local.client.put_item(TableName=table, Item={"id": {"S": f"i{i}"}, "version": {"N": "7"}})
+    local.client.delete_item(TableName=table, Key={"id": {"S": "i60"}})
+    wait_until(lambda: deployment.settled() and same(local, table, other)(), "the second one has it")
+    done = deployment.run("replay", "--from", str(tmp_path / "export"), "--handler", "h", "--as", "second")
+    assert done.returncode == 0 and "has met the live stream" in done.stdout, done
+    wait_until(same(local, table, other), "it has it again")
+    assert host.stop() == 0
+
+
+def test_two_handlers_and_a_stream_that_came_later(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table = local.table(name(), stream=False)
+    copies = [local.table(name("Copy"), stream=False) for _ in range(3)]
+    fill(local, table, 300)
+    deployment.script("h", COPY)
+    sections = "".join(f"[handler {handler}]\nscript = h\ncopy = {copy}\n" for handler, copy in zip(("h", "i", "j"), copies))
+    deployment.stream(table, f"export = {tmp_path}/export\n{sections}")
+    deployment.ini.write_text(deployment.ini.read_text().replace("discovery = 500ms", "discovery = 60s"))
+    done = deployment.run("check")
+    assert done.returncode == 0 and "No such file" in done.stderr, done
+    write(tmp_path / "export", a_chain(local, table))
+    local.enable_stream(table, True)
+    host = deployment.start()
+    told = lambda part: wait_until(lambda: any(part in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), part)
+    told("is in neither")  # between the last export and the stream
+    write(tmp_path / "export", incremental(local, table, contents(local, table), datetime.datetime.now(datetime.timezone.utc) - HOUR, datetime.datetime.now(datetime.timezone.utc), number=3))
+    for _ in range(3):
+        host.wait_for("goes on with the stream")
+    for copy in copies:
+        wait_until(same(local, table, copy), "each copy is as its table")
+    assert host.stop() == 0

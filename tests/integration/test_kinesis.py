@@ -140,13 +140,14 @@ def test_what_is_no_change_is_a_dead_letter(beside_local, local, name, emulators
     arn = emulators.kinesis.describe_stream(StreamName=changes.stream)["StreamDescription"]["StreamARN"]
     seen = configure(deployment, local, name, emulators, f"kinesis = {arn}\ntable = Orders", settings="fails = 2")
     deep = json.dumps(changes.change("x", 1)[1]).replace('"userIdentity": null', '"userIdentity": {"a": ' + "[" * 124 + "]" * 124 + "}")
-    for data in (b"not JSON", b'{"hello": 1}', deep.encode(), json.dumps(changes.change("x", 1)[1] | {"eventName": "OTHER"}).encode()):
+    late = json.dumps(changes.change("x", 1, ApproximateCreationDateTime=10**16, ApproximateCreationDateTimePrecision="MILLISECOND")[1])
+    for data in (b"not JSON", b'{"hello": 1}', deep.encode(), late.encode(), json.dumps(changes.change("x", 1)[1] | {"eventName": "OTHER"}).encode()):
         emulators.kinesis.put_record(StreamName=changes.stream, PartitionKey="odd", Data=data)
     changes.put([changes.change("a", 1), changes.change("b", 2), changes.change("c", 3)])
     host = deployment.start()
-    letters = wait_until(lambda: len(found := json.loads(deployment.run("dead", "list", "--json").stdout or "[]")) == 5 and found, "all are letters")
+    letters = wait_until(lambda: len(found := json.loads(deployment.run("dead", "list", "--json").stdout or "[]")) == 6 and found, "all are letters")
     errors = sorted(letter["error"] for letter in letters)
-    assert sum("no change of a table" in error for error in errors) == 4 and any("too deep" in error for error in errors) and any("is no JSON" in error for error in errors) and any("not this one" in error for error in errors), errors
+    assert sum("no change of a table" in error for error in errors) == 5 and any("no time" in error for error in errors) and any("too deep" in error for error in errors) and any("is no JSON" in error for error in errors) and any("not this one" in error for error in errors), errors
     wait_until(lambda: versions(local, seen) == {"a": [1], "c": [3]}, "the others were handled")
     assert host.stop() == 0
 

@@ -232,6 +232,15 @@ def test_how_far_it_is(beside_local, local, name):
     assert host.stop() == 0
 
 
+def test_one_that_cannot_end_in_time_says_so(beside_local, local, name):
+    deployment = beside_local
+    slow = COPY.replace("concurrency = 32", "concurrency = 1").replace("local image", "require('tidemill.time').sleep(10)\n  local image")
+    prepare(deployment, local, name, 12000, "snapshot = yes\nsnapshot_segments = 1\nbatch_size = 1", script=slow)
+    host = deployment.start()
+    wait_until(lambda: any("takes about 3" in trouble["text"] and "keeps what is written meanwhile for 24" in trouble["text"] for trouble in (deployment.status() or {}).get("troubles", [])), "it says so", 120)
+    host.kill()
+
+
 def test_a_letter_of_a_snapshot_is_redriven(beside_local, local, name):
     deployment = beside_local
     broken = COPY.replace("local image", "assert(record.keys.id ~= 'i7', 'not this one')\n  assert(record.snapshot)\n  local image").replace("retries = -1", "retries = 0")

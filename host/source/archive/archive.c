@@ -243,6 +243,12 @@ void archive_free(struct archive *archive)
     free(archive);
 }
 
+void archive_tell(const struct archive *archive, struct buf *told, struct buf *passed_over)
+{
+    if (archive->exports)
+        archive_export_tell(archive->exports, told, passed_over);
+}
+
 int64_t archive_until_ms(const struct archive *archive)
 {
     return archive->exports ? archive_export_until_ms(archive->exports) : 0;

@@ -35,6 +35,10 @@ void archive_free(struct archive *archive);
 size_t archive_count(const struct archive *archive);
 const struct archive_file *archive_file(const struct archive *archive, size_t index);
 
+/* Which exports these are, a line each, and what was passed over; behind `told` and `passed_over`. Nothing of
+ * archived events. */
+void archive_tell(const struct archive *archive, struct buf *told, struct buf *passed_over);
+
 /* Exports end there, and what was written since is not among them, ms since 1970; 0: these are archived
  * events.
  */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arn.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "source/export/export_search.h"
 #include "source/export/file_fetch.h"
@@ -146,6 +147,19 @@ void archive_export_free(struct archive_export *exports)
 }
 
 /* ---- files ---- */
+
+void archive_export_tell(const struct archive_export *exports, struct buf *told, struct buf *passed_over)
+{
+    char time[CLOCK_ISO_SIZE];
+    for (size_t i = 0; i < exports->chain.count; i++) {
+        const struct export_found *found = &exports->chain.exports[i];
+        clock_iso8601(found->manifest.taken_ms, time);
+        buf_printf(told, "%s: %lld %s until %s\n", found->place, (long long)found->manifest.items,
+                   found->manifest.incremental ? "changes" : "items", time);
+    }
+    for (size_t i = 0; i < exports->chain.passed_over.count; i++)
+        buf_printf(passed_over, "%s\n", exports->chain.passed_over.lines[i]);
+}
 
 int64_t archive_export_until_ms(const struct archive_export *exports)
 {

@@ -12,6 +12,7 @@ struct archive_export *archive_export_open(const char *from, const char *table, 
                                            struct aws_client *aws, struct err *err);
 void archive_export_free(struct archive_export *exports); /* NULL is allowed */
 
+void archive_export_tell(const struct archive_export *exports, struct buf *told, struct buf *passed_over);
 int64_t archive_export_until_ms(const struct archive_export *exports);
 
 size_t archive_export_count(const struct archive_export *exports);

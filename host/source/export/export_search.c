@@ -8,6 +8,7 @@
 
 #include "aws/s3.h"
 #include "base/arn.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "source/export/file_fetch.h"
 
@@ -27,7 +28,8 @@ struct export_search {
     char **candidates; /* places of summaries, the newest first */
     size_t candidate_count, candidate_capacity, candidate;
     struct export_chain met; /* those that could be read, the newest first */
-    struct err refused;      /* what is wrong with the newest that could not */
+    struct problems damaged; /* those that could not */
+    struct err refused;      /* what is wrong with the newest that will not do */
     bool looked;             /* below */
 };
 
@@ -42,6 +44,7 @@ void export_chain_fini(struct export_chain *chain)
     for (size_t i = 0; i < chain->count; i++)
         export_found_fini(&chain->exports[i]);
     free(chain->exports);
+    problems_fini(&chain->passed_over);
     *chain = (struct export_chain){0};
 }
 
@@ -55,6 +58,7 @@ void export_search_cancel(struct export_search *search)
         free(search->candidates[i]);
     free(search->candidates);
     export_chain_fini(&search->met);
+    problems_fini(&search->damaged);
     free(search->token);
     free(search->table);
     free(search->where);
@@ -88,12 +92,17 @@ static void finish(struct export_search *search, struct export_chain *chain)
 
 /* ---- which go on from which ---- */
 
-static struct export_found *newest_full(struct export_search *search)
+/* Of the latest time, which need not be the one that was asked for last. */
+static struct export_found *newest_full(const struct export_search *search)
 {
-    for (size_t i = 0; i < search->met.count; i++)
-        if (search->met.exports[i].place && !search->met.exports[i].manifest.incremental)
-            return &search->met.exports[i];
-    return NULL;
+    struct export_found *best = NULL;
+    for (size_t i = 0; i < search->met.count; i++) {
+        struct export_found *found = &search->met.exports[i];
+        if (found->place && !found->manifest.incremental &&
+            (!best || found->manifest.taken_ms > best->manifest.taken_ms))
+            best = found;
+    }
+    return best;
 }
 
 /* The one that goes furthest of those that leave nothing out. */
@@ -112,6 +121,25 @@ static struct export_found *goes_on(struct export_search *search, int64_t after_
     return best;
 }
 
+/* What stands there and does not come, though it might have been meant to. */
+static void note_passed_over(struct export_search *search, struct export_chain *chain)
+{
+    int64_t ends_ms = chain->exports[chain->count - 1].manifest.taken_ms;
+    char end[CLOCK_ISO_SIZE], begin[CLOCK_ISO_SIZE];
+    chain->passed_over = search->damaged;
+    search->damaged = (struct problems){0};
+    for (size_t i = 0; i < search->met.count; i++) {
+        const struct export_found *found = &search->met.exports[i];
+        if (!found->place || !found->manifest.incremental || found->manifest.from_ms <= ends_ms ||
+            (search->until_ms && found->manifest.taken_ms > search->until_ms))
+            continue;
+        clock_iso8601(ends_ms, end);
+        clock_iso8601(found->manifest.from_ms, begin);
+        problems_add(&chain->passed_over, "%s begins at %s, and what was written from %s to then is in none",
+                     found->place, begin, end);
+    }
+}
+
 static bool of_one_table(const struct export_search *search, struct err *err)
 {
     const struct export_chain *met = &search->met;
@@ -126,7 +154,10 @@ static bool of_one_table(const struct export_search *search, struct err *err)
 
 static void say_nothing_fits(const struct export_search *search, struct err *err)
 {
-    if (search->after_ms)
+    if (search->after_ms && search->damaged.count)
+        err_set(err, ERR_CONFIG, "the incremental export that goes on from the one before cannot be read: %s",
+                search->damaged.lines[0]);
+    else if (search->after_ms)
         err_set(err, ERR_CONFIG,
                 "%s: the incremental export that was there, and goes on from the one before, is gone",
                 search->where);
@@ -160,6 +191,7 @@ static void choose(struct export_search *search)
         append(&chain, next);
         next = goes_on(search, until_ms);
     }
+    note_passed_over(search, &chain);
     finish(search, &chain);
 }
 
@@ -174,17 +206,10 @@ static void fetch_summary(struct export_search *search, const char *where)
     free(place);
 }
 
-/* What is older than the full one that we begin with, or have, is of no use. */
-static bool is_enough(const struct export_search *search)
-{
-    const struct export_found *last = search->met.count ? &search->met.exports[search->met.count - 1] : NULL;
-    return last && search->table && !last->manifest.incremental &&
-           (!search->after_ms || last->manifest.taken_ms <= search->after_ms);
-}
-
+/* All are looked at: which is the newest says its time, not its name. */
 static void try_next(struct export_search *search)
 {
-    if (search->candidate < search->candidate_count && !is_enough(search))
+    if (search->candidate < search->candidate_count)
         fetch_summary(search, search->candidates[search->candidate++]);
     else
         choose(search);
@@ -286,13 +311,16 @@ static bool is_of_table(const struct export_search *search, const struct export_
     return its;
 }
 
-static bool read_summary(const struct export_search *search, const struct buf *text,
-                         struct export_found *found, struct err *err)
+static bool read_summary(struct export_search *search, const struct buf *text, struct export_found *found,
+                         struct err *err)
 {
     const char *where = search->looked ? search->candidates[search->candidate - 1] : search->where;
     found->place = mem_string(where);
-    if (!manifest_read_summary(&found->manifest, text->data ? text->data : "", text->size, err))
-        return err_prefix(err, "%s/%s", where, summary_name);
+    if (!manifest_read_summary(&found->manifest, text->data ? text->data : "", text->size, err)) {
+        err_prefix(err, "%s/%s", where, summary_name);
+        problems_add(&search->damaged, "%s", err->text);
+        return false;
+    }
     return is_of_table(search, found, err);
 }
 
@@ -310,9 +338,10 @@ static void on_summary(void *user, struct buf *text, const struct err *err)
             list_directory(search);
         return;
     }
-    if (err)
+    if (err) {
         problem = *err;
-    else if (read_summary(search, text, &found, &problem))
+        problems_add(&search->damaged, "%s", err->text);
+    } else if (read_summary(search, text, &found, &problem))
         append(&search->met, &found);
     export_found_fini(&found);
     if (problem.code && !search->refused.code)

@@ -3,6 +3,7 @@
 #define TIDEMILL_SOURCE_EXPORT_EXPORT_SEARCH_H
 
 #include "aws/client.h"
+#include "base/problems.h"
 #include "source/export/manifest.h"
 
 struct export_found {
@@ -14,6 +15,8 @@ struct export_found {
 struct export_chain {
     struct export_found *exports;
     size_t count, capacity;
+    struct problems
+        passed_over; /* what might belong to it, and cannot be read, or leaves something out before it */
 };
 
 void export_found_fini(struct export_found *found);

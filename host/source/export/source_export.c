@@ -42,6 +42,7 @@ struct source_export {
     struct source source;
     struct reactor *reactor;
     struct aws_client *client;
+    struct log *log;
     struct map exports; /* ARN -> struct export, owned */
     struct map opened;  /* "ARN\nSEGMENT" -> struct opened, owned */
 };
@@ -229,6 +230,9 @@ static void on_found(void *user, struct export_chain *chain, const struct err *e
         fail(call, err);
         return;
     }
+    for (size_t i = 0; call->wants == A_SNAPSHOT && i < chain->passed_over.count; i++)
+        log_warn(call->source->log, NULL, "exports of table %s: passed over: %s", call->name.table,
+                 chain->passed_over.lines[i]);
     call->export = mem_zero(sizeof *call->export);
     call->export->found = chain->exports[0];
     chain->exports[0] = (struct export_found){0};
@@ -577,6 +581,7 @@ static struct source *open_source(const struct source_world *world)
     source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
     source->reactor = world->reactor;
     source->client = world->client;
+    source->log = world->log;
     return &source->source;
 }
 

@@ -58,13 +58,15 @@ static uint64_t hash_of(const struct json *text)
 
 /* ---- reading ---- */
 
+#define TIME_US_MAX 253402300800e6 /* the year 10000: what lies behind it is no time */
+
+/* 0: it has none. */
 static int64_t time_of(const struct json *inner)
 {
     double number = json_double(json_get(inner, "ApproximateCreationDateTime"), 0);
     bool micro = json_string_is(json_get(inner, "ApproximateCreationDateTimePrecision"), "MICROSECOND");
-    if (!(number > 0 && number < 9e18))
-        return 0;
-    return (int64_t)number * (micro ? 1 : 1000);
+    double us = number * (micro ? 1 : 1000);
+    return us >= 1 && us < TIME_US_MAX ? (int64_t)us : 0;
 }
 
 static bool decode(struct change *change)
@@ -158,6 +160,8 @@ static void read_change(struct change *change, struct arena *arena)
     else if (!has_numbers(keys) || !has_numbers(json_get(inner, "NewImage")) ||
              !has_numbers(json_get(inner, "OldImage")))
         change->why = "it has a number that is none";
+    else if (!time_of(inner))
+        change->why = "its ApproximateCreationDateTime is no time";
     if (change->why)
         return;
     change->event = event;

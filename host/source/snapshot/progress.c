@@ -10,7 +10,6 @@
 struct reading {
     struct store_snapshot *all;
     struct snapshot_progress *list;
-    int64_t *begun_ms; /* of each */
     size_t count;
 };
 
@@ -27,12 +26,12 @@ static void add(struct reading *reading, const struct store_follow *follow)
     struct snapshot_name name;
     if (find(reading, follow->stream_arn) < reading->count || !snapshot_name_read(follow->stream_arn, &name))
         return;
-    reading->begun_ms[reading->count] = name.begun_ms ? name.begun_ms : name.taken_ms;
     reading->list[reading->count++] = (struct snapshot_progress){
         .arn = follow->stream_arn,
         .handler = follow->handler,
         .table = arena_copy(&reading->all->arena, name.table, strlen(name.table)),
         .taken_ms = snapshot_ends_ms(&name),
+        .begun_ms = name.begun_ms ? name.begun_ms : name.taken_ms,
         .exported = name.export != NULL,
         .segments = name.segments,
         .items_all = name.items,
@@ -54,9 +53,7 @@ static void count(struct reading *reading, const struct store_checkpoint *row)
 size_t snapshot_progress_read(struct store_snapshot *all, int64_t now_ms, struct snapshot_progress **list)
 {
     struct reading reading = {
-        .all = all,
-        .list = arena_alloc(&all->arena, (all->follow_count + 1) * sizeof *reading.list),
-        .begun_ms = arena_alloc(&all->arena, (all->follow_count + 1) * sizeof *reading.begun_ms)};
+        .all = all, .list = arena_alloc(&all->arena, (all->follow_count + 1) * sizeof *reading.list)};
     for (size_t i = 0; i < all->follow_count; i++)
         if (snapshot_of_arn(all->follows[i].stream_arn))
             add(&reading, &all->follows[i]);
@@ -64,7 +61,7 @@ size_t snapshot_progress_read(struct store_snapshot *all, int64_t now_ms, struct
         count(&reading, &all->checkpoints[i]);
     for (size_t i = 0; i < reading.count; i++) {
         struct snapshot_progress *one = &reading.list[i];
-        int64_t rest = one->items_all - one->items, passed_ms = now_ms - reading.begun_ms[i];
+        int64_t rest = one->items_all - one->items, passed_ms = now_ms - one->begun_ms;
         if (one->items && rest > 0 && passed_ms > 0)
             one->left_ms = (int64_t)((double)rest / (double)one->items * (double)passed_ms);
     }

@@ -8,6 +8,7 @@
 struct snapshot_progress {
     const char *arn, *handler, *table;
     int64_t taken_ms; /* what was written since waits in the stream */
+    int64_t begun_ms; /* about */
     bool exported;    /* it is read out of an export */
     int64_t segments, finished;
     int64_t items, items_all; /* settled, and of the table when it was taken, about */

@@ -278,6 +278,7 @@ static struct item_frame frame_of(const struct source_call *call)
 }
 
 static void scan(struct source_call *call);
+static void give_pages(struct source_call *call);
 
 static bool read_items(struct source_call *call, const struct json *root, struct err *err)
 {
@@ -341,6 +342,10 @@ static void on_scanned(void *user, struct transport_response *response, const st
                 reactor_now_ms(reactor) - call->began_ms >= SCAN_MS_MAX;
     if (!call->ended && !(full && call->items)) {
         scan(call);
+        return;
+    }
+    if (!call->items) { /* nothing that could have changed */
+        give_pages(call);
         return;
     }
     call->phase = FOR_STREAM;
