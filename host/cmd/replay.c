@@ -226,9 +226,13 @@ static void show(const struct replaying *replaying, int64_t started_ms)
                          ? (int64_t)((double)(progress->bytes_all - progress->bytes) /
                                      (double)progress->bytes * (double)ms / 1000)
                          : 0;
-    char *what = mem_printf("KiB: %lld events, %lld/s, %lldm%02llds left", (long long)progress->events,
-                            (long long)rate, (long long)left_s / 60, (long long)left_s % 60);
-    cmd_progress((size_t)progress->bytes / 1024, (size_t)progress->bytes_all / 1024, what);
+    bool items =
+        archive_until_ms(replaying->archive) != 0; /* what an export's files hold; their sizes are not said */
+    size_t unit = items ? 1 : 1024;
+    char *what = mem_printf("%s: %lld events, %lld/s, %lldm%02llds left", items ? "items" : "KiB",
+                            (long long)progress->events, (long long)rate, (long long)left_s / 60,
+                            (long long)left_s % 60);
+    cmd_progress((size_t)progress->bytes / unit, (size_t)progress->bytes_all / unit, what);
     free(what);
 }
 
@@ -306,7 +310,7 @@ static int run(int argc, char **argv)
         return EXIT_USAGE;
     struct clock clock = clock_system();
     int64_t begun_ms = clock_wall_ms(&clock); /* before the archive is listed */
-    if ((replaying.arguments.as && !hold(&replaying, &err)) || !set_up(&replaying, &err)) {
+    if (!set_up(&replaying, &err) || (replaying.arguments.as && !hold(&replaying, &err))) {
         cmd_complain("replay: %s", err.text);
         status = err.code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
     } else {

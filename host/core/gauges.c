@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "aws/brake.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "source/snapshot/progress.h"
 
@@ -24,6 +25,7 @@ struct gauges {
     struct timer look, count, items;
     struct sheet letters; /* as last counted */
     struct sheet copied;  /* likewise */
+    struct map late;      /* snapshots that a trouble is told of */
     int64_t taken, refused;
     bool refuses; /* the INI that was last read was not taken over */
     bool stopping;
@@ -75,28 +77,54 @@ static void count_letters(void *user)
 /* ---- snapshots ---- */
 
 /* What was written since it was taken must still be in the stream when it ends. */
-static void look_whether_in_time(const struct gauges *gauges, const struct snapshot_progress *one,
-                                 int64_t now_ms)
+static bool is_late(const struct snapshot_progress *one, int64_t now_ms)
 {
-    struct troubles *troubles = worker_troubles(gauges->options.worker);
-    char *subject = mem_printf("handler %s", one->handler), *text;
-    bool known = one->left_ms >= 0 && now_ms - one->begun_ms >= ESTIMATE_AFTER_MS;
-    int64_t over_ms = now_ms + one->left_ms - (one->taken_ms + SOURCE_RETENTION_MS);
-    if (!known || over_ms < 0) {
-        troubles_end(troubles, subject, "snapshot-late");
-    } else {
-        text = mem_printf(
-            "what table %s holds takes about %lld h more, and the stream keeps what is written meanwhile for "
-            "24: the first of that is lost before the handler comes to it. %s",
-            one->table, (long long)(one->left_ms / 3600000 + 1),
-            one->exported
-                ? "Raise concurrency, or begin with a newer export"
-                : "Raise snapshot_units and concurrency, or begin with an export of the table (export = "
-                  "s3://...)");
-        troubles_tell(troubles, subject, "snapshot-late", text);
-        free(text);
-    }
+    return one->left_ms >= 0 && now_ms - one->begun_ms >= ESTIMATE_AFTER_MS &&
+           now_ms + one->left_ms >= one->taken_ms + SOURCE_RETENTION_MS;
+}
+
+/* "HANDLER\nsnapshot of TABLE": whose trouble it is, and of which kind. */
+static void tell_late(struct gauges *gauges, const struct snapshot_progress *one)
+{
+    char *key = mem_printf("%s\nsnapshot of %s", one->handler, one->table);
+    char *subject = mem_printf("handler %s", one->handler);
+    char *text = mem_printf(
+        "what table %s holds takes about %lld h more, and the stream keeps what is written meanwhile for 24: "
+        "the "
+        "first of that is lost before the handler comes to it. %s",
+        one->table, (long long)(one->left_ms / 3600000 + 1),
+        one->exported
+            ? "Raise concurrency, or begin with a newer export"
+            : "Raise snapshot_units and concurrency, or begin with an export of the table (export = "
+              "s3://...)");
+    map_set(&gauges->late, key, gauges);
+    troubles_tell(worker_troubles(gauges->options.worker), subject, strchr(key, '\n') + 1, text);
+    free(key);
     free(subject);
+    free(text);
+}
+
+/* Those that were late, and are not any more, or are over. */
+static void end_late(struct gauges *gauges, const struct snapshot_progress *list, size_t count,
+                     int64_t now_ms)
+{
+    const char *key;
+    size_t at = 0;
+    while (map_next(&gauges->late, &at, &key)) {
+        bool still = false;
+        for (size_t i = 0; i < count && !still; i++) {
+            char *own = mem_printf("%s\nsnapshot of %s", list[i].handler, list[i].table);
+            still = strcmp(own, key) == 0 && is_late(&list[i], now_ms);
+            free(own);
+        }
+        if (still)
+            continue;
+        char *subject = mem_printf("handler %.*s", (int)strcspn(key, "\n"), key);
+        troubles_end(worker_troubles(gauges->options.worker), subject, strchr(key, '\n') + 1);
+        free(subject);
+        map_remove(&gauges->late, key);
+        at = 0; /* removal moves slots */
+    }
 }
 
 static void add_snapshot(struct gauges *gauges, const struct snapshot_progress *one)
@@ -126,8 +154,10 @@ static void on_items(void *user, struct store_snapshot *snapshot, const struct e
     size_t count = snapshot_progress_read(snapshot, now_ms, &list);
     for (size_t i = 0; i < count; i++) {
         add_snapshot(gauges, &list[i]);
-        look_whether_in_time(gauges, &list[i], now_ms);
+        if (is_late(&list[i], now_ms))
+            tell_late(gauges, &list[i]);
     }
+    end_late(gauges, list, count, now_ms);
     store_snapshot_free(snapshot);
 }
 
@@ -141,6 +171,7 @@ static void count_items(void *user)
         return;
     }
     sheet_fini(&gauges->copied);
+    end_late(gauges, NULL, 0, 0); /* over, or another host looks */
     timer_set(reactor_of(gauges), &gauges->items, COUNT_ITEMS_MS);
 }
 
@@ -328,6 +359,7 @@ void gauges_free(struct gauges *gauges)
     timer_stop(reactor_of(gauges), &gauges->items);
     sheet_fini(&gauges->letters);
     sheet_fini(&gauges->copied);
+    map_fini(&gauges->late);
     free(gauges->reason);
     free(gauges);
 }

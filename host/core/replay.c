@@ -24,7 +24,9 @@ struct line {
     size_t size;
     char sequence[SEQUENCE_SIZE];
     uint64_t identity; /* of the event: where several have one sequence number (Alternator's) */
-    size_t order;      /* in its files */
+    uint64_t item;
+    double time;  /* of the change, in seconds */
+    size_t order; /* in its files */
     bool wanted;
 };
 
@@ -232,6 +234,12 @@ static uint64_t identity_of(const struct json *event)
     return hash;
 }
 
+static uint64_t item_of(const struct json *event)
+{
+    const struct json *keys = json_get(json_get(event, "dynamodb"), "Keys");
+    return keys && keys->type == JSON_OBJECT ? record_item_of(keys) : 0;
+}
+
 static bool add_line(struct replay *replay, const char *text, size_t size, const char *path, size_t number,
                      struct err *err)
 {
@@ -248,11 +256,14 @@ static bool add_line(struct replay *replay, const char *text, size_t size, const
     if (ok) {
         mem_grow(&replay->lines, &replay->line_capacity, replay->line_count, sizeof *replay->lines);
         struct line *line = &replay->lines[replay->line_count++];
-        *line = (struct line){.text = text,
-                              .size = size,
-                              .identity = identity_of(event),
-                              .order = replay->line_count,
-                              .wanted = is_wanted(replay, event)};
+        *line = (struct line){
+            .text = text,
+            .size = size,
+            .identity = identity_of(event),
+            .item = item_of(event),
+            .time = json_double(json_get(json_get(event, "dynamodb"), "ApproximateCreationDateTime"), 0),
+            .order = replay->line_count,
+            .wanted = is_wanted(replay, event)};
         memcpy(line->sequence, sequence->text, sequence->size);
     }
     arena_fini(&arena);
@@ -307,6 +318,45 @@ static void sort_lines(struct replay *replay)
     replay->line_count = kept;
 }
 
+static int by_item(const void *a, const void *b)
+{
+    const struct line *x = *(const struct line *const *)a, *y = *(const struct line *const *)b;
+    if (x->item != y->item)
+        return x->item < y->item ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    if (x->time != y->time)
+        return x->time < y->time ? -1 : 1;
+    int order = sequence_compare(x->sequence, y->sequence);
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+/* By way of Kinesis an item's changes may have numbers in another order than their times': they take their
+ * places among all in the order of their times. Elsewhere that is the order that they have. */
+static void order_items(struct replay *replay)
+{
+    size_t count = replay->line_count;
+    struct line **places = mem_alloc((count + 1) * sizeof *places);
+    struct line *own = mem_alloc((count + 1) * sizeof *own);
+    for (size_t i = 0; i < count; i++)
+        places[i] = &replay->lines[i];
+    if (count)
+        qsort(places, count, sizeof *places, by_item);
+    for (size_t from = 0, to; from < count; from = to) {
+        for (to = from; to < count && places[to]->item == places[from]->item; to++)
+            own[to - from] = *places[to];
+        qsort(own, to - from, sizeof *own, by_time);
+        for (size_t i = from; i < to; i++)
+            *places[i] = own[i - from];
+    }
+    free(places);
+    free(own);
+}
+
 static const char *last_sequence(const struct replay *replay)
 {
     const char *last = "0";
@@ -358,6 +408,7 @@ static bool open_files(struct replay *replay, struct err *err)
     } while (replay->file_end < archive_count(archive) &&
              (is_done(replay, replay->file_end) || overlaps(replay, replay->file_end)));
     sort_lines(replay);
+    order_items(replay);
     if (replay->skip && replay->skip_group == group_of(replay))
         replay->at = replay->skip < replay->line_count ? replay->skip : replay->line_count;
     return true;

@@ -234,6 +234,22 @@ bool page_tells_next(const struct json *root, struct err *err)
            err_set(err, ERR_PARSE, "NextShardIterator is neither a text nor null");
 }
 
+void page_leave_out(struct page *page, size_t count)
+{
+    CHECK(count <= page->count);
+    if (page->turns) {
+        uint32_t *turns = arena_alloc(&page->arena, (page->count - count + 1) * sizeof *turns);
+        size_t kept = 0;
+        for (size_t i = 0; i < page->count; i++)
+            if (page->turns[i] >= count)
+                turns[kept++] = page->turns[i] - (uint32_t)count;
+        CHECK(kept == page->count - count);
+        page->turns = turns;
+    }
+    page->records += count;
+    page->count -= count;
+}
+
 struct page *page_hold(struct page *page)
 {
     CHECK(page->references > 0);

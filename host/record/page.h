@@ -74,6 +74,9 @@ bool page_has_numbers(const struct page *page, struct err *err);
  * for ever, so that must be said, not be a mistake. */
 bool page_tells_next(const struct json *root, struct err *err);
 
+/* Without its first records. */
+void page_leave_out(struct page *page, size_t count);
+
 struct page *page_hold(struct page *page);
 void page_release(struct page *page);
 

@@ -190,10 +190,11 @@ static bool in_order(const struct page *page)
 /* A service that goes back gives again what was read; all records of one number stand in one page. */
 static void leave_out_repeated(const struct reader *reader, struct page *page)
 {
-    while (*reader->last && page->count && sequence_compare(page->records[0].sequence, reader->last) <= 0) {
-        page->records++;
-        page->count--;
-    }
+    size_t count = 0;
+    while (*reader->last && count < page->count &&
+           sequence_compare(page->records[count].sequence, reader->last) <= 0)
+        count++;
+    page_leave_out(page, count);
 }
 
 static void on_disorder(struct reader *reader, struct page *page)

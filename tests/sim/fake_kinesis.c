@@ -281,6 +281,8 @@ static void get_records(struct fake_kinesis *fake, const struct json *root, stru
         return;
     }
     int limit = (int)json_integer(json_get(root, "Limit"), 10000);
+    if (!fake->small->calm && small_below(fake->small, 1000) < fake->small->faults) /* it goes back */
+        at -= at < 3 ? 0 : small_below(fake->small, 3);
     if (small_below(fake->small, 4) == 0) /* as much as it likes, or nothing */
         limit = small_below(fake->small, 4) < limit ? small_below(fake->small, 4) : limit;
     answer->status = 200;

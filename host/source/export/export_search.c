@@ -365,6 +365,8 @@ struct export_search *export_search_begin(struct reactor *reactor, struct aws_cl
     size_t size = strlen(query->place);
     while (size > 1 && query->place[size - 1] == '/')
         size--;
+    if (size > sizeof below && memcmp(query->place + size - (sizeof below - 1), below, sizeof below - 1) == 0)
+        size -= sizeof below - 1; /* the place above is meant */
     *search = (struct export_search){.reactor = reactor,
                                      .client = client,
                                      .where = mem_copy(query->place, size),

@@ -437,7 +437,13 @@ static void on_last_record(void *user, struct transport_response *response, cons
     const char *next = document_text(root, "NextShardIterator");
     int64_t ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000) : 0;
     bool there_is_more = !record && next && document_integer(root, "MillisBehindLatest", 0) > 0;
-    if (!root) {
+    const char *sequence = document_text(record, "SequenceNumber");
+    bool gone = sequence && sequence_valid(sequence) && sequence_compare(sequence, call->until) > 0;
+    if (gone) /* it was trimmed, and maybe others with it */
+        error = (struct source_error){.fault = SOURCE_TRIMMED};
+    if (gone)
+        err_set(&error.err, ERR_SERVICE, "the record %s is not there any more", call->until);
+    if (!root || gone) {
         answer_cursor(call, NULL, &error);
     } else if (there_is_more) { /* the service may answer nothing, and go on */
         free(call->iterator);
