@@ -42,6 +42,16 @@ struct aws_request s3_get(const char *bucket, const char *key)
                                 .path = s3_path(key)};
 }
 
+#define LARGE_TIMEOUT_MS (15 * 60 * 1000)
+
+struct aws_request s3_get_large(const char *bucket, const char *key, size_t bytes_max)
+{
+    struct aws_request request = s3_get(bucket, key);
+    request.response_max = bytes_max;
+    request.timeout_ms = LARGE_TIMEOUT_MS;
+    return request;
+}
+
 #define OBJECT_BYTES_MAX (50LL << 40) /* no object has more; sizes are added up */
 
 char *s3_read_list(const struct buf *body, s3_object_fn *each, void *user, struct err *err)

@@ -11,6 +11,9 @@
 struct aws_request s3_list(const char *bucket, const char *prefix, const char *token);
 struct aws_request s3_get(const char *bucket, const char *key);
 
+/* Of a large one, of so many bytes at most; it may take its time. */
+struct aws_request s3_get_large(const char *bucket, const char *key, size_t bytes_max);
+
 /* Call `each` for every object of the page. The next page's token, to be freed; NULL: that was all, or `err`
  * says what is wrong. */
 typedef void s3_object_fn(void *user, const char *key, int64_t bytes);

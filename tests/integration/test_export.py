@@ -3,7 +3,9 @@ import base64
 import datetime
 import gzip
 import hashlib
+import io
 import json
+import random
 import subprocess
 
 import pytest
@@ -308,3 +310,21 @@ def test_two_handlers_and_a_stream_that_came_later(beside_local, local, name, tm
     for copy in copies:
         wait_until(same(local, table, copy), "each copy is as its table")
     assert host.stop() == 0
+
+
+def test_a_large_file_in_s3(beside_local, local, name, emulators):
+    deployment = beside_local
+    emulators.bucket("exports")
+    counts = "local n = 0 return { stream = 's', on_record = function(record) n = n + 1 assert(#record.new.blob > 300000) if n == 260 then print('all ' .. n) end end }"
+    table, _ = prepare(deployment, local, name, "s3://exports", script=counts, endpoints=f"endpoint_s3 = http://127.0.0.1:{emulators.port}")
+    lines = "".join(json.dumps({"Item": {"id": {"S": f"i{i}"}, "blob": {"S": base64.b64encode(random.randbytes(260000)).decode()}}}) + "\n" for i in range(260))
+    data = gzip.compress(lines.encode(), 1)
+    assert len(data) > 65 << 20
+    made = export(local, table, 1, itemCount=260)
+    for key in made:
+        if key.endswith("manifest-files.json"):
+            file = json.loads(made[key]) | dict(itemCount=260, md5Checksum=base64.b64encode(hashlib.md5(data).digest()).decode())
+            made[key] = (json.dumps(file) + "\n").encode()
+        emulators.s3.upload_fileobj(io.BytesIO(data if key.endswith(".gz") else made[key]), "exports", key)
+    done = deployment.run("replay", "--from", "s3://exports", "--handler", "h")
+    assert done.returncode == 0 and "260 events replayed" in done.stderr, done.stderr

@@ -272,7 +272,7 @@ bool archive_read(struct archive *archive, size_t index, struct buf *out, struct
     if (archive->exports)
         return archive_export_read(archive->exports, index, out, err);
     if (archive->bucket) {
-        ok = ask(archive, s3_get(archive->bucket, path), &packed, err);
+        ok = ask(archive, s3_get_large(archive->bucket, path, FILE_BYTES_MAX), &packed, err);
     } else {
         packed.data = file_read(path, FILE_BYTES_MAX, &packed.size, err);
         ok = packed.data != NULL;

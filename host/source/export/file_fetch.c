@@ -123,7 +123,7 @@ struct file_fetch *file_fetch_begin(struct reactor *reactor, struct aws_client *
     if (strncmp(place, "s3://", 5) == 0) {
         const char *slash = strchr(place + 5, '/');
         char *bucket = mem_copy(place + 5, slash ? (size_t)(slash - place) - 5 : strlen(place + 5));
-        struct aws_request request = s3_get(bucket, slash ? slash + 1 : "");
+        struct aws_request request = s3_get_large(bucket, slash ? slash + 1 : "", FILE_BYTES_MAX);
         request.own = true;
         fetch->call = aws_send(client, &request, on_object, fetch);
         free(bucket);
