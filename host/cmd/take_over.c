@@ -14,6 +14,7 @@
 
 #define LOOK_MS 1000
 #define LOOK_SHARED_MS 5000
+#define SEEKS_MAX 10
 
 static const char *script_of(const struct config *config, const char *handler)
 {
@@ -64,8 +65,13 @@ static bool seek_back(struct access *state, const struct config *config, const c
     struct buf told = BUF_INIT;
     char time[CLOCK_ISO_SIZE];
     clock_iso8601(since_ms < now_ms ? since_ms : now_ms, time);
-    bool ok = action_seek(
-        state, config, &(struct action){.handler = as, .to = time, .shard = "", .running = true}, &told, err);
+    const struct action action = {.handler = as, .to = time, .shard = "", .running = true};
+    bool ok = action_seek(state, config, &action, &told, err);
+    for (int again = 0; !ok && again < SEEKS_MAX; again++) { /* a host may be busy with it: it was held just now */
+        nanosleep(&(struct timespec){LOOK_MS / 1000, LOOK_MS % 1000 * 1000000}, NULL);
+        buf_clear(&told);
+        ok = action_seek(state, config, &action, &told, err);
+    }
     buf_fini(&told);
     return ok;
 }

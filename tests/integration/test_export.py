@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import signal
 import subprocess
 
 import pytest
@@ -328,3 +329,92 @@ def test_a_large_file_in_s3(beside_local, local, name, emulators):
         emulators.s3.upload_fileobj(io.BytesIO(data if key.endswith(".gz") else made[key]), "exports", key)
     done = deployment.run("replay", "--from", "s3://exports", "--handler", "h")
     assert done.returncode == 0 and "260 events replayed" in done.stderr, done.stderr
+
+
+RECORDS = """
+local dynamodb, config = require "tidemill.dynamodb", require "tidemill.config"
+local count = 0
+return { stream = "s", retries = -1, on_record = function(record)
+  count = count + 1
+  dynamodb.put(config.copy, { id = record.keys.id .. " " .. record.event .. " " .. tostring(record.snapshot) .. " " .. tostring(record.old ~= nil) .. tostring(record.new ~= nil),
+                              time = math.floor(record.time) })
+end }
+"""
+
+
+@pytest.mark.parametrize("view", ["NEW_AND_OLD_IMAGES", "NEW_IMAGE"])
+def test_what_an_incremental_one_gives(beside_local, local, name, tmp_path, view):
+    deployment = beside_local
+    table, seen = prepare(deployment, local, name, tmp_path / "export", script=RECORDS)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    before = contents(local, table)
+    made = export(local, table, 1, when=now - 40 * HOUR, itemCount=0) | {}
+    key = next(key for key in made if key.endswith("manifest-files.json"))
+    made[key] = json.dumps(json.loads(made[key]) | {"itemCount": 0}).encode()  # nothing of the full one
+    change(local, table, 10, range(0, 3))
+    made |= incremental(local, table, before, now - 40 * HOUR, now - 20 * HOUR, view=view)
+    made |= incremental(local, table, contents(local, table), now - 20 * HOUR, now, files=0, number=2)
+    write(tmp_path / "export", made)
+    host = deployment.start()
+    host.wait_for("then what incremental exports have")
+    write(tmp_path / "export", incremental(local, table, before, now, now + datetime.timedelta(seconds=1), number=3))  # comes too late for this
+    for _ in range(2):
+        host.wait_for("goes on with the incremental one")
+    host.wait_for("goes on with the stream")
+    wait_until(deployment.settled, "all is handled")
+    assert host.stop() == 0
+    both = view == "NEW_AND_OLD_IMAGES"
+    wanted = {f"i0 REMOVE true {'true' if both else 'false'}false", f"i1 {'MODIFY true truetrue' if both else 'INSERT true falsetrue'}", f"i2 {'MODIFY true truetrue' if both else 'INSERT true falsetrue'}"}
+    wanted |= {f"new10-{i} INSERT true falsetrue" for i in range(3)}
+    found = {key: int(item["time"]["N"]) for key, item in contents(local, seen).items() if " true " in key}
+    assert set(found) == wanted, set(found) ^ wanted
+    assert set(found.values()) == {int((now - 40 * HOUR).timestamp())}, found
+
+
+def test_the_next_one_cannot_be_read_for_a_while(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    slow = COPY.replace("local image", "if record.snapshot then require('tidemill.time').sleep(0.02) end\n  local image")
+    table, copy = prepare(deployment, local, name, tmp_path / "export", "batch_size = 50", slow)
+    made = a_chain(local, table)
+    write(tmp_path / "export", made)
+    files = tmp_path / "export/AWSDynamoDB/01693685830001-2d8752fd/manifest-files.json"
+    whole = files.read_bytes()
+    files.unlink()
+    host = deployment.start()
+    host.wait_for("the next export cannot begin")
+    files.write_bytes(whole)
+    host.wait_for("goes on with the stream")
+    wait_until(same(local, table, copy), "the copy is as its table")
+    assert host.stop() == 0
+
+
+def test_a_chain_into_a_second_store(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table, copy, other = local.table(name()), local.table(name("Copy"), stream=False), local.table(name("Other"), stream=False)
+    fill(local, table, 100)
+    deployment.script("h", COPY)
+    deployment.stream(table, f"[handler h]\ncopy = {copy}\n")
+    host = deployment.start()
+    wait_until(deployment.settled, "it follows the stream")
+    write(tmp_path / "export", a_chain(local, table))
+    deployment.stream(table, f"[handler h]\ncopy = {copy}\n[handler second]\nscript = h\ncopy = {other}\n")
+    done = deployment.run("replay", "--from", str(tmp_path / "none"), "--handler", "h", "--as", "second")
+    assert done.returncode == 1 and "paused" not in deployment.run("status").stdout, done
+    watched = subprocess.Popen([BINARY, "replay", "--from", str(tmp_path / "export"), "--handler", "h", "--as", "second"], cwd=deployment.directory, env=deployment.environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: "second is paused" in deployment.run("status").stdout or watched.poll() is not None, "it is held meanwhile")
+    host.process.send_signal(signal.SIGHUP)
+    out, err = watched.communicate(timeout=120)
+    assert watched.returncode == 0 and "has met the live stream" in out, (out, err)
+    change(local, table, 40, range(10, 60))
+    wait_until(same(local, table, other), "the second store is as the table")
+    assert host.stop() == 0
+
+
+def test_a_damaged_file_is_not_replayed(beside_local, local, name, tmp_path):
+    deployment = beside_local
+    table, copy = prepare(deployment, local, name, tmp_path / "export")
+    made = {key: data[:-9] + b"x" + data[-8:] if key.endswith("file1.json.gz") else data for key, data in export(local, table, 2).items()}
+    write(tmp_path / "export", made)
+    done = deployment.run("replay", "--from", str(tmp_path / "export" / "AWSDynamoDB"), "--handler", "h")  # the place below is understood
+    assert done.returncode == 1 and "its MD5 differs" in done.stderr, done.stderr
