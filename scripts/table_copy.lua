@@ -5,14 +5,14 @@ local config = require "tidemill.config"
 local dynamodb = require "tidemill.dynamodb"
 
 local there = config.region and config.region ~= "" and dynamodb.at { region = config.region } or dynamodb
-local pattern = config.copy or "{table}Copy"
+local pattern = config.copy or "Copy-{table}"
 local function copy_of(table)
   return (pattern:gsub("{table}", (table:gsub("%%", "%%%%"))))
 end
 
 return {
   stream = "orders",
-  settings = { copy = "{table}Copy", region = "" },
+  settings = { copy = "Copy-{table}", region = "" },
   tables = { { copy_of "*", "PutItem", "DeleteItem" } },
   concurrency = 32,
   retries = -1, -- what is left out would make the copy another table

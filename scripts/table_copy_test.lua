@@ -4,7 +4,7 @@ test.deployment [[
 [table Orders]
 key = orderId
 
-[table OrdersCopy]
+[table Copy-Orders]
 key    = orderId
 stream = none
 
@@ -16,7 +16,7 @@ table = Orders
 
 local function copy()
   local found = {}
-  for item in dynamodb.each("OrdersCopy") do
+  for item in dynamodb.each("Copy-Orders") do
     found[item.orderId] = item.status
   end
   return found

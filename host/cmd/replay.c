@@ -308,6 +308,7 @@ static int run(int argc, char **argv)
     replaying.config = cmd_load_config_asking(replaying.arguments.config_path);
     if (!replaying.config)
         return EXIT_USAGE;
+    cmd_turn_to_dev(replaying.config, true);
     struct clock clock = clock_system();
     int64_t begun_ms = clock_wall_ms(&clock); /* before the archive is listed */
     if (!set_up(&replaying, &err) || (replaying.arguments.as && !hold(&replaying, &err))) {

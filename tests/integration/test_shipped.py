@@ -307,12 +307,12 @@ WAYS = [stream for stream in re.findall(r"^    \[stream orders\]\n((?:    .*\n)*
 
 def copy_deployment(deployment, section, more=""):
     shutil.copy(ROOT / "scripts/table_copy.lua", deployment.directory / "scripts")
-    deployment.configure(f"[stream orders]\n{textwrap.dedent(section)}\npoll_min = 20ms\npoll_max = 300ms\ndiscovery = 500ms\n[handler table_copy]\ncopy = {{table}}Copy\n{more}")
+    deployment.configure(f"[stream orders]\n{textwrap.dedent(section)}\npoll_min = 20ms\npoll_max = 300ms\ndiscovery = 500ms\n[handler table_copy]\ncopy = Copy-{{table}}\n{more}")
 
 
 def begin(local, name):
     table = local.table(name("Orders-"))
-    local.table(f"{table}Copy", stream=False)
+    local.table(f"Copy-{table}", stream=False)
     for i in range(60):
         local.client.put_item(TableName=table, Item={"id": {"S": f"i{i}"}, "version": {"N": "1"}})
     return table
@@ -326,7 +326,7 @@ def go_on_and_compare(local, *tables):
             else:
                 local.client.delete_item(TableName=table, Key={"id": {"S": f"i{i}"}})
     for table in tables:
-        wait_until(same(local, table, f"{table}Copy"), lambda: f"{table}Copy is as its table")
+        wait_until(same(local, table, f"Copy-{table}"), lambda: f"Copy-{table} is as its table")
 
 
 def test_a_copy_from_a_snapshot_and_a_second_one(beside_local, local, name):
@@ -372,7 +372,7 @@ def test_a_copy_by_way_of_kinesis(beside_local, local, name, tmp_path):
         changes = Changes(emulators, name("stream"), "Orders")
         local.table(copy := name("Copy"), stream=False)
         copy_deployment(beside_local, WAYS[2].replace("orders-changes", changes.stream))
-        beside_local.ini.write_text(beside_local.ini.read_text().replace("copy = {table}Copy", f"copy = {copy}").replace("poll_min = 20ms", "poll_min = 200ms")
+        beside_local.ini.write_text(beside_local.ini.read_text().replace("copy = Copy-{table}", f"copy = {copy}").replace("poll_min = 20ms", "poll_min = 200ms")
                                     .replace("[aws]", f"[aws]\nendpoint_kinesis = http://127.0.0.1:{emulators.kinesis_port}"))
         made = [changes.change(f"i{i % 7}", i) for i in range(50)]
         made[3], made[40] = made[40], made[3]

@@ -18,6 +18,7 @@
 
 #define LATE_MS 5000
 #define ALTERNATOR_LATE_MS 15000
+#define LOCAL_LATE_MS 1000 /* DynamoDB Local, and the embedded one: no account has that number */
 
 struct source_dynamodb {
     struct source source;
@@ -307,7 +308,9 @@ static void free_source(struct source *source)
  * (alternator_streams_time_window_s). */
 static int64_t late_ms(const char *stream_arn)
 {
-    return strstr(stream_arn, "_scylla_cdc_log/") ? ALTERNATOR_LATE_MS : LATE_MS;
+    return strstr(stream_arn, "_scylla_cdc_log/") ? ALTERNATOR_LATE_MS
+           : strstr(stream_arn, ":000000000000:") ? LOCAL_LATE_MS
+                                                  : LATE_MS;
 }
 
 static bool reads(const struct config_stream *stream, const char *stream_arn)
