@@ -67,7 +67,8 @@ static bool seek_back(struct access *state, const struct config *config, const c
     clock_iso8601(since_ms < now_ms ? since_ms : now_ms, time);
     const struct action action = {.handler = as, .to = time, .shard = "", .running = true};
     bool ok = action_seek(state, config, &action, &told, err);
-    for (int again = 0; !ok && again < SEEKS_MAX; again++) { /* a host may be busy with it: it was held just now */
+    for (int again = 0; !ok && again < SEEKS_MAX;
+         again++) { /* a host may be busy with it: it was held just now */
         nanosleep(&(struct timespec){LOOK_MS / 1000, LOOK_MS % 1000 * 1000000}, NULL);
         buf_clear(&told);
         ok = action_seek(state, config, &action, &told, err);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -654,6 +655,21 @@ static void make_instance(struct host *host)
     snprintf(host->instance, sizeof host->instance, "%016llx", (unsigned long long)number);
 }
 
+/* A command has it for a moment: tidemill seek, backfill. Another host keeps it. */
+#define LOCK_WAIT_MS 2000
+#define LOCK_AGAIN_MS 50
+
+static struct store_lock *lock_state(const char *uri, struct err *err)
+{
+    struct store_lock *lock = store_lock(uri, err);
+    for (int waited_ms = 0; !lock && err->code == ERR_BUSY && waited_ms < LOCK_WAIT_MS;
+         waited_ms += LOCK_AGAIN_MS) {
+        nanosleep(&(struct timespec){0, LOCK_AGAIN_MS * 1000000L}, NULL);
+        lock = store_lock(uri, err);
+    }
+    return lock;
+}
+
 struct host *host_new(const struct host_options *options, struct err *err)
 {
     struct host *host = mem_zero(sizeof *host);
@@ -664,7 +680,7 @@ struct host *host_new(const struct host_options *options, struct err *err)
     make_instance(host);
     make_group(host);
     if (!host->group)
-        host->lock = store_lock(options->config->host.state, err);
+        host->lock = lock_state(options->config->host.state, err);
     if ((!host->lock && !host->group) || !make_workers(host, err) || !begin_host(host, err) ||
         !load_snapshot(host, err) || !add_handlers(host, err) || !inherit(host, err)) {
         host_free(host);

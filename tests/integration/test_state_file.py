@@ -1,4 +1,5 @@
 """The state file over the years: who may read it, whose it is, and what an older or a newer version does with it."""
+import fcntl
 import json
 import os
 import pathlib
@@ -292,3 +293,17 @@ def test_a_redrive_goes_at_a_rate_and_ends_when_too_many_fail(deployment, dynamo
     assert host.stop() == 0
     refused = deployment.run("dead", "redrive", "--all", "--rate", "20/s")
     assert refused.returncode == 1 and "none runs on this state" in refused.stderr
+
+
+def test_a_command_that_has_the_state_for_a_moment(beside_local, local, name):
+    deployment = beside_local
+    table = local.table(name())
+    deployment.script("h", "return { stream = 's', on_record = function() end }")
+    deployment.stream(table)
+    with open(deployment.directory / "state.db.lock", "a") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        host = deployment.start()
+        host.wait_for("this process writes below")
+        assert host.process.poll() is None
+    host.wait_for("reading arn:")
+    assert host.stop() == 0
