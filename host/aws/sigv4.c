@@ -168,7 +168,7 @@ static char *squeezed(const char *value)
     return buf_take(&out);
 }
 
-static void add_header(struct canonical_header *list, size_t *count, const char *line)
+static void add_header(struct canonical_header *list, size_t *count, const char *line, bool any)
 {
     const char *colon = strchr(line, ':');
     if (!colon || *count == HEADERS_MAX)
@@ -177,8 +177,8 @@ static void add_header(struct canonical_header *list, size_t *count, const char 
     for (char *c = name; *c; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c + 32);
-    if (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0 ||
-        strcmp(name, "x-amzn-trace-id") == 0) {
+    if (!any && (strcmp(name, "user-agent") == 0 || strcmp(name, "expect") == 0 ||
+                 strcmp(name, "x-amzn-trace-id") == 0)) {
         free(name); /* these are rewritten on the way */
         return;
     }
@@ -192,13 +192,13 @@ static void add_headers(struct buf *out, struct buf *names, const struct sigv4_r
     struct canonical_header list[HEADERS_MAX];
     size_t count = 0;
     char *host = mem_printf("host:%.*s", (int)url->authority.size, url->authority.start);
-    add_header(list, &count, host);
+    add_header(list, &count, host, true);
     free(host);
-    add_header(list, &count, ours->date);
+    add_header(list, &count, ours->date, true);
     if (ours->token.size)
-        add_header(list, &count, ours->token.data);
+        add_header(list, &count, ours->token.data, true);
     for (size_t i = 0; request->headers && request->headers[i]; i++)
-        add_header(list, &count, request->headers[i]);
+        add_header(list, &count, request->headers[i], request->signs_all);
     qsort(list, count, sizeof *list, compare_headers);
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "%s:%s\n", list[i].name, list[i].value);

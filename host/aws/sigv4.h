@@ -24,6 +24,7 @@ struct sigv4_request {
     const char *region;
     const char *service;
     bool plain_path; /* S3: the path is signed as it stands */
+    bool signs_all;  /* also what may be rewritten on the way: for who looks at another one's signature */
     int64_t wall_ms; /* the service's idea of now */
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "net/listener.h"
 
@@ -23,7 +24,8 @@ struct server {
     struct engine *engine;
     struct listener *listener;
     server_inbox_fn *_Atomic inbox;
-    void *inbox_user;
+    server_guard_fn *_Atomic guard;
+    void *inbox_user, *guard_user;
     atomic_uint_least64_t requests;
     pthread_t keeper;
     bool keeping;
@@ -41,9 +43,12 @@ static void say(struct listener_reply *reply, int status, const char *type, cons
 
 static void refuse(struct listener_reply *reply, int status, const char *type, const char *message)
 {
-    char *text = mem_printf("{\"__type\":\"com.amazon.coral.service#%s\",\"message\":\"%s\"}", type, message);
-    say(reply, status, "application/x-amz-json-1.0", text);
-    free(text);
+    struct buf text = BUF_INIT;
+    buf_printf(&text, "{\"__type\":\"com.amazon.coral.service#%s\"", type);
+    json_add_text(&text, "message", message);
+    buf_add_char(&text, '}');
+    say(reply, status, "application/x-amz-json-1.0", text.data);
+    buf_fini(&text);
 }
 
 static void wait_ms(int64_t ms)
@@ -77,6 +82,12 @@ static void call(struct server *server, const struct listener_request *http, str
     char region[64];
     if (http->too_large) {
         refuse(answer, 413, "RequestEntityTooLargeException", "the request is larger than 16 MiB");
+        return;
+    }
+    server_guard_fn *guard = atomic_load(&server->guard);
+    char code[SERVER_CODE_SIZE], message[SERVER_MESSAGE_SIZE];
+    if (guard && !guard(server->guard_user, http, code, message)) {
+        refuse(answer, 400, code, message);
         return;
     }
     request.region = read_region(http, region, sizeof region);
@@ -174,6 +185,12 @@ void server_set_inbox(struct server *server, server_inbox_fn *inbox, void *user)
 {
     server->inbox_user = user;
     atomic_store(&server->inbox, inbox);
+}
+
+void server_set_guard(struct server *server, server_guard_fn *guard, void *user)
+{
+    server->guard_user = user;
+    atomic_store(&server->guard, guard);
 }
 
 int server_port(const struct server *server)

@@ -15,6 +15,15 @@ struct server *server_start(struct engine *engine, int port, struct err *err);
 typedef void server_inbox_fn(void *user, const char *method, const char *path, const char *body, size_t size);
 void server_set_inbox(struct server *server, server_inbox_fn *inbox, void *user);
 
+/* Looks at each call before it is carried out: false, and `code` and `message` as the service would refuse
+ * it. On threads of the server. To be set before it is known where the server listens. */
+struct listener_request;
+#define SERVER_CODE_SIZE 64
+#define SERVER_MESSAGE_SIZE 700
+typedef bool server_guard_fn(void *user, const struct listener_request *request, char code[SERVER_CODE_SIZE],
+                             char message[SERVER_MESSAGE_SIZE]);
+void server_set_guard(struct server *server, server_guard_fn *guard, void *user);
+
 int server_port(const struct server *server);
 
 /* Answers what it has begun, then ends. */
