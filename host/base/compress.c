@@ -152,6 +152,11 @@ static bool unzstd(const void *bytes, size_t size, size_t size_max, struct buf *
     return ok;
 }
 
+uint32_t checksum_crc32(const void *bytes, size_t size)
+{
+    return (uint32_t)crc32_z(0, bytes, size);
+}
+
 bool decompress(const void *bytes, size_t size, size_t size_max, struct buf *out, struct err *err)
 {
     bool ok = true;

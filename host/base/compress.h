@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -20,6 +21,9 @@ void compressor_end(struct compressor *compressor, struct buf *out);
 
 /* ".gz", ".zst" or "" */
 const char *compression_suffix(enum compression compression);
+
+/* ISO 3309's, as gzip has it. */
+uint32_t checksum_crc32(const void *bytes, size_t size);
 
 /* By the first bytes: what is neither gzip nor zstd is plain. `out` may grow to `size_max`. */
 bool decompress(const void *bytes, size_t size, size_t size_max, struct buf *out, struct err *err);

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
+#include "base/compress.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "net/listener.h"
@@ -74,11 +76,68 @@ static const char *read_region(const struct listener_request *http, char *region
     return region;
 }
 
+/* ---- what goes over the wire ---- */
+
+/* What is asked in gzip; NULL: what it says that it is it is not, or it is too large. Else to be freed with
+ * `own`. */
+static const char *plain_body(const struct listener_request *http, struct buf *own, size_t *size)
+{
+    const char *encoding = listener_header(http, "Content-Encoding");
+    struct err err;
+    *size = http->size;
+    if (!encoding || strcasecmp(encoding, "identity") == 0)
+        return http->body;
+    bool gzip = strcasecmp(encoding, "gzip") == 0 && http->size > 2 && memcmp(http->body, "\x1f\x8b", 2) == 0;
+    if (!gzip || !decompress(http->body, http->size, BODY_BYTES_MAX, own, &err))
+        return NULL;
+    *size = own->size;
+    return own->size ? own->data : "";
+}
+
+/* Of what a header lists: is it there, and not with q=0? */
+static bool accepts(const struct listener_request *http, const char *encoding)
+{
+    const char *at = listener_header(http, "Accept-Encoding");
+    size_t size = strlen(encoding);
+    for (; at && *at; at += strcspn(at, ","), at += *at == ',') {
+        at += strspn(at, " \t");
+        const char *rest = at + size;
+        if (strncasecmp(at, encoding, size) != 0 || (*rest && !strchr(" \t;,", *rest)))
+            continue;
+        const char *weight = strstr(rest, "q=");
+        bool own = weight && (size_t)(weight - rest) < strcspn(rest, ",");
+        return !own || strtod(weight + 2, NULL) > 0;
+    }
+    return false;
+}
+
+/* Small answers would not become smaller. */
+#define GZIP_BYTES_MIN 1024
+
+/* The checksum is of what is sent: SDKs compare it. */
+static void send_off(const struct listener_request *http, struct listener_reply *answer)
+{
+    if (answer->body.size >= GZIP_BYTES_MIN && accepts(http, "gzip")) {
+        struct compressor *gzip = compressor_new(COMPRESSION_GZIP);
+        struct buf packed = BUF_INIT;
+        compressor_add(gzip, answer->body.data, answer->body.size, &packed);
+        compressor_end(gzip, &packed);
+        compressor_free(gzip);
+        buf_fini(&answer->body);
+        answer->body = packed;
+        answer->headers[2].name = "Content-Encoding";
+        snprintf(answer->headers[2].value, sizeof answer->headers[2].value, "gzip");
+    }
+    answer->headers[1].name = "x-amz-crc32";
+    snprintf(answer->headers[1].value, sizeof answer->headers[1].value, "%" PRIu32,
+             checksum_crc32(answer->body.size ? answer->body.data : "", answer->body.size));
+}
+
 static void call(struct server *server, const struct listener_request *http, struct listener_reply *answer)
 {
     struct engine_reply reply = {0};
-    struct engine_request request = {
-        .target = listener_header(http, "X-Amz-Target"), .body = http->body, .size = http->size};
+    struct engine_request request = {.target = listener_header(http, "X-Amz-Target")};
+    struct buf own = BUF_INIT;
     char region[64];
     if (http->too_large) {
         refuse(answer, 413, "RequestEntityTooLargeException", "the request is larger than 16 MiB");
@@ -90,8 +149,14 @@ static void call(struct server *server, const struct listener_request *http, str
         refuse(answer, 400, code, message);
         return;
     }
+    request.body = plain_body(http, &own, &request.size);
+    if (!request.body) {
+        refuse(answer, 400, "SerializationException", "the body is not in the Content-Encoding that it says");
+        return;
+    }
     request.region = read_region(http, region, sizeof region);
     engine_call(server->engine, &request, &reply);
+    buf_fini(&own);
     if (reply.delay_ms)
         wait_ms(reply.delay_ms);
     answer->status = reply.status;
@@ -101,6 +166,7 @@ static void call(struct server *server, const struct listener_request *http, str
     answer->headers[0].name = "x-amzn-RequestId";
     snprintf(answer->headers[0].value, sizeof answer->headers[0].value, "TIDEMILL%024" PRIuLEAST64,
              atomic_fetch_add(&server->requests, 1));
+    send_off(http, answer);
 }
 
 /* Nobody's body is kept who does not even claim to be somebody. */
