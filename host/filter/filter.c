@@ -239,9 +239,11 @@ static bool match_field(const struct field *field, const struct json *value)
         return match_leaf(field->leaf, value);
     if (!value || value->type != JSON_ARRAY)
         return match_pattern(field->object, value, NULL);
-    json_each(element, value) /* all of the pattern within one element */
-        if (match_pattern(field->object, element, NULL))
+    json_each(element, value) { /* all of the pattern within one element */
+        bool list = element->type == JSON_ARRAY;
+        if (list ? match_field(field, element) : match_pattern(field->object, element, NULL))
             return true;
+    }
     return false;
 }
 

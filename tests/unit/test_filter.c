@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "filter/filter.h"
+#include "slow_pattern.h"
 
 struct row {
     const char *pattern, *event;
@@ -243,6 +244,8 @@ static const struct row rows[] = {
     {"{'a':[{'anything-but':[null]}]}", "", -1},
     {"{'a':[{'anything-but':{'numeric':['<',5]}}]}", "", -1},
     {"{'a':[{'anything-but':{'prefix':[]}}]}", "", -1},
+    {"{'a':{'b':[1],'c':[2]}}", "{'a':[0,[{'b':1,'c':2}]]}", 1}, /* however deep it stands in lists */
+    {"{'a':{'b':[1],'c':[2]}}", "{'a':[[{'b':1}],[{'c':2}]]}", 0},
     {"{'a':['x'],'a':['y']}", "", -1},
     {"{'dynamodb':{'Keys':{'a':{'S':['x']}}},'dynamodb':{'Keys':{'b':{'S':['y']}}}}", "", -1},
     {"{'a':['x']", "", -1},
@@ -371,6 +374,216 @@ static void patterns_that_match_no_record_are_found(void **state)
     }
 }
 
+/* ---- random patterns on random events, against the slow way ---- */
+
+static uint64_t dice;
+
+static int below(int limit)
+{
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    return (int)((dice >> 33) % (uint64_t)limit);
+}
+
+static void add_text(struct buf *out, const char *letters)
+{
+    buf_add_char(out, '"');
+    for (int i = below(5); i > 0; i--)
+        buf_add_char(out, letters[below((int)strlen(letters))]);
+    buf_add_char(out, '"');
+}
+
+static void add_scalar(struct buf *out)
+{
+    static const char *const others[] = {"null", "true", "false", "1", "2", "-1", "1.5", "2.50", "10", "1e1"};
+    if (below(2))
+        add_text(out, "abA");
+    else
+        buf_add_text(out, others[below((int)(sizeof others / sizeof *others))]);
+}
+
+static void add_value(struct buf *out, int depth, bool arrays)
+{
+    int what = depth ? below(arrays ? 4 : 2) : 1;
+    if (what == 1 || what == 2) {
+        add_scalar(out);
+        return;
+    }
+    buf_add_char(out, what == 3 ? '[' : '{');
+    bool any = false;
+    for (int i = 0; i < 5; i++) {
+        if (below(5) < 2)
+            continue;
+        buf_add_text(out, any ? "," : "");
+        any = true;
+        if (what != 3)
+            buf_printf(out, "\"%c\":", 'a' + i);
+        add_value(out, depth - 1, arrays);
+    }
+    buf_add_char(out, what == 3 ? ']' : '}');
+}
+
+/* A text that is not empty. */
+static void add_affix(struct buf *out, const char *letters)
+{
+    buf_printf(out, "\"%c", letters[below((int)strlen(letters))]);
+    if (below(2))
+        buf_add_char(out, letters[below((int)strlen(letters))]);
+    buf_add_char(out, '"');
+}
+
+static void add_wildcard(struct buf *out)
+{
+    bool star = false;
+    buf_add_char(out, '"');
+    for (int i = below(6); i > 0; i--) {
+        bool now = !star && below(3) == 0;
+        buf_add_char(out, now ? '*' : "abA"[below(3)]);
+        star = now;
+    }
+    buf_add_char(out, '"');
+}
+
+static void add_numeric(struct buf *out)
+{
+    static const char *const lows[] = {">", ">="}, *const highs[] = {"<", "<="};
+    if (below(3) == 0)
+        buf_printf(out, "[\"=\",%d]", below(4) - 1);
+    else if (below(2))
+        buf_printf(out, "[\"%s\",%d.5,\"%s\",%d]", lows[below(2)], below(3) - 1, highs[below(2)],
+                   3 + below(9));
+    else
+        buf_printf(out, "[\"%s\",%d]", below(2) ? lows[below(2)] : highs[below(2)], below(4) - 1);
+}
+
+static void add_but(struct buf *out)
+{
+    static const char *const names[] = {"prefix", "suffix", "equals-ignore-case"};
+    int what = below(5);
+    if (what == 0) {
+        add_text(out, "abA");
+    } else if (what == 1) {
+        buf_printf(out, "[%d,", below(3));
+        add_text(out, "abA");
+        buf_add_text(out, "]");
+    } else if (what == 2) {
+        buf_add_text(out, "{\"wildcard\":[");
+        add_wildcard(out);
+        buf_add_text(out, "]}");
+    } else {
+        buf_printf(out, "{\"%s\":", names[below(3)]);
+        buf_add_text(out, what == 3 ? "[" : "");
+        add_affix(out, "abA");
+        buf_add_text(out, what == 3 ? "," : "");
+        if (what == 3)
+            add_affix(out, "abA");
+        buf_add_text(out, what == 3 ? "]}" : "}");
+    }
+}
+
+static void add_matcher(struct buf *out, bool absent)
+{
+    switch (below(9)) {
+    case 0:
+        buf_add_text(out, "{\"prefix\":");
+        add_affix(out, "abA");
+        break;
+    case 1:
+        buf_add_text(out, "{\"suffix\":{\"equals-ignore-case\":");
+        add_affix(out, "abAB");
+        buf_add_char(out, '}');
+        break;
+    case 2:
+        buf_add_text(out, "{\"equals-ignore-case\":");
+        add_text(out, "abAB");
+        break;
+    case 3:
+        buf_add_text(out, "{\"wildcard\":");
+        add_wildcard(out);
+        break;
+    case 4:
+        buf_add_text(out, "{\"numeric\":");
+        add_numeric(out);
+        break;
+    case 5:
+        buf_printf(out, "{\"exists\":%s", absent && below(2) ? "false" : "true");
+        break;
+    case 6:
+        buf_add_text(out, "{\"anything-but\":");
+        add_but(out);
+        break;
+    default:
+        add_scalar(out);
+        return;
+    }
+    buf_add_char(out, '}');
+}
+
+/* Fields a, b and c; in $or d and e: what stands beside it and looks into the same array may take another
+ * element there, which the bus does not let it. */
+static void add_pattern(struct buf *out, int depth, bool absent, bool in_or)
+{
+    int count = in_or ? 2 : 3, from = below(count), to = from + 1 + below(count - from);
+    buf_add_char(out, '{');
+    for (int i = from; i < to; i++) {
+        buf_add_text(out, i > from ? "," : "");
+        if (depth && i == from && !in_or && below(6) == 0) {
+            buf_add_text(out, "\"$or\":[");
+            add_pattern(out, depth - 1, absent, true);
+            buf_add_char(out, ',');
+            add_pattern(out, depth - 1, absent, true);
+            buf_add_char(out, ']');
+            continue;
+        }
+        buf_printf(out, "\"%c\":", (in_or ? 'd' : 'a') + i);
+        if (depth && below(2)) {
+            add_pattern(out, depth - 1, absent, false);
+            continue;
+        }
+        buf_add_char(out, '[');
+        for (int j = below(3); j >= 0; j--) {
+            add_matcher(out, absent);
+            buf_add_text(out, j ? "," : "");
+        }
+        buf_add_char(out, ']');
+    }
+    buf_add_char(out, '}');
+}
+
+static void it_matches_what_the_slow_way_matches(void **state)
+{
+    int matched = 0, compared = 0;
+    (void)state;
+    dice = 7;
+    for (int i = 0; i < 60000; i++) {
+        struct arena arena = ARENA_INIT;
+        struct buf pattern = BUF_INIT, event = BUF_INIT;
+        struct err err;
+        bool arrays = below(2); /* what is not there below an array is another question */
+        add_pattern(&pattern, 2, !arrays, false);
+        buf_add_char(&event, '{');
+        for (int j = 0; j < 5; j++) {
+            buf_printf(&event, "%s\"%c\":", j ? "," : "", 'a' + j);
+            add_value(&event, 3, arrays);
+        }
+        buf_add_char(&event, '}');
+        const struct json *tree = json_parse(&arena, pattern.data, pattern.size, &err),
+                          *root = json_parse(&arena, event.data, event.size, &err);
+        struct filter *filter = filter_compile(pattern.data, pattern.size, &err);
+        if (!filter || !root)
+            fail_msg("%s on %s: %s", pattern.data, event.data, err.text);
+        bool wanted = slow_pattern_matches(tree, root), got = filter_match(filter, root);
+        if (got != wanted)
+            fail_msg("%s on %s gave %d", pattern.data, event.data, got);
+        matched += got;
+        compared++;
+        filter_free(filter);
+        arena_fini(&arena);
+        buf_fini(&pattern);
+        buf_fini(&event);
+    }
+    assert_true(matched > compared / 50); /* it is a question that is answered both ways */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +591,7 @@ int main(void)
         cmocka_unit_test(a_wrong_pattern_is_refused_with_the_path_to_it),
         cmocka_unit_test(a_records_identity_and_arn_can_be_matched),
         cmocka_unit_test(patterns_that_match_no_record_are_found),
+        cmocka_unit_test(it_matches_what_the_slow_way_matches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
