@@ -17,6 +17,7 @@
 /* A handler on a shard. */
 struct status_row {
     const struct store_checkpoint *checkpoint;
+    const char *table;                             /* whose changes these are */
     const struct store_subscription *subscription; /* or NULL */
     bool paused;                                   /* by tidemill pause, since then; it is idle, too */
     int64_t paused_ms;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "admin/status.h"
+#include "base/arn.h"
 #include "state/troubles.h"
 
 /* A host writes its row every second or so: later than this it does not get on. */
@@ -135,6 +136,14 @@ const struct store_request *status_next_pause(const struct status *status, size_
     return NULL;
 }
 
+static const char *keep_table(const struct status *status, const struct store_checkpoint *checkpoint)
+{
+    char *table = table_of_arn(checkpoint->stream_arn, NULL);
+    const char *kept = arena_copy(&status->snapshot->arena, table, strlen(table));
+    free(table);
+    return kept;
+}
+
 static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
                                 struct buf *key)
 {
@@ -144,7 +153,8 @@ static struct status_row row_of(const struct status *status, const struct store_
     const struct store_request *pause = status->requests && checkpoint->position.kind != POSITION_FINISHED
                                             ? store_find_pause(status->requests, checkpoint->handler)
                                             : NULL;
-    struct status_row row = {.checkpoint = checkpoint, .trimmed_ms = -1};
+    struct status_row row = {
+        .checkpoint = checkpoint, .table = keep_table(status, checkpoint), .trimmed_ms = -1};
     key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
     const struct store_dead_count *dead = map_get(&status->dead, key->data);
     row.subscription = map_get(&status->subscriptions, key->data);

@@ -44,8 +44,8 @@ static struct colours colours_of(FILE *out)
 
 /* ---- the table: as wide as what is in it, and no wider than the terminal ---- */
 
-enum { COLUMN_HANDLER, COLUMN_SHARD, COLUMN_CHECKPOINT, COLUMNS };
-static const char *const titles[COLUMNS] = {"HANDLER", "SHARD", "CHECKPOINT"};
+enum { COLUMN_HANDLER, COLUMN_TABLE, COLUMN_SHARD, COLUMN_CHECKPOINT, COLUMNS };
+static const char *const titles[COLUMNS] = {"HANDLER", "TABLE", "SHARD", "CHECKPOINT"};
 
 #define NUMBERS_WIDTH 42 /* of the columns behind those */
 #define NARROWEST 12
@@ -54,6 +54,7 @@ static const char *column(const struct status_row *row, int which)
 {
     const struct store_checkpoint *checkpoint = row->checkpoint;
     return which == COLUMN_HANDLER                       ? checkpoint->handler
+           : which == COLUMN_TABLE                       ? row->table
            : which == COLUMN_SHARD                       ? checkpoint->shard
            : checkpoint->position.kind == POSITION_AFTER ? checkpoint->position.sequence
                                                          : status_position_name(&checkpoint->position);
@@ -65,10 +66,27 @@ static bool is_shown(const struct status_row *row)
     return row->dead || !snapshot_of_arn(row->checkpoint->stream_arn);
 }
 
+/* Which one it is of goes without saying where there is one. */
+static bool are_many_tables(const struct status *status)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < status->row_count; i++) {
+        const struct status_row *row = &status->rows[i];
+        if (is_shown(row) && first && strcmp(first, row->table) != 0)
+            return true;
+        first = is_shown(row) ? row->table : first;
+    }
+    return false;
+}
+
 static void find_widths(const struct status *status, size_t widths[COLUMNS])
 {
+    bool tables = are_many_tables(status);
     size_t room = cmd_columns(), all = NUMBERS_WIDTH + COLUMNS - 1;
     for (int i = 0; i < COLUMNS; i++) {
+        widths[i] = 0; /* it is not there */
+        if (i == COLUMN_TABLE && !tables)
+            continue;
         widths[i] = strlen(titles[i]);
         for (size_t j = 0; j < status->row_count; j++)
             if (is_shown(&status->rows[j]) && strlen(column(&status->rows[j], i)) > widths[i])
@@ -89,6 +107,8 @@ static void find_widths(const struct status *status, size_t widths[COLUMNS])
 static void print_cell(const char *text, size_t width)
 {
     size_t size = strlen(text);
+    if (!width)
+        return;
     if (size > width)
         cmd_print("…%s ", text + size - width + 1);
     else

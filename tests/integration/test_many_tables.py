@@ -47,6 +47,8 @@ def test_tables_come_and_go(beside_local, local, name):
     assert seen(local, into) == {f"{one}/a", f"{two}/first", f"{main}/first"}
     tables = lambda: {row["stream_arn"].split("/")[1] for row in deployment.status()["checkpoints"]}
     wait_until(lambda: tables() == {one, two, main}, "each has its place")
+    shown = deployment.run("status").stdout
+    assert "TABLE" in shown and all(f" {table} " in shown for table in (one, two, main)), shown
     # A restart goes on where each stands.
     assert host.stop() == 0
     put(local, one, "meanwhile")
