@@ -79,11 +79,14 @@ static bool read_claim(const struct sigv4_received *request, struct claim *claim
 {
     static const char scheme[] = "AWS4-HMAC-SHA256", incomplete[] = "IncompleteSignatureException";
     const char *given = header(request, "Authorization"), *date = header(request, "X-Amz-Date");
-    if (!given)
-        return refuse(refusal, "MissingAuthenticationTokenException",
-                      "Request is missing Authentication Token");
-    if (strncmp(given, scheme, sizeof scheme - 1) != 0)
-        return refuse(refusal, incomplete, "Authorization header requires the algorithm %s.", scheme);
+    if (!given) {
+        refuse(refusal, "MissingAuthenticationTokenException", "Request is missing Authentication Token");
+        return false;
+    }
+    if (strncmp(given, scheme, sizeof scheme - 1) != 0) {
+        refuse(refusal, incomplete, "Authorization header requires the algorithm %s.", scheme);
+        return false;
+    }
     claim->text = mem_string(given + sizeof scheme - 1);
     const char *credential = part(claim->text, "Credential=");
     claim->signed_headers = part(claim->text, "SignedHeaders=");
@@ -91,19 +94,22 @@ static bool read_claim(const struct sigv4_received *request, struct claim *claim
     end_at(credential, ", ");
     end_at(claim->signed_headers, ", ");
     end_at(claim->signature, ", ");
-    if (!credential || !claim->signed_headers || !claim->signature || !date)
-        return refuse(
-            refusal, incomplete, "%s%s%s%sAuthorization=%.200s",
-            credential ? "" : "Authorization header requires 'Credential' parameter. ",
-            claim->signature ? "" : "Authorization header requires 'Signature' parameter. ",
-            claim->signed_headers ? "" : "Authorization header requires 'SignedHeaders' parameter. ",
-            date ? ""
-                 : "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
-            scheme);
-    if (!read_scope(claim, (char *)credential))
-        return refuse(refusal, incomplete,
-                      "Credential must have exactly 5 slash-delimited elements, e.g. "
-                      "keyid/date/region/service/term");
+    if (!credential || !claim->signed_headers || !claim->signature || !date) {
+        refuse(refusal, incomplete, "%s%s%s%sAuthorization=%.200s",
+               credential ? "" : "Authorization header requires 'Credential' parameter. ",
+               claim->signature ? "" : "Authorization header requires 'Signature' parameter. ",
+               claim->signed_headers ? "" : "Authorization header requires 'SignedHeaders' parameter. ",
+               date ? ""
+                    : "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
+               scheme);
+        return false;
+    }
+    if (!read_scope(claim, (char *)credential)) {
+        refuse(refusal, incomplete,
+               "Credential must have exactly 5 slash-delimited elements, e.g. "
+               "keyid/date/region/service/term");
+        return false;
+    }
     claim->amz_date = date;
     return true;
 }
@@ -239,11 +245,13 @@ bool sigv4_verify(const struct sigv4_identity *identity, const struct sigv4_rece
 {
     struct claim claim = {0};
     bool ok = read_claim(request, &claim, refusal);
-    if (ok && !read_date(claim.amz_date, &claim.signed_s))
-        ok = refuse(refusal, "IncompleteSignatureException",
-                    "Date must be in ISO-8601 'basic format'. Got '%.40s'. See "
-                    "http://en.wikipedia.org/wiki/ISO_8601",
-                    claim.amz_date);
+    if (ok && !read_date(claim.amz_date, &claim.signed_s)) {
+        ok = false;
+        refuse(refusal, "IncompleteSignatureException",
+               "Date must be in ISO-8601 'basic format'. Got '%.40s'. See "
+               "http://en.wikipedia.org/wiki/ISO_8601",
+               claim.amz_date);
+    }
     ok = ok && fits(&claim, identity, request, refusal);
     if (ok && !is_right(&claim, identity, request))
         ok = refuse(
