@@ -36,6 +36,7 @@ const scenarios = {
   // One letter, whole; then it is redriven.
   async letters(page) {
     await verdict(page, ".");
+    await page.waitForSelector("#handlers button.link"); // the letter is counted
     const seen = { buttons: await page.$$eval("#handlers button", (all) => all.map((one) => one.textContent)), hidden: await page.$eval("#redrive-all", (found) => found.hidden) };
     await useToken(page);
     await page.waitForSelector("#handlers button.link");
