@@ -252,3 +252,20 @@ test("it comes", function() dynamodb.put('Orders', { id = 'a' }) test.settle() t
     deployment.configure(f"[stream s]\nkinesis = changes\n{tables}")
     done = deployment.run("test", "scripts")
     assert done.returncode != 0 and "needs a table beside kinesis" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_what_comes_late_over_a_split_or_merge(beside_local, local, name, emulators, merge):
+    deployment = beside_local
+    changes = Changes(emulators, name("stream"), "Orders", shards=2 if merge else 1)
+    script = SEEN.replace("{ image.version }", "{ record.late and -image.version or image.version }")
+    seen = configure(deployment, local, name, emulators, f"kinesis = {changes.stream}\ntable = Orders", script=script)
+    one, two, three, four, five = [changes.change("a", version) for version in range(1, 6)]
+    changes.put([one, two, three, five])
+    host = deployment.start()
+    wait_until(lambda: versions(local, seen).get("a") == [1, 2, 3, 5], "what there is came")
+    changes.merge() if merge else changes.split()
+    changes.put([two, four, changes.change("a", 6)])
+    wait_until(lambda: versions(local, seen)["a"][-1] == 6, "what came behind it, too")
+    assert versions(local, seen)["a"] == [1, 2, 3, 5, -4, 6]  # the repetition is left out, the late one is marked
+    assert host.stop() == 0

@@ -184,7 +184,14 @@ static void list(const struct fake_kinesis *fake, const struct json *root, struc
         return;
     }
     char *text = json_string_dup(token);
-    int from = text ? atoi(text) : 0, to = from + 1 + small_below(fake->small, 10);
+    const struct json *after = json_get(root, "ExclusiveStartShardId"), *most = json_get(root, "MaxResults");
+    if (after && shard_of(fake, after) < 0) {
+        refuse(answer, "InvalidArgumentException");
+        free(text);
+        return;
+    }
+    int from = text ? atoi(text) : after ? shard_of(fake, after) + 1 : 0;
+    int to = from + (most ? (int)json_integer(most, 1) : 1 + small_below(fake->small, 10));
     free(text);
     answer->status = 200;
     buf_add_text(&answer->body, "{\"Shards\":[");

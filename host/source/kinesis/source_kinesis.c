@@ -62,6 +62,11 @@ struct source_call {
     int64_t limit;            /* of a page */
     char *iterator;           /* likewise */
     struct timer walk;        /* to its next read */
+    /* Of a cursor, while its memory is filled: */
+    bool fills;                       /* from the end of its shard's parents, too */
+    char *found;                      /* the iterator that is the answer */
+    char *parents[SHARD_PARENTS_MAX]; /* those that are still to be looked at */
+    int64_t begins_ms;                /* when what it begins with arrived; 0: not known yet */
 };
 
 static struct source_kinesis *own(struct source *source)
@@ -79,6 +84,9 @@ static void call_free(struct source_call *call)
     free(call->chain);
     free(call->until);
     free(call->iterator);
+    free(call->found);
+    for (size_t i = 0; i < COUNT_OF(call->parents); i++)
+        free(call->parents[i]);
     timer_stop(call->source->reactor, &call->walk);
     free(call);
 }
@@ -394,6 +402,7 @@ static const char *iterator_of(const cJSON *root, struct source_error *error)
 }
 
 static void on_cursor(void *user, struct transport_response *response, const struct err *err);
+static void ask_parents(struct source_call *call);
 
 /* Behind the record, and nothing is known of those before it. */
 static void ask_behind(struct source_call *call)
@@ -419,7 +428,12 @@ static void on_cursor(void *user, struct transport_response *response, const str
         return;
     }
     const char *iterator = iterator_of(root, &error);
-    answer_cursor(call, iterator, &error);
+    if (iterator && call->fills) {
+        call->found = mem_string(iterator);
+        ask_parents(call);
+    } else {
+        answer_cursor(call, iterator, &error);
+    }
     cJSON_Delete(root);
 }
 
@@ -451,6 +465,7 @@ static void on_last_record(void *user, struct transport_response *response, cons
         timer_init(&call->walk, ask_last_record, call);
         timer_set(call->source->reactor, &call->walk, WALK_MS);
     } else if (ms > REMEMBERED_MS) {
+        call->begins_ms = ms;
         ask_iterator(call, "AT_TIMESTAMP", NULL, ms - REMEMBERED_MS, on_cursor);
     } else {
         ask_behind(call);
@@ -523,6 +538,163 @@ static struct kinesis_memory *memory_of(const struct source_call *call)
     return chain->memory;
 }
 
+/* ---- what its parents gave last ---- */
+
+/* All that one has given before: no number is greater. */
+#define EVERYTHING "999999999999999999999999999999999999999999999999999999999999"
+
+static void ask_next_parent(struct source_call *call);
+
+static void ask_tail(void *user);
+
+static void on_tail(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct arena arena = ARENA_INIT;
+    struct err problem;
+    call->call = NULL;
+    const struct json *root = err ? NULL
+                                  : json_parse(&arena, response->body.data ? response->body.data : "",
+                                               response->body.size, &problem);
+    struct page *page = root && page_tells_next(root, &problem)
+                            ? kinesis_page(root, memory_of(call), EVERYTHING, &problem)
+                            : NULL;
+    char *next = page ? json_string_dup(json_get(root, "NextShardIterator")) : NULL;
+    bool more = next && json_integer(json_get(root, "MillisBehindLatest"), 0) > 0;
+    struct source_error error = page ? (struct source_error){0} : error_of(err ? err : &problem);
+    bool failed = !page;
+    page_release(page);
+    arena_fini(&arena);
+    free(call->iterator);
+    call->iterator = next;
+    if (failed) {
+        answer_cursor(call, NULL, &error);
+    } else if (more) {
+        timer_init(&call->walk, ask_tail, call);
+        timer_set(call->source->reactor, &call->walk, WALK_MS);
+    } else {
+        ask_next_parent(call);
+    }
+}
+
+static void ask_tail(void *user)
+{
+    struct source_call *call = user;
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "ShardIterator", call->iterator);
+    document_add_integer(body, "Limit", LIMIT_MAX);
+    ask(call, "GetRecords", body, 1, on_tail);
+}
+
+/* A parent that is not there any more, or has nothing so late, gives nothing. */
+static void on_parent(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct source_error error;
+    cJSON *root = read_answer(call, response, err, &error);
+    const char *iterator = document_text(root, "ShardIterator");
+    free(call->iterator);
+    call->iterator = iterator ? mem_string(iterator) : NULL;
+    cJSON_Delete(root);
+    bool refused = !root && (error.fault == SOURCE_MISSING || error.err.code == ERR_TIMEOUT ||
+                             (error.fault == SOURCE_OTHER && error.err.http_status == 400));
+    if (!root && !refused)
+        answer_cursor(call, NULL, &error);
+    else if (call->iterator)
+        ask_tail(call);
+    else
+        ask_next_parent(call);
+}
+
+static void ask_next_parent(struct source_call *call)
+{
+    size_t at = 0;
+    while (at < COUNT_OF(call->parents) && !call->parents[at])
+        at++;
+    if (at == COUNT_OF(call->parents)) {
+        answer_cursor(call, call->found, NULL);
+        return;
+    }
+    struct aws_request request = {.service = AWS_KINESIS,
+                                  .operation = "GetShardIterator",
+                                  .own = true,
+                                  .attempts = 1,
+                                  .timeout_ms = SINCE_MS};
+    cJSON *body = cJSON_CreateObject();
+    add_stream(body, call->stream_arn);
+    document_add_text(body, "ShardId", call->parents[at]);
+    document_add_text(body, "ShardIteratorType", "AT_TIMESTAMP");
+    cJSON_AddNumberToObject(body, "Timestamp", (double)(call->begins_ms - REMEMBERED_MS) / 1000);
+    document_write(body, &request.body);
+    free(call->parents[at]);
+    call->parents[at] = NULL;
+    call->call = aws_send(call->source->client, &request, on_parent, call);
+}
+
+static void on_first_record(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct source_error error;
+    cJSON *root = read_answer(call, response, err, &error);
+    const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
+    const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
+    call->begins_ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000)
+                                              : clock_wall_ms(reactor_clock(call->source->reactor));
+    cJSON_Delete(root);
+    if (!root)
+        answer_cursor(call, NULL, &error);
+    else
+        ask_next_parent(call);
+}
+
+static void on_own_shard(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    struct source_error error;
+    cJSON *root = read_answer(call, response, err, &error), *body;
+    const cJSON *shard = cJSON_GetArrayItem(document_get(root, "Shards"), 0);
+    const char *id = document_text(shard, "ShardId");
+    const char *parents[] = {document_text(shard, "ParentShardId"),
+                             document_text(shard, "AdjacentParentShardId")};
+    bool any = false;
+    for (size_t i = 0; id && strcmp(id, call->shard) == 0 && i < COUNT_OF(parents); i++) {
+        call->parents[i] = parents[i] ? mem_string(parents[i]) : NULL;
+        any = any || parents[i];
+    }
+    bool answered = root != NULL;
+    cJSON_Delete(root);
+    if (!answered) {
+        answer_cursor(call, NULL, &error);
+    } else if (!any) {
+        answer_cursor(call, call->found, NULL);
+    } else if (call->begins_ms) {
+        ask_next_parent(call);
+    } else {
+        body = cJSON_CreateObject();
+        document_add_text(body, "ShardIterator", call->found);
+        document_add_integer(body, "Limit", 1);
+        ask(call, "GetRecords", body, 1, on_first_record);
+    }
+}
+
+/* Shards are named by numbers, and listed in their order: which has which parents, of the one that it is. */
+static void ask_parents(struct source_call *call)
+{
+    long long number = 0;
+    int size = 0;
+    if (sscanf(call->shard, "shardId-%lld%n", &number, &size) != 1 || call->shard[size] || number < 1) {
+        answer_cursor(call, call->found, NULL);
+        return;
+    }
+    char *before = mem_printf("shardId-%012lld", number - 1);
+    cJSON *body = cJSON_CreateObject();
+    add_stream(body, call->stream_arn);
+    document_add_text(body, "ExclusiveStartShardId", before);
+    document_add_integer(body, "MaxResults", 1);
+    free(before);
+    ask(call, "ListShards", body, 1, on_own_shard);
+}
+
 static struct source_call *get_cursor(struct source *source, const char *stream_arn, const char *shard,
                                       enum cursor_kind kind, const char *sequence, source_cursor_fn *done,
                                       void *user)
@@ -533,6 +705,7 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
     call->stream_arn = mem_string(stream_arn);
     call->shard = mem_string(shard);
     call->chain = chain_name();
+    call->fills = kind == CURSOR_AFTER || kind == CURSOR_TRIM_HORIZON;
     if (kind == CURSOR_AFTER) {
         call->until = mem_string(sequence);
         ask_iterator(call, "AT_SEQUENCE_NUMBER", sequence, 0, on_last_iterator);
