@@ -151,6 +151,7 @@ static void call(struct server *server, const struct listener_request *http, str
     }
     request.body = plain_body(http, &own, &request.size);
     if (!request.body) {
+        buf_fini(&own);
         refuse(answer, 400, "SerializationException", "the body is not in the Content-Encoding that it says");
         return;
     }
