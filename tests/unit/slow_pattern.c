@@ -256,8 +256,10 @@ static bool any_way(const struct flat *flat, const struct json *member, const ch
     const struct json *more[CONDITIONS_MAX];
     const char *more_paths[CONDITIONS_MAX];
     char inner[PATH_SIZE];
-    memcpy(more, rest, (size_t)rest_count * sizeof *more);
-    memcpy(more_paths, rest_paths, (size_t)rest_count * sizeof *more_paths);
+    for (int i = 0; i < rest_count; i++) {
+        more[i] = rest[i];
+        more_paths[i] = rest_paths[i];
+    }
     more[rest_count] = member->next;
     more_paths[rest_count] = path;
     if (json_key_is(member, "$or")) {
