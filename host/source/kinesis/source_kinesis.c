@@ -331,6 +331,22 @@ static struct source_call *list_shards(struct source *source, const char *stream
  * service refuses, or does not answer at all (kinesalite, while there is no younger record). */
 #define SINCE_MS 5000
 
+static void ask_records(struct source_call *call, const char *iterator, int64_t limit, aws_done_fn *done)
+{
+    cJSON *body = cJSON_CreateObject();
+    document_add_text(body, "ShardIterator", iterator);
+    document_add_integer(body, "Limit", limit);
+    ask(call, "GetRecords", body, 1, done);
+}
+
+/* When the first record of an answer arrived; 0: it has none, or does not say. */
+static int64_t arrived_ms(const cJSON *root)
+{
+    const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
+    const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
+    return cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000) : 0;
+}
+
 /* "ARN\nSHARD\nCHAIN\nUNTIL\nITERATOR"; UNTIL is "" where nothing was given before. To be freed. */
 static char *cursor_write(const struct source_call *call, const char *iterator)
 {
@@ -371,14 +387,14 @@ static void answer_cursor(struct source_call *call, const char *iterator, const 
     free(cursor);
 }
 
-static void ask_iterator(struct source_call *call, const char *type, const char *sequence, int64_t since_ms,
-                         aws_done_fn *done)
+static void ask_iterator_of(struct source_call *call, const char *shard, const char *type,
+                            const char *sequence, int64_t since_ms, aws_done_fn *done)
 {
     struct aws_request request = {
         .service = AWS_KINESIS, .operation = "GetShardIterator", .own = true, .attempts = 1};
     cJSON *body = cJSON_CreateObject();
     add_stream(body, call->stream_arn);
-    document_add_text(body, "ShardId", call->shard);
+    document_add_text(body, "ShardId", shard);
     document_add_text(body, "ShardIteratorType", type);
     if (sequence)
         document_add_text(body, "StartingSequenceNumber", sequence);
@@ -388,6 +404,12 @@ static void ask_iterator(struct source_call *call, const char *type, const char 
     request.timeout_ms = call->since ? SINCE_MS : 0;
     document_write(body, &request.body);
     call->call = aws_send(call->source->client, &request, done, call);
+}
+
+static void ask_iterator(struct source_call *call, const char *type, const char *sequence, int64_t since_ms,
+                         aws_done_fn *done)
+{
+    ask_iterator_of(call, call->shard, type, sequence, since_ms, done);
 }
 
 /* Of the answer; NULL and `error`, which says already why there is no answer. */
@@ -447,9 +469,8 @@ static void on_last_record(void *user, struct transport_response *response, cons
     struct source_error error;
     cJSON *root = read_answer(call, response, err, &error);
     const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
-    const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
     const char *next = document_text(root, "NextShardIterator");
-    int64_t ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000) : 0;
+    int64_t ms = arrived_ms(root);
     bool there_is_more = !record && next && document_integer(root, "MillisBehindLatest", 0) > 0;
     const char *sequence = document_text(record, "SequenceNumber");
     bool gone = sequence && sequence_valid(sequence) && sequence_compare(sequence, call->until) > 0;
@@ -476,10 +497,7 @@ static void on_last_record(void *user, struct transport_response *response, cons
 static void ask_last_record(void *user)
 {
     struct source_call *call = user;
-    cJSON *body = cJSON_CreateObject();
-    document_add_text(body, "ShardIterator", call->iterator);
-    document_add_integer(body, "Limit", 1);
-    ask(call, "GetRecords", body, 1, on_last_record);
+    ask_records(call, call->iterator, 1, on_last_record);
 }
 
 static void on_last_iterator(void *user, struct transport_response *response, const struct err *err)
@@ -538,6 +556,26 @@ static struct kinesis_memory *memory_of(const struct source_call *call)
     return chain->memory;
 }
 
+/* GetRecords' answer, whose tree is in `arena`. NULL and `error`. */
+static struct page *page_of(struct source_call *call, const struct transport_response *response,
+                            const struct err *err, const char *until, struct arena *arena,
+                            const struct json **root, struct source_error *error)
+{
+    struct err problem;
+    call->call = NULL;
+    *root = err ? NULL
+                : json_parse(arena, response->body.data ? response->body.data : "", response->body.size,
+                             &problem);
+    struct page *page = *root && page_tells_next(*root, &problem)
+                            ? kinesis_page(*root, memory_of(call), until, &problem)
+                            : NULL;
+    if (!page && !err)
+        err_prefix(&problem, "GetRecords");
+    if (!page)
+        *error = error_of(err ? err : &problem);
+    return page;
+}
+
 /* ---- what its parents gave last ---- */
 
 /* All that one has given before: no number is greater. */
@@ -551,17 +589,11 @@ static void on_tail(void *user, struct transport_response *response, const struc
 {
     struct source_call *call = user;
     struct arena arena = ARENA_INIT;
-    struct err problem;
-    call->call = NULL;
-    const struct json *root = err ? NULL
-                                  : json_parse(&arena, response->body.data ? response->body.data : "",
-                                               response->body.size, &problem);
-    struct page *page = root && page_tells_next(root, &problem)
-                            ? kinesis_page(root, memory_of(call), EVERYTHING, &problem)
-                            : NULL;
+    struct source_error error;
+    const struct json *root;
+    struct page *page = page_of(call, response, err, EVERYTHING, &arena, &root, &error);
     char *next = page ? json_string_dup(json_get(root, "NextShardIterator")) : NULL;
     bool more = next && json_integer(json_get(root, "MillisBehindLatest"), 0) > 0;
-    struct source_error error = page ? (struct source_error){0} : error_of(err ? err : &problem);
     bool failed = !page;
     page_release(page);
     arena_fini(&arena);
@@ -580,10 +612,7 @@ static void on_tail(void *user, struct transport_response *response, const struc
 static void ask_tail(void *user)
 {
     struct source_call *call = user;
-    cJSON *body = cJSON_CreateObject();
-    document_add_text(body, "ShardIterator", call->iterator);
-    document_add_integer(body, "Limit", LIMIT_MAX);
-    ask(call, "GetRecords", body, 1, on_tail);
+    ask_records(call, call->iterator, LIMIT_MAX, on_tail);
 }
 
 /* A parent that is not there any more, or has nothing so late, gives nothing. */
@@ -615,20 +644,10 @@ static void ask_next_parent(struct source_call *call)
         answer_cursor(call, call->found, NULL);
         return;
     }
-    struct aws_request request = {.service = AWS_KINESIS,
-                                  .operation = "GetShardIterator",
-                                  .own = true,
-                                  .attempts = 1,
-                                  .timeout_ms = SINCE_MS};
-    cJSON *body = cJSON_CreateObject();
-    add_stream(body, call->stream_arn);
-    document_add_text(body, "ShardId", call->parents[at]);
-    document_add_text(body, "ShardIteratorType", "AT_TIMESTAMP");
-    cJSON_AddNumberToObject(body, "Timestamp", (double)(call->begins_ms - REMEMBERED_MS) / 1000);
-    document_write(body, &request.body);
-    free(call->parents[at]);
+    char *parent = call->parents[at];
     call->parents[at] = NULL;
-    call->call = aws_send(call->source->client, &request, on_parent, call);
+    ask_iterator_of(call, parent, "AT_TIMESTAMP", NULL, call->begins_ms - REMEMBERED_MS, on_parent);
+    free(parent);
 }
 
 static void on_first_record(void *user, struct transport_response *response, const struct err *err)
@@ -636,10 +655,9 @@ static void on_first_record(void *user, struct transport_response *response, con
     struct source_call *call = user;
     struct source_error error;
     cJSON *root = read_answer(call, response, err, &error);
-    const cJSON *record = cJSON_GetArrayItem(document_get(root, "Records"), 0);
-    const cJSON *arrived = document_get(record, "ApproximateArrivalTimestamp");
-    call->begins_ms = cJSON_IsNumber(arrived) ? (int64_t)(arrived->valuedouble * 1000)
-                                              : clock_wall_ms(reactor_clock(call->source->reactor));
+    call->begins_ms = arrived_ms(root);
+    if (!call->begins_ms)
+        call->begins_ms = clock_wall_ms(reactor_clock(call->source->reactor));
     cJSON_Delete(root);
     if (!root)
         answer_cursor(call, NULL, &error);
@@ -651,7 +669,7 @@ static void on_own_shard(void *user, struct transport_response *response, const 
 {
     struct source_call *call = user;
     struct source_error error;
-    cJSON *root = read_answer(call, response, err, &error), *body;
+    cJSON *root = read_answer(call, response, err, &error);
     const cJSON *shard = cJSON_GetArrayItem(document_get(root, "Shards"), 0);
     const char *id = document_text(shard, "ShardId");
     const char *parents[] = {document_text(shard, "ParentShardId"),
@@ -670,10 +688,7 @@ static void on_own_shard(void *user, struct transport_response *response, const 
     } else if (call->begins_ms) {
         ask_next_parent(call);
     } else {
-        body = cJSON_CreateObject();
-        document_add_text(body, "ShardIterator", call->found);
-        document_add_integer(body, "Limit", 1);
-        ask(call, "GetRecords", body, 1, on_first_record);
+        ask_records(call, call->found, 1, on_first_record);
     }
 }
 
@@ -740,17 +755,9 @@ static void on_page(void *user, struct transport_response *response, const struc
 {
     struct source_call *call = user;
     struct arena arena = ARENA_INIT;
-    struct err problem;
-    call->call = NULL;
-    const struct json *root = err ? NULL
-                                  : json_parse(&arena, response->body.data ? response->body.data : "",
-                                               response->body.size, &problem);
-    struct page *page = root && page_tells_next(root, &problem)
-                            ? kinesis_page(root, memory_of(call), call->until, &problem)
-                            : NULL;
-    if (!page && !err)
-        err_prefix(&problem, "GetRecords");
-    struct source_error error = page ? (struct source_error){0} : error_of(err ? err : &problem);
+    struct source_error error;
+    const struct json *root;
+    struct page *page = page_of(call, response, err, call->until, &arena, &root, &error);
     const struct json *next = page ? json_get(root, "NextShardIterator") : NULL;
     char *iterator = json_string_dup(next);
     bool beyond = page && is_beyond(call, page, root);
@@ -773,10 +780,7 @@ static void on_page(void *user, struct transport_response *response, const struc
 static void ask_page(void *user)
 {
     struct source_call *call = user;
-    cJSON *body = cJSON_CreateObject();
-    document_add_text(body, "ShardIterator", call->iterator);
-    document_add_integer(body, "Limit", call->until ? LIMIT_MAX : call->limit);
-    ask(call, "GetRecords", body, 1, on_page);
+    ask_records(call, call->iterator, call->until ? LIMIT_MAX : call->limit, on_page);
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
