@@ -123,15 +123,16 @@ static void add_query(struct buf *out, struct text query)
 {
     struct text *pairs = NULL;
     size_t count = 0, capacity = 0;
+    if (!query.size)
+        return;
     const char *at = query.start, *end = query.start + query.size;
-    while (query.size && at <= end) {
+    while (at <= end) {
         const char *amp = memchr(at, '&', (size_t)(end - at)), *stop = amp ? amp : end;
         mem_grow(&pairs, &capacity, count, sizeof *pairs);
         pairs[count++] = (struct text){at, (size_t)(stop - at)};
         at = stop + 1;
     }
-    if (count)
-        qsort(pairs, count, sizeof *pairs, compare_pairs);
+    qsort(pairs, count, sizeof *pairs, compare_pairs);
     for (size_t i = 0; i < count; i++) {
         if (i)
             buf_add_char(out, '&');
