@@ -18,12 +18,15 @@
 struct arguments {
     int port;
     const char *data, *auth;
+    int64_t table_ms, ttl_ms;
 };
 
 static const struct cmd_option known_options[] = {
     {"--port", CMD_PORT, offsetof(struct arguments, port), NULL},
     {"--data", CMD_TEXT, offsetof(struct arguments, data), "a directory"},
     {"--auth", CMD_TEXT, offsetof(struct arguments, auth), "KEY:SECRET, or the name of a file that holds it"},
+    {"--table-delay", CMD_DURATION, offsetof(struct arguments, table_ms), NULL},
+    {"--ttl-delay", CMD_DURATION, offsetof(struct arguments, ttl_ms), NULL},
     {0},
 };
 
@@ -133,7 +136,9 @@ static int run(int argc, char **argv)
     block_signals(&signals);
     struct engine *engine = engine_new(&(struct engine_options){.directory = arguments.data,
                                                                 .clock = &clock,
-                                                                .region = getenv("AWS_REGION")},
+                                                                .region = getenv("AWS_REGION"),
+                                                                .table_ms = arguments.table_ms,
+                                                                .ttl_ms = arguments.ttl_ms},
                                        &err);
     struct server *server = engine ? server_start(engine, arguments.port, &err) : NULL;
     if (!server) {
@@ -153,7 +158,7 @@ static int run(int argc, char **argv)
 
 const struct command cmd_local = {
     .name = "local",
-    .arguments = "[--port N] [--data DIR] [--auth KEY:SECRET]",
+    .arguments = "[--port N] [--data DIR] [--auth KEY:SECRET] [--table-delay TIME] [--ttl-delay TIME]",
     .summary = "only the embedded DynamoDB",
     .help =
         "A DynamoDB with streams on 127.0.0.1, for any AWS SDK: point its endpoint here, with any "
@@ -164,6 +169,12 @@ const struct command cmd_local = {
         "--auth KEY:SECRET\n"
         "            verify signatures (Signature Version 4) as the service does: others' keys, wrong and\n"
         "            expired ones are refused. KEY:SECRET:TOKEN: with that session token; or a file that\n"
-        "            holds it, so that no list of processes shows it\n",
+        "            holds it, so that no list of processes shows it\n"
+        "--table-delay TIME\n"
+        "            how long a table is CREATING, UPDATING and DELETING, and a new index of it is filled,\n"
+        "            as 2s (0s: at once): for programs that have to wait for it\n"
+        "--ttl-delay TIME\n"
+        "            how much later than it expires an item is deleted (0s: within seconds); the service\n"
+        "            takes up to days\n",
     .run = run,
 };

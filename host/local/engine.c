@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "local/model/body.h"
 #include "local/faults.h"
+#include "local/model/validate.h"
 
 #define REQUEST_BYTES_MAX (16u << 20)
 
@@ -44,6 +45,10 @@ static const struct {
     {"DescribeLimits", op_describe_limits, false},
     {"DescribeEndpoints", op_describe_endpoints, false},
     {"DescribeContinuousBackups", op_describe_backups, false},
+    {"UpdateContinuousBackups", op_update_backups, true},
+    {"PutResourcePolicy", op_put_policy, true},
+    {"GetResourcePolicy", op_get_policy, false},
+    {"DeleteResourcePolicy", op_delete_policy, true},
 };
 
 static const struct {
@@ -148,28 +153,34 @@ int64_t engine_changes(struct engine *engine)
 
 /* ---- calls ---- */
 
-static operation *find_operation(const char *target, bool *writes)
+struct target {
+    operation *run;
+    const struct shape *input; /* NULL: of a test's own, nothing is said of it */
+    bool writes;
+};
+
+static struct target find_target(const char *target)
 {
     static const char tables[] = "DynamoDB_20120810.", streams[] = "DynamoDBStreams_20120810.",
                       control[] = "TidemillLocal.";
-    *writes = false;
-    if (target && strncmp(target, streams, sizeof streams - 1) == 0) {
+    const char *name = target ? strchr(target, '.') : NULL;
+    if (!name++)
+        return (struct target){0};
+    size_t space = (size_t)(name - target);
+    if (space == sizeof streams - 1 && memcmp(target, streams, space) == 0) {
         for (size_t i = 0; i < sizeof stream_operations / sizeof *stream_operations; i++)
-            if (strcmp(target + sizeof streams - 1, stream_operations[i].name) == 0)
-                return stream_operations[i].run;
-    } else if (target && strncmp(target, control, sizeof control - 1) == 0) {
-        *writes = true;
+            if (strcmp(name, stream_operations[i].name) == 0)
+                return (struct target){stream_operations[i].run, shape_of_input(name, true), false};
+    } else if (space == sizeof control - 1 && memcmp(target, control, space) == 0) {
         for (size_t i = 0; i < sizeof control_operations / sizeof *control_operations; i++)
-            if (strcmp(target + sizeof control - 1, control_operations[i].name) == 0)
-                return control_operations[i].run;
-    } else if (target && strncmp(target, tables, sizeof tables - 1) == 0) {
-        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
-            *writes = operations[i].writes;
-            if (strcmp(target + sizeof tables - 1, operations[i].name) == 0)
-                return operations[i].run;
-        }
+            if (strcmp(name, control_operations[i].name) == 0)
+                return (struct target){control_operations[i].run, NULL, true};
+    } else if (space == sizeof tables - 1 && memcmp(target, tables, space) == 0) {
+        for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+            if (strcmp(name, operations[i].name) == 0)
+                return (struct target){operations[i].run, shape_of_input(name, false), operations[i].writes};
     }
-    return NULL;
+    return (struct target){0};
 }
 
 /* What fails leaves nothing behind. */
@@ -187,23 +198,23 @@ static bool run_writing(struct call *call, operation *run)
 
 static bool run_call(struct call *call, const struct engine_request *request, struct engine_reply *reply)
 {
-    bool writes, ok;
     struct err err;
-    operation *run = find_operation(request->target, &writes);
-    if (!run)
-        return fault_set(call->fault, "UnknownOperationException", "%s", "");
+    const struct target target = find_target(request->target);
+    if (!target.run)
+        return fault_set(call->fault, "UnknownOperationException", "An unknown operation was requested.");
     if (request->size > REQUEST_BYTES_MAX)
         return fault_set(call->fault, "SerializationException", "the request is larger than 16 MiB");
     call->request = json_parse(call->arena, request->body, request->size, &err);
     if (!call->request || call->request->type != JSON_OBJECT)
         return fault_set(call->fault, "SerializationException", "%s",
                          call->request ? "no JSON object" : err.text);
-    if (!body_check(call->arena, call->request, request->body, request->size, call->fault))
+    if (!body_check(call->arena, call->request, request->body, request->size, call->fault) ||
+        (target.input && !validate(call->arena, call->request, target.input, call->fault)))
         return false;
     pthread_mutex_lock(&call->engine->lock);
-    bool control = strncmp(request->target, "TidemillLocal.", 14) == 0;
-    ok = (control || faults_before(call, strchr(request->target, '.') + 1, reply)) &&
-         (writes ? run_writing(call, run) : run(call));
+    engine_settle_tables(call->engine, call->now_ms);
+    bool ok = (!target.input || faults_before(call, strchr(request->target, '.') + 1, reply)) &&
+              (target.writes ? run_writing(call, target.run) : target.run(call));
     pthread_mutex_unlock(&call->engine->lock);
     return ok;
 }

@@ -17,6 +17,8 @@ struct engine_options {
     int shards;            /* a new stream's open shards; 0: one */
     int64_t
         shard_age_ms; /* when a shard is closed and its child goes on; 0: four hours, as the service does */
+    int64_t table_ms; /* how long a table is CREATING, UPDATING or DELETING; 0: not at all */
+    int64_t ttl_ms;   /* how much later than it expires an item goes; the service takes days */
 };
 
 /* NULL and `err`. */

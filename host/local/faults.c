@@ -99,12 +99,10 @@ bool op_set_faults(struct call *call)
 
 bool op_split_shards(struct call *call)
 {
-    struct text arn, shard;
+    struct text arn = call_text(call, "StreamArn"), shard = call_text(call, "ShardId");
     struct stream *stream;
     int64_t children = json_integer(call_member(call, "Children"), 1);
     bool any = false;
-    if (!call_text(call, "StreamArn", &arn) || !call_text(call, "ShardId", &shard))
-        return false;
     if (children < 0 || children > 16)
         return fault_invalid(call->fault, "Children: 0 to 16 expected");
     char *name = shard.data ? arena_copy(call->arena, shard.data, shard.size) : NULL;

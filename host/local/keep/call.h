@@ -44,6 +44,7 @@ struct engine {
     pthread_mutex_t lock;
     struct map tables; /* name -> struct table */
     struct list streams;
+    size_t busy_tables;
     int64_t last_id, last_sequence;
     uint64_t random;
     int64_t iterators, expired_below; /* how many were made; those before have expired */
@@ -76,24 +77,31 @@ void engine_damaged(struct engine *engine, const char *kind, const char *name);
 /* Take the place of the one of that name; both may be NULL. */
 void engine_set_table(struct engine *engine, const char *name, struct table *table);
 
+/* For as long as the options say, a table is "CREATING", "UPDATING" or "DELETING". One that is being deleted
+ * is kept no more, and named until then. */
+void engine_table_begins(struct call *call, struct table *table, const char *what);
+void engine_settle_tables(struct engine *engine, int64_t now_ms); /* what is over by now */
+
 /* ---- reading a request ---- */
 
 const struct json *call_member(const struct call *call, const char *name); /* NULL where missing or null */
 
-/* NULL where missing; a fault where it is something else. */
-bool call_text(struct call *call, const char *name, struct text *text);
+/* What the model says of a member was checked before (validate.h). {NULL, 0} where it is missing. */
+struct text call_text(const struct call *call, const char *name);
 bool call_flag(const struct call *call, const char *name);
 
-/* A member that must be one of `choices` (ends with NULL; the first is the default). -1 and a fault. */
-int call_choice(struct call *call, const char *name, const char *const *choices);
+/* Which of `choices` (ends with NULL) the member is; 0, the default, where it is missing. */
+size_t call_choice(const struct call *call, const char *name, const char *const *choices);
 
-/* The table of TableName; NULL and a fault. */
+/* The table of TableName; NULL and a fault, also where it is just being made or deleted. */
 struct table *call_table(struct call *call);
 struct table *find_table(struct call *call, struct text name);
-bool valid_name(struct text name);
 
-const char *lower_first(struct arena *arena, const char *name); /* "TableName" -> "tableName" */
-bool call_required(struct call *call, const char *name);
+/* Whatever state it is in; the fault names the table, as that of operations on tables does. */
+struct table *call_any_table(struct call *call);
+struct table *find_any_table(struct call *call, struct text name);
+bool table_is_idle(struct call *call, const struct table *table);   /* else a fault */
+bool index_is_filled(struct call *call, const struct index *index); /* else a fault */
 
 /* Is any of these members there (ends with NULL)? Then both kinds are a fault. */
 bool call_not_both(struct call *call, const char *const *legacy, const char *const *expressions);
@@ -140,7 +148,7 @@ double read_units(size_t bytes, bool consistent);
 void call_write_capacity(struct call *call, const struct capacity *capacity, bool first);
 void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes);
 enum { CAPACITY_NONE, CAPACITY_TOTAL, CAPACITY_INDEXES };
-int call_capacity_mode(struct call *call); /* -1 and a fault */
+size_t call_capacity_mode(const struct call *call);
 
 /* ---- collections.c: ReturnItemCollectionMetrics ---- */
 
@@ -149,8 +157,6 @@ struct written_item {
     struct row_key row;
     const struct attr *key; /* or the whole item */
 };
-
-bool collection_metrics_read(struct call *call); /* false and a fault */
 
 /* "ItemCollectionMetrics":... where the request asks for it and the table has local indexes; behind a comma
  * unless it is the first member. */
@@ -194,7 +200,12 @@ void ttl_fill(struct call *call, const struct table *table); /* after it was swi
 
 operation op_create_table, op_describe_table, op_list_tables, op_update_table, op_delete_table;
 operation op_update_time_to_live, op_describe_time_to_live, op_tag_resource, op_untag_resource, op_list_tags;
-operation op_describe_limits, op_describe_endpoints, op_describe_backups;
+/* {"NAME":{...}}: all that is said of the table. Tags that may be given to one. */
+void write_description(struct call *call, const char *member, const struct table *table);
+bool tags_valid(struct call *call, const struct json *tags); /* NULL: none; else a fault */
+
+operation op_put_policy, op_get_policy, op_delete_policy;
+operation op_update_backups, op_describe_limits, op_describe_endpoints, op_describe_backups;
 operation op_put_item, op_get_item, op_update_item, op_delete_item;
 operation op_batch_get_item, op_batch_write_item, op_query, op_scan;
 operation op_transact_write_items, op_transact_get_items;

@@ -43,7 +43,7 @@ void capacity_write_item(struct capacity *capacity, const struct attr *before, c
     }
 }
 
-int call_capacity_mode(struct call *call)
+size_t call_capacity_mode(const struct call *call)
 {
     static const char *const choices[] = {"NONE", "TOTAL", "INDEXES", NULL};
     return call_choice(call, "ReturnConsumedCapacity", choices);
@@ -85,8 +85,8 @@ void write_capacity(struct buf *out, const struct capacity *capacity, bool index
 
 void call_write_capacity(struct call *call, const struct capacity *capacity, bool first)
 {
-    int mode = call_capacity_mode(call);
-    if (mode <= CAPACITY_NONE)
+    size_t mode = call_capacity_mode(call);
+    if (mode == CAPACITY_NONE)
         return;
     buf_add_text(call->out, first ? "\"ConsumedCapacity\":" : ",\"ConsumedCapacity\":");
     write_capacity(call->out, capacity, mode == CAPACITY_INDEXES);

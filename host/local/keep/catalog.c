@@ -1,4 +1,6 @@
 /* catalog.c: the tables there are, their names for others, and the ids that are given out. */
+#include <string.h>
+
 #include "base/hash.h"
 #include "base/mem.h"
 #include "local/keep/call.h"
@@ -38,6 +40,43 @@ void engine_set_table(struct engine *engine, const char *name, struct table *tab
     if (table)
         engine_keep_table(engine, table);
     table_free(old); /* last: `name` may be its own */
+}
+
+void engine_table_begins(struct call *call, struct table *table, const char *what)
+{
+    struct engine *engine = call->engine;
+    if (engine->options.table_ms <= 0)
+        return;
+    engine->busy_tables += !table->busy;
+    table->busy = what;
+    table->busy_until_ms = call->now_ms + engine->options.table_ms;
+}
+
+static void settle(struct engine *engine, const char *name, struct table *table)
+{
+    bool gone = strcmp(table->busy, "DELETING") == 0;
+    engine->busy_tables--;
+    table->busy = NULL;
+    for (size_t i = 0; i < table->index_count; i++)
+        table->indexes[i].filling = false;
+    if (gone) {
+        map_remove(&engine->tables, name);
+        table_free(table);
+    }
+}
+
+void engine_settle_tables(struct engine *engine, int64_t now_ms)
+{
+    size_t at = 0, before = engine->busy_tables;
+    const char *name;
+    if (!before)
+        return;
+    for (struct table *table; (table = map_next(&engine->tables, &at, &name));) {
+        if (!table->busy || table->busy_until_ms > now_ms)
+            continue;
+        settle(engine, name, table);
+        at = 0; /* the map may have moved */
+    }
 }
 
 void engine_damaged(struct engine *engine, const char *kind, const char *name)

@@ -6,12 +6,6 @@
 
 #include "local/keep/call.h"
 
-bool collection_metrics_read(struct call *call)
-{
-    static const char *const choices[] = {"NONE", "SIZE", NULL};
-    return call_choice(call, "ReturnItemCollectionMetrics", choices) >= 0;
-}
-
 static bool asked_for(const struct call *call)
 {
     return json_string_is(call_member(call, "ReturnItemCollectionMetrics"), "SIZE");
@@ -27,7 +21,7 @@ static bool has_collections(const struct table *table)
 
 static void write_collection(struct call *call, const struct table *table, const struct attr *key)
 {
-    struct key_schema hash = {.parts = {table->key.parts[0]}, .count = 1};
+    struct key_schema hash = {.parts = {table->key.parts[0]}, .hash_count = 1, .count = 1};
     buf_add_literal(call->out, "{\"ItemCollectionKey\":");
     attr_write_item(call->out, key_only(call->arena, &hash, key));
     buf_add_literal(call->out, ",\"SizeEstimateRangeGB\":[0.0,1.0]}");

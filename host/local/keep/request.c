@@ -1,5 +1,4 @@
 /* request.c: members of a request, with the service's words for what is wrong with them. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,16 +11,11 @@ const struct json *call_member(const struct call *call, const char *name)
     return member && member->type != JSON_NULL ? member : NULL;
 }
 
-bool call_text(struct call *call, const char *name, struct text *text)
+struct text call_text(const struct call *call, const char *name)
 {
     const struct json *member = call_member(call, name);
-    *text = (struct text){NULL, 0};
-    if (!member)
-        return true;
-    if (member->type != JSON_STRING)
-        return fault_set(call->fault, "SerializationException", "%s: a string expected", name);
-    *text = (struct text){member->text, member->size};
-    return true;
+    return member && member->type == JSON_STRING ? (struct text){member->text, member->size}
+                                                 : (struct text){NULL, 0};
 }
 
 bool call_flag(const struct call *call, const char *name)
@@ -30,54 +24,13 @@ bool call_flag(const struct call *call, const char *name)
     return member && member->type == JSON_TRUE;
 }
 
-const char *lower_first(struct arena *arena, const char *name)
+size_t call_choice(const struct call *call, const char *name, const char *const *choices)
 {
-    char *copy = arena_copy(arena, name, strlen(name));
-    *copy = (char)tolower((unsigned char)*copy);
-    return copy;
-}
-
-bool call_required(struct call *call, const char *name)
-{
-    return call_member(call, name) != NULL ||
-           fault_invalid(
-               call->fault,
-               "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must "
-               "not be null",
-               lower_first(call->arena, name));
-}
-
-int call_choice(struct call *call, const char *name, const char *const *choices)
-{
-    struct text text;
-    struct buf all = BUF_INIT;
-    if (!call_text(call, name, &text))
-        return -1;
-    if (!text.data)
-        return 0;
-    for (int i = 0; choices[i]; i++)
-        if (text_is(text, choices[i], strlen(choices[i])))
+    const struct json *member = call_member(call, name);
+    for (size_t i = 0; member && choices[i]; i++)
+        if (json_string_is(member, choices[i]))
             return i;
-    for (int i = 0; choices[i]; i++)
-        if (*choices[i]) /* an empty one stands for none */
-            buf_printf(&all, "%s%s", all.size ? ", " : "", choices[i]);
-    fault_invalid(
-        call->fault,
-        "1 validation error detected: Value '%.*s' at '%s' failed to satisfy constraint: Member must satisfy "
-        "enum value set: [%s]",
-        (int)text.size, text.data, lower_first(call->arena, name), all.data);
-    buf_fini(&all);
-    return -1;
-}
-
-bool valid_name(struct text name)
-{
-    if (name.size < 3 || name.size > 255)
-        return false;
-    for (size_t i = 0; i < name.size; i++)
-        if (!isalnum((unsigned char)name.data[i]) && !strchr("_-.", name.data[i]))
-            return false;
-    return true;
+    return 0;
 }
 
 /* A name may also be given as the table's ARN. */
@@ -88,7 +41,7 @@ static struct text name_of(struct text name)
     return slash ? (struct text){slash + 1, (size_t)(name.data + name.size - slash - 1)} : name;
 }
 
-struct table *find_table(struct call *call, struct text text)
+static struct table *look_up(struct call *call, struct text text)
 {
     struct text name = name_of(text);
     struct table *table = NULL;
@@ -103,17 +56,53 @@ struct table *find_table(struct call *call, struct text text)
         table = map_get(&call->engine->tables, key);
         free(key);
     }
-    if (!table)
-        fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
     return table;
+}
+
+struct table *find_table(struct call *call, struct text name)
+{
+    struct table *table = look_up(call, name);
+    if (table && (!table->busy || strcmp(table->busy, "UPDATING") == 0))
+        return table;
+    fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
+    return NULL;
+}
+
+struct table *find_any_table(struct call *call, struct text text)
+{
+    struct table *table = look_up(call, text);
+    struct text name = name_of(text);
+    if (!table)
+        fault_set(call->fault, "ResourceNotFoundException",
+                  "Requested resource not found: Table: %.*s not found", (int)name.size, name.data);
+    return table;
+}
+
+bool table_is_idle(struct call *call, const struct table *table)
+{
+    return !table->busy ||
+           fault_set(call->fault, "ResourceInUseException",
+                     "Attempt to change a resource which is still in use: Table is being %s: %s",
+                     strcmp(table->busy, "CREATING") == 0   ? "created"
+                     : strcmp(table->busy, "UPDATING") == 0 ? "updated"
+                                                            : "deleted",
+                     table->name);
+}
+
+bool index_is_filled(struct call *call, const struct index *index)
+{
+    return !index->filling ||
+           fault_invalid(call->fault, "Cannot read from backfilling global secondary index: %s", index->name);
 }
 
 struct table *call_table(struct call *call)
 {
-    struct text name;
-    if (!call_required(call, "TableName") || !call_text(call, "TableName", &name))
-        return NULL;
-    return find_table(call, name);
+    return find_table(call, call_text(call, "TableName"));
+}
+
+struct table *call_any_table(struct call *call)
+{
+    return find_any_table(call, call_text(call, "TableName"));
 }
 
 static void list_members(const struct call *call, const char *const *names, struct buf *out)

@@ -21,8 +21,8 @@ int64_t ttl_index(const struct table *table)
 
 bool ttl_key(struct arena *arena, const struct table *table, const struct attr *item, struct row_key *key)
 {
-    struct key_schema schema = {.parts = {{{table->ttl, table->ttl ? strlen(table->ttl) : 0}, ATTR_N}},
-                                .count = 1};
+    struct key_schema schema = {
+        .parts = {{{table->ttl, table->ttl ? strlen(table->ttl) : 0}, ATTR_N}}, .hash_count = 1, .count = 1};
     if (!table->ttl || !key_of(arena, &schema, item, key))
         return false;
     key->range = key->hash;

@@ -34,7 +34,7 @@ static size_t collect(struct call *call, const struct table *table, struct row_k
 {
     struct text none = {"", 0};
     size_t count = 0;
-    int64_t now_s = call->now_ms / 1000;
+    int64_t now_s = (call->now_ms - call->engine->options.ttl_ms) / 1000;
     struct storage_rows *rows = storage_walk(
         call->engine->storage, &(struct walk){.table = table->id,
                                               .index = ttl_index(table),

@@ -49,18 +49,24 @@ bool fault_invalid(struct fault *fault, const char *format, ...)
     return false;
 }
 
+static const struct {
+    const char *type, *space, *member;
+} spaces[] = {
+    {"ValidationException", "com.amazon.coral.validate", "message"},
+    {"ThrottlingException", "com.amazon.coral.availability", "message"},
+    {"SerializationException", "com.amazon.coral.service", "Message"},
+    {"UnknownOperationException", "com.amazon.coral.service", "message"},
+};
+
 void fault_write(const struct fault *fault, struct buf *out)
 {
-    bool streams = strcmp(fault->type, "TrimmedDataAccessException") == 0 ||
-                   strcmp(fault->type, "ExpiredIteratorException") == 0;
-    const char *space = strcmp(fault->type, "ValidationException") == 0 ||
-                                strcmp(fault->type, "SerializationException") == 0 ||
-                                strcmp(fault->type, "ThrottlingException") == 0
-                            ? "com.amazon.coral.validate"
-                            : "com.amazonaws.dynamodb.v20120810";
-    buf_printf(out,
-               "{\"__type\":\"%s#%s\",\"message\":", streams ? "com.amazonaws.dynamodb.v20120810" : space,
-               fault->type);
+    const char *space = "com.amazonaws.dynamodb.v20120810", *member = "message";
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        if (strcmp(fault->type, spaces[i].type) == 0) {
+            space = spaces[i].space;
+            member = spaces[i].member;
+        }
+    buf_printf(out, "{\"__type\":\"%s#%s\",\"%s\":", space, fault->type, member);
     json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
     if (fault->members.size)
         buf_add(out, fault->members.data, fault->members.size);

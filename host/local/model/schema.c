@@ -31,8 +31,10 @@ static void read_key(const struct table *table, const struct json *json, struct 
     *key = (struct key_schema){0};
     json_each(element, json) {
         const struct key_part *part = table_attribute(table, text_of(json_get(element, "AttributeName")));
-        if (part && key->count < 2)
-            key->parts[key->count++] = *part;
+        if (!part || key->count == KEY_PARTS_MAX)
+            continue;
+        key->hash_count += json_string_is(json_get(element, "KeyType"), "HASH");
+        key->parts[key->count++] = *part;
     }
 }
 
@@ -55,6 +57,34 @@ static void read_units(const struct json *json, int64_t *read, int64_t *write)
     *write = json_integer(json_get(json, "WriteCapacityUnits"), 0);
 }
 
+static bool is_true(const struct json *json)
+{
+    return json && json->type == JSON_TRUE;
+}
+
+static const char *const setting_names[] = {
+    [SETTING_ON_DEMAND] = "OnDemandThroughput",  [SETTING_WARM] = "WarmThroughput",
+    [SETTING_ENCRYPTION] = "SSESpecification",   [SETTING_POLICY] = "ResourcePolicy",
+    [SETTING_RECOVERY] = "RecoveryPeriodInDays",
+};
+
+void table_set(struct table *table, const char **settings, int which, const struct json *value)
+{
+    struct buf text = BUF_INIT;
+    settings[which] = NULL;
+    if (!value || value->type == JSON_NULL)
+        return;
+    json_write_value(&text, value);
+    settings[which] = arena_copy(&table->arena, text.data, text.size);
+    buf_fini(&text);
+}
+
+static void read_settings(struct table *table, const char **settings, const struct json *json, int count)
+{
+    for (int i = 0; i < count; i++)
+        table_set(table, settings, i, json_get(json, setting_names[i]));
+}
+
 static void read_indexes(struct table *table, const struct json *json, bool global)
 {
     json_each(element, json) {
@@ -67,6 +97,7 @@ static void read_indexes(struct table *table, const struct json *json, bool glob
         read_key(table, json_get(element, "KeySchema"), &index->key);
         read_projection(table, json_get(element, "Projection"), index);
         read_units(json_get(element, "ProvisionedThroughput"), &index->read_units, &index->write_units);
+        read_settings(table, index->settings, element, SETTING_WARM + 1);
     }
 }
 
@@ -91,12 +122,20 @@ static void read_stream(struct table *table, const struct json *root)
             table->view = (enum view_type)i;
 }
 
-static bool is_true(const struct json *json)
+/* An attribute is defined for as long as a key uses it. */
+static void forget_unused(struct table *table)
 {
-    return json && json->type == JSON_TRUE;
+    size_t kept = 0;
+    for (size_t i = 0; i < table->attribute_count; i++) {
+        struct text name = table->attributes[i].name;
+        bool used = key_has(&table->key, name);
+        for (size_t j = 0; j < table->index_count && !used; j++)
+            used = key_has(&table->indexes[j].key, name);
+        if (used)
+            table->attributes[kept++] = table->attributes[i];
+    }
+    table->attribute_count = kept;
 }
-
-void table_free(struct table *table);
 
 struct table *table_read(const char *text, size_t size)
 {
@@ -117,12 +156,14 @@ struct table *table_read(const char *text, size_t size)
     table->protected = is_true(json_get(root, "DeletionProtectionEnabled"));
     table->on_demand = json_string_is(json_get(root, "BillingMode"), "PAY_PER_REQUEST");
     table->tags = tags && tags->type == JSON_ARRAY ? arena_copy(&table->arena, tags->text, tags->size) : "[]";
+    read_settings(table, table->settings, root, SETTINGS);
     read_attributes(table, json_get(root, "AttributeDefinitions"));
     read_key(table, json_get(root, "KeySchema"), &table->key);
     read_units(json_get(root, "ProvisionedThroughput"), &table->read_units, &table->write_units);
     table->indexes = arena_alloc(&table->arena, indexes * sizeof *table->indexes + 1);
     read_indexes(table, local, false);
     read_indexes(table, global, true);
+    forget_unused(table);
     read_stream(table, root);
     if (table->name && table->key.count)
         return table;
@@ -148,7 +189,7 @@ static void write_key(struct buf *out, const struct key_schema *key)
     for (size_t i = 0; i < key->count; i++) {
         buf_add_text(out, i ? ",{\"AttributeName\":" : "{\"AttributeName\":");
         json_write_string(out, key->parts[i].name.data, key->parts[i].name.size);
-        buf_printf(out, ",\"KeyType\":\"%s\"}", i ? "RANGE" : "HASH");
+        buf_printf(out, ",\"KeyType\":\"%s\"}", i < key->hash_count ? "HASH" : "RANGE");
     }
     buf_add_char(out, ']');
 }
@@ -182,6 +223,46 @@ static void write_units(struct buf *out, int64_t read, int64_t write, bool descr
                described ? "\"NumberOfDecreasesToday\":0," : "", read, write);
 }
 
+static void write_settings(struct buf *out, const char *const *settings, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (settings[i])
+            buf_printf(out, ",\"%s\":%s", setting_names[i], settings[i]);
+}
+
+/* As they are described: what is warm says its status, and encryption has a member of its own. */
+static void describe_settings(struct buf *out, const char *const *settings)
+{
+    if (settings[SETTING_ON_DEMAND])
+        buf_printf(out, ",\"OnDemandThroughput\":%s", settings[SETTING_ON_DEMAND]);
+    if (settings[SETTING_WARM]) {
+        const char *text = settings[SETTING_WARM];
+        buf_printf(out, ",\"WarmThroughput\":%.*s%s\"Status\":\"ACTIVE\"}", (int)strlen(text) - 1, text,
+                   text[1] == '}' ? "" : ",");
+    }
+}
+
+static void describe_encryption(struct buf *out, const char *text, const char *arn)
+{
+    struct arena arena = ARENA_INIT;
+    const struct json *said = text ? json_parse(&arena, text, strlen(text), NULL) : NULL;
+    const struct json *key = json_get(said, "KMSMasterKeyId");
+    struct text account = {arn, strlen(arn) - strlen(strrchr(arn, ':'))};
+    if (is_true(json_get(said, "Enabled"))) {
+        buf_add_literal(out, ",\"SSEDescription\":{\"Status\":\"ENABLED\",\"SSEType\":\"KMS\","
+                             "\"KMSMasterKeyArn\":\"");
+        if (!key || (key->size >= 4 && memcmp(key->text, "arn:", 4) == 0)) {
+            json_write_text(out, key ? key->text : "", key ? key->size : 0);
+        } else { /* arn:aws:dynamodb:REGION:ACCOUNT: but of another service */
+            const char *region = arn + strlen("arn:aws:dynamodb:");
+            buf_printf(out, "arn:aws:kms:%.*s:key/", (int)(account.data + account.size - region), region);
+            json_write_text(out, key->text, key->size);
+        }
+        buf_add_literal(out, "\"}");
+    }
+    arena_fini(&arena);
+}
+
 /* `arn` of the table: as it is described; NULL: as it is kept. */
 static void write_indexes(struct buf *out, const struct table *table, bool global, const char *arn)
 {
@@ -200,10 +281,15 @@ static void write_indexes(struct buf *out, const struct table *table, bool globa
             buf_add_char(out, ',');
             write_units(out, index->read_units, index->write_units, arn != NULL);
         }
-        if (!arn)
+        if (!arn) {
             buf_printf(out, ",\"Id\":%" PRId64, index->id);
+            write_settings(out, index->settings, SETTING_WARM + 1);
+        }
         if (arn && global)
-            buf_add_literal(out, ",\"IndexStatus\":\"ACTIVE\"");
+            buf_add_text(out, index->filling ? ",\"IndexStatus\":\"CREATING\",\"Backfilling\":true"
+                                             : ",\"IndexStatus\":\"ACTIVE\"");
+        if (arn)
+            describe_settings(out, index->settings);
         if (arn)
             buf_printf(out, ",\"IndexSizeBytes\":0,\"ItemCount\":0,\"IndexArn\":\"%s/index/%s\"", arn,
                        index->name);
@@ -243,6 +329,7 @@ void table_write(struct buf *out, const struct table *table)
     }
     if (table->class)
         buf_printf(out, ",\"TableClass\":\"%s\"", table->class);
+    write_settings(out, table->settings, SETTINGS);
     buf_printf(out, ",\"DeletionProtectionEnabled\":%s,\"Tags\":%s}", table->protected ? "true" : "false",
                table->tags);
 }
@@ -254,7 +341,8 @@ void table_describe(struct buf *out, const struct table *table, const struct tab
     write_attributes(out, table);
     buf_printf(out, ",\"TableName\":\"%s\",", table->name);
     write_key(out, &table->key);
-    buf_printf(out, ",\"TableStatus\":\"%s\",\"CreationDateTime\":%.3f,", figures->status, created);
+    buf_printf(out, ",\"TableStatus\":\"%s\",\"CreationDateTime\":%.3f,",
+               table->busy ? table->busy : "ACTIVE", created);
     write_units(out, table->read_units, table->write_units, true);
     buf_printf(
         out,
@@ -268,6 +356,8 @@ void table_describe(struct buf *out, const struct table *table, const struct tab
                    created);
     if (table->class)
         buf_printf(out, ",\"TableClassSummary\":{\"TableClass\":\"%s\"}", table->class);
+    describe_settings(out, table->settings);
+    describe_encryption(out, table->settings[SETTING_ENCRYPTION], figures->arn);
     write_indexes(out, table, false, figures->arn);
     write_indexes(out, table, true, figures->arn);
     write_stream(out, table);
@@ -295,19 +385,65 @@ bool key_has(const struct key_schema *schema, struct text name)
     return false;
 }
 
+/* A zero byte within a part is followed by 0xff, and the part is ended by a zero and a one. */
+#define PART_END "\0\1"
+
+void key_part_begin(struct buf *out, const struct attr *value, bool last)
+{
+    size_t begun = out->size;
+    attr_sort_key(out, value);
+    if (last || out->size == begun || !memchr(out->data + begun, '\0', out->size - begun))
+        return;
+    struct buf plain = BUF_INIT;
+    buf_add(&plain, out->data + begun, out->size - begun);
+    out->size = begun;
+    for (size_t i = 0; i < plain.size; i++) {
+        buf_add_char(out, plain.data[i]);
+        if (!plain.data[i])
+            buf_add_char(out, '\xff');
+    }
+    buf_fini(&plain);
+}
+
+void key_part_write(struct buf *out, const struct attr *value, bool last)
+{
+    key_part_begin(out, value, last);
+    if (!last)
+        buf_add(out, PART_END, 2);
+}
+
+struct text key_part_read(struct arena *arena, struct text parts, bool last)
+{
+    if (last)
+        return parts;
+    char *bytes = arena_alloc(arena, parts.size + 1);
+    size_t size = 0;
+    for (size_t i = 0; i < parts.size; i++) {
+        if (!parts.data[i] && i + 1 < parts.size && parts.data[i + 1] == PART_END[1])
+            break;
+        bytes[size++] = parts.data[i];
+        i += !parts.data[i];
+    }
+    return (struct text){bytes, size};
+}
+
 bool key_of(struct arena *arena, const struct key_schema *schema, const struct attr *item,
             struct row_key *key)
 {
-    struct text *parts[2] = {&key->hash, &key->range};
-    *key = (struct row_key){{"", 0}, {"", 0}};
-    for (size_t i = 0; i < schema->count && i < 2; i++) {
+    struct buf bytes = BUF_INIT;
+    size_t hash_size = 0;
+    bool whole = true;
+    for (size_t i = 0; i < schema->count && whole; i++) {
         const struct attr *value = attr_get(item, schema->parts[i].name);
-        if (!value || value->type != schema->parts[i].type)
-            return false;
-        struct buf bytes = BUF_INIT;
-        attr_sort_key(&bytes, value);
-        *parts[i] = (struct text){arena_copy(arena, bytes.data ? bytes.data : "", bytes.size), bytes.size};
-        buf_fini(&bytes);
+        whole = value && value->type == schema->parts[i].type;
+        if (whole)
+            key_part_write(&bytes, value, i + 1 == schema->hash_count || i + 1 == schema->count);
+        if (i + 1 == schema->hash_count)
+            hash_size = bytes.size;
     }
-    return true;
+    const char *copy = whole ? arena_copy(arena, bytes.data ? bytes.data : "", bytes.size) : "";
+    *key = (struct row_key){{copy, whole ? hash_size : 0},
+                            {copy + (whole ? hash_size : 0), whole ? bytes.size - hash_size : 0}};
+    buf_fini(&bytes);
+    return whole;
 }

@@ -14,12 +14,18 @@ struct key_part {
     enum attr_type type; /* S, N or B */
 };
 
+/* A table's key has one HASH attribute and at most one RANGE; a global index may have four of each. */
+#define KEY_PARTS_MAX 8
+
 struct key_schema {
-    struct key_part parts[2]; /* hash and, where count is 2, range */
-    size_t count;
+    struct key_part parts[KEY_PARTS_MAX]; /* first the HASH attributes */
+    size_t hash_count, count;
 };
 
 enum projection_type { PROJECT_ALL, PROJECT_KEYS, PROJECT_INCLUDE };
+
+/* What is kept as it was said, and described again: each a JSON text, or NULL. */
+enum { SETTING_ON_DEMAND, SETTING_WARM, SETTING_ENCRYPTION, SETTING_POLICY, SETTING_RECOVERY, SETTINGS };
 
 struct index {
     int64_t id;
@@ -30,6 +36,8 @@ struct index {
     struct text *included;
     size_t included_count;
     int64_t read_units, write_units;
+    const char *settings[SETTINGS]; /* the first two */
+    bool filling;                   /* created while the table has been in use, and not yet to be read */
 };
 
 enum view_type { VIEW_NONE, VIEW_KEYS_ONLY, VIEW_NEW_IMAGE, VIEW_OLD_IMAGE, VIEW_BOTH };
@@ -54,6 +62,10 @@ struct table {
     bool protected;           /* from deletion */
     const char *class;        /* "STANDARD" or "STANDARD_INFREQUENT_ACCESS"; NULL: never said */
     const char *tags;         /* JSON array */
+    const char *settings[SETTINGS];
+    /* Not kept: what it is busy with, and until when. */
+    const char *busy; /* "CREATING", "UPDATING" or "DELETING"; NULL: it is active */
+    int64_t busy_until_ms;
 };
 
 extern const char *const view_names[];
@@ -63,14 +75,16 @@ extern const char *const view_names[];
 struct table *table_read(const char *text, size_t size);
 void table_free(struct table *table);
 
+/* A copy of the JSON text becomes the table's setting, or its index's. NULL: none any more. */
+void table_set(struct table *table, const char **settings, int which, const struct json *value);
+
 /* The definition, to be kept. */
 void table_write(struct buf *out, const struct table *table);
 
 /* "TableDescription" as the API gives it, without the braces' name. */
 struct table_figures {
     int64_t items, bytes;
-    const char *status; /* "ACTIVE" */
-    const char *arn;    /* arn:aws:dynamodb:region:account:table/NAME */
+    const char *arn; /* arn:aws:dynamodb:region:account:table/NAME */
 };
 void table_describe(struct buf *out, const struct table *table, const struct table_figures *figures);
 
@@ -81,5 +95,15 @@ const struct key_part *table_attribute(const struct table *table, struct text na
 bool key_of(struct arena *arena, const struct key_schema *schema, const struct attr *item,
             struct row_key *key);
 bool key_has(const struct key_schema *schema, struct text name);
+
+/* What stands for a part of a key, in the order of what it stands for; where another part follows, none is a
+ * beginning of another. */
+void key_part_write(struct buf *out, const struct attr *value, bool last);
+
+/* The same without the end of it: what all begins with that begins with `value`. */
+void key_part_begin(struct buf *out, const struct attr *value, bool last);
+
+/* The first part's bytes as attr_sort_key wrote them. */
+struct text key_part_read(struct arena *arena, struct text parts, bool last);
 
 #endif

@@ -15,19 +15,6 @@ static struct call part_of(const struct call *call, const struct json *part)
     return sub;
 }
 
-static const struct json *request_items(struct call *call)
-{
-    const struct json *items = call_member(call, "RequestItems");
-    if (!call_required(call, "RequestItems"))
-        return NULL;
-    if (items->child)
-        return items;
-    fault_invalid(call->fault,
-                  "1 validation error detected: Value '{}' at 'requestItems' failed to satisfy constraint: "
-                  "Member must have length greater than or equal to 1");
-    return NULL;
-}
-
 /* ---- no item twice ---- */
 
 struct seen {
@@ -65,9 +52,9 @@ static bool read_projection(struct call *part, struct projection **projection)
     static const char *const legacy[] = {"AttributesToGet", NULL};
     static const char *const expressions[] = {"ProjectionExpression", NULL};
     struct placeholders placeholders;
-    struct text text;
+    struct text text = call_text(part, "ProjectionExpression");
     *projection = NULL;
-    if (!call_not_both(part, legacy, expressions) || !call_text(part, "ProjectionExpression", &text) ||
+    if (!call_not_both(part, legacy, expressions) ||
         !placeholders_read(&placeholders, part->arena, call_member(part, "ExpressionAttributeNames"), NULL,
                            text.data != NULL, part->fault))
         return false;
@@ -96,7 +83,7 @@ static bool get_from(struct getting *g, const struct json *request)
     struct projection *projection;
     struct buf *out = g->call->out;
     struct table *table = find_table(&part, (struct text){request->key, request->key_size});
-    if (!table || !call_required(&part, "Keys") || !read_projection(&part, &projection))
+    if (!table || !read_projection(&part, &projection))
         return false;
     bool consistent = call_flag(&part, "ConsistentRead"), left = false, first = true;
     struct capacity *capacity = &g->capacities[g->tables++];
@@ -131,8 +118,8 @@ static bool get_from(struct getting *g, const struct json *request)
 
 static void write_capacities(struct call *call, const struct capacity *capacities, size_t count)
 {
-    int mode = call_capacity_mode(call);
-    if (mode <= CAPACITY_NONE)
+    size_t mode = call_capacity_mode(call);
+    if (mode == CAPACITY_NONE)
         return;
     buf_add_literal(call->out, ",\"ConsumedCapacity\":[");
     for (size_t i = 0; i < count; i++) {
@@ -162,9 +149,7 @@ static bool get_all(struct getting *g, const struct json *items)
 
 bool op_batch_get_item(struct call *call)
 {
-    const struct json *items = request_items(call);
-    if (!items || call_capacity_mode(call) < 0)
-        return false;
+    const struct json *items = call_member(call, "RequestItems");
     struct getting *g = arena_alloc(call->arena, sizeof *g);
     *g = (struct getting){.call = call,
                           .capacities = arena_alloc(call->arena, items->count * sizeof *g->capacities)};
@@ -195,12 +180,6 @@ static bool read_write(struct call *call, const struct json *request, const stru
                              "Supplied AttributeValue has more than one datatypes set, must contain exactly "
                              "one of the supported datatypes");
     const struct json *body = put ? json_get(put, "Item") : json_get(delete, "Key");
-    if (!body)
-        return fault_invalid(
-            call->fault,
-            "1 validation error detected: Value null at 'requestItems.%s.member.1.member.%s' "
-            "failed to satisfy constraint: Member must not be null",
-            table->name, put ? "putRequest.item" : "deleteRequest.key");
     struct attr *item = attr_read_item(call->arena, body, call->fault);
     if (!item)
         return false;
@@ -212,12 +191,10 @@ static bool read_write(struct call *call, const struct json *request, const stru
 
 bool op_batch_write_item(struct call *call)
 {
-    const struct json *items = request_items(call);
+    const struct json *items = call_member(call, "RequestItems");
     struct write writes[WRITES_MAX] = {0};
     struct written_item written[WRITES_MAX];
     size_t count = 0, tables = 0;
-    if (!items || call_capacity_mode(call) < 0 || !collection_metrics_read(call))
-        return false;
     struct seen *seen = arena_alloc(call->arena, sizeof *seen);
     struct capacity *capacities = arena_alloc(call->arena, items->count * sizeof *capacities);
     seen->count = 0;
@@ -230,10 +207,6 @@ bool op_batch_write_item(struct call *call)
         struct table *table = find_table(call, (struct text){requests->key, requests->key_size});
         if (!table)
             return false;
-        if (!requests->child)
-            return fault_invalid(call->fault,
-                                 "The batch write request list for a table cannot be null or empty: %s",
-                                 table->name);
         capacities[tables] = capacity_new(call, table);
         json_each(request, requests) {
             if (!read_write(call, request, table, &writes[count], &written[count]) ||

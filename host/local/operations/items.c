@@ -11,7 +11,7 @@ struct writing {
     struct call *call;
     struct placeholders placeholders;
     struct expr *condition; /* or NULL */
-    int returns;
+    size_t returns;         /* an index of return_values */
     const struct table *table;
     struct row_key row;
     struct attr *before;
@@ -20,14 +20,6 @@ struct writing {
 static bool fault_of(struct call *call)
 {
     return call->fault->status == 0;
-}
-
-static bool read_options(struct writing *w)
-{
-    static const char *const on_failure[] = {"NONE", "ALL_OLD", NULL};
-    w->returns = call_choice(w->call, "ReturnValues", return_values);
-    return w->returns >= 0 && call_choice(w->call, "ReturnValuesOnConditionCheckFailure", on_failure) >= 0 &&
-           collection_metrics_read(w->call) && call_capacity_mode(w->call) >= 0;
 }
 
 /* With its expressions known: the table, and whether the condition fits it. */
@@ -39,10 +31,8 @@ static bool find_table_of(struct writing *w)
 
 static bool read_condition(struct writing *w)
 {
-    struct text text;
+    struct text text = call_text(w->call, "ConditionExpression");
     const struct json *expected = call_member(w->call, "Expected");
-    if (!call_text(w->call, "ConditionExpression", &text))
-        return false;
     if (text.data)
         w->condition = condition_parse(&w->placeholders, "ConditionExpression", text);
     else if (expected)
@@ -56,8 +46,8 @@ static bool begin(struct writing *w, struct call *call)
     static const char *const expressions[] = {"UpdateExpression", "ConditionExpression",
                                               "ExpressionAttributeNames", "ExpressionAttributeValues", NULL};
     bool any = call_member(call, "ConditionExpression") || call_member(call, "UpdateExpression");
-    *w = (struct writing){.call = call};
-    return call_required(call, "TableName") && read_options(w) && call_not_both(call, legacy, expressions) &&
+    *w = (struct writing){.call = call, .returns = call_choice(call, "ReturnValues", return_values)};
+    return call_not_both(call, legacy, expressions) &&
            placeholders_read(&w->placeholders, call->arena, call_member(call, "ExpressionAttributeNames"),
                              call_member(call, "ExpressionAttributeValues"), any, call->fault);
 }
@@ -96,7 +86,7 @@ static void answer(struct writing *w, const struct attr *key, const struct attr 
 bool op_put_item(struct call *call)
 {
     struct writing w;
-    if (!begin(&w, call) || !call_required(call, "Item"))
+    if (!begin(&w, call))
         return false;
     if (w.returns > RETURN_ALL_OLD)
         return fault_invalid(call->fault, "ReturnValues can only be ALL_OLD or NONE");
@@ -113,7 +103,7 @@ bool op_put_item(struct call *call)
 bool op_delete_item(struct call *call)
 {
     struct writing w;
-    if (!begin(&w, call) || !call_required(call, "Key"))
+    if (!begin(&w, call))
         return false;
     if (w.returns > RETURN_ALL_OLD)
         return fault_invalid(call->fault, "ReturnValues can only be ALL_OLD or NONE");
@@ -145,10 +135,8 @@ static bool keeps_key(struct call *call, const struct table *table, const struct
 
 static bool read_update(struct writing *w, struct update **update)
 {
-    struct text text;
+    struct text text = call_text(w->call, "UpdateExpression");
     *update = NULL;
-    if (!call_text(w->call, "UpdateExpression", &text))
-        return false;
     if (text.data)
         *update = update_parse(&w->placeholders, text);
     else if (call_member(w->call, "AttributeUpdates"))
@@ -191,7 +179,7 @@ bool op_update_item(struct call *call)
     struct writing w;
     struct update *update;
     struct row_key again;
-    if (!begin(&w, call) || !call_required(call, "Key"))
+    if (!begin(&w, call))
         return false;
     struct attr *key = attr_read_item(call->arena, call_member(call, "Key"), call->fault);
     if (!key || !read_update(&w, &update) || !read_condition(&w) || !placeholders_all_used(&w.placeholders))
@@ -219,10 +207,9 @@ bool op_get_item(struct call *call)
     static const char *const expressions[] = {"ProjectionExpression", NULL};
     struct placeholders placeholders;
     struct projection *projection = NULL;
-    struct text text;
+    struct text text = call_text(call, "ProjectionExpression");
     struct row_key row;
-    if (!call_required(call, "TableName") || !call_required(call, "Key") || call_capacity_mode(call) < 0 ||
-        !call_not_both(call, legacy, expressions) || !call_text(call, "ProjectionExpression", &text) ||
+    if (!call_not_both(call, legacy, expressions) ||
         !placeholders_read(&placeholders, call->arena, call_member(call, "ExpressionAttributeNames"), NULL,
                            text.data != NULL, call->fault))
         return false;

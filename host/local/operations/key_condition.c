@@ -15,7 +15,11 @@ struct taking {
     const struct key_schema *key;
     const char *index;
     struct key_condition *condition;
-    bool seen[2];
+    struct wanted {
+        bool seen;
+        enum range_test test;
+        struct attr *low, *high;
+    } wanted[KEY_PARTS_MAX];
 };
 
 static bool wrong_operator(struct taking *t, const char *name, size_t size)
@@ -47,32 +51,72 @@ static bool check_type(struct taking *t, const struct key_part *part, const stru
         kind, t->index, (int)part->name.size, part->name.data);
 }
 
+static bool missed(struct taking *t)
+{
+    size_t first = 0;
+    while (first + 1 < t->key->count && t->wanted[first].seen)
+        first++;
+    return fault_invalid(t->call->fault, "Query condition missed key schema element: %.*s",
+                         (int)t->key->parts[first].name.size, t->key->parts[first].name.data);
+}
+
 static bool take(struct taking *t, struct text name, enum range_test test, struct attr *low,
                  struct attr *high)
 {
     size_t which = 0;
-    while (which < t->key->count && which < 2 && !text_equal(t->key->parts[which].name, name))
+    while (which < t->key->count && !text_equal(t->key->parts[which].name, name))
         which++;
-    if (which == t->key->count || which == 2)
-        return fault_invalid(t->call->fault, "Query condition missed key schema element: %.*s",
-                             (int)t->key->parts[t->seen[0] && t->key->count > 1].name.size,
-                             t->key->parts[t->seen[0] && t->key->count > 1].name.data);
-    if (t->seen[which])
+    if (which == t->key->count)
+        return missed(t);
+    if (t->wanted[which].seen)
         return fault_invalid(t->call->fault,
                              "KeyConditionExpressions must only contain one condition per key");
-    t->seen[which] = true;
-    if (which == 0 && test != RANGE_EQ)
+    t->wanted[which] = (struct wanted){true, test, low, high};
+    if (which < t->key->hash_count && test != RANGE_EQ)
         return fault_invalid(t->call->fault, "Query key condition not supported");
-    if (!check_type(t, &t->key->parts[which], low, test == RANGE_BEGINS) ||
-        (high && !check_type(t, &t->key->parts[which], high, false)))
-        return false;
-    if (which == 0) {
-        t->condition->hash = low;
-        return true;
+    return check_type(t, &t->key->parts[which], low, test == RANGE_BEGINS) &&
+           (!high || check_type(t, &t->key->parts[which], high, false));
+}
+
+/* Of several RANGE attributes the first ones, by equality all but the last of them. */
+static bool has_no_gap(struct taking *t, size_t last)
+{
+    struct buf names = BUF_INIT;
+    for (size_t i = t->key->hash_count; i < last; i++)
+        if (!t->wanted[i].seen || t->wanted[i].test != RANGE_EQ)
+            buf_printf(&names, "%s%.*s", names.size ? ", " : "", (int)t->key->parts[i].name.size,
+                       t->key->parts[i].name.data);
+    bool none = !names.size;
+    if (!none)
+        fault_invalid(t->call->fault,
+                      "RANGE key attributes %s must have equality conditions specified in the query because "
+                      "a condition is present on key attribute %.*s",
+                      names.data, (int)t->key->parts[last].name.size, t->key->parts[last].name.data);
+    buf_fini(&names);
+    return none;
+}
+
+static bool conclude(struct taking *t)
+{
+    struct key_condition *condition = t->condition;
+    size_t last = t->key->hash_count; /* behind the last part that is asked for */
+    for (size_t i = 0; i < t->key->count; i++) {
+        if (i < t->key->hash_count && !t->wanted[i].seen)
+            return missed(t);
+        if (t->wanted[i].seen && i >= t->key->hash_count)
+            last = i + 1;
     }
-    t->condition->test = test;
-    t->condition->low = low;
-    t->condition->high = high;
+    if (last > t->key->hash_count && !has_no_gap(t, last - 1))
+        return false;
+    condition->equal_count = last > t->key->hash_count ? last - 1 : last;
+    for (size_t i = 0; i < condition->equal_count; i++)
+        condition->equal[i] = t->wanted[i].low;
+    const struct wanted *tested = &t->wanted[condition->equal_count];
+    if (last > t->key->hash_count) {
+        condition->test = tested->test;
+        condition->low = tested->low;
+        condition->high = tested->high;
+    }
     return true;
 }
 
@@ -188,10 +232,8 @@ static bool take_legacy(struct taking *t, const struct json *conditions)
 bool key_condition_parse(struct call *call, struct placeholders *placeholders,
                          struct key_condition *condition)
 {
-    struct text text;
+    struct text text = call_text(call, "KeyConditionExpression");
     *condition = (struct key_condition){0};
-    if (!call_text(call, "KeyConditionExpression", &text))
-        return false;
     if (!text.data && !call_member(call, "KeyConditions"))
         return fault_invalid(call->fault,
                              "Either the KeyConditions or KeyConditionExpression parameter must be specified "
@@ -204,23 +246,48 @@ bool key_condition_parse(struct call *call, struct placeholders *placeholders,
 bool key_condition_resolve(struct call *call, const struct key_schema *key, const char *index,
                            struct key_condition *condition)
 {
-    struct taking t = {call, key, index, condition, {false, false}};
-    if (condition->expr ? !take_expr(&t, condition->expr)
-                        : !take_legacy(&t, call_member(call, "KeyConditions")))
-        return false;
-    return t.seen[0] || fault_invalid(call->fault, "Query condition missed key schema element: %.*s",
-                                      (int)key->parts[0].name.size, key->parts[0].name.data);
+    struct taking t = {.call = call, .key = key, .index = index, .condition = condition};
+    condition->key = key;
+    return (condition->expr ? take_expr(&t, condition->expr)
+                            : take_legacy(&t, call_member(call, "KeyConditions"))) &&
+           conclude(&t);
 }
 
 /* ---- places ---- */
+
+static struct text kept(struct arena *arena, struct buf *bytes)
+{
+    struct text text = {arena_copy(arena, bytes->data ? bytes->data : "", bytes->size), bytes->size};
+    buf_fini(bytes);
+    return text;
+}
 
 static struct text bytes_of(struct arena *arena, const struct attr *value)
 {
     struct buf bytes = BUF_INIT;
     attr_sort_key(&bytes, value);
-    struct text text = {arena_copy(arena, bytes.data ? bytes.data : "", bytes.size), bytes.size};
-    buf_fini(&bytes);
-    return text;
+    return kept(arena, &bytes);
+}
+
+static bool is_last(const struct key_condition *condition, size_t part)
+{
+    return part + 1 == condition->key->hash_count || part + 1 == condition->key->count;
+}
+
+struct text key_condition_hash(const struct key_condition *condition, struct arena *arena)
+{
+    struct buf bytes = BUF_INIT;
+    for (size_t i = 0; i < condition->key->hash_count; i++)
+        key_part_write(&bytes, condition->equal[i], is_last(condition, i));
+    return kept(arena, &bytes);
+}
+
+/* What all that is wanted begins with: the RANGE attributes that are asked for by equality before the last.
+ */
+static void write_lead(struct buf *out, const struct key_condition *condition)
+{
+    for (size_t i = condition->key->hash_count; i < condition->equal_count; i++)
+        key_part_write(out, condition->equal[i], is_last(condition, i));
 }
 
 static int compare(struct text a, struct text b)
@@ -229,12 +296,12 @@ static int compare(struct text a, struct text b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-int key_condition_place(const struct key_condition *condition, struct arena *arena, struct text range)
+static int place_of_part(const struct key_condition *condition, struct arena *arena, struct text part)
 {
     if (condition->test == RANGE_ANY)
         return 0;
     struct text low = bytes_of(arena, condition->low);
-    int order = compare(range, low);
+    int order = compare(part, low);
     switch (condition->test) {
     case RANGE_EQ:
         return order;
@@ -249,29 +316,53 @@ int key_condition_place(const struct key_condition *condition, struct arena *are
     case RANGE_BETWEEN:
         if (order < 0)
             return -1;
-        return compare(range, bytes_of(arena, condition->high)) > 0;
+        return compare(part, bytes_of(arena, condition->high)) > 0;
     default:
-        if (range.size >= low.size && memcmp(range.data, low.data, low.size) == 0)
+        if (part.size >= low.size && memcmp(part.data, low.data, low.size) == 0)
             return 0;
         return order;
     }
 }
 
+int key_condition_place(const struct key_condition *condition, struct arena *arena, struct text range)
+{
+    size_t tested = condition->equal_count;
+    if (tested == condition->key->hash_count && (condition->test == RANGE_ANY || is_last(condition, tested)))
+        return place_of_part(condition, arena, range);
+    struct buf bytes = BUF_INIT;
+    write_lead(&bytes, condition);
+    struct text lead = kept(arena, &bytes);
+    if (range.size < lead.size || memcmp(range.data, lead.data, lead.size) != 0)
+        return compare(range, lead) < 0 ? -1 : 1;
+    struct text rest = {range.data + lead.size, range.size - lead.size};
+    return place_of_part(condition, arena, key_part_read(arena, rest, is_last(condition, tested)));
+}
+
+/* Behind all that begins with the lead: a part's end is a one. */
+static struct text behind_lead(struct arena *arena, struct buf *lead)
+{
+    if (!lead->size)
+        return storage_last_key;
+    lead->data[lead->size - 1]++;
+    return kept(arena, lead);
+}
+
 struct text key_condition_start(const struct key_condition *condition, struct arena *arena, bool descending)
 {
     bool bounded_below = condition->test == RANGE_EQ || condition->test >= RANGE_GT;
+    bool bounded_above = condition->test == RANGE_EQ || condition->test == RANGE_LT ||
+                         condition->test == RANGE_LE || condition->test == RANGE_BETWEEN;
+    bool last = is_last(condition, condition->equal_count);
+    struct buf bytes = BUF_INIT;
+    write_lead(&bytes, condition);
+    if (!descending && bounded_below)
+        key_part_begin(&bytes, condition->low, last);
     if (!descending)
-        return bounded_below ? bytes_of(arena, condition->low) : (struct text){"", 0};
-    switch (condition->test) {
-    case RANGE_EQ:
-    case RANGE_LT:
-    case RANGE_LE:
-        return bytes_of(arena, condition->low);
-    case RANGE_BETWEEN:
-        return bytes_of(arena, condition->high);
-    default:
-        return storage_last_key; /* what begins with something is looked for from the end */
-    }
+        return kept(arena, &bytes);
+    if (!bounded_above || !last) /* what begins with something is looked for from the end */
+        return behind_lead(arena, &bytes);
+    attr_sort_key(&bytes, condition->test == RANGE_BETWEEN ? condition->high : condition->low);
+    return kept(arena, &bytes);
 }
 
 /* ---- filters ---- */

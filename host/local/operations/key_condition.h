@@ -8,9 +8,11 @@ enum range_test { RANGE_ANY, RANGE_EQ, RANGE_LT, RANGE_LE, RANGE_GT, RANGE_GE, R
 
 struct key_condition {
     struct expr *expr; /* as it was parsed; NULL of KeyConditions */
-    struct attr *hash;
-    enum range_test test;
-    struct attr *low, *high; /* of BETWEEN both, else `low` alone */
+    const struct key_schema *key;
+    struct attr *equal[KEY_PARTS_MAX]; /* what the first `equal_count` parts must be */
+    size_t equal_count;                /* all HASH attributes, and of the RANGE ones those before the last */
+    enum range_test test;              /* of the part behind them */
+    struct attr *low, *high;           /* of BETWEEN both, else `low` alone */
 };
 
 /* KeyConditionExpression, or KeyConditions: that there is one, and its grammar. */
@@ -20,6 +22,9 @@ bool key_condition_parse(struct call *call, struct placeholders *placeholders,
 /* What it asks of the key of the table or index. */
 bool key_condition_resolve(struct call *call, const struct key_schema *key, const char *index,
                            struct key_condition *condition);
+
+/* The bytes of what the HASH attributes must be. */
+struct text key_condition_hash(const struct key_condition *condition, struct arena *arena);
 
 /* Where a sort key stands: -1 before what is wanted, 0 in it, 1 behind it. */
 int key_condition_place(const struct key_condition *condition, struct arena *arena, struct text range);

@@ -227,9 +227,7 @@ static struct expr *conditions(struct call *call, const struct json *all, bool e
     static const char *const operators[] = {"AND", "OR", NULL};
     struct building b = {call, call->arena};
     struct expr *result = NULL;
-    int or = call_choice(call, "ConditionalOperator", operators);
-    if (or < 0)
-        return NULL;
+    bool or = call_choice(call, "ConditionalOperator", operators) == 1;
     json_each(condition, all) {
         struct expr *expr = condition_node(&b, condition, expected);
         if (!expr)

@@ -7,9 +7,6 @@
 #include "base/base64.h"
 #include "local/operations/query.h"
 
-#define BATCH_MAX 25
-#define TRANSACTION_MAX 100
-
 /* ---- what a WHERE says of the key ---- */
 
 /* The value that `part` must equal in every item that the condition lets through; the conjunct goes out of
@@ -200,16 +197,53 @@ static const struct attr *returned(struct call *call, const struct prepared *pre
 /* A NextToken is the last key's JSON in base64. */
 static bool read_token(struct call *call, struct query_plan *plan)
 {
-    struct text token;
+    struct text token = call_text(call, "NextToken");
     size_t size;
-    if (!call_text(call, "NextToken", &token) || !token.data)
-        return !call->fault->status;
+    if (!token.data)
+        return true;
     char *bytes = arena_alloc(call->arena, BASE64_DECODED_MAX(token.size) + 1);
     const struct json *json = base64_decode(token.data, token.size, bytes, &size)
                                   ? json_parse(call->arena, bytes, size, NULL)
                                   : NULL;
     plan->start = json ? attr_read_item(call->arena, json, call->fault) : NULL;
     return plan->start || fault_invalid(call->fault, "Invalid NextToken");
+}
+
+/* The equalities of all HASH attributes, or of none: then all is looked through. */
+static bool find_hash(struct call *call, const struct key_schema *key, struct expr **where,
+                      struct key_condition *condition)
+{
+    if (key->hash_count == 1) {
+        struct attr *hash = take_equality(where, &key->parts[0]);
+        condition->equal[0] = hash;
+        condition->equal_count = hash ? 1 : 0;
+        return !hash || hash->type == key->parts[0].type ||
+               fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Condition parameter type does not "
+                             "match schema type");
+    }
+    for (size_t i = 0; i < key->hash_count; i++) {
+        struct key_condition one = {0};
+        if (!find_range(*where, &key->parts[i], &one) || one.test != RANGE_EQ)
+            return true;
+        condition->equal[i] = one.low;
+    }
+    condition->equal_count = key->hash_count;
+    return true;
+}
+
+/* Of the RANGE attributes the first ones by equality, and one by a range. */
+static void find_ranges(const struct expr *where, const struct key_schema *key,
+                        struct key_condition *condition)
+{
+    for (size_t i = key->hash_count; i < key->count; i++) {
+        condition->test = RANGE_ANY;
+        if (!find_range(where, &key->parts[i], condition) || condition->test != RANGE_EQ ||
+            i + 1 == key->count)
+            return;
+        condition->equal[condition->equal_count++] = condition->low;
+        condition->test = RANGE_ANY;
+    }
 }
 
 static bool plan_select(struct call *call, const struct statement *statement, struct query_plan *plan)
@@ -221,23 +255,19 @@ static bool plan_select(struct call *call, const struct statement *statement, st
     if (statement->index.data && !(plan->index = table_index(plan->table, statement->index)))
         return fault_invalid(call->fault, "The table does not have the specified index: %.*s",
                              (int)statement->index.size, statement->index.data);
+    if (plan->index && !index_is_filled(call, plan->index))
+        return false;
     const struct key_schema *key = plan->index ? &plan->index->key : &plan->table->key;
     struct expr *where = statement->where;
-    plan->condition.hash = take_equality(&where, &key->parts[0]);
-    plan->scan = !plan->condition.hash;
-    if (plan->condition.hash && plan->condition.hash->type != key->parts[0].type)
-        return fault_invalid(call->fault,
-                             "One or more parameter values were invalid: Condition parameter type does not "
-                             "match schema type");
-    if (!plan->scan && key->count > 1)
-        find_range(where, &key->parts[1], &plan->condition);
+    plan->condition.key = key;
+    if (!find_hash(call, key, &where, &plan->condition))
+        return false;
+    plan->scan = plan->condition.equal_count < key->hash_count;
+    if (!plan->scan)
+        find_ranges(where, key, &plan->condition);
     plan->filter = where;
     plan->limit = json_integer(call_member(call, "Limit"), 0);
-    return (!call_member(call, "Limit") || plan->limit > 0 ||
-            fault_invalid(call->fault,
-                          "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: "
-                          "Member must have value greater than or equal to 1")) &&
-           read_token(call, plan);
+    return read_token(call, plan);
 }
 
 static bool execute_select(struct call *call, const struct statement *statement)
@@ -266,10 +296,8 @@ static bool execute_select(struct call *call, const struct statement *statement)
 
 static struct statement *read_statement(struct call *call)
 {
-    struct text text;
-    if (!call_required(call, "Statement") || !call_text(call, "Statement", &text))
-        return NULL;
-    return statement_parse(call->arena, text, call_member(call, "Parameters"), call->fault);
+    return statement_parse(call->arena, call_text(call, "Statement"), call_member(call, "Parameters"),
+                           call->fault);
 }
 
 bool op_execute_statement(struct call *call)
@@ -339,27 +367,9 @@ static void write_code(struct buf *out, const struct fault *fault)
     json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
 }
 
-static bool read_list(struct call *call, const char *member, size_t most, const struct json **list)
-{
-    *list = call_member(call, member);
-    if (!call_required(call, member))
-        return false;
-    if ((*list)->child && (*list)->count <= most)
-        return true;
-    return fault_invalid(
-        call->fault,
-        "1 validation error detected: Value '[]' at '%s' failed to satisfy constraint: Member must have "
-        "length %s %zu",
-        lower_first(call->arena, member),
-        (*list)->child ? "less than or equal to" : "greater than or equal to",
-        (*list)->child ? most : (size_t)1);
-}
-
 bool op_batch_execute_statement(struct call *call)
 {
-    const struct json *list;
-    if (!read_list(call, "Statements", BATCH_MAX, &list))
-        return false;
+    const struct json *list = call_member(call, "Statements");
     buf_add_literal(call->out, "{\"Responses\":[");
     json_each(element, list) {
         struct call part = *call;
@@ -465,9 +475,7 @@ static bool execute_all(struct call *call, struct prepared *all, size_t count)
 
 bool op_execute_transaction(struct call *call)
 {
-    const struct json *list;
-    if (!read_list(call, "TransactStatements", TRANSACTION_MAX, &list))
-        return false;
+    const struct json *list = call_member(call, "TransactStatements");
     struct prepared *all = arena_alloc(call->arena, list->count * sizeof *all);
     memset(all, 0, list->count * sizeof *all);
     bool ok = read_transaction(call, list, all) && execute_all(call, all, list->count);

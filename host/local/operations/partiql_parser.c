@@ -640,8 +640,7 @@ static bool parse_statement(struct parser *p, struct statement *statement)
     return wrong(p, "SELECT, INSERT, UPDATE or DELETE expected");
 }
 
-/* API_ExecuteStatement. It bounds how deep a statement goes, too. */
-#define STATEMENT_BYTES_MAX 8192
+/* How deep a statement goes is bounded by the length that the model allows it. */
 
 struct statement *statement_parse(struct arena *arena, struct text source, const struct json *parameters,
                                   struct fault *fault)
@@ -654,14 +653,6 @@ struct statement *statement_parse(struct arena *arena, struct text source, const
                        .next_parameter = parameters ? parameters->child : NULL};
     struct statement *statement = arena_alloc(arena, sizeof *statement);
     *statement = (struct statement){0};
-    if (source.size > STATEMENT_BYTES_MAX) {
-        fault_invalid(
-            fault,
-            "1 validation error detected: Value at 'statement' failed to satisfy constraint: Member "
-            "must have length less than or equal to %d",
-            STATEMENT_BYTES_MAX);
-        return NULL;
-    }
     next(&p);
     if (!parse_statement(&p, statement) || fault->status)
         return NULL;

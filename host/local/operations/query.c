@@ -5,8 +5,6 @@
 #include "base/hash.h"
 #include "local/operations/query.h"
 
-#define SEGMENTS_MAX 1000000
-
 enum select { SELECT_ALL, SELECT_PROJECTED, SELECT_COUNT, SELECT_SPECIFIC };
 
 struct page {
@@ -36,12 +34,10 @@ static bool read_select(struct page *page)
     static const char *const names[] = {"",      "ALL_ATTRIBUTES",      "ALL_PROJECTED_ATTRIBUTES",
                                         "COUNT", "SPECIFIC_ATTRIBUTES", NULL};
     struct call *call = page->call;
-    int select = call_choice(call, "Select", names);
+    size_t select = call_choice(call, "Select", names);
     bool chosen = call_member(call, "ProjectionExpression") || call_member(call, "AttributesToGet");
     const char *which =
         call_member(call, "ProjectionExpression") ? "ProjectionExpression" : "AttributesToGet";
-    if (select < 0)
-        return false;
     if (chosen && (select == 1 || select == 2))
         return fault_invalid(call->fault, "Cannot specify the %s when choosing to get %s", which,
                              names[select]);
@@ -69,12 +65,12 @@ static bool read_select(struct page *page)
 
 static bool read_index(struct page *page)
 {
-    struct text name;
     struct call *call = page->call;
+    struct text name = call_text(call, "IndexName");
     page->key = &page->table->key;
     page->consistent = call_flag(call, "ConsistentRead");
-    if (!call_text(call, "IndexName", &name) || !name.data)
-        return !call->fault->status;
+    if (!name.data)
+        return true;
     page->index = table_index(page->table, name);
     if (!page->index)
         return fault_invalid(call->fault, "The table does not have the specified index: %.*s", (int)name.size,
@@ -82,19 +78,7 @@ static bool read_index(struct page *page)
     if (page->index->global && page->consistent)
         return fault_invalid(call->fault, "Consistent reads are not supported on global secondary indexes");
     page->key = &page->index->key;
-    return true;
-}
-
-static bool read_limit(struct page *page)
-{
-    const struct json *limit = call_member(page->call, "Limit");
-    page->limit = json_integer(limit, 0);
-    return !limit || page->limit >= 1 ||
-           fault_invalid(page->call->fault,
-                         "1 validation error detected: Value '%" PRId64
-                         "' at 'limit' failed to satisfy constraint: "
-                         "Member must have value greater than or equal to 1",
-                         page->limit);
+    return index_is_filled(call, page->index);
 }
 
 static bool read_segments(struct page *page)
@@ -111,14 +95,7 @@ static bool read_segments(struct page *page)
         return fault_invalid(call->fault,
                              "The Segment parameter is required but was not present in the request when "
                              "parameter TotalSegments is present");
-    if (total && (page->segments < 1 || page->segments > SEGMENTS_MAX))
-        return fault_invalid(
-            call->fault,
-            "1 validation error detected: Value '%" PRId64 "' at 'totalSegments' failed to satisfy "
-            "constraint: Member must have value %s",
-            page->segments,
-            page->segments < 1 ? "greater than or equal to 1" : "less than or equal to 1000000");
-    if (page->segment < 0 || page->segment >= page->segments)
+    if (page->segment >= page->segments)
         return fault_invalid(
             call->fault,
             "The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: "
@@ -129,11 +106,9 @@ static bool read_segments(struct page *page)
 
 static bool read_filter(struct page *page)
 {
-    struct text text;
     struct call *call = page->call;
+    struct text text = call_text(call, "FilterExpression");
     const char *member = page->scan ? "ScanFilter" : "QueryFilter";
-    if (!call_text(call, "FilterExpression", &text))
-        return false;
     if (text.data)
         page->filter = condition_parse(&page->placeholders, "FilterExpression", text);
     else if (call_member(call, member))
@@ -143,10 +118,8 @@ static bool read_filter(struct page *page)
 
 static bool read_projection(struct page *page)
 {
-    struct text text;
     struct call *call = page->call;
-    if (!call_text(call, "ProjectionExpression", &text))
-        return false;
+    struct text text = call_text(call, "ProjectionExpression");
     if (text.data)
         page->projection = projection_parse(&page->placeholders, text);
     else if (call_member(call, "AttributesToGet"))
@@ -166,8 +139,7 @@ static bool start_fits(struct page *page, const struct attr *start)
     page->has_start = true;
     if (page->scan)
         return true;
-    struct attr *hash = attr_get(start, page->key->parts[0].name);
-    if (!attr_equal(hash, page->condition.hash))
+    if (!text_equal(page->start.at.hash, key_condition_hash(&page->condition, call->arena)))
         return fault_invalid(call->fault,
                              "The provided starting key is outside query boundaries based on provided "
                              "conditions");
@@ -194,8 +166,8 @@ static bool begin(struct page *page, struct call *call, bool scan)
                call_member(call, "KeyConditionExpression");
     const struct json *forward = call_member(call, "ScanIndexForward");
     *page = (struct page){.call = call, .scan = scan, .descending = forward && forward->type == JSON_FALSE};
-    if (!call_required(call, "TableName") || call_capacity_mode(call) < 0 || !read_limit(page) ||
-        !call_not_both(call, legacy, expressions) ||
+    page->limit = json_integer(call_member(call, "Limit"), 0);
+    if (!call_not_both(call, legacy, expressions) ||
         !placeholders_read(&page->placeholders, call->arena, call_member(call, "ExpressionAttributeNames"),
                            call_member(call, "ExpressionAttributeValues"), any, call->fault))
         return false;
@@ -296,12 +268,8 @@ static struct walk plan(struct page *page)
     if (page->has_start) {
         walk.from = page->start;
     } else if (!page->scan) {
-        struct buf hash = BUF_INIT;
-        attr_sort_key(&hash, page->condition.hash);
-        walk.from.at.hash =
-            (struct text){arena_copy(arena, hash.data ? hash.data : "", hash.size), hash.size};
+        walk.from.at.hash = key_condition_hash(&page->condition, arena);
         walk.from.at.range = key_condition_start(&page->condition, arena, page->descending);
-        buf_fini(&hash);
     }
     return walk;
 }

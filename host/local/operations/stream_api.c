@@ -12,28 +12,12 @@
 
 /* ---- ListStreams, DescribeStream ---- */
 
-static bool read_limit(struct call *call, int64_t most, int64_t *limit)
-{
-    const struct json *member = call_member(call, "Limit");
-    *limit = json_integer(member, most);
-    if (!member || (*limit >= 1 && *limit <= most))
-        return true;
-    return fault_invalid(call->fault,
-                         "1 validation error detected: Value '%" PRId64
-                         "' at 'limit' failed to satisfy constraint: "
-                         "Member must have value %s than or equal to %" PRId64,
-                         *limit, *limit < 1 ? "greater" : "less", *limit < 1 ? 1 : most);
-}
-
 bool op_list_streams(struct call *call)
 {
-    struct text table, start;
+    struct text table = call_text(call, "TableName"), start = call_text(call, "ExclusiveStartStreamArn");
     struct stream *stream;
-    int64_t limit, count = 0;
+    int64_t limit = json_integer(call_member(call, "Limit"), 100), count = 0;
     const struct stream *last = NULL;
-    if (!call_text(call, "TableName", &table) || !call_text(call, "ExclusiveStartStreamArn", &start) ||
-        !read_limit(call, 100, &limit))
-        return false;
     bool begun = !start.data, more = false;
     buf_add_literal(call->out, "{\"Streams\":[");
     list_each(stream, &call->engine->streams, struct stream, link) {
@@ -57,9 +41,7 @@ bool op_list_streams(struct call *call)
 
 static struct stream *call_stream(struct call *call)
 {
-    struct text arn;
-    if (!call_required(call, "StreamArn") || !call_text(call, "StreamArn", &arn))
-        return NULL;
+    struct text arn = call_text(call, "StreamArn");
     struct stream *stream = stream_find(call->engine, arn);
     if (!stream)
         fault_set(call->fault, "ResourceNotFoundException",
@@ -113,10 +95,10 @@ static const struct shard *write_shards(struct call *call, const struct stream *
 
 bool op_describe_stream(struct call *call)
 {
-    struct text start;
-    int64_t limit;
+    struct text start = call_text(call, "ExclusiveStartShardId");
+    int64_t limit = json_integer(call_member(call, "Limit"), SHARDS_MAX);
     struct stream *stream = call_stream(call);
-    if (!stream || !call_text(call, "ExclusiveStartShardId", &start) || !read_limit(call, SHARDS_MAX, &limit))
+    if (!stream)
         return false;
     if (start.data && !find_shard(stream, start))
         return fault_set(call->fault, "ResourceNotFoundException",
@@ -152,10 +134,12 @@ static void write_iterator(struct call *call, const char *arn, int64_t shard, in
 
 static bool read_sequence(struct call *call, int64_t *sequence)
 {
-    struct text text;
+    struct text text = call_text(call, "SequenceNumber");
     char digits[24];
-    if (!call_required(call, "SequenceNumber") || !call_text(call, "SequenceNumber", &text))
-        return false;
+    if (!text.data)
+        return fault_invalid(call->fault,
+                             "1 validation error detected: Value null at 'sequenceNumber' failed to satisfy "
+                             "constraint: Member must not be null");
     bool valid = text.size == 21 && *text.data == '1';
     for (size_t i = 0; valid && i < text.size; i++)
         valid = text.data[i] >= '0' && text.data[i] <= '9';
@@ -196,16 +180,13 @@ bool op_get_shard_iterator(struct call *call)
 {
     static const char *const types[] = {
         "", "TRIM_HORIZON", "LATEST", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", NULL};
-    struct text name;
+    struct text name = call_text(call, "ShardId");
     int64_t sequence = 0;
     struct stream *stream = call_stream(call);
-    if (!stream || !call_required(call, "ShardId") || !call_required(call, "ShardIteratorType") ||
-        !call_text(call, "ShardId", &name))
+    if (!stream)
         return false;
-    int type = call_choice(call, "ShardIteratorType", types);
+    size_t type = call_choice(call, "ShardIteratorType", types);
     const struct shard *shard = find_shard(stream, name);
-    if (type < 0)
-        return false;
     if (!shard)
         return fault_set(call->fault, "ResourceNotFoundException",
                          "Requested resource not found: Shard: %.*s in Stream: %s not found", (int)name.size,
@@ -302,12 +283,10 @@ static bool iterator_good(struct call *call, const struct iterator *iterator)
 
 bool op_get_records(struct call *call)
 {
-    struct text text;
+    struct text text = call_text(call, "ShardIterator");
     struct iterator iterator = {0};
-    int64_t limit;
-    if (!call_required(call, "ShardIterator") || !call_text(call, "ShardIterator", &text) ||
-        !read_limit(call, RECORDS_MAX, &limit) || !parse_iterator(call, text, &iterator) || !iterator.shard ||
-        !iterator_good(call, &iterator))
+    int64_t limit = json_integer(call_member(call, "Limit"), RECORDS_MAX);
+    if (!parse_iterator(call, text, &iterator) || !iterator.shard || !iterator_good(call, &iterator))
         return false;
     buf_add_literal(call->out, "{\"Records\":[");
     struct reading reading = {call->out, call->out->size, 0, limit, iterator.sequence, false};

@@ -1,11 +1,13 @@
 /* table_check.c: what CreateTable and UpdateTable refuse. */
 #include "local/operations/table_check.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#define KIND_MAX 4 /* HASH attributes of a global index, and RANGE ones */
+#define UNITS_MAX 1000000000000
 #define LOCAL_INDEXES_MAX 5
-#define GLOBAL_INDEXES_MAX 20
 
 static bool invalid(struct call *call, const char *sentence)
 {
@@ -56,27 +58,53 @@ static bool names_are_defined(struct call *call, const struct json *schema, cons
     return false;
 }
 
-bool check_key_schema(struct call *call, const struct json *schema, const struct json *attributes)
+static bool is_hash(const struct json *element)
 {
-    const struct json *hash = schema ? schema->child : NULL, *range = hash ? hash->next : NULL;
-    if (!hash || schema->type != JSON_ARRAY)
+    return json_string_is(json_get(element, "KeyType"), "HASH");
+}
+
+/* Of a global index: up to four HASH attributes and behind them up to four RANGE ones. */
+static bool check_kinds(struct call *call, const struct json *schema)
+{
+    size_t hashes = 0, ranges = 0;
+    json_each(element, schema) {
+        if (is_hash(element) && ranges)
+            return fault_invalid(call->fault, "Invalid KeySchema: All HASH KeySchemaElements must come "
+                                              "before the first RANGE KeySchemaElement");
+        hashes += is_hash(element);
+        ranges += !is_hash(element);
+    }
+    if (hashes > KIND_MAX || ranges > KIND_MAX)
         return fault_invalid(call->fault,
-                             "1 validation error detected: Value '[]' at 'keySchema' failed to satisfy "
-                             "constraint: Member must have length greater than or equal to 1");
-    if (schema->count > 2)
-        return fault_invalid(call->fault,
-                             "1 validation error detected: Value at 'keySchema' failed to satisfy "
-                             "constraint: Member must have length less than or equal to 2");
-    if (!json_string_is(json_get(hash, "KeyType"), "HASH"))
+                             "Invalid KeySchema: The number of %s KeySchemaElements exceeds the limit of %d",
+                             hashes > KIND_MAX ? "HASH" : "RANGE", KIND_MAX);
+    return true;
+}
+
+static bool names_differ_within(struct call *call, const struct json *schema)
+{
+    json_each(element, schema)
+        for (const struct json *other = element->next; other; other = other->next)
+            if (text_equal(attribute_name(element), attribute_name(other)))
+                return fault_invalid(
+                    call->fault,
+                    "Both the Hash Key and the Range Key element in the KeySchema have the same name");
+    return true;
+}
+
+static bool check_key_schema(struct call *call, const struct json *schema, const struct json *attributes,
+                             bool global)
+{
+    const struct json *second = schema->child->next;
+    if (!names_are_defined(call, schema, attributes) || !names_differ_within(call, schema))
+        return false;
+    if (!is_hash(schema->child))
         return fault_invalid(call->fault,
                              "Invalid KeySchema: The first KeySchemaElement is not a HASH key type");
-    if (range && !json_string_is(json_get(range, "KeyType"), "RANGE"))
+    if (!global && second && is_hash(second))
         return fault_invalid(call->fault,
                              "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type");
-    if (range && text_equal(attribute_name(hash), attribute_name(range)))
-        return fault_invalid(
-            call->fault, "Both the Hash Key and the Range Key element in the KeySchema have the same name");
-    return names_are_defined(call, schema, attributes);
+    return !global || check_kinds(call, schema);
 }
 
 /* ---- indexes ---- */
@@ -103,19 +131,18 @@ static bool check_projection(struct call *call, const struct json *index)
     return true;
 }
 
+static bool index_fault(struct call *call, const char *problem, struct text name)
+{
+    return fault_invalid(call->fault, "One or more parameter values were invalid: %s%.*s", problem,
+                         (int)name.size, name.data);
+}
+
 static bool check_local(struct call *call, const struct json *index, struct text name,
                         const struct json *table)
 {
     const struct json *schema = json_get(index, "KeySchema");
-    if (table->count < 2)
-        return invalid(call, "Table KeySchema does not have a range key, which is required when specifying a "
-                             "LocalSecondaryIndex");
     if (schema->count < 2)
-        return fault_invalid(
-            call->fault,
-            "One or more parameter values were invalid: Index KeySchema does not have a range key for "
-            "index: %.*s",
-            (int)name.size, name.data);
+        return index_fault(call, "Index KeySchema does not have a range key for index: ", name);
     struct text own = attribute_name(schema->child), leading = attribute_name(table->child);
     return text_equal(own, leading) ||
            fault_invalid(
@@ -125,36 +152,64 @@ static bool check_local(struct call *call, const struct json *index, struct text
                (int)name.size, name.data, (int)own.size, own.data, (int)leading.size, leading.data);
 }
 
-bool check_index(struct call *call, const struct json *index, const struct json *attributes,
-                 const struct json *table, bool global)
+static bool check_index_billing(struct call *call, const struct json *index, struct text name, bool on_demand)
 {
-    struct text name = text_of(json_get(index, "IndexName"));
-    if (!valid_name(name))
+    bool given = json_get(index, "ProvisionedThroughput") != NULL;
+    if (given && on_demand)
         return fault_invalid(call->fault,
-                             "Invalid table/index name.  Table/index names must be between 3 and 255 "
-                             "characters long, and may contain only the characters a-z, A-Z, 0-9, '_', "
-                             "'-', and '.'");
-    return check_key_schema(call, json_get(index, "KeySchema"), attributes) &&
-           check_projection(call, index) && (global || check_local(call, index, name, table));
+                             "One or more parameter values were invalid: ProvisionedThroughput should not be "
+                             "specified for index: %.*s when BillingMode is PAY_PER_REQUEST",
+                             (int)name.size, name.data);
+    return given || on_demand ||
+           index_fault(call, "ProvisionedThroughput must be specified for index: ", name);
 }
 
-static bool check_indexes(struct call *call, const char *member, bool global, size_t most)
+bool check_global_index(struct call *call, const struct json *index, const struct json *attributes,
+                        bool on_demand)
 {
-    const struct json *indexes = call_member(call, member);
+    struct text name = text_of(json_get(index, "IndexName"));
+    return check_key_schema(call, json_get(index, "KeySchema"), attributes, true) &&
+           check_projection(call, index) && check_index_billing(call, index, name, on_demand) &&
+           check_throughput(call, json_get(index, "ProvisionedThroughput"));
+}
+
+static bool check_local_index(struct call *call, const struct json *index)
+{
+    return check_key_schema(call, json_get(index, "KeySchema"), call_member(call, "AttributeDefinitions"),
+                            false) &&
+           check_local(call, index, text_of(json_get(index, "IndexName")), call_member(call, "KeySchema")) &&
+           check_projection(call, index);
+}
+
+static bool check_local_indexes(struct call *call)
+{
+    const struct json *indexes = call_member(call, "LocalSecondaryIndexes");
     if (!indexes)
         return true;
     if (!indexes->child)
-        return fault_invalid(call->fault, "One or more parameter values were invalid: List of %s is empty",
-                             member);
+        return invalid(call, "List of LocalSecondaryIndexes is empty");
+    if (call_member(call, "KeySchema")->count < 2)
+        return invalid(call, "Table KeySchema does not have a range key, which is required when specifying a "
+                             "LocalSecondaryIndex");
     json_each(index, indexes)
-        if (!check_index(call, index, call_member(call, "AttributeDefinitions"),
-                         call_member(call, "KeySchema"), global))
+        if (!check_local_index(call, index))
             return false;
-    return indexes->count <= most ||
-           fault_invalid(
-               call->fault,
-               "One or more parameter values were invalid: Number of %s exceeds per-table limit of %zu",
-               member, most);
+    return indexes->count <= LOCAL_INDEXES_MAX ||
+           invalid(call, "Number of LocalSecondaryIndexes exceeds per-table limit of 5");
+}
+
+static bool check_global_indexes(struct call *call, bool on_demand)
+{
+    const struct json *indexes = call_member(call, "GlobalSecondaryIndexes");
+    if (!indexes)
+        return true;
+    if (!indexes->child)
+        return invalid(call, "List of GlobalSecondaryIndexes is empty");
+    json_each(index, indexes)
+        if (!check_global_index(call, index, call_member(call, "AttributeDefinitions"), on_demand))
+            return false;
+    return indexes->count <= GLOBAL_INDEXES_MAX ||
+           invalid(call, "GlobalSecondaryIndex count exceeds the per-table limit of 20");
 }
 
 static bool names_differ(struct call *call)
@@ -195,102 +250,100 @@ static bool used_in_index(const struct call *call, const char *member, struct te
     return false;
 }
 
-/* Attributes are defined when they are part of a key, and only then. */
-static bool all_are_used(struct call *call)
+static void list_used(struct buf *out, const struct call *call, const struct json *attributes)
 {
-    bool indexes = call_member(call, "LocalSecondaryIndexes") || call_member(call, "GlobalSecondaryIndexes");
-    json_each(attribute, call_member(call, "AttributeDefinitions")) {
+    json_each(attribute, attributes) {
         struct text name = attribute_name(attribute);
         if (used_in(call_member(call, "KeySchema"), name) ||
             used_in_index(call, "LocalSecondaryIndexes", name) ||
             used_in_index(call, "GlobalSecondaryIndexes", name))
-            continue;
-        return invalid(
-            call, indexes ? "Some AttributeDefinitions are not used. AttributeDefinitions: "
-                          : "Number of attributes in KeySchema does not exactly match number of attributes "
-                            "defined in AttributeDefinitions");
+            buf_printf(out, "%s%.*s", out->size ? ", " : "", (int)name.size, name.data);
+    }
+}
+
+/* Attributes are defined when they are part of a key, and only then. */
+static bool all_are_used(struct call *call)
+{
+    const struct json *attributes = call_member(call, "AttributeDefinitions");
+    struct buf used = BUF_INIT, defined = BUF_INIT;
+    list_used(&used, call, attributes);
+    list_names(&defined, attributes);
+    bool all = used.size == defined.size;
+    if (!all)
+        fault_invalid(call->fault,
+                      "One or more parameter values were invalid: Some AttributeDefinitions are not used. "
+                      "AttributeDefinitions: [%s], keys used: [%s]",
+                      defined.data, used.data ? used.data : "");
+    buf_fini(&used);
+    buf_fini(&defined);
+    return all;
+}
+
+static bool attributes_differ(struct call *call)
+{
+    json_each(attribute, call_member(call, "AttributeDefinitions"))
+        for (const struct json *other = attribute->next; other; other = other->next)
+            if (text_equal(attribute_name(attribute), attribute_name(other)))
+                return invalid(call, "Duplicate AttributeName in AttributeDefinitions");
+    return true;
+}
+
+bool check_throughput(struct call *call, const struct json *throughput)
+{
+    static const char *const members[] = {"ReadCapacityUnits", "WriteCapacityUnits"};
+    for (size_t i = 0; i < 2; i++) {
+        int64_t units = json_integer(json_get(throughput, members[i]), 0);
+        if (units > UNITS_MAX)
+            return fault_invalid(call->fault, "Given value %" PRId64 " for %s is out of bounds", units,
+                                 members[i]);
     }
     return true;
 }
 
-bool check_attributes(struct call *call)
+static bool check_billing(struct call *call, bool on_demand)
 {
-    json_each(attribute, call_member(call, "AttributeDefinitions")) {
-        struct text type = text_of(json_get(attribute, "AttributeType"));
-        if (attr_type_named(type.data, type.size) > ATTR_B)
-            return fault_invalid(
-                call->fault,
-                "1 validation error detected: Value '%.*s' at 'attributeDefinitions.1.member."
-                "attributeType' failed to satisfy constraint: Member must satisfy enum value set: [B, "
-                "N, S]",
-                (int)type.size, type.data);
-    }
-    return true;
-}
-
-static bool check_billing(struct call *call)
-{
-    static const char *const modes[] = {"PROVISIONED", "PAY_PER_REQUEST", NULL};
-    int mode = call_choice(call, "BillingMode", modes);
     const struct json *throughput = call_member(call, "ProvisionedThroughput");
-    if (mode < 0)
-        return false;
-    if (mode == 0 && !throughput)
-        return invalid(call,
-                       "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is "
-                       "PROVISIONED");
-    if (mode == 1 && throughput)
+    if (on_demand && throughput)
         return invalid(
             call, "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is "
                   "PAY_PER_REQUEST");
-    return true;
+    if (!on_demand && !throughput)
+        return invalid(call,
+                       "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is "
+                       "PROVISIONED");
+    return check_throughput(call, throughput);
 }
 
 bool check_stream_specification(struct call *call, const struct json *specification)
 {
-    const struct json *enabled = json_get(specification, "StreamEnabled"),
-                      *view = json_get(specification, "StreamViewType");
+    const struct json *view = json_get(specification, "StreamViewType");
     if (!specification)
         return true;
-    if (!enabled)
-        return fault_invalid(call->fault,
-                             "1 validation error detected: Value null at 'streamSpecification."
-                             "streamEnabled' failed to satisfy constraint: Member must not be null");
-    if (enabled->type != JSON_TRUE)
-        return !view || invalid(call, "Cannot specify StreamViewType when StreamEnabled is false");
-    for (int i = VIEW_KEYS_ONLY; i <= VIEW_BOTH; i++)
-        if (json_string_is(view, view_names[i]))
-            return true;
-    if (!view)
-        return invalid(call, "StreamViewType is required when StreamEnabled is true");
-    return fault_invalid(
-        call->fault,
-        "1 validation error detected: Value '%.*s' at 'streamSpecification.streamViewType' failed to "
-        "satisfy constraint: Member must satisfy enum value set: [NEW_AND_OLD_IMAGES, OLD_IMAGE, "
-        "NEW_IMAGE, KEYS_ONLY]",
-        (int)view->size, view->text);
+    bool enabled = json_get(specification, "StreamEnabled")->type == JSON_TRUE;
+    if (!enabled && view)
+        return invalid(call, "Cannot specify StreamViewType when StreamEnabled is false");
+    return !enabled || view || invalid(call, "StreamViewType is required when StreamEnabled is true");
+}
+
+/* The table's own key, before its indexes are looked at. */
+static bool check_table_key(struct call *call)
+{
+    const struct json *schema = call_member(call, "KeySchema"),
+                      *attributes = call_member(call, "AttributeDefinitions");
+    bool indexed = call_member(call, "LocalSecondaryIndexes") || call_member(call, "GlobalSecondaryIndexes");
+    if (schema->count > attributes->count)
+        return fault_invalid(call->fault, "Invalid KeySchema: Some index key attribute have no definition");
+    if (!check_key_schema(call, schema, attributes, false))
+        return false;
+    return indexed || schema->count == attributes->count ||
+           invalid(call, "Number of attributes in KeySchema does not exactly match number of attributes "
+                         "defined in AttributeDefinitions");
 }
 
 bool check_new_table(struct call *call)
 {
-    struct text name;
-    if (!call_required(call, "AttributeDefinitions") || !call_required(call, "TableName") ||
-        !call_required(call, "KeySchema") || !call_text(call, "TableName", &name))
-        return false;
-    if (!valid_name(name))
-        return fault_invalid(
-            call->fault,
-            "1 validation error detected: Value '%.*s' at 'tableName' failed to satisfy constraint: "
-            "Member must %s",
-            (int)name.size, name.data,
-            name.size < 3     ? "have length greater than or equal to 3"
-            : name.size > 255 ? "have length less than or equal to 255"
-                              : "satisfy regular expression pattern: [a-zA-Z0-9_.-]+");
-    return check_attributes(call) &&
-           check_key_schema(call, call_member(call, "KeySchema"),
-                            call_member(call, "AttributeDefinitions")) &&
-           check_indexes(call, "LocalSecondaryIndexes", false, LOCAL_INDEXES_MAX) &&
-           check_indexes(call, "GlobalSecondaryIndexes", true, GLOBAL_INDEXES_MAX) && names_differ(call) &&
-           all_are_used(call) && check_billing(call) &&
-           check_stream_specification(call, call_member(call, "StreamSpecification"));
+    bool on_demand = json_string_is(call_member(call, "BillingMode"), "PAY_PER_REQUEST");
+    return check_billing(call, on_demand) && check_table_key(call) && check_local_indexes(call) &&
+           check_global_indexes(call, on_demand) && names_differ(call) && attributes_differ(call) &&
+           all_are_used(call) && check_stream_specification(call, call_member(call, "StreamSpecification"));
 }

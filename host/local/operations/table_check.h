@@ -5,19 +5,18 @@
 
 #include "local/keep/call.h"
 
-/* AttributeDefinitions of the request. */
-bool check_attributes(struct call *call);
+#define GLOBAL_INDEXES_MAX 20
 
-/* KeySchema and AttributeDefinitions of a table or index; `index` NULL: of the table. */
-bool check_key_schema(struct call *call, const struct json *schema, const struct json *attributes);
-
-/* One element of LocalSecondaryIndexes or GlobalSecondaryIndexes. `table` is the table's KeySchema. */
-bool check_index(struct call *call, const struct json *index, const struct json *attributes,
-                 const struct json *table, bool global);
+/* All of these: false and a fault. What the model says was checked before. */
 
 /* The whole of a CreateTable request. */
 bool check_new_table(struct call *call);
 
-bool check_stream_specification(struct call *call, const struct json *specification);
+/* A global index with these AttributeDefinitions, of a table that is paid for by the request or not. */
+bool check_global_index(struct call *call, const struct json *index, const struct json *attributes,
+                        bool on_demand);
+
+bool check_stream_specification(struct call *call, const struct json *specification); /* NULL: none */
+bool check_throughput(struct call *call, const struct json *throughput);              /* NULL: none */
 
 #endif

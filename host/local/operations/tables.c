@@ -8,10 +8,9 @@
 #include "base/mem.h"
 #include "local/operations/table_check.h"
 
-static void write_description(struct call *call, const char *member, const struct table *table,
-                              const char *status)
+void write_description(struct call *call, const char *member, const struct table *table)
 {
-    struct table_figures figures = {.status = status};
+    struct table_figures figures = {0};
     char *arn = engine_table_arn(call->engine, table);
     storage_count(call->engine->storage, table->id, &figures.items, &figures.bytes);
     figures.arn = arn;
@@ -67,6 +66,10 @@ static struct table *new_table(struct call *call)
     copy_member(call, &text, "TableClass");
     copy_member(call, &text, "DeletionProtectionEnabled");
     copy_member(call, &text, "Tags");
+    copy_member(call, &text, "OnDemandThroughput");
+    copy_member(call, &text, "WarmThroughput");
+    copy_member(call, &text, "SSESpecification");
+    copy_member(call, &text, "ResourcePolicy");
     copy_indexes(call, &text, "LocalSecondaryIndexes");
     copy_indexes(call, &text, "GlobalSecondaryIndexes");
     buf_add_char(&text, '}');
@@ -78,7 +81,7 @@ static struct table *new_table(struct call *call)
 
 bool op_create_table(struct call *call)
 {
-    if (!check_new_table(call))
+    if (!check_new_table(call) || !tags_valid(call, call_member(call, "Tags")))
         return false;
     char *name = json_string_dup(call_member(call, "TableName"));
     bool there = map_get(&call->engine->tables, name) != NULL;
@@ -90,36 +93,19 @@ bool op_create_table(struct call *call)
     if (table->view != VIEW_NONE)
         stream_open(call, table);
     engine_set_table(call->engine, table->name, table);
-    write_description(call, "TableDescription", table, "ACTIVE");
+    engine_table_begins(call, table, "CREATING");
+    write_description(call, "TableDescription", table);
     return true;
 }
 
 /* ---- describing ---- */
 
-static bool table_missing(struct call *call, struct text name)
-{
-    fault_fini(call->fault);
-    return fault_set(call->fault, "ResourceNotFoundException",
-                     "Requested resource not found: Table: %.*s not found", (int)name.size, name.data);
-}
-
-/* As call_table, but the fault names the table, as these operations' does. */
-static struct table *named_table(struct call *call)
-{
-    struct text name;
-    struct table *table = call_table(call);
-    if (!table && call->fault->type && strcmp(call->fault->type, "ResourceNotFoundException") == 0 &&
-        call_text(call, "TableName", &name))
-        table_missing(call, name);
-    return table;
-}
-
 bool op_describe_table(struct call *call)
 {
-    struct table *table = named_table(call);
+    struct table *table = call_any_table(call);
     if (!table)
         return false;
-    write_description(call, "Table", table, "ACTIVE");
+    write_description(call, "Table", table);
     return true;
 }
 
@@ -130,19 +116,10 @@ static int compare_names(const void *a, const void *b)
 
 bool op_list_tables(struct call *call)
 {
-    struct text start;
-    const struct json *limit = call_member(call, "Limit");
-    int64_t most = json_integer(limit, 100), count = 0;
+    struct text start = call_text(call, "ExclusiveStartTableName");
+    int64_t most = json_integer(call_member(call, "Limit"), 100), count = 0;
     size_t at = 0, total = 0, i = 0;
     const char *name;
-    if (!call_text(call, "ExclusiveStartTableName", &start))
-        return false;
-    if (most < 1 || most > 100)
-        return fault_invalid(call->fault,
-                             "1 validation error detected: Value '%" PRId64
-                             "' at 'limit' failed to satisfy constraint: "
-                             "Member must have value %s",
-                             most, most < 1 ? "greater than or equal to 1" : "less than or equal to 100");
     const char **names = arena_alloc(call->arena, (call->engine->tables.count + 1) * sizeof *names);
     while (map_next(&call->engine->tables, &at, &name))
         names[total++] = name;
@@ -162,22 +139,33 @@ bool op_list_tables(struct call *call)
 
 /* ---- deleting ---- */
 
-bool op_delete_table(struct call *call)
+static void clear(struct call *call, const struct table *table)
 {
-    struct table *table = named_table(call);
-    if (!table)
-        return false;
-    if (table->protected)
-        return fault_invalid(call->fault,
-                             "Resource cannot be deleted as it is currently protected against deletion. "
-                             "Disable deletion protection first.");
-    write_description(call, "TableDescription", table, "DELETING");
     storage_clear(call->engine->storage, table->id);
     for (size_t i = 0; i < table->index_count; i++)
         storage_clear_index(call->engine->storage, table->indexes[i].id);
     storage_clear_index(call->engine->storage, ttl_index(table));
     stream_close(call, table);
-    engine_set_table(call->engine, table->name, NULL);
+}
+
+bool op_delete_table(struct call *call)
+{
+    struct table *table = call_any_table(call);
+    if (!table || !table_is_idle(call, table))
+        return false;
+    if (table->protected)
+        return fault_invalid(call->fault,
+                             "Resource cannot be deleted as it is currently protected against deletion. "
+                             "Disable deletion protection first.");
+    table->busy = "DELETING"; /* for its description */
+    write_description(call, "TableDescription", table);
+    table->busy = NULL;
+    clear(call, table);
+    engine_table_begins(call, table, "DELETING");
+    if (table->busy)
+        storage_unset(call->engine->storage, "table", table->name);
+    else
+        engine_set_table(call->engine, table->name, NULL);
     return true;
 }
 
@@ -185,16 +173,12 @@ bool op_delete_table(struct call *call)
 
 bool op_update_time_to_live(struct call *call)
 {
-    if (!call_required(call, "TableName") || !call_required(call, "TimeToLiveSpecification"))
-        return false;
     const struct json *specification = call_member(call, "TimeToLiveSpecification");
     const struct json *name = json_get(specification, "AttributeName"),
                       *enabled = json_get(specification, "Enabled");
-    struct table *table = named_table(call);
-    if (!table)
+    struct table *table = call_any_table(call);
+    if (!table || !table_is_idle(call, table))
         return false;
-    if (!name || name->type != JSON_STRING || !name->size)
-        return fault_invalid(call->fault, "TimeToLiveSpecification.AttributeName must be a non empty string");
     bool on = enabled && enabled->type == JSON_TRUE;
     if (on && table->ttl)
         return fault_invalid(call->fault, "TimeToLive is already enabled");
@@ -215,7 +199,7 @@ bool op_update_time_to_live(struct call *call)
 
 bool op_describe_time_to_live(struct call *call)
 {
-    struct table *table = named_table(call);
+    struct table *table = call_any_table(call);
     if (!table)
         return false;
     buf_printf(call->out, "{\"TimeToLiveDescription\":{\"TimeToLiveStatus\":\"%s\"",
@@ -225,74 +209,6 @@ bool op_describe_time_to_live(struct call *call)
         json_write_string(call->out, table->ttl, strlen(table->ttl));
     }
     buf_add_literal(call->out, "}}");
-    return true;
-}
-
-/* ---- tags ---- */
-
-static struct table *resource(struct call *call)
-{
-    struct text arn;
-    if (!call_required(call, "ResourceArn") || !call_text(call, "ResourceArn", &arn))
-        return NULL;
-    return find_table(call, arn);
-}
-
-static bool listed(const struct json *keys, const struct json *key)
-{
-    json_each(other, keys) {
-        const struct json *name = other->type == JSON_OBJECT ? json_get(other, "Key") : other;
-        if (name && key && name->size == key->size && memcmp(name->text, key->text, key->size) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Those of the table that are not among `keys`, then `more`. */
-static void set_tags(struct call *call, struct table *table, const struct json *keys, const struct json *more)
-{
-    struct buf text = BUF_INIT;
-    const struct json *tags = json_parse(call->arena, table->tags, strlen(table->tags), NULL);
-    json_each(tag, tags) {
-        if (listed(keys, json_get(tag, "Key")))
-            continue;
-        buf_add_char(&text, text.size ? ',' : '[');
-        json_write_value(&text, tag);
-    }
-    json_each(tag, more) {
-        buf_add_char(&text, text.size ? ',' : '[');
-        json_write_value(&text, tag);
-    }
-    buf_add_text(&text, text.size ? "]" : "[]");
-    table->tags = arena_copy(&table->arena, text.data, text.size);
-    engine_keep_table(call->engine, table);
-    buf_fini(&text);
-}
-
-bool op_tag_resource(struct call *call)
-{
-    struct table *table = resource(call);
-    if (!table || !call_required(call, "Tags"))
-        return false;
-    set_tags(call, table, call_member(call, "Tags"), call_member(call, "Tags"));
-    return true;
-}
-
-bool op_untag_resource(struct call *call)
-{
-    struct table *table = resource(call);
-    if (!table || !call_required(call, "TagKeys"))
-        return false;
-    set_tags(call, table, call_member(call, "TagKeys"), NULL);
-    return true;
-}
-
-bool op_list_tags(struct call *call)
-{
-    struct table *table = resource(call);
-    if (!table)
-        return false;
-    buf_printf(call->out, "{\"Tags\":%s}", table->tags);
     return true;
 }
 
@@ -311,15 +227,5 @@ bool op_describe_endpoints(struct call *call)
     buf_printf(call->out,
                "{\"Endpoints\":[{\"Address\":\"dynamodb.%s.amazonaws.com\",\"CachePeriodInMinutes\":1440}]}",
                call->engine->region);
-    return true;
-}
-
-bool op_describe_backups(struct call *call)
-{
-    if (!named_table(call))
-        return false;
-    buf_add_literal(call->out,
-                    "{\"ContinuousBackupsDescription\":{\"ContinuousBackupsStatus\":\"ENABLED\","
-                    "\"PointInTimeRecoveryDescription\":{\"PointInTimeRecoveryStatus\":\"DISABLED\"}}}");
     return true;
 }

@@ -7,7 +7,6 @@
 #include "base/hash.h"
 #include "local/keep/call.h"
 
-#define ITEMS_MAX 100
 #define TOKEN_MS (10 * 60 * 1000)
 
 enum kind { KIND_PUT, KIND_UPDATE, KIND_DELETE, KIND_CHECK };
@@ -34,8 +33,6 @@ struct transaction {
 static bool read_key(struct step_of *step, const char *member)
 {
     struct call *part = &step->part;
-    if (!call_required(part, member))
-        return false;
     step->key = attr_read_item(part->arena, call_member(part, member), part->fault);
     return step->key != NULL;
 }
@@ -44,16 +41,11 @@ static bool read_expressions(struct step_of *step)
 {
     struct call *part = &step->part;
     struct placeholders placeholders;
-    struct text condition, update;
-    if (!call_text(part, "ConditionExpression", &condition) || !call_text(part, "UpdateExpression", &update))
-        return false;
+    struct text condition = call_text(part, "ConditionExpression"),
+                update = call_text(part, "UpdateExpression");
     if (!placeholders_read(&placeholders, part->arena, call_member(part, "ExpressionAttributeNames"),
                            call_member(part, "ExpressionAttributeValues"), condition.data || update.data,
                            part->fault))
-        return false;
-    if (step->kind == KIND_UPDATE && !call_required(part, "UpdateExpression"))
-        return false;
-    if (step->kind == KIND_CHECK && !call_required(part, "ConditionExpression"))
         return false;
     if (step->kind == KIND_UPDATE && !(step->update = update_parse(&placeholders, update)))
         return false;
@@ -131,14 +123,6 @@ static bool all_distinct(struct transaction *t)
 static bool read_steps(struct transaction *t)
 {
     const struct json *items = call_member(t->call, "TransactItems");
-    if (!call_required(t->call, "TransactItems"))
-        return false;
-    if (!items->child || items->count > ITEMS_MAX)
-        return fault_invalid(
-            t->call->fault,
-            "1 validation error detected: Value '[%s]' at 'transactItems' failed to satisfy constraint: "
-            "Member must have length %s",
-            "", items->child ? "less than or equal to 100" : "greater than or equal to 1");
     t->steps = arena_alloc(t->call->arena, items->count * sizeof *t->steps);
     json_each(element, items)
         if (!read_step(t, element, &t->steps[t->count++]))
@@ -279,7 +263,7 @@ static void write_collections(struct transaction *t, bool first)
 static void answer_written(struct transaction *t)
 {
     struct call *call = t->call;
-    int mode = call_capacity_mode(call);
+    size_t mode = call_capacity_mode(call);
     bool first = true;
     buf_add_char(call->out, '{');
     for (size_t i = 0; mode > CAPACITY_NONE && i < t->count; i++) {
@@ -304,10 +288,9 @@ static void answer_written(struct transaction *t)
 static bool write_all(struct transaction *t)
 {
     struct call *call = t->call;
-    struct text token;
+    struct text token = call_text(call, "ClientRequestToken");
     bool holds = true;
-    if (call_capacity_mode(call) < 0 || !collection_metrics_read(call) ||
-        !call_text(call, "ClientRequestToken", &token) || !read_steps(t))
+    if (!read_steps(t))
         return false;
     const struct json *items = call_member(call, "TransactItems");
     uint64_t hash = hash_value(items);
@@ -345,15 +328,10 @@ static bool get_one(struct call *call, const struct json *element)
     struct call part = *call;
     struct placeholders placeholders;
     struct projection *projection = NULL;
-    struct text text;
     struct row_key row;
     part.request = json_get(element, "Get");
-    if (!part.request)
-        return fault_invalid(call->fault,
-                             "1 validation error detected: Value null at 'transactItems.1.member.get' failed "
-                             "to satisfy constraint: Member must not be null");
-    if (!call_required(&part, "Key") || !call_text(&part, "ProjectionExpression", &text) ||
-        !placeholders_read(&placeholders, part.arena, call_member(&part, "ExpressionAttributeNames"), NULL,
+    struct text text = call_text(&part, "ProjectionExpression");
+    if (!placeholders_read(&placeholders, part.arena, call_member(&part, "ExpressionAttributeNames"), NULL,
                            text.data != NULL, part.fault))
         return false;
     if (text.data && !(projection = projection_parse(&placeholders, text)))
@@ -375,14 +353,6 @@ static bool get_one(struct call *call, const struct json *element)
 bool op_transact_get_items(struct call *call)
 {
     const struct json *items = call_member(call, "TransactItems");
-    if (!call_required(call, "TransactItems"))
-        return false;
-    if (!items->child || items->count > ITEMS_MAX)
-        return fault_invalid(
-            call->fault,
-            "1 validation error detected: Value '[]' at 'transactItems' failed to satisfy constraint: "
-            "Member must have length %s",
-            items->child ? "less than or equal to 100" : "greater than or equal to 1");
     buf_add_literal(call->out, "{\"Responses\":[");
     json_each(element, items) {
         buf_add_text(call->out, element == items->child ? "" : ",");

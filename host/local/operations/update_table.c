@@ -38,36 +38,101 @@ static bool change_stream(struct call *call, struct table *table)
 
 /* ---- billing ---- */
 
-static void read_units_of(const struct json *throughput, int64_t *read, int64_t *write)
+static bool is_on_demand(const struct call *call, const struct table *table)
 {
-    *read = json_integer(json_get(throughput, "ReadCapacityUnits"), *read);
-    *write = json_integer(json_get(throughput, "WriteCapacityUnits"), *write);
+    const struct json *mode = call_member(call, "BillingMode");
+    return mode ? json_string_is(mode, "PAY_PER_REQUEST") : table->on_demand;
+}
+
+/* `what` is "table" or "index NAME". False and a fault where nothing would change. */
+static bool set_units(struct call *call, const struct json *throughput, const char *kind, const char *name,
+                      int64_t *read, int64_t *write)
+{
+    int64_t new_read = json_integer(json_get(throughput, "ReadCapacityUnits"), *read),
+            new_write = json_integer(json_get(throughput, "WriteCapacityUnits"), *write);
+    if (!check_throughput(call, throughput))
+        return false;
+    if (new_read == *read && new_write == *write)
+        return fault_invalid(
+            call->fault,
+            "The provisioned throughput for the %s%s%s will not change. The requested value equals the "
+            "current "
+            "value. Current ReadCapacityUnits provisioned for the %s: %" PRId64
+            ". Requested ReadCapacityUnits: %" PRId64
+            ". Current WriteCapacityUnits provisioned for the %s: %" PRId64
+            ". Requested WriteCapacityUnits: %" PRId64
+            ". Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher "
+            "limits.",
+            kind, *name ? " " : "", name, kind, *read, new_read, kind, *write, new_write);
+    *read = new_read;
+    *write = new_write;
+    return true;
+}
+
+static const struct json *update_of(const struct call *call, const char *index)
+{
+    json_each(each, call_member(call, "GlobalSecondaryIndexUpdates"))
+        if (json_string_is(json_get(json_get(each, "Update"), "IndexName"), index))
+            return json_get(each, "Update");
+    return NULL;
+}
+
+/* From paying by the request to provisioned throughput: each index says its own. */
+static bool indexes_have_units(struct call *call, const struct table *table)
+{
+    for (size_t i = 0; i < table->index_count; i++)
+        if (table->indexes[i].global &&
+            !json_get(update_of(call, table->indexes[i].name), "ProvisionedThroughput"))
+            return fault_invalid(call->fault,
+                                 "One or more parameter values were invalid: ProvisionedThroughput must be "
+                                 "specified for index: %s",
+                                 table->indexes[i].name);
+    return true;
+}
+
+static void forget_units(struct table *table)
+{
+    table->read_units = table->write_units = 0;
+    for (size_t i = 0; i < table->index_count; i++)
+        table->indexes[i].read_units = table->indexes[i].write_units = 0;
 }
 
 static bool change_billing(struct call *call, struct table *table)
 {
-    static const char *const modes[] = {"", "PROVISIONED", "PAY_PER_REQUEST", NULL};
-    static const char *const classes[] = {"", "STANDARD", "STANDARD_INFREQUENT_ACCESS", NULL};
-    int mode = call_choice(call, "BillingMode", modes), class = call_choice(call, "TableClass", classes);
-    const struct json *throughput = call_member(call, "ProvisionedThroughput");
-    const struct json *protected = call_member(call, "DeletionProtectionEnabled");
-    if (mode < 0 || class < 0)
-        return false;
-    if (mode == 1 && !throughput && table->on_demand)
+    const struct json *throughput = call_member(call, "ProvisionedThroughput"),
+                      *mode = call_member(call, "BillingMode");
+    bool on_demand = is_on_demand(call, table), provisioned_anew = !on_demand && table->on_demand;
+    if (on_demand && throughput)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Neither ReadCapacityUnits nor "
+                             "WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST");
+    if (mode && !on_demand && !throughput)
         return fault_invalid(call->fault,
                              "One or more parameter values were invalid: ProvisionedThroughput must be "
                              "specified when BillingMode is PROVISIONED");
-    if (mode)
-        table->on_demand = mode == 2;
-    if (table->on_demand)
-        table->read_units = table->write_units = 0;
-    if (throughput)
-        read_units_of(throughput, &table->read_units, &table->write_units);
+    if (provisioned_anew && !indexes_have_units(call, table))
+        return false;
+    if (on_demand && !table->on_demand)
+        forget_units(table);
+    table->on_demand = on_demand;
+    return !throughput || set_units(call, throughput, "table", "", &table->read_units, &table->write_units);
+}
+
+/* ---- what is kept as it is said ---- */
+
+static void change_settings(struct call *call, struct table *table)
+{
+    static const char *const classes[] = {"", "STANDARD", "STANDARD_INFREQUENT_ACCESS", NULL};
+    static const char *const members[] = {"OnDemandThroughput", "WarmThroughput", "SSESpecification"};
+    size_t class = call_choice(call, "TableClass", classes);
+    const struct json *protected = call_member(call, "DeletionProtectionEnabled");
     if (class)
         table->class = classes[class];
     if (protected)
         table->protected = protected->type == JSON_TRUE;
-    return true;
+    for (int i = 0; i <= SETTING_ENCRYPTION; i++)
+        if (call_member(call, members[i]))
+            table_set(table, table->settings, i, call_member(call, members[i]));
 }
 
 /* ---- global indexes ---- */
@@ -191,26 +256,30 @@ static void fill_index(struct call *call, const struct table *table, const struc
 static struct table *create_index(struct call *call, struct table *table, const struct json *create)
 {
     struct text name = text_of(json_get(create, "IndexName"));
-    if (!check_attributes(call) || !check_index(call, create, merged_attributes(call, table), NULL, true))
+    size_t globals = 0;
+    if (!check_global_index(call, create, merged_attributes(call, table), table->on_demand))
         return NULL;
     if (table_index(table, name)) {
         fault_invalid(call->fault, "Attempting to create an index which already exists");
         return NULL;
     }
+    for (size_t i = 0; i < table->index_count; i++)
+        globals += table->indexes[i].global;
+    if (globals == GLOBAL_INDEXES_MAX) {
+        fault_invalid(call->fault, "One or more parameter values were invalid: GlobalSecondaryIndex count "
+                                   "exceeds the per-table limit of 20");
+        return NULL;
+    }
     struct table *new = redefine(call, table, NULL, create);
     engine_set_table(call->engine, new->name, new);
-    fill_index(call, new, table_index(new, text_of(json_get(create, "IndexName"))));
+    struct index *index = (struct index *)table_index(new, text_of(json_get(create, "IndexName")));
+    fill_index(call, new, index);
+    index->filling = call->engine->options.table_ms > 0;
     return new;
 }
 
-static struct table *delete_index(struct call *call, struct table *table, const struct json *delete)
+static struct table *delete_index(struct call *call, struct table *table, const struct index *index)
 {
-    struct text name = text_of(json_get(delete, "IndexName"));
-    const struct index *index = table_index(table, name);
-    if (!index || !index->global) {
-        fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
-        return NULL;
-    }
     storage_clear_index(call->engine->storage, index->id);
     struct table *new = redefine(call, table, index, NULL);
     engine_set_table(call->engine, new->name, new);
@@ -223,14 +292,32 @@ static struct table *change_index(struct call *call, struct table *table, const 
                       *update = json_get(change, "Update");
     if (create)
         return create_index(call, table, create);
-    if (delete)
-        return delete_index(call, table, delete);
-    struct index *index = (struct index *)table_index(table, text_of(json_get(update, "IndexName")));
-    if (!index) {
-        fault_set(call->fault, "ResourceNotFoundException", "Requested resource not found");
+    struct text name = text_of(json_get(delete ? delete : update, "IndexName"));
+    struct index *index = (struct index *)table_index(table, name);
+    if (!index || !index->global) {
+        fault_set(call->fault, "ResourceNotFoundException",
+                  "Requested resource not found: Index %.*s for table %s", (int)name.size, name.data,
+                  table->name);
         return NULL;
     }
-    read_units_of(json_get(update, "ProvisionedThroughput"), &index->read_units, &index->write_units);
+    if (delete)
+        return delete_index(call, table, index);
+    const struct json *throughput = json_get(update, "ProvisionedThroughput");
+    for (int i = 0; i <= SETTING_WARM; i++) {
+        const char *member = i == SETTING_WARM ? "WarmThroughput" : "OnDemandThroughput";
+        if (json_get(update, member))
+            table_set(table, index->settings, i, json_get(update, member));
+    }
+    if (throughput && table->on_demand) {
+        fault_invalid(call->fault,
+                      "One or more parameter values were invalid: ProvisionedThroughput should not be "
+                      "specified for index: %s when BillingMode is PAY_PER_REQUEST",
+                      index->name);
+        return NULL;
+    }
+    if (throughput &&
+        !set_units(call, throughput, "index", index->name, &index->read_units, &index->write_units))
+        return NULL;
     return table;
 }
 
@@ -238,6 +325,7 @@ static struct table *change(struct call *call, struct table *table)
 {
     if (!change_billing(call, table) || !change_stream(call, table))
         return NULL;
+    change_settings(call, table);
     json_each(each, call_member(call, "GlobalSecondaryIndexUpdates")) {
         table = change_index(call, table, each);
         if (!table)
@@ -246,11 +334,67 @@ static struct table *change(struct call *call, struct table *table)
     return table;
 }
 
+/* ---- the request by itself ---- */
+
+static struct text changed_index(const struct json *change)
+{
+    const struct json *verb = json_get(change, "Create");
+    verb = verb ? verb : json_get(change, "Update");
+    verb = verb ? verb : json_get(change, "Delete");
+    return text_of(json_get(verb, "IndexName"));
+}
+
+static bool check_index_updates(struct call *call, const struct json *updates)
+{
+    size_t at_once = 0;
+    json_each(change, updates) {
+        if (!json_get(change, "Create") && !json_get(change, "Update") && !json_get(change, "Delete"))
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values were invalid: One of GlobalSecondaryIndexUpdate.Update, "
+                "GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null");
+        at_once += !json_get(change, "Update");
+        for (const struct json *other = change->next; other; other = other->next)
+            if (text_equal(changed_index(change), changed_index(other)))
+                return fault_invalid(call->fault,
+                                     "One or more parameter values were invalid: Only one global secondary "
+                                     "index update per index is allowed simultaneously. Index: %.*s",
+                                     (int)changed_index(change).size, changed_index(change).data);
+    }
+    return at_once <= 1 || fault_set(call->fault, "LimitExceededException",
+                                     "Subscriber limit exceeded: Only 1 online index can be created or "
+                                     "deleted simultaneously per table");
+}
+
+static bool asks_for_something(struct call *call)
+{
+    static const char *const members[] = {"ProvisionedThroughput",
+                                          "BillingMode",
+                                          "StreamSpecification",
+                                          "SSESpecification",
+                                          "DeletionProtectionEnabled",
+                                          "OnDemandThroughput",
+                                          "WarmThroughput",
+                                          "TableClass",
+                                          "ReplicaUpdates"};
+    const struct json *updates = call_member(call, "GlobalSecondaryIndexUpdates");
+    bool any = updates && updates->child;
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        any = any || call_member(call, members[i]);
+    if (!any)
+        return fault_invalid(call->fault,
+                             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, "
+                             "GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required");
+    if (call_member(call, "ReplicaUpdates"))
+        return fault_invalid(call->fault, "Global tables are not kept here: ReplicaUpdates is refused");
+    return check_index_updates(call, updates);
+}
+
 bool op_update_table(struct call *call)
 {
-    struct table *table = call_table(call);
+    struct table *table = asks_for_something(call) ? call_any_table(call) : NULL;
     struct buf before = BUF_INIT;
-    if (!table)
+    if (!table || !table_is_idle(call, table))
         return false;
     char *name = arena_copy(call->arena, table->name, strlen(table->name));
     table_write(&before, table);
@@ -262,13 +406,7 @@ bool op_update_table(struct call *call)
     }
     buf_fini(&before);
     engine_keep_table(call->engine, table);
-    struct table_figures figures = {.status = "ACTIVE"};
-    char *arn = engine_table_arn(call->engine, table);
-    figures.arn = arn;
-    storage_count(call->engine->storage, table->id, &figures.items, &figures.bytes);
-    buf_add_literal(call->out, "{\"TableDescription\":");
-    table_describe(call->out, table, &figures);
-    buf_add_char(call->out, '}');
-    free(arn);
+    engine_table_begins(call, table, "UPDATING");
+    write_description(call, "TableDescription", table);
     return true;
 }

@@ -1,0 +1,288 @@
+/* resource.c: what is said of a table by its ARN: tags, its policy; and of its backups. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "local/keep/call.h"
+
+#define TAGS_MAX 50
+
+/* arn:aws:dynamodb:REGION:ACCOUNT:table/NAME, and of an index /index/NAME behind it. */
+static bool split_arn(struct text arn, struct text *table)
+{
+    static const char partition[] = "arn:aws";
+    const char *at = arn.data, *end = arn.data + arn.size;
+    for (int colons = 0; colons < 5; colons++) {
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        if (!colon || (colons == 0 && at != arn.data))
+            return false;
+        at = colon + 1;
+    }
+    if (arn.size < sizeof partition || memcmp(arn.data, partition, sizeof partition - 1) != 0 ||
+        !memmem(arn.data, (size_t)(at - arn.data), ":dynamodb:", 10) || end - at < 7 ||
+        memcmp(at, "table/", 6) != 0)
+        return false;
+    at += 6;
+    const char *slash = memchr(at, '/', (size_t)(end - at));
+    *table = (struct text){at, (size_t)((slash ? slash : end) - at)};
+    return table->size > 0;
+}
+
+static struct table *resource(struct call *call)
+{
+    struct text arn = call_text(call, "ResourceArn"), name;
+    if (!split_arn(arn, &name)) {
+        fault_invalid(call->fault, "Invalid TableArn: Invalid ResourceArn provided as input %.*s",
+                      (int)arn.size, arn.data);
+        return NULL;
+    }
+    char *key = arena_copy(call->arena, name.data, name.size);
+    struct table *table = memchr(name.data, '\0', name.size) ? NULL : map_get(&call->engine->tables, key);
+    if (table && !(table->busy && strcmp(table->busy, "DELETING") == 0))
+        return table;
+    fault_set(call->fault, "ResourceNotFoundException",
+              "Requested resource not found: ResourcArn: %.*s not found", (int)arn.size, arn.data);
+    return NULL;
+}
+
+/* ---- tags ---- */
+
+static const struct json *tags_of(struct call *call, const struct table *table)
+{
+    return json_parse(call->arena, table->tags, strlen(table->tags), NULL);
+}
+
+static bool listed(const struct json *keys, const struct json *key)
+{
+    json_each(other, keys) {
+        const struct json *name = other->type == JSON_OBJECT ? json_get(other, "Key") : other;
+        if (name && key && name->size == key->size && memcmp(name->text, key->text, key->size) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Those of the table that are not among `keys`, then `more`. */
+static void set_tags(struct call *call, struct table *table, const struct json *keys, const struct json *more)
+{
+    struct buf text = BUF_INIT;
+    json_each(tag, tags_of(call, table)) {
+        if (listed(keys, json_get(tag, "Key")))
+            continue;
+        buf_add_char(&text, text.size ? ',' : '[');
+        json_write_value(&text, tag);
+    }
+    json_each(tag, more) {
+        buf_add_char(&text, text.size ? ',' : '[');
+        json_write_value(&text, tag);
+    }
+    buf_add_text(&text, text.size ? "]" : "[]");
+    table->tags = arena_copy(&table->arena, text.data, text.size);
+    engine_keep_table(call->engine, table);
+    buf_fini(&text);
+}
+
+bool tags_valid(struct call *call, const struct json *tags)
+{
+    json_each(tag, tags) {
+        const struct json *key = json_get(tag, "Key");
+        if (key->size >= 4 && memcmp(key->text, "aws:", 4) == 0)
+            return fault_invalid(
+                call->fault,
+                "One or more parameter values were invalid: Tag keys starting with 'aws:' are "
+                "reserved: %.*s",
+                (int)key->size, key->text);
+        for (const struct json *other = tag->next; other; other = other->next)
+            if (json_get(other, "Key")->size == key->size &&
+                memcmp(json_get(other, "Key")->text, key->text, key->size) == 0)
+                return fault_invalid(call->fault,
+                                     "One or more parameter values were invalid: Duplicate tag key: %.*s",
+                                     (int)key->size, key->text);
+    }
+    return true;
+}
+
+bool op_tag_resource(struct call *call)
+{
+    const struct json *tags = call_member(call, "Tags");
+    struct table *table = resource(call);
+    if (!table || !tags_valid(call, tags))
+        return false;
+    size_t count = tags->count;
+    json_each(tag, tags_of(call, table))
+        count += !listed(tags, json_get(tag, "Key"));
+    if (count > TAGS_MAX)
+        return fault_set(
+            call->fault, "LimitExceededException",
+            "One or more parameter values were invalid: The number of tags exceeds the limit of %d",
+            TAGS_MAX);
+    set_tags(call, table, tags, tags);
+    return true;
+}
+
+bool op_untag_resource(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table)
+        return false;
+    set_tags(call, table, call_member(call, "TagKeys"), NULL);
+    return true;
+}
+
+/* Ten at a time, as the service gives them. */
+#define TAGS_AT_ONCE 10
+
+bool op_list_tags(struct call *call)
+{
+    struct table *table = resource(call);
+    struct text token = call_text(call, "NextToken");
+    char *digits = arena_copy(call->arena, token.data ? token.data : "0", token.data ? token.size : 1), *end;
+    unsigned long from = strtoul(digits, &end, 10), at = 0;
+    if (!table)
+        return false;
+    if (*end || from % TAGS_AT_ONCE)
+        return fault_invalid(call->fault, "Invalid NextToken");
+    buf_add_literal(call->out, "{\"Tags\":[");
+    json_each(tag, tags_of(call, table)) {
+        if (at >= from && at < from + TAGS_AT_ONCE) {
+            buf_add_text(call->out, at > from ? "," : "");
+            json_write_value(call->out, tag);
+        }
+        at++;
+    }
+    buf_add_char(call->out, ']');
+    if (at > from + TAGS_AT_ONCE)
+        buf_printf(call->out, ",\"NextToken\":\"%lu\"", from + TAGS_AT_ONCE);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+/* ---- policies: kept, and nobody is asked ---- */
+
+/* A revision is the policy's own number: the same text has the same. */
+static void write_revision(struct buf *out, const char *policy)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (; *policy; policy++)
+        hash = (hash ^ (unsigned char)*policy) * 1099511628211u;
+    buf_printf(out, "\"RevisionId\":\"%" PRIu64 "\"", hash);
+}
+
+static bool revision_fits(struct call *call, const struct table *table)
+{
+    struct text expected = call_text(call, "ExpectedRevisionId");
+    const char *policy = table->settings[SETTING_POLICY];
+    struct buf revision = BUF_INIT;
+    if (!expected.data)
+        return true;
+    if (policy)
+        write_revision(&revision, policy);
+    bool fits =
+        policy ? revision.size == expected.size + strlen("\"RevisionId\":\"\"") &&
+                     memcmp(revision.data + strlen("\"RevisionId\":\""), expected.data, expected.size) == 0
+               : text_is(expected, "NO_POLICY", 9);
+    buf_fini(&revision);
+    return fits || fault_set(call->fault, "PolicyNotFoundException",
+                             "The revision ID that you provided does not match the policy's");
+}
+
+bool op_put_policy(struct call *call)
+{
+    struct table *table = resource(call);
+    const struct json *policy = call_member(call, "Policy");
+    if (!table || !revision_fits(call, table))
+        return false;
+    const struct json *document = json_parse(call->arena, policy->text, policy->size, NULL);
+    if (!document || document->type != JSON_OBJECT || !json_get(document, "Statement"))
+        return fault_invalid(call->fault, "Policy document is malformed");
+    table_set(table, table->settings, SETTING_POLICY, policy);
+    engine_keep_table(call->engine, table);
+    buf_add_char(call->out, '{');
+    write_revision(call->out, table->settings[SETTING_POLICY]);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+static bool policy_missing(struct call *call)
+{
+    struct text arn = call_text(call, "ResourceArn");
+    return fault_set(call->fault, "PolicyNotFoundException",
+                     "Resource-based policy not found for the provided ResourceArn: %.*s", (int)arn.size,
+                     arn.data);
+}
+
+bool op_get_policy(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table)
+        return false;
+    if (!table->settings[SETTING_POLICY])
+        return policy_missing(call);
+    buf_printf(call->out, "{\"Policy\":%s,", table->settings[SETTING_POLICY]);
+    write_revision(call->out, table->settings[SETTING_POLICY]);
+    buf_add_char(call->out, '}');
+    return true;
+}
+
+bool op_delete_policy(struct call *call)
+{
+    struct table *table = resource(call);
+    if (!table || !revision_fits(call, table))
+        return false;
+    buf_add_char(call->out, '{');
+    if (table->settings[SETTING_POLICY])
+        write_revision(call->out, table->settings[SETTING_POLICY]);
+    buf_add_char(call->out, '}');
+    table_set(table, table->settings, SETTING_POLICY, NULL);
+    engine_keep_table(call->engine, table);
+    return true;
+}
+
+/* ---- backups: none are made; whether they would be is kept ---- */
+
+static bool describe_backups(struct call *call, const struct table *table)
+{
+    buf_add_literal(call->out, "{\"ContinuousBackupsDescription\":{\"ContinuousBackupsStatus\":\"ENABLED\","
+                               "\"PointInTimeRecoveryDescription\":{\"PointInTimeRecoveryStatus\":");
+    const char *days = table->settings[SETTING_RECOVERY];
+    if (days)
+        buf_printf(call->out,
+                   "\"ENABLED\",\"RecoveryPeriodInDays\":%s,\"EarliestRestorableDateTime\":%.3f,"
+                   "\"LatestRestorableDateTime\":%.3f",
+                   days, (double)table->created_ms / 1000, (double)call->now_ms / 1000);
+    else
+        buf_add_literal(call->out, "\"DISABLED\"");
+    buf_add_literal(call->out, "}}}");
+    return true;
+}
+
+static struct table *backed_up(struct call *call)
+{
+    struct table *table = find_table(call, call_text(call, "TableName"));
+    if (!table && strcmp(call->fault->type, "ResourceNotFoundException") == 0) {
+        fault_fini(call->fault);
+        fault_set(call->fault, "TableNotFoundException", "Table not found: %.*s",
+                  (int)call_text(call, "TableName").size, call_text(call, "TableName").data);
+    }
+    return table;
+}
+
+bool op_describe_backups(struct call *call)
+{
+    struct table *table = backed_up(call);
+    return table && describe_backups(call, table);
+}
+
+bool op_update_backups(struct call *call)
+{
+    static const struct json month = {.type = JSON_NUMBER, .text = "35", .size = 2};
+    struct table *table = backed_up(call);
+    const struct json *said = call_member(call, "PointInTimeRecoverySpecification");
+    const struct json *on = json_get(said, "PointInTimeRecoveryEnabled"),
+                      *days = json_get(said, "RecoveryPeriodInDays");
+    if (!table)
+        return false;
+    table_set(table, table->settings, SETTING_RECOVERY, on->type != JSON_TRUE ? NULL : days ? days : &month);
+    engine_keep_table(call->engine, table);
+    return describe_backups(call, table);
+}
