@@ -45,7 +45,8 @@ class Raw:
 
     def __call__(self, operation, request, service="dynamodb"):
         self.connection.request("POST", "/", request if isinstance(request, (str, bytes)) else json.dumps(request), {
-            "X-Amz-Target": f"{TARGETS[service]}.{operation}", "Content-Type": "application/x-amz-json-1.0"})
+            "X-Amz-Target": f"{TARGETS[service]}.{operation}", "Content-Type": "application/x-amz-json-1.0", "X-Amz-Date": "20260101T000000Z",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"})
         answer = self.connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -150,6 +151,7 @@ DONE = {"dynamodb": ["PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", 
                      "DescribeContinuousBackups", "UpdateContinuousBackups"],
         "dynamodbstreams": ["ListStreams", "DescribeStream", "GetShardIterator", "GetRecords"]}
 BY_NAME = {"TableName"}  # has a length of its own where it may be an ARN
+NO_LONGER_REQUIRED = {("UpdateGlobalSecondaryIndexAction", "ProvisionedThroughput")}
 
 
 def valid(shape, depth=0):
@@ -157,7 +159,7 @@ def valid(shape, depth=0):
     kind, least = shape.type_name, shape.metadata.get("min", 1)
     if shape.name == "AttributeValue":
         return {"S": "a"}
-    if shape.enum:
+    if getattr(shape, "enum", None):
         return shape.enum[0]
     if kind == "structure":
         return {name: valid(shape.members[name], depth + 1) for name in shape.required_members}
@@ -180,12 +182,12 @@ def breakages(shape, place, wrap):
             request = valid(shape)
             request[name] = value
             return wrap(request)
-        if name in shape.required_members and (place or name not in BY_NAME):
+        if name in shape.required_members and (place or name not in BY_NAME) and (shape.name, name) not in NO_LONGER_REQUIRED:
             without = valid(shape)
             del without[name]
             yield wrap(without), null(inner)
         yield from breakages(member, inner, wrapped)
-    if shape.enum:
+    if getattr(shape, "enum", None):
         yield wrap("NOPE"), f"Value 'NOPE' at '{place}' failed to satisfy constraint: Member must satisfy enum value set: ["
     kind = shape.type_name
     what = "value" if kind in ("integer", "long", "double") else "length"
@@ -212,7 +214,7 @@ def test_each_constraint_of_the_model_is_held(service, operation, raw):
         message = raw.refused(operation, request, service)
         assert "validation error" in message and wanted in message or "Limit'" in message, (request, wanted, message)
         tried += 1
-    assert tried or operation == "ListTagsOfResource" or not shape.required_members
+    assert tried or shape.required_members == ["TableName"] or not shape.members
 
 
 WRONG_TYPES = [
