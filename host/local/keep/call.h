@@ -82,6 +82,12 @@ void engine_set_table(struct engine *engine, const char *name, struct table *tab
 void engine_table_begins(struct call *call, struct table *table, const char *what);
 void engine_settle_tables(struct engine *engine, int64_t now_ms); /* what is over by now */
 
+/* ---- tokens.c: transactions that were done ---- */
+
+void tokens_expire(struct call *call);
+int token_known(struct call *call, const char *name, uint64_t hash); /* 1: so it was; 0: no; -1: a fault */
+void token_keep(struct call *call, const char *name, uint64_t hash);
+
 /* ---- reading a request ---- */
 
 const struct json *call_member(const struct call *call, const char *name); /* NULL where missing or null */
@@ -167,6 +173,8 @@ void collection_metrics_write_all(struct call *call, const struct written_item *
 
 /* ---- conditions of writes: expressions or the older parameters ---- */
 
+/* ConditionalOperator stands beside two or more of `conditions`, or is a fault. */
+bool legacy_operator_fits(struct call *call, const char *conditions);
 struct expr *legacy_expected(struct call *call, const struct json *expected);
 struct expr *legacy_filter(struct call *call, const struct json *conditions);
 struct update *legacy_updates(struct call *call, const struct json *updates);

@@ -8,25 +8,26 @@
 
 /* ---- keys ---- */
 
+static bool key_size_valid(struct call *call, size_t size, bool range)
+{
+    if (size > (range ? RANGE_BYTES_MAX : HASH_BYTES_MAX))
+        return fault_invalid(call->fault, "One or more parameter values were invalid: %s",
+                             range ? "Aggregated size of all range keys has exceeded the size limit of 1024 "
+                                     "bytes"
+                                   : "Size of hashkey has exceeded the maximum size limit of2048 bytes");
+    return true;
+}
+
 static bool key_value_valid(struct call *call, const struct key_part *part, const struct attr *value,
                             size_t which)
 {
-    size_t size = attr_size(value);
     if (!value->text.size)
         return fault_invalid(
             call->fault,
             "One or more parameter values are not valid. The AttributeValue for a key attribute cannot "
             "contain an empty %s value. Key: %.*s",
             value->type == ATTR_B ? "binary" : "string", (int)part->name.size, part->name.data);
-    if (which == 0 && size > HASH_BYTES_MAX)
-        return fault_invalid(call->fault,
-                             "One or more parameter values were invalid: Size of hashkey has exceeded the "
-                             "maximum size limit of2048 bytes");
-    if (which == 1 && size > RANGE_BYTES_MAX)
-        return fault_invalid(call->fault,
-                             "One or more parameter values were invalid: Aggregated size of all range keys "
-                             "has exceeded the size limit of 1024 bytes");
-    return true;
+    return key_size_valid(call, attr_size(value), which > 0);
 }
 
 bool item_key(struct call *call, const struct table *table, const struct attr *key, struct row_key *row)
@@ -65,6 +66,17 @@ bool item_key_valid(struct call *call, const struct table *table, const struct a
     return true;
 }
 
+/* All HASH attributes together, and all RANGE ones. */
+static bool index_key_size_valid(struct call *call, const struct index *index, const struct attr *item)
+{
+    size_t sizes[2] = {0, 0};
+    for (size_t i = 0; i < index->key.count; i++) {
+        const struct attr *value = attr_get(item, index->key.parts[i].name);
+        sizes[i >= index->key.hash_count] += value ? attr_size(value) : 0;
+    }
+    return key_size_valid(call, sizes[0], false) && key_size_valid(call, sizes[1], true);
+}
+
 static bool check_index_key(struct call *call, const struct index *index, const struct attr *item,
                             bool update)
 {
@@ -95,7 +107,7 @@ static bool check_index_key(struct call *call, const struct index *index, const 
                 value->type == ATTR_B ? "binary" : "string", index->name, (int)part->name.size,
                 part->name.data);
     }
-    return true;
+    return index_key_size_valid(call, index, item);
 }
 
 bool item_check(struct call *call, const struct table *table, const struct attr *item, bool update,

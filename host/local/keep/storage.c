@@ -35,6 +35,7 @@ enum statement {
     SET_TEXT,
     UNSET_TEXT,
     EACH_TEXT,
+    GET_TEXT,
     APPEND,
     RECORDS,
     LAST,
@@ -68,6 +69,7 @@ static const char *const texts[STATEMENTS] = {
     [CLEAR_INDEX] = "DELETE FROM entries WHERE idx = ?1",
     [SET_TEXT] = "INSERT OR REPLACE INTO texts VALUES (?1, ?2, ?3)",
     [UNSET_TEXT] = "DELETE FROM texts WHERE kind = ?1 AND name = ?2",
+    [GET_TEXT] = "SELECT text FROM texts WHERE kind = ?1 AND name = ?2",
     [EACH_TEXT] = "SELECT name, text FROM texts WHERE kind = ?1 ORDER BY name",
     [APPEND] = "INSERT INTO records VALUES (?1, ?2, ?3, ?4)",
     [RECORDS] = "SELECT sequence, record FROM records WHERE shard = ?1 AND sequence >= ?2 ORDER BY sequence",
@@ -373,6 +375,18 @@ void storage_unset(struct storage *storage, const char *kind, const char *name)
 {
     bind_names(take(storage, UNSET_TEXT), kind, name);
     run(storage, UNSET_TEXT);
+}
+
+bool storage_text(struct storage *storage, const char *kind, const char *name, struct buf *out)
+{
+    sqlite3_stmt *statement = take(storage, GET_TEXT);
+    bind_names(statement, kind, name);
+    bool found = sqlite3_step(statement) == SQLITE_ROW;
+    if (found)
+        buf_add(out, (const char *)sqlite3_column_text(statement, 0),
+                (size_t)sqlite3_column_bytes(statement, 0));
+    sqlite3_reset(statement);
+    return found;
 }
 
 void storage_each(struct storage *storage, const char *kind,

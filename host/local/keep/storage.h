@@ -66,6 +66,8 @@ void storage_set(struct storage *storage, const char *kind, const char *name, co
 void storage_unset(struct storage *storage, const char *kind, const char *name);
 
 /* All of a kind, by name. */
+bool storage_text(struct storage *storage, const char *kind, const char *name,
+                  struct buf *out); /* with a NUL behind it; false: there is none */
 void storage_each(struct storage *storage, const char *kind,
                   void (*each)(void *user, const char *name, const char *text, size_t size), void *user);
 

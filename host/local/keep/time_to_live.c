@@ -82,6 +82,7 @@ size_t engine_housekeeping(struct engine *engine)
     storage_begin(engine->storage);
     size_t removed = remove_expired(&call);
     engine_renew_streams(&call);
+    tokens_expire(&call);
     if (!storage_commit(engine->storage, &err))
         removed = 0; /* next time */
     pthread_mutex_unlock(&engine->lock);

@@ -96,6 +96,10 @@ struct update {
     bool legacy; /* from AttributeUpdates, which has sentences of its own */
 };
 
+/* Does it only take away? Then it makes no item where there is none. NULL: an update without an action makes
+ * one. */
+bool update_only_removes(const struct update *update);
+
 struct update *update_parse(struct placeholders *placeholders, struct text source);
 
 /* The item after the update; `item` itself is not touched. NULL and a fault. */

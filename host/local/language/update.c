@@ -169,6 +169,14 @@ static bool check_actions(struct building *b)
     return check_backwards(b, b->update->actions, check_action_operand);
 }
 
+bool update_only_removes(const struct update *update)
+{
+    for (const struct action *action = update ? update->actions : NULL; action; action = action->next)
+        if (action->kind != ACTION_REMOVE && action->kind != ACTION_DELETE)
+            return false;
+    return update && update->actions;
+}
+
 struct update *update_parse(struct placeholders *placeholders, struct text source)
 {
     struct building b = {.update = arena_alloc(placeholders->arena, sizeof(struct update))};
@@ -267,6 +275,7 @@ static struct attr *set_union(struct applying *a, const struct attr *set, const 
 {
     struct attr *all = attr_copy(a->arena, set);
     append_others(a, all, more, set);
+    attr_sort_set(all);
     return all;
 }
 

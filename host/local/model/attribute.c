@@ -1,6 +1,7 @@
 /* attribute.c: reading, writing, comparing and measuring attribute values. */
 #include "local/model/attribute.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -160,16 +161,45 @@ static struct attr *number_value(struct arena *arena, const struct decimal *deci
     return attr_text(arena, ATTR_N, arena_copy(arena, text, size), size);
 }
 
+/* Why a number of the right form is not read: it has too many digits, or a power beyond all bounds.
+ * DECIMAL_OK: it is none. */
+static enum decimal_fault unreadable(const char *text, size_t size)
+{
+    size_t at = 0, digits = 0, points = 0;
+    bool zero = true;
+    at += size && (text[0] == '-' || text[0] == '+');
+    for (; at < size && ((text[at] >= '0' && text[at] <= '9') || text[at] == '.'); at++) {
+        points += text[at] == '.';
+        digits += text[at] != '.';
+        zero = zero && (text[at] == '0' || text[at] == '.');
+    }
+    if (!digits || points > 1)
+        return DECIMAL_OK;
+    if (at == size)
+        return DECIMAL_TOO_PRECISE;
+    if (text[at] != 'e' && text[at] != 'E')
+        return DECIMAL_OK;
+    bool negative = ++at < size && text[at] == '-';
+    at += at < size && (text[at] == '-' || text[at] == '+');
+    size_t begun = at;
+    while (at < size && text[at] >= '0' && text[at] <= '9')
+        at++;
+    if (at < size || at == begun)
+        return DECIMAL_OK;
+    if (at - begun < 7 || zero)
+        return DECIMAL_TOO_PRECISE;
+    return negative ? DECIMAL_UNDERFLOW : DECIMAL_OVERFLOW;
+}
+
 static struct attr *read_number(struct reading *r, const struct json *json)
 {
     struct decimal decimal;
     if (r->trusted)
         return attr_text(r->arena, ATTR_N, json->text, json->size);
     if (!decimal_read(json->text, json->size, &decimal)) {
-        /* Zeros before and behind do not count; what is left may be too long to be read at all. */
-        bool digits = json->size && strspn(json->text, "+-.0123456789eE") >= json->size;
-        if (digits && json->size > DECIMAL_DIGITS_MAX)
-            fault_invalid(r->fault, "%s", number_faults[DECIMAL_TOO_PRECISE]);
+        enum decimal_fault why = unreadable(json->text, json->size);
+        if (why != DECIMAL_OK)
+            fault_invalid(r->fault, "%s", number_faults[why]);
         else if (json->size)
             fault_invalid(r->fault, "The parameter cannot be converted to a numeric value: %.*s",
                           (int)json->size, json->text);
@@ -205,6 +235,28 @@ static struct attr *read_scalar(struct reading *r, const struct json *json, enum
     if (type == ATTR_S)
         return attr_text(r->arena, ATTR_S, json->text, json->size);
     return type == ATTR_N ? read_number(r, json) : read_binary(r, json);
+}
+
+static int compare_members(const void *a, const void *b)
+{
+    return attr_compare((*(struct member *const *)a)->value, (*(struct member *const *)b)->value);
+}
+
+/* A set has no order of its own; the service gives strings and bytes bytewise, numbers by their value. */
+void attr_sort_set(struct attr *set)
+{
+    struct member *few[16];
+    struct member **members = set->count > 16 ? mem_alloc(set->count * sizeof *members) : few;
+    size_t count = 0;
+    attr_each(member, set) members[count++] = member;
+    if (count > 1)
+        qsort(members, count, sizeof *members, compare_members);
+    for (size_t i = 0; i < count; i++)
+        members[i]->next = i + 1 < count ? members[i + 1] : NULL;
+    if (count)
+        set->members = members[0];
+    if (members != few)
+        free(members);
 }
 
 static bool no_duplicates(struct reading *r, const struct attr *set, const struct json *json)
@@ -250,7 +302,12 @@ static struct attr *read_set(struct reading *r, const struct json *json, enum at
         end = &(*end)->next;
         set->count++;
     }
-    return r->trusted || no_duplicates(r, set, json) ? set : NULL;
+    if (r->trusted)
+        return set;
+    if (!no_duplicates(r, set, json))
+        return NULL;
+    attr_sort_set(set);
+    return set;
 }
 
 static struct attr *read_members(struct reading *r, const struct json *json, enum attr_type type, int depth)
@@ -262,9 +319,9 @@ static struct attr *read_members(struct reading *r, const struct json *json, enu
         if (!value)
             return NULL;
         struct text name = {element->key, element->key_size};
-        if (type == ATTR_M && !r->trusted && attr_get(container, name)) {
-            attr_set(r->arena, container, name, value); /* the last of two counts */
-            continue;
+        if (type == ATTR_M && !name.size && !r->trusted) {
+            fault_invalid(r->fault, "Empty attribute name");
+            return NULL;
         }
         *end = member_new(r->arena, name, value);
         end = &(*end)->next;
@@ -318,7 +375,8 @@ static struct attr *read_value(struct reading *r, const struct json *json, int d
         return NULL;
     }
     if (depth > NESTING_MAX) {
-        fault_invalid(r->fault, "Nesting Levels have exceeded supported limits");
+        fault_invalid(r->fault, "Nesting Levels have exceeded supported limits: Attributes in the item have "
+                                "nested levels beyond supported limit");
         return NULL;
     }
     json_each(member, json) {

@@ -74,6 +74,9 @@ struct attr *attr_read_item(struct arena *arena, const struct json *json, struct
 /* What the engine itself wrote; never wrong. */
 struct attr *attr_parse_item(struct arena *arena, const char *text, size_t size);
 
+/* Into the order in which the service gives a set: bytewise, numbers by their value. */
+void attr_sort_set(struct attr *set);
+
 void attr_write(struct buf *out, const struct attr *value);
 void attr_write_item(struct buf *out, const struct attr *item);
 

@@ -47,7 +47,7 @@ static bool begin(struct writing *w, struct call *call)
                                               "ExpressionAttributeNames", "ExpressionAttributeValues", NULL};
     bool any = call_member(call, "ConditionExpression") || call_member(call, "UpdateExpression");
     *w = (struct writing){.call = call, .returns = call_choice(call, "ReturnValues", return_values)};
-    return call_not_both(call, legacy, expressions) &&
+    return call_not_both(call, legacy, expressions) && legacy_operator_fits(call, "Expected") &&
            placeholders_read(&w->placeholders, call->arena, call_member(call, "ExpressionAttributeNames"),
                              call_member(call, "ExpressionAttributeValues"), any, call->fault);
 }
@@ -194,6 +194,8 @@ bool op_update_item(struct call *call)
         update ? update_apply(call->arena, update, start, call->fault) : (struct attr *)start;
     if (!after || !item_check(call, w.table, after, true, &again))
         return false;
+    if (!w.before && update_only_removes(update))
+        after = NULL;
     item_write(call, w.table, w.row, w.before, after, WRITTEN_BY_CLIENT);
     answer(&w, key, returned(&w, update, after), after);
     return true;

@@ -248,6 +248,8 @@ bool key_condition_resolve(struct call *call, const struct key_schema *key, cons
 {
     struct taking t = {.call = call, .key = key, .index = index, .condition = condition};
     condition->key = key;
+    if (!condition->expr && key->count == 1 && call_member(call, "KeyConditions")->count > 1)
+        return fault_invalid(call->fault, "Query key condition not supported");
     return (condition->expr ? take_expr(&t, condition->expr)
                             : take_legacy(&t, call_member(call, "KeyConditions"))) &&
            conclude(&t);
@@ -370,11 +372,10 @@ struct text key_condition_start(const struct key_condition *condition, struct ar
 bool filter_spares_key(struct call *call, const struct expr *filter, const struct key_schema *key)
 {
     if (filter->kind == EXPR_PATH && key_has(key, filter->path.steps[0].name))
-        return fault_invalid(
-            call->fault,
-            "Filter Expression can only contain non-primary key attributes: Primary key attribute: "
-            "%.*s",
-            (int)filter->path.steps[0].name.size, filter->path.steps[0].name.data);
+        return fault_invalid(call->fault,
+                             "%s can only contain non-primary key attributes: Primary key attribute: %.*s",
+                             call_member(call, "QueryFilter") ? "QueryFilter" : "Filter Expression",
+                             (int)filter->path.steps[0].name.size, filter->path.steps[0].name.data);
     for (const struct expr *part = filter->first; part; part = part->next)
         if (!filter_spares_key(call, part, key))
             return false;

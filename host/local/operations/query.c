@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "local/operations/index_reads.h"
 #include "local/operations/query.h"
 
 enum select { SELECT_ALL, SELECT_PROJECTED, SELECT_COUNT, SELECT_SPECIFIC };
@@ -127,6 +128,12 @@ static bool read_projection(struct page *page)
     return !call->fault->status;
 }
 
+static bool in_segment(const struct page *page, struct text hash)
+{
+    return page->segments <= 1 ||
+           (int64_t)(hash_bytes(hash.data, hash.size, 11) % (uint64_t)page->segments) == page->segment;
+}
+
 static bool start_fits(struct page *page, const struct attr *start)
 {
     struct call *call = page->call;
@@ -135,10 +142,17 @@ static bool start_fits(struct page *page, const struct attr *start)
         expected += !key_has(&page->table->key, page->key->parts[i].name);
     if (start->count != expected || !key_of(call->arena, page->key, start, &page->start.at) ||
         !key_of(call->arena, &page->table->key, start, &page->start.item))
-        return fault_invalid(call->fault, "The provided starting key is invalid");
+        return fault_invalid(
+            call->fault, "The provided starting key is invalid%s",
+            page->scan && !page->index ? ": The provided key element does not match the schema" : "");
     page->has_start = true;
     if (page->scan)
-        return true;
+        return in_segment(page, page->start.at.hash) ||
+               fault_invalid(call->fault,
+                             "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use "
+                             "ExclusiveStartKey with correct Segment. TotalSegments: %" PRId64
+                             " Segment: %" PRId64,
+                             page->segments, page->segment);
     if (!text_equal(page->start.at.hash, key_condition_hash(&page->condition, call->arena)))
         return fault_invalid(call->fault,
                              "The provided starting key is outside query boundaries based on provided "
@@ -168,6 +182,7 @@ static bool begin(struct page *page, struct call *call, bool scan)
     *page = (struct page){.call = call, .scan = scan, .descending = forward && forward->type == JSON_FALSE};
     page->limit = json_integer(call_member(call, "Limit"), 0);
     if (!call_not_both(call, legacy, expressions) ||
+        !legacy_operator_fits(call, scan ? "ScanFilter" : "QueryFilter") ||
         !placeholders_read(&page->placeholders, call->arena, call_member(call, "ExpressionAttributeNames"),
                            call_member(call, "ExpressionAttributeValues"), any, call->fault))
         return false;
@@ -188,17 +203,6 @@ static struct attr *key_of_row(struct page *page, const struct attr *item)
     return key;
 }
 
-static bool index_holds(const struct page *page, struct text name)
-{
-    if (page->index->projection == PROJECT_ALL || key_has(page->key, name) ||
-        key_has(&page->table->key, name))
-        return true;
-    for (size_t i = 0; i < page->index->included_count; i++)
-        if (text_equal(page->index->included[i], name))
-            return true;
-    return false;
-}
-
 /* What the index holds of the item. */
 static const struct attr *projected(struct page *page, const struct attr *item)
 {
@@ -206,7 +210,7 @@ static const struct attr *projected(struct page *page, const struct attr *item)
         (!page->index->global && page->select != SELECT_PROJECTED && page->select != SELECT_COUNT))
         return item; /* a local index fetches from the table what it lacks */
     struct attr *part = attr_new(page->call->arena, ATTR_M);
-    attr_each(member, item) if (index_holds(page, member->name))
+    attr_each(member, item) if (index_holds(page->table, page->index, member->name))
         attr_append(page->call->arena, part, member->name, member->value);
     return part;
 }
@@ -221,12 +225,6 @@ static void add_item(struct page *page, const struct attr *item)
         buf_add_char(out, ',');
     attr_write_item(out,
                     page->projection ? projection_apply(page->call->arena, page->projection, item) : item);
-}
-
-static bool in_segment(const struct page *page, const struct row *row)
-{
-    return page->segments <= 1 || (int64_t)(hash_bytes(row->at.hash.data, row->at.hash.size, 11) %
-                                            (uint64_t)page->segments) == page->segment;
 }
 
 /* False at the page's end. */
@@ -282,7 +280,7 @@ static void walk_page(struct page *page)
         int place = page->scan ? 0 : key_condition_place(&page->condition, page->call->arena, row.at.range);
         if (place == (page->descending ? -1 : 1) && !page->scan)
             break;
-        if (place != 0 || is_start(page, &row) || !in_segment(page, &row))
+        if (place != 0 || is_start(page, &row) || !in_segment(page, row.at.hash))
             continue;
         if (!visit(page, &row))
             break;
@@ -325,7 +323,8 @@ static bool read_expressions(struct page *page)
         return false;
     return (!page->filter || keys_are_scalars(call, page->table, page->filter)) &&
            (!page->projection ||
-            paths_spare_keys(call, page->table, page->projection->paths, page->projection->count));
+            paths_spare_keys(call, page->table, page->projection->paths, page->projection->count)) &&
+           index_holds_projection(page->call, page->table, page->index, page->projection);
 }
 
 bool op_query(struct call *call)
@@ -333,7 +332,8 @@ bool op_query(struct call *call)
     struct page page;
     return begin(&page, call, false) && read_expressions(&page) &&
            key_condition_resolve(call, page.key, page.index ? page.index->name : NULL, &page.condition) &&
-           (!page.filter || filter_spares_key(call, page.filter, page.key)) && read_start(&page) &&
+           (!page.filter || filter_spares_key(call, page.filter, page.key)) &&
+           index_holds_filter(call, page.table, page.index, page.filter) && read_start(&page) &&
            answer(&page);
 }
 

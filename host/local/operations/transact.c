@@ -1,13 +1,13 @@
-/* transact.c: TransactWriteItems and TransactGetItems: all conditions first, then all writes. */
+/* transact.c: TransactWriteItems: all conditions first, then all writes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
-#include "local/keep/call.h"
+#include "local/operations/transact.h"
 
-#define TOKEN_MS (10 * 60 * 1000)
+#define REQUEST_BYTES_MAX (4 * 1024 * 1024) /* of all its items */
 
 enum kind { KIND_PUT, KIND_UPDATE, KIND_DELETE, KIND_CHECK };
 
@@ -89,8 +89,11 @@ static bool read_step(struct transaction *t, const struct json *element, struct 
     if (found != 1)
         return fault_invalid(t->call->fault,
                              "TransactItems can only contain one of Check, Put, Update or Delete");
-    if (!read_key(step, step->kind == KIND_PUT ? "Item" : "Key") || !read_expressions(step))
-        return false;
+    return read_key(step, step->kind == KIND_PUT ? "Item" : "Key") && read_expressions(step);
+}
+
+static bool find_table_of(struct step_of *step)
+{
     step->table = call_table(&step->part);
     return step->table && spares_key(step);
 }
@@ -120,6 +123,16 @@ static bool all_distinct(struct transaction *t)
     return true;
 }
 
+static bool fits_in_one(struct transaction *t)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < t->count; i++)
+        bytes += attr_item_size(t->steps[i].key);
+    return bytes <= REQUEST_BYTES_MAX ||
+           fault_invalid(t->call->fault, "Transaction payload size cannot exceed 4MB. Payload Size: %zu",
+                         bytes);
+}
+
 static bool read_steps(struct transaction *t)
 {
     const struct json *items = call_member(t->call, "TransactItems");
@@ -128,8 +141,11 @@ static bool read_steps(struct transaction *t)
         if (!read_step(t, element, &t->steps[t->count++]))
             return false;
     for (size_t i = 0; i < t->count; i++)
+        if (!find_table_of(&t->steps[i]))
+            return false;
+    for (size_t i = 0; i < t->count; i++)
         find_row(&t->steps[i]);
-    return all_distinct(t);
+    return all_distinct(t) && fits_in_one(t);
 }
 
 /* ---- deciding ---- */
@@ -154,58 +170,72 @@ static bool decide(struct step_of *step)
         return false;
     step->after =
         update_apply(part.arena, step->update, step->before ? step->before : step->key, &step->fault);
-    return step->after && item_check(&part, step->table, step->after, true, &again);
+    if (!step->after || !item_check(&part, step->table, step->after, true, &again))
+        return false;
+    if (!step->before && update_only_removes(step->update))
+        step->after = NULL;
+    return true;
 }
 
-static const char *code_of(const struct step_of *step)
+static const char *code_of(const struct fault *fault)
 {
-    if (!step->fault.status)
+    if (!fault->status)
         return "None";
-    return strcmp(step->fault.type, "ValidationException") == 0 ? "ValidationError" : step->fault.type;
+    return strcmp(fault->type, "ValidationException") == 0 ? "ValidationError" : fault->type;
 }
 
-static bool cancelled(struct transaction *t)
+/* A key that is empty, or one that an update would make so, is the request's own fault. */
+static const struct fault *of_the_request(const struct reason *reasons, size_t count)
 {
-    struct buf codes = BUF_INIT, *members = &t->call->fault->members;
+    static const char sentence[] = "One or more parameter values are not valid.";
+    for (size_t i = 0; i < count; i++)
+        if (reasons[i].fault->status && reasons[i].fault->message.size >= sizeof sentence &&
+            memcmp(reasons[i].fault->message.data, sentence, sizeof sentence - 1) == 0)
+            return reasons[i].fault;
+    return NULL;
+}
+
+bool transaction_cancelled(struct call *call, const struct reason *reasons, size_t count)
+{
+    struct buf codes = BUF_INIT, *members = &call->fault->members;
+    const struct fault *whole = of_the_request(reasons, count);
+    if (whole)
+        return fault_set(call->fault, whole->type, "%s", whole->message.data);
     buf_add_literal(members, ",\"CancellationReasons\":[");
-    for (size_t i = 0; i < t->count; i++) {
-        struct step_of *step = &t->steps[i];
-        buf_printf(&codes, "%s%s", i ? ", " : "", code_of(step));
-        buf_printf(members, "%s{\"Code\":\"%s\"", i ? "," : "", code_of(step));
-        if (step->fault.status) {
+    for (size_t i = 0; i < count; i++) {
+        const struct fault *fault = reasons[i].fault;
+        buf_printf(&codes, "%s%s", i ? ", " : "", code_of(fault));
+        buf_printf(members, "%s{\"Code\":\"%s\"", i ? "," : "", code_of(fault));
+        if (fault->status) {
             buf_add_literal(members, ",\"Message\":");
-            json_write_string(members, step->fault.message.data, step->fault.message.size);
+            json_write_string(members, fault->message.data, fault->message.size);
         }
-        if (step->fault.status && step->before &&
-            json_string_is(call_member(&step->part, "ReturnValuesOnConditionCheckFailure"), "ALL_OLD")) {
+        if (fault->status && reasons[i].item) {
             buf_add_literal(members, ",\"Item\":");
-            attr_write_item(members, step->before);
+            attr_write_item(members, reasons[i].item);
         }
         buf_add_char(members, '}');
     }
     buf_add_char(members, ']');
-    fault_set(t->call->fault, "TransactionCanceledException",
+    fault_set(call->fault, "TransactionCanceledException",
               "Transaction cancelled, please refer cancellation reasons for specific reasons [%s]",
               codes.data);
     buf_fini(&codes);
     return false;
 }
 
-/* ---- repetitions: a token is good for ten minutes ---- */
-
-struct token_row {
-    const char *name;
-    char *text;
-};
-
-static void find_token(void *user, const char *name, const char *text, size_t size)
+static bool cancelled(struct transaction *t)
 {
-    struct token_row *row = user;
-    if (strcmp(row->name, name) == 0 && !row->text) {
-        row->text = malloc(size + 1);
-        memcpy(row->text, text, size + 1);
+    struct reason *reasons = arena_alloc(t->call->arena, t->count * sizeof *reasons);
+    for (size_t i = 0; i < t->count; i++) {
+        struct step_of *step = &t->steps[i];
+        const struct json *wanted = call_member(&step->part, "ReturnValuesOnConditionCheckFailure");
+        reasons[i] = (struct reason){&step->fault, json_string_is(wanted, "ALL_OLD") ? step->before : NULL};
     }
+    return transaction_cancelled(t->call, reasons, t->count);
 }
+
+/* ---- repetitions: a token is good for ten minutes ---- */
 
 /* Members of an object may come in any order: it is the same request. */
 static uint64_t hash_value(const struct json *value)
@@ -221,31 +251,6 @@ static uint64_t hash_value(const struct json *value)
         hash = hash_bytes(value->text, value->size, hash);
     }
     return hash;
-}
-
-/* 1: it was done before; 0: it was not; -1 and a fault. */
-static int repeated(struct call *call, const char *token, uint64_t hash)
-{
-    struct token_row row = {token, NULL};
-    uint64_t known = 0;
-    int64_t at = 0;
-    storage_each(call->engine->storage, "token", find_token, &row);
-    bool found = row.text && sscanf(row.text, "%" SCNx64 " %" SCNd64, &known, &at) == 2;
-    free(row.text);
-    if (!found || call->now_ms - at >= TOKEN_MS)
-        return 0;
-    if (known == hash)
-        return 1;
-    fault_set(call->fault, "IdempotentParameterMismatchException",
-              "The request uses the same client token as a previous, but non-identical request.");
-    return -1;
-}
-
-static void remember(struct call *call, const char *token, uint64_t hash)
-{
-    char text[64];
-    int size = snprintf(text, sizeof text, "%" PRIx64 " %" PRId64, hash, call->now_ms);
-    storage_set(call->engine->storage, "token", token, text, (size_t)size);
 }
 
 /* ---- the operations ---- */
@@ -295,7 +300,7 @@ static bool write_all(struct transaction *t)
     const struct json *items = call_member(call, "TransactItems");
     uint64_t hash = hash_value(items);
     char *name = token.data ? arena_copy(call->arena, token.data, token.size) : NULL;
-    int before = name ? repeated(call, name, hash) : 0;
+    int before = name ? token_known(call, name, hash) : 0;
     if (before) {
         buf_add_literal(call->out, "{}");
         return before > 0;
@@ -309,7 +314,7 @@ static bool write_all(struct transaction *t)
             item_write(call, t->steps[i].table, t->steps[i].row, t->steps[i].before, t->steps[i].after,
                        WRITTEN_BY_CLIENT);
     if (name)
-        remember(call, name, hash);
+        token_keep(call, name, hash);
     answer_written(t);
     return true;
 }
@@ -321,44 +326,4 @@ bool op_transact_write_items(struct call *call)
     for (size_t i = 0; i < t.count; i++)
         fault_fini(&t.steps[i].fault);
     return ok;
-}
-
-static bool get_one(struct call *call, const struct json *element)
-{
-    struct call part = *call;
-    struct placeholders placeholders;
-    struct projection *projection = NULL;
-    struct row_key row;
-    part.request = json_get(element, "Get");
-    struct text text = call_text(&part, "ProjectionExpression");
-    if (!placeholders_read(&placeholders, part.arena, call_member(&part, "ExpressionAttributeNames"), NULL,
-                           text.data != NULL, part.fault))
-        return false;
-    if (text.data && !(projection = projection_parse(&placeholders, text)))
-        return false;
-    struct attr *key = attr_read_item(part.arena, call_member(&part, "Key"), part.fault);
-    struct table *table = key && placeholders_all_used(&placeholders) ? call_table(&part) : NULL;
-    if (!table || !item_key(&part, table, key, &row))
-        return false;
-    struct attr *item = item_load(&part, table, row);
-    buf_add_char(call->out, '{');
-    if (item) {
-        buf_add_literal(call->out, "\"Item\":");
-        attr_write_item(call->out, projection ? projection_apply(part.arena, projection, item) : item);
-    }
-    buf_add_char(call->out, '}');
-    return true;
-}
-
-bool op_transact_get_items(struct call *call)
-{
-    const struct json *items = call_member(call, "TransactItems");
-    buf_add_literal(call->out, "{\"Responses\":[");
-    json_each(element, items) {
-        buf_add_text(call->out, element == items->child ? "" : ",");
-        if (!get_one(call, element))
-            return false;
-    }
-    buf_add_literal(call->out, "]}");
-    return true;
 }
