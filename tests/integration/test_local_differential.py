@@ -197,7 +197,10 @@ class Generator:
 
     def update(self):
         sections = []
-        for section in self.random.sample(["SET", "REMOVE", "ADD", "DELETE"], self.random.randint(1, 2)):
+        chosen = self.random.sample(["SET", "REMOVE", "ADD", "DELETE"], self.random.randint(1, 2))
+        if not {"SET", "ADD"} & set(chosen): # what only takes away makes no item at the service, and one in DynamoDB Local
+            chosen.append("SET")
+        for section in chosen:
             actions = []
             for _ in range(self.random.randint(1, 2)):
                 if section == "SET":

@@ -152,9 +152,16 @@ double read_units(size_t bytes, bool consistent);
 
 /* ,"ConsumedCapacity":{...} where the request asks for it; for one table. */
 void call_write_capacity(struct call *call, const struct capacity *capacity, bool first);
-void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes);
-enum { CAPACITY_NONE, CAPACITY_TOTAL, CAPACITY_INDEXES };
-size_t call_capacity_mode(const struct call *call);
+
+/* The same for requests about several tables: a list, in the order in which they were first asked for. */
+struct capacities {
+    struct call *call;
+    struct capacity *list;
+    size_t count;
+};
+struct capacities capacities_new(struct call *call, size_t most);
+struct capacity *capacities_of(struct capacities *capacities, const struct table *table);
+bool call_write_capacities(const struct capacities *capacities, bool first); /* anything? */
 
 /* ---- collections.c: ReturnItemCollectionMetrics ---- */
 

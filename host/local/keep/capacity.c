@@ -43,7 +43,9 @@ void capacity_write_item(struct capacity *capacity, const struct attr *before, c
     }
 }
 
-size_t call_capacity_mode(const struct call *call)
+enum { CAPACITY_NONE, CAPACITY_TOTAL, CAPACITY_INDEXES };
+
+static size_t mode_of(const struct call *call)
 {
     static const char *const choices[] = {"NONE", "TOTAL", "INDEXES", NULL};
     return call_choice(call, "ReturnConsumedCapacity", choices);
@@ -69,7 +71,7 @@ static void write_index_units(struct buf *out, const struct capacity *capacity, 
         buf_add_char(out, '}');
 }
 
-void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes)
+static void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes)
 {
     double total = capacity->units;
     for (size_t i = 0; i < capacity->table->index_count; i++)
@@ -85,9 +87,39 @@ void write_capacity(struct buf *out, const struct capacity *capacity, bool index
 
 void call_write_capacity(struct call *call, const struct capacity *capacity, bool first)
 {
-    size_t mode = call_capacity_mode(call);
+    size_t mode = mode_of(call);
     if (mode == CAPACITY_NONE)
         return;
     buf_add_text(call->out, first ? "\"ConsumedCapacity\":" : ",\"ConsumedCapacity\":");
     write_capacity(call->out, capacity, mode == CAPACITY_INDEXES);
+}
+
+struct capacities capacities_new(struct call *call, size_t most)
+{
+    return (struct capacities){.call = call,
+                               .list = arena_alloc(call->arena, most * sizeof(struct capacity) + 1)};
+}
+
+struct capacity *capacities_of(struct capacities *capacities, const struct table *table)
+{
+    for (size_t i = 0; i < capacities->count; i++)
+        if (capacities->list[i].table == table)
+            return &capacities->list[i];
+    capacities->list[capacities->count] = capacity_new(capacities->call, table);
+    return &capacities->list[capacities->count++];
+}
+
+bool call_write_capacities(const struct capacities *capacities, bool first)
+{
+    struct buf *out = capacities->call->out;
+    size_t mode = mode_of(capacities->call);
+    if (mode == CAPACITY_NONE || !capacities->count)
+        return false;
+    buf_add_text(out, first ? "\"ConsumedCapacity\":[" : ",\"ConsumedCapacity\":[");
+    for (size_t i = 0; i < capacities->count; i++) {
+        buf_add_text(out, i ? "," : "");
+        write_capacity(out, &capacities->list[i], mode == CAPACITY_INDEXES);
+    }
+    buf_add_char(out, ']');
+    return true;
 }

@@ -111,6 +111,7 @@ struct attr *update_apply(struct arena *arena, const struct update *update, cons
 struct projection {
     struct path *paths;
     size_t count;
+    bool flat; /* PartiQL's: each value by the last name of its path, not within what it was in */
 };
 
 struct projection *projection_parse(struct placeholders *placeholders, struct text source);

@@ -88,9 +88,40 @@ static struct attr *select_from(struct arena *arena, const struct attr *value,
     return result->count ? result : NULL;
 }
 
+/* "y" of m.x.y, "l[0]" of m.l[0]. */
+static struct text last_name(struct arena *arena, const struct path *path)
+{
+    struct buf name = BUF_INIT;
+    size_t last = path->count - 1;
+    while (last && path->steps[last].indexed)
+        last--;
+    if (last == path->count - 1)
+        return path->steps[last].name;
+    buf_add(&name, path->steps[last].name.data, path->steps[last].name.size);
+    while (++last < path->count)
+        buf_printf(&name, "[%zu]", path->steps[last].index);
+    struct text text = {arena_copy(arena, name.data, name.size), name.size};
+    buf_fini(&name);
+    return text;
+}
+
+static struct attr *select_flat(struct arena *arena, const struct projection *projection,
+                                const struct attr *item)
+{
+    struct attr *result = attr_new(arena, ATTR_M);
+    for (size_t i = 0; i < projection->count; i++) {
+        struct attr *value = path_find(&projection->paths[i], item);
+        if (value)
+            attr_set(arena, result, last_name(arena, &projection->paths[i]), value);
+    }
+    return result;
+}
+
 struct attr *projection_apply(struct arena *arena, const struct projection *projection,
                               const struct attr *item)
 {
+    if (projection->flat)
+        return select_flat(arena, projection, item);
     struct selection selection = {arena_alloc(arena, projection->count * sizeof *selection.paths),
                                   projection->count, 0};
     for (size_t i = 0; i < projection->count; i++)

@@ -42,8 +42,7 @@ struct getting {
     struct call *call;
     struct seen seen;
     struct buf unprocessed;
-    struct capacity *capacities;
-    size_t tables;
+    struct capacities capacities;
     size_t bytes;
 };
 
@@ -86,8 +85,7 @@ static bool get_from(struct getting *g, const struct json *request)
     if (!table || !read_projection(&part, &projection))
         return false;
     bool consistent = call_flag(&part, "ConsistentRead"), left = false, first = true;
-    struct capacity *capacity = &g->capacities[g->tables++];
-    *capacity = capacity_new(g->call, table);
+    struct capacity *capacity = capacities_of(&g->capacities, table);
     json_write_string(out, table->name, strlen(table->name));
     buf_add_literal(out, ":[");
     json_each(json, call_member(&part, "Keys")) {
@@ -116,19 +114,6 @@ static bool get_from(struct getting *g, const struct json *request)
     return true;
 }
 
-static void write_capacities(struct call *call, const struct capacity *capacities, size_t count)
-{
-    size_t mode = call_capacity_mode(call);
-    if (mode == CAPACITY_NONE)
-        return;
-    buf_add_literal(call->out, ",\"ConsumedCapacity\":[");
-    for (size_t i = 0; i < count; i++) {
-        buf_add_text(call->out, i ? "," : "");
-        write_capacity(call->out, &capacities[i], mode == CAPACITY_INDEXES);
-    }
-    buf_add_char(call->out, ']');
-}
-
 static bool get_all(struct getting *g, const struct json *items)
 {
     size_t count = 0;
@@ -151,12 +136,11 @@ bool op_batch_get_item(struct call *call)
 {
     const struct json *items = call_member(call, "RequestItems");
     struct getting *g = arena_alloc(call->arena, sizeof *g);
-    *g = (struct getting){.call = call,
-                          .capacities = arena_alloc(call->arena, items->count * sizeof *g->capacities)};
+    *g = (struct getting){.call = call, .capacities = capacities_new(call, items->count)};
     bool ok = get_all(g, items);
     if (ok) {
         buf_printf(call->out, "},\"UnprocessedKeys\":{%s}", g->unprocessed.data ? g->unprocessed.data : "");
-        write_capacities(call, g->capacities, g->tables);
+        call_write_capacities(&g->capacities, false);
         buf_add_char(call->out, '}');
     }
     buf_fini(&g->unprocessed);
@@ -194,9 +178,9 @@ bool op_batch_write_item(struct call *call)
     const struct json *items = call_member(call, "RequestItems");
     struct write writes[WRITES_MAX] = {0};
     struct written_item written[WRITES_MAX];
-    size_t count = 0, tables = 0;
+    size_t count = 0;
     struct seen *seen = arena_alloc(call->arena, sizeof *seen);
-    struct capacity *capacities = arena_alloc(call->arena, items->count * sizeof *capacities);
+    struct capacities capacities = capacities_new(call, items->count);
     seen->count = 0;
     json_each(requests, items)
         count += requests->count;
@@ -207,14 +191,12 @@ bool op_batch_write_item(struct call *call)
         struct table *table = find_table(call, (struct text){requests->key, requests->key_size});
         if (!table)
             return false;
-        capacities[tables] = capacity_new(call, table);
         json_each(request, requests) {
             if (!read_write(call, request, table, &writes[count], &written[count]) ||
                 !see(call, seen, table, written[count].row))
                 return false;
-            writes[count++].capacity = &capacities[tables];
+            writes[count++].capacity = capacities_of(&capacities, table);
         }
-        tables++;
     }
     for (size_t i = 0; i < count; i++) {
         struct attr *before = item_load(call, written[i].table, written[i].row);
@@ -222,7 +204,7 @@ bool op_batch_write_item(struct call *call)
         item_write(call, written[i].table, written[i].row, before, writes[i].after, WRITTEN_BY_CLIENT);
     }
     buf_add_literal(call->out, "{\"UnprocessedItems\":{}");
-    write_capacities(call, capacities, tables);
+    call_write_capacities(&capacities, false);
     collection_metrics_write_all(call, written, count, false);
     buf_add_char(call->out, '}');
     return true;

@@ -75,10 +75,10 @@ static void collect_names(const struct expr *expr, struct text *names, size_t *c
 }
 
 bool index_holds_filter(struct call *call, const struct table *table, const struct index *index,
-                        const struct expr *filter)
+                        const struct expr *filter, bool any)
 {
     size_t count = 0;
-    if (!filter || !index || !index->global)
+    if (!filter || !index || (!index->global && !any))
         return true;
     struct text *names = arena_alloc(call->arena, count_paths(filter) * sizeof *names + 1);
     collect_names(filter, names, &count);

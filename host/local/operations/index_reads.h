@@ -8,10 +8,10 @@
 bool index_holds(const struct table *table, const struct index *index, struct text name);
 
 /* A global index does not fetch from its table: an attribute that it lacks is a fault. Projection and filter
- * may be NULL. */
+ * may be NULL. `any`: of a local index, too. */
 bool index_holds_projection(struct call *call, const struct table *table, const struct index *index,
                             const struct projection *projection);
 bool index_holds_filter(struct call *call, const struct table *table, const struct index *index,
-                        const struct expr *filter);
+                        const struct expr *filter, bool any);
 
 #endif

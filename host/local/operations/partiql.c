@@ -1,11 +1,15 @@
 /* partiql.c: ExecuteStatement, BatchExecuteStatement, ExecuteTransaction. */
+#include "local/operations/index_reads.h"
 #include "local/operations/partiql.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
+#include "local/operations/index_reads.h"
 #include "local/operations/query.h"
+#include "local/operations/transact.h"
+#include "local/operations/transact.h"
 
 /* ---- what a WHERE says of the key ---- */
 
@@ -97,7 +101,7 @@ struct prepared {
     const struct table *table;
     struct row_key row;
     struct attr *before, *after;
-    bool writes;
+    bool writes, transacts;
     struct fault fault;
 };
 
@@ -253,9 +257,13 @@ static bool plan_select(struct call *call, const struct statement *statement, st
     if (!plan->table)
         return false;
     if (statement->index.data && !(plan->index = table_index(plan->table, statement->index)))
-        return fault_invalid(call->fault, "The table does not have the specified index: %.*s",
-                             (int)statement->index.size, statement->index.data);
+        return fault_invalid(call->fault, "The table does not have the specified index");
+    if (plan->index && plan->index->global && call_flag(call, "ConsistentRead"))
+        return fault_invalid(call->fault,
+                             "Strongly consistent read is not supported on Global Secondary Indexes");
     if (plan->index && !index_is_filled(call, plan->index))
+        return false;
+    if (!index_holds_projection(call, plan->table, plan->index, statement->projection))
         return false;
     const struct key_schema *key = plan->index ? &plan->index->key : &plan->table->key;
     struct expr *where = statement->where;
@@ -263,6 +271,8 @@ static bool plan_select(struct call *call, const struct statement *statement, st
     if (!find_hash(call, key, &where, &plan->condition))
         return false;
     plan->scan = plan->condition.equal_count < key->hash_count;
+    if (!plan->scan && !index_holds_filter(call, plan->table, plan->index, where, true))
+        return false;
     if (!plan->scan)
         find_ranges(where, key, &plan->condition);
     plan->filter = where;
@@ -288,6 +298,13 @@ static bool execute_select(struct call *call, const struct statement *statement)
         buf_add(call->out, key.data, key.size);
         buf_fini(&key);
     }
+    struct capacity capacity = capacity_new(call, plan.table);
+    double units = read_units(plan.bytes, call_flag(call, "ConsistentRead"));
+    if (plan.index)
+        capacity.indexes[plan.index - plan.table->indexes] = units;
+    else
+        capacity.units = units;
+    call_write_capacity(call, &capacity, false);
     buf_add_char(call->out, '}');
     return true;
 }
@@ -309,7 +326,7 @@ bool op_execute_statement(struct call *call)
     if (statement->kind == STATEMENT_SELECT)
         return execute_select(call, statement);
     if (statement->kind == STATEMENT_EXISTS)
-        return fault_invalid(call->fault, "EXISTS is for transactions only");
+        return fault_invalid(call->fault, "EXISTS can only be used in ExecuteTransaction write requests.");
     if (!prepare(call, statement, &prepared))
         return false;
     const struct attr *item = returned(call, &prepared);
@@ -317,7 +334,11 @@ bool op_execute_statement(struct call *call)
     buf_add_literal(call->out, "{\"Items\":[");
     if (item)
         attr_write_item(call->out, item);
-    buf_add_literal(call->out, "]}");
+    buf_add_char(call->out, ']');
+    struct capacity capacity = capacity_new(call, prepared.table);
+    capacity_write_item(&capacity, prepared.before, prepared.after, 1);
+    call_write_capacity(call, &capacity, false);
+    buf_add_char(call->out, '}');
     return true;
 }
 
@@ -342,8 +363,17 @@ static bool prepare_read(struct call *call, const struct statement *statement, s
     struct expr *where = statement->where;
     prepared->statement = statement;
     prepared->table = find_table(call, statement->table);
-    struct attr *key = prepared->table ? whole_key(call, prepared->table, &where) : NULL;
-    if (!key || !item_key(call, prepared->table, key, &prepared->row))
+    if (!prepared->table)
+        return false;
+    struct attr *key = statement->index.data ? NULL : whole_key(call, prepared->table, &where);
+    if (!key) {
+        fault_fini(call->fault);
+        return fault_invalid(call->fault,
+                             "Select statements within %s must specify the primary key in the where "
+                             "clause.",
+                             prepared->transacts ? "ExecuteTransaction" : "BatchExecuteStatement");
+    }
+    if (!item_key(call, prepared->table, key, &prepared->row))
         return false;
     prepared->before = item_load(call, prepared->table, prepared->row);
     if (prepared->before && where && !condition_holds(call->arena, where, prepared->before))
@@ -367,9 +397,39 @@ static void write_code(struct buf *out, const struct fault *fault)
     json_write_string(out, fault->message.data ? fault->message.data : "", fault->message.size);
 }
 
+static void add_units(struct capacity *capacity, const struct prepared *prepared, bool consistent, int factor)
+{
+    if (prepared->writes)
+        capacity_write_item(capacity, prepared->before, prepared->after, factor);
+    else
+        capacity->units +=
+            factor * read_units(prepared->before ? attr_item_size(prepared->before) : 0, consistent);
+}
+
+/* All of a batch read, or all write; what cannot be read is told of by itself. */
+static bool one_kind(struct call *call, const struct json *list)
+{
+    bool reads = false, writes = false;
+    json_each(element, list) {
+        struct fault fault = {0};
+        struct call part = *call;
+        part.request = element;
+        part.fault = &fault;
+        struct statement *statement = read_statement(&part);
+        reads = reads || (statement && statement->kind == STATEMENT_SELECT);
+        writes = writes || (statement && statement->kind != STATEMENT_SELECT);
+        fault_fini(&fault);
+    }
+    return !reads || !writes ||
+           fault_invalid(call->fault, "Read and write requests together in the same batch is not supported.");
+}
+
 bool op_batch_execute_statement(struct call *call)
 {
     const struct json *list = call_member(call, "Statements");
+    struct capacities capacities = capacities_new(call, list->count);
+    if (!one_kind(call, list))
+        return false;
     buf_add_literal(call->out, "{\"Responses\":[");
     json_each(element, list) {
         struct call part = *call;
@@ -379,6 +439,8 @@ bool op_batch_execute_statement(struct call *call)
         buf_add_text(call->out, element == list->child ? "{" : ",{");
         struct statement *statement = read_statement(&part);
         if (statement && prepare_any(&part, statement, &prepared)) {
+            add_units(capacities_of(&capacities, prepared.table), &prepared,
+                      call_flag(&part, "ConsistentRead"), 1);
             buf_printf(call->out, "\"TableName\":\"%s\"", prepared.table->name);
             size_t before = call->out->size;
             buf_add_char(call->out, ',');
@@ -394,7 +456,9 @@ bool op_batch_execute_statement(struct call *call)
         buf_add_char(call->out, '}');
         fault_fini(&prepared.fault);
     }
-    buf_add_literal(call->out, "]}");
+    buf_add_char(call->out, ']');
+    call_write_capacities(&capacities, false);
+    buf_add_char(call->out, '}');
     return true;
 }
 
@@ -402,32 +466,10 @@ bool op_batch_execute_statement(struct call *call)
 
 static bool cancelled(struct call *call, struct prepared *all, size_t count)
 {
-    struct buf codes = BUF_INIT, *members = &call->fault->members;
-    buf_add_literal(members, ",\"CancellationReasons\":[");
-    for (size_t i = 0; i < count; i++) {
-        const struct fault *fault = &all[i].fault;
-        size_t size = fault->status ? strlen(fault->type) : 0;
-        bool invalid = fault->status && strcmp(fault->type, "ValidationException") == 0;
-        buf_add_text(members, i ? ",{" : "{");
-        if (fault->status)
-            write_code(members, fault);
-        else
-            buf_add_literal(members, "\"Code\":\"None\"");
-        buf_add_char(members, '}');
-        buf_printf(&codes, "%s%.*s", i ? ", " : "",
-                   !fault->status ? 4
-                   : invalid      ? 15
-                                  : (int)(size - strlen("Exception")),
-                   !fault->status ? "None"
-                   : invalid      ? "ValidationError"
-                                  : fault->type);
-    }
-    buf_add_char(members, ']');
-    fault_set(call->fault, "TransactionCanceledException",
-              "Transaction cancelled, please refer cancellation reasons for specific reasons [%s]",
-              codes.data);
-    buf_fini(&codes);
-    return false;
+    struct reason *reasons = arena_alloc(call->arena, count * sizeof *reasons);
+    for (size_t i = 0; i < count; i++)
+        reasons[i] = (struct reason){&all[i].fault, NULL};
+    return transaction_cancelled(call, reasons, count);
 }
 
 static bool read_transaction(struct call *call, const struct json *list, struct prepared *all)
@@ -439,11 +481,21 @@ static bool read_transaction(struct call *call, const struct json *list, struct 
         struct statement *statement = read_statement(&part);
         if (!statement)
             return false;
+        const char *problem = statement->returning != RETURNING_NONE
+                                  ? "RETURNING clause is not supported in ExecuteTransaction."
+                              : statement->index.data
+                                  ? "Reads on indices are not supported within transactions."
+                                  : NULL;
+        if (problem)
+            return fault_invalid(call->fault, "Validation failed in TransactStatements[%zu]: %s", count,
+                                 problem);
         reads += statement->kind == STATEMENT_SELECT;
         all[count++].statement = statement;
     }
     return !reads || reads == count ||
-           fault_invalid(call->fault, "Transactions must consist of reads only, or of writes only");
+           fault_invalid(call->fault,
+                         "ExecuteTransaction API does not support both read and write operations in "
+                         "the same request.");
 }
 
 static bool execute_all(struct call *call, struct prepared *all, size_t count)
@@ -452,6 +504,7 @@ static bool execute_all(struct call *call, struct prepared *all, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct call part = *call;
         part.fault = &all[i].fault;
+        all[i].transacts = true;
         holds = prepare_any(&part, all[i].statement, &all[i]) && holds;
     }
     for (size_t i = 0; holds && i < count; i++)
@@ -469,7 +522,12 @@ static bool execute_all(struct call *call, struct prepared *all, size_t count)
         carry_out(call, &all[i]);
         buf_add_char(call->out, '}');
     }
-    buf_add_literal(call->out, "]}");
+    struct capacities capacities = capacities_new(call, count);
+    for (size_t i = 0; i < count; i++)
+        add_units(capacities_of(&capacities, all[i].table), &all[i], true, 2);
+    buf_add_char(call->out, ']');
+    call_write_capacities(&capacities, false);
+    buf_add_char(call->out, '}');
     return true;
 }
 

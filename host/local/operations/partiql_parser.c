@@ -397,6 +397,17 @@ static struct expr *parse_in(struct parser *p, struct expr *left)
     return expect_sign(p, close) ? expr : NULL;
 }
 
+/* What is less than another is a text, a number or bytes. */
+static bool has_order(struct parser *p, const struct expr *operand, const char *sign)
+{
+    if (operand->kind != EXPR_VALUE || operand->value->type <= ATTR_B)
+        return true;
+    return fault_invalid(p->fault,
+                         "Incorrect operand type for operator or function; operator or function: %s, operand "
+                         "type: %s",
+                         sign, attr_type_names[operand->value->type]);
+}
+
 static struct expr *parse_comparison(struct parser *p)
 {
     static const char *const signs[] = {"=", "<>", "<", "<=", ">", ">="};
@@ -415,6 +426,8 @@ static struct expr *parse_comparison(struct parser *p)
         if (!other && !take_sign(p, signs[i]))
             continue;
         struct expr *right = parse_operand(p);
+        if (right && i >= 2 && (!has_order(p, left, signs[i]) || !has_order(p, right, signs[i])))
+            return NULL;
         return right ? with(node(p, EXPR_COMPARE, signs[i]), left, right) : NULL;
     }
     if (take_word(p, "BETWEEN")) {
@@ -471,9 +484,26 @@ static struct expr *parse_or(struct parser *p)
 
 static bool parse_table(struct parser *p, struct statement *statement)
 {
+    struct text more;
+    size_t parts = 1;
+    bool empty;
     if (!parse_name(p, &statement->table))
         return false;
-    return !take_sign(p, ".") || parse_name(p, &statement->index);
+    empty = !statement->table.size;
+    if (take_sign(p, ".")) {
+        if (!parse_name(p, &statement->index))
+            return false;
+        empty = empty || !statement->index.size;
+        parts++;
+    }
+    while (take_sign(p, ".")) {
+        if (!parse_name(p, &more))
+            return false;
+        parts++;
+    }
+    if (parts > 2)
+        return fault_invalid(p->fault, "A path may contain at most 2 components in the FROM clause");
+    return !empty || fault_invalid(p->fault, "Path component cannot be an empty string");
 }
 
 static bool parse_where(struct parser *p, struct statement *statement)
@@ -490,7 +520,7 @@ static bool parse_select(struct parser *p, struct statement *statement)
     if (!take_sign(p, "*")) {
         struct projection *projection = arena_alloc(p->arena, sizeof *projection);
         *projection = (struct projection){
-            .paths = arena_alloc(p->arena, (size_t)(p->end - p->start) * sizeof(struct path))};
+            .paths = arena_alloc(p->arena, (size_t)(p->end - p->start) * sizeof(struct path)), .flat = true};
         do {
             projection->paths[projection->count] = (struct path){0};
             if (!parse_path(p, &projection->paths[projection->count++]))
@@ -530,6 +560,12 @@ static bool parse_returning(struct parser *p, struct statement *statement)
     bool new = take_word(p, "NEW");
     if (!new && !expect_word(p, "OLD"))
         return false;
+    if (statement->kind == STATEMENT_DELETE && (!all || new))
+        return fault_invalid(
+            p->fault,
+            "Invalid returning clause: RETURNING %s %s *. Only RETURNING ALL OLD * is allowed in "
+            "DELETE statements.",
+            all ? "ALL" : "MODIFIED", new ? "NEW" : "OLD");
     statement->returning = all ? (new ? RETURNING_ALL_NEW : RETURNING_ALL_OLD)
                                : (new ? RETURNING_MODIFIED_NEW : RETURNING_MODIFIED_OLD);
     return expect_sign(p, "*");
@@ -637,7 +673,8 @@ static bool parse_statement(struct parser *p, struct statement *statement)
         statement->kind = STATEMENT_EXISTS;
         return ok;
     }
-    return wrong(p, "SELECT, INSERT, UPDATE or DELETE expected");
+    return fault_invalid(p->fault,
+                         "Statement wasn't well formed, can't be processed: Expected data manipulation");
 }
 
 /* How deep a statement goes is bounded by the length that the model allows it. */

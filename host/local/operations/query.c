@@ -333,7 +333,7 @@ bool op_query(struct call *call)
     return begin(&page, call, false) && read_expressions(&page) &&
            key_condition_resolve(call, page.key, page.index ? page.index->name : NULL, &page.condition) &&
            (!page.filter || filter_spares_key(call, page.filter, page.key)) &&
-           index_holds_filter(call, page.table, page.index, page.filter) && read_start(&page) &&
+           index_holds_filter(call, page.table, page.index, page.filter, false) && read_start(&page) &&
            answer(&page);
 }
 

@@ -184,6 +184,14 @@ static const char *code_of(const struct fault *fault)
     return strcmp(fault->type, "ValidationException") == 0 ? "ValidationError" : fault->type;
 }
 
+/* "ConditionalCheckFailedException" is told as "ConditionalCheckFailed". */
+static int code_size(const char *code)
+{
+    size_t size = strlen(code), tail = strlen("Exception");
+    bool has_tail = size > tail && strcmp(code + size - tail, "Exception") == 0;
+    return (int)(has_tail ? size - tail : size);
+}
+
 /* A key that is empty, or one that an update would make so, is the request's own fault. */
 static const struct fault *of_the_request(const struct reason *reasons, size_t count)
 {
@@ -204,8 +212,9 @@ bool transaction_cancelled(struct call *call, const struct reason *reasons, size
     buf_add_literal(members, ",\"CancellationReasons\":[");
     for (size_t i = 0; i < count; i++) {
         const struct fault *fault = reasons[i].fault;
-        buf_printf(&codes, "%s%s", i ? ", " : "", code_of(fault));
-        buf_printf(members, "%s{\"Code\":\"%s\"", i ? "," : "", code_of(fault));
+        const char *code = code_of(fault);
+        buf_printf(&codes, "%s%.*s", i ? ", " : "", code_size(code), code);
+        buf_printf(members, "%s{\"Code\":\"%.*s\"", i ? "," : "", code_size(code), code);
         if (fault->status) {
             buf_add_literal(members, ",\"Message\":");
             json_write_string(members, fault->message.data, fault->message.size);
@@ -268,25 +277,13 @@ static void write_collections(struct transaction *t, bool first)
 static void answer_written(struct transaction *t)
 {
     struct call *call = t->call;
-    size_t mode = call_capacity_mode(call);
-    bool first = true;
+    struct capacities capacities = capacities_new(call, t->count);
+    for (size_t i = 0; i < t->count; i++)
+        capacity_write_item(capacities_of(&capacities, t->steps[i].table), t->steps[i].before,
+                            t->steps[i].after, 2);
     buf_add_char(call->out, '{');
-    for (size_t i = 0; mode > CAPACITY_NONE && i < t->count; i++) {
-        bool seen = false;
-        for (size_t j = 0; j < i; j++)
-            seen = seen || t->steps[j].table == t->steps[i].table;
-        if (seen)
-            continue;
-        struct capacity capacity = capacity_new(call, t->steps[i].table);
-        for (size_t j = i; j < t->count; j++)
-            if (t->steps[j].table == t->steps[i].table)
-                capacity_write_item(&capacity, t->steps[j].before, t->steps[j].after, 2);
-        buf_add_text(call->out, first ? "\"ConsumedCapacity\":[" : ",");
-        first = false;
-        write_capacity(call->out, &capacity, mode == CAPACITY_INDEXES);
-    }
-    buf_add_text(call->out, first ? "" : "]");
-    write_collections(t, first);
+    bool any = call_write_capacities(&capacities, true);
+    write_collections(t, !any);
     buf_add_char(call->out, '}');
 }
 

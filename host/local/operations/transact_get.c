@@ -70,24 +70,11 @@ static bool hold(struct call *call, const struct get *gets, size_t count)
 
 static void write_capacities(struct call *call, const struct get *gets, size_t count)
 {
-    size_t mode = call_capacity_mode(call);
-    bool first = true;
-    for (size_t i = 0; mode != CAPACITY_NONE && i < count; i++) {
-        bool seen = false;
-        for (size_t j = 0; j < i; j++)
-            seen = seen || gets[j].table == gets[i].table;
-        if (seen)
-            continue;
-        struct capacity capacity = capacity_new(call, gets[i].table);
-        for (size_t j = i; j < count; j++)
-            if (gets[j].table == gets[i].table)
-                capacity.units +=
-                    ITEM_READS * read_units(gets[j].item ? attr_item_size(gets[j].item) : 0, true);
-        buf_add_text(call->out, first ? ",\"ConsumedCapacity\":[" : ",");
-        first = false;
-        write_capacity(call->out, &capacity, mode == CAPACITY_INDEXES);
-    }
-    buf_add_text(call->out, first ? "" : "]");
+    struct capacities capacities = capacities_new(call, count);
+    for (size_t i = 0; i < count; i++)
+        capacities_of(&capacities, gets[i].table)->units +=
+            ITEM_READS * read_units(gets[i].item ? attr_item_size(gets[i].item) : 0, true);
+    call_write_capacities(&capacities, false);
 }
 
 static void answer(struct call *call, struct get *gets, size_t count)
