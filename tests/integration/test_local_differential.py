@@ -46,6 +46,13 @@ DIFFERENCES = [
      r"One or more parameter values were invalid: (ADD action|DELETE action with value) is not supported for the type \w+",
      "the service calls the types by their short names"),
     (r"Number (over|under)flow\..*", r"Number (over|under)flow.*", "the service's sentence"),
+    (r"One or more parameter values were invalid: .*", r"ConditionalOperator can only be used.*",
+     "where an update is wrong as well, either may be named"),
+    (r"ConditionalOperator can only be used.*",
+     r"(The number of conditions on the keys is invalid|Invalid attribute value type|One of the required keys .*|One or more parameter values .*)",
+     "where the key is wrong as well, or an index's, either may be named"),
+    (r"Attempting to store more than 38 significant digits in a Number", r"Type mismatch for attribute to update",
+     "where an update cannot be carried out for several reasons, either may be named"),
 ]
 
 
@@ -319,10 +326,13 @@ class Generator:
             updates[name] = {"Action": action}
             if action != "DELETE" or self.maybe(.5):
                 updates[name]["Value"] = self.value(3)
+        if all(update["Action"] == "DELETE" for update in updates.values()): # as in update()
+            updates["n"] = {"Action": "PUT", "Value": self.value(3)}
         return updates
 
     def with_operator(self, request, conditions):
-        if len(request.get(conditions, ())) > 1 and self.maybe(.5):
+        count = len(request.get(conditions, ()))
+        if count and self.maybe(.5 if count > 1 else .05):
             request["ConditionalOperator"] = self.pick(["AND", "OR"])
         return request
 

@@ -180,7 +180,7 @@ void collection_metrics_write_all(struct call *call, const struct written_item *
 
 /* ---- conditions of writes: expressions or the older parameters ---- */
 
-/* ConditionalOperator stands beside two or more of `conditions`, or is a fault. */
+/* ConditionalOperator stands beside `conditions`, or is a fault. */
 bool legacy_operator_fits(struct call *call, const char *conditions);
 struct expr *legacy_expected(struct call *call, const struct json *expected);
 struct expr *legacy_filter(struct call *call, const struct json *conditions);

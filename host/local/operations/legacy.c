@@ -234,17 +234,19 @@ static struct expr *conditions(struct call *call, const struct json *all, bool e
             return NULL;
         result = joined(&b, or ? EXPR_OR : EXPR_AND, result, expr);
     }
+    if (call_member(call, "ConditionalOperator") && all->count < 2) {
+        fault_invalid(
+            call->fault,
+            "ConditionalOperator can only be used when Filter or Expected has two or more elements");
+        return NULL;
+    }
     return result;
 }
 
 bool legacy_operator_fits(struct call *call, const char *conditions)
 {
-    const struct json *all = call_member(call, conditions);
-    if (!call_member(call, "ConditionalOperator") || (all && all->count >= 2))
-        return true;
-    return fault_invalid(call->fault, "ConditionalOperator %s",
-                         all ? "can only be used when Filter or Expected has two or more elements"
-                             : "cannot be used without Filter or Expected");
+    return !call_member(call, "ConditionalOperator") || call_member(call, conditions) ||
+           fault_invalid(call->fault, "ConditionalOperator cannot be used without Filter or Expected");
 }
 
 struct expr *legacy_expected(struct call *call, const struct json *expected)
