@@ -172,9 +172,9 @@ const struct command cmd_local = {
         "            holds it, so that no list of processes shows it\n"
         "--table-delay TIME\n"
         "            how long a table is CREATING, UPDATING and DELETING, and a new index of it is filled,\n"
-        "            as 2s (0s: at once): for programs that have to wait for it\n"
+        "            as 2s: for programs that have to wait for it; else at once\n"
         "--ttl-delay TIME\n"
-        "            how much later than it expires an item is deleted (0s: within seconds); the service\n"
+        "            how much later than it expires an item is deleted; else within seconds. The service\n"
         "            takes up to days\n",
     .run = run,
 };

@@ -124,6 +124,10 @@ bool item_key_valid(struct call *call, const struct table *table, const struct a
 bool item_check(struct call *call, const struct table *table, const struct attr *item, bool update,
                 struct row_key *row);
 
+/* May what an item has of an index's key be in the index? What was there before the index may be empty or too
+ * long. */
+bool index_takes(const struct index *index, const struct attr *item);
+
 /* A path into an attribute that is a key of the table or an index leads nowhere: a fault. */
 bool paths_spare_keys(struct call *call, const struct table *table, const struct path *paths, size_t count);
 bool update_spares_keys(struct call *call, const struct table *table, const struct update *update);

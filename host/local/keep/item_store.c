@@ -8,14 +8,17 @@
 
 /* ---- keys ---- */
 
+static bool key_size_fits(size_t size, bool range)
+{
+    return size <= (range ? RANGE_BYTES_MAX : HASH_BYTES_MAX);
+}
+
 static bool key_size_valid(struct call *call, size_t size, bool range)
 {
-    if (size > (range ? RANGE_BYTES_MAX : HASH_BYTES_MAX))
-        return fault_invalid(call->fault, "One or more parameter values were invalid: %s",
-                             range ? "Aggregated size of all range keys has exceeded the size limit of 1024 "
-                                     "bytes"
-                                   : "Size of hashkey has exceeded the maximum size limit of2048 bytes");
-    return true;
+    return key_size_fits(size, range) ||
+           fault_invalid(call->fault, "One or more parameter values were invalid: %s",
+                         range ? "Aggregated size of all range keys has exceeded the size limit of 1024 bytes"
+                               : "Size of hashkey has exceeded the maximum size limit of2048 bytes");
 }
 
 static bool key_value_valid(struct call *call, const struct key_part *part, const struct attr *value,
@@ -67,14 +70,32 @@ bool item_key_valid(struct call *call, const struct table *table, const struct a
 }
 
 /* All HASH attributes together, and all RANGE ones. */
-static bool index_key_size_valid(struct call *call, const struct index *index, const struct attr *item)
+static void index_key_sizes(const struct index *index, const struct attr *item, size_t sizes[2])
 {
-    size_t sizes[2] = {0, 0};
+    sizes[0] = sizes[1] = 0;
     for (size_t i = 0; i < index->key.count; i++) {
         const struct attr *value = attr_get(item, index->key.parts[i].name);
         sizes[i >= index->key.hash_count] += value ? attr_size(value) : 0;
     }
+}
+
+static bool index_key_size_valid(struct call *call, const struct index *index, const struct attr *item)
+{
+    size_t sizes[2];
+    index_key_sizes(index, item, sizes);
     return key_size_valid(call, sizes[0], false) && key_size_valid(call, sizes[1], true);
+}
+
+bool index_takes(const struct index *index, const struct attr *item)
+{
+    size_t sizes[2];
+    for (size_t i = 0; i < index->key.count; i++) {
+        const struct attr *value = attr_get(item, index->key.parts[i].name);
+        if (!value || value->type != index->key.parts[i].type || !value->text.size)
+            return false;
+    }
+    index_key_sizes(index, item, sizes);
+    return key_size_fits(sizes[0], false) && key_size_fits(sizes[1], true);
 }
 
 static bool check_index_key(struct call *call, const struct index *index, const struct attr *item,

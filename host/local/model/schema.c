@@ -242,22 +242,25 @@ static void describe_settings(struct buf *out, const char *const *settings)
     }
 }
 
+/* The key that encrypts, as an ARN: what was given, or the account's own for the service. `arn`: of the table,
+ * arn:aws:dynamodb:REGION:ACCOUNT:table/NAME. */
 static void describe_encryption(struct buf *out, const char *text, const char *arn)
 {
     struct arena arena = ARENA_INIT;
     const struct json *said = text ? json_parse(&arena, text, strlen(text), NULL) : NULL;
-    const struct json *key = json_get(said, "KMSMasterKeyId");
-    struct text account = {arn, strlen(arn) - strlen(strrchr(arn, ':'))};
     if (is_true(json_get(said, "Enabled"))) {
+        static const char managed[] = "alias/aws/dynamodb";
+        const struct json *given = json_get(said, "KMSMasterKeyId");
+        struct text key = given ? (struct text){given->text, given->size} : (struct text){managed, strlen(managed)};
         buf_add_literal(out, ",\"SSEDescription\":{\"Status\":\"ENABLED\",\"SSEType\":\"KMS\","
                              "\"KMSMasterKeyArn\":\"");
-        if (!key || (key->size >= 4 && memcmp(key->text, "arn:", 4) == 0)) {
-            json_write_text(out, key ? key->text : "", key ? key->size : 0);
-        } else { /* arn:aws:dynamodb:REGION:ACCOUNT: but of another service */
+        if (key.size < 4 || memcmp(key.data, "arn:", 4) != 0) {
             const char *region = arn + strlen("arn:aws:dynamodb:");
-            buf_printf(out, "arn:aws:kms:%.*s:key/", (int)(account.data + account.size - region), region);
-            json_write_text(out, key->text, key->size);
+            bool alias = key.size >= 6 && memcmp(key.data, "alias/", 6) == 0;
+            buf_printf(out, "arn:aws:kms:%.*s%s", (int)(strstr(region, ":table/") + 1 - region), region,
+                       alias ? "" : "key/");
         }
+        json_write_text(out, key.data, key.size);
         buf_add_literal(out, "\"}");
     }
     arena_fini(&arena);

@@ -77,8 +77,24 @@ static bool wrong_container(struct fault *fault, const struct json *json, const 
 
 static bool types_fit(const struct json *json, const struct shape *shape, struct fault *fault);
 
+/* A structure's member that is null was not said: nobody behind here meets it. */
+static void drop_nulls(const struct json *structure)
+{
+    struct json *owner = (struct json *)structure; /* the tree is the request's own */
+    for (const struct json **link = &owner->child; *link;) {
+        struct json *member = (struct json *)*link;
+        if (member->type == JSON_NULL) {
+            *link = member->next;
+            owner->count--;
+        } else {
+            link = &member->next;
+        }
+    }
+}
+
 static bool members_fit(const struct json *json, const struct shape *shape, struct fault *fault)
 {
+    drop_nulls(json);
     json_each(member, json) {
         const struct shape_member *known = shape->members;
         while (known->name && !json_key_is(member, known->name))

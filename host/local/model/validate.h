@@ -9,7 +9,8 @@
 
 /* False and a fault: SerializationException where a member is of another type than its shape, else all that
  * the shapes forbid in one ValidationException (ten of it at most), in the service's words and order. Members
- * that the model does not know are left alone, as the service leaves them. */
+ * that the model does not know are left alone, as the service leaves them; those of structures that are null
+ * are taken out of the tree. */
 bool validate(struct arena *arena, const struct json *request, const struct shape *input,
               struct fault *fault);
 

@@ -6,16 +6,18 @@
 #include "local/keep/call.h"
 
 #define TAGS_MAX 50
+#define ACCOUNT "000000000000" /* whose all tables are */
 
 /* arn:aws:dynamodb:REGION:ACCOUNT:table/NAME, and of an index /index/NAME behind it. */
-static bool split_arn(struct text arn, struct text *table)
+static bool split_arn(struct text arn, struct text *table, struct text *account)
 {
     static const char partition[] = "arn:aws";
     const char *at = arn.data, *end = arn.data + arn.size;
     for (int colons = 0; colons < 5; colons++) {
         const char *colon = memchr(at, ':', (size_t)(end - at));
-        if (!colon || (colons == 0 && at != arn.data))
+        if (!colon)
             return false;
+        *account = (struct text){at, (size_t)(colon - at)};
         at = colon + 1;
     }
     if (arn.size < sizeof partition || memcmp(arn.data, partition, sizeof partition - 1) != 0 ||
@@ -30,10 +32,16 @@ static bool split_arn(struct text arn, struct text *table)
 
 static struct table *resource(struct call *call)
 {
-    struct text arn = call_text(call, "ResourceArn"), name;
-    if (!split_arn(arn, &name)) {
+    struct text arn = call_text(call, "ResourceArn"), name, account;
+    if (!split_arn(arn, &name, &account)) {
         fault_invalid(call->fault, "Invalid TableArn: Invalid ResourceArn provided as input %.*s",
                       (int)arn.size, arn.data);
+        return NULL;
+    }
+    if (!text_is(account, ACCOUNT, sizeof ACCOUNT - 1)) {
+        fault_set(call->fault, "AccessDeniedException",
+                  "User: arn:aws:iam::" ACCOUNT ":root is not authorized to perform this on resource: %.*s",
+                  (int)arn.size, arn.data);
         return NULL;
     }
     char *key = arena_copy(call->arena, name.data, name.size);

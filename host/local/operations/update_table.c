@@ -246,7 +246,7 @@ static void fill_index(struct call *call, const struct table *table, const struc
         struct arena arena = ARENA_INIT;
         struct row_key key;
         const struct attr *item = attr_parse_item(&arena, row.text.data, row.text.size);
-        if (item && key_of(&arena, &index->key, item, &key))
+        if (item && index_takes(index, item) && key_of(&arena, &index->key, item, &key))
             storage_index(call->engine->storage, index->id, key, row.item);
         arena_fini(&arena);
     }
@@ -323,7 +323,7 @@ static struct table *change_index(struct call *call, struct table *table, const 
 
 static struct table *change(struct call *call, struct table *table)
 {
-    if (!change_billing(call, table) || !change_stream(call, table))
+    if (!change_billing(call, table))
         return NULL;
     change_settings(call, table);
     json_each(each, call_member(call, "GlobalSecondaryIndexUpdates")) {
@@ -331,7 +331,7 @@ static struct table *change(struct call *call, struct table *table)
         if (!table)
             return NULL;
     }
-    return table;
+    return change_stream(call, table) ? table : NULL; /* last: a stream is not put back */
 }
 
 /* ---- the request by itself ---- */
@@ -348,11 +348,14 @@ static bool check_index_updates(struct call *call, const struct json *updates)
 {
     size_t at_once = 0;
     json_each(change, updates) {
-        if (!json_get(change, "Create") && !json_get(change, "Update") && !json_get(change, "Delete"))
+        int verbs =
+            !!json_get(change, "Create") + !!json_get(change, "Update") + !!json_get(change, "Delete");
+        if (verbs != 1)
             return fault_invalid(
                 call->fault,
-                "One or more parameter values were invalid: One of GlobalSecondaryIndexUpdate.Update, "
-                "GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null");
+                "One or more parameter values were invalid: %s of GlobalSecondaryIndexUpdate.Update, "
+                "GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete %s",
+                verbs ? "Only one" : "One", verbs ? "may be specified" : "must not be null");
         at_once += !json_get(change, "Update");
         for (const struct json *other = change->next; other; other = other->next)
             if (text_equal(changed_index(change), changed_index(other)))
