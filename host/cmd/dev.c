@@ -167,7 +167,7 @@ static bool start(struct dev *dev, struct err *err)
                                                       .clock = &dev->clock,
                                                       .region = getenv("AWS_REGION")},
                              err);
-    dev->server = dev->engine ? server_start(dev->engine, dev->port, err) : NULL;
+    dev->server = dev->engine ? server_start(dev->engine, dev->port, NULL, err) : NULL;
     if (!dev->server)
         return false;
     server_set_inbox(dev->server, dev_display_inbox, dev->display);

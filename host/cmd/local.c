@@ -17,7 +17,7 @@
 
 struct arguments {
     int port;
-    const char *data, *auth;
+    const char *data, *auth, *cors;
     int64_t table_ms, ttl_ms;
 };
 
@@ -25,6 +25,7 @@ static const struct cmd_option known_options[] = {
     {"--port", CMD_PORT, offsetof(struct arguments, port), NULL},
     {"--data", CMD_TEXT, offsetof(struct arguments, data), "a directory"},
     {"--auth", CMD_TEXT, offsetof(struct arguments, auth), "KEY:SECRET, or the name of a file that holds it"},
+    {"--cors", CMD_TEXT, offsetof(struct arguments, cors), "origins, as https://a.example,http://b.example"},
     {"--table-delay", CMD_DURATION, offsetof(struct arguments, table_ms), NULL},
     {"--ttl-delay", CMD_DURATION, offsetof(struct arguments, ttl_ms), NULL},
     {0},
@@ -77,6 +78,32 @@ static void free_auth(struct sigv4_identity *identity)
         explicit_bzero((char *)identity->session_token, strlen(identity->session_token));
     free((char *)identity->access_key); /* which all stand behind */
 }
+
+/* ---- web pages ---- */
+
+/* "*", or "https://a.example,http://b.example:3000": as a browser says where a page is from. False after
+ * complaining. */
+static bool check_origins(const char *list)
+{
+    static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]";
+    const char *at = list;
+    while (strcmp(list, "*") != 0) {
+        size_t size = strcspn(at, ",");
+        size_t scheme = strncmp(at, "https://", 8) == 0 ? 8 : strncmp(at, "http://", 7) == 0 ? 7 : 0;
+        if (!scheme || size == scheme || strspn(at + scheme, sane) != size - scheme) {
+            cmd_complain("local: --cors: '%.*s' is not where a page is from, as https://app.example or "
+                         "http://app.example:3000, without a path; * for all",
+                         (int)size, at);
+            return false;
+        }
+        if (!at[size])
+            break;
+        at += size + 1;
+    }
+    return true;
+}
+
+/* ---- calls ---- */
 
 static const char *header_of(const void *user, const char *name)
 {
@@ -131,6 +158,7 @@ static int run(int argc, char **argv)
     int signal;
     struct sigv4_identity identity = {0};
     if (!cmd_options(argc, argv, known_options, &arguments) ||
+        (arguments.cors && !check_origins(arguments.cors)) ||
         (arguments.auth && !read_auth(arguments.auth, &identity)))
         return EXIT_USAGE;
     block_signals(&signals);
@@ -140,7 +168,7 @@ static int run(int argc, char **argv)
                                                                 .table_ms = arguments.table_ms,
                                                                 .ttl_ms = arguments.ttl_ms},
                                        &err);
-    struct server *server = engine ? server_start(engine, arguments.port, &err) : NULL;
+    struct server *server = engine ? server_start(engine, arguments.port, arguments.cors, &err) : NULL;
     if (!server) {
         cmd_complain("%s", err.text);
         engine_free(engine);
@@ -158,7 +186,8 @@ static int run(int argc, char **argv)
 
 const struct command cmd_local = {
     .name = "local",
-    .arguments = "[--port N] [--data DIR] [--auth KEY:SECRET] [--table-delay TIME] [--ttl-delay TIME]",
+    .arguments = "[--port N] [--data DIR] [--auth KEY:SECRET] [--cors ORIGINS] [--table-delay TIME] "
+                 "[--ttl-delay TIME]",
     .summary = "only the embedded DynamoDB",
     .help =
         "A DynamoDB with streams on 127.0.0.1, for any AWS SDK: point its endpoint here, with any "
@@ -170,6 +199,11 @@ const struct command cmd_local = {
         "            verify signatures (Signature Version 4) as the service does: others' keys, wrong and\n"
         "            expired ones are refused. KEY:SECRET:TOKEN: with that session token; or a file that\n"
         "            holds it, so that no list of processes shows it\n"
+        "--cors ORIGINS\n"
+        "            web pages that may call, beside those of this machine (http://localhost:3000): where "
+        "they\n"
+        "            are from, as https://app.example,https://b.example:8443; * for all, as the service "
+        "does\n"
         "--table-delay TIME\n"
         "            how long a table is CREATING, UPDATING and DELETING, and a new index of it is filled,\n"
         "            as 2s: for programs that have to wait for it; else at once\n"

@@ -133,6 +133,35 @@ static void send_off(const struct listener_request *http, struct listener_reply 
              checksum_crc32(answer->body.size ? answer->body.data : "", answer->body.size));
 }
 
+/* ---- web pages ---- */
+
+/* What Fetch asks before a page may call, and what it wants to see in each answer; the service lets every
+ * page. Which pages come so far is the listener's. */
+static void allow_page(const struct listener_request *http, struct listener_reply *answer)
+{
+    static const struct {
+        const char *asked, *allowed;
+    } wishes[] = {{"Access-Control-Request-Headers", "Access-Control-Allow-Headers"},
+                  {"Access-Control-Request-Method", "Access-Control-Allow-Methods"},
+                  {"Access-Control-Request-Private-Network", "Access-Control-Allow-Private-Network"}};
+    if (!listener_header(http, "Origin"))
+        return;
+    buf_add_literal(&answer->lines,
+                    "Access-Control-Allow-Origin: *\n"
+                    "Access-Control-Expose-Headers: x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,"
+                    "x-amz-crc32,Date\n");
+    if (strcmp(http->method, "OPTIONS") != 0)
+        return;
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        const char *wish = listener_header(http, wishes[i].asked);
+        if (wish && !wish[strcspn(wish, "\r\n")])
+            buf_printf(&answer->lines, "%s: %s\n", wishes[i].allowed, wish);
+    }
+    buf_add_literal(&answer->lines, "Access-Control-Max-Age: 172800\n");
+}
+
+/* ---- requests ---- */
+
 static void call(struct server *server, const struct listener_request *http, struct listener_reply *answer)
 {
     struct engine_reply reply = {0};
@@ -177,6 +206,7 @@ static bool admit(void *user, const struct listener_request *request, struct lis
     if (strcmp(request->method, "POST") != 0 || listener_header(request, "Authorization") ||
         (strncmp(request->path, "/inbox/", 7) == 0 && atomic_load(&server->inbox)))
         return true;
+    allow_page(request, reply);
     refuse(reply, 400, "MissingAuthenticationTokenException", "Request is missing Authentication Token");
     return false;
 }
@@ -185,11 +215,14 @@ static void on_request(void *user, const struct listener_request *request, struc
 {
     struct server *server = user;
     server_inbox_fn *inbox = strncmp(request->path, "/inbox/", 7) == 0 ? atomic_load(&server->inbox) : NULL;
+    allow_page(request, reply);
     if (inbox) {
         inbox(server->inbox_user, request->method, request->path, request->body, request->size);
         say(reply, 200, "application/json", "{}");
     } else if (strcmp(request->method, "POST") == 0) {
         call(server, request, reply);
+    } else if (strcmp(request->method, "OPTIONS") == 0) {
+        reply->status = 200;
     } else {
         say(reply, strcmp(request->method, "GET") == 0 ? 200 : 405, "text/plain",
             "healthy: tidemill local\n");
@@ -219,7 +252,7 @@ static void *keep_house(void *user)
 
 /* ---- life ---- */
 
-struct server *server_start(struct engine *engine, int port, struct err *err)
+struct server *server_start(struct engine *engine, int port, const char *pages, struct err *err)
 {
     struct server *server = mem_zero(sizeof *server);
     char address[32];
@@ -232,6 +265,7 @@ struct server *server_start(struct engine *engine, int port, struct err *err)
                                                                  .connections_max = CONNECTIONS_MAX,
                                                                  .idle_s = IDLE_S,
                                                                  .local = true,
+                                                                 .pages = pages,
                                                                  .admit = admit,
                                                                  .answer = on_request,
                                                                  .user = server},

@@ -7,8 +7,9 @@
 struct server;
 
 /* Listens on 127.0.0.1, in threads of its own; `port` 0: one that is free. Also does the engine's
- * housekeeping, once a second. NULL and `err`. */
-struct server *server_start(struct engine *engine, int port, struct err *err);
+ * housekeeping, once a second. `pages`: web pages that may call beside those of this machine, as in
+ * listener_options; stays. NULL and `err`. */
+struct server *server_start(struct engine *engine, int port, const char *pages, struct err *err);
 
 /* What is sent to paths under /inbox/ is given to `inbox`, on a thread of the server, and answered with 200
  * and {}: a place for what would go to other services. Without one, such a path is not found. */

@@ -289,14 +289,24 @@ static bool is_own_host(const char *host)
     return is_own_name(host, *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":"));
 }
 
+static bool is_listed(const char *list, const char *origin)
+{
+    size_t size = strlen(origin);
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (*at == '*' || (strncasecmp(at, origin, size) == 0 && (!at[size] || at[size] == ',')))
+            return true;
+    return false;
+}
+
 /* A page that has had its name resolved to this machine shows it in Host; one that sends to another site says
  * in Origin where it is from. */
-static bool is_from_a_page(struct MHD_Connection *connection)
+static bool is_from_a_page(struct MHD_Connection *connection, const char *pages)
 {
     const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
     const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
     const char *from = origin ? strstr(origin, "://") : NULL;
-    return (host && !is_own_host(host)) || (origin && (!from || !is_own_host(from + 3)));
+    return (host && !is_own_host(host)) ||
+           (origin && (!from || !is_own_host(from + 3)) && !is_listed(pages, origin));
 }
 
 static bool refuse(struct listener_reply *reply, int status, const char *text)
@@ -341,7 +351,7 @@ static bool admit(struct listener *listener, struct MHD_Connection *connection, 
     struct listener_request request = {.method = method, .path = path, .body = "", .connection = connection};
     if (is_ambiguous(connection))
         return refuse(reply, 400, "the length of the request is said in two ways\n");
-    if (listener->options.local && is_from_a_page(connection))
+    if (listener->options.local && is_from_a_page(connection, listener->options.pages))
         return refuse(reply, 403,
                       "this is for programs on this machine: name it localhost or by its address\n");
     return !listener->options.admit || listener->options.admit(listener->options.user, &request, reply);

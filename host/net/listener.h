@@ -66,6 +66,8 @@ struct listener_options {
     const char *certificate, *key; /* PEM, of TLS; NULL: plain */
     bool local; /* for programs of this machine alone: what a web page sends, whatever name it has found for
                  * this address, is answered with 403 */
+    const char *pages; /* but not that of pages from here, "https://a.example,http://b.example:3000", or from
+                        * anywhere, "*"; NULL: none */
     listener_admit_fn *admit; /* or NULL: everything is */
     listener_fn *answer;
     void *user;

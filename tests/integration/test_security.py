@@ -1,4 +1,5 @@
 """Nobody gets in: what other users, web pages, endpoints and files of odd kinds may not do."""
+import http.client
 import http.server
 import json
 import os
@@ -12,7 +13,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import BINARY, wait_until
+from conftest import BINARY, Local, wait_until
 from test_metrics import port_of
 from test_trials import put
 
@@ -46,6 +47,44 @@ def test_a_web_page_gets_nothing_from_the_embedded_dynamodb(local, headers):
     assert status_of(local.port, method="POST", body=b"{}", Authorization="x Credential=a/b/c/d",
                      X_Amz_Target="DynamoDB_20120810.ListTables", **headers) == 403
     assert status_of(local.port, "/inbox/x", method="POST", body=b"{}", **headers) == 403
+
+
+def ask_as_page(port, method="POST", body=b"{}", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request(method, "/", body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    answer.read()
+    return answer
+
+
+LIST = dict(Authorization="x Credential=a/b/c/d", X_Amz_Target="DynamoDB_20120810.ListTables")
+
+
+def test_a_page_of_this_machine_may_call(local):
+    asked = ask_as_page(local.port, "OPTIONS", b"", Origin="http://localhost:3000", Access_Control_Request_Method="POST",
+                  Access_Control_Request_Headers="authorization,x-amz-target")
+    assert (asked.status, asked.headers["Access-Control-Allow-Origin"], asked.headers["Access-Control-Allow-Methods"],
+            asked.headers["Access-Control-Allow-Headers"], asked.headers["Access-Control-Max-Age"]) == (200, "*", "POST", "authorization,x-amz-target", "172800")
+    for status, headers in ((200, LIST), (400, {**LIST, "X_Amz_Target": "DynamoDB_20120810.Nothing"}), (400, {})):
+        answer = ask_as_page(local.port, Origin="http://localhost:3000", **headers)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
+        assert "x-amzn-RequestId" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in ask_as_page(local.port, **LIST).headers
+
+
+def test_pages_that_are_named_may_call(tmp_path):
+    service = Local(tmp_path, "--cors", "https://app.example,http://b.example:3000")
+    for origin, status in (("https://app.example", 200), ("http://b.example:3000", 200), ("https://APP.example", 200), ("http://localhost:1", 200),
+                           ("http://b.example", 403), ("https://app.example.evil", 403), ("null", 403), ("https://app.exampl", 403)):
+        assert ask_as_page(service.port, Origin=origin, **LIST).status == status, origin
+    assert ask_as_page(service.port, Origin="https://app.example", Host="app.example", **LIST).status == 403, "a name that was made to lead here"
+    service.stop()
+    service = Local(tmp_path, "--cors", "*")
+    assert [ask_as_page(service.port, Origin=origin, **LIST).status for origin in ("https://a.example", "null")] == [200, 200]
+    service.stop()
+    for origins in ("app.example", "https://", "https://a.example/", "", "*,https://a.example", "https://a.example,", "https://*.example"):
+        done = subprocess.run([BINARY, "local", "--port", "0", "--cors", origins], capture_output=True, text=True)
+        assert (done.returncode, "--cors" in done.stderr) == (2, True), (origins, done)
 
 
 @pytest.mark.parametrize("headers", PROGRAMS)
