@@ -345,6 +345,23 @@ int64_t json_integer(const struct json *value, int64_t fallback)
     return number >= -9e15 && number <= 9e15 ? (int64_t)number : fallback;
 }
 
+int64_t json_int64(const struct json *value, int64_t fallback)
+{
+    char text[64];
+    size_t digits = 0;
+    if (!value || value->type != JSON_NUMBER)
+        return fallback;
+    while (digits < value->size && strchr("-0123456789", value->text[digits]))
+        digits++;
+    if (digits == value->size && value->size < sizeof text) {
+        memcpy(text, value->text, value->size);
+        text[value->size] = '\0';
+        return strtoll(text, NULL, 10); /* which stops at the ends */
+    }
+    double number = json_double(value, *value->text == '-' ? -1e300 : 1e300);
+    return number <= -9.2e18 ? INT64_MIN : number >= 9.2e18 ? INT64_MAX : (int64_t)number;
+}
+
 static void write_escape(struct buf *out, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";

@@ -59,8 +59,11 @@ const char *json_string(struct arena *arena, const struct json *value);
 /* A fresh copy to be freed, NULL unless `value` is a string. */
 char *json_string_dup(const struct json *value);
 
-/* `fallback` unless `value` is a number; the fraction is dropped. */
+/* `fallback` unless `value` is a number between -9e15 and 9e15; the fraction is dropped. */
 int64_t json_integer(const struct json *value, int64_t fallback);
+
+/* The same to the last digit, over all of int64_t; what is beyond it is its end. */
+int64_t json_int64(const struct json *value, int64_t fallback);
 double json_double(const struct json *value, double fallback);
 
 #define json_each(item, parent) \

@@ -65,6 +65,20 @@ static bool is_text(const struct json *object, const char *name)
     return member && member->type == JSON_STRING;
 }
 
+/* As they were listed when they were made. */
+static void add_by_age(struct engine *engine, struct stream *stream)
+{
+    struct list *before = &engine->streams;
+    struct stream *other;
+    list_each(other, &engine->streams, struct stream, link) {
+        if (other->created_ms <= stream->created_ms)
+            continue;
+        before = &other->link;
+        break;
+    }
+    list_append(before, &stream->link);
+}
+
 static void load_stream(void *user, const char *name, const char *text, size_t size)
 {
     struct engine *engine = user;
@@ -97,8 +111,8 @@ static void load_stream(void *user, const char *name, const char *text, size_t s
             .parent = parent && parent->size ? json_string_dup(parent) : NULL,
             .from = (uint32_t)json_integer(json_get(kept, "From"), 0),
             .to = (uint32_t)json_integer(json_get(kept, "To"), 0),
-            .start = json_integer(json_get(kept, "Start"), 0),
-            .end = json_integer(json_get(kept, "End"), 0),
+            .start = json_int64(json_get(kept, "Start"), 0),
+            .end = json_int64(json_get(kept, "End"), 0),
             .created_ms = json_integer(json_get(kept, "CreatedMs"), 0),
             .closed_ms = json_integer(json_get(kept, "ClosedMs"), 0),
         };
@@ -109,7 +123,7 @@ static void load_stream(void *user, const char *name, const char *text, size_t s
         if (shard->end > engine->last_sequence)
             engine->last_sequence = shard->end;
     }
-    list_append(&engine->streams, &stream->link);
+    add_by_age(engine, stream);
     arena_fini(&arena);
 }
 
