@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "host" / "local" / "model"
 MODELS = {service: botocore.session.get_session().get_service_model(service) for service in ("dynamodb", "dynamodbstreams")}
-TARGETS = {"dynamodb": "DynamoDB_20120810", "dynamodbstreams": "DynamoDBStreams_20120810"}
+TARGETS = {"dynamodb": "DynamoDB_20120810", "dynamodbstreams": "DynamoDBStreams_20120810", "tidemill": "TidemillLocal"}
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/absent"
 
 NAME = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"

@@ -296,6 +296,44 @@ def test_what_is_only_kept_is_described(tmp_path):
     service.stop()
 
 
+def test_a_stream_has_a_policy_of_its_own(raw):
+    made(raw, "Policed", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    arn = ok(raw("DescribeTable", {"TableName": "Policed"}))["Table"]["LatestStreamArn"]
+    policies = {name: f'{{"Version":"2012-10-17","Id":"{name[-3:]}","Statement":[]}}' for name in (S + "Policed", arn)}
+    for name, policy in policies.items():
+        ok(raw("PutResourcePolicy", {"ResourceArn": name, "Policy": policy}))
+    assert {name: ok(raw("GetResourcePolicy", {"ResourceArn": name}))["Policy"] for name in policies} == policies
+    for name in (S + "Policed/stream/2020", S + "Policed/index/nope", arn + "1", arn[:-1]):
+        raw.refused("PutResourcePolicy", {"ResourceArn": name, "Policy": policies[arn]}, kind="ResourceNotFoundException")
+    raw.refused("PutResourcePolicy", {"ResourceArn": arn, "Policy": '{"Statement":[' + " " * 20480 + "]}"})
+    ok(raw("DeleteResourcePolicy", {"ResourceArn": arn}))
+    raw.refused("GetResourcePolicy", {"ResourceArn": arn}, kind="PolicyNotFoundException")
+    assert ok(raw("GetResourcePolicy", {"ResourceArn": S + "Policed"}))["Policy"] == policies[S + "Policed"]
+
+
+def test_shards_that_ended_have_ended_after_a_restart_too(tmp_path):
+    service = Local(tmp_path, "--data", str(tmp_path / "data"))
+    raw = Raw(service.port)
+    made(raw, "Split", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    made(raw, "Off", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+    for table in ("Split", "Off"):
+        ok(raw("PutItem", {"TableName": table, "Item": {"p": {"S": "a"}}}))
+    arn = ok(raw("DescribeTable", {"TableName": "Split"}))["Table"]["LatestStreamArn"]
+    shard = ok(raw("DescribeStream", {"StreamArn": arn}, "dynamodbstreams"))["StreamDescription"]["Shards"][0]["ShardId"]
+    ok(raw("SplitShards", {"StreamArn": arn, "ShardId": shard, "Children": 2}, "tidemill"))
+    ok(raw("UpdateTable", {"TableName": "Off", "StreamSpecification": {"StreamEnabled": False}}))
+    describe = lambda raw: [ok(raw("DescribeStream", {"StreamArn": each["StreamArn"]}, "dynamodbstreams"))["StreamDescription"]
+                            for each in ok(raw("ListStreams", {}, "dynamodbstreams"))["Streams"]]
+    before = describe(raw)
+    ended = [shard for stream in before for shard in stream["Shards"] if "EndingSequenceNumber" in shard["SequenceNumberRange"]]
+    assert len(ended) >= 2
+    service.kill()
+    service = Local(tmp_path, "--data", str(tmp_path / "data"))
+    by_arn = lambda streams: sorted(streams, key=lambda stream: stream["StreamArn"])
+    assert by_arn(describe(Raw(service.port))) == by_arn(before)
+    service.stop()
+
+
 def test_tags(raw):
     made(raw, "Tagged", Tags=[{"Key": "k0", "Value": ""}])
     tag = lambda *keys: {"ResourceArn": S + "Tagged", "Tags": [{"Key": key, "Value": "v"} for key in keys]}
@@ -319,7 +357,121 @@ def test_tags(raw):
     raw.refused("ListTagsOfResource", {"ResourceArn": ARN.replace("000000000000", "123456789012")}, kind="AccessDeniedException")
 
 
+def test_what_is_made_is_checked_as_what_is_changed(raw):
+    make = lambda **more: dict(TableName="Checked", AttributeDefinitions=[{"AttributeName": "p", "AttributeType": "S"}],
+                               KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}], **{**ON_DEMAND, **more})
+    raw.refused("CreateTable", make(Tags=[{"Key": str(n), "Value": ""} for n in range(51)]), kind="LimitExceededException")
+    raw.refused("CreateTable", make(Tags=[{"Key": "a", "Value": ""}] * 2))
+    raw.refused("CreateTable", make(ResourcePolicy="nonsense"))
+    index = lambda n, names: {"IndexName": f"index{n}", "KeySchema": [{"AttributeName": "p", "KeyType": "HASH"}],
+                              "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [f"a{n}.{k}" for k in range(names)]}}
+    assert "limit of 100" in raw.refused("CreateTable", make(GlobalSecondaryIndexes=[index(n, 20) for n in range(5)] + [index(5, 1)]))
+    assert "out of bounds" in raw.refused("CreateTable", make(BillingMode="PROVISIONED", ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 2**63 - 1}))
+    ok(raw("CreateTable", make(GlobalSecondaryIndexes=[index(n, 20) for n in range(5)])))
+    assert "limit of 100" in raw.refused("UpdateTable", {"TableName": "Checked", "GlobalSecondaryIndexUpdates": [{"Create": index(5, 1)}]})
+    assert "same type" in raw.refused("UpdateTable", {"TableName": "Checked", "AttributeDefinitions": [{"AttributeName": "p", "AttributeType": "N"}], **ON_DEMAND})
+    for token in ("-10", " 10", "5", "9" * 30):
+        raw.refused("ListTagsOfResource", {"ResourceArn": S + "Checked", "NextToken": token})
+    raw.refused("UpdateTimeToLive", {"TableName": "Checked", "TimeToLiveSpecification": {"AttributeName": "t\0x", "Enabled": True}})
+
+
+def test_requests_of_very_many_parts_are_answered(raw):
+    made(raw, "Many")
+    many = 50_000
+    item = {"p": {"S": "a"}}
+    ok(raw("PutItem", {"TableName": "Many", "Item": item, "Expected": {f"a{n}": {"Exists": False} for n in range(many)}}))
+    assert ok(raw("Scan", {"TableName": "Many", "ScanFilter": {f"a{n}": {"ComparisonOperator": "NULL"} for n in range(many)}}))["Count"] == 1
+    assert ok(raw("Scan", {"TableName": "Many", "AttributesToGet": [f"a{n}" for n in range(many)] + ["p"]}))["Items"] == [item]
+    raw.refused("Scan", {"TableName": "Many", "AttributesToGet": [f"a{n}" for n in range(many)] + ["a7"]})
+    raw.refused("UpdateTable", {"TableName": "Many", "GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": f"aaa{n}"}} for n in range(many)]}, kind="ResourceNotFoundException")
+    raw.refused("TagResource", {"ResourceArn": S + "Many", "Tags": [{"Key": str(n), "Value": ""} for n in range(many)]}, kind="LimitExceededException")
+    attributes = [{"AttributeName": f"a{n}", "AttributeType": "S"} for n in range(many)]
+    index = lambda n: {"IndexName": f"index{n}", "KeySchema": [{"AttributeName": "a0", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
+    for count in (1, 20, many):
+        raw.refused("CreateTable", dict(TableName="Wide", AttributeDefinitions=attributes, KeySchema=[{"AttributeName": "a1", "KeyType": "HASH"}],
+                                        GlobalSecondaryIndexes=[index(n) for n in range(count)], **ON_DEMAND))
+
+
 # ---- items ----
+
+def test_batches_take_a_table_by_its_arn(raw):
+    made(raw, "ByArn")
+    ok(raw("BatchWriteItem", {"RequestItems": {S + "ByArn": [{"PutRequest": {"Item": {"p": {"S": "a"}}}}]}}))
+    keys = lambda key: {"Keys": [{"p": {"S": key}}]}
+    assert ok(raw("BatchGetItem", {"RequestItems": {S + "ByArn": keys("a"), "ByArn": keys("b")}}))["Responses"] == {S + "ByArn": [{"p": {"S": "a"}}], "ByArn": []}
+
+
+def test_a_transaction_that_was_done_costs_its_reads(raw):
+    made(raw, "Again")
+    put = {"TransactItems": [{"Put": {"TableName": "Again", "Item": {"p": {"S": "a"}, "d": {"S": "x" * 5000}}}}], "ReturnConsumedCapacity": "TOTAL"}
+    units = [ok(raw("TransactWriteItems", {**put, "ClientRequestToken": token}))["ConsumedCapacity"][0]["CapacityUnits"] for token in ("a\0b", "a\0b", "a\0c", "a\\0b")]
+    assert units == [10, 4, 10, 10], "tokens that differ behind a null character are others"
+
+
+def test_statements_of_a_transaction_are_done_once_for_a_token(raw):
+    made(raw, "Once")
+    ok(raw("PutItem", {"TableName": "Once", "Item": {"p": {"S": "a"}, "n": {"N": "0"}}}))
+    more = lambda by: {"TransactStatements": [{"Statement": f"UPDATE \"Once\" SET n = n + {by} WHERE p = 'a'"}], "ClientRequestToken": "t", "ReturnConsumedCapacity": "TOTAL"}
+    assert [ok(raw("ExecuteTransaction", more(1)))["ConsumedCapacity"][0]["CapacityUnits"] for _ in range(2)] == [2, 2]
+    raw.refused("ExecuteTransaction", more(2), kind="IdempotentParameterMismatchException")
+    assert ok(raw("GetItem", {"TableName": "Once", "Key": {"p": {"S": "a"}}}))["Item"]["n"] == {"N": "1"}
+
+
+def test_the_item_that_made_a_condition_fail_is_given_where_that_is_asked(raw):
+    made(raw, "Failed")
+    item = {"p": {"S": "a"}, "z": {"S": "q"}}
+    ok(raw("PutItem", {"TableName": "Failed", "Item": item}))
+    fails = {"Statement": "UPDATE \"Failed\" SET q = 1 WHERE p = 'a' AND z = '9'"}
+    for more, given in (({"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}, item), ({"ReturnValuesOnConditionCheckFailure": "NONE"}, None), ({}, None)):
+        answers = [raw("ExecuteStatement", {**fails, **more})[1], raw("BatchExecuteStatement", {"Statements": [{**fails, **more}]})[1]["Responses"][0]["Error"],
+                   raw("ExecuteTransaction", {"TransactStatements": [{**fails, **more}]})[1]["CancellationReasons"][0]]
+        assert [answer.get("Item") for answer in answers] == [given] * 3, answers
+    update = {"TableName": "Failed", "Key": {"p": {"S": "a"}}, "UpdateExpression": "SET z = z + :o", "ExpressionAttributeValues": {":o": {"N": "1"}}, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    reason = raw("TransactWriteItems", {"TransactItems": [{"Update": update}]})[1]["CancellationReasons"][0]
+    assert reason["Code"] == "ValidationError" and "Item" not in reason
+
+
+def test_sets_in_statements_are_sets(raw):
+    made(raw, "Literals")
+    assert "duplicates" in raw.refused("ExecuteStatement", {"Statement": "INSERT INTO \"Literals\" VALUE {'p':'x','s':<<1,1.0>>}"})
+    ok(raw("ExecuteStatement", {"Statement": "INSERT INTO \"Literals\" VALUE {'p':'x','s':<<3,1,2>>}"}))
+    assert ok(raw("GetItem", {"TableName": "Literals", "Key": {"p": {"S": "x"}}}))["Item"]["s"] == {"NS": ["1", "2", "3"]}
+    for number in ("1..2", "1e", "-", "1e999"):
+        raw.refused("ExecuteStatement", {"Statement": f"INSERT INTO \"Literals\" VALUE {{'p':'x','s':{number}}}"})
+    raw.refused("ExecuteStatement", {"Statement": "SELECT * FROM \"Literals\"", "NextToken": base64.b64encode(b"null").decode()})
+    assert raw.refused("PutItem", {"TableName": "Literals", "Item": {"p": {"S": "x"}, "s": {"SS": ["", ""]}}}).endswith("Input collection [, ] contains duplicates.")
+
+
+def test_what_is_looked_for_backwards_is_what_is_found_forwards(raw):
+    ok(raw("CreateTable", dict(TableName="Backwards", KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}],
+                               AttributeDefinitions=[{"AttributeName": name, "AttributeType": "B" if name in "sz" else "S"} for name in "psz"], **ON_DEMAND,
+                               GlobalSecondaryIndexes=[{"IndexName": "wide", "Projection": {"ProjectionType": "ALL"}, "KeySchema": [
+                                   {"AttributeName": "p", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}, {"AttributeName": "z", "KeyType": "RANGE"}]}])))
+    code = lambda value: base64.b64encode(value).decode()
+    parts = [b"\0", b"\0\0", b"\0\1", b"\0\xff", b"\1", b"a", b"a\0", b"a\0\xff", b"a\xff", b"a\xff\xff", b"a\xff\xff\xff", b"b", b"\xfe", b"\xff", b"\xff\0", b"\xff\xff"]
+    for part in parts:
+        ok(raw("PutItem", {"TableName": "Backwards", "Item": {"p": {"S": "x"}, "s": {"B": code(part)}, "z": {"B": code(part[::-1])}}}))
+    for index in ({}, {"IndexName": "wide"}):
+        for part in parts:
+            for condition in ("begins_with(s, :s)", "s = :s", "s < :s", "s <= :s", "s > :s", "s >= :s", "s BETWEEN :s AND :s"):
+                ask = {"TableName": "Backwards", "KeyConditionExpression": f"p = :p AND {condition}", "ExpressionAttributeValues": {":p": {"S": "x"}, ":s": {"B": code(part)}}, **index}
+                found = [ok(raw("Query", {**ask, "ScanIndexForward": forward}))["Items"] for forward in (True, False)]
+                expected = [each for each in sorted(parts) if {"b": each.startswith(part), "=": each == part, "<": each < part, "<=": each <= part, ">": each > part,
+                                                               ">=": each >= part, "BETWEEN": each == part}["b" if condition[0] == "b" else condition.split()[1]]]
+                assert [base64.b64decode(item["s"]["B"]) for item in found[0]] == expected, (condition, part)
+                assert found[1] == found[0][::-1], (condition, part, index)
+
+
+def test_the_key_stands_first(raw):
+    made(raw, "First")
+    values = {":p": {"S": "a"}, ":a": {"S": "a"}, ":z": {"S": "z"}}
+    for condition, operator in ((":a BETWEEN p AND :z", "BETWEEN"), (":a BETWEEN :z AND p", "BETWEEN"), ("begins_with(:a, p)", "begins_with")):
+        used = {name: value for name, value in values.items() if name in condition}
+        assert raw.refused("Query", {"TableName": "First", "KeyConditionExpression": condition, "ExpressionAttributeValues": used}) == (
+            f"Invalid condition in KeyConditionExpression: {operator} operator must have the key attribute as its first operand")
+    raw.refused("Query", {"TableName": "First", "KeyConditions": {"p": {"ComparisonOperator": "BEGINS_WITH", "AttributeValueList": [{"N": "1"}]}}})
+
+
 
 def test_what_only_takes_away_makes_no_item_and_no_record(raw, local):
     made(raw, "Away", StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})

@@ -85,8 +85,9 @@ void engine_settle_tables(struct engine *engine, int64_t now_ms); /* what is ove
 /* ---- tokens.c: transactions that were done ---- */
 
 void tokens_expire(struct call *call);
-int token_known(struct call *call, const char *name, uint64_t hash); /* 1: so it was; 0: no; -1: a fault */
-void token_keep(struct call *call, const char *name, uint64_t hash);
+/* Of a transaction with these items or statements; 1: it was done; 0: no; -1: another was, a fault. */
+int token_known(struct call *call, struct text token, const struct json *request);
+void token_keep(struct call *call, struct text token, const struct json *request);
 
 /* ---- reading a request ---- */
 
@@ -98,6 +99,10 @@ bool call_flag(const struct call *call, const char *name);
 
 /* Which of `choices` (ends with NULL) the member is; 0, the default, where it is missing. */
 size_t call_choice(const struct call *call, const char *name, const char *const *choices);
+
+/* The first of a list's elements that `name_of` gives the same as one before; NULL: they all differ. */
+const struct json *call_duplicate(struct call *call, const struct json *list,
+                                  struct text (*name_of)(const struct json *element));
 
 /* The table of TableName; NULL and a fault, also where it is just being made or deleted. */
 struct table *call_table(struct call *call);
@@ -221,7 +226,8 @@ operation op_create_table, op_describe_table, op_list_tables, op_update_table, o
 operation op_update_time_to_live, op_describe_time_to_live, op_tag_resource, op_untag_resource, op_list_tags;
 /* {"NAME":{...}}: all that is said of the table. Tags that may be given to one. */
 void write_description(struct call *call, const char *member, const struct table *table);
-bool tags_valid(struct call *call, const struct json *tags); /* NULL: none; else a fault */
+bool tags_valid(struct call *call, const struct json *tags);     /* NULL: none; else a fault */
+bool policy_valid(struct call *call, const struct json *policy); /* likewise */
 
 operation op_put_policy, op_get_policy, op_delete_policy;
 operation op_update_backups, op_describe_limits, op_describe_endpoints, op_describe_backups;

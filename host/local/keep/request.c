@@ -33,6 +33,42 @@ size_t call_choice(const struct call *call, const char *name, const char *const 
     return 0;
 }
 
+/* ---- lists ---- */
+
+struct named {
+    struct text name;
+    const struct json *element;
+    size_t at;
+};
+
+static int compare_named(const void *a, const void *b)
+{
+    const struct named *left = a, *right = b;
+    size_t size = left->name.size < right->name.size ? left->name.size : right->name.size;
+    int order = size ? memcmp(left->name.data, right->name.data, size) : 0;
+    if (order == 0 && left->name.size != right->name.size)
+        order = left->name.size < right->name.size ? -1 : 1;
+    return order != 0 ? order : left->at < right->at ? -1 : 1;
+}
+
+const struct json *call_duplicate(struct call *call, const struct json *list,
+                                  struct text (*name_of)(const struct json *element))
+{
+    struct named *all = arena_alloc(call->arena, ((list ? list->count : 0) + 1) * sizeof *all), *first = NULL;
+    size_t count = 0;
+    json_each(element, list) {
+        all[count] = (struct named){name_of(element), element, count};
+        count++;
+    }
+    qsort(all, count, sizeof *all, compare_named);
+    for (size_t i = 1; i < count; i++)
+        if (text_equal(all[i - 1].name, all[i].name) && (!first || all[i].at < first->at))
+            first = &all[i];
+    return first ? first->element : NULL;
+}
+
+/* ---- tables ---- */
+
 /* A name may also be given as the table's ARN. */
 static struct text name_of(struct text name)
 {

@@ -267,14 +267,14 @@ static bool no_duplicates(struct reading *r, const struct attr *set, const struc
         return true;
     struct buf text = BUF_INIT;
     json_each(element, json)
-        buf_printf(&text, "%s%.*s", text.size ? ", " : "", (int)element->size, element->text);
+        buf_printf(&text, "%s%.*s", element == json->child ? "" : ", ", (int)element->size, element->text);
     if (set->type == ATTR_NS)
         fault_invalid(r->fault, "Input collection contains duplicates");
     else
         fault_invalid(
             r->fault,
             "One or more parameter values were invalid: Input collection [%s]%s contains duplicates.",
-            text.data, set->type == ATTR_BS ? "of type BS" : "");
+            text.data ? text.data : "", set->type == ATTR_BS ? "of type BS" : "");
     buf_fini(&text);
     return false;
 }

@@ -49,6 +49,9 @@ OTHER_SHAPES = {(shape, "KeySchema"): "IndexKeySchema" for shape in ("GlobalSeco
 # Where a name stands that may not be an ARN.
 NAMES_ONLY = {"CreateTableInput", "ListTablesInput", "CreateGlobalTableInput", "ListStreamsInput"}
 
+# Maps by tables.
+KEYS = {name: "TableNameOrArn" for name in ("BatchGetRequestMap", "BatchWriteItemRequestMap")}
+
 # The service's order of what may be chosen.
 ENUM_ORDERS = {
     "ScalarAttributeType": ["B", "N", "S"],
@@ -137,7 +140,7 @@ class Service:
         if shape["type"] == "list":
             fields.append(f".value = &{self.write(shape['member']['shape'])}")
         if shape["type"] == "map":
-            fields += [f".key = &{self.write(shape['key']['shape'])}", f".value = &{self.write(shape['value']['shape'])}"]
+            fields += [f".key = &{self.write(KEYS.get(name, shape['key']['shape']))}", f".value = &{self.write(shape['value']['shape'])}"]
         self.lines += [*lines, f"static const struct shape {c_name} = {{{', '.join(fields)}}};"]
         return c_name
 

@@ -63,9 +63,9 @@ static bool is_true(const struct json *json)
 }
 
 static const char *const setting_names[] = {
-    [SETTING_ON_DEMAND] = "OnDemandThroughput",  [SETTING_WARM] = "WarmThroughput",
-    [SETTING_ENCRYPTION] = "SSESpecification",   [SETTING_POLICY] = "ResourcePolicy",
-    [SETTING_RECOVERY] = "RecoveryPeriodInDays",
+    [SETTING_ON_DEMAND] = "OnDemandThroughput", [SETTING_WARM] = "WarmThroughput",
+    [SETTING_ENCRYPTION] = "SSESpecification",  [SETTING_POLICY] = "ResourcePolicy",
+    [SETTING_STREAM_POLICY] = "StreamPolicy",   [SETTING_RECOVERY] = "RecoveryPeriodInDays",
 };
 
 void table_set(struct table *table, const char **settings, int which, const struct json *value)
@@ -242,8 +242,8 @@ static void describe_settings(struct buf *out, const char *const *settings)
     }
 }
 
-/* The key that encrypts, as an ARN: what was given, or the account's own for the service. `arn`: of the table,
- * arn:aws:dynamodb:REGION:ACCOUNT:table/NAME. */
+/* The key that encrypts, as an ARN: what was given, or the account's own for the service. `arn`: of the
+ * table, arn:aws:dynamodb:REGION:ACCOUNT:table/NAME. */
 static void describe_encryption(struct buf *out, const char *text, const char *arn)
 {
     struct arena arena = ARENA_INIT;
@@ -251,7 +251,8 @@ static void describe_encryption(struct buf *out, const char *text, const char *a
     if (is_true(json_get(said, "Enabled"))) {
         static const char managed[] = "alias/aws/dynamodb";
         const struct json *given = json_get(said, "KMSMasterKeyId");
-        struct text key = given ? (struct text){given->text, given->size} : (struct text){managed, strlen(managed)};
+        struct text key =
+            given ? (struct text){given->text, given->size} : (struct text){managed, strlen(managed)};
         buf_add_literal(out, ",\"SSEDescription\":{\"Status\":\"ENABLED\",\"SSEType\":\"KMS\","
                              "\"KMSMasterKeyArn\":\"");
         if (key.size < 4 || memcmp(key.data, "arn:", 4) != 0) {

@@ -25,7 +25,15 @@ struct key_schema {
 enum projection_type { PROJECT_ALL, PROJECT_KEYS, PROJECT_INCLUDE };
 
 /* What is kept as it was said, and described again: each a JSON text, or NULL. */
-enum { SETTING_ON_DEMAND, SETTING_WARM, SETTING_ENCRYPTION, SETTING_POLICY, SETTING_RECOVERY, SETTINGS };
+enum {
+    SETTING_ON_DEMAND,
+    SETTING_WARM,
+    SETTING_ENCRYPTION,
+    SETTING_POLICY,
+    SETTING_STREAM_POLICY,
+    SETTING_RECOVERY,
+    SETTINGS
+};
 
 struct index {
     int64_t id;

@@ -32,7 +32,7 @@ static const struct shape tables_ReturnValuesOnConditionCheckFailure;
 static const struct shape tables_ReturnConsumedCapacity;
 static const struct shape tables_BatchGetItemInput;
 static const struct shape tables_BatchGetRequestMap;
-static const struct shape tables_TableName;
+static const struct shape tables_TableNameOrArn;
 static const struct shape tables_KeysAndAttributes;
 static const struct shape tables_KeyList;
 static const struct shape tables_Key;
@@ -49,9 +49,9 @@ static const struct shape tables_PutItemInputAttributeMap;
 static const struct shape tables_DeleteRequest;
 static const struct shape tables_ReturnItemCollectionMetrics;
 static const struct shape tables_CreateBackupInput;
-static const struct shape tables_TableNameOrArn;
 static const struct shape tables_BackupName;
 static const struct shape tables_CreateGlobalTableInput;
+static const struct shape tables_TableName;
 static const struct shape tables_ReplicaList;
 static const struct shape tables_Replica;
 static const struct shape tables_RegionName;
@@ -304,7 +304,7 @@ static const struct shape_member members_of_tables_BatchExecuteStatementInput[] 
     {NULL, NULL, 0},
 };
 static const struct shape tables_BatchExecuteStatementInput = {.name = "BatchExecuteStatementInput", .kind = SHAPE_STRUCTURE, .members = members_of_tables_BatchExecuteStatementInput};
-static const struct shape tables_TableName = {.name = "TableName", .kind = SHAPE_STRING, .min = 3, .has_min = true, .max = 255, .has_max = true, .pattern = "[a-zA-Z0-9_.-]+"};
+static const struct shape tables_TableNameOrArn = {.name = "TableNameOrArn", .kind = SHAPE_STRING, .pattern = "[a-zA-Z0-9_.-]+", .name_or_arn = true};
 static const struct shape tables_Key = {.name = "Key", .kind = SHAPE_MAP, .key = &tables_AttributeName, .value = &tables_AttributeValue};
 static const struct shape tables_KeyList = {.name = "KeyList", .kind = SHAPE_LIST, .min = 1, .has_min = true, .max = 100, .has_max = true, .value = &tables_Key};
 static const struct shape tables_AttributeNameList = {.name = "AttributeNameList", .kind = SHAPE_LIST, .min = 1, .has_min = true, .value = &tables_AttributeName};
@@ -320,7 +320,7 @@ static const struct shape_member members_of_tables_KeysAndAttributes[] = {
     {NULL, NULL, 0},
 };
 static const struct shape tables_KeysAndAttributes = {.name = "KeysAndAttributes", .kind = SHAPE_STRUCTURE, .members = members_of_tables_KeysAndAttributes};
-static const struct shape tables_BatchGetRequestMap = {.name = "BatchGetRequestMap", .kind = SHAPE_MAP, .min = 1, .has_min = true, .max = 100, .has_max = true, .key = &tables_TableName, .value = &tables_KeysAndAttributes};
+static const struct shape tables_BatchGetRequestMap = {.name = "BatchGetRequestMap", .kind = SHAPE_MAP, .min = 1, .has_min = true, .max = 100, .has_max = true, .key = &tables_TableNameOrArn, .value = &tables_KeysAndAttributes};
 static const struct shape_member members_of_tables_BatchGetItemInput[] = {
     {"RequestItems", &tables_BatchGetRequestMap, MEMBER_REQUIRED | MEMBER_GENERIC | MEMBER_AS_JSON},
     {"ReturnConsumedCapacity", &tables_ReturnConsumedCapacity, 0},
@@ -345,7 +345,7 @@ static const struct shape_member members_of_tables_WriteRequest[] = {
 };
 static const struct shape tables_WriteRequest = {.name = "WriteRequest", .kind = SHAPE_STRUCTURE, .members = members_of_tables_WriteRequest};
 static const struct shape tables_WriteRequests = {.name = "WriteRequests", .kind = SHAPE_LIST, .min = 1, .has_min = true, .max = 25, .has_max = true, .value = &tables_WriteRequest};
-static const struct shape tables_BatchWriteItemRequestMap = {.name = "BatchWriteItemRequestMap", .kind = SHAPE_MAP, .min = 1, .has_min = true, .max = 25, .has_max = true, .key = &tables_TableName, .value = &tables_WriteRequests};
+static const struct shape tables_BatchWriteItemRequestMap = {.name = "BatchWriteItemRequestMap", .kind = SHAPE_MAP, .min = 1, .has_min = true, .max = 25, .has_max = true, .key = &tables_TableNameOrArn, .value = &tables_WriteRequests};
 static const char *const values_of_tables_ReturnItemCollectionMetrics[] = {"SIZE", "NONE", NULL};
 static const struct shape tables_ReturnItemCollectionMetrics = {.name = "ReturnItemCollectionMetrics", .kind = SHAPE_STRING, .values = values_of_tables_ReturnItemCollectionMetrics};
 static const struct shape_member members_of_tables_BatchWriteItemInput[] = {
@@ -355,7 +355,6 @@ static const struct shape_member members_of_tables_BatchWriteItemInput[] = {
     {NULL, NULL, 0},
 };
 static const struct shape tables_BatchWriteItemInput = {.name = "BatchWriteItemInput", .kind = SHAPE_STRUCTURE, .members = members_of_tables_BatchWriteItemInput};
-static const struct shape tables_TableNameOrArn = {.name = "TableNameOrArn", .kind = SHAPE_STRING, .pattern = "[a-zA-Z0-9_.-]+", .name_or_arn = true};
 static const struct shape tables_BackupName = {.name = "BackupName", .kind = SHAPE_STRING, .min = 3, .has_min = true, .max = 255, .has_max = true, .pattern = "[a-zA-Z0-9_.-]+"};
 static const struct shape_member members_of_tables_CreateBackupInput[] = {
     {"TableName", &tables_TableNameOrArn, MEMBER_REQUIRED},
@@ -363,6 +362,7 @@ static const struct shape_member members_of_tables_CreateBackupInput[] = {
     {NULL, NULL, 0},
 };
 static const struct shape tables_CreateBackupInput = {.name = "CreateBackupInput", .kind = SHAPE_STRUCTURE, .members = members_of_tables_CreateBackupInput};
+static const struct shape tables_TableName = {.name = "TableName", .kind = SHAPE_STRING, .min = 3, .has_min = true, .max = 255, .has_max = true, .pattern = "[a-zA-Z0-9_.-]+"};
 static const struct shape tables_RegionName = {.name = "RegionName", .kind = SHAPE_STRING};
 static const struct shape_member members_of_tables_Replica[] = {
     {"RegionName", &tables_RegionName, 0},

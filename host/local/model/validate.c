@@ -333,7 +333,7 @@ static int64_t measure(const struct json *json, const struct shape *shape)
     case SHAPE_MAP:
         return json->count;
     default:
-        return json_integer(json, 0);
+        return json_int64(json, 0);
     }
 }
 

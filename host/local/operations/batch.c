@@ -86,7 +86,7 @@ static bool get_from(struct getting *g, const struct json *request)
         return false;
     bool consistent = call_flag(&part, "ConsistentRead"), left = false, first = true;
     struct capacity *capacity = capacities_of(&g->capacities, table);
-    json_write_string(out, table->name, strlen(table->name));
+    json_write_string(out, request->key, request->key_size); /* by its name or its ARN, as it was asked */
     buf_add_literal(out, ":[");
     json_each(json, call_member(&part, "Keys")) {
         struct row_key row;

@@ -141,6 +141,11 @@ static bool operands(struct taking *t, const struct expr *expr, const struct exp
     if (!*path || !count)
         return fault_invalid(t->call->fault,
                              "Invalid condition in KeyConditionExpression: No key attribute specified");
+    if (expr->kind != EXPR_COMPARE && expr->first != *path)
+        return fault_invalid(t->call->fault,
+                             "Invalid condition in KeyConditionExpression: %s operator must have the key "
+                             "attribute as its first operand",
+                             expr->kind == EXPR_BETWEEN ? "BETWEEN" : "begins_with");
     if ((*path)->path.count > 1)
         return fault_invalid(
             t->call->fault,
@@ -218,6 +223,12 @@ static bool take_legacy(struct taking *t, const struct json *conditions)
                 "One or more parameter values were invalid: Invalid number of argument(s) for the %s "
                 "ComparisonOperator",
                 tests[which].name);
+        if (tests[which].test == RANGE_BEGINS && given[0]->type != ATTR_S && given[0]->type != ATTR_B)
+            return fault_invalid(
+                t->call->fault,
+                "One or more parameter values were invalid: ComparisonOperator BEGINS_WITH is not valid for "
+                "%s AttributeValue type",
+                attr_type_names[given[0]->type]);
         if (count == 2 && given[0]->type == given[1]->type && attr_compare(given[0], given[1]) > 0)
             return fault_invalid(
                 t->call->fault, "The BETWEEN condition was provided a range where the lower bound is greater "
@@ -295,7 +306,7 @@ static void write_lead(struct buf *out, const struct key_condition *condition)
 static int compare(struct text a, struct text b)
 {
     int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order ? order : (a.size > b.size) - (a.size < b.size);
+    return order ? (order > 0) - (order < 0) : (a.size > b.size) - (a.size < b.size);
 }
 
 static int place_of_part(const struct key_condition *condition, struct arena *arena, struct text part)
@@ -349,21 +360,46 @@ static struct text behind_lead(struct arena *arena, struct buf *lead)
     return kept(arena, lead);
 }
 
+/* Behind all that begins with these bytes, of which the first `lead` are the lead. */
+static struct text behind(struct arena *arena, struct buf *bytes, size_t lead)
+{
+    while (bytes->size > lead && (unsigned char)bytes->data[bytes->size - 1] == 0xff)
+        bytes->size--;
+    if (bytes->size == lead)
+        return behind_lead(arena, bytes);
+    bytes->data[bytes->size - 1]++;
+    return kept(arena, bytes);
+}
+
+static struct text descending_start(const struct key_condition *condition, struct arena *arena, bool last)
+{
+    struct buf bytes = BUF_INIT;
+    write_lead(&bytes, condition);
+    size_t lead = bytes.size;
+    switch (condition->test) {
+    case RANGE_ANY:
+    case RANGE_GT:
+    case RANGE_GE:
+        return behind_lead(arena, &bytes);
+    case RANGE_BEGINS:
+        key_part_begin(&bytes, condition->low, last);
+        return behind(arena, &bytes, lead);
+    default:
+        key_part_write(&bytes, condition->test == RANGE_BETWEEN ? condition->high : condition->low, last);
+        return last || condition->test == RANGE_LT ? kept(arena, &bytes) : behind(arena, &bytes, lead);
+    }
+}
+
 struct text key_condition_start(const struct key_condition *condition, struct arena *arena, bool descending)
 {
     bool bounded_below = condition->test == RANGE_EQ || condition->test >= RANGE_GT;
-    bool bounded_above = condition->test == RANGE_EQ || condition->test == RANGE_LT ||
-                         condition->test == RANGE_LE || condition->test == RANGE_BETWEEN;
     bool last = is_last(condition, condition->equal_count);
     struct buf bytes = BUF_INIT;
+    if (descending)
+        return descending_start(condition, arena, last);
     write_lead(&bytes, condition);
-    if (!descending && bounded_below)
+    if (bounded_below)
         key_part_begin(&bytes, condition->low, last);
-    if (!descending)
-        return kept(arena, &bytes);
-    if (!bounded_above || !last) /* what begins with something is looked for from the end */
-        return behind_lead(arena, &bytes);
-    attr_sort_key(&bytes, condition->test == RANGE_BETWEEN ? condition->high : condition->low);
     return kept(arena, &bytes);
 }
 

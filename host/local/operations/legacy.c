@@ -222,25 +222,32 @@ static struct expr *condition_node(struct building *b, const struct json *condit
     return values ? comparison_node(b, name, comparison, values, count) : NULL;
 }
 
+/* Half under either side: who walks a tree goes as deep as it is, and a request may have very many. */
+static struct expr *balanced(struct building *b, enum expr_kind kind, struct expr **nodes, size_t count)
+{
+    if (count < 2)
+        return count ? nodes[0] : NULL;
+    struct expr *left = balanced(b, kind, nodes, count / 2);
+    return joined(b, kind, left, balanced(b, kind, nodes + count / 2, count - count / 2));
+}
+
 static struct expr *conditions(struct call *call, const struct json *all, bool expected)
 {
     static const char *const operators[] = {"AND", "OR", NULL};
     struct building b = {call, call->arena};
-    struct expr *result = NULL;
+    struct expr **nodes = arena_alloc(call->arena, (all->count + 1) * sizeof *nodes);
+    size_t count = 0;
     bool or = call_choice(call, "ConditionalOperator", operators) == 1;
-    json_each(condition, all) {
-        struct expr *expr = condition_node(&b, condition, expected);
-        if (!expr)
+    json_each(condition, all)
+        if (!(nodes[count++] = condition_node(&b, condition, expected)))
             return NULL;
-        result = joined(&b, or ? EXPR_OR : EXPR_AND, result, expr);
-    }
     if (call_member(call, "ConditionalOperator") && all->count < 2) {
         fault_invalid(
             call->fault,
             "ConditionalOperator can only be used when Filter or Expected has two or more elements");
         return NULL;
     }
-    return result;
+    return balanced(&b, or ? EXPR_OR : EXPR_AND, nodes, count);
 }
 
 bool legacy_operator_fits(struct call *call, const char *conditions)
@@ -307,23 +314,25 @@ struct update *legacy_updates(struct call *call, const struct json *updates)
     return update;
 }
 
+static struct text name_itself(const struct json *name)
+{
+    return (struct text){name->text, name->size};
+}
+
 struct projection *legacy_projection(struct call *call, const struct json *names)
 {
     struct building b = {call, call->arena};
     struct projection *projection = arena_alloc(call->arena, sizeof *projection);
-    projection->paths = arena_alloc(call->arena, names->count * sizeof *projection->paths + 1);
-    projection->count = 0;
-    json_each(name, names) {
-        struct path path = path_node(&b, (struct text){name->text, name->size})->path;
-        for (size_t i = 0; i < projection->count; i++)
-            if (path_equal(&projection->paths[i], &path)) {
-                fault_invalid(call->fault,
-                              "One or more parameter values were invalid: Duplicate value in attribute "
-                              "name: %.*s",
-                              (int)name->size, name->text);
-                return NULL;
-            }
-        projection->paths[projection->count++] = path;
+    const struct json *twice = call_duplicate(call, names, name_itself);
+    if (twice) {
+        fault_invalid(call->fault,
+                      "One or more parameter values were invalid: Duplicate value in attribute name: %.*s",
+                      (int)twice->size, twice->text);
+        return NULL;
     }
+    *projection = (struct projection){0};
+    projection->paths = arena_alloc(call->arena, names->count * sizeof *projection->paths + 1);
+    json_each(name, names)
+        projection->paths[projection->count++] = path_node(&b, (struct text){name->text, name->size})->path;
     return projection;
 }

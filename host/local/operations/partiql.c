@@ -1,5 +1,4 @@
 /* partiql.c: ExecuteStatement, BatchExecuteStatement, ExecuteTransaction. */
-#include "local/operations/index_reads.h"
 #include "local/operations/partiql.h"
 
 #include <stdlib.h>
@@ -8,7 +7,6 @@
 #include "base/base64.h"
 #include "local/operations/index_reads.h"
 #include "local/operations/query.h"
-#include "local/operations/transact.h"
 #include "local/operations/transact.h"
 
 /* ---- what a WHERE says of the key ---- */
@@ -147,6 +145,24 @@ static bool prepare_change(struct call *call, struct prepared *prepared)
     return true;
 }
 
+/* The item that made the condition fail, where `request` asks for it; or NULL. */
+static const struct attr *failed_item(const struct json *request, const struct prepared *prepared,
+                                      const struct fault *fault)
+{
+    bool wanted = json_string_is(json_get(request, "ReturnValuesOnConditionCheckFailure"), "ALL_OLD");
+    return wanted && fault->status && strcmp(fault->type, "ConditionalCheckFailedException") == 0
+               ? prepared->before
+               : NULL;
+}
+
+static void write_failed_item(struct buf *out, const struct attr *item)
+{
+    if (!item)
+        return;
+    buf_add_literal(out, ",\"Item\":");
+    attr_write_item(out, item);
+}
+
 /* With the call's fault where it may not be. */
 static bool prepare(struct call *call, const struct statement *statement, struct prepared *prepared)
 {
@@ -209,7 +225,7 @@ static bool read_token(struct call *call, struct query_plan *plan)
     const struct json *json = base64_decode(token.data, token.size, bytes, &size)
                                   ? json_parse(call->arena, bytes, size, NULL)
                                   : NULL;
-    plan->start = json ? attr_read_item(call->arena, json, call->fault) : NULL;
+    plan->start = json && json->type == JSON_OBJECT ? attr_read_item(call->arena, json, call->fault) : NULL;
     return plan->start || fault_invalid(call->fault, "Invalid NextToken");
 }
 
@@ -327,8 +343,10 @@ bool op_execute_statement(struct call *call)
         return execute_select(call, statement);
     if (statement->kind == STATEMENT_EXISTS)
         return fault_invalid(call->fault, "EXISTS can only be used in ExecuteTransaction write requests.");
-    if (!prepare(call, statement, &prepared))
+    if (!prepare(call, statement, &prepared)) {
+        write_failed_item(&call->fault->members, failed_item(call->request, &prepared, call->fault));
         return false;
+    }
     const struct attr *item = returned(call, &prepared);
     carry_out(call, &prepared);
     buf_add_literal(call->out, "{\"Items\":[");
@@ -451,7 +469,10 @@ bool op_batch_execute_statement(struct call *call)
         } else {
             buf_add_literal(call->out, "\"Error\":{");
             write_code(call->out, &prepared.fault);
+            write_failed_item(call->out, failed_item(element, &prepared, &prepared.fault));
             buf_add_char(call->out, '}');
+            if (prepared.table)
+                buf_printf(call->out, ",\"TableName\":\"%s\"", prepared.table->name);
         }
         buf_add_char(call->out, '}');
         fault_fini(&prepared.fault);
@@ -467,8 +488,11 @@ bool op_batch_execute_statement(struct call *call)
 static bool cancelled(struct call *call, struct prepared *all, size_t count)
 {
     struct reason *reasons = arena_alloc(call->arena, count * sizeof *reasons);
-    for (size_t i = 0; i < count; i++)
-        reasons[i] = (struct reason){&all[i].fault, NULL};
+    size_t i = 0;
+    json_each(element, call_member(call, "TransactStatements")) {
+        reasons[i] = (struct reason){&all[i].fault, failed_item(element, &all[i], &all[i].fault)};
+        i++;
+    }
     return transaction_cancelled(call, reasons, count);
 }
 
@@ -496,6 +520,25 @@ static bool read_transaction(struct call *call, const struct json *list, struct 
            fault_invalid(call->fault,
                          "ExecuteTransaction API does not support both read and write operations in "
                          "the same request.");
+}
+
+/* Was done before, by its token: nothing is changed, and it costs what it takes to read the items. */
+static void answer_known(struct call *call, struct prepared *all, size_t count)
+{
+    struct capacities capacities = capacities_new(call, count);
+    buf_add_literal(call->out, "{\"Responses\":[");
+    for (size_t i = 0; i < count; i++) {
+        struct call part = *call;
+        part.fault = &all[i].fault;
+        prepare_any(&part, all[i].statement, &all[i]); /* whether or not it would do anything now */
+        if (all[i].table)
+            capacities_of(&capacities, all[i].table)->units +=
+                TRANSACTION_READS * read_units(all[i].before ? attr_item_size(all[i].before) : 0, true);
+        buf_add_text(call->out, i ? ",{}" : "{}");
+    }
+    buf_add_char(call->out, ']');
+    call_write_capacities(&capacities, false);
+    buf_add_char(call->out, '}');
 }
 
 static bool execute_all(struct call *call, struct prepared *all, size_t count)
@@ -536,7 +579,14 @@ bool op_execute_transaction(struct call *call)
     const struct json *list = call_member(call, "TransactStatements");
     struct prepared *all = arena_alloc(call->arena, list->count * sizeof *all);
     memset(all, 0, list->count * sizeof *all);
-    bool ok = read_transaction(call, list, all) && execute_all(call, all, list->count);
+    struct text token = call_text(call, "ClientRequestToken");
+    bool ok = read_transaction(call, list, all);
+    int known = ok && token.data ? token_known(call, token, list) : 0;
+    if (known > 0)
+        answer_known(call, all, list->count);
+    ok = ok && known >= 0 && (known > 0 || execute_all(call, all, list->count));
+    if (ok && known == 0 && token.data && all[0].writes)
+        token_keep(call, token, list);
     for (size_t i = 0; i < list->count; i++)
         fault_fini(&all[i].fault);
     return ok;

@@ -174,7 +174,12 @@ static struct attr *parse_set(struct parser *p)
         return NULL;
     }
     list->type = type == ATTR_S ? ATTR_SS : type == ATTR_N ? ATTR_NS : ATTR_BS;
-    return list;
+    struct buf text = BUF_INIT; /* what sets are refused for is said where JSON is read */
+    attr_write(&text, list);
+    const struct json *json =
+        json_parse(p->arena, arena_copy(p->arena, text.data, text.size), text.size, NULL);
+    buf_fini(&text);
+    return attr_read(p->arena, json, p->fault);
 }
 
 static struct attr *parse_map(struct parser *p)

@@ -90,6 +90,19 @@ static void set_tags(struct call *call, struct table *table, const struct json *
     buf_fini(&text);
 }
 
+static struct text tag_key(const struct json *tag)
+{
+    const struct json *key = json_get(tag, "Key");
+    return (struct text){key->text, key->size};
+}
+
+static bool too_many_tags(struct call *call)
+{
+    return fault_set(call->fault, "LimitExceededException",
+                     "One or more parameter values were invalid: The number of tags exceeds the limit of %d",
+                     TAGS_MAX);
+}
+
 bool tags_valid(struct call *call, const struct json *tags)
 {
     json_each(tag, tags) {
@@ -100,14 +113,13 @@ bool tags_valid(struct call *call, const struct json *tags)
                 "One or more parameter values were invalid: Tag keys starting with 'aws:' are "
                 "reserved: %.*s",
                 (int)key->size, key->text);
-        for (const struct json *other = tag->next; other; other = other->next)
-            if (json_get(other, "Key")->size == key->size &&
-                memcmp(json_get(other, "Key")->text, key->text, key->size) == 0)
-                return fault_invalid(call->fault,
-                                     "One or more parameter values were invalid: Duplicate tag key: %.*s",
-                                     (int)key->size, key->text);
     }
-    return true;
+    const struct json *twice = call_duplicate(call, tags, tag_key);
+    if (twice)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Duplicate tag key: %.*s",
+                             (int)tag_key(twice).size, tag_key(twice).data);
+    return !tags || tags->count <= TAGS_MAX || too_many_tags(call);
 }
 
 bool op_tag_resource(struct call *call)
@@ -120,10 +132,7 @@ bool op_tag_resource(struct call *call)
     json_each(tag, tags_of(call, table))
         count += !listed(tags, json_get(tag, "Key"));
     if (count > TAGS_MAX)
-        return fault_set(
-            call->fault, "LimitExceededException",
-            "One or more parameter values were invalid: The number of tags exceeds the limit of %d",
-            TAGS_MAX);
+        return too_many_tags(call);
     set_tags(call, table, tags, tags);
     return true;
 }
@@ -148,7 +157,7 @@ bool op_list_tags(struct call *call)
     unsigned long from = strtoul(digits, &end, 10), at = 0;
     if (!table)
         return false;
-    if (*end || from % TAGS_AT_ONCE)
+    if (*end || digits[strspn(digits, "0123456789")] || from % TAGS_AT_ONCE || from > TAGS_MAX)
         return fault_invalid(call->fault, "Invalid NextToken");
     buf_add_literal(call->out, "{\"Tags\":[");
     json_each(tag, tags_of(call, table)) {
@@ -176,10 +185,42 @@ static void write_revision(struct buf *out, const char *policy)
     buf_printf(out, "\"RevisionId\":\"%" PRIu64 "\"", hash);
 }
 
-static bool revision_fits(struct call *call, const struct table *table)
+#define POLICY_BYTES_MAX 20480
+
+/* Whose policy: the table's or its stream's; NULL and a fault. */
+struct policed {
+    struct table *table;
+    const char *policy; /* or NULL */
+    int setting;
+};
+
+static bool policed(struct call *call, struct policed *of)
+{
+    struct text arn = call_text(call, "ResourceArn");
+    static const char middle[] = "/stream/";
+    *of = (struct policed){.table = resource(call), .setting = SETTING_POLICY};
+    if (!of->table)
+        return false;
+    const char *from = arn.data, *slash = memchr(from, '/', arn.size), *end = arn.data + arn.size;
+    const char *more = memchr(slash + 1, '/', (size_t)(end - slash - 1));
+    if (more) { /* behind the table's name */
+        size_t size = sizeof middle - 1,
+               label = of->table->stream_label ? strlen(of->table->stream_label) : 0;
+        bool there = label && (size_t)(end - more) == size + label && memcmp(more, middle, size) == 0 &&
+                     memcmp(more + size, of->table->stream_label, label) == 0;
+        of->setting = SETTING_STREAM_POLICY;
+        if (!there)
+            return fault_set(call->fault, "ResourceNotFoundException",
+                             "Requested resource not found: ResourcArn: %.*s not found", (int)arn.size,
+                             arn.data);
+    }
+    of->policy = of->table->settings[of->setting];
+    return true;
+}
+
+static bool revision_fits(struct call *call, const char *policy)
 {
     struct text expected = call_text(call, "ExpectedRevisionId");
-    const char *policy = table->settings[SETTING_POLICY];
     struct buf revision = BUF_INIT;
     if (!expected.data)
         return true;
@@ -194,19 +235,25 @@ static bool revision_fits(struct call *call, const struct table *table)
                              "The revision ID that you provided does not match the policy's");
 }
 
+bool policy_valid(struct call *call, const struct json *policy)
+{
+    const struct json *document = policy ? json_parse(call->arena, policy->text, policy->size, NULL) : NULL;
+    if (policy && policy->size > POLICY_BYTES_MAX)
+        return fault_invalid(call->fault, "Resource-based policy is larger than %d bytes", POLICY_BYTES_MAX);
+    return !policy || (document && document->type == JSON_OBJECT && json_get(document, "Statement")) ||
+           fault_invalid(call->fault, "Policy document is malformed");
+}
+
 bool op_put_policy(struct call *call)
 {
-    struct table *table = resource(call);
+    struct policed of;
     const struct json *policy = call_member(call, "Policy");
-    if (!table || !revision_fits(call, table))
+    if (!policed(call, &of) || !revision_fits(call, of.policy) || !policy_valid(call, policy))
         return false;
-    const struct json *document = json_parse(call->arena, policy->text, policy->size, NULL);
-    if (!document || document->type != JSON_OBJECT || !json_get(document, "Statement"))
-        return fault_invalid(call->fault, "Policy document is malformed");
-    table_set(table, table->settings, SETTING_POLICY, policy);
-    engine_keep_table(call->engine, table);
+    table_set(of.table, of.table->settings, of.setting, policy);
+    engine_keep_table(call->engine, of.table);
     buf_add_char(call->out, '{');
-    write_revision(call->out, table->settings[SETTING_POLICY]);
+    write_revision(call->out, of.table->settings[of.setting]);
     buf_add_char(call->out, '}');
     return true;
 }
@@ -221,28 +268,28 @@ static bool policy_missing(struct call *call)
 
 bool op_get_policy(struct call *call)
 {
-    struct table *table = resource(call);
-    if (!table)
+    struct policed of;
+    if (!policed(call, &of))
         return false;
-    if (!table->settings[SETTING_POLICY])
+    if (!of.policy)
         return policy_missing(call);
-    buf_printf(call->out, "{\"Policy\":%s,", table->settings[SETTING_POLICY]);
-    write_revision(call->out, table->settings[SETTING_POLICY]);
+    buf_printf(call->out, "{\"Policy\":%s,", of.policy);
+    write_revision(call->out, of.policy);
     buf_add_char(call->out, '}');
     return true;
 }
 
 bool op_delete_policy(struct call *call)
 {
-    struct table *table = resource(call);
-    if (!table || !revision_fits(call, table))
+    struct policed of;
+    if (!policed(call, &of) || !revision_fits(call, of.policy))
         return false;
     buf_add_char(call->out, '{');
-    if (table->settings[SETTING_POLICY])
-        write_revision(call->out, table->settings[SETTING_POLICY]);
+    if (of.policy)
+        write_revision(call->out, of.policy);
     buf_add_char(call->out, '}');
-    table_set(table, table->settings, SETTING_POLICY, NULL);
-    engine_keep_table(call->engine, table);
+    table_set(of.table, of.table->settings, of.setting, NULL);
+    engine_keep_table(call->engine, of.table);
     return true;
 }
 

@@ -8,6 +8,8 @@
 #define KIND_MAX 4 /* HASH attributes of a global index, and RANGE ones */
 #define UNITS_MAX 1000000000000
 #define LOCAL_INDEXES_MAX 5
+#define INDEXES_LOOKED_AT 100
+#define PROJECTED_MAX 100 /* over all indexes of a table */
 
 static bool invalid(struct call *call, const char *sentence)
 {
@@ -279,23 +281,20 @@ static bool all_are_used(struct call *call)
     return all;
 }
 
-static bool attributes_differ(struct call *call)
+bool attributes_differ(struct call *call)
 {
-    json_each(attribute, call_member(call, "AttributeDefinitions"))
-        for (const struct json *other = attribute->next; other; other = other->next)
-            if (text_equal(attribute_name(attribute), attribute_name(other)))
-                return invalid(call, "Duplicate AttributeName in AttributeDefinitions");
-    return true;
+    return !call_duplicate(call, call_member(call, "AttributeDefinitions"), attribute_name) ||
+           invalid(call, "Duplicate AttributeName in AttributeDefinitions");
 }
 
 bool check_throughput(struct call *call, const struct json *throughput)
 {
     static const char *const members[] = {"ReadCapacityUnits", "WriteCapacityUnits"};
-    for (size_t i = 0; i < 2; i++) {
-        int64_t units = json_integer(json_get(throughput, members[i]), 0);
-        if (units > UNITS_MAX)
-            return fault_invalid(call->fault, "Given value %" PRId64 " for %s is out of bounds", units,
-                                 members[i]);
+    for (size_t i = 0; throughput && i < 2; i++) {
+        const struct json *units = json_get(throughput, members[i]);
+        if (json_int64(units, 0) > UNITS_MAX)
+            return fault_invalid(call->fault, "Given value %.*s for %s is out of bounds", (int)units->size,
+                                 units->text, members[i]);
     }
     return true;
 }
@@ -340,10 +339,43 @@ static bool check_table_key(struct call *call)
                          "defined in AttributeDefinitions");
 }
 
+/* What is far beyond a limit is not looked at one by one. */
+static bool check_counts(struct call *call)
+{
+    const struct json *locals = call_member(call, "LocalSecondaryIndexes"),
+                      *globals = call_member(call, "GlobalSecondaryIndexes");
+    if (locals && locals->count > INDEXES_LOOKED_AT)
+        return invalid(call, "Number of LocalSecondaryIndexes exceeds per-table limit of 5");
+    return !globals || globals->count <= INDEXES_LOOKED_AT ||
+           invalid(call, "GlobalSecondaryIndex count exceeds the per-table limit of 20");
+}
+
+static size_t projected(const struct json *indexes)
+{
+    size_t count = 0;
+    json_each(index, indexes) {
+        const struct json *names = json_get(json_get(index, "Projection"), "NonKeyAttributes");
+        count += names ? names->count : 0;
+    }
+    return count;
+}
+
+bool check_projected(struct call *call, const struct json *locals, const struct json *globals,
+                     const struct json *more)
+{
+    const struct json *names = json_get(json_get(more, "Projection"), "NonKeyAttributes");
+    return projected(locals) + projected(globals) + (names ? names->count : 0) <= PROJECTED_MAX ||
+           invalid(call, "The number of attributes that are projected into indexes exceeds the per-table "
+                         "limit of 100");
+}
+
 bool check_new_table(struct call *call)
 {
     bool on_demand = json_string_is(call_member(call, "BillingMode"), "PAY_PER_REQUEST");
-    return check_billing(call, on_demand) && check_table_key(call) && check_local_indexes(call) &&
-           check_global_indexes(call, on_demand) && names_differ(call) && attributes_differ(call) &&
-           all_are_used(call) && check_stream_specification(call, call_member(call, "StreamSpecification"));
+    return check_counts(call) && check_billing(call, on_demand) && check_table_key(call) &&
+           check_local_indexes(call) && check_global_indexes(call, on_demand) && names_differ(call) &&
+           attributes_differ(call) && all_are_used(call) &&
+           check_projected(call, call_member(call, "LocalSecondaryIndexes"),
+                           call_member(call, "GlobalSecondaryIndexes"), NULL) &&
+           check_stream_specification(call, call_member(call, "StreamSpecification"));
 }

@@ -16,6 +16,12 @@ bool check_new_table(struct call *call);
 bool check_global_index(struct call *call, const struct json *index, const struct json *attributes,
                         bool on_demand);
 
+bool attributes_differ(struct call *call); /* AttributeDefinitions */
+
+/* What all indexes together may project; each NULL or a definition: lists of them, and one. */
+bool check_projected(struct call *call, const struct json *locals, const struct json *globals,
+                     const struct json *more);
+
 bool check_stream_specification(struct call *call, const struct json *specification); /* NULL: none */
 bool check_throughput(struct call *call, const struct json *throughput);              /* NULL: none */
 

@@ -81,7 +81,8 @@ static struct table *new_table(struct call *call)
 
 bool op_create_table(struct call *call)
 {
-    if (!check_new_table(call) || !tags_valid(call, call_member(call, "Tags")))
+    if (!check_new_table(call) || !tags_valid(call, call_member(call, "Tags")) ||
+        !policy_valid(call, call_member(call, "ResourcePolicy")))
         return false;
     char *name = json_string_dup(call_member(call, "TableName"));
     bool there = map_get(&call->engine->tables, name) != NULL;
@@ -180,6 +181,8 @@ bool op_update_time_to_live(struct call *call)
     if (!table || !table_is_idle(call, table))
         return false;
     bool on = enabled && enabled->type == JSON_TRUE;
+    if (memchr(name->text, '\0', name->size))
+        return fault_invalid(call->fault, "TimeToLive's AttributeName must not contain a null character");
     if (on && table->ttl)
         return fault_invalid(call->fault, "TimeToLive is already enabled");
     if (!on && !table->ttl)

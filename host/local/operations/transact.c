@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "local/operations/transact.h"
 
 #define REQUEST_BYTES_MAX (4 * 1024 * 1024) /* of all its items */
@@ -219,7 +218,7 @@ bool transaction_cancelled(struct call *call, const struct reason *reasons, size
             buf_add_literal(members, ",\"Message\":");
             json_write_string(members, fault->message.data, fault->message.size);
         }
-        if (fault->status && reasons[i].item) {
+        if (fault->status && strcmp(fault->type, "ConditionalCheckFailedException") == 0 && reasons[i].item) {
             buf_add_literal(members, ",\"Item\":");
             attr_write_item(members, reasons[i].item);
         }
@@ -242,24 +241,6 @@ static bool cancelled(struct transaction *t)
         reasons[i] = (struct reason){&step->fault, json_string_is(wanted, "ALL_OLD") ? step->before : NULL};
     }
     return transaction_cancelled(t->call, reasons, t->count);
-}
-
-/* ---- repetitions: a token is good for ten minutes ---- */
-
-/* Members of an object may come in any order: it is the same request. */
-static uint64_t hash_value(const struct json *value)
-{
-    uint64_t hash = hash_mix(value->type + 1);
-    if (value->type == JSON_OBJECT) {
-        json_each(member, value)
-            hash += hash_mix(hash_bytes(member->key, member->key_size, 5) ^ hash_mix(hash_value(member)));
-    } else if (value->type == JSON_ARRAY) {
-        json_each(element, value)
-            hash = hash_mix(hash ^ hash_value(element));
-    } else {
-        hash = hash_bytes(value->text, value->size, hash);
-    }
-    return hash;
 }
 
 /* ---- the operations ---- */
@@ -287,6 +268,21 @@ static void answer_written(struct transaction *t)
     buf_add_char(call->out, '}');
 }
 
+/* What was done before costs what it takes to read the items. */
+static void answer_known(struct transaction *t)
+{
+    struct call *call = t->call;
+    struct capacities capacities = capacities_new(call, t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        struct attr *item = item_load(call, t->steps[i].table, t->steps[i].row);
+        capacities_of(&capacities, t->steps[i].table)->units +=
+            TRANSACTION_READS * read_units(item ? attr_item_size(item) : 0, true);
+    }
+    buf_add_char(call->out, '{');
+    call_write_capacities(&capacities, true);
+    buf_add_char(call->out, '}');
+}
+
 static bool write_all(struct transaction *t)
 {
     struct call *call = t->call;
@@ -295,13 +291,11 @@ static bool write_all(struct transaction *t)
     if (!read_steps(t))
         return false;
     const struct json *items = call_member(call, "TransactItems");
-    uint64_t hash = hash_value(items);
-    char *name = token.data ? arena_copy(call->arena, token.data, token.size) : NULL;
-    int before = name ? token_known(call, name, hash) : 0;
-    if (before) {
-        buf_add_literal(call->out, "{}");
+    int before = token.data ? token_known(call, token, items) : 0;
+    if (before > 0)
+        answer_known(t);
+    if (before)
         return before > 0;
-    }
     for (size_t i = 0; i < t->count; i++)
         holds = decide(&t->steps[i]) && holds;
     if (!holds)
@@ -310,8 +304,8 @@ static bool write_all(struct transaction *t)
         if (t->steps[i].kind != KIND_CHECK)
             item_write(call, t->steps[i].table, t->steps[i].row, t->steps[i].before, t->steps[i].after,
                        WRITTEN_BY_CLIENT);
-    if (name)
-        token_keep(call, name, hash);
+    if (token.data)
+        token_keep(call, token, items);
     answer_written(t);
     return true;
 }

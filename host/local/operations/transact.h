@@ -4,6 +4,8 @@
 
 #include "local/keep/call.h"
 
+#define TRANSACTION_READS 2 /* what a transaction reads costs so many times as much */
+
 struct reason {
     const struct fault *fault; /* status 0: none */
     const struct attr *item;   /* as it is, where that was asked for; or NULL */

@@ -3,8 +3,6 @@
 
 #include "local/operations/transact.h"
 
-#define ITEM_READS 2 /* what a transaction reads costs so many times as much */
-
 struct get {
     struct call part;
     const struct table *table;
@@ -73,7 +71,7 @@ static void write_capacities(struct call *call, const struct get *gets, size_t c
     struct capacities capacities = capacities_new(call, count);
     for (size_t i = 0; i < count; i++)
         capacities_of(&capacities, gets[i].table)->units +=
-            ITEM_READS * read_units(gets[i].item ? attr_item_size(gets[i].item) : 0, true);
+            TRANSACTION_READS * read_units(gets[i].item ? attr_item_size(gets[i].item) : 0, true);
     call_write_capacities(&capacities, false);
 }
 

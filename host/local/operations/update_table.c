@@ -158,14 +158,35 @@ static const struct json *find_attribute(const struct json *attributes, const st
     return NULL;
 }
 
-/* The table's attributes and, behind them, those of the request that it lacks. */
-static const struct json *merged_attributes(struct call *call, const struct table *table)
+static const struct json *definition(struct call *call, const struct table *table)
 {
-    struct buf text = BUF_INIT, all = BUF_INIT;
+    struct buf text = BUF_INIT;
     table_write(&text, table);
     const struct json *root =
         json_parse(call->arena, arena_copy(call->arena, text.data, text.size), text.size, NULL);
-    const struct json *own = json_get(root, "AttributeDefinitions");
+    buf_fini(&text);
+    return root;
+}
+
+/* What is a key of the table or an index stays of its type. */
+static bool types_stay(struct call *call, const struct table *table)
+{
+    const struct json *own = json_get(definition(call, table), "AttributeDefinitions");
+    json_each(attribute, call_member(call, "AttributeDefinitions")) {
+        const struct json *old = find_attribute(own, attribute);
+        if (old && !text_equal(text_of(json_get(old, "AttributeType")),
+                               text_of(json_get(attribute, "AttributeType"))))
+            return fault_invalid(call->fault, "invalid attribute, SchemaElement redefined should be of same "
+                                              "type as previously defined");
+    }
+    return true;
+}
+
+/* The table's attributes and, behind them, those of the request that it lacks. */
+static const struct json *merged_attributes(struct call *call, const struct table *table)
+{
+    struct buf all = BUF_INIT;
+    const struct json *own = json_get(definition(call, table), "AttributeDefinitions");
     json_each(attribute, own) {
         buf_add_char(&all, all.size ? ',' : '[');
         json_write_value(&all, attribute);
@@ -179,7 +200,6 @@ static const struct json *merged_attributes(struct call *call, const struct tabl
     buf_add_char(&all, ']');
     const struct json *merged =
         json_parse(call->arena, arena_copy(call->arena, all.data, all.size), all.size, NULL);
-    buf_fini(&text);
     buf_fini(&all);
     return merged;
 }
@@ -188,11 +208,9 @@ static const struct json *merged_attributes(struct call *call, const struct tabl
 static struct table *redefine(struct call *call, const struct table *table, const struct index *dropped,
                               const struct json *created)
 {
-    struct buf text = BUF_INIT, all = BUF_INIT;
+    struct buf all = BUF_INIT;
     bool listed = false;
-    table_write(&text, table);
-    const struct json *root =
-        json_parse(call->arena, arena_copy(call->arena, text.data, text.size), text.size, NULL);
+    const struct json *root = definition(call, table);
     buf_add_char(&all, '{');
     json_each(member, root) {
         bool indexes = json_key_is(member, "GlobalSecondaryIndexes");
@@ -228,7 +246,6 @@ static struct table *redefine(struct call *call, const struct table *table, cons
     }
     buf_add_char(&all, '}');
     struct table *new = table_read(all.data, all.size);
-    buf_fini(&text);
     buf_fini(&all);
     return new;
 }
@@ -263,6 +280,10 @@ static struct table *create_index(struct call *call, struct table *table, const 
         fault_invalid(call->fault, "Attempting to create an index which already exists");
         return NULL;
     }
+    const struct json *own = definition(call, table);
+    if (!check_projected(call, json_get(own, "LocalSecondaryIndexes"),
+                         json_get(own, "GlobalSecondaryIndexes"), create))
+        return NULL;
     for (size_t i = 0; i < table->index_count; i++)
         globals += table->indexes[i].global;
     if (globals == GLOBAL_INDEXES_MAX) {
@@ -323,7 +344,7 @@ static struct table *change_index(struct call *call, struct table *table, const 
 
 static struct table *change(struct call *call, struct table *table)
 {
-    if (!change_billing(call, table))
+    if (!attributes_differ(call) || !types_stay(call, table) || !change_billing(call, table))
         return NULL;
     change_settings(call, table);
     json_each(each, call_member(call, "GlobalSecondaryIndexUpdates")) {
@@ -357,13 +378,13 @@ static bool check_index_updates(struct call *call, const struct json *updates)
                 "GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete %s",
                 verbs ? "Only one" : "One", verbs ? "may be specified" : "must not be null");
         at_once += !json_get(change, "Update");
-        for (const struct json *other = change->next; other; other = other->next)
-            if (text_equal(changed_index(change), changed_index(other)))
-                return fault_invalid(call->fault,
-                                     "One or more parameter values were invalid: Only one global secondary "
-                                     "index update per index is allowed simultaneously. Index: %.*s",
-                                     (int)changed_index(change).size, changed_index(change).data);
     }
+    const struct json *twice = call_duplicate(call, updates, changed_index);
+    if (twice)
+        return fault_invalid(call->fault,
+                             "One or more parameter values were invalid: Only one global secondary index "
+                             "update per index is allowed simultaneously. Index: %.*s",
+                             (int)changed_index(twice).size, changed_index(twice).data);
     return at_once <= 1 || fault_set(call->fault, "LimitExceededException",
                                      "Subscriber limit exceeded: Only 1 online index can be created or "
                                      "deleted simultaneously per table");
