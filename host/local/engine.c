@@ -49,6 +49,23 @@ static const struct {
     {"PutResourcePolicy", op_put_policy, true},
     {"GetResourcePolicy", op_get_policy, false},
     {"DeleteResourcePolicy", op_delete_policy, true},
+    {"ListBackups", op_list_backups, false},
+    {"DescribeBackup", op_find_backup, false},
+    {"DeleteBackup", op_find_backup, false},
+    {"RestoreTableFromBackup", op_find_backup, false},
+    {"RestoreTableToPointInTime", op_restore_table, false},
+    {"ExportTableToPointInTime", op_export_table, false},
+    {"ListExports", op_list_exports, false},
+    {"DescribeExport", op_describe_export, false},
+    {"ListImports", op_list_imports, false},
+    {"DescribeImport", op_describe_import, false},
+    {"ListGlobalTables", op_list_global_tables, false},
+    {"DescribeGlobalTable", op_describe_global_table, false},
+    {"DescribeGlobalTableSettings", op_describe_global_settings, false},
+    {"DescribeTableReplicaAutoScaling", op_describe_replica_scaling, false},
+    {"ListContributorInsights", op_list_contributor_insights, false},
+    {"DescribeContributorInsights", op_describe_contributor_insights, false},
+    {"DescribeKinesisStreamingDestination", op_describe_kinesis_destination, false},
 };
 
 static const struct {
@@ -201,7 +218,7 @@ static bool run_call(struct call *call, const struct engine_request *request, st
     struct err err;
     const struct target target = find_target(request->target);
     if (!target.run)
-        return fault_set(call->fault, "UnknownOperationException", "An unknown operation was requested.");
+        return fault_unknown_operation(call->fault);
     if (request->size > REQUEST_BYTES_MAX)
         return fault_set(call->fault, "SerializationException", "the request is larger than 16 MiB");
     call->request = json_parse(call->arena, request->body, request->size, &err);

@@ -334,6 +334,29 @@ def test_shards_that_ended_have_ended_after_a_restart_too(tmp_path):
     service.stop()
 
 
+def test_there_is_nothing_beside_tables(raw):
+    made(raw, "Alone")
+    for operation, member in (("ListBackups", "BackupSummaries"), ("ListExports", "ExportSummaries"), ("ListImports", "ImportSummaryList"),
+                              ("ListGlobalTables", "GlobalTables"), ("ListContributorInsights", "ContributorInsightsSummaries")):
+        assert ok(raw(operation, {})) == {member: []}
+    backup = S + "Alone/backup/01234567890123-abcdefab"
+    for operation, request, kind in (("DescribeBackup", {"BackupArn": backup}, "BackupNotFoundException"), ("DeleteBackup", {"BackupArn": backup}, "BackupNotFoundException"),
+                                     ("RestoreTableFromBackup", {"BackupArn": backup, "TargetTableName": "Other"}, "BackupNotFoundException"),
+                                     ("DescribeExport", {"ExportArn": S + "Alone/export/01234567890123-abcdefab"}, "ExportNotFoundException"),
+                                     ("DescribeImport", {"ImportArn": S + "Alone/import/01234567890123-abcdefab"}, "ImportNotFoundException"),
+                                     ("DescribeGlobalTable", {"GlobalTableName": "Alone"}, "GlobalTableNotFoundException"),
+                                     ("ExportTableToPointInTime", {"TableArn": S + "Absent", "S3Bucket": "bucket"}, "TableNotFoundException"),
+                                     ("ExportTableToPointInTime", {"TableArn": S + "Alone", "S3Bucket": "bucket"}, "PointInTimeRecoveryUnavailableException"),
+                                     ("RestoreTableToPointInTime", {"SourceTableName": "Alone", "TargetTableName": "Other"}, "PointInTimeRecoveryUnavailableException"),
+                                     ("ImportTable", {}, "UnknownOperationException"), ("CreateBackup", {}, "UnknownOperationException"),
+                                     ("ExportTableToPointInTime", {"S3Bucket": "bucket"}, "ValidationException")):
+        raw.refused(operation, request, kind=kind)
+    ok(raw("UpdateContinuousBackups", {"TableName": "Alone", "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}))
+    raw.refused("ExportTableToPointInTime", {"TableArn": S + "Alone", "S3Bucket": "bucket"}, kind="UnknownOperationException")
+    assert ok(raw("DescribeContributorInsights", {"TableName": "Alone"})) == {"TableName": "Alone", "ContributorInsightsStatus": "DISABLED"}
+    assert ok(raw("DescribeKinesisStreamingDestination", {"TableName": "Alone"})) == {"TableName": "Alone", "KinesisDataStreamDestinations": []}
+
+
 def test_tags(raw):
     made(raw, "Tagged", Tags=[{"Key": "k0", "Value": ""}])
     tag = lambda *keys: {"ResourceArn": S + "Tagged", "Tags": [{"Key": key, "Value": "v"} for key in keys]}

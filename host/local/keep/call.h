@@ -229,8 +229,15 @@ void write_description(struct call *call, const char *member, const struct table
 bool tags_valid(struct call *call, const struct json *tags);     /* NULL: none; else a fault */
 bool policy_valid(struct call *call, const struct json *policy); /* likewise */
 
+/* By its name or ARN, for what is about backups, which has a fault of its own. */
+struct table *find_recoverable(struct call *call, struct text name);
+
 operation op_put_policy, op_get_policy, op_delete_policy;
 operation op_update_backups, op_describe_limits, op_describe_endpoints, op_describe_backups;
+operation op_list_backups, op_find_backup, op_restore_table, op_export_table, op_list_exports;
+operation op_describe_export, op_list_imports, op_describe_import, op_list_global_tables;
+operation op_describe_global_table, op_describe_global_settings, op_describe_replica_scaling;
+operation op_list_contributor_insights, op_describe_contributor_insights, op_describe_kinesis_destination;
 operation op_put_item, op_get_item, op_update_item, op_delete_item;
 operation op_batch_get_item, op_batch_write_item, op_query, op_scan;
 operation op_transact_write_items, op_transact_get_items;

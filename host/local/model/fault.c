@@ -49,6 +49,11 @@ bool fault_invalid(struct fault *fault, const char *format, ...)
     return false;
 }
 
+bool fault_unknown_operation(struct fault *fault)
+{
+    return fault_set(fault, "UnknownOperationException", "An unknown operation was requested.");
+}
+
 static const struct {
     const char *type, *space, *member;
 } spaces[] = {

@@ -19,6 +19,7 @@ void fault_fini(struct fault *fault);
 /* All return false, so that `return fault_set(...)` reads well. The first fault of several stays. */
 bool fault_set(struct fault *fault, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+bool fault_unknown_operation(struct fault *fault);
 bool fault_invalid(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* {"__type": ..., "message": ...} */

@@ -311,27 +311,26 @@ static bool describe_backups(struct call *call, const struct table *table)
     return true;
 }
 
-static struct table *backed_up(struct call *call)
+struct table *find_recoverable(struct call *call, struct text name)
 {
-    struct table *table = find_table(call, call_text(call, "TableName"));
+    struct table *table = find_table(call, name);
     if (!table && strcmp(call->fault->type, "ResourceNotFoundException") == 0) {
         fault_fini(call->fault);
-        fault_set(call->fault, "TableNotFoundException", "Table not found: %.*s",
-                  (int)call_text(call, "TableName").size, call_text(call, "TableName").data);
+        fault_set(call->fault, "TableNotFoundException", "Table not found: %.*s", (int)name.size, name.data);
     }
     return table;
 }
 
 bool op_describe_backups(struct call *call)
 {
-    struct table *table = backed_up(call);
+    struct table *table = find_recoverable(call, call_text(call, "TableName"));
     return table && describe_backups(call, table);
 }
 
 bool op_update_backups(struct call *call)
 {
     static const struct json month = {.type = JSON_NUMBER, .text = "35", .size = 2};
-    struct table *table = backed_up(call);
+    struct table *table = find_recoverable(call, call_text(call, "TableName"));
     const struct json *said = call_member(call, "PointInTimeRecoverySpecification");
     const struct json *on = json_get(said, "PointInTimeRecoveryEnabled"),
                       *days = json_get(said, "RecoveryPeriodInDays");
