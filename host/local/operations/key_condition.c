@@ -354,8 +354,10 @@ int key_condition_place(const struct key_condition *condition, struct arena *are
 /* Behind all that begins with the lead: a part's end is a one. */
 static struct text behind_lead(struct arena *arena, struct buf *lead)
 {
-    if (!lead->size)
+    if (!lead->size) {
+        buf_fini(lead);
         return storage_last_key;
+    }
     lead->data[lead->size - 1]++;
     return kept(arena, lead);
 }

@@ -168,6 +168,11 @@ static bool prepare(struct call *call, const struct statement *statement, struct
 {
     prepared->statement = statement;
     prepared->writes = statement->kind != STATEMENT_SELECT && statement->kind != STATEMENT_EXISTS;
+    if (statement->index.data)
+        return fault_invalid(call->fault, statement->kind == STATEMENT_INSERT
+                                              ? "FROM clause may only contain a single table name in data "
+                                                "manipulation statements"
+                                              : "This operation is not supported on an index");
     prepared->table = find_table(call, statement->table);
     if (!prepared->table)
         return false;
@@ -193,7 +198,8 @@ static const struct attr *modified(struct call *call, const struct prepared *pre
     projection.count = 0;
     for (const struct action *action = first; action; action = action->next)
         projection.paths[projection.count++] = action->path;
-    return item ? projection_apply(call->arena, &projection, item) : NULL;
+    const struct attr *part = item ? projection_apply(call->arena, &projection, item) : NULL;
+    return part && part->count ? part : NULL;
 }
 
 static const struct attr *returned(struct call *call, const struct prepared *prepared)
@@ -273,7 +279,8 @@ static bool plan_select(struct call *call, const struct statement *statement, st
     if (!plan->table)
         return false;
     if (statement->index.data && !(plan->index = table_index(plan->table, statement->index)))
-        return fault_invalid(call->fault, "The table does not have the specified index");
+        return fault_invalid(call->fault, "The table does not have the specified index: %.*s",
+                             (int)statement->index.size, statement->index.data);
     if (plan->index && plan->index->global && call_flag(call, "ConsistentRead"))
         return fault_invalid(call->fault,
                              "Strongly consistent read is not supported on Global Secondary Indexes");

@@ -183,14 +183,14 @@ bool op_update_time_to_live(struct call *call)
     bool on = enabled && enabled->type == JSON_TRUE;
     if (memchr(name->text, '\0', name->size))
         return fault_invalid(call->fault, "TimeToLive's AttributeName must not contain a null character");
-    if (on && table->ttl)
-        return fault_invalid(call->fault, "TimeToLive is already enabled");
     if (!on && !table->ttl)
         return fault_invalid(call->fault, "TimeToLive is already disabled");
-    if (!on && !json_string_is(name, table->ttl))
+    if (table->ttl && !json_string_is(name, table->ttl))
         return fault_invalid(call->fault,
                              "TimeToLive is active on a different AttributeName: current AttributeName is %s",
                              table->ttl);
+    if (on && table->ttl)
+        return fault_invalid(call->fault, "TimeToLive is already enabled");
     table->ttl = on ? arena_copy(&table->arena, name->text, name->size) : NULL;
     engine_keep_table(call->engine, table);
     ttl_fill(call, table);

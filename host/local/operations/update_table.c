@@ -274,12 +274,12 @@ static struct table *create_index(struct call *call, struct table *table, const 
 {
     struct text name = text_of(json_get(create, "IndexName"));
     size_t globals = 0;
-    if (!check_global_index(call, create, merged_attributes(call, table), table->on_demand))
-        return NULL;
     if (table_index(table, name)) {
         fault_invalid(call->fault, "Attempting to create an index which already exists");
         return NULL;
     }
+    if (!check_global_index(call, create, merged_attributes(call, table), table->on_demand))
+        return NULL;
     const struct json *own = definition(call, table);
     if (!check_projected(call, json_get(own, "LocalSecondaryIndexes"),
                          json_get(own, "GlobalSecondaryIndexes"), create))
