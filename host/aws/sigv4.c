@@ -126,12 +126,12 @@ static void add_query(struct buf *out, struct text query)
     if (!query.size)
         return;
     const char *at = query.start, *end = query.start + query.size;
-    while (at <= end) {
+    do {
         const char *amp = memchr(at, '&', (size_t)(end - at)), *stop = amp ? amp : end;
         mem_grow(&pairs, &capacity, count, sizeof *pairs);
         pairs[count++] = (struct text){at, (size_t)(stop - at)};
         at = stop + 1;
-    }
+    } while (at <= end);
     qsort(pairs, count, sizeof *pairs, compare_pairs);
     for (size_t i = 0; i < count; i++) {
         if (i)
