@@ -104,17 +104,18 @@ static bool take_cidr(const struct json *value, struct matcher *matcher, struct 
     memcpy(text, value->text, value->size);
     text[value->size] = '\0';
     slash = strchr(text, '/');
-    if (slash)
-        *slash = '\0';
+    if (!slash)
+        return refuse(err, "an address range such as 10.0.0.0/24 expected; one address is a plain string");
+    *slash = '\0';
     matcher->kind = MATCH_CIDR;
     matcher->address_bytes = inet_pton(AF_INET, text, matcher->address) == 1    ? 4
                              : inet_pton(AF_INET6, text, matcher->address) == 1 ? 16
                                                                                 : 0;
     int most = matcher->address_bytes * 8;
-    matcher->prefix_bits = slash ? (int)strtol(slash + 1, &end, 10) : most;
-    if (!most || (slash && (*end || end == slash + 1)) || matcher->prefix_bits < 0 ||
-        matcher->prefix_bits > most)
+    long bits = strtol(slash + 1, &end, 10);
+    if (!most || *end || slash[1] < '0' || slash[1] > '9' || bits > most)
         return refuse(err, "an address range such as 10.0.0.0/24 expected");
+    matcher->prefix_bits = (int)bits;
     return true;
 }
 
@@ -146,9 +147,12 @@ static bool take_numeric(const struct json *value, struct matcher *matcher, stru
     if (value->type != JSON_ARRAY || (value->count != 2 && value->count != 4))
         return refuse(err, "a comparison such as [\">\", 0, \"<=\", 5] expected");
     matcher->kind = MATCH_NUMERIC;
-    for (const struct json *at = value->child; at; at = at->next->next)
+    for (const struct json *at = value->child; at; at = at->next->next) {
+        if (at != value->child && !matcher->low.text)
+            return refuse(err, "of a range the lower bound stands first, as in [\">\", 0, \"<=\", 5]");
         if (!take_comparison(at, at->next, matcher, err))
             return false;
+    }
     struct decimal low, high;
     if (!matcher->low.text || !matcher->high.text)
         return true;
@@ -176,6 +180,8 @@ static bool take_but_operator(struct arena *arena, const struct json *object, co
     if (list && !operator->count)
         return refuse(err, "an empty list");
     for (const struct json *value = list ? operator->child : operator; value; value = list ? value->next : NULL) {
+        if (value->type != JSON_STRING)
+            return refuse(err, "a string, or a list of strings, expected") || at_key(err, operator);
         struct json single = *object, named = *value;
         struct matcher *matcher = arena_alloc(arena, sizeof *matcher);
         named.key = operator->key;
@@ -203,7 +209,9 @@ static bool take_anything_but(struct arena *arena, const struct json *value, str
     for (const struct json *one = list ? value->child : value; one; one = list ? one->next : NULL) {
         struct matcher *inner = arena_alloc(arena, sizeof *inner);
         if (one->type != JSON_STRING && one->type != JSON_NUMBER)
-            return refuse(err, "strings and numbers expected");
+            return refuse(err, "strings, or numbers, expected");
+        if (list && one->type != value->child->type)
+            return refuse(err, "either strings or numbers expected, not both");
         if (!compile_matcher(arena, one, inner, err))
             return false;
         *link = inner;
@@ -231,6 +239,8 @@ static bool compile_operator(struct arena *arena, const struct json *object, str
         ok = take_affix(operator, matcher, MATCH_PREFIX, err);
     else if (json_key_is(operator, "suffix"))
         ok = take_affix(operator, matcher, MATCH_SUFFIX, err);
+    else if (json_key_is(operator, "exactly"))
+        ok = take_text(operator, matcher, MATCH_STRING, err);
     else if (json_key_is(operator, "equals-ignore-case"))
         ok = take_text(operator, matcher, MATCH_FOLDED, err);
     else if (json_key_is(operator, "wildcard"))
@@ -295,10 +305,33 @@ static bool compile_list(struct arena *arena, const struct json *list, const str
 
 /* ---- objects ---- */
 
+/* And those that the bus keeps for later. */
 static bool is_operator(const struct json *member)
 {
-    static const char *const names[] = {"prefix",  "suffix", "equals-ignore-case", "wildcard", "cidr",
-                                        "numeric", "exists", "anything-but"};
+    static const char *const names[] = {"exactly",
+                                        "prefix",
+                                        "suffix",
+                                        "equals-ignore-case",
+                                        "wildcard",
+                                        "cidr",
+                                        "numeric",
+                                        "exists",
+                                        "anything-but",
+                                        "=",
+                                        "<",
+                                        "<=",
+                                        ">",
+                                        ">=",
+                                        "regex",
+                                        "not-wildcard",
+                                        "not-equals-ignore-case",
+                                        "date-after",
+                                        "date-on-or-after",
+                                        "date-before",
+                                        "date-on-or-before",
+                                        "in-date-range",
+                                        "ip-address-in-range",
+                                        "ip-address-not-in-range"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (json_key_is(member, names[i]))
             return true;

@@ -100,7 +100,10 @@ static const struct row rows[] = {
     {"{'a':[{'anything-but':['x','y']}]}", "{'a':['x','y']}", 0},
     {"{'a':[{'anything-but':5}]}", "{'a':5}", 0},
     {"{'a':[{'anything-but':5}]}", "{'a':6}", 1},
-    {"{'a':[{'anything-but':[5,'x']}]}", "{'a':'x'}", 0},
+    {"{'a':[{'anything-but':[5,6]}]}", "{'a':6}", 0},
+    {"{'a':[{'anything-but':[5,6]}]}", "{'a':'x'}", 1},
+    {"{'a':[{'exactly':'x'}]}", "{'a':'x'}", 1},
+    {"{'a':[{'exactly':'x'}]}", "{'a':'y'}", 0},
     {"{'a':[{'anything-but':{'prefix':'ab'}}]}", "{'a':'abc'}", 0},
     {"{'a':[{'anything-but':{'prefix':'ab'}}]}", "{'a':'xbc'}", 1},
     {"{'a':[{'anything-but':{'prefix':['ab','cd']}}]}", "{'a':'cde'}", 0},
@@ -129,7 +132,6 @@ static const struct row rows[] = {
     {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':0}", 0},
     {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':0.001}", 1},
     {"{'a':[{'numeric':['>',0,'<=',5]}]}", "{'a':5.001}", 0},
-    {"{'a':[{'numeric':['<=',5,'>',0]}]}", "{'a':3}", 1},
     {"{'a':[{'numeric':['<',10]}]}", "{'a':'9'}", 0},
     {"{'a':[{'numeric':['<',10]}]}", "{'a':null}", 0},
     {"{'a':[{'numeric':['<',10]}]}", "{'a':[20,5]}", 1},
@@ -182,7 +184,6 @@ static const struct row rows[] = {
     {"{'ip':[{'cidr':'10.0.0.128/25'}]}", "{'ip':'10.0.0.200'}", 1},
     {"{'ip':[{'cidr':'0.0.0.0/0'}]}", "{'ip':'1.2.3.4'}", 1},
     {"{'ip':[{'cidr':'10.1.2.3/32'}]}", "{'ip':'10.1.2.3'}", 1},
-    {"{'ip':[{'cidr':'10.1.2.3'}]}", "{'ip':'10.1.2.4'}", 0},
     {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'10.0.0'}", 0},
     {"{'ip':[{'cidr':'10.0.0.0/24'}]}", "{'ip':'::1'}", 0},
     {"{'ip':[{'cidr':'2001:db8::/32'}]}", "{'ip':'2001:db8:1::5'}", 1},
@@ -240,6 +241,39 @@ static const struct row rows[] = {
     {"{'a':[{'wildcard':'a\\\\b'}]}", "", -1},
     {"{'a':[{'cidr':'10.0.0.0/33'}]}", "", -1},
     {"{'a':[{'cidr':'ten'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2.3'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2.3/'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2.3/-1'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2.3/+8'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2.3/8/8'}]}", "", -1},
+    {"{'a':[{'cidr':'10.1.2/8'}]}", "", -1},
+    {"{'a':[{'numeric':['<=',5,'>',0]}]}", "", -1},
+    {"{'a':[{'numeric':['<',5,'>=',0]}]}", "", -1},
+    {"{'a':[{'numeric':['>',1,'<',30,false]}]}", "", -1},
+    {"{'a':[{'anything-but':[5,'x']}]}", "", -1},
+    {"{'a':[{'anything-but':['x',5,'y']}]}", "", -1},
+    {"{'a':[{'anything-but':true}]}", "", -1},
+    {"{'a':[{'anything-but':null}]}", "", -1},
+    {"{'a':[{'anything-but':[['x']]}]}", "", -1},
+    {"{'a':[{'anything-but':{'prefix':''}}]}", "", -1},
+    {"{'a':[{'anything-but':{'suffix':['x','']}}]}", "", -1},
+    {"{'a':[{'anything-but':{'prefix':[1]}}]}", "", -1},
+    {"{'a':[{'anything-but':{'prefix':{'equals-ignore-case':'x'}}}]}", "", -1},
+    {"{'a':[{'anything-but':{'prefix':'x','suffix':'y'}}]}", "", -1},
+    {"{'a':[{'anything-but':{'wildcard':5}}]}", "", -1},
+    {"{'a':[{'anything-but':{'wildcard':['x','a**b']}}]}", "", -1},
+    {"{'a':[{'anything-but':{'cidr':'10.0.0.0/8'}}]}", "", -1},
+    {"{'a':[{'anything-but':'x','b':1}]}", "", -1},
+    {"{'a':[{'exactly':5}]}", "", -1},
+    {"{'a':[{'exactly':['x']}]}", "", -1},
+    {"{'a':[{'suffix':''}]}", "", -1},
+    {"{'a':[{'suffix':['x']}]}", "", -1},
+    {"{'a':[{'equals-ignore-case':['x']}]}", "", -1},
+    {"{'a':[{'prefix':{'equals-ignore-case':['x']}}]}", "", -1},
+    {"{'a':[{'prefix':{'equals-ignore-case':'x','b':'y'}}]}", "", -1},
+    {"{'a':[{'prefix':{'wildcard':'x'}}]}", "", -1},
+    {"{'a':[{'wildcard':['x']}]}", "", -1},
+    {"{'a':[{'wildcard':'a\\\\\\'}]}", "", -1},
     {"{'a':[{'anything-but':[]}]}", "", -1},
     {"{'a':[{'anything-but':[null]}]}", "", -1},
     {"{'a':[{'anything-but':{'numeric':['<',5]}}]}", "", -1},
@@ -298,7 +332,7 @@ static void a_wrong_pattern_is_refused_with_the_path_to_it(void **state)
         {"{'$or':[{'a':['x']},{'b':{'c':[{'like':1}]}}]}", "$or[1].b.c[0].like: is not an operator"},
         {"{'dynamodb':{'a':['x']},'dynamodb':{'b':['y']}}", "dynamodb: is given twice"},
         {"{'a':[{'anything-but':{'prefix':5}}]}",
-         "a[0].anything-but.prefix: a string or {\"equals-ignore-case\": string} expected"},
+         "a[0].anything-but.prefix: a string, or a list of strings, expected"},
     };
     char pattern[400];
     struct err err;
@@ -462,9 +496,7 @@ static void add_but(struct buf *out)
     if (what == 0) {
         add_text(out, "abA");
     } else if (what == 1) {
-        buf_printf(out, "[%d,", below(3));
-        add_text(out, "abA");
-        buf_add_text(out, "]");
+        buf_printf(out, "[%d,%d]", below(3), below(3));
     } else if (what == 2) {
         buf_add_text(out, "{\"wildcard\":[");
         add_wildcard(out);
