@@ -400,6 +400,44 @@ static bool given_before(const struct json *object, const struct json *member)
     return false;
 }
 
+/* ---- what alternatives share ---- */
+
+static bool has_object(const struct pattern *pattern, const struct alternatives *but,
+                       const struct field *wanted)
+{
+    for (const struct field *field = pattern->fields; field; field = field->next)
+        if (field->object && field->key_size == wanted->key_size &&
+            memcmp(field->key, wanted->key, field->key_size) == 0)
+            return true;
+    for (const struct alternatives * or = pattern->ors; or ; or = or->next)
+        for (size_t i = 0; or != but && i < or->count; i++)
+            if (has_object(or->patterns[i], NULL, wanted))
+                return true;
+    return false;
+}
+
+/* Has one of the alternatives an object that `pattern` has outside of `or`? */
+static bool shares(const struct pattern *pattern, const struct alternatives * or, const struct pattern *of)
+{
+    for (const struct field *field = of->fields; field; field = field->next)
+        if (field->object && has_object(pattern, or, field))
+            return true;
+    for (const struct alternatives *inner = of->ors; inner; inner = inner->next)
+        for (size_t i = 0; i < inner->count; i++)
+            if (shares(pattern, or, inner->patterns[i]))
+                return true;
+    return false;
+}
+
+static bool any_shares(const struct pattern *pattern)
+{
+    for (const struct alternatives * or = pattern->ors; or ; or = or->next)
+        for (size_t i = 0; i < or->count; i++)
+            if (shares(pattern, or, or->patterns[i]))
+                return true;
+    return false;
+}
+
 static bool compile_object(struct arena *arena, const struct json *object, bool identity,
                            const struct pattern **result, struct err *err)
 {
@@ -424,6 +462,7 @@ static bool compile_object(struct arena *arena, const struct json *object, bool 
         if (!ok)
             return at_key(err, member);
     }
+    pattern->shared = any_shares(pattern);
     return true;
 }
 

@@ -3,8 +3,10 @@
 #include "filter/filter.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "filter/pattern.h"
 #include "value/decimal.h"
@@ -247,9 +249,114 @@ static bool match_field(const struct field *field, const struct json *value)
     return false;
 }
 
+/* ---- patterns that share a key ---- */
+
+/* Patterns that are matched on one object, each by its fields alone. */
+struct part {
+    const struct part *next;
+    const struct pattern *pattern;
+};
+
+/* Of which one alternative each is still to be chosen. */
+struct pending {
+    const struct pending *next;
+    const struct alternatives * or ;
+};
+
+static bool choose(const struct part *parts, const struct pending *pending, const struct json *event,
+                   const struct json *more);
+
+static bool match_patterns(const struct pattern *const *patterns, size_t count, const struct json *event)
+{
+    if (count == 1)
+        return match_pattern(patterns[0], event, NULL);
+    struct part *parts = mem_alloc(count * sizeof *parts);
+    struct pending *pending = mem_alloc(count * sizeof *pending), *first = NULL;
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = (struct part){i ? &parts[i - 1] : NULL, patterns[i]};
+        if (!patterns[i]->ors)
+            continue;
+        pending[i] = (struct pending){first, patterns[i]->ors};
+        first = &pending[i];
+    }
+    bool matches = choose(&parts[count - 1], first, event, NULL);
+    free(parts);
+    free(pending);
+    return matches;
+}
+
+static bool match_value(const struct pattern *const *patterns, size_t count, const struct json *value)
+{
+    if (!value || value->type != JSON_ARRAY)
+        return match_patterns(patterns, count, value);
+    json_each(element, value) {
+        bool list = element->type == JSON_ARRAY;
+        if (list ? match_value(patterns, count, element) : match_patterns(patterns, count, element))
+            return true;
+    }
+    return false;
+}
+
+static bool same_object(const struct field *a, const struct field *b)
+{
+    return a->object && b->object && a->key_size == b->key_size && memcmp(a->key, b->key, a->key_size) == 0;
+}
+
+/* All that the parts have under this field's key; it is the first of them, else they have been matched. */
+static bool match_key(const struct part *parts, const struct field *field, const struct json *value)
+{
+    const struct pattern **patterns = NULL;
+    size_t count = 0, capacity = 0;
+    bool first = true;
+    for (; parts; parts = parts->next)
+        for (const struct field *other = parts->pattern->fields; other; other = other->next) {
+            if (!same_object(other, field))
+                continue;
+            first = first && (count || other == field);
+            mem_grow(&patterns, &capacity, count, sizeof *patterns);
+            patterns[count++] = other->object;
+        }
+    bool matches = !first || match_value(patterns, count, value);
+    free(patterns);
+    return matches;
+}
+
+static bool match_parts(const struct part *parts, const struct json *event, const struct json *more)
+{
+    for (const struct part *part = parts; part; part = part->next)
+        for (const struct field *field = part->pattern->fields; field; field = field->next) {
+            const struct json *value = find(event, field);
+            if (!value && more)
+                value = find(more, field);
+            if (field->leaf ? !match_leaf(field->leaf, value) : !match_key(parts, field, value))
+                return false;
+        }
+    return true;
+}
+
+static bool choose(const struct part *parts, const struct pending *pending, const struct json *event,
+                   const struct json *more)
+{
+    if (!pending)
+        return match_parts(parts, event, more);
+    const struct pending other = {pending->next, pending->or->next};
+    const struct pending *rest = other.or ? &other : pending->next;
+    for (size_t i = 0; i < pending->or->count && --steps_left >= 0; i++) {
+        const struct part chosen = {parts, pending->or->patterns[i]};
+        const struct pending own = {rest, chosen.pattern->ors};
+        if (choose(&chosen, own.or ? &own : rest, event, more))
+            return true;
+    }
+    return false;
+}
+
+/* ---- all of it ---- */
+
 /* `event` NULL: nothing is there, which {"exists": false} may want. `more` are members beside the event's. */
 static bool match_pattern(const struct pattern *pattern, const struct json *event, const struct json *more)
 {
+    if (pattern->shared)
+        return choose(&(struct part){NULL, pattern}, &(struct pending){NULL, pattern->ors}, event, more);
     for (const struct field *field = pattern->fields; field; field = field->next) {
         const struct json *value = find(event, field);
         if (!value && more)

@@ -65,6 +65,8 @@ struct pattern {
         const struct pattern *const *patterns;
         size_t count;
     } * ors;
+    bool shared; /* an alternative has an object under a key that another, or `fields`, has too: they look
+                  * into the same element of an array */
 };
 
 struct filter {
