@@ -359,11 +359,11 @@ return { stream = "s", on_record = function(record) emit("flow", { id = record.n
               f"[route all]\nstream = s\ntarget = flow\nimage = new\nunmarshalled = yes\n", states=machine.url)
     host = beside_local.start()
     write(local, table, 10, 3)
-    wait_until(beside_local.settled, "all is started")
+    wait_until(lambda: len(machine.started) >= 60 and beside_local.settled(), "all is started")
     host.kill()
     host = beside_local.start()
     write(local, table, 10, 3)
-    wait_until(beside_local.settled, "so is the rest")
+    wait_until(lambda: len(machine.started) >= 120 and beside_local.settled(), "so is the rest")
     assert host.stop() == 0
     counts = collections.Counter((one["id"], one["version"]) for one in machine.started.values())
     assert len(machine.started) == 120 and set(counts.values()) == {4}, (len(machine.started), counts)

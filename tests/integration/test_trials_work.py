@@ -864,7 +864,7 @@ def test_who_is_behind_and_cannot_be_read_for_is_a_trouble_though_others_are(bes
     host = deployment.start()
 
     def told():
-        return any(shard in trouble["kind"] and "SequenceNumber" in trouble["text"] for trouble in troubles(deployment).values())
+        return any(shard in trouble["kind"] and "equenceNumber" in trouble["text"] for trouble in troubles(deployment).values())
     wait_until(told, "it is told")
     put(local.client, table, "b")
     wait_until(lambda: any(row["handler"] == "well" and row["lag_ms"] == 0 for row in deployment.status()["checkpoints"]), "the other goes on")
