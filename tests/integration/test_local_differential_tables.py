@@ -172,7 +172,7 @@ class Generator:
             return self.create()
         return self.pick([self.update, self.update, self.update, self.time_to_live,
                           lambda: ("DescribeTable", {"TableName": self.table()}), lambda: ("DescribeTable", {"TableName": self.table()}),
-                          lambda: ("DeleteTable", {"TableName": self.table()}) if self.maybe(.2) else ("ListTables", {"ExclusiveStartTableName": "Anchor", "Limit": 3}),
+                          lambda: ("DeleteTable", {"TableName": self.table()}) if self.maybe(.2) else ("ListTables", {"ExclusiveStartTableName": "Anchor"}),
                           lambda: ("DescribeTimeToLive", {"TableName": self.table()}), *[self.statement] * 12])()
 
 
