@@ -45,6 +45,7 @@ struct engine {
     struct map tables; /* name -> struct table */
     struct list streams;
     size_t busy_tables;
+    int64_t tokens_due_ms; /* when those that are over are looked for again */
     int64_t last_id, last_sequence;
     uint64_t random;
     int64_t iterators, expired_below; /* how many were made; those before have expired */

@@ -10,6 +10,7 @@
 #include "local/keep/call.h"
 
 #define TOKEN_MS (10 * 60 * 1000)
+#define LOOK_EVERY_MS (60 * 1000) /* through all of them, of which there may be very many */
 
 /* What stands for it where a name ends with a zero byte. */
 static char *name_of(struct call *call, struct text token)
@@ -92,6 +93,9 @@ static void note_old(void *user, const char *name, const char *text, size_t size
 void tokens_expire(struct call *call)
 {
     struct old old = {.call = call};
+    if (call->now_ms < call->engine->tokens_due_ms)
+        return;
+    call->engine->tokens_due_ms = call->now_ms + LOOK_EVERY_MS;
     storage_each(call->engine->storage, "token", note_old, &old);
     for (size_t i = 0; i < old.count; i++)
         storage_unset(call->engine->storage, "token", old.names[i]);

@@ -13,7 +13,7 @@ static const char *const projection_names[] = {"ALL", "KEYS_ONLY", "INCLUDE"};
 
 /* ---- reading ---- */
 
-static struct text text_of(const struct json *json)
+struct text json_text(const struct json *json)
 {
     return json && json->type == JSON_STRING ? (struct text){json->text, json->size} : (struct text){"", 0};
 }
@@ -30,7 +30,7 @@ static void read_key(const struct table *table, const struct json *json, struct 
 {
     *key = (struct key_schema){0};
     json_each(element, json) {
-        const struct key_part *part = table_attribute(table, text_of(json_get(element, "AttributeName")));
+        const struct key_part *part = table_attribute(table, json_text(json_get(element, "AttributeName")));
         if (!part || key->count == KEY_PARTS_MAX)
             continue;
         key->hash_count += json_string_is(json_get(element, "KeyType"), "HASH");
@@ -48,7 +48,7 @@ static void read_projection(struct table *table, const struct json *json, struct
         return;
     index->included = arena_alloc(&table->arena, names->count * sizeof *index->included);
     json_each(name, names)
-        index->included[index->included_count++] = text_of(name);
+        index->included[index->included_count++] = json_text(name);
 }
 
 static void read_units(const struct json *json, int64_t *read, int64_t *write)
@@ -105,9 +105,9 @@ static void read_attributes(struct table *table, const struct json *json)
 {
     table->attributes = arena_alloc(&table->arena, (json ? json->count : 0) * sizeof *table->attributes + 1);
     json_each(element, json) {
-        struct text type = text_of(json_get(element, "AttributeType"));
+        struct text type = json_text(json_get(element, "AttributeType"));
         table->attributes[table->attribute_count++] = (struct key_part){
-            text_of(json_get(element, "AttributeName")), attr_type_named(type.data, type.size)};
+            json_text(json_get(element, "AttributeName")), attr_type_named(type.data, type.size)};
     }
 }
 

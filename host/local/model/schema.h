@@ -4,6 +4,9 @@
 
 #include "local/model/attribute.h"
 
+/* Of a string; "" where it is none, or NULL. */
+struct text json_text(const struct json *json);
+
 /* An item's place in a table or an index: bytes in the order of what they stand for (attr_sort_key). */
 struct row_key {
     struct text hash, range; /* an empty range where the table has none */

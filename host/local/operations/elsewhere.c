@@ -82,22 +82,23 @@ bool op_describe_replica_scaling(struct call *call)
 
 /* ---- of a table ---- */
 
-bool op_describe_contributor_insights(struct call *call)
+static bool of_table(struct call *call, const char *members)
 {
     struct table *table = call_any_table(call);
     if (!table)
         return false;
-    buf_printf(call->out, "{\"TableName\":\"%s\",\"ContributorInsightsStatus\":\"DISABLED\"}", table->name);
+    buf_printf(call->out, "{\"TableName\":\"%s\",%s}", table->name, members);
     return true;
+}
+
+bool op_describe_contributor_insights(struct call *call)
+{
+    return of_table(call, "\"ContributorInsightsStatus\":\"DISABLED\"");
 }
 
 bool op_describe_kinesis_destination(struct call *call)
 {
-    struct table *table = call_any_table(call);
-    if (!table)
-        return false;
-    buf_printf(call->out, "{\"TableName\":\"%s\",\"KinesisDataStreamDestinations\":[]}", table->name);
-    return true;
+    return of_table(call, "\"KinesisDataStreamDestinations\":[]");
 }
 
 /* Out of the table's past: refused first for what a caller can mend. */

@@ -16,17 +16,12 @@ static bool invalid(struct call *call, const char *sentence)
     return fault_invalid(call->fault, "One or more parameter values were invalid: %s", sentence);
 }
 
-static struct text text_of(const struct json *json)
-{
-    return json && json->type == JSON_STRING ? (struct text){json->text, json->size} : (struct text){"", 0};
-}
-
 static struct text attribute_name(const struct json *element)
 {
-    return text_of(json_get(element, "AttributeName"));
+    return json_text(json_get(element, "AttributeName"));
 }
 
-static const struct json *find_attribute(const struct json *attributes, struct text name)
+const struct json *find_attribute(const struct json *attributes, struct text name)
 {
     json_each(attribute, attributes)
         if (text_equal(attribute_name(attribute), name))
@@ -169,7 +164,7 @@ static bool check_index_billing(struct call *call, const struct json *index, str
 bool check_global_index(struct call *call, const struct json *index, const struct json *attributes,
                         bool on_demand)
 {
-    struct text name = text_of(json_get(index, "IndexName"));
+    struct text name = json_text(json_get(index, "IndexName"));
     return check_key_schema(call, json_get(index, "KeySchema"), attributes, true) &&
            check_projection(call, index) && check_index_billing(call, index, name, on_demand) &&
            check_throughput(call, json_get(index, "ProvisionedThroughput"));
@@ -179,7 +174,8 @@ static bool check_local_index(struct call *call, const struct json *index)
 {
     return check_key_schema(call, json_get(index, "KeySchema"), call_member(call, "AttributeDefinitions"),
                             false) &&
-           check_local(call, index, text_of(json_get(index, "IndexName")), call_member(call, "KeySchema")) &&
+           check_local(call, index, json_text(json_get(index, "IndexName")),
+                       call_member(call, "KeySchema")) &&
            check_projection(call, index);
 }
 
@@ -225,8 +221,8 @@ static bool names_differ(struct call *call)
                              ? index->next
                              : (call_member(call, members[j]) ? call_member(call, members[j])->child : NULL);
                      other; other = other->next)
-                    if (text_equal(text_of(json_get(index, "IndexName")),
-                                   text_of(json_get(other, "IndexName"))))
+                    if (text_equal(json_text(json_get(index, "IndexName")),
+                                   json_text(json_get(other, "IndexName"))))
                         return fault_invalid(
                             call->fault,
                             "One or more parameter values were invalid: Duplicate index name: %.*s",

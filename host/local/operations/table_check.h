@@ -16,6 +16,9 @@ bool check_new_table(struct call *call);
 bool check_global_index(struct call *call, const struct json *index, const struct json *attributes,
                         bool on_demand);
 
+/* Of AttributeDefinitions the one of that name; NULL: none. */
+const struct json *find_attribute(const struct json *attributes, struct text name);
+
 bool attributes_differ(struct call *call); /* AttributeDefinitions */
 
 /* What all indexes together may project; each NULL or a definition: lists of them, and one. */

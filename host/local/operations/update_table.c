@@ -5,11 +5,6 @@
 
 #include "local/operations/table_check.h"
 
-static struct text text_of(const struct json *json)
-{
-    return json && json->type == JSON_STRING ? (struct text){json->text, json->size} : (struct text){"", 0};
-}
-
 /* ---- stream ---- */
 
 static bool change_stream(struct call *call, struct table *table)
@@ -149,15 +144,6 @@ static void write_index_json(struct buf *out, int64_t id, const struct json *cre
     buf_add_char(out, '}');
 }
 
-static const struct json *find_attribute(const struct json *attributes, const struct json *wanted)
-{
-    struct text name = text_of(json_get(wanted, "AttributeName"));
-    json_each(attribute, attributes)
-        if (text_equal(text_of(json_get(attribute, "AttributeName")), name))
-            return attribute;
-    return NULL;
-}
-
 static const struct json *definition(struct call *call, const struct table *table)
 {
     struct buf text = BUF_INIT;
@@ -173,9 +159,9 @@ static bool types_stay(struct call *call, const struct table *table)
 {
     const struct json *own = json_get(definition(call, table), "AttributeDefinitions");
     json_each(attribute, call_member(call, "AttributeDefinitions")) {
-        const struct json *old = find_attribute(own, attribute);
-        if (old && !text_equal(text_of(json_get(old, "AttributeType")),
-                               text_of(json_get(attribute, "AttributeType"))))
+        const struct json *old = find_attribute(own, json_text(json_get(attribute, "AttributeName")));
+        if (old && !text_equal(json_text(json_get(old, "AttributeType")),
+                               json_text(json_get(attribute, "AttributeType"))))
             return fault_invalid(call->fault, "invalid attribute, SchemaElement redefined should be of same "
                                               "type as previously defined");
     }
@@ -192,7 +178,7 @@ static const struct json *merged_attributes(struct call *call, const struct tabl
         json_write_value(&all, attribute);
     }
     json_each(attribute, call_member(call, "AttributeDefinitions")) {
-        if (find_attribute(own, attribute))
+        if (find_attribute(own, json_text(json_get(attribute, "AttributeName"))))
             continue;
         buf_add_char(&all, ',');
         json_write_value(&all, attribute);
@@ -272,7 +258,7 @@ static void fill_index(struct call *call, const struct table *table, const struc
 
 static struct table *create_index(struct call *call, struct table *table, const struct json *create)
 {
-    struct text name = text_of(json_get(create, "IndexName"));
+    struct text name = json_text(json_get(create, "IndexName"));
     size_t globals = 0;
     if (table_index(table, name)) {
         fault_invalid(call->fault, "Attempting to create an index which already exists");
@@ -293,7 +279,7 @@ static struct table *create_index(struct call *call, struct table *table, const 
     }
     struct table *new = redefine(call, table, NULL, create);
     engine_set_table(call->engine, new->name, new);
-    struct index *index = (struct index *)table_index(new, text_of(json_get(create, "IndexName")));
+    struct index *index = (struct index *)table_index(new, json_text(json_get(create, "IndexName")));
     fill_index(call, new, index);
     index->filling = call->engine->options.table_ms > 0;
     return new;
@@ -313,7 +299,7 @@ static struct table *change_index(struct call *call, struct table *table, const 
                       *update = json_get(change, "Update");
     if (create)
         return create_index(call, table, create);
-    struct text name = text_of(json_get(delete ? delete : update, "IndexName"));
+    struct text name = json_text(json_get(delete ? delete : update, "IndexName"));
     struct index *index = (struct index *)table_index(table, name);
     if (!index || !index->global) {
         fault_set(call->fault, "ResourceNotFoundException",
@@ -362,7 +348,7 @@ static struct text changed_index(const struct json *change)
     const struct json *verb = json_get(change, "Create");
     verb = verb ? verb : json_get(change, "Update");
     verb = verb ? verb : json_get(change, "Delete");
-    return text_of(json_get(verb, "IndexName"));
+    return json_text(json_get(verb, "IndexName"));
 }
 
 static bool check_index_updates(struct call *call, const struct json *updates)
