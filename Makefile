@@ -54,6 +54,12 @@ else
 WITHOUT  += host/net/transport_postgres.c
 endif
 
+# What a sanitizer does not know of, see there.
+ifneq ($(findstring thread,$(SANITIZE)),)
+LONGJMP := $(BUILD)/tests/tools/longjmp.o
+LDLIBS  := $(LONGJMP) $(LDLIBS)
+endif
+
 SOURCES := $(filter-out $(WITHOUT),$(shell find host -name '*.c'))
 LUA     := $(wildcard lua/tidemill/*.lua) $(wildcard lua/meta/*.lua) $(wildcard lua/*.lua)
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) 
@@ -70,7 +76,7 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 ## make             build build/tidemill
-$(BUILD)/tidemill: $(OBJECTS)
+$(BUILD)/tidemill: $(OBJECTS) | $(LONGJMP)
 	@echo "  link  $@"
 	@$(CC) $(LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
@@ -125,11 +131,11 @@ $(BUILD)/tests/%.o: tests/unit/%.c Makefile
 
 UNIT_SUPPORT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c tests/unit/*_cli.c),$(wildcard tests/unit/*.c)))
 
-$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(UNIT_SUPPORT) $(LIBRARY)
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(UNIT_SUPPORT) $(LIBRARY) | $(LONGJMP)
 	@echo "  link  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(TESTLIBS)
 
-$(BUILD)/tests/%_cli: $(BUILD)/tests/%_cli.o $(LIBRARY)
+$(BUILD)/tests/%_cli: $(BUILD)/tests/%_cli.o $(LIBRARY) | $(LONGJMP)
 	@echo "  link  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -162,7 +168,7 @@ $(BUILD)/tests/sim/%.o: tests/sim/%.c Makefile
 	@echo "  cc    $<"
 	@$(CC) $(CPPFLAGS) -Itests/sim -Itests/unit $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/sim/sim: $(SIM_OBJECTS) $(LIBRARY)
+$(BUILD)/tests/sim/sim: $(SIM_OBJECTS) $(LIBRARY) | $(LONGJMP)
 	@echo "  link  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
