@@ -11,13 +11,7 @@
 
 #include "script/string_match.h"
 
-/* ThreadSanitizer keeps count of calls, and loses it at each longjmp that ends one: it bears some 80,000
- * errors. */
-#if defined(__SANITIZE_THREAD__)
-#define ROUNDS 1000
-#else
 #define ROUNDS 12000
-#endif
 
 static int ticks;
 
