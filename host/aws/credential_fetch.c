@@ -147,6 +147,7 @@ static void call_sts(struct credential_fetch *fetch, char *body, bool sign)
                                                       .attempts = STS_ATTEMPTS},
                               on_sts, fetch);
     sigv4_headers_fini(&added);
+    explicit_bzero(&cache, sizeof cache);
     mem_free_secret(body);
     free(url);
 }

@@ -28,11 +28,12 @@ struct sigv4_request {
     int64_t wall_ms; /* the service's idea of now */
 };
 
-/* A signing key lasts a day: kept between calls, it saves four HMACs of each. Zero it to begin with. */
+/* A signing key lasts a day: kept between calls, it saves four HMACs of each. Zero it to begin with, and with
+ * explicit_bzero to end with: what the key was derived from stands in it. */
 struct sigv4_cache {
     unsigned char key[32];
-    unsigned char of[32]; /* digest of what the key was derived from */
-    bool filled;
+    char origin[256];
+    size_t origin_size;
 };
 
 /* What the signature adds, as header lines to send along. */

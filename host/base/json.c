@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -29,15 +32,38 @@ static void skip_space(struct parser *p)
         p->at++;
 }
 
-/* Eight bytes at once: is there a quote, a backslash or a control byte among them? */
-static bool word_is_plain(const char *at)
+static bool is_plain(char c)
 {
+    return c != '"' && c != '\\' && (unsigned char)c >= 0x20;
+}
+
+/* Past what is neither a quote nor a backslash nor a control byte. */
+static const char *skip_plain(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1f);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash)),
+                                   _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
+        int mask = _mm_movemask_epi8(hit);
+        if (mask)
+            return at + __builtin_ctz((unsigned)mask);
+    }
+#else
     const uint64_t ones = 0x0101010101010101ull, tops = 0x8080808080808080ull;
-    uint64_t word;
-    memcpy(&word, at, 8);
-    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
-    uint64_t hit = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
-    return !(hit & tops);
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, 8);
+        uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+        uint64_t hit = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
+        if (hit & tops)
+            break;
+    }
+#endif
+    while (at < end && is_plain(*at))
+        at++;
+    return at;
 }
 
 static int hex4(const char *at)
@@ -134,10 +160,7 @@ static bool parse_string(struct parser *p, const char **text, uint32_t *size)
     const char *from = p->at, *at = from, *end = p->end;
     bool escaped = false;
     for (;;) {
-        while (end - at >= 8 && word_is_plain(at))
-            at += 8;
-        while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
-            at++;
+        at = skip_plain(at, end);
         if (at < end && *at == '\\' && end - at >= 2) {
             escaped = true;
             at += 2;

@@ -23,8 +23,9 @@
 
 #define RESPONSE_MAX_DEFAULT (64u << 20)
 #define RECEIVE_BUFFER_BYTES (64L << 10)
-#define POOL_MAX 16    /* easy handles kept for reuse; each holds its buffers */
-#define STARVED_MS 100 /* before a call that found no descriptor is tried again */
+#define POOL_MAX 1024     /* handles kept for reuse, at most; else as many as an endpoint gets calls */
+#define HEADERS_BYTES 512 /* of most answers */
+#define STARVED_MS 100    /* before a call that found no descriptor is tried again */
 #define ENDPOINTS_KEPT 64
 
 /* The calls to one endpoint: those that are out, and those that wait. */
@@ -34,12 +35,27 @@ struct endpoint {
     struct list waiting;
 };
 
+/* What a handle is told of a request with a body; of one without, and of HEAD, libcurl keeps more than it can
+ * be told to forget. */
+enum shape { SHAPE_NEW, SHAPE_BODY, SHAPE_OTHER };
+
+/* An easy handle and what it has been told: setting an option to what it is costs as much as changing it. */
+struct handle {
+    CURL *easy;
+    struct transport_call *call; /* that it is out for */
+    enum shape shape;
+    char *url, *method; /* owned */
+    long timeout_ms, connect_timeout_ms;
+    bool direct, http2;
+    char problem[CURL_ERROR_SIZE];
+};
+
 struct transport_call {
     struct list link; /* among the calls that are out, or in its endpoint's line */
     struct curl_transport *curl;
     struct endpoint *endpoint;
-    CURL *easy; /* NULL: it waits */
-    struct curl_slist *headers;
+    struct handle *handle;      /* NULL: it waits */
+    struct curl_slist *headers; /* of `texts` */
     struct transport_response response;
     size_t response_max;
     int64_t timeout_ms, asked_ms, began_ms; /* monotonic; began_ms 0: not yet */
@@ -48,14 +64,14 @@ struct transport_call {
     const _Atomic int64_t *fence;    /* or NULL */
     bool past;                       /* it would have been sent behind it */
     struct timer starved;            /* no descriptor was free: to be tried again */
-    char *url, *method;
+    const char *url, *method;        /* in `texts` */
     const char *body;
     size_t body_size;
     int64_t connect_timeout_ms;
     bool direct, http2;
-    char problem[CURL_ERROR_SIZE];
     transport_done_fn *done;
     void *user;
+    char texts[];
 };
 
 struct curl_transport {
@@ -69,8 +85,8 @@ struct curl_transport {
     long abrupt_ms;                       /* see the options */
     size_t out, connections, descriptors; /* of handlers and targets; their bounds, see the options */
     struct task admit;
-    CURL *pool[POOL_MAX];
-    size_t pool_count;
+    struct handle **pool;
+    size_t pool_count, pool_capacity;
     struct curl_waitfd *fds;
     size_t fds_capacity;
 };
@@ -82,7 +98,8 @@ static struct curl_transport *from_transport(struct transport *transport)
 
 static size_t on_body(char *bytes, size_t one, size_t size, void *user)
 {
-    struct transport_call *call = user;
+    const struct handle *handle = user;
+    struct transport_call *call = handle->call;
     size *= one;
     if (call->response.body.size + size > call->response_max) {
         call->too_large = true;
@@ -92,7 +109,7 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
     }
     if (call->response.body.size == 0) {
         curl_off_t expected = 0;
-        curl_easy_getinfo(call->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &expected);
+        curl_easy_getinfo(handle->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &expected);
         if (expected > 0 && (size_t)expected <= call->response_max)
             buf_reserve(&call->response.body, (size_t)expected);
     }
@@ -102,7 +119,8 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *user)
 
 static size_t on_header(char *bytes, size_t one, size_t size, void *user)
 {
-    struct transport_call *call = user;
+    const struct handle *handle = user;
+    struct transport_call *call = handle->call;
     long status = 0;
     size *= one;
     if (size >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
@@ -112,9 +130,11 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *user)
         return size;
     }
     if (size <= 2 && (bytes[0] == '\r' || bytes[0] == '\n')) {
-        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(handle->easy, CURLINFO_RESPONSE_CODE, &status);
         call->headers_done = status >= 200;
     }
+    if (!call->response.headers.size)
+        buf_reserve(&call->response.headers, HEADERS_BYTES);
     buf_add(&call->response.headers, bytes, size);
     return size;
 }
@@ -124,7 +144,7 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *user)
  * (RFC 9110, 9.2.2). */
 static int on_request(void *user, char *remote, char *local, int remote_port, int local_port)
 {
-    struct transport_call *call = user;
+    struct transport_call *call = ((const struct handle *)user)->call;
     (void)remote;
     (void)local;
     (void)remote_port;
@@ -147,44 +167,123 @@ static int on_socket(void *user, curl_socket_t socket, curlsocktype purpose)
     return CURL_SOCKOPT_OK;
 }
 
+/* What no request changes. */
+static void set_constants(struct curl_transport *curl, struct handle *handle)
+{
+    CURL *easy = handle->easy;
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (curl->ca_bundle)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, curl->ca_bundle);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->problem);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
+    if (curl->abrupt_ms) {
+        curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+        curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, curl);
+    }
+}
+
+static void set_text(CURL *easy, CURLoption option, char **known, const char *text)
+{
+    if (*known && strcmp(*known, text) == 0)
+        return;
+    curl_easy_setopt(easy, option, text);
+    free(*known);
+    *known = mem_string(text);
+}
+
+static void set_number(CURL *easy, CURLoption option, long *known, long number)
+{
+    if (*known != number)
+        curl_easy_setopt(easy, option, number);
+    *known = number;
+}
+
+/* As new: what it was told of the last request does not go with the next. Its connections stay, they are the
+ * multi handle's. */
+static void forget_request(struct curl_transport *curl, struct handle *handle)
+{
+    curl_easy_reset(handle->easy);
+    free(handle->url);
+    free(handle->method);
+    *handle = (struct handle){.easy = handle->easy, .call = handle->call};
+    set_constants(curl, handle);
+}
+
 static void apply_request(struct curl_transport *curl, struct transport_call *call)
 {
-    CURL *easy = call->easy;
-    curl_easy_setopt(easy, CURLOPT_URL, call->url);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    struct handle *handle = call->handle;
+    enum shape shape = call->body && strcmp(call->method, "HEAD") != 0 ? SHAPE_BODY : SHAPE_OTHER;
+    bool same = handle->shape == SHAPE_BODY && shape == SHAPE_BODY && handle->direct == call->direct &&
+                handle->http2 == call->http2;
+    if (!same && handle->shape != SHAPE_NEW)
+        forget_request(curl, handle);
+    CURL *easy = handle->easy;
+    handle->call = call;
+    handle->shape = shape;
+    handle->problem[0] = '\0';
+    set_text(easy, CURLOPT_URL, &handle->url, call->url);
     if (strcmp(call->method, "HEAD") == 0 && !call->body_size) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for one that never comes */
     } else if (call->body) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_size);
     }
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    set_text(easy, CURLOPT_CUSTOMREQUEST, &handle->method, call->method);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
+    set_number(easy, CURLOPT_TIMEOUT_MS, &handle->timeout_ms, (long)call->timeout_ms);
+    set_number(easy, CURLOPT_CONNECTTIMEOUT_MS, &handle->connect_timeout_ms, (long)call->connect_timeout_ms);
+    if (same)
+        return;
+    handle->direct = call->direct;
+    handle->http2 = call->http2;
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      call->http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_BYTES);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
-    if (call->connect_timeout_ms)
-        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms);
-    if (curl->ca_bundle)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, curl->ca_bundle);
     if (call->direct)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->problem);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
-    if (curl->abrupt_ms) {
-        curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
-        curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, curl);
+}
+
+/* ---- handles ---- */
+
+static struct handle *take_handle(struct curl_transport *curl)
+{
+    if (curl->pool_count)
+        return curl->pool[--curl->pool_count];
+    struct handle *handle = mem_zero(sizeof *handle);
+    handle->easy = curl_easy_init();
+    CHECK(handle->easy);
+    set_constants(curl, handle);
+    return handle;
+}
+
+static void free_handle(struct handle *handle)
+{
+    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL); /* they were the call's */
+    curl_easy_cleanup(handle->easy);
+    free(handle->url);
+    free(handle->method);
+    free(handle);
+}
+
+static void put_handle(struct curl_transport *curl, struct handle *handle)
+{
+    size_t most = curl->connections < POOL_MAX ? curl->connections : POOL_MAX;
+    handle->call = NULL;
+    if (curl->pool_count >= most) {
+        free_handle(handle);
+        return;
     }
+    mem_grow(&curl->pool, &curl->pool_capacity, curl->pool_count, sizeof(struct handle *));
+    curl->pool[curl->pool_count++] = handle;
 }
 
 /* ---- lines ---- */
@@ -220,8 +319,8 @@ static int64_t now_ms(const struct curl_transport *curl)
 
 static void begin(struct curl_transport *curl, struct transport_call *call)
 {
-    CHECK(!call->easy && !timer_is_set(&call->starved) && has_turn(curl, call->endpoint));
-    call->easy = curl->pool_count ? curl->pool[--curl->pool_count] : curl_easy_init();
+    CHECK(!call->handle && !timer_is_set(&call->starved) && has_turn(curl, call->endpoint));
+    call->handle = take_handle(curl);
     if (!call->began_ms)
         call->began_ms = now_ms(curl);
     apply_request(curl, call);
@@ -229,7 +328,7 @@ static void begin(struct curl_transport *curl, struct transport_call *call)
     curl->out += !call->endpoint->own;
     list_remove(&call->link);
     list_append(&curl->calls, &call->link);
-    curl_multi_add_handle(curl->multi, call->easy);
+    curl_multi_add_handle(curl->multi, call->handle->easy);
 }
 
 /* Those whose turn has come, one of each line in turn. */
@@ -267,37 +366,73 @@ static void forget_endpoints(struct curl_transport *curl)
 static void on_starved(void *user)
 {
     struct transport_call *call = user;
-    CHECK(!call->easy && call->endpoint->starving > 0);
+    CHECK(!call->handle && call->endpoint->starving > 0);
     list_remove(&call->link);
     call->endpoint->starving--;
     list_append(&call->endpoint->waiting, &call->link);
     task_defer(call->curl->reactor, &call->curl->admit);
 }
 
+/* Copies the text to `*at`, which goes on behind it. */
+static char *place_text(char **at, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = memcpy(*at, text, size);
+    *at += size;
+    return copy;
+}
+
 /* Without a value libcurl takes a header for one to be left out, unless a semicolon stands in the colon's
  * place. */
-static struct curl_slist *add_header(struct curl_slist *headers, const char *header)
+static char *place_header(char **at, const char *header)
 {
-    const char *colon = strchr(header, ':');
-    if (!colon || colon[1 + strspn(colon + 1, " \t")])
-        return curl_slist_append(headers, header);
-    char *named = mem_printf("%.*s;", (int)(colon - header), header);
-    headers = curl_slist_append(headers, named);
-    free(named);
-    return headers;
+    char *copy = place_text(at, header), *colon = strchr(copy, ':');
+    if (colon && !colon[1 + strspn(colon + 1, " \t")]) {
+        colon[0] = ';';
+        colon[1] = '\0';
+    }
+    return copy;
+}
+
+static size_t count_headers(const struct transport_request *request)
+{
+    size_t count = 0;
+    while (request->headers && request->headers[count])
+        count++;
+    return count;
+}
+
+/* With copies of its texts, its list of headers among them: libcurl only reads that. */
+static struct transport_call *make_call(const struct transport_request *request)
+{
+    static const char no_expect[] = "Expect:";
+    size_t count = count_headers(request), list_bytes = (count + 1) * sizeof(struct curl_slist);
+    size_t bytes = sizeof no_expect + strlen(request->url) + 1 + strlen(request->method) + 1;
+    for (size_t i = 0; i < count; i++)
+        bytes += strlen(request->headers[i]) + 2;
+    struct transport_call *call = mem_alloc(sizeof *call + list_bytes + bytes);
+    memset(call, 0, sizeof *call);
+    call->headers = (struct curl_slist *)(void *)call->texts;
+    char *at = call->texts + list_bytes;
+    call->headers[0].data = place_text(&at, no_expect);
+    for (size_t i = 0; i < count; i++)
+        call->headers[i + 1].data = place_header(&at, request->headers[i]);
+    for (size_t i = 0; i <= count; i++)
+        call->headers[i].next = i < count ? &call->headers[i + 1] : NULL;
+    call->url = place_text(&at, request->url);
+    call->method = place_text(&at, request->method);
+    return call;
 }
 
 static struct transport_call *curl_send(struct transport *transport, const struct transport_request *request,
                                         transport_done_fn *done, void *user)
 {
     struct curl_transport *curl = from_transport(transport);
-    struct transport_call *call = mem_zero(sizeof *call);
+    struct transport_call *call = make_call(request);
     CHECK(request->timeout_ms > 0);
     call->curl = curl;
     call->done = done;
     call->user = user;
-    call->url = mem_string(request->url);
-    call->method = mem_string(request->method);
     call->body = request->body;
     call->body_size = request->body_size;
     call->timeout_ms = request->timeout_ms;
@@ -308,9 +443,6 @@ static struct transport_call *curl_send(struct transport *transport, const struc
     call->fence = request->fence;
     call->status_decides = request->status_decides;
     call->response_max = request->response_max ? request->response_max : RESPONSE_MAX_DEFAULT;
-    call->headers = curl_slist_append(NULL, "Expect:");
-    for (size_t i = 0; request->headers && request->headers[i]; i++)
-        call->headers = add_header(call->headers, request->headers[i]);
     call->endpoint = find_endpoint(curl, request);
     call->asked_ms = now_ms(curl);
     timer_init(&call->starved, on_starved, call);
@@ -324,15 +456,11 @@ static struct transport_call *curl_send(struct transport *transport, const struc
 static void end_sending(struct curl_transport *curl, struct transport_call *call)
 {
     list_remove(&call->link);
-    if (!call->easy)
+    if (!call->handle)
         return;
-    curl_multi_remove_handle(curl->multi, call->easy);
-    curl_easy_reset(call->easy);
-    if (curl->pool_count < POOL_MAX)
-        curl->pool[curl->pool_count++] = call->easy;
-    else
-        curl_easy_cleanup(call->easy);
-    call->easy = NULL;
+    curl_multi_remove_handle(curl->multi, call->handle->easy);
+    put_handle(curl, call->handle);
+    call->handle = NULL;
     CHECK(call->endpoint->out > 0 && curl->out >= !call->endpoint->own);
     call->endpoint->out--;
     curl->out -= !call->endpoint->own;
@@ -344,11 +472,8 @@ static void call_free(struct curl_transport *curl, struct transport_call *call)
     end_sending(curl, call);
     call->endpoint->starving -= timer_is_set(&call->starved);
     timer_stop(curl->reactor, &call->starved);
-    curl_slist_free_all(call->headers);
     buf_fini(&call->response.headers);
     buf_fini(&call->response.body);
-    free(call->url);
-    free(call->method);
     free(call);
     forget_endpoints(curl);
 }
@@ -360,7 +485,7 @@ static void curl_cancel(struct transport *transport, struct transport_call *call
 
 static void describe(struct transport_call *call, CURLcode code, bool starved, struct err *err)
 {
-    const char *text = call->problem[0] ? call->problem : curl_easy_strerror(code);
+    const char *text = call->handle->problem[0] ? call->handle->problem : curl_easy_strerror(code);
     char *origin = url_origin(call->url); /* what follows may be a secret */
     if (call->too_large)
         err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", origin, call->response_max);
@@ -408,7 +533,7 @@ static void complete(struct curl_transport *curl, struct transport_call *call, C
     response.queued_ms = call->began_ms - call->asked_ms;
     if (answered) {
         long status = 0;
-        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(call->handle->easy, CURLINFO_RESPONSE_CODE, &status);
         response.status = (int)status;
     } else {
         describe(call, code, starved, &err);
@@ -429,11 +554,11 @@ static bool complete_all(struct curl_transport *curl)
     int left = 0;
     bool some = false;
     for (CURLMsg *message; (message = curl_multi_info_read(curl->multi, &left));) {
-        struct transport_call *call = NULL;
+        struct handle *handle = NULL;
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
-        complete(curl, call, message->data.result);
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &handle);
+        complete(curl, handle->call, message->data.result);
         some = true;
     }
     return some;
@@ -489,7 +614,8 @@ static void curl_free_transport(struct transport *transport)
     map_fini(&curl->endpoints);
     task_cancel(&curl->admit);
     while (curl->pool_count)
-        curl_easy_cleanup(curl->pool[--curl->pool_count]);
+        free_handle(curl->pool[--curl->pool_count]);
+    free(curl->pool);
     curl_multi_cleanup(curl->multi);
     curl_global_cleanup();
     free(curl->fds);
