@@ -14,6 +14,7 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "script/internal.h"
+#include "value/lazy_item.h"
 #include "value/lua_value.h"
 
 static int raw_item(lua_State *L)
@@ -60,33 +61,140 @@ static void check(lua_State *L, bool ok, const struct err *err)
         luaL_error(L, "the answer cannot be decoded: %s", err->text);
 }
 
-static void push_items(lua_State *L, const struct json *items)
+/* ---- items ---- */
+
+/* Smaller items are decoded at once: keeping the answer for them would cost more. */
+#define LAZY_ANSWER_ATTRIBUTES_MIN 12
+
+/* What items that are decoded later point into: kept by the last of them. */
+struct answer {
+    struct script *script;
+    struct buf body;
+    struct arena arena;
+    size_t held;
+};
+
+static const char answer_name[] = "tidemill.answer";
+
+static void free_answer(lua_State *L, void *object)
+{
+    struct answer *answer = object;
+    (void)L;
+    buf_fini(&answer->body);
+    arena_fini(&answer->arena);
+    state_release(answer->script, answer->held);
+    answer->script->answers_bytes -= answer->held;
+}
+
+/* Its user value 1 is the answer. */
+struct lazy_item {
+    const struct json *item;
+    bool over;
+    uint64_t taken[];
+};
+
+static struct lazy_view view_item(lua_State *L, int owner, int which)
+{
+    struct lazy_item *lazy = lua_touserdata(L, owner);
+    (void)which;
+    return (struct lazy_view){lazy->item, lazy->taken, &lazy->over, false};
+}
+
+static const struct lazy_kind item_kind = {view_item, 0, "the answer"};
+
+/* An answer that is read: where it stands until an item is to outlive the call, and the stack's index of the
+ * object that has it from then on; 0: none yet. */
+struct reading {
+    struct buf *body;
+    struct arena *arena;
+    int kept;
+};
+
+/* The collector knows nothing of what C holds: it is told. */
+static void keep_answer(lua_State *L, struct reading *reading)
+{
+    struct script *script = script_of(L);
+    struct answer *answer = state_push_kept(L, &script->owned, sizeof *answer, answer_name, free_answer);
+    *answer = (struct answer){script, *reading->body, *reading->arena, 0};
+    *reading->body = BUF_INIT;
+    *reading->arena = ARENA_INIT;
+    answer->held = answer->body.capacity + answer->arena.bytes;
+    state_hold(script, answer->held);
+    script->answers_bytes += answer->held;
+    lua_gc(L, LUA_GCSTEP, (int)(answer->held / 1024));
+}
+
+static void push_item(lua_State *L, const struct json *item, struct reading *reading)
 {
     struct err err;
+    if (item->type != JSON_OBJECT || item->count < LAZY_ANSWER_ATTRIBUTES_MIN) {
+        check(L, value_push_item(L, item, &err), &err);
+        return;
+    }
+    size_t bytes = LAZY_WORDS(item->count) * sizeof(uint64_t);
+    luaL_checkstack(L, 8, "items");
+    struct lazy_item *lazy = lua_newuserdatauv(L, sizeof *lazy + bytes, 1);
+    *lazy = (struct lazy_item){.item = item};
+    memset(lazy->taken, 0, bytes);
+    lua_pushvalue(L, reading->kept);
+    lua_setiuservalue(L, -2, 1);
+    lazy_push(L, -1, &item_kind, item->count);
+    lua_remove(L, -2);
+}
+
+static void push_items(lua_State *L, const struct json *items, struct reading *reading)
+{
     int index = 0;
     lua_createtable(L, (int)items->count, 0);
     value_mark_list(L);
     json_each(item, items) {
-        check(L, value_push_item(L, item, &err), &err);
+        push_item(L, item, reading);
         lua_rawseti(L, -2, ++index);
     }
 }
 
-static void push_member(lua_State *L, const struct json *member)
+static bool has_large(const struct json *items)
 {
-    struct err err;
+    json_each(item, items) {
+        if (item->type == JSON_OBJECT && item->count >= LAZY_ANSWER_ATTRIBUTES_MIN)
+            return true;
+    }
+    return false;
+}
+
+/* Has it an item that is decoded later? */
+static bool has_lazy(const struct json *root)
+{
+    json_each(member, root) {
+        enum shape shape = shape_of(member);
+        if (shape == SHAPE_ITEM && member->type == JSON_OBJECT && member->count >= LAZY_ANSWER_ATTRIBUTES_MIN)
+            return true;
+        if (shape == SHAPE_ITEMS && has_large(member))
+            return true;
+        if (shape == SHAPE_TABLES) {
+            json_each(table, member) {
+                if (has_large(table))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void push_member(lua_State *L, const struct json *member, struct reading *reading)
+{
     switch (shape_of(member)) {
     case SHAPE_ITEM:
-        check(L, value_push_item(L, member, &err), &err);
+        push_item(L, member, reading);
         return;
     case SHAPE_ITEMS:
-        push_items(L, member);
+        push_items(L, member, reading);
         return;
     case SHAPE_TABLES:
         lua_createtable(L, 0, (int)member->count);
         json_each(table, member) {
             lua_pushlstring(L, table->key, table->key_size);
-            push_items(L, table);
+            push_items(L, table, reading);
             lua_rawset(L, -3);
         }
         return;
@@ -101,8 +209,8 @@ static void push_member(lua_State *L, const struct json *member)
     }
 }
 
-/* {code=, message=, operation=, reasons=}: reasons of a cancelled transaction. */
-/* Which table is not there, the service does not say; the request is at 2. */
+/* {code=, message=, operation=, reasons=}: reasons of a cancelled transaction.
+ * Which table is not there, the service does not say; the request is at 2. */
 static void push_message(lua_State *L, const struct err *err)
 {
     lua_pushstring(L, err->text);
@@ -223,12 +331,17 @@ static int after_call(lua_State *L, int status, lua_KContext context)
     count_consumed(script_of(L), lua_tostring(L, 1), where, root);
     if (!elsewhere) /* its brakes know the host's tables */
         slow_left_out(script_of(L), root);
+    struct reading reading = {body, arena, 0};
+    if (has_lazy(root)) {
+        keep_answer(L, &reading);
+        reading.kept = lua_gettop(L);
+    }
     lua_createtable(L, 0, (int)root->count);
     json_each(member, root) {
         if (json_key_is(member, consumed_name))
             continue;
         lua_pushlstring(L, member->key, member->key_size);
-        push_member(L, member);
+        push_member(L, member, &reading);
         lua_rawset(L, -3);
     }
     return 1;
@@ -400,6 +513,12 @@ static int raw_at(lua_State *L)
     lua_call(L, 1, 1);
     script_make_strict(L, "tidemill.dynamodb");
     return 1;
+}
+
+void dynamodb_open(lua_State *L)
+{
+    state_open_kept(L, answer_name);
+    lazy_open(L, &item_kind);
 }
 
 int bind_dynamodb(lua_State *L)

@@ -12,6 +12,7 @@
 #include "base/problems.h"
 #include "base/utf8.h"
 #include "script/internal.h"
+#include "value/lazy_item.h"
 #include "conf/target_type.h"
 #include "value/lua_value.h"
 
@@ -49,6 +50,7 @@ static void read_options(lua_State *L, int index, struct options *options)
     if (lua_isnoneornil(L, index))
         return;
     luaL_checktype(L, index, LUA_TTABLE);
+    lazy_force(L, index);
     lua_pushnil(L);
     while (lua_next(L, index)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";

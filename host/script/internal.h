@@ -4,6 +4,7 @@
 
 #include <lua.h>
 
+#include "script/blocks.h"
 #include "script/script.h"
 
 struct filter;
@@ -42,9 +43,11 @@ struct script {
     struct invocation *idle;       /* to be used again */
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */
     size_t coroutine_count, invocation_count;
-    uint64_t tag;                  /* names this Lua state among all of all hosts */
+    uint64_t tag; /* names this Lua state among all of all hosts */
+    struct blocks blocks;
     size_t memory_bytes;           /* Lua's, and what C holds for it */
     struct stats_script *counters; /* or NULL */
+    size_t answers_bytes;          /* of those: answers whose items are decoded when they are touched */
     int64_t told_bytes;            /* of its memory, to the counters */
     size_t memory_max;
     bool in_slice, loaded;
@@ -102,6 +105,9 @@ struct invocation {
     struct held_claim *claims;                   /* of tidemill.once, not finished yet; owned */
     void (*give_up_claims)(struct invocation *); /* of those: when it ends, they are nobody's */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
+    int lazy_reference;   /* the newest record object that has images which are not decoded whole; 0: none yet
+                           */
+    bool has_lazy;        /* is there one now? */
     bool waiting;         /* a yield that the host understands */
     bool deaf;            /* an error out of a hook ended its coroutine: no hook comes any more */
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
@@ -314,6 +320,9 @@ void bounds_open(lua_State *L);
 void record_open(lua_State *L);
 void record_push(lua_State *L, struct invocation *invocation, size_t index);
 
+/* The invocation ends, and its records go: images that the script may have kept are good for ever. */
+void record_hand_back(struct invocation *invocation);
+
 /* What the record object at `index` shows; NULL when it is something else. Raises when the record was handed
  * back. `source` may be NULL. */
 const struct handler_input *record_test(lua_State *L, int index, const struct handler_source **source);
@@ -345,6 +354,9 @@ void script_push_library(lua_State *L, const char *name);
 const char *script_nearest_key(lua_State *L, int index, const char *name);
 /* The module at the top of the stack: what it does not have is an error. */
 void script_make_strict(lua_State *L, const char *name);
+
+/* bind_dynamodb.c: once per state, before any script runs. */
+void dynamodb_open(lua_State *L);
 
 /* bind_*.c: each pushes its module's table of raw verbs. */
 int bind_dynamodb(lua_State *L);

@@ -99,6 +99,7 @@ static void put_idle(struct invocation *invocation)
     stop_waiting(invocation); /* for what a script has made of an error in the midst of a wait */
     if (invocation->claims)
         invocation->give_up_claims(invocation);
+    record_hand_back(invocation);
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
@@ -555,6 +556,14 @@ static void make_coroutine(lua_State *L, struct invocation *invocation)
     invocation->script->coroutine_count++;
 }
 
+static int reference_of(const struct invocation *invocation)
+{
+    const struct script *script = invocation->script;
+    const struct handler_call *call = invocation->call;
+    return script->functions[invocation_function_for(script, call->count ? call->inputs->record->event
+                                                                         : RECORD_INSERT)];
+}
+
 static int prepare_protected(lua_State *L)
 {
     struct invocation *invocation = lua_touserdata(L, 1);
@@ -564,10 +573,7 @@ static int prepare_protected(lua_State *L)
     make_coroutine(L, invocation);
     if (!invocation->call)
         return 0;
-    lua_rawgeti(
-        L, LUA_REGISTRYINDEX,
-        script->functions[invocation_function_for(
-            script, invocation->call->count ? invocation->call->inputs->record->event : RECORD_INSERT)]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, reference_of(invocation));
     if (script->handler.kind == HANDLER_REQUESTS)
         request_push(L, invocation->call->request);
     else if (script->handler.kind == HANDLER_RECORDS)
@@ -579,12 +585,27 @@ static int prepare_protected(lua_State *L)
     return 1;
 }
 
+/* The most frequent case: one record, and a coroutine that has been used before. What is made for it takes a
+ * few hundred bytes: they may be more than there are, so that nothing here can raise. */
+static int prepare_record(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    size_t memory_max = script->memory_max;
+    script->memory_max = SIZE_MAX;
+    lua_rawgeti(invocation->co, LUA_REGISTRYINDEX, reference_of(invocation));
+    record_push(invocation->co, invocation, 0);
+    script->memory_max = memory_max;
+    return 1;
+}
+
 /* With its coroutine, and the function and its arguments on that: how many; -1 and the error. */
 static int prepare(struct invocation *invocation, struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     lua_State *L = script->L;
     invocation->cpu_left_ms = script->handler.settings.cpu_limit_ms;
+    if (invocation->co && invocation->call && script->handler.kind == HANDLER_RECORDS)
+        return prepare_record(invocation);
     lua_pushcfunction(L, prepare_protected);
     lua_pushlightuserdata(L, invocation);
     bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;

@@ -1,6 +1,6 @@
-/* record.c: the record object. Images are decoded when first asked for and kept; everything else is read
- * from the page. When the invocation ends its serial grows and the object is good for nothing more: the page
- * may go away. */
+/* record.c: the record object. What of its images is asked for is decoded then, and kept; everything else is
+ * read from the page. When the invocation ends its serial grows and the object is good for nothing more: the
+ * page may go away. Images that a script has kept live on, with a copy of their text. */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +8,30 @@
 #include "base/mem.h"
 #include "script/internal.h"
 #include "record/record_json.h"
+#include "value/lazy_item.h"
 #include "value/lua_value.h"
+
+enum { NEW_IMAGE, OLD_IMAGE, IMAGES };
+
+/* One that a script has, and that is not decoded whole. */
+struct lazy_image {
+    bool begun, over;
+    size_t text_at, text_size; /* in the copy */
+    uint64_t *taken;
+};
 
 struct record_object {
     struct invocation *invocation;
     uint64_t serial;
     size_t index; /* among the invocation's records */
+    bool remembered;
+    struct lazy_image images[IMAGES];
+    uint64_t taken[]; /* of both */
 };
 
 enum field {
     FIELD_NONE,
-    FIELD_NEW, /* user values 1 to 4 keep what was decoded */
+    FIELD_NEW, /* user values 1 to 4 keep what was decoded, and 5 SLOT_LATER */
     FIELD_OLD,
     FIELD_KEYS,
     FIELD_RAW,
@@ -47,6 +60,9 @@ static const char *const field_names[] = {"",      "new",      "old",     "keys"
                                           "size",  "view",     "expired", "attempt",  "redriven", "replayed",
                                           "age",   "changed",  "epoch",   "snapshot", "late"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
+
+/* While the invocation lasts, the next object of it that has such images; then the copy of their texts. */
+#define SLOT_LATER 5
 
 static const char record_meta;
 
@@ -90,13 +106,124 @@ static const struct handler_input *check(lua_State *L, int index, const struct h
     return input;
 }
 
-static void push_image(lua_State *L, const struct json *image)
+static void push_item(lua_State *L, const struct json *item)
 {
     struct err err;
-    if (!image)
+    if (!item)
         lua_pushnil(L);
-    else if (!value_push_item(L, image, &err))
+    else if (!value_push_item(L, item, &err))
         luaL_error(L, "the record cannot be decoded: %s", err.text);
+}
+
+/* ---- images ---- */
+
+static const struct json *image_of(const struct record *record, int which)
+{
+    return which == NEW_IMAGE ? record->new_image : record->old_image;
+}
+
+/* Of an object whose record was handed back: read again. */
+static const struct json *read_copy(lua_State *L, int owner, const struct lazy_image *image)
+{
+    struct err err;
+    lua_getiuservalue(L, owner, SLOT_LATER);
+    const char *text = lua_touserdata(L, -1);
+    const struct json *item =
+        text ? json_parse(script_arena(L), text + image->text_at, image->text_size, &err) : NULL;
+    if (!item)
+        luaL_error(L, "the record cannot be decoded: %s", text ? err.text : "nothing is left of it");
+    return item;
+}
+
+static struct lazy_view view_image(lua_State *L, int owner, int which)
+{
+    struct record_object *object = lua_touserdata(L, owner);
+    struct lazy_image *image = &object->images[which];
+    struct lazy_view view = {.taken = image->taken, .over = &image->over};
+    if (object->serial == object->invocation->serial)
+        view.item = image_of(object->invocation->call->inputs[object->index].record, which);
+    else
+        view.item = read_copy(L, owner, image), view.passing = true;
+    return view;
+}
+
+static const struct lazy_kind image_kinds[] = {{view_image, NEW_IMAGE, "the record"},
+                                               {view_image, OLD_IMAGE, "the record"}};
+
+/* At the end of the invocation its objects are still known. */
+static void remember(lua_State *L, int owner, struct record_object *object)
+{
+    struct invocation *invocation = object->invocation;
+    if (object->remembered)
+        return;
+    if (!invocation->lazy_reference) {
+        lua_pushboolean(L, false);
+        invocation->lazy_reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
+    lua_setiuservalue(L, owner, SLOT_LATER);
+    lua_pushvalue(L, owner);
+    lua_rawseti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
+    object->remembered = invocation->has_lazy = true;
+}
+
+static void push_image(lua_State *L, const struct record *record, int which)
+{
+    struct record_object *object = lua_touserdata(L, 1);
+    const struct json *item = image_of(record, which);
+    if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
+        push_item(L, item);
+        return;
+    }
+    remember(L, 1, object);
+    lazy_push(L, 1, &image_kinds[which], item->count);
+    object->images[which].begun = true;
+}
+
+static void copy_texts(lua_State *L, int owner, struct record_object *object)
+{
+    const struct record *record = object->invocation->call->inputs[object->index].record;
+    size_t size = 0;
+    for (int which = 0; which < IMAGES; which++) {
+        struct lazy_image *image = &object->images[which];
+        if (!image->begun || image->over)
+            continue;
+        image->text_at = size;
+        image->text_size = image_of(record, which)->size;
+        size += image->text_size;
+    }
+    char *text = size ? lua_newuserdatauv(L, size, 0) : NULL;
+    for (int which = 0; which < IMAGES; which++)
+        if (object->images[which].text_size)
+            memcpy(text + object->images[which].text_at, image_of(record, which)->text,
+                   object->images[which].text_size);
+    if (!size)
+        lua_pushnil(L);
+    lua_setiuservalue(L, owner, SLOT_LATER);
+}
+
+void record_hand_back(struct invocation *invocation)
+{
+    struct script *script = invocation->script;
+    lua_State *L = script->L;
+    size_t memory_max = script->memory_max;
+    int top = lua_gettop(L);
+    if (!invocation->has_lazy)
+        return;
+    script->memory_max = SIZE_MAX; /* nobody is here to be told that it ended */
+    lua_checkstack(L, 4);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
+    while (lua_isuserdata(L, -1)) {
+        lua_getiuservalue(L, -1, SLOT_LATER);
+        lua_insert(L, -2);
+        copy_texts(L, lua_gettop(L), lua_touserdata(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pushboolean(L, false);
+    lua_rawseti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
+    lua_settop(L, top);
+    script->memory_max = memory_max;
+    invocation->has_lazy = false;
 }
 
 static void push_raw(lua_State *L, const struct record *record, const struct handler_source *source)
@@ -119,11 +246,11 @@ static int push_decoded(lua_State *L, const struct record *record, const struct 
         return 1;
     lua_pop(L, 1);
     if (field == FIELD_NEW)
-        push_image(L, record->new_image);
+        push_image(L, record, NEW_IMAGE);
     else if (field == FIELD_OLD)
-        push_image(L, record->old_image);
+        push_image(L, record, OLD_IMAGE);
     else if (field == FIELD_KEYS)
-        push_image(L, record->keys);
+        push_item(L, record->keys);
     else
         push_raw(L, record, source);
     lua_pushvalue(L, -1);
@@ -325,6 +452,8 @@ static int record_tostring(lua_State *L)
 
 void record_open(lua_State *L)
 {
+    for (int which = 0; which < IMAGES; which++)
+        lazy_open(L, &image_kinds[which]);
     lua_newtable(L);
     lua_createtable(L, 0, FIELD_COUNT);
     for (size_t i = 1; i < FIELD_COUNT; i++) {
@@ -346,8 +475,16 @@ void record_open(lua_State *L)
 
 void record_push(lua_State *L, struct invocation *invocation, size_t index)
 {
-    struct record_object *object = lua_newuserdatauv(L, sizeof *object, FIELD_RAW);
-    *object = (struct record_object){invocation, invocation->serial, index};
+    const struct record *record = invocation->call->inputs[index].record;
+    size_t words[IMAGES], all = 0;
+    for (int which = 0; which < IMAGES; which++)
+        all += words[which] = image_of(record, which) ? LAZY_WORDS(image_of(record, which)->count) : 0;
+    struct record_object *object =
+        lua_newuserdatauv(L, sizeof *object + all * sizeof *object->taken, SLOT_LATER);
+    *object = (struct record_object){.invocation = invocation, .serial = invocation->serial, .index = index};
+    memset(object->taken, 0, all * sizeof *object->taken);
+    object->images[NEW_IMAGE].taken = object->taken;
+    object->images[OLD_IMAGE].taken = object->taken + words[NEW_IMAGE];
     lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
     lua_setmetatable(L, -2);
 }

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "script/internal.h"
+#include "value/lazy_item.h"
 #include "value/lua_value.h"
 
 #define STATUS_OK 200
@@ -174,6 +175,7 @@ static void read_headers(lua_State *L, struct handler_answer *answer)
         return;
     if (!lua_istable(L, -1))
         luaL_error(L, "on_request returned headers that are no table: { [\"X-Name\"] = \"value\" }");
+    lazy_force(L, -1);
     lua_pushnil(L);
     while (lua_next(L, -2)) {
         if (lua_type(L, -2) != LUA_TSTRING ||
@@ -212,6 +214,7 @@ static void set_body(lua_State *L, struct handler_answer *answer, const char *bo
 static void check_members(lua_State *L)
 {
     static const char *const known[] = {"status", "headers", "json", "body", NULL};
+    lazy_force(L, 1);
     lua_pushnil(L);
     while (lua_next(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "script/internal.h"
+#include "value/lazy_item.h"
 
 #define MODULE_BYTES_MAX (4u << 20)
 
@@ -130,6 +131,7 @@ static int safe_setmetatable(lua_State *L)
     int type = lua_type(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    lazy_force(L, 1);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     if (type == LUA_TTABLE) {
@@ -139,6 +141,30 @@ static int safe_setmetatable(lua_State *L)
     }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
+    return 1;
+}
+
+/* ---- what would see that an image is not decoded whole ---- */
+
+static int safe_getmetatable(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lazy_force(L, 1);
+    if (!lua_getmetatable(L, 1))
+        lua_pushnil(L);
+    else
+        luaL_getmetafield(L, 1, "__metatable"); /* instead, where there is one */
+    return 1;
+}
+
+static int safe_next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    lazy_force(L, 1);
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
     return 1;
 }
 
@@ -423,6 +449,7 @@ static int safe_rawset(lua_State *L)
         lua_settop(L, 1);
         return 1;
     }
+    lazy_force(L, 1);
     lua_rawset(L, 1);
     return 1;
 }
@@ -432,6 +459,7 @@ static int safe_rawget(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checkany(L, 2);
     lua_settop(L, 2);
+    lazy_force(L, 1);
     if (is_globals(L, 1))
         lua_rawget(L, lua_upvalueindex(1));
     else
@@ -544,6 +572,8 @@ void sandbox_open(lua_State *L)
     lua_register(L, "pcall", safe_pcall);
     lua_register(L, "xpcall", safe_xpcall);
     lua_register(L, "setmetatable", safe_setmetatable);
+    lua_register(L, "getmetatable", safe_getmetatable);
+    lua_register(L, "next", safe_next);
     set_field(L, "coroutine", "resume", coroutine_resume);
     set_field(L, "coroutine", "wrap", coroutine_wrap);
     lua_getglobal(L, "coroutine");

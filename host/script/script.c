@@ -422,6 +422,7 @@ struct script *script_load(const struct script_options *options, struct problems
         state_open(script);
         sandbox_open(script->L);
         record_open(script->L);
+        dynamodb_open(script->L);
         run_file(&loading);
         if (options->testing) {
             script->handler.settings.timeout_ms = INT64_MAX / 4; /* of virtual time */
@@ -451,8 +452,10 @@ static void script_free(struct handler *handler)
     /* What C holds for it is released by functions that Lua calls, which needs some memory to do so. */
     script->memory_max = SIZE_MAX;
     script->refuses = false;
-    if (script->L)
+    if (script->L) {
         lua_close(script->L);
+        blocks_fini(&script->blocks);
+    }
     state_release_owned(script);
     if (script->options.reactor)
         reactor_label(script->options.reactor, "a handler that has ended");

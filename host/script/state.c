@@ -13,7 +13,6 @@
 #include "script/watch.h"
 #include "value/lua_value.h"
 
-#define HOOK_INSTRUCTIONS 10000
 #define SLICE_MS_MAX 10 /* how long a handler computes before others have their turn */
 
 struct script *script_of(lua_State *L)
@@ -48,7 +47,7 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
     size_t before = old ? old_size : 0;
     if (size == 0) {
         script->memory_bytes -= before;
-        free(old);
+        blocks_free(&script->blocks, old, before);
         return NULL;
     }
     if (size > before && script->memory_bytes - before + size > memory_limit(script, size)) {
@@ -56,7 +55,7 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
             script->refuses = script->cpu_exhausted = true;
         return NULL;
     }
-    void *block = realloc(old, size);
+    void *block = blocks_resize(&script->blocks, old, before, size);
     if (block)
         script->memory_bytes += size - before;
     return block;
@@ -67,9 +66,9 @@ static void on_count(lua_State *L, lua_Debug *activation);
 /* The watch looks sooner: what is more than that was somebody else's, such as a machine that stood still. */
 #define UNSEEN_MS_MAX 250
 
-/* The code that runs next may use `left_ms` of the processor. Time is looked at by the hook only, so that a
- * handler of a few instructions costs no system call; it comes with every so many instructions, and when the
- * watch asks for it. */
+/* The code that runs next may use `left_ms` of the processor. Time is looked at by the hook only, which comes
+ * when the watch asks for it: a handler of a few instructions costs no system call, and an instruction that
+ * could meet a hook costs more than twice as much. */
 void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
 {
     CHECK(!script->in_slice);
@@ -197,7 +196,7 @@ static void on_count(lua_State *L, lua_Debug *activation)
     if (script_of(L)->cpu_exhausted) /* each __close that still stands on the way out ends as it begins */
         set_hook(L, LUA_MASKCOUNT | LUA_MASKCALL, 1);
     else
-        set_hook(L, LUA_MASKCOUNT, at_call ? 1 : HOOK_INSTRUCTIONS);
+        set_hook(L, at_call ? LUA_MASKCOUNT : 0, at_call);
     state_tick(L);
     if (at_call || !state_should_make_room(L))
         return;
@@ -259,10 +258,18 @@ int state_compile(lua_State *L, const char *text, size_t size, const char *name)
 
 /* ---- memory that C holds for a script ---- */
 
+static bool fits(const struct script *script, size_t bytes)
+{
+    return bytes <= script->memory_max && script->memory_bytes <= script->memory_max - bytes;
+}
+
+/* What is garbage may hold answers; where they are what is missing it is collected. */
 bool state_has_room(lua_State *L, size_t bytes)
 {
-    const struct script *script = script_of(L);
-    return bytes <= script->memory_max && script->memory_bytes <= script->memory_max - bytes;
+    struct script *script = script_of(L);
+    if (!fits(script, bytes) && script->answers_bytes)
+        lua_gc(L, LUA_GCCOLLECT);
+    return fits(script, bytes);
 }
 
 void state_check_room(lua_State *L, size_t bytes)
@@ -404,7 +411,10 @@ struct buf *script_buf(lua_State *L)
 struct arena *script_arena(lua_State *L)
 {
     struct arena *arena = state_push_owned(L, &script_of(L)->owned, sizeof *arena, arena_name, free_arena);
-    size_t room = state_room(script_of(L));
+    struct script *script = script_of(L);
+    if (state_room(script) < script->answers_bytes && state_room(script) < script->memory_max / 4)
+        lua_gc(L, LUA_GCCOLLECT);
+    size_t room = state_room(script);
     arena->max = room ? room : 1; /* SIZE_MAX: as good as none */
     return arena;
 }
@@ -462,6 +472,7 @@ void state_open(struct script *script)
     script->memory_max = SIZE_MAX;
     if (getrandom(&script->tag, sizeof script->tag, 0) != sizeof script->tag)
         script->tag = (uint64_t)clock_wall_ms(reactor_clock(script->options.reactor)) ^ (uintptr_t)script;
+    blocks_init(&script->blocks);
     script->L = lua_newstate(allocate, script);
     if (!script->L)
         abort();
@@ -472,7 +483,7 @@ void state_open(struct script *script)
     open_waiting(L);
     state_open_owned(L, buf_name);
     state_open_owned(L, arena_name);
-    set_hook(L, LUA_MASKCOUNT, HOOK_INSTRUCTIONS); /* inherited by coroutines */
+    set_hook(L, 0, 0); /* inherited by coroutines */
 }
 
 /* ---- what Lua is told ---- */

@@ -2,6 +2,7 @@
 #include "script/watch.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,9 +14,8 @@
 #include "base/mem.h"
 
 #define SIGNAL SIGURG /* ignored unless somebody asks for it, and nobody else here does */
-#define LOOK_MS 20
-#define IDLE_LOOK_MS 250
-#define IDLE_LOOKS 50 /* without a script that ran: then it looks more rarely */
+#define LOOK_MS 5
+#define IDLE_LOOKS 50 /* without a script that ran: then it rests until one runs */
 
 /* A thread that runs scripts. */
 struct seat {
@@ -31,6 +31,8 @@ static struct list seats = {&seats, &seats};
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
+static sem_t wake;
+static atomic_bool rests;
 static _Thread_local struct seat *own;
 
 /* The next instruction or call, whatever it is: a C function may call others and no instruction between. */
@@ -48,7 +50,7 @@ static bool look(void)
     bool any = false;
     pthread_mutex_lock(&mutex);
     list_each(seat, &seats, struct seat, link) {
-        unsigned turn = atomic_load_explicit(&seat->turn, memory_order_relaxed);
+        unsigned turn = atomic_load(&seat->turn);
         any = any || turn != seat->seen || turn % 2;
         if (turn % 2 && turn == seat->seen)
             pthread_kill(seat->thread, SIGNAL);
@@ -63,9 +65,17 @@ static void *run(void *unused)
     int idle = 0;
     (void)unused;
     for (;;) {
-        struct timespec pause = {.tv_nsec = (idle < IDLE_LOOKS ? LOOK_MS : IDLE_LOOK_MS) * 1000000L};
+        struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
         nanosleep(&pause, NULL);
-        idle = look() ? 0 : idle < IDLE_LOOKS ? idle + 1 : idle;
+        idle = look() ? 0 : idle + 1;
+        if (idle < IDLE_LOOKS)
+            continue;
+        atomic_store(&rests, true);
+        if (!look()) /* since then each turn wakes it */
+            while (sem_wait(&wake) != 0)
+                ;
+        atomic_store(&rests, false);
+        idle = 0;
     }
     return NULL;
 }
@@ -88,6 +98,7 @@ static void start(void)
     sigset_t all, before;
     CHECK(sigaction(SIGNAL, &action, NULL) == 0);
     CHECK(pthread_key_create(&key, leave) == 0);
+    CHECK(sem_init(&wake, 0, 0) == 0);
     CHECK(pthread_attr_init(&attributes) == 0);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all);
@@ -128,8 +139,11 @@ lua_State *watch_begin(lua_State *L, lua_Hook hook)
     lua_State *before = seat->running;
     seat->hook = hook;
     set_running(seat, L);
-    if (!before)
-        atomic_fetch_add_explicit(&seat->turn, 1, memory_order_relaxed);
+    if (!before) {
+        atomic_fetch_add(&seat->turn, 1);
+        if (atomic_load(&rests) && atomic_exchange(&rests, false))
+            sem_post(&wake);
+    }
     return before;
 }
 

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "value/decimal.h"
+#include "value/lazy_item.h"
 #include "value/types.h"
 
 #define WHOLE_MAX 9.2e18 /* below 2^63: of whole numbers that integers of SQL hold */
@@ -464,6 +465,7 @@ static bool check_elements(struct writer *w, int index, const struct place *plac
 
 static bool write_table(struct writer *w, int index, const struct place *place)
 {
+    lazy_force(w->L, index);
     enum value_mark mark = types_mark(w->L, index);
     if (place->depth > DEPTH_MAX)
         return refuse(w, place, "nested too deeply (or a table that holds itself)");
@@ -516,6 +518,7 @@ static bool write_root(lua_State *L, int index, struct buf *out, bool typed, boo
     index = lua_absindex(L, index);
     luaL_checkstack(L, 6, "values nested too deeply");
     w.watch = types_watch(L);
+    lazy_force(L, index);
     bool ok = item ? write_members(&w, index, &root) : write_value(&w, index, &root);
     lua_settop(L, top);
     return ok;

@@ -1,0 +1,172 @@
+/* lazy_item.c: the table has its owner under a key that no script can name, and a metatable of its kind; both
+ * are gone when it has become a plain one. */
+#include "value/lazy_item.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "value/lua_value.h"
+
+#define TABLE_SLOTS 8 /* for its owner, and the attributes that are touched, without growing */
+
+static const char owner_key, kind_key;
+
+static bool is_taken(const struct lazy_view *view, size_t i)
+{
+    return view->taken[i / 64] >> (i % 64) & 1;
+}
+
+static void take(const struct lazy_view *view, size_t i)
+{
+    view->taken[i / 64] |= (uint64_t)1 << (i % 64);
+}
+
+static void push_attribute(lua_State *L, const struct lazy_kind *kind, const struct json *attribute)
+{
+    struct err err;
+    if (!value_push(L, attribute, &err))
+        luaL_error(L, "%s cannot be decoded: %s", kind->what, err.text);
+}
+
+/* What has not been touched, and the table is plain. Bit by bit: memory may end in the midst of it. */
+static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, const struct lazy_view *view)
+{
+    size_t i = 0;
+    json_each(attribute, view->item) {
+        if (!is_taken(view, i)) {
+            lua_pushlstring(L, attribute->key, attribute->key_size);
+            push_attribute(L, kind, attribute);
+            lua_rawset(L, table);
+        }
+        i++;
+    }
+    for (i = 0; i < view->item->count; i++)
+        take(view, i);
+    lua_pushnil(L);
+    lua_rawsetp(L, table, &owner_key);
+    lua_pushnil(L);
+    lua_setmetatable(L, table);
+    *view->over = true;
+}
+
+/* The kind of the table at the index, and its owner onto the stack; or NULL and nothing. */
+static const struct lazy_kind *push_owner(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return NULL;
+    lua_rawgetp(L, -1, &kind_key);
+    const struct lazy_kind *kind = lua_touserdata(L, -1);
+    lua_pop(L, 2);
+    if (kind)
+        lua_rawgetp(L, index, &owner_key);
+    return kind;
+}
+
+void lazy_force(lua_State *L, int index)
+{
+    int top = lua_gettop(L), table = lua_absindex(L, index);
+    luaL_checkstack(L, 10, "values nested too deeply");
+    const struct lazy_kind *kind = push_owner(L, table);
+    if (!kind)
+        return;
+    struct lazy_view view = kind->view(L, lua_gettop(L), kind->which);
+    decode_rest(L, table, kind, &view);
+    lua_settop(L, top);
+}
+
+/* The attribute, and its place; NULL: there is none, or it was taken, and set to nil since. The service gives
+ * each name once. */
+static const struct json *find(const struct lazy_view *view, const char *name, size_t size, size_t *at)
+{
+    size_t i = 0;
+    json_each(attribute, view->item) {
+        if (attribute->key_size == size && memcmp(attribute->key, name, size) == 0) {
+            *at = i;
+            return is_taken(view, i) ? NULL : attribute;
+        }
+        i++;
+    }
+    return NULL;
+}
+
+/* (table, key); upvalue: the kind. */
+static int get_attribute(lua_State *L)
+{
+    const struct lazy_kind *kind = lua_touserdata(L, lua_upvalueindex(1));
+    size_t size;
+    if (lua_type(L, 2) != LUA_TSTRING || lua_rawgetp(L, 1, &owner_key) != LUA_TUSERDATA)
+        return 0;
+    struct lazy_view view = kind->view(L, 3, kind->which);
+    const char *name = lua_tolstring(L, 2, &size);
+    if (view.passing) {
+        decode_rest(L, 1, kind, &view);
+        lua_pushvalue(L, 2);
+        lua_rawget(L, 1);
+        return 1;
+    }
+    size_t at;
+    const struct json *attribute = find(&view, name, size, &at);
+    if (!attribute)
+        return 0;
+    push_attribute(L, kind, attribute);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    take(&view, at); /* from here on: what raises has taken nothing */
+    return 1;
+}
+
+/* (table, key, value) of a key that it has not, or not yet. */
+static int set_attribute(lua_State *L)
+{
+    lazy_force(L, 1);
+    lua_settop(L, 3);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+/* A plain one: next and the table, as pairs gives them. Upvalue: next. */
+static int enumerate(lua_State *L)
+{
+    lazy_force(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    return 3;
+}
+
+static int next_member(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
+    return 1;
+}
+
+void lazy_open(lua_State *L, const struct lazy_kind *kind)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushlightuserdata(L, (void *)kind);
+    lua_rawsetp(L, -2, &kind_key);
+    lua_pushlightuserdata(L, (void *)kind);
+    lua_pushcclosure(L, get_attribute, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, set_attribute);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, next_member);
+    lua_pushcclosure(L, enumerate, 1);
+    lua_setfield(L, -2, "__pairs");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, kind);
+}
+
+void lazy_push(lua_State *L, int owner, const struct lazy_kind *kind, uint32_t count)
+{
+    owner = lua_absindex(L, owner);
+    luaL_checkstack(L, 4, "values nested too deeply");
+    lua_createtable(L, 0, count < TABLE_SLOTS ? (int)count + 1 : TABLE_SLOTS);
+    lua_pushvalue(L, owner);
+    lua_rawsetp(L, -2, &owner_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, kind);
+    lua_setmetatable(L, -2);
+}

@@ -1,0 +1,163 @@
+"""Images and items are decoded attribute by attribute, when they are touched: to a script they are plain tables. Programs
+made at random do the same to one and to a plain table, while its record is handled and long after."""
+import subprocess
+
+from conftest import BINARY
+
+HANDLER = r"""
+local json, config, dynamodb = require "tidemill.json", require "tidemill.config", require "tidemill.dynamodb"
+
+local function show(value)
+  if type(value) ~= "table" then return math.type(value) and ("%.14g"):format(value) or tostring(value) end
+  local out = {}
+  for name, member in pairs(value) do out[#out + 1] = tostring(name) .. "=" .. show(member) end
+  table.sort(out)
+  return "{" .. table.concat(out, " ") .. "}"
+end
+
+local names = {}
+for i = 1, 40 do names[i] = "a" .. i end
+names[#names + 1], names[#names + 1], names[#names + 1] = "missing", "id", "seq"
+
+-- Each is told a name and a value made at random, and gives what is to be the same.
+local deeds = {
+  function(t, name) return show(t[name]) end,
+  function(t, name) return show(t[name]) end,
+  function(t, name) return show(t[name]) end,
+  function(t, name, value) t[name] = value end,
+  function(t, name) t[name] = nil end,
+  function(t) return show(t[1]), show(t[true]), show(t[1.5]) end,
+  function(t, _, value) t[3] = value end,
+  function(t) return show(t) end,
+  function(t)
+    local out = {}
+    for name, value in next, t do out[#out + 1] = tostring(name) .. show(value) end
+    table.sort(out)
+    return table.concat(out, " ")
+  end,
+  function(t)
+    local count = 0
+    for name in pairs(t) do t[name], count = count % 2 == 0 and nil or 7, count + 1 end
+    return count
+  end,
+  function(t) return #t, rawlen(t), next(t) == nil end,
+  function(t, name) return show(rawget(t, name)) end,
+  function(t, name, value) return rawset(t, name, value) == t end,
+  function(t) local text = json.encode({ t = t, [3 .. ""] = t }) return show(json.decode(text)) end,
+  function(t) return getmetatable(t), type(t), t == t, rawequal(t, t) end,
+  function(t) return pcall(setmetatable, t, 7) end,
+  function(t, _, value) table.insert(t, value) return #t, t[#t] end,
+  function(t) return table.remove(t), #t end,
+  function(t) return show({ table.unpack(t, 1, 3) }), select("#", table.unpack(t)) end,
+  function(t) local count = 0 for _ in ipairs(t) do count = count + 1 end return count end,
+  function(t) return show(table.move(t, 1, 2, 1, {})) end,
+  function(t) return pcall(function() t[nil] = 1 end) end,
+  function(t) local ok, text = pcall(json.encode, { f = print, t = t }) return ok, text end,
+}
+
+-- Members come in any order: which one an error is about is left out.
+local function clean(value) return (tostring(value):gsub("^%S+:%d+: ", ""):gsub("json.encode: .*", "json.encode fails")) end
+
+local function run(seed, t, length)
+  math.randomseed(seed)
+  local out, first = {}, math.random(#names - 2)
+  for i = 1, length do -- a few names, so that what is done to one meets what was done to it
+    local which, name, value = math.random(#deeds), names[first + math.random(0, 2)], math.random(9)
+    local ok, a, b, c, d = pcall(deeds[which], t, name, value)
+    out[i] = ("%d(%s): %s %s %s %s %s"):format(which, name, tostring(ok), clean(a), clean(b), clean(c), clean(d))
+  end
+  return out
+end
+
+local function same(seed, what, image, plain, length)
+  local mine, theirs = run(seed, image, length), run(seed, plain, length)
+  for i = 1, #mine do
+    if mine[i] ~= theirs[i] then
+      error(("seed %d, %s, step %d of:\n%s\nimage: %s\nplain: %s"):format(seed, what, i, table.concat(mine, "\n", 1, i), mine[i], theirs[i]))
+    end
+  end
+end
+
+local function plain(item)
+  local copy = {}
+  for name, value in pairs(item) do copy[name] = value end
+  return copy
+end
+
+local kept, programs = {}, 0
+return { stream = "items", on_modify = function(record)
+  local seed = record.new.seq
+  local image, old = record.new, record.old
+  local reference = plain(dynamodb.get("Items", { id = record.keys.id }))
+  local reference_old = plain(reference)
+  reference_old.seq = 0
+  assert(record.new == image and record.old == old)
+  -- Once more, in another invocation, where the page is gone: what was touched before and what was not.
+  local before = kept[seed % 7]
+  if before then
+    same(seed + 1000000, "kept", before[1], before[2], 3)
+    same(seed + 2000000, "kept and touched", before[1], before[2], 12)
+    assert(show(before[1]) == show(before[2]))
+    same(seed + 5000000, "kept old", before[3], before[4], 8)
+  end
+  same(seed + 6000000, "old", old, reference_old, seed % 3)
+  same(seed, "new", image, reference, seed % 4)
+  if seed % 3 == 0 then
+    local item = dynamodb.get("Items", { id = record.keys.id })
+    local copy = plain(dynamodb.get("Items", { id = record.keys.id }))
+    same(seed + 3000000, "item", item, copy, seed % 9)
+    image, reference = item, copy
+  elseif seed % 5 == 0 then
+    same(seed + 4000000, "written", image, reference, 2)
+    if not image[1] and not image[3] and image.seq then
+      for name, value in pairs(image) do assert(value == reference[name] or show(value) == show(reference[name]), name) end
+      dynamodb.put("Copies", dynamodb.get("Items", { id = record.keys.id }))
+      assert(show(dynamodb.get("Copies", { id = record.keys.id })) == show(dynamodb.get("Items", { id = record.keys.id })))
+    end
+  end
+  kept[seed % 7] = { image, reference, old, reference_old }
+end }
+"""
+
+TEST = r"""
+local test, dynamodb, json = require "tidemill.test", require "tidemill.dynamodb", require "tidemill.json"
+
+test.deployment [[
+[table Items]
+key = id
+
+[table Copies]
+key = id
+stream = none
+
+[stream items]
+table = Items
+
+[handler images]
+retries = 0
+]]
+
+test("programs at random", function()
+  local values = { "text", 12, 1.5, true, json.null, dynamodb.decimal("1e100"), { x = 1, y = { z = "deep" } }, dynamodb.list { 1, "two" },
+    dynamodb.set { 1, 2 }, dynamodb.binary("bytes") }
+  for seed = FIRST, FIRST + 299 do
+    math.randomseed(seed)
+    local item = { id = "i" .. seed, seq = 0 }
+    for i = 1, math.random(0, 40) do item["a" .. math.random(40)] = values[math.random(#values)] end
+    dynamodb.put("Items", item)
+    item.seq = seed
+    dynamodb.put("Items", item)
+  end
+  test.settle()
+end)
+"""
+
+
+def test_they_are_plain_tables_to_a_script(tmp_path):
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "images.lua").write_text(HANDLER)
+    for first in (1, 301, 601, 901):
+        (scripts / "images_test.lua").write_text(TEST.replace("FIRST", str(first)))
+        done = subprocess.run([BINARY, "test", scripts], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
