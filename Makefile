@@ -115,7 +115,7 @@ run: need-build
 test: need-test
 	@$(MAKE) --no-print-directory run-tests WERROR=1
 
-.PHONY: soak sim need-build need-test run-tests units scripts-test bench-local bench-hosts
+.PHONY: soak sim need-build need-test run-tests units scripts-test bench-local bench-hosts bench-cost
 run-tests:
 	@$(MAKE) --no-print-directory -j$(JOBS) all units $(BUILD)/tests/sim/sim
 	@$(MAKE) --no-print-directory unit scripts-test $(if $(findstring thread,$(SANITIZE)),,sim) integration
@@ -234,6 +234,11 @@ bench-eyes: need-test
 bench: need-test
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
+
+## make bench-cost  what a record and a call cost of the processor; BEFORE=BINARY: beside another tidemill's, in pairs
+bench-cost: need-test
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server
+	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests BEFORE=$(BEFORE) $(PYTHON) tests/bench/cost.py
 
 ## make bench-hosts what hosts that share a table cost: calls and capacity, counted
 bench-hosts: need-build

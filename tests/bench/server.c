@@ -1,7 +1,8 @@
 /* server.c: the part of DynamoDB and its Streams that a benchmark needs, on a loopback port.
  *
- *   server SHARDS PAGES    each shard has PAGES pages of 1,000 records and is closed behind them;
- *                          with 0 pages shards are open and idle
+ *   server SHARDS PAGES [ATTRIBUTES]
+ *                          each shard has PAGES pages of 1,000 records and is closed behind them;
+ *                          with 0 pages shards are open and idle; images have so many attributes (9)
  *
  * It is EventBridge and S3 as well: PutEvents and PUT are accepted, events and lines counted.
  *
@@ -20,11 +21,12 @@
 #include "base/compress.h"
 
 #define RECORDS_PER_PAGE 1000
+#define IMAGE_ATTRIBUTES 9
 #define FIRST_SEQUENCE 100000000000ll
 #define ARN "arn:aws:dynamodb:eu-west-1:1:table/Products/stream/2026-01-01T00:00:00.000"
 
 static struct buf *pages;
-static int page_count, shard_count;
+static int page_count, shard_count, attribute_count = IMAGE_ATTRIBUTES;
 static atomic_llong get_records_calls, delivered;
 static pthread_mutex_t print_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -35,8 +37,11 @@ static void add_image(struct buf *out, int number, int stock)
         "{\"productId\":{\"S\":\"product-%07d\"},\"name\":{\"S\":\"Ball bearing 6204-2RS %d\"},"
         "\"stock\":{\"N\":\"%d\"},\"reorderThreshold\":{\"N\":\"50\"},\"amountToReplenish\":{\"N\":\"100\"},"
         "\"price\":{\"N\":\"12.95\"},\"warehouse\":{\"S\":\"AMS-4\"},\"active\":{\"BOOL\":true},"
-        "\"tags\":{\"L\":[{\"S\":\"steel\"},{\"S\":\"sealed\"}]}}",
+        "\"tags\":{\"L\":[{\"S\":\"steel\"},{\"S\":\"sealed\"}]}",
         number, number % 100, stock);
+    for (int i = IMAGE_ATTRIBUTES; i < attribute_count; i++)
+        buf_printf(out, ",\"attribute%d\":{\"S\":\"what %d has of it\"}", i, number + i);
+    buf_add_char(out, '}');
 }
 
 static void add_record(struct buf *out, long long sequence, int number)
@@ -192,6 +197,7 @@ int main(int argc, char **argv)
 {
     shard_count = argc > 1 ? atoi(argv[1]) : 1;
     page_count = argc > 2 ? atoi(argv[2]) : 0;
+    attribute_count = argc > 3 ? atoi(argv[3]) : IMAGE_ATTRIBUTES;
     make_pages();
     struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, handle, NULL,
                                                  MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
