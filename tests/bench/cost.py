@@ -49,7 +49,7 @@ CASES = {
     "handlers50": case("50 stock handlers", STOCK, pages=4, handlers=50),
     "put": case("one PutItem", "dynamodb.put('T', { id = record.sequence, n = 1 })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "get": case("one GetItem", "dynamodb.get('T', { id = record.sequence })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
-    "transact": case("one TransactWriteItems of two", "dynamodb.transact { { put = 'T', item = { id = record.sequence } }, { put = 'T', item = { id = 'b' .. record.sequence } } }",
+    "transact": case("one TransactWriteItems of two", "dynamodb.transact { { put = { 'T', { id = record.sequence } } }, { put = { 'T', { id = 'b' .. record.sequence } } } }",
                      top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "http": case("one HTTP POST", "http.post(URL, { json = { id = record.sequence } })", top="local http = require 'tidemill.http'", pages=4),
 }
@@ -86,8 +86,9 @@ def run(binary, case):
             assert select.select([server.stdout], [], [], 20)[0], log.read_text()
             server.stdout.readline()
             begun = cpu_ns(host)
+            limit = time.time() + 120
             while log.read_text().count(done) < times:
-                assert host.poll() is None, log.read_text()
+                assert host.poll() is None and time.time() < limit, log.read_text()[-3000:]
                 time.sleep(0.005)
             return (cpu_ns(host) - begun) / total
         finally:
