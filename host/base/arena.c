@@ -27,6 +27,21 @@ void arena_fini(struct arena *arena)
     *arena = ARENA_INIT;
 }
 
+void arena_clear(struct arena *arena)
+{
+    struct arena_chunk *kept = arena->chunks;
+    if (!kept)
+        return;
+    arena->chunks = kept->older;
+    kept->older = NULL;
+    struct arena rest = {.chunks = arena->chunks};
+    arena_fini(&rest);
+    arena->chunks = kept;
+    arena->next = kept->bytes;
+    arena->end = kept->bytes + kept->size;
+    arena->bytes = sizeof *kept + kept->size;
+}
+
 static void add_chunk(struct arena *arena, size_t size)
 {
     struct arena_chunk *chunk = mem_alloc(sizeof *chunk + size);

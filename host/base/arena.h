@@ -25,6 +25,9 @@ void arena_reserve(struct arena *arena, size_t size);
 
 /* Aligned to 16 bytes; uninitialised. */
 void *arena_alloc(struct arena *arena, size_t size);
+/* Everything in it is gone; one chunk stays, for what comes next. */
+void arena_clear(struct arena *arena);
+
 char *arena_copy(struct arena *arena, const void *bytes, size_t size); /* with a NUL after it */
 
 #endif

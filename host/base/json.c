@@ -10,6 +10,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -17,6 +18,7 @@ struct parser {
     struct arena *arena;
     const char *start, *at, *end;
     const char *problem; /* what was wrong at `at` */
+    const struct json_deferring *deferring;
 };
 
 static bool fail(struct parser *p, const char *problem)
@@ -154,15 +156,15 @@ static bool unescape(struct parser *p, const char *from, const char *to, const c
     return true;
 }
 
-/* `p->at` stands behind the opening quote; after, behind the closing one. */
-static bool parse_string(struct parser *p, const char **text, uint32_t *size)
+/* Past a string and its closing quote. Has it escapes? They are not looked at. */
+static bool find_end(struct parser *p, bool *escaped)
 {
-    const char *from = p->at, *at = from, *end = p->end;
-    bool escaped = false;
+    const char *at = p->at, *end = p->end;
+    *escaped = false;
     for (;;) {
         at = skip_plain(at, end);
         if (at < end && *at == '\\' && end - at >= 2) {
-            escaped = true;
+            *escaped = true;
             at += 2;
             continue;
         }
@@ -174,10 +176,43 @@ static bool parse_string(struct parser *p, const char **text, uint32_t *size)
     if (*at != '"')
         return fail(p, "a control byte in a string");
     p->at = at + 1;
+    return true;
+}
+
+/* `p->at` stands behind the opening quote; after, behind the closing one. */
+static bool parse_string(struct parser *p, const char **text, uint32_t *size)
+{
+    const char *from = p->at;
+    bool escaped;
+    if (!find_end(p, &escaped))
+        return false;
     if (escaped)
-        return unescape(p, from, at, text, size);
+        return unescape(p, from, p->at - 1, text, size);
     *text = from;
-    *size = (uint32_t)(at - from);
+    *size = (uint32_t)(p->at - 1 - from);
+    return true;
+}
+
+/* The same without a text. */
+static bool skip_string(struct parser *p)
+{
+    const char *from = p->at;
+    bool escaped;
+    if (!find_end(p, &escaped) || !escaped)
+        return !p->problem;
+    for (const char *at = from, *to = p->at - 1; at < to;) {
+        uint32_t point;
+        if (*at++ != '\\')
+            continue;
+        if (*at && strchr("\"\\/bfnrt", *at)) {
+            at++;
+            continue;
+        }
+        if (*at == 'u' && (at++, read_unicode(&at, to, &point)))
+            continue;
+        p->at = at[-1] == 'u' ? at : at - 1; /* as unescape has it */
+        return fail(p, "a wrong escape in a string");
+    }
     return true;
 }
 
@@ -229,7 +264,95 @@ static bool parse_word(struct parser *p, struct json *value, const char *word, e
     return true;
 }
 
+static bool skip_value(struct parser *p, int depth);
+
+/* As parse_children, without a tree. `count`: of its children. */
+static bool skip_children(struct parser *p, char close, int depth, uint32_t *count)
+{
+    p->at++;
+    if (depth >= JSON_DEPTH_MAX)
+        return fail(p, "nested too deeply");
+    skip_space(p);
+    if (p->at < p->end && *p->at == close) {
+        p->at++;
+        return true;
+    }
+    for (;; p->at++) {
+        if (close == '}') {
+            skip_space(p);
+            if (p->at >= p->end || *p->at != '"')
+                return fail(p, "a member without a key in quotes");
+            p->at++;
+            if (!skip_string(p))
+                return false;
+            skip_space(p);
+            if (p->at >= p->end || *p->at != ':')
+                return fail(p, "a key without a colon");
+            p->at++;
+        }
+        if (!skip_value(p, depth + 1))
+            return false;
+        ++*count;
+        skip_space(p);
+        if (p->at >= p->end || (*p->at != ',' && *p->at != close))
+            return fail(p, close == '}' ? "an object without its end" : "an array without its end");
+        if (*p->at == close)
+            break;
+    }
+    p->at++;
+    return true;
+}
+
+static bool skip_value(struct parser *p, int depth)
+{
+    struct json value;
+    uint32_t count = 0;
+    skip_space(p);
+    if (p->at >= p->end)
+        return fail(p, "the text ends where a value should be");
+    switch (*p->at) {
+    case '"':
+        p->at++;
+        return skip_string(p);
+    case '{':
+        return skip_children(p, '}', depth, &count);
+    case '[':
+        return skip_children(p, ']', depth, &count);
+    case 't':
+        return parse_word(p, &value, "true", JSON_TRUE);
+    case 'f':
+        return parse_word(p, &value, "false", JSON_FALSE);
+    case 'n':
+        return parse_word(p, &value, "null", JSON_NULL);
+    default:
+        return parse_number(p, &value);
+    }
+}
+
 static bool parse_value(struct parser *p, struct json *value, int depth);
+
+/* Is the value behind this key to be deferred? */
+static bool is_deferred(const struct parser *p, const struct json *member, int depth)
+{
+    return p->deferring && depth == p->deferring->depth && p->at < p->end && *p->at == '{' &&
+           (json_key_is(member, p->deferring->names[0]) || json_key_is(member, p->deferring->names[1]));
+}
+
+/* Until it is opened its child stands for the arena. */
+static bool defer(struct parser *p, struct json *value, int depth)
+{
+    const char *from = p->at;
+    value->type = JSON_OBJECT;
+    value->count = 0;
+    value->next = NULL;
+    value->text = from;
+    if (!skip_children(p, '}', depth, &value->count))
+        return false;
+    value->size = (uint32_t)(p->at - from);
+    value->deferred = value->count > 0;
+    value->child = value->deferred ? (const struct json *)(const void *)p->arena : NULL;
+    return true;
+}
 
 static bool parse_key(struct parser *p, struct json *member)
 {
@@ -264,8 +387,12 @@ static bool parse_children(struct parser *p, struct json *parent, char close, in
         child->key_size = 0;
         if (close == '}' && !parse_key(p, child))
             return false;
-        if (!parse_value(p, child, depth + 1))
+        if (close == '}' && p->deferring && is_deferred(p, child, depth + 1)) {
+            if (!defer(p, child, depth + 1))
+                return false;
+        } else if (!parse_value(p, child, depth + 1)) {
             return false;
+        }
         *link = child;
         link = &child->next;
         parent->count++;
@@ -288,6 +415,7 @@ static bool parse_value(struct parser *p, struct json *value, int depth)
     skip_space(p);
     if (p->at >= p->end)
         return fail(p, "the text ends where a value should be");
+    value->deferred = false;
     value->count = 0;
     value->child = NULL;
     value->next = NULL;
@@ -316,7 +444,61 @@ static bool parse_value(struct parser *p, struct json *value, int depth)
 
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err)
 {
-    struct parser p = {.arena = arena, .start = text, .at = text, .end = text + size};
+    return json_parse_deferring(arena, text, size, NULL, err);
+}
+
+const struct json *json_open(const struct json *object)
+{
+    struct json *opened = (struct json *)(uintptr_t)object, whole = {0};
+    struct parser p = {.arena = (struct arena *)(uintptr_t)object->child,
+                       .start = object->text,
+                       .at = object->text,
+                       .end = object->text + object->size};
+    CHECK(parse_children(&p, &whole, '}', 0)); /* it was checked when it was deferred */
+    opened->child = whole.child;
+    opened->deferred = false;
+    return opened->child;
+}
+
+/* Its text once more, up to the member. */
+static const struct json *pick_of_text(const struct json *object, const char *name, size_t size,
+                                       struct arena *scratch, size_t *at)
+{
+    struct parser p = {
+        .arena = scratch, .start = object->text, .at = object->text + 1, .end = object->text + object->size};
+    for (*at = 0; *at < object->count; ++*at, p.at++) {
+        struct json key;
+        CHECK(parse_key(&p, &key));
+        if (key.key_size == size && memcmp(key.key, name, size) == 0) {
+            struct json *member = arena_alloc(scratch, sizeof *member);
+            *member = key;
+            CHECK(parse_value(&p, member, 1));
+            return member;
+        }
+        CHECK(skip_value(&p, 1));
+        skip_space(&p);
+    }
+    return NULL;
+}
+
+const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
+                             size_t *at)
+{
+    if (object->deferred)
+        return pick_of_text(object, name, size, scratch, at);
+    *at = 0;
+    json_each(member, object) {
+        if (member->key_size == size && memcmp(member->key, name, size) == 0)
+            return member;
+        ++*at;
+    }
+    return NULL;
+}
+
+const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size,
+                                        const struct json_deferring *deferring, struct err *err)
+{
+    struct parser p = {.arena = arena, .start = text, .at = text, .end = text + size, .deferring = deferring};
     struct json *root = arena_alloc(arena, sizeof *root);
     root->key = NULL;
     root->key_size = 0;

@@ -19,13 +19,14 @@
 enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 struct json {
-    uint8_t type; /* enum json_type */
+    uint8_t type;  /* enum json_type */
+    bool deferred; /* an object of json_parse_deferring: `child` is not what it has yet, see json_children */
     uint32_t key_size;
-    uint32_t size;    /* bytes of `text` */
-    uint32_t count;   /* children of an array or object */
-    const char *key;  /* unescaped, not NUL-terminated; NULL outside objects */
-    const char *text; /* a string's bytes unescaped, else the value's JSON text as it stood */
-    const struct json *child;
+    uint32_t size;            /* bytes of `text` */
+    uint32_t count;           /* children of an array or object */
+    const char *key;          /* unescaped, not NUL-terminated; NULL outside objects */
+    const char *text;         /* a string's bytes unescaped, else the value's JSON text as it stood */
+    const struct json *child; /* the first; where objects may be deferred, by way of json_children */
     const struct json *next;
 };
 
@@ -36,6 +37,30 @@ struct json {
  * would be larger than the arena's `max`: "[],[]" takes some twenty times its text. Bounded to 2 GiB. The
  * text must stay as long as the tree. */
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
+
+/* The same, but the objects that stand under one of two names at a depth (of the root's members: 1) are
+ * checked and counted and have no tree before somebody asks for it: by json_each, json_get or json_children.
+ * What comes of that is of the arena, too. */
+struct json_deferring {
+    int depth;
+    const char *names[2];
+};
+const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size,
+                                        const struct json_deferring *deferring, struct err *err);
+
+/* Makes the tree of a deferred object. */
+const struct json *json_open(const struct json *object);
+
+/* The first child of an array or object; NULL where it has none. */
+static inline const struct json *json_children(const struct json *parent)
+{
+    return parent->deferred ? json_open(parent) : parent->child;
+}
+
+/* The member of an object, and its place among all; NULL where there is none. Of a deferred one only that
+ * member is read, which is of the `scratch` arena then and stays as long as that. */
+const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
+                             size_t *at);
 
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
 const struct json *json_get(const struct json *object, const char *key);
@@ -67,7 +92,7 @@ int64_t json_int64(const struct json *value, int64_t fallback);
 double json_double(const struct json *value, double fallback);
 
 #define json_each(item, parent) \
-    for (const struct json *item = (parent) ? (parent)->child : NULL; item; item = item->next)
+    for (const struct json *item = (parent) ? json_children(parent) : NULL; item; item = item->next)
 
 void json_write_string(struct buf *out, const char *text, size_t size); /* with its quotes */
 void json_write_text(struct buf *out, const char *text, size_t size);   /* without: a part of a string */

@@ -180,6 +180,9 @@ static void number_parts(struct page *page, bool always)
     }
 }
 
+/* Of {"Records": [{"dynamodb": {"NewImage": {...}}}]}: most of a page, and what handlers look at least of. */
+static const struct json_deferring images = {4, {"NewImage", "OldImage"}};
+
 struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
@@ -188,8 +191,8 @@ struct page *page_read(struct buf *body, struct err *err)
     *body = BUF_INIT;
     if (page->body.size > 4096)
         arena_reserve(&page->arena, page->body.size * TREE_FACTOR);
-    const struct json *root =
-        json_parse(&page->arena, page->body.data ? page->body.data : "", page->body.size, err);
+    const struct json *root = json_parse_deferring(&page->arena, page->body.data ? page->body.data : "",
+                                                   page->body.size, &images, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
         root = NULL, err_set(err, ERR_PARSE, "there are no Records in it");

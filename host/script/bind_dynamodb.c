@@ -97,7 +97,7 @@ static struct lazy_view view_item(lua_State *L, int owner, int which)
 {
     struct lazy_item *lazy = lua_touserdata(L, owner);
     (void)which;
-    return (struct lazy_view){lazy->item, lazy->taken, &lazy->over, false};
+    return (struct lazy_view){lazy->item, lazy->taken, &lazy->over, &script_of(L)->scratch, false};
 }
 
 static const struct lazy_kind item_kind = {view_item, 0, "the answer"};

@@ -4,6 +4,7 @@
 #include <lualib.h>
 
 #include "script/internal.h"
+#include "value/lazy_item.h"
 #include "script/string_match.h"
 
 #define RANGE_MAX ((lua_Integer)1 << 26)
@@ -100,6 +101,7 @@ static int all_results(lua_State *L, int status, lua_KContext context)
 
 static bool has_metatable(lua_State *L, int index)
 {
+    lazy_force(L, index);
     if (!lua_istable(L, index) || !lua_getmetatable(L, index))
         return false;
     lua_pop(L, 1);

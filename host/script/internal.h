@@ -45,6 +45,7 @@ struct script {
     size_t coroutine_count, invocation_count;
     uint64_t tag; /* names this Lua state among all of all hosts */
     struct blocks blocks;
+    struct arena scratch;          /* of attributes that are decoded, for a moment */
     size_t memory_bytes;           /* Lua's, and what C holds for it */
     struct stats_script *counters; /* or NULL */
     size_t answers_bytes;          /* of those: answers whose items are decoded when they are touched */

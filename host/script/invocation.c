@@ -253,6 +253,18 @@ static void finish(struct invocation *invocation, enum handler_result result, st
         done(user, result, outcome);
 }
 
+/* What the function has returned, in its time: it may be large, and metamethods run. That is on the state's
+ * own stack, which is to be watched. False, and the error in `outcome`. */
+static bool read_outcome(struct invocation *invocation, struct handler_outcome *outcome)
+{
+    if (!invocation->call || invocation->script->handler.kind == HANDLER_RECORDS)
+        return true;
+    struct state_entry entry = state_enter(invocation->co, invocation->script->L, false);
+    bool read = outcome_read(invocation, outcome);
+    state_leave(invocation->co, &entry);
+    return read;
+}
+
 /* Run the coroutine until it ends or waits. */
 static enum handler_result advance(struct invocation *invocation, int arguments,
                                    struct handler_outcome *outcome)
@@ -264,8 +276,7 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     reactor_label(script->options.reactor, script->handler.name);
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
-    bool read = status != LUA_OK || invocation->part_of ||
-                outcome_read(invocation, outcome); /* in its time: it may be large */
+    bool read = status != LUA_OK || invocation->part_of || read_outcome(invocation, outcome);
     invocation->root->cpu_left_ms -= state_end_slice(script);
     invocation->deaf = invocation->deaf || script->cpu_exhausted;
     if (invocation->part_of && script->cpu_exhausted)

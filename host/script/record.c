@@ -122,14 +122,17 @@ static const struct json *image_of(const struct record *record, int which)
     return which == NEW_IMAGE ? record->new_image : record->old_image;
 }
 
-/* Of an object whose record was handed back: read again. */
+/* Of an object whose record was handed back: read again. No object of the stack's holds it: what closes one
+ * within a C function may leave Lua 5.4.4 with a pointer to a stack that is gone. */
 static const struct json *read_copy(lua_State *L, int owner, const struct lazy_image *image)
 {
     struct err err;
     lua_getiuservalue(L, owner, SLOT_LATER);
     const char *text = lua_touserdata(L, -1);
+    struct arena *scratch = &script_of(L)->scratch;
+    arena_clear(scratch);
     const struct json *item =
-        text ? json_parse(script_arena(L), text + image->text_at, image->text_size, &err) : NULL;
+        text ? json_parse(scratch, text + image->text_at, image->text_size, &err) : NULL;
     if (!item)
         luaL_error(L, "the record cannot be decoded: %s", text ? err.text : "nothing is left of it");
     return item;
@@ -139,7 +142,7 @@ static struct lazy_view view_image(lua_State *L, int owner, int which)
 {
     struct record_object *object = lua_touserdata(L, owner);
     struct lazy_image *image = &object->images[which];
-    struct lazy_view view = {.taken = image->taken, .over = &image->over};
+    struct lazy_view view = {.taken = image->taken, .over = &image->over, .scratch = &script_of(L)->scratch};
     if (object->serial == object->invocation->serial)
         view.item = image_of(object->invocation->call->inputs[object->index].record, which);
     else

@@ -132,6 +132,7 @@ static int safe_setmetatable(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
     lazy_force(L, 1);
+    lazy_force(L, 2);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     if (type == LUA_TTABLE) {
@@ -166,6 +167,30 @@ static int safe_next(lua_State *L)
         return 2;
     lua_pushnil(L);
     return 1;
+}
+
+static int after_pairs(lua_State *L, int status, lua_KContext context)
+{
+    (void)L;
+    (void)status;
+    (void)context;
+    return 3;
+}
+
+/* Lua's own would give Lua's own next. */
+static int safe_pairs(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lazy_force(L, 1);
+    if (luaL_getmetafield(L, 1, "__pairs") == LUA_TNIL) {
+        lua_pushcfunction(L, safe_next);
+        lua_pushvalue(L, 1);
+        lua_pushnil(L);
+        return 3;
+    }
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, 3, 0, after_pairs);
+    return 3;
 }
 
 /* ---- coroutines: a wait inside a handler's own coroutine suspends the whole invocation ---- */
@@ -574,6 +599,7 @@ void sandbox_open(lua_State *L)
     lua_register(L, "setmetatable", safe_setmetatable);
     lua_register(L, "getmetatable", safe_getmetatable);
     lua_register(L, "next", safe_next);
+    lua_register(L, "pairs", safe_pairs);
     set_field(L, "coroutine", "resume", coroutine_resume);
     set_field(L, "coroutine", "wrap", coroutine_wrap);
     lua_getglobal(L, "coroutine");

@@ -457,6 +457,7 @@ static void script_free(struct handler *handler)
         blocks_fini(&script->blocks);
     }
     state_release_owned(script);
+    arena_fini(&script->scratch);
     if (script->options.reactor)
         reactor_label(script->options.reactor, "a handler that has ended");
     for (struct invocation *invocation = script->all, *next; invocation; invocation = next) {

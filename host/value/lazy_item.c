@@ -28,7 +28,7 @@ static void push_attribute(lua_State *L, const struct lazy_kind *kind, const str
         luaL_error(L, "%s cannot be decoded: %s", kind->what, err.text);
 }
 
-/* What has not been touched, and the table is plain. Bit by bit: memory may end in the midst of it. */
+/* What has not been touched, and the table is plain. */
 static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, const struct lazy_view *view)
 {
     size_t i = 0;
@@ -37,11 +37,10 @@ static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, c
             lua_pushlstring(L, attribute->key, attribute->key_size);
             push_attribute(L, kind, attribute);
             lua_rawset(L, table);
+            take(view, i); /* at once: what follows may raise, and the script go on */
         }
         i++;
     }
-    for (i = 0; i < view->item->count; i++)
-        take(view, i);
     lua_pushnil(L);
     lua_rawsetp(L, table, &owner_key);
     lua_pushnil(L);
@@ -57,14 +56,17 @@ static const struct lazy_kind *push_owner(lua_State *L, int index)
     lua_rawgetp(L, -1, &kind_key);
     const struct lazy_kind *kind = lua_touserdata(L, -1);
     lua_pop(L, 2);
-    if (kind)
-        lua_rawgetp(L, index, &owner_key);
-    return kind;
+    if (!kind || lua_rawgetp(L, index, &owner_key) == LUA_TUSERDATA)
+        return kind;
+    lua_pop(L, 1);
+    return NULL;
 }
 
 void lazy_force(lua_State *L, int index)
 {
     int top = lua_gettop(L), table = lua_absindex(L, index);
+    if (lua_type(L, index) != LUA_TTABLE)
+        return;
     luaL_checkstack(L, 10, "values nested too deeply");
     const struct lazy_kind *kind = push_owner(L, table);
     if (!kind)
@@ -72,21 +74,6 @@ void lazy_force(lua_State *L, int index)
     struct lazy_view view = kind->view(L, lua_gettop(L), kind->which);
     decode_rest(L, table, kind, &view);
     lua_settop(L, top);
-}
-
-/* The attribute, and its place; NULL: there is none, or it was taken, and set to nil since. The service gives
- * each name once. */
-static const struct json *find(const struct lazy_view *view, const char *name, size_t size, size_t *at)
-{
-    size_t i = 0;
-    json_each(attribute, view->item) {
-        if (attribute->key_size == size && memcmp(attribute->key, name, size) == 0) {
-            *at = i;
-            return is_taken(view, i) ? NULL : attribute;
-        }
-        i++;
-    }
-    return NULL;
 }
 
 /* (table, key); upvalue: the kind. */
@@ -105,8 +92,9 @@ static int get_attribute(lua_State *L)
         return 1;
     }
     size_t at;
-    const struct json *attribute = find(&view, name, size, &at);
-    if (!attribute)
+    arena_clear(view.scratch);
+    const struct json *attribute = json_pick(view.item, name, size, view.scratch, &at);
+    if (!attribute || is_taken(&view, at)) /* taken, and set to nil since */
         return 0;
     push_attribute(L, kind, attribute);
     lua_pushvalue(L, 2);
@@ -119,34 +107,18 @@ static int get_attribute(lua_State *L)
 /* (table, key, value) of a key that it has not, or not yet. */
 static int set_attribute(lua_State *L)
 {
+    if (lua_isnil(L, 2) || (lua_type(L, 2) == LUA_TNUMBER && lua_tonumber(L, 2) != lua_tonumber(L, 2)))
+        return luaL_error(L, "table index is %s",
+                          lua_isnil(L, 2) ? "nil" : "NaN"); /* with its line, as Lua says it */
     lazy_force(L, 1);
     lua_settop(L, 3);
     lua_rawset(L, 1);
     return 0;
 }
 
-/* A plain one: next and the table, as pairs gives them. Upvalue: next. */
-static int enumerate(lua_State *L)
-{
-    lazy_force(L, 1);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, 1);
-    lua_pushnil(L);
-    return 3;
-}
-
-static int next_member(lua_State *L)
-{
-    lua_settop(L, 2);
-    if (lua_next(L, 1))
-        return 2;
-    lua_pushnil(L);
-    return 1;
-}
-
 void lazy_open(lua_State *L, const struct lazy_kind *kind)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 3);
     lua_pushlightuserdata(L, (void *)kind);
     lua_rawsetp(L, -2, &kind_key);
     lua_pushlightuserdata(L, (void *)kind);
@@ -154,9 +126,6 @@ void lazy_open(lua_State *L, const struct lazy_kind *kind)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, set_attribute);
     lua_setfield(L, -2, "__newindex");
-    lua_pushcfunction(L, next_member);
-    lua_pushcclosure(L, enumerate, 1);
-    lua_setfield(L, -2, "__pairs");
     lua_rawsetp(L, LUA_REGISTRYINDEX, kind);
 }
 

@@ -349,3 +349,19 @@ def test_what_a_window_returns_is_written_in_its_time(tmp_path):
     status, errors, _ = run(tmp_path, None, EVENT, 'return { stream = "s", cpu_limit = "300ms", memory = "32MiB", timeout = "2s", retries = 0, '
                             f'tumbling_window = "1s", on_window = function(state, records)\n{code}\nend }}\n')
     assert status == 1 and re.search(EITHER, errors), errors[-2000:]
+
+
+@pytest.mark.parametrize("answer", ["setmetatable({}, { __index = function() while true do end end })", "{ status = setmetatable({}, { __tostring = function() while true do end end }) }"])
+def test_what_an_answer_does_when_it_is_read_ends_with_cpu_limit(tmp_path, answer):
+    (tmp_path / "hook.lua").write_text(f'return {{ intake = "hooks", cpu_limit = "300ms", timeout = "2s", on_request = function() return {answer} end }}')
+    (tmp_path / "hook_test.lua").write_text("""local test = require "tidemill.test"
+test.deployment [[
+[intake hooks]
+listen = 127.0.0.1:18999
+verify = none
+[handler hook]
+]]
+test("it ends", function() test.equal(test.request("hooks", { method = "POST", path = "/", body = "x" }).status, 500) end)
+""")
+    done = subprocess.run([BINARY, "test", tmp_path], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

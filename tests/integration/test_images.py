@@ -51,7 +51,16 @@ local deeds = {
   function(t) return show({ table.unpack(t, 1, 3) }), select("#", table.unpack(t)) end,
   function(t) local count = 0 for _ in ipairs(t) do count = count + 1 end return count end,
   function(t) return show(table.move(t, 1, 2, 1, {})) end,
-  function(t) return pcall(function() t[nil] = 1 end) end,
+  function(t) local ok, text = pcall(function() t[nil] = 1 end) return ok, text:match("^%S+:%d+: ") ~= nil, text end,
+  function(t) local ok, text = pcall(function() t[0 / 0] = 1 end) return ok, text:match("^%S+:%d+: ") ~= nil, text end,
+  function(t) return table.concat(t, ","), select("#", table.unpack(t)) end,
+  function(t) local count = 0 for _ in pairs({}), t do count = count + 1 end return count end,
+  function(t) local step = pairs(t) return pcall(step, "no table"), (pcall(step, json.null)) end,
+  function(t) return setmetatable({}, t).foo, (pcall(setmetatable, {}, t)) end,
+  function(t, name) -- at any depth of the stack
+    local function deep(n) if n == 0 then return show(t[name]), next(t) ~= nil end local a, b = deep(n - 1) return a, b end
+    return deep(math.random(0, 180))
+  end,
   function(t) local ok, text = pcall(json.encode, { f = print, t = t }) return ok, text end,
 }
 
@@ -151,6 +160,50 @@ test("programs at random", function()
   test.settle()
 end)
 """
+
+
+SHORT_OF_MEMORY = """
+local dynamodb = require "tidemill.dynamodb"
+return { stream = "items", memory = "4MiB", on_record = function(record)
+  local t, fill = record.new, {}
+  pcall(function() for i = 1, 1e6 do fill[i] = ("x"):rep(8000) .. i end end)
+  for _ = 1, FREED do fill[#fill] = nil end
+  local went = pcall(next, t)
+  local wrote = pcall(function() t.a1 = "changed" t.a2 = nil end)
+  fill = nil
+  collectgarbage()
+  local count = 0
+  for _ in pairs(t) do count = count + 1 end
+  if wrote then assert(t.a1 == "changed" and t.a2 == nil and count == 21, tostring(went) .. count) end
+  assert(t.id == "1" and t.a20 == ("v"):rep(3000) .. 20)
+end }
+"""
+
+TEST_SHORT = r"""
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Items]
+key = id
+[stream items]
+table = Items
+[handler short]
+retries = 0
+]]
+test("memory that ends while the rest is decoded", function()
+  local item = { id = "1" }
+  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
+  dynamodb.put("Items", item)
+  test.settle()
+end)
+"""
+
+
+def test_what_was_set_while_memory_was_short_stays_set(tmp_path):
+    for freed in range(0, 12):
+        (tmp_path / "short.lua").write_text(SHORT_OF_MEMORY.replace("FREED", str(freed)))
+        (tmp_path / "short_test.lua").write_text(TEST_SHORT)
+        done = subprocess.run([BINARY, "test", tmp_path], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, f"{freed}: {done.stdout[-3000:]}{done.stderr[-2000:]}"
 
 
 def test_they_are_plain_tables_to_a_script(tmp_path):
