@@ -157,7 +157,7 @@ static bool unescape(struct parser *p, const char *from, const char *to, const c
 }
 
 /* Past a string and its closing quote. Has it escapes? They are not looked at. */
-static bool find_end(struct parser *p, bool *escaped)
+static inline __attribute__((always_inline)) bool find_end(struct parser *p, bool *escaped)
 {
     const char *at = p->at, *end = p->end;
     *escaped = false;

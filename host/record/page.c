@@ -183,6 +183,30 @@ static void number_parts(struct page *page, bool always)
 /* Of {"Records": [{"dynamodb": {"NewImage": {...}}}]}: most of a page, and what handlers look at least of. */
 static const struct json_deferring images = {4, {"NewImage", "OldImage"}};
 
+/* A tree that is asked for later costs more than one that is made at once, and of small images it costs
+ * little: so it is put off where records are large, and as few of their images were asked for as in the pages
+ * before; now and then it is looked at anew. */
+#define LARGE_BYTES 2048 /* a record */
+#define LOOKED_AT 8      /* records of a page */
+#define PAGES_BETWEEN 16
+static _Thread_local bool are_large, wants_trees;
+static _Thread_local unsigned pages_read;
+
+static void learn(const struct page *page)
+{
+    size_t deferred = 0, opened = 0, step = page->count / LOOKED_AT + 1;
+    for (size_t i = 0; i < page->count; i += step) {
+        const struct json *const both[] = {page->records[i].new_image, page->records[i].old_image};
+        for (int which = 0; which < 2; which++)
+            if (both[which])
+                both[which]->deferred ? deferred++ : opened++;
+    }
+    if (page->count)
+        are_large = page->body.size / page->count >= LARGE_BYTES;
+    if (page->defers && deferred + opened)
+        wants_trees = opened > deferred;
+}
+
 struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
@@ -191,8 +215,9 @@ struct page *page_read(struct buf *body, struct err *err)
     *body = BUF_INIT;
     if (page->body.size > 4096)
         arena_reserve(&page->arena, page->body.size * TREE_FACTOR);
+    page->defers = are_large && (!wants_trees || pages_read++ % PAGES_BETWEEN == 0);
     const struct json *root = json_parse_deferring(&page->arena, page->body.data ? page->body.data : "",
-                                                   page->body.size, &images, err);
+                                                   page->body.size, page->defers ? &images : NULL, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
         root = NULL, err_set(err, ERR_PARSE, "there are no Records in it");
@@ -268,6 +293,7 @@ void page_release(struct page *page)
     CHECK(!page->count || page->root);
     if (page->freed)
         page->freed(page->freed_user, page);
+    learn(page);
     buf_fini(&page->body);
     arena_fini(&page->arena);
     free(page);

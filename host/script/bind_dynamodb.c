@@ -89,6 +89,7 @@ static void free_answer(lua_State *L, void *object)
 /* Its user value 1 is the answer. */
 struct lazy_item {
     const struct json *item;
+    unsigned touches;
     bool over;
     uint64_t taken[];
 };
@@ -97,7 +98,8 @@ static struct lazy_view view_item(lua_State *L, int owner, int which)
 {
     struct lazy_item *lazy = lua_touserdata(L, owner);
     (void)which;
-    return (struct lazy_view){lazy->item, lazy->taken, &lazy->over, &script_of(L)->scratch, false};
+    return (struct lazy_view){lazy->item, lazy->taken, &lazy->touches, &lazy->over, &script_of(L)->scratch,
+                              false};
 }
 
 static const struct lazy_kind item_kind = {view_item, 0, "the answer"};

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "script/internal.h"
+#include "value/lazy_item.h"
 #include "value/lua_value.h"
 
 /* ---- arguments ---- */
@@ -85,6 +86,7 @@ static void read_failed(lua_State *L, struct reading *reading)
     if (!lua_istable(L, -1))
         luaL_error(L, "on_batch returned %s; it returns nothing, or an array of the records that failed",
                    luaL_typename(L, -1));
+    lazy_force(L, -1);
     lua_Unsigned count = lua_rawlen(L, -1);
     if (!count && (lua_pushnil(L), lua_next(L, -2)))
         luaL_error(L, "on_batch returned a table that is no array of records");

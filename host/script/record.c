@@ -16,6 +16,7 @@ enum { NEW_IMAGE, OLD_IMAGE, IMAGES };
 /* One that a script has, and that is not decoded whole. */
 struct lazy_image {
     bool begun, over;
+    unsigned touches;
     size_t text_at, text_size; /* in the copy */
     uint64_t *taken;
 };
@@ -142,7 +143,10 @@ static struct lazy_view view_image(lua_State *L, int owner, int which)
 {
     struct record_object *object = lua_touserdata(L, owner);
     struct lazy_image *image = &object->images[which];
-    struct lazy_view view = {.taken = image->taken, .over = &image->over, .scratch = &script_of(L)->scratch};
+    struct lazy_view view = {.taken = image->taken,
+                             .touches = &image->touches,
+                             .over = &image->over,
+                             .scratch = &script_of(L)->scratch};
     if (object->serial == object->invocation->serial)
         view.item = image_of(object->invocation->call->inputs[object->index].record, which);
     else

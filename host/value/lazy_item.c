@@ -7,6 +7,8 @@
 
 #include "value/lua_value.h"
 
+#define TOUCHES_MAX \
+    4 /* an image that is asked for more gets a tree: each look-up in its text begins at its start */
 #define TABLE_SLOTS 8 /* for its owner, and the attributes that are touched, without growing */
 
 static const char owner_key, kind_key;
@@ -92,6 +94,8 @@ static int get_attribute(lua_State *L)
         return 1;
     }
     size_t at;
+    if (view.item->deferred && ++*view.touches > TOUCHES_MAX)
+        json_open(view.item);
     arena_clear(view.scratch);
     const struct json *attribute = json_pick(view.item, name, size, view.scratch, &at);
     if (!attribute || is_taken(&view, at)) /* taken, and set to nil since */

@@ -16,6 +16,7 @@
 struct lazy_view {
     const struct json *item; /* an object */
     uint64_t *taken;         /* LAZY_WORDS of them, at first 0: a bit for each attribute that was decoded */
+    unsigned *touches;       /* at first 0: how often an attribute was asked for */
     bool *over;              /* set when the table has become a plain one */
     struct arena *scratch;   /* what is read for a moment */
     bool passing;            /* the item is good for this call only: all of it is decoded at once */

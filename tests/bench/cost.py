@@ -44,6 +44,7 @@ CASES = {
     "filtered": case("a filter that leaves all out", settings="filter = { eventName = { 'REMOVE' } }, "),
     "wide": case("2 of 2 x 50 attributes", "if record.new.stock == record.old.stock then below = below + 1 end", attributes=50, pages=20),
     "whole": case("all of 2 x 9 attributes", "for _ in pairs(record.new) do below = below + 1 end for _ in pairs(record.old) do below = below + 1 end", pages=30),
+    "widewhole": case("all of 2 x 50 attributes", "for _ in pairs(record.new) do below = below + 1 end for _ in pairs(record.old) do below = below + 1 end", attributes=50, pages=20),
     "compute": case("a loop of 1,000 turns", "for i = 1, 1000 do below = below + i end", pages=10),
     "handlers10": case("10 stock handlers", STOCK, pages=10, handlers=10),
     "handlers50": case("50 stock handlers", STOCK, pages=4, handlers=50),
