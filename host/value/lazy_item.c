@@ -66,9 +66,11 @@ static const struct lazy_kind *push_owner(lua_State *L, int index)
 
 void lazy_force(lua_State *L, int index)
 {
-    int top = lua_gettop(L), table = lua_absindex(L, index);
-    if (lua_type(L, index) != LUA_TTABLE)
+    if (lua_type(L, index) != LUA_TTABLE ||
+        !lua_getmetatable(L, index)) /* nearly all: each step of a loop asks */
         return;
+    lua_pop(L, 1);
+    int top = lua_gettop(L), table = lua_absindex(L, index);
     luaL_checkstack(L, 10, "values nested too deeply");
     const struct lazy_kind *kind = push_owner(L, table);
     if (!kind)

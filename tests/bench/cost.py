@@ -115,10 +115,10 @@ def latency(binary):
         local = subprocess.Popen([binary, "local", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         url = "http://127.0.0.1:" + local.stdout.readline().split("http://127.0.0.1:")[1].split(",")[0]
         client = boto3.client("dynamodb", endpoint_url=url, region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
-        client.create_table(TableName="T", BillingMode="PAY_PER_REQUEST", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
+        client.create_table(TableName="Bench", BillingMode="PAY_PER_REQUEST", KeySchema=[dict(AttributeName="id", KeyType="HASH")],
                             AttributeDefinitions=[dict(AttributeName="id", AttributeType="S")],
                             StreamSpecification=dict(StreamEnabled=True, StreamViewType="NEW_AND_OLD_IMAGES"))
-        (root / "tidemill.ini").write_text(f"[host]\nlisten = off\nlog_format = json\n[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = T\n")
+        (root / "tidemill.ini").write_text(f"[host]\nlisten = off\nlog_format = json\n[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = Bench\n")
         log = root / "log"
         host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
@@ -129,13 +129,13 @@ def latency(binary):
             written, begun = {}, time.time()
             for number in range(WRITES):
                 time.sleep(max(0, begun + number / WRITES_PER_SECOND - time.time()))
-                client.put_item(TableName="T", Item={"id": {"S": str(number)}})
+                client.put_item(TableName="Bench", Item={"id": {"S": str(number)}})
                 written[str(number)] = time.time()
             while log.read_text().count('"message":"handled"') < WRITES:
                 assert host.poll() is None, log.read_text()
                 time.sleep(0.05)
             lines = [json.loads(line) for line in log.read_text().splitlines() if '"message":"handled"' in line]
-            waited = sorted(1000 * (datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp() - written[line["id"]]) for line in lines)
+            waited = sorted(1000 * (datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp() - written[(line.get("data") or line.get("fields") or line)["id"]]) for line in lines)
             return statistics.median(waited), waited[len(waited) * 99 // 100]
         finally:
             for process in (host, local):
