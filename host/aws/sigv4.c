@@ -343,7 +343,7 @@ static void signing_key(const struct sigv4_identity *identity, const struct sigv
         memcpy(cache->origin, origin, size);
         cache->origin_size = size;
     }
-    explicit_bzero(origin, size);
+    explicit_bzero(origin, sizeof origin); /* also of one that was too long, of which a part is there */
 }
 
 /* "20260101T000000Z" of the time; one and the same for all calls of a second. */

@@ -32,11 +32,8 @@ void arena_clear(struct arena *arena)
     struct arena_chunk *kept = arena->chunks;
     if (!kept)
         return;
-    arena->chunks = kept->older;
+    arena_fini(&(struct arena){.chunks = kept->older});
     kept->older = NULL;
-    struct arena rest = {.chunks = arena->chunks};
-    arena_fini(&rest);
-    arena->chunks = kept;
     arena->next = kept->bytes;
     arena->end = kept->bytes + kept->size;
     arena->bytes = sizeof *kept + kept->size;

@@ -266,6 +266,34 @@ static bool parse_word(struct parser *p, struct json *value, const char *word, e
 
 static bool skip_value(struct parser *p, int depth);
 
+/* The opening quote of a member's key, and the colon behind it. */
+static bool open_key(struct parser *p)
+{
+    skip_space(p);
+    if (p->at >= p->end || *p->at != '"')
+        return fail(p, "a member without a key in quotes");
+    p->at++;
+    return true;
+}
+
+static bool close_key(struct parser *p)
+{
+    skip_space(p);
+    if (p->at >= p->end || *p->at != ':')
+        return fail(p, "a key without a colon");
+    p->at++;
+    return true;
+}
+
+/* Up to the comma behind a child, or to the parent's last byte. */
+static bool end_child(struct parser *p, char close)
+{
+    skip_space(p);
+    if (p->at >= p->end || (*p->at != ',' && *p->at != close))
+        return fail(p, close == '}' ? "an object without its end" : "an array without its end");
+    return true;
+}
+
 /* As parse_children, without a tree. `count`: of its children. */
 static bool skip_children(struct parser *p, char close, int depth, uint32_t *count)
 {
@@ -278,24 +306,13 @@ static bool skip_children(struct parser *p, char close, int depth, uint32_t *cou
         return true;
     }
     for (;; p->at++) {
-        if (close == '}') {
-            skip_space(p);
-            if (p->at >= p->end || *p->at != '"')
-                return fail(p, "a member without a key in quotes");
-            p->at++;
-            if (!skip_string(p))
-                return false;
-            skip_space(p);
-            if (p->at >= p->end || *p->at != ':')
-                return fail(p, "a key without a colon");
-            p->at++;
-        }
+        if (close == '}' && !(open_key(p) && skip_string(p) && close_key(p)))
+            return false;
         if (!skip_value(p, depth + 1))
             return false;
         ++*count;
-        skip_space(p);
-        if (p->at >= p->end || (*p->at != ',' && *p->at != close))
-            return fail(p, close == '}' ? "an object without its end" : "an array without its end");
+        if (!end_child(p, close))
+            return false;
         if (*p->at == close)
             break;
     }
@@ -356,17 +373,7 @@ static bool defer(struct parser *p, struct json *value, int depth)
 
 static bool parse_key(struct parser *p, struct json *member)
 {
-    skip_space(p);
-    if (p->at >= p->end || *p->at != '"')
-        return fail(p, "a member without a key in quotes");
-    p->at++;
-    if (!parse_string(p, &member->key, &member->key_size))
-        return false;
-    skip_space(p);
-    if (p->at >= p->end || *p->at != ':')
-        return fail(p, "a key without a colon");
-    p->at++;
-    return true;
+    return open_key(p) && parse_string(p, &member->key, &member->key_size) && close_key(p);
 }
 
 /* Arrays and objects differ only in their keys and their last byte. */
@@ -396,9 +403,8 @@ static bool parse_children(struct parser *p, struct json *parent, char close, in
         *link = child;
         link = &child->next;
         parent->count++;
-        skip_space(p);
-        if (p->at >= p->end || (*p->at != ',' && *p->at != close))
-            return fail(p, close == '}' ? "an object without its end" : "an array without its end");
+        if (!end_child(p, close))
+            return false;
         if (*p->at == close)
             break;
         p->at++;
@@ -466,12 +472,10 @@ static const struct json *pick_of_text(const struct json *object, const char *na
 {
     struct parser p = {
         .arena = scratch, .start = object->text, .at = object->text + 1, .end = object->text + object->size};
+    struct json *member = arena_alloc(scratch, sizeof *member);
     for (*at = 0; *at < object->count; ++*at, p.at++) {
-        struct json key;
-        CHECK(parse_key(&p, &key));
-        if (key.key_size == size && memcmp(key.key, name, size) == 0) {
-            struct json *member = arena_alloc(scratch, sizeof *member);
-            *member = key;
+        CHECK(parse_key(&p, member));
+        if (member->key_size == size && memcmp(member->key, name, size) == 0) {
             CHECK(parse_value(&p, member, 1));
             return member;
         }

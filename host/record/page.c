@@ -195,15 +195,17 @@ static _Thread_local unsigned pages_read;
 static void learn(const struct page *page)
 {
     size_t deferred = 0, opened = 0, step = page->count / LOOKED_AT + 1;
+    if (page->count)
+        are_large = page->body.size / page->count >= LARGE_BYTES;
+    if (!page->defers)
+        return;
     for (size_t i = 0; i < page->count; i += step) {
         const struct json *const both[] = {page->records[i].new_image, page->records[i].old_image};
         for (int which = 0; which < 2; which++)
             if (both[which])
                 both[which]->deferred ? deferred++ : opened++;
     }
-    if (page->count)
-        are_large = page->body.size / page->count >= LARGE_BYTES;
-    if (page->defers && deferred + opened)
+    if (deferred + opened)
         wants_trees = opened > deferred;
 }
 
