@@ -40,8 +40,9 @@ LEAD_PAGES = 40  # that h has read already
 
 
 class Server:
-    def __init__(self, shards, pages):
-        self.process = subprocess.Popen([TOOLS / "bench_server", str(shards), str(pages)], stdin=subprocess.PIPE,
+    def __init__(self, *numbers):
+        """Shards, pages, and attributes of an image where they are not 9."""
+        self.process = subprocess.Popen([TOOLS / "bench_server", *map(str, numbers)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
         self.page_bytes = int(self.process.stdout.readline().split()[1])

@@ -2,11 +2,9 @@
 
 BEFORE=BINARY measures another tidemill in the same run, turn by turn: medians of the ratios of such pairs. ROUNDS=n (5),
 CASES=name,name (all). What was measured is kept as JSON in COST_JSON (cost.json beside the binary)."""
-import datetime
 import json
 import os
 import pathlib
-import select
 import statistics
 import subprocess
 import sys
@@ -15,11 +13,10 @@ import time
 
 import boto3
 
-BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
-TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
+from bench import BINARY, RECORDS_PER_PAGE, Server, progress, time_of
+
 BEFORE = os.environ.get("BEFORE") and pathlib.Path(os.environ["BEFORE"]).resolve()
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-RECORDS_PER_PAGE = 1000
 
 STOCK = """
   local old, new = record.old, record.new
@@ -68,24 +65,19 @@ def run(binary, case):
     """Processor time a record, in ns, from the first GetRecords to the last record settled."""
     total = case["shards"] * case["pages"] * RECORDS_PER_PAGE
     done, times = ("read to its end", case["shards"]) if "filter" in case["script"] else ('"message":"done"', case["handlers"])
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"]) as server:
         root = pathlib.Path(directory)
         (root / "scripts").mkdir()
-        server = subprocess.Popen([TOOLS / "bench_server", *(str(case[name]) for name in ("shards", "pages", "attributes"))],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        port = server.stdout.readline().split()[1].decode()
-        server.stdout.readline()
         for number in range(case["handlers"]):
-            (root / "scripts" / f"h{number}.lua").write_text(case["script"].replace("URL", f"'http://127.0.0.1:{port}/x'").replace("TOTAL", str(total)))
+            (root / "scripts" / f"h{number}.lua").write_text(case["script"].replace("URL", f"'{server.url}/x'").replace("TOTAL", str(total)))
         (root / "tidemill.ini").write_text(
             f"[host]\nthreads = 1\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
-            f"[aws]\nregion = eu-west-1\nendpoint = http://127.0.0.1:{port}\n[stream s]\ntable = Products\n")
+            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\ntable = Products\n")
         log = root / "log"
         host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
         try:
-            assert select.select([server.stdout], [], [], 20)[0], log.read_text()
-            server.stdout.readline()
+            server.first()
             begun = cpu_ns(host)
             limit = time.time() + 120
             while log.read_text().count(done) < times:
@@ -95,8 +87,6 @@ def run(binary, case):
         finally:
             host.kill()
             host.wait()
-            server.stdin.close()
-            server.wait()
 
 
 WRITES, WRITES_PER_SECOND = 1000, 50
@@ -135,7 +125,7 @@ def latency(binary):
                 assert host.poll() is None, log.read_text()
                 time.sleep(0.05)
             lines = [json.loads(line) for line in log.read_text().splitlines() if '"message":"handled"' in line]
-            waited = sorted(1000 * (datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp() - written[(line.get("data") or line.get("fields") or line)["id"]]) for line in lines)
+            waited = sorted(1000 * (time_of(line["time"]) - written[line["fields"]["id"]]) for line in lines)
             return statistics.median(waited), waited[len(waited) * 99 // 100]
         finally:
             for process in (host, local):
@@ -152,8 +142,7 @@ def main():
             continue
         now, before = [], []
         for round in range(ROUNDS):
-            if sys.stderr.isatty():
-                print(f"\r\033[K{name}, round {round + 1} of {ROUNDS} ...", end="", file=sys.stderr, flush=True)
+            progress(f"{name}, round {round + 1} of {ROUNDS}")
             if BEFORE:
                 before.append(run(BEFORE, CASES[name]))
             now.append(run(BINARY, CASES[name]))

@@ -198,19 +198,19 @@ end)
 """
 
 
+def passes(directory, name, handler, test):
+    """A handler's own test, in a directory of its own."""
+    (directory / f"{name}.lua").write_text(handler)
+    (directory / f"{name}_test.lua").write_text(test)
+    done = subprocess.run([BINARY, "test", directory], capture_output=True, text=True, cwd=directory)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
 def test_what_was_set_while_memory_was_short_stays_set(tmp_path):
     for freed in range(0, 12):
-        (tmp_path / "short.lua").write_text(SHORT_OF_MEMORY.replace("FREED", str(freed)))
-        (tmp_path / "short_test.lua").write_text(TEST_SHORT)
-        done = subprocess.run([BINARY, "test", tmp_path], capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, f"{freed}: {done.stdout[-3000:]}{done.stderr[-2000:]}"
+        passes(tmp_path, "short", SHORT_OF_MEMORY.replace("FREED", str(freed)), TEST_SHORT)
 
 
 def test_they_are_plain_tables_to_a_script(tmp_path):
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    (scripts / "images.lua").write_text(HANDLER)
     for first in (1, 301, 601, 901):
-        (scripts / "images_test.lua").write_text(TEST.replace("FIRST", str(first)))
-        done = subprocess.run([BINARY, "test", scripts], capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        passes(tmp_path, "images", HANDLER, TEST.replace("FIRST", str(first)))
