@@ -11,6 +11,7 @@
 #endif
 
 #include "base/check.h"
+#include "base/json_index.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -18,7 +19,6 @@ struct parser {
     struct arena *arena;
     const char *start, *at, *end;
     const char *problem; /* what was wrong at `at` */
-    const struct json_deferring *deferring;
 };
 
 static bool fail(struct parser *p, const char *problem)
@@ -193,29 +193,6 @@ static bool parse_string(struct parser *p, const char **text, uint32_t *size)
     return true;
 }
 
-/* The same without a text. */
-static bool skip_string(struct parser *p)
-{
-    const char *from = p->at;
-    bool escaped;
-    if (!find_end(p, &escaped) || !escaped)
-        return !p->problem;
-    for (const char *at = from, *to = p->at - 1; at < to;) {
-        uint32_t point;
-        if (*at++ != '\\')
-            continue;
-        if (*at && strchr("\"\\/bfnrt", *at)) {
-            at++;
-            continue;
-        }
-        if (*at == 'u' && (at++, read_unicode(&at, to, &point)))
-            continue;
-        p->at = at[-1] == 'u' ? at : at - 1; /* as unescape has it */
-        return fail(p, "a wrong escape in a string");
-    }
-    return true;
-}
-
 static const char *skip_digits(const char *at, const char *end)
 {
     while (at < end && *at >= '0' && *at <= '9')
@@ -264,8 +241,6 @@ static bool parse_word(struct parser *p, struct json *value, const char *word, e
     return true;
 }
 
-static bool skip_value(struct parser *p, int depth);
-
 /* The opening quote of a member's key, and the colon behind it. */
 static bool open_key(struct parser *p)
 {
@@ -294,82 +269,7 @@ static bool end_child(struct parser *p, char close)
     return true;
 }
 
-/* As parse_children, without a tree. `count`: of its children. */
-static bool skip_children(struct parser *p, char close, int depth, uint32_t *count)
-{
-    p->at++;
-    if (depth >= JSON_DEPTH_MAX)
-        return fail(p, "nested too deeply");
-    skip_space(p);
-    if (p->at < p->end && *p->at == close) {
-        p->at++;
-        return true;
-    }
-    for (;; p->at++) {
-        if (close == '}' && !(open_key(p) && skip_string(p) && close_key(p)))
-            return false;
-        if (!skip_value(p, depth + 1))
-            return false;
-        ++*count;
-        if (!end_child(p, close))
-            return false;
-        if (*p->at == close)
-            break;
-    }
-    p->at++;
-    return true;
-}
-
-static bool skip_value(struct parser *p, int depth)
-{
-    struct json value;
-    uint32_t count = 0;
-    skip_space(p);
-    if (p->at >= p->end)
-        return fail(p, "the text ends where a value should be");
-    switch (*p->at) {
-    case '"':
-        p->at++;
-        return skip_string(p);
-    case '{':
-        return skip_children(p, '}', depth, &count);
-    case '[':
-        return skip_children(p, ']', depth, &count);
-    case 't':
-        return parse_word(p, &value, "true", JSON_TRUE);
-    case 'f':
-        return parse_word(p, &value, "false", JSON_FALSE);
-    case 'n':
-        return parse_word(p, &value, "null", JSON_NULL);
-    default:
-        return parse_number(p, &value);
-    }
-}
-
 static bool parse_value(struct parser *p, struct json *value, int depth);
-
-/* Is the value behind this key to be deferred? */
-static bool is_deferred(const struct parser *p, const struct json *member, int depth)
-{
-    return p->deferring && depth == p->deferring->depth && p->at < p->end && *p->at == '{' &&
-           (json_key_is(member, p->deferring->names[0]) || json_key_is(member, p->deferring->names[1]));
-}
-
-/* Until it is opened its child stands for the arena. */
-static bool defer(struct parser *p, struct json *value, int depth)
-{
-    const char *from = p->at;
-    value->type = JSON_OBJECT;
-    value->count = 0;
-    value->next = NULL;
-    value->text = from;
-    if (!skip_children(p, '}', depth, &value->count))
-        return false;
-    value->size = (uint32_t)(p->at - from);
-    value->deferred = value->count > 0;
-    value->child = value->deferred ? (const struct json *)(const void *)p->arena : NULL;
-    return true;
-}
 
 static bool parse_key(struct parser *p, struct json *member)
 {
@@ -394,12 +294,8 @@ static bool parse_children(struct parser *p, struct json *parent, char close, in
         child->key_size = 0;
         if (close == '}' && !parse_key(p, child))
             return false;
-        if (close == '}' && p->deferring && is_deferred(p, child, depth + 1)) {
-            if (!defer(p, child, depth + 1))
-                return false;
-        } else if (!parse_value(p, child, depth + 1)) {
+        if (!parse_value(p, child, depth + 1))
             return false;
-        }
         *link = child;
         link = &child->next;
         parent->count++;
@@ -450,59 +346,7 @@ static bool parse_value(struct parser *p, struct json *value, int depth)
 
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err)
 {
-    return json_parse_deferring(arena, text, size, NULL, err);
-}
-
-const struct json *json_open(const struct json *object)
-{
-    struct json *opened = (struct json *)(uintptr_t)object, whole = {0};
-    struct parser p = {.arena = (struct arena *)(uintptr_t)object->child,
-                       .start = object->text,
-                       .at = object->text,
-                       .end = object->text + object->size};
-    CHECK(parse_children(&p, &whole, '}', 0)); /* it was checked when it was deferred */
-    opened->child = whole.child;
-    opened->deferred = false;
-    return opened->child;
-}
-
-/* Its text once more, up to the member. */
-static const struct json *pick_of_text(const struct json *object, const char *name, size_t size,
-                                       struct arena *scratch, size_t *at)
-{
-    struct parser p = {
-        .arena = scratch, .start = object->text, .at = object->text + 1, .end = object->text + object->size};
-    struct json *member = arena_alloc(scratch, sizeof *member);
-    for (*at = 0; *at < object->count; ++*at, p.at++) {
-        CHECK(parse_key(&p, member));
-        if (member->key_size == size && memcmp(member->key, name, size) == 0) {
-            CHECK(parse_value(&p, member, 1));
-            return member;
-        }
-        CHECK(skip_value(&p, 1));
-        skip_space(&p);
-    }
-    return NULL;
-}
-
-const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
-                             size_t *at)
-{
-    if (object->deferred)
-        return pick_of_text(object, name, size, scratch, at);
-    *at = 0;
-    json_each(member, object) {
-        if (member->key_size == size && memcmp(member->key, name, size) == 0)
-            return member;
-        ++*at;
-    }
-    return NULL;
-}
-
-const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size,
-                                        const struct json_deferring *deferring, struct err *err)
-{
-    struct parser p = {.arena = arena, .start = text, .at = text, .end = text + size, .deferring = deferring};
+    struct parser p = {.arena = arena, .start = text, .at = text, .end = text + size};
     struct json *root = arena_alloc(arena, sizeof *root);
     root->key = NULL;
     root->key_size = 0;
@@ -516,6 +360,226 @@ const struct json *json_parse_deferring(struct arena *arena, const char *text, s
     }
     err_set(err, ERR_PARSE, "not JSON: %s, at byte %zu of %zu", p.problem, (size_t)(p.at - p.start), size);
     return NULL;
+}
+
+/* ---- out of an index ---- */
+
+/* Children of fewer entries get their tree with their parent: that takes less than to come back for them. */
+#define SMALL 16
+
+/* Of a deferred one `child` stands for its index. */
+static const struct json_index *index_of(const struct json *deferred)
+{
+    return (const struct json_index *)(const void *)deferred->child;
+}
+
+static bool is_open(char c)
+{
+    return c == '{' || c == '[';
+}
+
+static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth, size_t small,
+                                        struct arena *arena);
+
+/* A bracket's value, without a tree as long as it is not empty. */
+static void defer(const struct json_index *index, uint32_t entry, struct json *value)
+{
+    uint32_t begin = index->at[entry], last = entry + index->ways[entry];
+    value->type = index->text[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
+    value->text = index->text + begin;
+    value->size = index->at[last] + 1 - begin;
+    value->count = index->ways[last];
+    value->deferred = value->count > 0;
+    value->child = value->deferred ? (const struct json *)(const void *)index : NULL;
+    value->next = NULL;
+}
+
+/* The text between its quotes, of a string without escapes: behind the closing one stands no other before the
+ * next entry. */
+static void read_plain(const struct json_index *index, uint32_t entry, const char **text, uint32_t *size)
+{
+    const char *from = index->text + index->at[entry] + 1, *to = index->text + index->at[entry + 1] - 1;
+    while (*to != '"')
+        to--;
+    *text = from;
+    *size = (uint32_t)(to - from);
+}
+
+/* A scalar or a string, which was checked when the index was made. */
+static void read_text(const struct json_index *index, uint32_t entry, struct json *value, struct arena *arena)
+{
+    size_t max = arena->max;
+    struct parser p = {.arena = arena,
+                       .start = index->text,
+                       .at = index->text + index->at[entry],
+                       .end = index->text + index->at[entry + 1]};
+    arena->max = 0;
+    CHECK(parse_value(&p, value, 0));
+    arena->max = max;
+}
+
+static void read_key(const struct json_index *index, uint32_t entry, struct json *member, struct arena *arena)
+{
+    struct json key;
+    member->key = index->text + index->at[entry] + 1;
+    member->key_size = index->ways[entry];
+    if (!index->escapes || !memchr(member->key, '\\', member->key_size))
+        return;
+    read_text(index, entry, &key, arena);
+    member->key = key.text;
+    member->key_size = key.size;
+}
+
+/* All of it, but the key. */
+static void read_value(const struct json_index *index, uint32_t entry, struct json *value, struct arena *arena)
+{
+    char c = index->text[index->at[entry]];
+    if (is_open(c)) {
+        defer(index, entry, value);
+        value->deferred = false;
+        value->child = read_children(index, entry, 0, SIZE_MAX, arena);
+    } else if (c == '"' && !index->escapes) {
+        *value = (struct json){.type = JSON_STRING, .key = value->key, .key_size = value->key_size};
+        read_plain(index, entry, &value->text, &value->size);
+    } else {
+        read_text(index, entry, value, arena);
+    }
+}
+
+/* Those of an array or object. Theirs too, to that depth, and below it where they have fewer entries than
+ * `small`. */
+static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth, size_t small,
+                                        struct arena *arena)
+{
+    uint32_t last = entry + index->ways[entry];
+    bool object = index->text[index->at[entry]] == '{';
+    const struct json *first = NULL, **link = &first;
+    for (entry++; entry < last; entry = json_index_past(index, entry)) {
+        struct json *child = arena_alloc(arena, sizeof *child);
+        child->key = NULL;
+        child->key_size = 0;
+        if (object)
+            read_key(index, entry++, child, arena);
+        if (!is_open(index->text[index->at[entry]]) || (!depth && index->ways[entry] < small)) {
+            read_value(index, entry, child, arena);
+        } else {
+            defer(index, entry, child);
+            if (depth > 1 && child->deferred) {
+                child->deferred = false;
+                child->child = read_children(index, entry, depth - 1, small, arena);
+            }
+        }
+        *link = child;
+        link = &child->next;
+    }
+    return first;
+}
+
+const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size, int depth,
+                                        struct err *err)
+{
+    struct json_index *index = arena_alloc(arena, sizeof *index);
+    if (!json_index_make(index, arena, text, size) || !is_open(text[*index->at]))
+        return json_parse(arena, text, size, err); /* which says what is wrong */
+    struct json *root = arena_alloc(arena, sizeof *root);
+    root->key = NULL;
+    root->key_size = 0;
+    defer(index, 0, root);
+    if (depth > 0 && root->deferred) {
+        root->deferred = false;
+        root->child = read_children(index, 0, depth, SMALL, arena);
+    }
+    return root;
+}
+
+const struct json *json_open(const struct json *parent)
+{
+    struct json *opened = (struct json *)(uintptr_t)parent;
+    const struct json_index *index = index_of(parent);
+    CHECK(parent->deferred);
+    opened->child = read_children(index, json_index_entry(index, parent->text), 0, SMALL, index->arena);
+    opened->deferred = false;
+    return opened->child;
+}
+
+static bool is_name(const char *key, uint32_t size, const char *name, size_t name_size)
+{
+    return size == name_size && memcmp(key, name, size) == 0;
+}
+
+/* Is the key of that entry this name? */
+static inline bool key_is(const struct json_index *index, uint32_t entry, const char *name, size_t size,
+                          struct arena *scratch)
+{
+    struct json key;
+    if (!index->escapes)
+        return is_name(index->text + index->at[entry] + 1, index->ways[entry], name, size);
+    read_key(index, entry, &key, scratch);
+    return is_name(key.key, key.key_size, name, size);
+}
+
+const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
+                             size_t *at)
+{
+    *at = 0;
+    if (!object->deferred) {
+        json_each(member, object) {
+            if (is_name(member->key, member->key_size, name, size))
+                return member;
+            ++*at;
+        }
+        return NULL;
+    }
+    const struct json_index *index = index_of(object);
+    uint32_t entry = json_index_entry(index, object->text) + 1;
+    while (*at < object->count && !key_is(index, entry, name, size, scratch)) {
+        entry = json_index_past(index, entry + 1);
+        ++*at;
+    }
+    if (*at == object->count)
+        return NULL;
+    struct json *member = arena_alloc(scratch, sizeof *member);
+    member->key = name;
+    member->key_size = (uint32_t)size;
+    read_value(index, entry + 1, member, scratch);
+    return member;
+}
+
+void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
+               struct json *storage, const struct json **found)
+{
+    size_t left = count;
+    for (size_t i = 0; i < count; i++)
+        found[i] = NULL;
+    if (!object || object->type != JSON_OBJECT)
+        return;
+    if (!object->deferred) {
+        for (const struct json *member = object->child; member && left; member = member->next)
+            for (size_t i = 0; i < count; i++)
+                if (!found[i] && is_name(member->key, member->key_size, names[i].text, names[i].size)) {
+                    found[i] = member;
+                    left--;
+                }
+        return;
+    }
+    const struct json_index *index = index_of(object);
+    uint32_t entry = json_index_entry(index, object->text) + 1;
+    for (uint32_t at = 0; at < object->count && left; at++) {
+        uint32_t key = entry++;
+        for (size_t i = 0; i < count; i++) {
+            if (found[i] || !key_is(index, key, names[i].text, names[i].size, scratch))
+                continue;
+            if (index->text[index->at[entry]] == '{')
+                defer(index, entry, &storage[i]);
+            else
+                read_value(index, entry, &storage[i], scratch);
+            storage[i].key = names[i].text;
+            storage[i].key_size = (uint32_t)names[i].size;
+            found[i] = &storage[i];
+            left--;
+        }
+        entry = json_index_past(index, entry);
+    }
 }
 
 const struct json *json_get(const struct json *object, const char *key)

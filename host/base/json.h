@@ -20,13 +20,13 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 
 struct json {
     uint8_t type;  /* enum json_type */
-    bool deferred; /* an object of json_parse_deferring: `child` is not what it has yet, see json_children */
+    bool deferred; /* by json_parse_deferring: `child` is not what it has yet, see json_children */
     uint32_t key_size;
     uint32_t size;            /* bytes of `text` */
     uint32_t count;           /* children of an array or object */
     const char *key;          /* unescaped, not NUL-terminated; NULL outside objects */
     const char *text;         /* a string's bytes unescaped, else the value's JSON text as it stood */
-    const struct json *child; /* the first; where objects may be deferred, by way of json_children */
+    const struct json *child; /* the first; by way of json_children, where it may be deferred */
     const struct json *next;
 };
 
@@ -38,18 +38,14 @@ struct json {
  * text must stay as long as the tree. */
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
 
-/* The same, but the objects that stand under one of two names at a depth (of the root's members: 1) are
- * checked and counted and have no tree before somebody asks for it: by json_each, json_get or json_children.
- * What comes of that is of the arena, too. */
-struct json_deferring {
-    int depth;
-    const char *names[2];
-};
-const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size,
-                                        const struct json_deferring *deferring, struct err *err);
+/* The same, but the arrays and objects at that depth (of the root: 0) are checked and counted and have no tree
+ * before somebody asks for it: by json_each, json_get or json_children. Then they have one a level deep, or
+ * where little is left all of it. What comes of that is of the arena, too, above its `max` if need be. */
+const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size, int depth,
+                                        struct err *err);
 
-/* Makes the tree of a deferred object. */
-const struct json *json_open(const struct json *object);
+/* Makes the tree of a deferred array or object, and gives its first child. */
+const struct json *json_open(const struct json *parent);
 
 /* The first child of an array or object; NULL where it has none. */
 static inline const struct json *json_children(const struct json *parent)
@@ -61,6 +57,17 @@ static inline const struct json *json_children(const struct json *parent)
  * member is read, which is of the `scratch` arena then and stays as long as that. */
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at);
+
+/* The first members of these names, NULL where there is none, in one go; `object` may be NULL or no object. Of
+ * a deferred one only they are read: objects are deferred then and the rest is of the scratch arena, and
+ * `found` points into `storage`, which has a place for each. */
+struct json_name {
+    const char *text;
+    size_t size;
+};
+#define JSON_NAME(literal) {literal, sizeof(literal) - 1}
+void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
+               struct json *storage, const struct json **found);
 
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
 const struct json *json_get(const struct json *object, const char *key);

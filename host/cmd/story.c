@@ -89,7 +89,7 @@ void story_cut(struct buf *line, size_t columns)
 static void add_value(struct buf *out, const struct json *attribute)
 {
     struct buf text = BUF_INIT;
-    const struct json *value = attribute ? attribute->child : NULL;
+    const struct json *value = attribute ? json_children(attribute) : NULL;
     if (!value)
         buf_add_literal(out, "–");
     else if (value->type == JSON_STRING)

@@ -192,7 +192,7 @@ static bool key_is(const struct json *keys, const char *wanted)
     json_each(attribute, keys) {
         if (attribute->key_size == (size_t)(equals - wanted) &&
             memcmp(attribute->key, wanted, attribute->key_size) == 0)
-            return json_string_is(attribute->child, equals + 1);
+            return json_string_is(json_children(attribute), equals + 1);
     }
     return false;
 }

@@ -21,7 +21,6 @@ struct attempt {
     struct invocation *invocation; /* while it runs */
     struct failure *failure;       /* it is given up, and on its way to where on_failure says */
     int64_t began_ms;              /* monotonic: of the first attempt here */
-    int64_t call_us;               /* monotonic: of the invocation */
     struct span span;              /* likewise */
     int64_t unlucky;               /* times in a row that were no attempt */
     struct timer backoff;
@@ -233,7 +232,7 @@ static void on_handled(struct attempt *attempt, struct handler_outcome *outcome)
 static void on_ended(struct attempt *attempt, enum handler_result result, struct handler_outcome *outcome)
 {
     struct ledger *ledger = attempt->ledger;
-    ledger_time_call(ledger, attempt->call_us);
+    ledger_time_call(ledger, &attempt->call, outcome);
     if (result == HANDLER_RETURNED && outcome->verdicts && outcome->verdicts[0] != VERDICT_HANDLED) {
         outcome->error = attempt_given_back(ledger);
         result = HANDLER_RAISED;
@@ -274,12 +273,12 @@ static void call(struct attempt *attempt)
     attempt->input =
         (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
                                ledger->options.replayed, attempt->span.sampled ? &attempt->span.place : NULL};
-    attempt->call = (struct handler_call){&attempt->input, 1, &ledger->options.source, NULL, NULL};
+    attempt->call = (struct handler_call){.inputs = &attempt->input, .count = 1, .source = &ledger->options.source};
     if (ledger_has_windows(ledger)) {
         attempt->window = window_of_call(&ledger->window, false);
         attempt->call.window = &attempt->window;
     }
-    attempt->call_us = ledger_begin_call(ledger);
+    attempt->call.begun_us = ledger_begin_call(ledger);
     enum handler_result result =
         handler_run(attempt->handler, &attempt->call, on_done, attempt, &attempt->invocation, &outcome);
     if (result == HANDLER_WAITING)

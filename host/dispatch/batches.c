@@ -33,7 +33,6 @@ struct batch {
     struct handler_window window;
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
-    int64_t call_us; /* when it began, monotonic */
     struct span span;
 };
 
@@ -172,7 +171,7 @@ static void on_raised(struct batch *batch, struct handler_outcome *outcome)
 
 static void on_ended(struct batch *batch, enum handler_result result, struct handler_outcome *outcome)
 {
-    ledger_time_call(batch->ledger, batch->call_us);
+    ledger_time_call(batch->ledger, &batch->call, outcome);
     ledger_end_span(batch->ledger, batch->handler, &batch->span, batch->entries[batch->chosen.from],
                     (int64_t)batch->call.count, result == HANDLER_RETURNED ? NULL : outcome->error.text);
     if (result == HANDLER_RETURNED)
@@ -251,7 +250,7 @@ static enum handler_result call(struct batch *batch, struct handler_outcome *out
     }
     batch->handler = ledger->options.handler;
     begin_span(batch);
-    batch->call_us = ledger_begin_call(ledger);
+    batch->call.begun_us = ledger_begin_call(ledger);
     return handler_run(batch->handler, &batch->call, on_done, batch, &batch->invocation, outcome);
 }
 

@@ -83,7 +83,7 @@ static void on_failed(struct closing *closing, struct handler_error *error)
 
 static void on_ended(struct closing *closing, enum handler_result result, struct handler_outcome *outcome)
 {
-    ledger_time_call(closing->ledger, closing->call_us);
+    ledger_time_call(closing->ledger, &closing->call, outcome);
     if (result == HANDLER_RETURNED)
         close(closing);
     else
@@ -123,9 +123,9 @@ static void make_call(void *user)
     ledger->window.attempts++;
     ledger->window.due_ms = 0;
     closing->arguments = window_of_call(&ledger->window, true);
-    closing->call = (struct handler_call){NULL, 0, &ledger->options.source, &closing->arguments, NULL};
+    closing->call = (struct handler_call){.source = &ledger->options.source, .window = &closing->arguments};
     closing->handler = ledger->options.handler;
-    closing->call_us = ledger_begin_call(ledger);
+    closing->call.begun_us = ledger_begin_call(ledger);
     enum handler_result result =
         handler_run(closing->handler, &closing->call, on_done, closing, &closing->invocation, &outcome);
     if (result == HANDLER_WAITING)

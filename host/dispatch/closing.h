@@ -12,7 +12,6 @@ struct closing {
     struct handler_call call;
     struct handler *handler; /* of the invocation */
     struct invocation *invocation;
-    int64_t call_us;         /* when it began, monotonic */
     struct failure *failure; /* somebody is being told that it failed for good */
     struct timer backoff;
 };

@@ -304,9 +304,11 @@ void ledger_cut(struct ledger *ledger)
             ledger_queue_again(ledger, &block->entries[0]);
 }
 
-void ledger_time_call(struct ledger *ledger, int64_t began_us)
+void ledger_time_call(struct ledger *ledger, const struct handler_call *call,
+                      const struct handler_outcome *outcome)
 {
-    stats_took(&ledger->counters->calls, ledger_now_us(ledger) - began_us);
+    int64_t ended_us = outcome->ended_us ? outcome->ended_us : ledger_now_us(ledger);
+    stats_took(&ledger->counters->calls, ended_us - call->begun_us);
 }
 
 void ledger_begin_span(const struct ledger *ledger, struct handler *handler, struct span *span,

@@ -98,7 +98,7 @@ bool ledger_in_pace(struct ledger *ledger);
 /* How long to wait before that, in ms; 0: not at all. For who has a timer of its own. */
 int64_t ledger_pace_ms(const struct ledger *ledger);
 
-/* A call begins: it counts for the rate. The time, for ledger_time_call. */
+/* A call begins: it counts for the rate. The time, for the call. */
 int64_t ledger_begin_call(struct ledger *ledger);
 
 /* The time that counts for its window, wall clock. One out of the dead letters closes no window, nor opens
@@ -140,9 +140,10 @@ void ledger_end_redrive(struct ledger *ledger, struct block *block);
 /* What was fed, never touched and waits is taken back. */
 void ledger_cut(struct ledger *ledger);
 
-/* A call of the handler ends now that began then, by ledger_now_us. */
 int64_t ledger_now_us(const struct ledger *ledger); /* monotonic */
-void ledger_time_call(struct ledger *ledger, int64_t began_us);
+/* A call of the handler, begun by ledger_begin_call, has ended. */
+void ledger_time_call(struct ledger *ledger, const struct handler_call *call,
+                      const struct handler_outcome *outcome);
 
 /* A call's span: while it is sampled the handler is held, which may be the last that is left of a version. */
 void ledger_begin_span(const struct ledger *ledger, struct handler *handler, struct span *span,

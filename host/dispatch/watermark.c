@@ -455,6 +455,7 @@ static void compact(struct watermark *watermark, struct block *block)
     struct page *page = page_read(&body, &err);
     buf_fini(&body);
     CHECK(page && page->count == written); /* these very records were read before */
+    arena_reserve(&page->arena, block->count * (sizeof(struct record) + SEQUENCE_SIZE));
     struct record *settled = arena_alloc(&page->arena, block->count * sizeof *settled);
     for (size_t i = 0, taken = 0; i < block->count; i++) {
         const struct record *old = block->entries[i].record;

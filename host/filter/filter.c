@@ -13,6 +13,7 @@
 #include "value/decimal.h"
 
 static _Thread_local int64_t steps_left = INT64_MAX; /* of the comparison that runs; below 0: no more */
+static _Thread_local struct arena *scratch;          /* likewise: for what has no tree yet */
 
 /* ---- numbers ---- */
 
@@ -218,20 +219,17 @@ static bool match_leaf(const struct matcher *matchers, const struct json *value)
 
 /* ---- objects ---- */
 
-static const struct json *find(const struct json *object, const struct field *field)
+/* The member of that name; `storage` is for one that has no tree yet. */
+static const struct json *find(const struct json *object, const struct field *field, struct json *storage)
 {
-    if (!object || object->type != JSON_OBJECT)
+    const struct json_name names[] = {{field->key, field->key_size}, {field->other_key, field->key_size}};
+    const struct json *found;
+    if (!object || object->type != JSON_OBJECT || (steps_left -= object->count) < 0)
         return NULL;
-    json_each(member, object) {
-        if (--steps_left < 0)
-            return NULL;
-        if (member->key_size != field->key_size)
-            continue;
-        if (memcmp(member->key, field->key, field->key_size) == 0 ||
-            (field->other_key && memcmp(member->key, field->other_key, field->key_size) == 0))
-            return member;
-    }
-    return NULL;
+    json_look(object, names, 1, scratch, storage, &found);
+    if (!found && field->other_key)
+        json_look(object, names + 1, 1, scratch, storage, &found);
+    return found;
 }
 
 static bool match_pattern(const struct pattern *pattern, const struct json *event, const struct json *more);
@@ -326,9 +324,10 @@ static bool match_parts(const struct part *parts, const struct json *event, cons
 {
     for (const struct part *part = parts; part; part = part->next)
         for (const struct field *field = part->pattern->fields; field; field = field->next) {
-            const struct json *value = find(event, field);
+            struct json storage;
+            const struct json *value = find(event, field, &storage);
             if (!value && more)
-                value = find(more, field);
+                value = find(more, field, &storage);
             if (field->leaf ? !match_leaf(field->leaf, value) : !match_key(parts, field, value))
                 return false;
         }
@@ -359,9 +358,10 @@ static bool match_pattern(const struct pattern *pattern, const struct json *even
     if (pattern->shared)
         return choose(&(struct part){NULL, pattern}, &(struct pending){NULL, pattern->ors}, event, more);
     for (const struct field *field = pattern->fields; field; field = field->next) {
-        const struct json *value = find(event, field);
+        struct json storage;
+        const struct json *value = find(event, field, &storage);
         if (!value && more)
-            value = find(more, field);
+            value = find(more, field, &storage);
         if (!match_field(field, value))
             return false;
     }
@@ -375,9 +375,18 @@ static bool match_pattern(const struct pattern *pattern, const struct json *even
     return true;
 }
 
+static bool match(const struct filter *filter, const struct json *event, const struct json *more)
+{
+    struct arena own = ARENA_INIT;
+    scratch = &own;
+    bool matches = match_pattern(filter->root, event, more);
+    arena_fini(&own);
+    return matches;
+}
+
 bool filter_match(const struct filter *filter, const struct json *event)
 {
-    return match_pattern(filter->root, event, NULL);
+    return match(filter, event, NULL);
 }
 
 static struct json member_of_arn(const char *stream_arn)
@@ -395,7 +404,7 @@ bool filter_match_record(const struct filter *filter, const struct json *record,
 {
     const struct json arn = member_of_arn(stream_arn);
     const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
-    return match_pattern(filter->root, record, &more);
+    return match(filter, record, &more);
 }
 
 #define SHOWN_BYTES_MAX 100 /* of a value */
@@ -423,9 +432,10 @@ static void explain_pattern(const struct pattern *pattern, const struct json *ev
                             struct buf *out)
 {
     for (const struct field *field = pattern->fields; field; field = field->next) {
-        const struct json *value = find(event, field);
+        struct json storage;
+        const struct json *value = find(event, field, &storage);
         if (!value && more)
-            value = find(more, field);
+            value = find(more, field, &storage);
         if (match_field(field, value))
             continue;
         buf_printf(out, "%s%.*s", out->size ? "." : "", (int)field->key_size, field->key);
@@ -445,8 +455,11 @@ void filter_explain(const struct filter *filter, const struct json *record, cons
 {
     const struct json arn = member_of_arn(stream_arn);
     const struct json more = {.type = JSON_OBJECT, .child = &arn, .count = 1};
+    struct arena own = ARENA_INIT;
     struct buf path = BUF_INIT;
+    scratch = &own;
     explain_pattern(filter->root, record, &more, &path);
+    arena_fini(&own);
     buf_add(out, path.data, path.size);
     buf_fini(&path);
 }

@@ -79,6 +79,7 @@ struct handler_call {
     const struct handler_source *source;
     const struct handler_window *window;   /* of HANDLER_WINDOWS */
     const struct handler_request *request; /* of HANDLER_REQUESTS, which have no inputs */
+    int64_t begun_us;                      /* monotonic, where that was read just now; else 0 */
 };
 
 enum handler_result {
@@ -114,6 +115,7 @@ struct handler_outcome {
     enum handler_verdict *verdicts; /* HANDLER_BATCHES: of each record; NULL: all are handled. Owned */
     char *state;                    /* HANDLER_WINDOWS: the new state, as JSON; NULL: nothing. Owned */
     struct handler_answer *answer;  /* HANDLER_REQUESTS. Owned */
+    int64_t ended_us;               /* monotonic, where that was read just now; else 0 */
 };
 
 void handler_answer_free(struct handler_answer *answer); /* NULL is allowed */

@@ -30,10 +30,10 @@ static int compare_names(const struct json *a, const struct json *b)
 /* The values of the key's one or two attributes, in the order of their names. */
 static void find_values(const struct json *keys, const struct json *values[2])
 {
-    const struct json *first = keys ? keys->child : NULL, *second = first ? first->next : NULL;
+    const struct json *first = keys ? json_children(keys) : NULL, *second = first ? first->next : NULL;
     bool turned = second && compare_names(first, second) > 0;
-    values[0] = first ? (turned ? second : first)->child : NULL;
-    values[1] = second ? (turned ? first : second)->child : NULL;
+    values[0] = first ? json_children(turned ? second : first) : NULL;
+    values[1] = second ? json_children(turned ? first : second) : NULL;
 }
 
 char *item_key_document(const struct json *keys, size_t size_max)

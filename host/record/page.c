@@ -10,8 +10,10 @@
 #include "base/mem.h"
 #include "record/position.h"
 
-/* A tree node is some 50 bytes for every 15 to 20 bytes of text. */
+/* A tree node is some 50 bytes for every 15 to 20 bytes of text; an index is as large as the text and a half. */
 #define TREE_FACTOR 3
+#define INDEX_FACTOR 1.6
+#define RECORD_BYTES (sizeof(struct record) + 6 * sizeof(struct json)) /* and what is read of it at once */
 
 static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};
 static_assert(COUNT_OF(event_names) == RECORD_REMOVE + 1, "a name for each event");
@@ -77,53 +79,61 @@ static int64_t read_time(const struct json *value)
     return seconds * 1000;
 }
 
+/* To stay: of the page, where it stands on the stack. */
+static const struct json *keep(struct page *page, const struct json *found, const struct json *storage)
+{
+    if (found != storage)
+        return found;
+    struct json *kept = arena_alloc(&page->arena, sizeof *kept);
+    *kept = *found;
+    return kept;
+}
+
 static bool read_change(struct page *page, struct record *record, const struct json *change)
 {
-    const struct json *time = NULL, *size = NULL, *sequence = NULL;
-    json_each(member, change) {
-        if (json_key_is(member, "Keys"))
-            record->keys = member;
-        else if (json_key_is(member, "NewImage"))
-            record->new_image = member;
-        else if (json_key_is(member, "OldImage"))
-            record->old_image = member;
-        else if (json_key_is(member, "SequenceNumber"))
-            sequence = member;
-        else if (json_key_is(member, "ApproximateCreationDateTime"))
-            time = member;
-        else if (json_key_is(member, "SizeBytes"))
-            size = member;
-    }
+    enum { KEYS, NEW_IMAGE, OLD_IMAGE, NUMBER, TIME, BYTES, COUNT };
+    static const struct json_name names[] = {JSON_NAME("Keys"),
+                                             JSON_NAME("NewImage"),
+                                             JSON_NAME("OldImage"),
+                                             JSON_NAME("SequenceNumber"),
+                                             JSON_NAME("ApproximateCreationDateTime"),
+                                             JSON_NAME("SizeBytes")};
+    struct json storage[COUNT];
+    const struct json *found[COUNT];
+    static_assert(COUNT_OF(names) == COUNT, "a name for each");
+    json_look(change, names, COUNT, &page->arena, storage, found);
+    record->keys = keep(page, found[KEYS], &storage[KEYS]);
+    record->new_image = keep(page, found[NEW_IMAGE], &storage[NEW_IMAGE]);
+    record->old_image = keep(page, found[OLD_IMAGE], &storage[OLD_IMAGE]);
+    const struct json *sequence = found[NUMBER];
     if (!record->keys || record->keys->type != JSON_OBJECT || !sequence || sequence->type != JSON_STRING ||
         sequence->size >= SEQUENCE_SIZE)
         return false;
     record->sequence = json_string(&page->arena, sequence);
-    record->time_ms = read_time(time);
-    record->size_bytes = json_integer(size, 0);
+    record->time_ms = read_time(found[TIME]);
+    record->size_bytes = json_integer(found[BYTES], 0);
     record->item = hash_keys(record->keys);
     return true;
 }
 
 static bool read_record(struct page *page, struct record *record, const struct json *json)
 {
-    const struct json *change = NULL;
-    bool named = false;
-    *record = (struct record){.page = page, .json = json};
-    json_each(member, json) {
-        if (json_key_is(member, "dynamodb"))
-            change = member;
-        else if (json_key_is(member, "eventName"))
-            named = read_event(member, &record->event);
-        else if (json_key_is(member, "snapshot"))
-            record->snapshot = member->type == JSON_TRUE;
-        else if (json_key_is(member, "late"))
-            record->late = member->type == JSON_TRUE;
-        else if (json_key_is(member, "tableName"))
-            record->table = json_string(&page->arena, member);
-        else if (json_key_is(member, "unreadable"))
-            record->unreadable = json_string(&page->arena, member);
-    }
-    return change && named && read_change(page, record, change);
+    enum { CHANGE, EVENT, SNAPSHOT, LATE, TABLE, UNREADABLE, COUNT };
+    static const struct json_name names[] = {JSON_NAME("dynamodb"), JSON_NAME("eventName"),
+                                             JSON_NAME("snapshot"), JSON_NAME("late"),
+                                             JSON_NAME("tableName"), JSON_NAME("unreadable")};
+    struct json storage[COUNT];
+    const struct json *found[COUNT];
+    static_assert(COUNT_OF(names) == COUNT, "a name for each");
+    json_look(json, names, COUNT, &page->arena, storage, found);
+    *record = (struct record){.page = page,
+                              .json = json,
+                              .snapshot = found[SNAPSHOT] && found[SNAPSHOT]->type == JSON_TRUE,
+                              .late = found[LATE] && found[LATE]->type == JSON_TRUE,
+                              .table = json_string(&page->arena, found[TABLE]),
+                              .unreadable = json_string(&page->arena, found[UNREADABLE])};
+    return found[CHANGE] && read_event(found[EVENT], &record->event) &&
+           read_change(page, record, found[CHANGE]);
 }
 
 const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE])
@@ -148,15 +158,26 @@ static void write_snapshot_id(struct buf *out, const struct record *record, cons
         buf_add(out, own, (size_t)size);
 }
 
+const struct json *record_event_id(const struct record *record, struct arena *scratch, struct json *storage)
+{
+    const struct json_name name = JSON_NAME("eventID");
+    const struct json *found;
+    json_look(record->json, &name, 1, scratch, storage, &found);
+    return found;
+}
+
 void record_write_id(struct buf *out, const struct record *record)
 {
-    const struct json *id = json_get(record->json, "eventID");
+    struct arena scratch = ARENA_INIT;
+    struct json storage;
+    const struct json *id = record_event_id(record, &scratch, &storage);
     if (record->snapshot)
         write_snapshot_id(out, record, id);
     else if (record->part)
         buf_printf(out, "%s-%016llx", record->sequence, (unsigned long long)record->part);
     else if (id && id->type == JSON_STRING)
         buf_add(out, id->text, id->size);
+    arena_fini(&scratch);
 }
 
 /* The same whenever the record is read: made of its item, and of how many of that number and item came before
@@ -180,23 +201,19 @@ static void number_parts(struct page *page, bool always)
     }
 }
 
-/* Of {"Records": [{"dynamodb": {"NewImage": {...}}}]}: most of a page, and what handlers look at least of. */
-static const struct json_deferring images = {4, {"NewImage", "OldImage"}};
+/* Of {"Records": [{...}]}: each record. */
+#define RECORD_DEPTH 2
 
-/* A tree that is asked for later costs more than one that is made at once, and of small images it costs
- * little: so it is put off where records are large, and as few of their images were asked for as in the pages
- * before; now and then it is looked at anew. */
-#define LARGE_BYTES 2048 /* a record */
-#define LOOKED_AT 8      /* records of a page */
+/* A tree that is asked for later costs more than one that is made at once: so it is put off as long as few
+ * images of the pages before were asked for; now and then it is looked at anew. */
+#define LOOKED_AT 8 /* records of a page */
 #define PAGES_BETWEEN 16
-static _Thread_local bool are_large, wants_trees;
+static _Thread_local bool wants_trees;
 static _Thread_local unsigned pages_read;
 
 static void learn(const struct page *page)
 {
     size_t deferred = 0, opened = 0, step = page->count / LOOKED_AT + 1;
-    if (page->count)
-        are_large = page->body.size / page->count >= LARGE_BYTES;
     if (!page->defers)
         return;
     for (size_t i = 0; i < page->count; i += step) {
@@ -215,15 +232,20 @@ struct page *page_read(struct buf *body, struct err *err)
     page->references = 1;
     page->body = *body;
     *body = BUF_INIT;
+    page->defers = !wants_trees || pages_read++ % PAGES_BETWEEN == 0;
     if (page->body.size > 4096)
-        arena_reserve(&page->arena, page->body.size * TREE_FACTOR);
-    page->defers = are_large && (!wants_trees || pages_read++ % PAGES_BETWEEN == 0);
-    const struct json *root = json_parse_deferring(&page->arena, page->body.data ? page->body.data : "",
-                                                   page->body.size, page->defers ? &images : NULL, err);
+        arena_reserve(&page->arena,
+                      (size_t)((double)page->body.size * (page->defers ? INDEX_FACTOR : TREE_FACTOR)));
+    const char *text = page->body.data ? page->body.data : "";
+    const struct json *root =
+        page->defers ? json_parse_deferring(&page->arena, text, page->body.size, RECORD_DEPTH, err)
+                     : json_parse(&page->arena, text, page->body.size, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
         root = NULL, err_set(err, ERR_PARSE, "there are no Records in it");
     if (root && records->count) {
+        if (page->defers)
+            arena_reserve(&page->arena, records->count * RECORD_BYTES);
         page->records = arena_alloc(&page->arena, records->count * sizeof *page->records);
         json_each(json, records) {
             if (!read_record(page, &page->records[page->count], json)) {

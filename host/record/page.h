@@ -61,6 +61,10 @@ struct page *page_read(struct buf *body, struct err *err);
 #define RECORD_UNIT_SIZE (SEQUENCE_SIZE + 20)
 const char *record_unit(const struct record *record, char unit[RECORD_UNIT_SIZE]);
 
+/* The service's eventID as it stands in the record, NULL where it has none: `storage`, or of its tree. What
+ * that needs is the scratch arena's. */
+const struct json *record_event_id(const struct record *record, struct arena *scratch, struct json *storage);
+
 /* The record's id: the service's eventID, or one made of its number, where that is not unique. Into `out`. */
 void record_write_id(struct buf *out, const struct record *record);
 

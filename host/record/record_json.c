@@ -64,11 +64,18 @@ void record_write_json(struct buf *out, const struct record *record, const char 
 
 bool record_expired(const struct record *record)
 {
-    const struct json *identity = json_get(record->json, "userIdentity");
-    const struct json *type = json_get(identity, "Type"), *principal = json_get(identity, "PrincipalId");
-    type = type ? type : json_get(identity, "type");
-    principal = principal ? principal : json_get(identity, "principalId");
-    return json_string_is(type, "Service") && json_string_is(principal, "dynamodb.amazonaws.com");
+    static const struct json_name outer = JSON_NAME("userIdentity"),
+                                  names[] = {JSON_NAME("Type"), JSON_NAME("PrincipalId"), JSON_NAME("type"),
+                                             JSON_NAME("principalId")};
+    struct arena scratch = ARENA_INIT;
+    struct json storage, parts[4];
+    const struct json *identity, *found[4];
+    json_look(record->json, &outer, 1, &scratch, &storage, &identity);
+    json_look(identity, names, 4, &scratch, parts, found);
+    bool expired = json_string_is(found[0] ? found[0] : found[2], "Service") &&
+                   json_string_is(found[1] ? found[1] : found[3], "dynamodb.amazonaws.com");
+    arena_fini(&scratch);
+    return expired;
 }
 
 const struct json *record_view(const struct record *record)

@@ -33,7 +33,7 @@ static void unmarshal_items(struct buf *out, const struct json *array, bool valu
 
 void record_unmarshal(struct buf *out, const struct json *value, bool item)
 {
-    const struct json *inner = value && value->type == JSON_OBJECT ? value->child : NULL;
+    const struct json *inner = value && value->type == JSON_OBJECT ? json_children(value) : NULL;
     if (item && value && value->type == JSON_OBJECT)
         unmarshal_members(out, value);
     else if (!inner || json_key_is(inner, "NULL"))

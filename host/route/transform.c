@@ -108,7 +108,7 @@ static const struct json *path_follow(const struct path *path, const struct json
             value = json_get(value, step->name);
             continue;
         }
-        const struct json *item = value->type == JSON_ARRAY ? value->child : NULL;
+        const struct json *item = value->type == JSON_ARRAY ? json_children(value) : NULL;
         for (size_t left = step->index; item && left; left--)
             item = item->next;
         value = item;

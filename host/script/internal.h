@@ -63,7 +63,7 @@ struct script {
     bool refuses;   /* likewise, while memory ended again and again: no more of it before the slice ends */
     bool preempted; /* the running invocation only made room for others */
     int64_t slice_begin_ms; /* monotonic; and finer: */
-    int64_t slice_begin_us;
+    int64_t slice_begin_us, slice_ended_us;
     int64_t slice_end_ms; /* when it should make room */
     struct list owned;    /* objects of C's that stand on its stacks */
     struct script_table *tables;
@@ -149,8 +149,9 @@ static inline struct script *script_of_handler(struct handler *handler)
 
 /* state.c */
 void state_open(struct script *script); /* for record_open and sandbox_open to fill */
-/* What runs next, in L, may use so much of the processor. The end tells the milliseconds that it used. */
-void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms);
+/* What runs next, in L, may use so much of the processor; `now_us`, monotonic, where that was read just now,
+ * else 0. The end tells the milliseconds that it used. */
+void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms, int64_t now_us);
 int64_t state_end_slice(struct script *script);
 /* So much of its memory is among what all versions of the handler have. */
 void state_count_memory(struct script *script, int64_t bytes);

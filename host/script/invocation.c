@@ -182,7 +182,7 @@ static void describe(struct invocation *invocation, struct handler_error *error)
     /* Telling what happened must not fail for want of memory, nor take all there is. */
     if (memory_max < SIZE_MAX - DESCRIBE_BYTES && script->memory_bytes + DESCRIBE_BYTES > memory_max)
         script->memory_max = script->memory_bytes + DESCRIBE_BYTES;
-    state_begin_slice(script, L, CLOSE_MS_MAX);
+    state_begin_slice(script, L, CLOSE_MS_MAX, 0);
     lua_pushcfunction(L, describe_protected);
     lua_pushlightuserdata(L, &description);
     bool failed = lua_pcall(L, 1, 0, 0) != LUA_OK && lua_type(L, -1) == LUA_TSTRING;
@@ -217,7 +217,7 @@ static void reset(struct invocation *invocation)
         return;
     }
     int64_t begun_ms = clock_cpu_ms(clock);
-    state_begin_slice(script, invocation->co, script->drops ? script->close_left_ms : CLOSE_MS_MAX);
+    state_begin_slice(script, invocation->co, script->drops ? script->close_left_ms : CLOSE_MS_MAX, 0);
     lua_resetthread(invocation->co);
     state_end_slice(script);
     invocation->deaf = script->cpu_exhausted;
@@ -246,6 +246,7 @@ static void finish(struct invocation *invocation, enum handler_result result, st
     handler_done_fn *done = invocation->done;
     void *user = invocation->user;
     bool is_part = invocation->part_of;
+    outcome->ended_us = 0; /* it may have waited for its messages since */
     if (is_part)
         invocation->parts_ops->over(invocation, outcome);
     put_idle(invocation);
@@ -265,19 +266,20 @@ static bool read_outcome(struct invocation *invocation, struct handler_outcome *
     return read;
 }
 
-/* Run the coroutine until it ends or waits. */
-static enum handler_result advance(struct invocation *invocation, int arguments,
+/* Run the coroutine until it ends or waits; from `now_us` on, where that was read just now (else 0). */
+static enum handler_result advance(struct invocation *invocation, int arguments, int64_t now_us,
                                    struct handler_outcome *outcome)
 {
     struct script *script = invocation->script;
     script->current = invocation;
-    state_begin_slice(script, invocation->co, invocation->root->cpu_left_ms);
+    state_begin_slice(script, invocation->co, invocation->root->cpu_left_ms, now_us);
     invocation->waiting = script->preempted = false;
     reactor_label(script->options.reactor, script->handler.name);
     int status = lua_resume(invocation->co, script->L, arguments, &invocation->results);
     script->current = NULL;
     bool read = status != LUA_OK || invocation->part_of || read_outcome(invocation, outcome);
     invocation->root->cpu_left_ms -= state_end_slice(script);
+    outcome->ended_us = script->slice_ended_us;
     invocation->deaf = invocation->deaf || script->cpu_exhausted;
     if (invocation->part_of && script->cpu_exhausted)
         invocation->root->exhausted = true;
@@ -308,7 +310,7 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
 void script_go_on(struct invocation *invocation)
 {
     struct handler_outcome outcome = {0};
-    enum handler_result result = advance(invocation, 0, &outcome);
+    enum handler_result result = advance(invocation, 0, 0, &outcome);
     if (result != HANDLER_WAITING)
         finish(invocation, result, &outcome);
 }
@@ -635,7 +637,8 @@ static int prepare(struct invocation *invocation, struct handler_outcome *outcom
 static enum handler_result begin(struct invocation *invocation, int arguments, struct invocation **running,
                                  struct handler_outcome *outcome)
 {
-    enum handler_result result = advance(invocation, arguments, outcome);
+    int64_t now_us = invocation->call ? invocation->call->begun_us : 0;
+    enum handler_result result = advance(invocation, arguments, now_us, outcome);
     if (result == HANDLER_WAITING)
         *running = invocation;
     else
@@ -709,7 +712,7 @@ void invocation_run_part(struct invocation *whole, struct crew *crew, struct lis
     if (!ok)
         outcome.error = script_error(script, lua_tostring(L, -1));
     lua_settop(L, 0);
-    enum handler_result result = ok ? advance(part, 1, &outcome) : HANDLER_RAISED;
+    enum handler_result result = ok ? advance(part, 1, 0, &outcome) : HANDLER_RAISED;
     if (result != HANDLER_WAITING)
         finish(part, result, &outcome);
 }

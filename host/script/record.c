@@ -116,6 +116,14 @@ static void push_item(lua_State *L, const struct json *item)
         luaL_error(L, "the record cannot be decoded: %s", err.text);
 }
 
+/* For what is looked up and used at once. */
+static struct arena *clear_scratch(lua_State *L)
+{
+    struct arena *scratch = &script_of(L)->scratch;
+    arena_clear(scratch);
+    return scratch;
+}
+
 /* ---- images ---- */
 
 static const struct json *image_of(const struct record *record, int which)
@@ -130,8 +138,7 @@ static const struct json *read_copy(lua_State *L, int owner, const struct lazy_i
     struct err err;
     lua_getiuservalue(L, owner, SLOT_LATER);
     const char *text = lua_touserdata(L, -1);
-    struct arena *scratch = &script_of(L)->scratch;
-    arena_clear(scratch);
+    struct arena *scratch = clear_scratch(L);
     const struct json *item =
         text ? json_parse(scratch, text + image->text_at, image->text_size, &err) : NULL;
     if (!item)
@@ -276,7 +283,8 @@ static void push_text(lua_State *L, const struct json *text)
 static void push_id(lua_State *L, const struct record *record)
 {
     if (!record->part) {
-        push_text(L, json_get(record->json, "eventID"));
+        struct json storage;
+        push_text(L, record_event_id(record, clear_scratch(L), &storage));
         return;
     }
     struct buf *text = script_buf(L);
@@ -290,7 +298,7 @@ static bool same(const struct json *a, const struct json *b);
 
 static bool same_lists(const struct json *a, const struct json *b)
 {
-    const struct json *other = b->child;
+    const struct json *other = json_children(b);
     json_each(item, a) {
         if (!same(item, other))
             return false;
@@ -348,8 +356,10 @@ static bool same(const struct json *a, const struct json *b)
         return a == b;
     if (a->type != b->type || a->count != b->count)
         return false;
+    if (a->size == b->size && memcmp(a->text, b->text, a->size) == 0)
+        return true;
     if (a->type == JSON_STRING || a->type == JSON_NUMBER)
-        return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+        return false;
     if (a->type == JSON_OBJECT)
         return same_sorted(a, b, by_key);
     if (a->type == JSON_ARRAY)
@@ -361,7 +371,12 @@ static int record_changed(lua_State *L)
 {
     const struct record *record = check(L, 1, NULL)->record;
     const char *name = script_check_text(L, 2); /* no attribute that we could look up has a zero byte */
-    lua_pushboolean(L, !same(json_get(record->old_image, name), json_get(record->new_image, name)));
+    struct arena *scratch = clear_scratch(L);
+    const struct json *images[] = {record->old_image, record->new_image}, *values[2];
+    size_t at;
+    for (int i = 0; i < 2; i++)
+        values[i] = images[i] ? json_pick(images[i], name, strlen(name), scratch, &at) : NULL;
+    lua_pushboolean(L, !same(values[0], values[1]));
     return 1;
 }
 

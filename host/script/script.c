@@ -250,7 +250,7 @@ static void run_file(struct loading *loading)
     struct script *script = loading->script;
     lua_State *L = script->L;
     script->memory_max = LOAD_BYTES_MAX;
-    state_begin_slice(script, L, LOAD_MS_MAX);
+    state_begin_slice(script, L, LOAD_MS_MAX, 0);
     lua_pushcfunction(L, with_line);
     lua_pushcfunction(L, load_protected);
     lua_pushlightuserdata(L, loading);

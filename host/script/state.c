@@ -78,7 +78,7 @@ static void on_count(lua_State *L, lua_Debug *activation);
 /* The code that runs next may use `left_ms` of the processor. Time is looked at by the hook only, which comes
  * when the watch asks for it: a handler of a few instructions costs no system call, and an instruction that
  * could meet a hook costs more than twice as much. */
-void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
+void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms, int64_t now_us)
 {
     CHECK(!script->in_slice);
     script->in_slice = true;
@@ -86,7 +86,7 @@ void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
     script->cpu_left_ms = left_ms > 0 ? left_ms : 1;
     /* A little is counted from here on: others may have the processor before the first look. */
     script->cpu_base_ms = left_ms > UNSEEN_MS_MAX ? -1 : clock_cpu_ms(reactor_clock(script->options.reactor));
-    script->slice_begin_us = clock_monotonic_us(reactor_clock(script->options.reactor));
+    script->slice_begin_us = now_us ? now_us : clock_monotonic_us(reactor_clock(script->options.reactor));
     script->slice_begin_ms = script->slice_begin_us / 1000;
     script->slice_end_ms = script->slice_begin_ms + SLICE_MS_MAX;
     script->watched_before = watch_begin(L, on_count);
@@ -96,9 +96,10 @@ void state_begin_slice(struct script *script, lua_State *L, int64_t left_ms)
 static void count_slice(struct script *script)
 {
     struct stats_script *counters = script->counters;
+    script->slice_ended_us = clock_monotonic_us(reactor_clock(script->options.reactor));
     if (!counters)
         return;
-    counters->us += clock_monotonic_us(reactor_clock(script->options.reactor)) - script->slice_begin_us;
+    counters->us += script->slice_ended_us - script->slice_begin_us;
     state_count_memory(script, (int64_t)script->memory_bytes);
 }
 

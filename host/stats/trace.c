@@ -153,30 +153,30 @@ void trace_write_amzn(const struct trace_place *place, char header[TRACE_AMZN_SI
 
 /* ---- spans ---- */
 
-/* {"S": "..."} */
-static const struct json *text_in(const struct json *value)
+/* Of {"S": "..."} */
+static bool read_place(const struct json *value, struct arena *scratch,
+                       bool (*read)(const char *text, size_t size, struct trace_place *place, bool *sampled),
+                       struct trace_place *place, bool *sampled)
 {
-    const struct json *text = json_get(value, "S");
-    return text && text->type == JSON_STRING ? text : NULL;
+    static const struct json_name name = JSON_NAME("S");
+    struct json storage;
+    const struct json *text;
+    json_look(value, &name, 1, scratch, &storage, &text);
+    return text && text->type == JSON_STRING && read(text->text, text->size, place, sampled);
 }
 
-/* Each record is asked: one look at its attributes, at their lengths first. */
+/* Each record is asked: one look at its attributes' names. */
 static bool begins_in_item(const struct record *record, struct trace_place *place, bool *sampled)
 {
-    static const char parent_name[] = "traceparent", amzn_name[] = "AWSTraceHeader";
-    const struct json *parent = NULL, *amzn = NULL;
-    if (!record->new_image)
-        return false;
-    json_each(member, record->new_image) {
-        if (member->key_size == sizeof parent_name - 1 &&
-            memcmp(member->key, parent_name, sizeof parent_name - 1) == 0)
-            parent = text_in(member);
-        else if (member->key_size == sizeof amzn_name - 1 &&
-                 memcmp(member->key, amzn_name, sizeof amzn_name - 1) == 0)
-            amzn = text_in(member);
-    }
-    return (parent && trace_read_parent(parent->text, parent->size, place, sampled)) ||
-           (amzn && trace_read_amzn(amzn->text, amzn->size, place, sampled));
+    static const struct json_name names[] = {JSON_NAME("traceparent"), JSON_NAME("AWSTraceHeader")};
+    struct arena scratch = ARENA_INIT;
+    struct json storage[2];
+    const struct json *found[2];
+    json_look(record->new_image, names, 2, &scratch, storage, found);
+    bool begins = read_place(found[0], &scratch, trace_read_parent, place, sampled) ||
+                  read_place(found[1], &scratch, trace_read_amzn, place, sampled);
+    arena_fini(&scratch);
+    return begins;
 }
 
 static void start(struct tracer *tracer, struct span *span)

@@ -126,7 +126,7 @@ static bool push_of_type(lua_State *L, const struct json *value, char type, stru
 
 bool value_push(lua_State *L, const struct json *attribute, struct err *err)
 {
-    const struct json *value = attribute->type == JSON_OBJECT ? attribute->child : NULL;
+    const struct json *value = attribute->type == JSON_OBJECT ? json_children(attribute) : NULL;
     if (!value && attribute->type == JSON_OBJECT) {
         lua_newtable(L); /* how DynamoDB Local's streams show an empty map */
         return true;

@@ -1,70 +1,112 @@
-/* fuzz_json.c: whatever is parsed and written again parses to the same text; objects that are deferred are
- * the same, and refused for the same reason. */
+/* fuzz_json.c: whatever is parsed and written again parses to the same text; what is deferred is the same, and
+ * refused for the same reason; an index is the same by whichever way it is made. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_index.h"
 
-static const char *const names[] = {"a", "NewImage"};
+static void demand(bool holds)
+{
+    if (!holds)
+        abort();
+}
 
-/* Members of deferred objects, one by one and before the object has its tree, are those that it has then. */
-static void pick_all(const struct json *whole, const struct json *deferred)
+static bool same_bytes(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    return a_size == b_size && (!a_size || memcmp(a, b, a_size) == 0);
+}
+
+static void same_value(const struct json *a, const struct json *b)
+{
+    demand(a->type == b->type && a->count == b->count && same_bytes(a->text, a->size, b->text, b->size));
+}
+
+/* The first member of that key, and its place. */
+static const struct json *first_of(const struct json *object, const struct json *like, size_t *place)
+{
+    *place = 0;
+    json_each(member, object) {
+        if (same_bytes(member->key, member->key_size, like->key, like->key_size))
+            return member;
+        ++*place;
+    }
+    return NULL;
+}
+
+#define ASKED 20 /* members of an object */
+
+/* Members of a deferred object, one by one and several at once, before it has its tree. */
+static void ask_all(const struct json *whole, const struct json *deferred)
 {
     struct arena scratch = ARENA_INIT;
-    size_t place = 0, at;
+    struct json_name names[ASKED];
+    struct json storage[ASKED];
+    const struct json *found[ASKED];
+    size_t count = 0, place, at;
     json_each(member, whole) {
-        struct buf wanted = BUF_INIT, picked = BUF_INIT;
-        const struct json *found = json_pick(deferred, member->key, member->key_size, &scratch, &at);
-        size_t first = 0;
-        json_each(one, whole) {
-            if (one->key_size == member->key_size && memcmp(one->key, member->key, one->key_size) == 0) {
-                json_write_value(&wanted, one);
-                break;
-            }
-            first++;
-        }
-        if (!found || at != first)
-            abort();
-        json_write_value(&picked, found);
-        if (picked.size != wanted.size || memcmp(picked.data, wanted.data, picked.size) != 0)
-            abort();
-        buf_fini(&wanted);
-        buf_fini(&picked);
-        arena_clear(&scratch);
-        if (++place == 20)
+        const struct json *first = first_of(whole, member, &place);
+        const struct json *picked = json_pick(deferred, member->key, member->key_size, &scratch, &at);
+        demand(picked && at == place);
+        same_value(first, picked);
+        names[count] = (struct json_name){member->key, member->key_size};
+        if (++count == ASKED)
             break;
+        arena_clear(&scratch);
     }
-    if (json_pick(deferred, "no such", 7, &scratch, &at))
-        abort();
+    json_look(deferred, names, count, &scratch, storage, found);
+    for (size_t i = 0; i < count; i++) {
+        const struct json like = {.key = names[i].text, .key_size = (uint32_t)names[i].size};
+        demand(found[i] != NULL);
+        same_value(first_of(whole, &like, &place), found[i]);
+    }
+    demand(!json_pick(deferred, "no such", 7, &scratch, &at));
+    demand(!!json_pick(deferred, "a", 1, &scratch, &at) == !!json_get(whole, "a"));
     arena_fini(&scratch);
 }
 
 static void compare(const struct json *a, const struct json *b)
 {
-    if (a->type != b->type || a->count != b->count || a->size != b->size)
-        abort();
-    if (b->deferred)
-        pick_all(a, b);
+    same_value(a, b);
+    demand(same_bytes(a->key, a->key_size, b->key, b->key_size));
+    if (b->deferred && b->type == JSON_OBJECT)
+        ask_all(a, b);
     const struct json *other = a->type == JSON_ARRAY || a->type == JSON_OBJECT ? json_children(b) : NULL;
     json_each(child, a) {
+        demand(other != NULL);
         compare(child, other);
         other = other->next;
     }
-    if (other)
-        abort();
+    demand(!other);
 }
 
 static void defer(const char *data, size_t size, const struct json *root, const struct err *why)
 {
     struct arena arena = ARENA_INIT;
     struct err err;
-    struct json_deferring deferring = {(int)(size % 4), {names[0], names[1]}};
-    const struct json *other = json_parse_deferring(&arena, data, size, &deferring, &err);
-    if (!other != !root || (!other && strcmp(err.text, why->text) != 0))
-        abort();
+    const struct json *other = json_parse_deferring(&arena, data, size, (int)(size % 4), &err);
+    demand(!other == !root && (other || strcmp(err.text, why->text) == 0));
     if (other)
         compare(root, other);
+    arena_fini(&arena);
+}
+
+static void index_by_all(const char *data, size_t size, bool right)
+{
+    struct arena arena = ARENA_INIT;
+    struct json_index first, other;
+    const struct json_index_way *way = json_index_ways();
+    demand(json_index_make_by(way, &first, &arena, data, size) == right);
+    while ((++way)->name) {
+        demand(json_index_make_by(way, &other, &arena, data, size) == right);
+        if (!right)
+            continue;
+        demand(first.count == other.count && first.escapes == other.escapes);
+        demand(memcmp(first.at, other.at, (first.count + 1) * sizeof *first.at) == 0);
+        demand(memcmp(first.ways, other.ways, first.count * sizeof *first.ways) == 0);
+        demand(memcmp(first.first, other.first, (size / 64 + 1) * sizeof *first.first) == 0);
+    }
     arena_fini(&arena);
 }
 
@@ -74,15 +116,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf once = BUF_INIT, twice = BUF_INIT;
     struct err err;
     const struct json *root = json_parse(&arena, (const char *)data, size, &err);
+    index_by_all((const char *)data, size, root != NULL);
     defer((const char *)data, size, root, &err);
     if (root) {
         json_write_value(&once, root);
         root = json_parse(&arena, once.data, once.size, &err);
-        if (!root)
-            abort();
+        demand(root != NULL);
         json_write_value(&twice, root);
-        if (once.size != twice.size || memcmp(once.data, twice.data, once.size) != 0)
-            abort();
+        demand(same_bytes(once.data, once.size, twice.data, twice.size));
     }
     buf_fini(&once);
     buf_fini(&twice);

@@ -1,0 +1,521 @@
+/* json_index.c: see json_index.h. The masks of the first pass have a bit a byte, the lowest is the first. */
+#include "base/json_index.h"
+
+#include <string.h>
+#if defined __x86_64__
+#include <immintrin.h>
+#elif defined __aarch64__
+#include <arm_neon.h>
+#endif
+
+#include "base/json.h"
+
+#define BLOCK 64
+#define INLINE inline __attribute__((always_inline))
+
+/* ---- what 64 bytes are ---- */
+
+struct masks {
+    uint64_t quote, slash;
+    uint64_t bracket; /* of both kinds, opening and closing */
+    uint64_t between; /* commas and colons */
+    uint64_t low;     /* white space, and what may stand nowhere */
+    uint64_t control; /* below a space */
+};
+
+static INLINE uint64_t ones_before_each(uint64_t bits)
+{
+    for (int i = 1; i < 64; i *= 2)
+        bits ^= bits << i;
+    return bits;
+}
+
+#ifdef __x86_64__
+__attribute__((target("pclmul"))) static INLINE uint64_t ones_before_each_pclmul(uint64_t bits)
+{
+    return (uint64_t)_mm_cvtsi128_si64(
+        _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)bits), _mm_set1_epi8((char)0xff), 0));
+}
+#endif
+
+#define BYTES(byte) (0x0101010101010101ull * (byte))
+
+/* The highest bit of each byte that equals that one. */
+static INLINE uint64_t equal(uint64_t bytes, unsigned char byte)
+{
+    uint64_t other = bytes ^ BYTES(byte);
+    return ~(((other & BYTES(0x7f)) + BYTES(0x7f)) | other) & BYTES(0x80);
+}
+
+/* Of each that is at most that, which is below 0x80. */
+static INLINE uint64_t at_most(uint64_t bytes, unsigned char byte)
+{
+    return ~(((bytes & BYTES(0x7f)) + BYTES(0x7f - byte)) | bytes) & BYTES(0x80);
+}
+
+/* Such bits, of eight bytes. */
+static INLINE uint64_t gather(uint64_t tops)
+{
+    return (tops >> 7) * 0x0102040810204080ull >> 56;
+}
+
+static INLINE void classify_plain(const char *text, struct masks *masks)
+{
+    *masks = (struct masks){0};
+    for (int i = 0; i < BLOCK; i += 8) {
+        uint64_t bytes;
+        memcpy(&bytes, text + i, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        bytes = __builtin_bswap64(bytes);
+#endif
+        uint64_t folded = bytes | BYTES(0x20);
+        masks->quote |= gather(equal(bytes, '"')) << i;
+        masks->slash |= gather(equal(bytes, '\\')) << i;
+        masks->bracket |= gather(equal(folded, '{') | equal(folded, '}')) << i;
+        masks->between |= gather(equal(bytes, ',') | equal(bytes, ':')) << i;
+        masks->low |= gather(at_most(bytes, 0x20)) << i;
+        masks->control |= gather(at_most(bytes, 0x1f)) << i;
+    }
+}
+
+#ifdef __x86_64__
+static INLINE void classify_sse2(const char *text, struct masks *masks)
+{
+    *masks = (struct masks){0};
+#pragma GCC unroll 4
+    for (int i = 0; i < BLOCK; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
+        __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')),
+                bracket = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
+                                       _mm_cmpeq_epi8(folded, _mm_set1_epi8('}'))),
+                between = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(',')),
+                                       _mm_cmpeq_epi8(bytes, _mm_set1_epi8(':'))),
+                low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x20)), bytes),
+                control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        masks->quote |= (uint64_t)(unsigned)_mm_movemask_epi8(quote) << i;
+        masks->slash |= (uint64_t)(unsigned)_mm_movemask_epi8(slash) << i;
+        masks->bracket |= (uint64_t)(unsigned)_mm_movemask_epi8(bracket) << i;
+        masks->between |= (uint64_t)(unsigned)_mm_movemask_epi8(between) << i;
+        masks->low |= (uint64_t)(unsigned)_mm_movemask_epi8(low) << i;
+        masks->control |= (uint64_t)(unsigned)_mm_movemask_epi8(control) << i;
+    }
+}
+
+__attribute__((target("avx2"))) static INLINE void classify_avx2(const char *text, struct masks *masks)
+{
+    *masks = (struct masks){0};
+#pragma GCC unroll 2
+    for (int i = 0; i < BLOCK; i += 32) {
+        __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(text + i));
+        __m256i folded = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
+        __m256i quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('"')),
+                slash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('\\')),
+                bracket = _mm256_or_si256(_mm256_cmpeq_epi8(folded, _mm256_set1_epi8('{')),
+                                          _mm256_cmpeq_epi8(folded, _mm256_set1_epi8('}'))),
+                between = _mm256_or_si256(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(',')),
+                                          _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(':'))),
+                low = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x20)), bytes),
+                control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+        masks->quote |= (uint64_t)(unsigned)_mm256_movemask_epi8(quote) << i;
+        masks->slash |= (uint64_t)(unsigned)_mm256_movemask_epi8(slash) << i;
+        masks->bracket |= (uint64_t)(unsigned)_mm256_movemask_epi8(bracket) << i;
+        masks->between |= (uint64_t)(unsigned)_mm256_movemask_epi8(between) << i;
+        masks->low |= (uint64_t)(unsigned)_mm256_movemask_epi8(low) << i;
+        masks->control |= (uint64_t)(unsigned)_mm256_movemask_epi8(control) << i;
+    }
+}
+#endif
+
+#ifdef __aarch64__
+/* A bit for each byte that is all ones. */
+static INLINE uint64_t bits_of(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
+{
+    static const uint8_t powers[] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    uint8x16_t bits = vld1q_u8(powers);
+    uint8x16_t ab = vpaddq_u8(vandq_u8(a, bits), vandq_u8(b, bits)),
+               cd = vpaddq_u8(vandq_u8(c, bits), vandq_u8(d, bits));
+    ab = vpaddq_u8(ab, cd);
+    return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(ab, ab)), 0);
+}
+
+static INLINE void classify_neon(const char *text, struct masks *masks)
+{
+    uint8x16_t quote[4], slash[4], bracket[4], between[4], low[4], control[4];
+    for (int i = 0; i < 4; i++) {
+        uint8x16_t bytes = vld1q_u8((const uint8_t *)text + 16 * i);
+        uint8x16_t folded = vorrq_u8(bytes, vdupq_n_u8(0x20));
+        quote[i] = vceqq_u8(bytes, vdupq_n_u8('"'));
+        slash[i] = vceqq_u8(bytes, vdupq_n_u8('\\'));
+        bracket[i] = vorrq_u8(vceqq_u8(folded, vdupq_n_u8('{')), vceqq_u8(folded, vdupq_n_u8('}')));
+        between[i] = vorrq_u8(vceqq_u8(bytes, vdupq_n_u8(',')), vceqq_u8(bytes, vdupq_n_u8(':')));
+        low[i] = vcleq_u8(bytes, vdupq_n_u8(0x20));
+        control[i] = vcltq_u8(bytes, vdupq_n_u8(0x20));
+    }
+    masks->quote = bits_of(quote[0], quote[1], quote[2], quote[3]);
+    masks->slash = bits_of(slash[0], slash[1], slash[2], slash[3]);
+    masks->bracket = bits_of(bracket[0], bracket[1], bracket[2], bracket[3]);
+    masks->between = bits_of(between[0], between[1], between[2], between[3]);
+    masks->low = bits_of(low[0], low[1], low[2], low[3]);
+    masks->control = bits_of(control[0], control[1], control[2], control[3]);
+}
+#endif
+
+/* ---- the first pass ---- */
+
+static bool fits(const struct arena *arena, size_t more)
+{
+    return !arena->max || (arena->bytes <= arena->max && more <= arena->max - arena->bytes);
+}
+
+/* The bytes behind a backslash that is none itself; `before`: the last one of the block before was such, and
+ * then whether the last one of this is. Rare, so that one after the other will do. */
+static __attribute__((noinline)) uint64_t find_escaped(uint64_t slash, bool before, bool *after)
+{
+    uint64_t escaped = before;
+    *after = false;
+    for (; slash; slash &= slash - 1) {
+        uint64_t bit = slash & -slash;
+        if (escaped & bit)
+            continue;
+        escaped |= bit << 1;
+        *after = bit >> 63;
+    }
+    return escaped;
+}
+
+/* The numbers of the bits that are set; what is written beyond them is written again. */
+static INLINE uint32_t *write_entries(uint32_t *to, uint64_t entries, uint32_t offset)
+{
+    int found = __builtin_popcountll(entries);
+    for (int i = 0; i < found; i += 4) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            to[i + j] = offset + (uint32_t)__builtin_ctzll(entries | (uint64_t)1 << 63);
+            entries &= entries - 1;
+        }
+    }
+    return to + found;
+}
+
+/* As many numbers as DynamoDB's JSON needs, mostly; twice as many where it is denser. */
+static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32_t *at, size_t count, size_t *capacity)
+{
+    size_t more = *capacity * 2;
+    if (!fits(arena, more * sizeof *at))
+        return NULL;
+    uint32_t *wider = arena_alloc(arena, more * sizeof *wider);
+    memcpy(wider, at, count * sizeof *at);
+    *capacity = more;
+    return wider;
+}
+
+static INLINE bool mark(struct json_index *index, struct arena *arena, size_t size,
+                        void (*classify)(const char *text, struct masks *masks), uint64_t (*ones)(uint64_t bits))
+{
+    size_t blocks = size / BLOCK + 1, capacity = size / 5 + 4 * BLOCK;
+    uint64_t in_string = 0, in_scalar = 0, bad = 0, slashes = 0; /* all bits, and one: of the block before */
+    bool escapes_next = false;
+    char last[BLOCK];
+    if (!fits(arena, (capacity + blocks) * sizeof(uint32_t)))
+        return false;
+    uint32_t *first = arena_alloc(arena, blocks * sizeof *first), *at = arena_alloc(arena, capacity * sizeof *at),
+             *to = at;
+    for (size_t i = 0; i < blocks; i++) {
+        const char *text = index->text + i * BLOCK;
+        struct masks masks;
+        if (i + 1 == blocks) {
+            memset(last, ' ', sizeof last);
+            if (size % BLOCK)
+                memcpy(last, text, size % BLOCK);
+            text = last;
+        }
+        size_t count = (size_t)(to - at);
+        if (capacity - count < BLOCK + 4) {
+            at = make_room(arena, at, count, &capacity);
+            if (!at)
+                return false;
+            to = at + count;
+        }
+        first[i] = (uint32_t)count;
+        classify(text, &masks);
+        uint64_t quote = masks.quote;
+        if (masks.slash || escapes_next)
+            quote &= ~find_escaped(masks.slash, escapes_next, &escapes_next);
+        slashes |= masks.slash;
+        uint64_t inside = ones(quote) ^ in_string; /* from an opening quote to before the closing one */
+        uint64_t scalar = ~(inside | quote | masks.bracket | masks.between | masks.low);
+        bad |= masks.control & inside;
+        to = write_entries(to,
+                           (masks.bracket & ~inside) | (quote & inside) | (scalar & ~(scalar << 1 | in_scalar)),
+                           (uint32_t)(i * BLOCK));
+        in_string = (uint64_t)((int64_t)inside >> 63);
+        in_scalar = scalar >> 63;
+    }
+    *to = (uint32_t)size;
+    index->at = at;
+    index->count = (uint32_t)(to - at);
+    index->first = first;
+    index->escapes = slashes != 0;
+    return !bad && !in_string && index->count;
+}
+
+static bool mark_plain(struct json_index *index, struct arena *arena, size_t size)
+{
+    return mark(index, arena, size, classify_plain, ones_before_each);
+}
+
+#ifdef __x86_64__
+static bool mark_sse2(struct json_index *index, struct arena *arena, size_t size)
+{
+    return mark(index, arena, size, classify_sse2, ones_before_each);
+}
+
+__attribute__((target("avx2,bmi,bmi2,popcnt,pclmul"))) static bool
+mark_avx2(struct json_index *index, struct arena *arena, size_t size)
+{
+    return mark(index, arena, size, classify_avx2, ones_before_each_pclmul);
+}
+#endif
+#ifdef __aarch64__
+static bool mark_neon(struct json_index *index, struct arena *arena, size_t size)
+{
+    return mark(index, arena, size, classify_neon, ones_before_each);
+}
+#endif
+
+const struct json_index_way *json_index_ways(void)
+{
+    static const struct json_index_way ways[] = {
+#ifdef __x86_64__
+        {"AVX2", mark_avx2}, {"SSE2", mark_sse2},
+#endif
+#ifdef __aarch64__
+        {"NEON", mark_neon},
+#endif
+        {"plain C", mark_plain}, {NULL, NULL}};
+#ifdef __x86_64__
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+          __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("pclmul")))
+        return ways + 1;
+#endif
+    return ways;
+}
+
+/* ---- the second pass ---- */
+
+static INLINE bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+#define NOWHERE UINT32_MAX
+
+static __attribute__((noinline)) uint32_t search_before(const char *text, uint32_t end, char separator)
+{
+    while (end && is_space(text[end - 1]))
+        end--;
+    if (!separator)
+        return end - 1;
+    if (!end || text[end - 1] != separator)
+        return NOWHERE;
+    end--;
+    while (end && is_space(text[end - 1]))
+        end--;
+    return end - 1;
+}
+
+/* Backwards from `end` past white space, and past `separator` with what is before it (0: there is none): the
+ * last byte of what stands there. */
+static INLINE uint32_t last_before(const char *text, uint32_t end, char separator)
+{
+    if (!separator)
+        return end && (unsigned char)text[end - 1] > ' ' ? end - 1 : search_before(text, end, separator);
+    return end > 1 && text[end - 1] == separator && (unsigned char)text[end - 2] > ' '
+               ? end - 2
+               : search_before(text, end, separator);
+}
+
+static bool scalar_ends_at(const char *text, uint32_t begin, uint32_t last)
+{
+    const char *at = text + begin, *end = text + last + 1;
+    static const char *const words[] = {"true", "false", "null"};
+    if (last == NOWHERE || last < begin)
+        return false;
+    for (int i = 0; i < 3; i++)
+        if ((size_t)(end - at) == strlen(words[i]) && memcmp(at, words[i], (size_t)(end - at)) == 0)
+            return true;
+    at += *at == '-';
+    const char *digits = at;
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    if (at == digits || (*digits == '0' && at - digits > 1))
+        return false;
+    if (at < end && *at == '.') {
+        for (digits = ++at; at < end && *at >= '0' && *at <= '9';)
+            at++;
+        if (at == digits)
+            return false;
+    }
+    if (at < end && (*at | 0x20) == 'e') {
+        at++;
+        at += at < end && (*at == '+' || *at == '-');
+        for (digits = at; at < end && *at >= '0' && *at <= '9';)
+            at++;
+        if (at == digits)
+            return false;
+    }
+    return at == end;
+}
+
+static bool is_hex(const char *at, const char *end)
+{
+    for (int i = 0; i < 4; i++)
+        if (at + i >= end || !((at[i] >= '0' && at[i] <= '9') || ((at[i] | 0x20) >= 'a' && (at[i] | 0x20) <= 'f')))
+            return false;
+    return true;
+}
+
+/* Outside of strings there is none, where the grammar holds. */
+static bool has_right_escapes(const char *text, size_t size)
+{
+    const char *end = text + size;
+    for (const char *at = text; (at = memchr(at, '\\', (size_t)(end - at)));) {
+        if (++at == end || !*at || !strchr("\"\\/bfnrtu", *at) || (*at == 'u' && !is_hex(at + 1, end)))
+            return false;
+        at++;
+    }
+    return true;
+}
+
+/* Where a value's last byte must be: before what comes at `end`, a closing bracket or, behind a comma, something
+ * else. */
+static INLINE uint32_t last_of_child(const char *text, uint32_t end, char what)
+{
+    return last_before(text, end, (what | 0x20) == '}' ? '\0' : ',');
+}
+
+struct open {
+    uint32_t entry, children;
+};
+
+static INLINE bool is_text(const char *at, const char *text, uint32_t size)
+{
+    return memcmp(at, text, size) == 0;
+}
+
+/* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in one
+ * go. `i` is a key, and five more are there. */
+static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, uint32_t i)
+{
+    uint32_t name = at[i], outer = at[i + 1], type = at[i + 2], value = at[i + 3], end = at[i + 4];
+    if (!(is_text(text + outer - 2, "\":{\"", 4) && is_text(text + value - 2, "\":\"", 3) &&
+          is_text(text + end - 1, "\"}", 2) && text[name] == '"'))
+        return false;
+    ways[i] = outer - 3 - name;
+    ways[i + 1] = 3;
+    ways[i + 2] = value - 3 - type;
+    ways[i + 3] = 0;
+    ways[i + 4] = 1;
+    return true;
+}
+
+/* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first byte,
+ * `c` what stands there. */
+static bool check(const struct json_index *index, uint32_t *restrict ways, uint32_t size)
+{
+    const char *const text = index->text;
+    const uint32_t *const at = index->at, count = index->count;
+    struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
+    struct open open = {0, 0};
+    char opening = '\0', c = text[at[0]];
+    uint32_t depth = 0, i = 0, begin = at[0], next, last;
+    if (last_before(text, begin, '\0') != NOWHERE)
+        return false;
+value:
+    if (c == '{' || c == '[') {
+        if (depth >= JSON_DEPTH_MAX || i + 1 >= count)
+            return false;
+        stack[depth++] = open;
+        open = (struct open){i, 0};
+        opening = c;
+        next = at[++i];
+        if (last_before(text, next, '\0') != begin)
+            return false;
+        begin = next;
+        c = text[begin];
+        if (c == opening + 2)
+            goto close;
+        if (opening == '{')
+            goto key;
+        goto value;
+    }
+    ways[i] = 0;
+    if (i + 1 >= count)
+        return depth == 0 && (last = last_before(text, size, '\0')) != NOWHERE &&
+               (c == '"' ? last > begin && text[last] == '"' : scalar_ends_at(text, begin, last));
+    next = at[++i];
+    last = last_of_child(text, next, text[next]);
+    if (last == NOWHERE || (c == '"' ? last == begin || text[last] != '"' : !scalar_ends_at(text, begin, last)))
+        return false;
+child: /* a child ended, and the entry i is behind it */
+    if (!depth)
+        return false;
+    begin = next;
+    c = text[begin];
+    open.children++;
+    if ((c | 0x20) == '}')
+        goto close;
+    if (opening == '[')
+        goto value;
+key:
+    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at, ways, i)) {
+        begin = at[i + 4];
+        i += 5;
+        next = at[i];
+        if (last_of_child(text, next, text[next]) == begin)
+            goto child;
+        return false;
+    }
+    if (c != '"' || i + 1 >= count)
+        return false;
+    next = at[i + 1];
+    last = last_before(text, next, ':');
+    if (last == NOWHERE || last == begin || text[last] != '"')
+        return false;
+    ways[i++] = last - begin - 1;
+    begin = next;
+    c = text[begin];
+    goto value;
+close:
+    if (c != opening + 2)
+        return false;
+    ways[open.entry] = i - open.entry;
+    ways[i] = open.children;
+    open = stack[--depth];
+    if (i + 1 >= count)
+        return depth == 0 && last_before(text, size, '\0') == begin;
+    opening = text[at[open.entry]];
+    next = at[++i];
+    if (last_of_child(text, next, text[next]) != begin)
+        return false;
+    goto child;
+}
+
+bool json_index_make_by(const struct json_index_way *way, struct json_index *index, struct arena *arena,
+                        const char *text, size_t size)
+{
+    *index = (struct json_index){.text = text, .arena = arena};
+    if (!size || size > INT32_MAX || !way->mark(index, arena, size) ||
+        !fits(arena, index->count * sizeof(uint32_t)))
+        return false;
+    uint32_t *ways = arena_alloc(arena, index->count * sizeof *ways);
+    index->ways = ways;
+    return check(index, ways, (uint32_t)size) && (!index->escapes || has_right_escapes(text, size));
+}
+
+bool json_index_make(struct json_index *index, struct arena *arena, const char *text, size_t size)
+{
+    return json_index_make_by(json_index_ways(), index, arena, text, size);
+}
