@@ -247,9 +247,11 @@ void engine_call(struct engine *engine, const struct engine_request *request, st
 {
     struct arena arena = ARENA_INIT;
     struct fault fault = {0};
+    const struct named_by_arn *by_arn = NULL;
     struct call call = {
         .engine = engine,
         .arena = &arena,
+        .by_arn = &by_arn,
         .out = &reply->body,
         .fault = &fault,
         .now_ms = clock_wall_ms(engine->options.clock),

@@ -7,8 +7,7 @@
 
 #include "value/lua_value.h"
 
-#define TOUCHES_MAX \
-    4 /* an image that is asked for more gets a tree: each look-up in its text begins at its start */
+#define TOUCHES_MAX 8 /* an image that is asked for more gets a tree */
 #define TABLE_SLOTS 8 /* for its owner, and the attributes that are touched, without growing */
 
 static const char owner_key, kind_key;

@@ -596,3 +596,15 @@ def test_a_scan_goes_on_only_where_it_was(raw):
             other = {"TableName": "Parts", "Segment": (segment + 1) % 3, "TotalSegments": 3, "ExclusiveStartKey": start}
             assert raw.refused("Scan", other).startswith("The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct Segment.")
     assert sorted(seen) == sorted(str(n) for n in range(40))
+
+
+def test_consumed_capacity_names_a_table_as_the_request_does(raw):
+    made(raw, "Named")
+    item = {"p": {"S": "1"}}
+    for name in ("Named", S + "Named"):
+        asked = {"TableName": name, "ReturnConsumedCapacity": "TOTAL"}
+        ways = [raw("PutItem", {**asked, "Item": item}), raw("GetItem", {**asked, "Key": item}), raw("Scan", asked)]
+        assert [ok(answer)["ConsumedCapacity"]["TableName"] for answer in ways] == [name] * 3
+        lists = [raw("BatchGetItem", {"RequestItems": {name: {"Keys": [item]}}, "ReturnConsumedCapacity": "TOTAL"}),
+                 raw("TransactWriteItems", {"TransactItems": [{"Put": {"TableName": name, "Item": item}}], "ReturnConsumedCapacity": "TOTAL"})]
+        assert [[used["TableName"] for used in ok(answer)["ConsumedCapacity"]] for answer in lists] == [[name]] * 2

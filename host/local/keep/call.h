@@ -54,6 +54,13 @@ struct engine {
     char *damaged; /* "table T": the first of what was kept and cannot be read; or NULL */
 };
 
+/* A table that a request names by its ARN. */
+struct named_by_arn {
+    const struct named_by_arn *next;
+    const struct table *table;
+    struct text arn;
+};
+
 struct call {
     struct engine *engine;
     struct arena *arena;
@@ -62,6 +69,7 @@ struct call {
     struct fault *fault;
     int64_t now_ms;
     const char *region; /* of who signed the request */
+    const struct named_by_arn **by_arn; /* of the whole request, its parts' as well; NULL: nobody asks */
 };
 
 typedef bool operation(struct call *call);

@@ -1,5 +1,6 @@
 /* capacity.c: what reading and writing costs, as the service counts it. */
 #include <math.h>
+#include <string.h>
 
 #include "local/keep/call.h"
 
@@ -71,12 +72,26 @@ static void write_index_units(struct buf *out, const struct capacity *capacity, 
         buf_add_char(out, '}');
 }
 
-static void write_capacity(struct buf *out, const struct capacity *capacity, bool indexes)
+/* As the request names it: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html
+ */
+static struct text name_in(const struct call *call, const struct table *table)
 {
+    for (const struct named_by_arn *named = *call->by_arn; named; named = named->next)
+        if (named->table == table)
+            return named->arn;
+    return (struct text){table->name, strlen(table->name)};
+}
+
+static void write_capacity(const struct call *call, const struct capacity *capacity, bool indexes)
+{
+    struct buf *out = call->out;
+    struct text name = name_in(call, capacity->table);
     double total = capacity->units;
     for (size_t i = 0; i < capacity->table->index_count; i++)
         total += capacity->indexes[i];
-    buf_printf(out, "{\"TableName\":\"%s\",\"CapacityUnits\":%.1f", capacity->table->name, total);
+    buf_add_text(out, "{\"TableName\":");
+    json_write_string(out, name.data, name.size);
+    buf_printf(out, ",\"CapacityUnits\":%.1f", total);
     if (indexes) {
         buf_printf(out, ",\"Table\":{\"CapacityUnits\":%.1f}", capacity->units);
         write_index_units(out, capacity, false);
@@ -91,7 +106,7 @@ void call_write_capacity(struct call *call, const struct capacity *capacity, boo
     if (mode == CAPACITY_NONE)
         return;
     buf_add_text(call->out, first ? "\"ConsumedCapacity\":" : ",\"ConsumedCapacity\":");
-    write_capacity(call->out, capacity, mode == CAPACITY_INDEXES);
+    write_capacity(call, capacity, mode == CAPACITY_INDEXES);
 }
 
 struct capacities capacities_new(struct call *call, size_t most)
@@ -118,7 +133,7 @@ bool call_write_capacities(const struct capacities *capacities, bool first)
     buf_add_text(out, first ? "\"ConsumedCapacity\":[" : ",\"ConsumedCapacity\":[");
     for (size_t i = 0; i < capacities->count; i++) {
         buf_add_text(out, i ? "," : "");
-        write_capacity(out, &capacities->list[i], mode == CAPACITY_INDEXES);
+        write_capacity(capacities->call, &capacities->list[i], mode == CAPACITY_INDEXES);
     }
     buf_add_char(out, ']');
     return true;

@@ -92,6 +92,11 @@ static struct table *look_up(struct call *call, struct text text)
         table = map_get(&call->engine->tables, key);
         free(key);
     }
+    if (table && name.data != text.data && call->by_arn) {
+        struct named_by_arn *named = arena_alloc(call->arena, sizeof *named);
+        *named = (struct named_by_arn){*call->by_arn, table, text};
+        *call->by_arn = named;
+    }
     return table;
 }
 
