@@ -378,8 +378,8 @@ static bool is_open(char c)
     return c == '{' || c == '[';
 }
 
-static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth, size_t small,
-                                        struct arena *arena);
+static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth,
+                                        size_t small, struct arena *arena);
 
 /* A bracket's value, without a tree as long as it is not empty. */
 static void defer(const struct json_index *index, uint32_t entry, struct json *value)
@@ -431,7 +431,8 @@ static void read_key(const struct json_index *index, uint32_t entry, struct json
 }
 
 /* All of it, but the key. */
-static void read_value(const struct json_index *index, uint32_t entry, struct json *value, struct arena *arena)
+static void read_value(const struct json_index *index, uint32_t entry, struct json *value,
+                       struct arena *arena)
 {
     char c = index->text[index->at[entry]];
     if (is_open(c)) {
@@ -448,8 +449,8 @@ static void read_value(const struct json_index *index, uint32_t entry, struct js
 
 /* Those of an array or object. Theirs too, to that depth, and below it where they have fewer entries than
  * `small`. */
-static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth, size_t small,
-                                        struct arena *arena)
+static const struct json *read_children(const struct json_index *index, uint32_t entry, int depth,
+                                        size_t small, struct arena *arena)
 {
     uint32_t last = entry + index->ways[entry];
     bool object = index->text[index->at[entry]] == '{';
@@ -504,7 +505,7 @@ const struct json *json_open(const struct json *parent)
 
 static bool is_name(const char *key, uint32_t size, const char *name, size_t name_size)
 {
-    return size == name_size && memcmp(key, name, size) == 0;
+    return size == name_size && (!size || (*key == *name && memcmp(key, name, size) == 0));
 }
 
 /* Is the key of that entry this name? */
@@ -543,6 +544,51 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     member->key_size = (uint32_t)size;
     read_value(index, entry + 1, member, scratch);
     return member;
+}
+
+struct json_walk json_walk(const struct json *object)
+{
+    struct json_walk walk = {.next = object->deferred ? NULL : object->child};
+    if (object->deferred) {
+        walk.index = index_of(object);
+        walk.entry = json_index_entry(walk.index, object->text) + 1;
+        walk.left = object->count;
+    }
+    return walk;
+}
+
+/* Of the form {"S":"text"}, which needs no memory? */
+static bool read_attribute(const struct json_index *index, uint32_t entry, struct json *value,
+                           struct json *inner)
+{
+    const char *text = index->text;
+    const uint32_t *at = index->at;
+    if (index->escapes || text[at[entry]] != '{' || index->ways[entry] != 3 || text[at[entry + 2]] != '"')
+        return false;
+    defer(index, entry, value);
+    value->deferred = false;
+    value->child = inner;
+    *inner = (struct json){
+        .type = JSON_STRING, .key = text + at[entry + 1] + 1, .key_size = index->ways[entry + 1]};
+    read_plain(index, entry + 2, &inner->text, &inner->size);
+    return true;
+}
+
+const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch)
+{
+    const struct json *member = walk->next;
+    if (!walk->index) {
+        walk->next = member ? member->next : NULL;
+        return member;
+    }
+    if (!walk->left)
+        return NULL;
+    walk->left--;
+    read_key(walk->index, walk->entry++, &walk->member, scratch);
+    if (!read_attribute(walk->index, walk->entry, &walk->member, &walk->inner))
+        read_value(walk->index, walk->entry, &walk->member, scratch);
+    walk->entry = json_index_past(walk->index, walk->entry);
+    return &walk->member;
 }
 
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
@@ -683,6 +729,11 @@ void json_write_value(struct buf *out, const struct json *value)
         return;
     }
     if (value->type != JSON_ARRAY && value->type != JSON_OBJECT) {
+        buf_add(out, value->text, value->size);
+        return;
+    }
+    if (value->deferred && !index_of(value)->spaces &&
+        !index_of(value)->escapes) { /* as it would be written */
         buf_add(out, value->text, value->size);
         return;
     }

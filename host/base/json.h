@@ -18,6 +18,8 @@
 
 enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
+struct json_index;
+
 struct json {
     uint8_t type;  /* enum json_type */
     bool deferred; /* by json_parse_deferring: `child` is not what it has yet, see json_children */
@@ -38,9 +40,9 @@ struct json {
  * text must stay as long as the tree. */
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
 
-/* The same, but the arrays and objects at that depth (of the root: 0) are checked and counted and have no tree
- * before somebody asks for it: by json_each, json_get or json_children. Then they have one a level deep, or
- * where little is left all of it. What comes of that is of the arena, too, above its `max` if need be. */
+/* The same, but the arrays and objects at that depth (of the root: 0) are checked and counted and have no
+ * tree before somebody asks for it: by json_each, json_get or json_children. Then they have one a level deep,
+ * or where little is left all of it. What comes of that is of the arena, too, above its `max` if need be. */
 const struct json *json_parse_deferring(struct arena *arena, const char *text, size_t size, int depth,
                                         struct err *err);
 
@@ -58,14 +60,28 @@ static inline const struct json *json_children(const struct json *parent)
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at);
 
-/* The first members of these names, NULL where there is none, in one go; `object` may be NULL or no object. Of
- * a deferred one only they are read: objects are deferred then and the rest is of the scratch arena, and
+/* The members of an object, one after the other, without a tree where it is deferred: each stays until the
+ * next one is asked for, with what it needs of the scratch arena. NULL behind the last. */
+struct json_walk {
+    const struct json *next; /* of a tree */
+    const struct json_index *index;
+    uint32_t entry, left;
+    struct json member, inner;
+};
+struct json_walk json_walk(const struct json *object);
+const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch);
+
+/* The first members of these names, NULL where there is none, in one go; `object` may be NULL or no object.
+ * Of a deferred one only they are read: objects are deferred then and the rest is of the scratch arena, and
  * `found` points into `storage`, which has a place for each. */
 struct json_name {
     const char *text;
     size_t size;
 };
-#define JSON_NAME(literal) {literal, sizeof(literal) - 1}
+#define JSON_NAME(literal)           \
+    {                                \
+        literal, sizeof(literal) - 1 \
+    }
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
                struct json *storage, const struct json **found);
 

@@ -200,7 +200,8 @@ static INLINE uint32_t *write_entries(uint32_t *to, uint64_t entries, uint32_t o
 }
 
 /* As many numbers as DynamoDB's JSON needs, mostly; twice as many where it is denser. */
-static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32_t *at, size_t count, size_t *capacity)
+static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32_t *at, size_t count,
+                                                     size_t *capacity)
 {
     size_t more = *capacity * 2;
     if (!fits(arena, more * sizeof *at))
@@ -212,20 +213,24 @@ static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32
 }
 
 static INLINE bool mark(struct json_index *index, struct arena *arena, size_t size,
-                        void (*classify)(const char *text, struct masks *masks), uint64_t (*ones)(uint64_t bits))
+                        void (*classify)(const char *text, struct masks *masks),
+                        uint64_t (*ones)(uint64_t bits))
 {
     size_t blocks = size / BLOCK + 1, capacity = size / 5 + 4 * BLOCK;
-    uint64_t in_string = 0, in_scalar = 0, bad = 0, slashes = 0; /* all bits, and one: of the block before */
+    uint64_t in_string = 0, in_scalar = 0, bad = 0, slashes = 0,
+             spaces = 0; /* all bits, and one: of the block before */
     bool escapes_next = false;
     char last[BLOCK];
     if (!fits(arena, (capacity + blocks) * sizeof(uint32_t)))
         return false;
-    uint32_t *first = arena_alloc(arena, blocks * sizeof *first), *at = arena_alloc(arena, capacity * sizeof *at),
-             *to = at;
+    uint32_t *first = arena_alloc(arena, blocks * sizeof *first),
+             *at = arena_alloc(arena, capacity * sizeof *at), *to = at;
     for (size_t i = 0; i < blocks; i++) {
         const char *text = index->text + i * BLOCK;
+        uint64_t within = UINT64_MAX; /* the text */
         struct masks masks;
         if (i + 1 == blocks) {
+            within = ((uint64_t)1 << size % BLOCK) - 1;
             memset(last, ' ', sizeof last);
             if (size % BLOCK)
                 memcpy(last, text, size % BLOCK);
@@ -247,9 +252,10 @@ static INLINE bool mark(struct json_index *index, struct arena *arena, size_t si
         uint64_t inside = ones(quote) ^ in_string; /* from an opening quote to before the closing one */
         uint64_t scalar = ~(inside | quote | masks.bracket | masks.between | masks.low);
         bad |= masks.control & inside;
-        to = write_entries(to,
-                           (masks.bracket & ~inside) | (quote & inside) | (scalar & ~(scalar << 1 | in_scalar)),
-                           (uint32_t)(i * BLOCK));
+        spaces |= masks.low & ~inside & within;
+        to = write_entries(
+            to, (masks.bracket & ~inside) | (quote & inside) | (scalar & ~(scalar << 1 | in_scalar)),
+            (uint32_t)(i * BLOCK));
         in_string = (uint64_t)((int64_t)inside >> 63);
         in_scalar = scalar >> 63;
     }
@@ -258,6 +264,7 @@ static INLINE bool mark(struct json_index *index, struct arena *arena, size_t si
     index->count = (uint32_t)(to - at);
     index->first = first;
     index->escapes = slashes != 0;
+    index->spaces = spaces != 0;
     return !bad && !in_string && index->count;
 }
 
@@ -272,8 +279,8 @@ static bool mark_sse2(struct json_index *index, struct arena *arena, size_t size
     return mark(index, arena, size, classify_sse2, ones_before_each);
 }
 
-__attribute__((target("avx2,bmi,bmi2,popcnt,pclmul"))) static bool
-mark_avx2(struct json_index *index, struct arena *arena, size_t size)
+__attribute__((target("avx2,bmi,bmi2,popcnt,pclmul"))) static bool mark_avx2(struct json_index *index,
+                                                                             struct arena *arena, size_t size)
 {
     return mark(index, arena, size, classify_avx2, ones_before_each_pclmul);
 }
@@ -289,12 +296,14 @@ const struct json_index_way *json_index_ways(void)
 {
     static const struct json_index_way ways[] = {
 #ifdef __x86_64__
-        {"AVX2", mark_avx2}, {"SSE2", mark_sse2},
+        {"AVX2", mark_avx2},
+        {"SSE2", mark_sse2},
 #endif
 #ifdef __aarch64__
         {"NEON", mark_neon},
 #endif
-        {"plain C", mark_plain}, {NULL, NULL}};
+        {"plain C", mark_plain},
+        {NULL, NULL}};
 #ifdef __x86_64__
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
           __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("pclmul")))
@@ -372,7 +381,8 @@ static bool scalar_ends_at(const char *text, uint32_t begin, uint32_t last)
 static bool is_hex(const char *at, const char *end)
 {
     for (int i = 0; i < 4; i++)
-        if (at + i >= end || !((at[i] >= '0' && at[i] <= '9') || ((at[i] | 0x20) >= 'a' && (at[i] | 0x20) <= 'f')))
+        if (at + i >= end ||
+            !((at[i] >= '0' && at[i] <= '9') || ((at[i] | 0x20) >= 'a' && (at[i] | 0x20) <= 'f')))
             return false;
     return true;
 }
@@ -389,8 +399,8 @@ static bool has_right_escapes(const char *text, size_t size)
     return true;
 }
 
-/* Where a value's last byte must be: before what comes at `end`, a closing bracket or, behind a comma, something
- * else. */
+/* Where a value's last byte must be: before what comes at `end`, a closing bracket or, behind a comma,
+ * something else. */
 static INLINE uint32_t last_of_child(const char *text, uint32_t end, char what)
 {
     return last_before(text, end, (what | 0x20) == '}' ? '\0' : ',');
@@ -405,8 +415,8 @@ static INLINE bool is_text(const char *at, const char *text, uint32_t size)
     return memcmp(at, text, size) == 0;
 }
 
-/* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in one
- * go. `i` is a key, and five more are there. */
+/* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in
+ * one go. `i` is a key, and five more are there. */
 static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, uint32_t i)
 {
     uint32_t name = at[i], outer = at[i + 1], type = at[i + 2], value = at[i + 3], end = at[i + 4];
@@ -421,8 +431,8 @@ static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t
     return true;
 }
 
-/* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first byte,
- * `c` what stands there. */
+/* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first
+ * byte, `c` what stands there. */
 static bool check(const struct json_index *index, uint32_t *restrict ways, uint32_t size)
 {
     const char *const text = index->text;
@@ -457,7 +467,8 @@ value:
                (c == '"' ? last > begin && text[last] == '"' : scalar_ends_at(text, begin, last));
     next = at[++i];
     last = last_of_child(text, next, text[next]);
-    if (last == NOWHERE || (c == '"' ? last == begin || text[last] != '"' : !scalar_ends_at(text, begin, last)))
+    if (last == NOWHERE ||
+        (c == '"' ? last == begin || text[last] != '"' : !scalar_ends_at(text, begin, last)))
         return false;
 child: /* a child ended, and the entry i is behind it */
     if (!depth)

@@ -1,7 +1,7 @@
-/* json_index.h: where things stand in a JSON text, in place of a tree of it: a number for each bracket, string
- * and scalar, and from each value the way past it. Made in two passes: one over the bytes, 64 at a time, with
- * what the processor has for that (AVX2, SSE2, NEON, else plain C), one over what it found, for the grammar
- * (RFC 8259). Keys are found and values passed over without a look at what lies between. */
+/* json_index.h: where things stand in a JSON text, in place of a tree of it: a number for each bracket,
+ * string and scalar, and from each value the way past it. Made in two passes: one over the bytes, 64 at a
+ * time, with what the processor has for that (AVX2, SSE2, NEON, else plain C), one over what it found, for
+ * the grammar (RFC 8259). Keys are found and values passed over without a look at what lies between. */
 #ifndef TIDEMILL_BASE_JSON_INDEX_H
 #define TIDEMILL_BASE_JSON_INDEX_H
 
@@ -16,13 +16,14 @@
 struct json_index {
     const char *text;
     struct arena *arena; /* that it is of */
-    const uint32_t *at; /* an entry's first byte; behind the last entry: the text's size */
-    /* Of an opening bracket: entries up to its closing one. Of a closing one: how many children it closes. Of a
-     * key: its bytes, as they stand. Else 0. */
+    const uint32_t *at;  /* an entry's first byte; behind the last entry: the text's size */
+    /* Of an opening bracket: entries up to its closing one. Of a closing one: how many children it closes. Of
+     * a key: its bytes, as they stand. Else 0. */
     const uint32_t *ways;
     const uint32_t *first; /* of each 64 bytes of the text: the first entry that begins there or later */
     uint32_t count;
     bool escapes; /* some string of it has some */
+    bool spaces;  /* there is white space between its values */
 };
 
 /* All of it in the arena; the text must stay. False where the text is no JSON, is nested deeper than

@@ -273,7 +273,8 @@ static void call(struct attempt *attempt)
     attempt->input =
         (struct handler_input){entry->record, entry->attempts, entry->block->redrive != 0,
                                ledger->options.replayed, attempt->span.sampled ? &attempt->span.place : NULL};
-    attempt->call = (struct handler_call){.inputs = &attempt->input, .count = 1, .source = &ledger->options.source};
+    attempt->call =
+        (struct handler_call){.inputs = &attempt->input, .count = 1, .source = &ledger->options.source};
     if (ledger_has_windows(ledger)) {
         attempt->window = window_of_call(&ledger->window, false);
         attempt->call.window = &attempt->window;

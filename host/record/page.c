@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "record/position.h"
 
-/* A tree node is some 50 bytes for every 15 to 20 bytes of text; an index is as large as the text and a half. */
+/* A tree node is some 50 bytes for every 15 to 20 bytes of text; an index is as large as the text and a half.
+ */
 #define TREE_FACTOR 3
 #define INDEX_FACTOR 1.6
 #define RECORD_BYTES (sizeof(struct record) + 6 * sizeof(struct json)) /* and what is read of it at once */
@@ -119,8 +120,8 @@ static bool read_change(struct page *page, struct record *record, const struct j
 static bool read_record(struct page *page, struct record *record, const struct json *json)
 {
     enum { CHANGE, EVENT, SNAPSHOT, LATE, TABLE, UNREADABLE, COUNT };
-    static const struct json_name names[] = {JSON_NAME("dynamodb"), JSON_NAME("eventName"),
-                                             JSON_NAME("snapshot"), JSON_NAME("late"),
+    static const struct json_name names[] = {JSON_NAME("dynamodb"),  JSON_NAME("eventName"),
+                                             JSON_NAME("snapshot"),  JSON_NAME("late"),
                                              JSON_NAME("tableName"), JSON_NAME("unreadable")};
     struct json storage[COUNT];
     const struct json *found[COUNT];
@@ -204,48 +205,21 @@ static void number_parts(struct page *page, bool always)
 /* Of {"Records": [{...}]}: each record. */
 #define RECORD_DEPTH 2
 
-/* A tree that is asked for later costs more than one that is made at once: so it is put off as long as few
- * images of the pages before were asked for; now and then it is looked at anew. */
-#define LOOKED_AT 8 /* records of a page */
-#define PAGES_BETWEEN 16
-static _Thread_local bool wants_trees;
-static _Thread_local unsigned pages_read;
-
-static void learn(const struct page *page)
-{
-    size_t deferred = 0, opened = 0, step = page->count / LOOKED_AT + 1;
-    if (!page->defers)
-        return;
-    for (size_t i = 0; i < page->count; i += step) {
-        const struct json *const both[] = {page->records[i].new_image, page->records[i].old_image};
-        for (int which = 0; which < 2; which++)
-            if (both[which])
-                both[which]->deferred ? deferred++ : opened++;
-    }
-    if (deferred + opened)
-        wants_trees = opened > deferred;
-}
-
 struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
     page->references = 1;
     page->body = *body;
     *body = BUF_INIT;
-    page->defers = !wants_trees || pages_read++ % PAGES_BETWEEN == 0;
-    if (page->body.size > 4096)
-        arena_reserve(&page->arena,
-                      (size_t)((double)page->body.size * (page->defers ? INDEX_FACTOR : TREE_FACTOR)));
     const char *text = page->body.data ? page->body.data : "";
-    const struct json *root =
-        page->defers ? json_parse_deferring(&page->arena, text, page->body.size, RECORD_DEPTH, err)
-                     : json_parse(&page->arena, text, page->body.size, err);
+    if (page->body.size > 4096)
+        arena_reserve(&page->arena, (size_t)((double)page->body.size * INDEX_FACTOR));
+    const struct json *root = json_parse_deferring(&page->arena, text, page->body.size, RECORD_DEPTH, err);
     const struct json *records = json_get(root, "Records");
     if (root && (!records || records->type != JSON_ARRAY))
         root = NULL, err_set(err, ERR_PARSE, "there are no Records in it");
     if (root && records->count) {
-        if (page->defers)
-            arena_reserve(&page->arena, records->count * RECORD_BYTES);
+        arena_reserve(&page->arena, records->count * RECORD_BYTES);
         page->records = arena_alloc(&page->arena, records->count * sizeof *page->records);
         json_each(json, records) {
             if (!read_record(page, &page->records[page->count], json)) {
@@ -317,7 +291,6 @@ void page_release(struct page *page)
     CHECK(!page->count || page->root);
     if (page->freed)
         page->freed(page->freed_user, page);
-    learn(page);
     buf_fini(&page->body);
     arena_fini(&page->arena);
     free(page);

@@ -41,7 +41,6 @@ struct page {
     struct arena arena;
     struct record *records;
     size_t count;
-    bool defers;             /* images are read when somebody looks at them */
     const uint32_t *turns;   /* each record's place among `records`, in the order in which they are to have
                                 their   turns (of the arena); NULL: as they stand */
     const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the

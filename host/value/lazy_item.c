@@ -32,15 +32,17 @@ static void push_attribute(lua_State *L, const struct lazy_kind *kind, const str
 /* What has not been touched, and the table is plain. */
 static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, const struct lazy_view *view)
 {
-    size_t i = 0;
-    json_each(attribute, view->item) {
+    if (view->item->deferred) /* else it may be of the scratch arena itself */
+        arena_clear(view->scratch);
+    struct json_walk walk = json_walk(view->item);
+    const struct json *attribute;
+    for (size_t i = 0; (attribute = json_walk_next(&walk, view->scratch)); i++) {
         if (!is_taken(view, i)) {
             lua_pushlstring(L, attribute->key, attribute->key_size);
             push_attribute(L, kind, attribute);
             lua_rawset(L, table);
             take(view, i); /* at once: what follows may raise, and the script go on */
         }
-        i++;
     }
     lua_pushnil(L);
     lua_rawsetp(L, table, &owner_key);

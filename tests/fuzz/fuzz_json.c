@@ -1,5 +1,5 @@
-/* fuzz_json.c: whatever is parsed and written again parses to the same text; what is deferred is the same, and
- * refused for the same reason; an index is the same by whichever way it is made. */
+/* fuzz_json.c: whatever is parsed and written again parses to the same text; what is deferred is the same,
+ * and refused for the same reason; an index is the same by whichever way it is made. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,17 @@ static const struct json *first_of(const struct json *object, const struct json 
     return NULL;
 }
 
+static void same_tree(const struct json *a, const struct json *b)
+{
+    struct buf wanted = BUF_INIT, found = BUF_INIT;
+    same_value(a, b);
+    json_write_value(&wanted, a);
+    json_write_value(&found, b);
+    demand(same_bytes(wanted.data, wanted.size, found.data, found.size));
+    buf_fini(&wanted);
+    buf_fini(&found);
+}
+
 #define ASKED 20 /* members of an object */
 
 /* Members of a deferred object, one by one and several at once, before it has its tree. */
@@ -49,12 +60,19 @@ static void ask_all(const struct json *whole, const struct json *deferred)
         const struct json *first = first_of(whole, member, &place);
         const struct json *picked = json_pick(deferred, member->key, member->key_size, &scratch, &at);
         demand(picked && at == place);
-        same_value(first, picked);
+        same_tree(first, picked);
         names[count] = (struct json_name){member->key, member->key_size};
         if (++count == ASKED)
             break;
         arena_clear(&scratch);
     }
+    struct json_walk walk = json_walk(deferred);
+    json_each(member, whole) {
+        const struct json *walked = json_walk_next(&walk, &scratch);
+        demand(walked && same_bytes(member->key, member->key_size, walked->key, walked->key_size));
+        same_tree(member, walked);
+    }
+    demand(!json_walk_next(&walk, &scratch));
     json_look(deferred, names, count, &scratch, storage, found);
     for (size_t i = 0; i < count; i++) {
         const struct json like = {.key = names[i].text, .key_size = (uint32_t)names[i].size};
@@ -70,6 +88,8 @@ static void compare(const struct json *a, const struct json *b)
 {
     same_value(a, b);
     demand(same_bytes(a->key, a->key_size, b->key, b->key_size));
+    if (b->deferred)
+        same_tree(a, b);
     if (b->deferred && b->type == JSON_OBJECT)
         ask_all(a, b);
     const struct json *other = a->type == JSON_ARRAY || a->type == JSON_OBJECT ? json_children(b) : NULL;
@@ -102,7 +122,7 @@ static void index_by_all(const char *data, size_t size, bool right)
         demand(json_index_make_by(way, &other, &arena, data, size) == right);
         if (!right)
             continue;
-        demand(first.count == other.count && first.escapes == other.escapes);
+        demand(first.count == other.count && first.escapes == other.escapes && first.spaces == other.spaces);
         demand(memcmp(first.at, other.at, (first.count + 1) * sizeof *first.at) == 0);
         demand(memcmp(first.ways, other.ways, first.count * sizeof *first.ways) == 0);
         demand(memcmp(first.first, other.first, (size / 64 + 1) * sizeof *first.first) == 0);

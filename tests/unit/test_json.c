@@ -34,10 +34,32 @@ static void add_space(struct buf *out)
 
 static void add_string(struct buf *out)
 {
-    static const char *const parts[] = {"a",       "S",     "N",      "stock",  "\\\"", "\\\\",  "\\u00e9", "é",
-                                        "\\ud83c", "[{",    "}],:",   "\\/",    " ",    "\\n",   "🌊",      "\":",
-                                        "\\\\\\",  "\\u12", "\x01",   "{\"S\"", "true", "-1.5",  "",        "0",
-                                        "another name that is rather long, so that it crosses from a block to the next one"};
+    static const char *const parts[] = {
+        "a",
+        "S",
+        "N",
+        "stock",
+        "\\\"",
+        "\\\\",
+        "\\u00e9",
+        "é",
+        "\\ud83c",
+        "[{",
+        "}],:",
+        "\\/",
+        " ",
+        "\\n",
+        "🌊",
+        "\":",
+        "\\\\\\",
+        "\\u12",
+        "\x01",
+        "{\"S\"",
+        "true",
+        "-1.5",
+        "",
+        "0",
+        "another name that is rather long, so that it crosses from a block to the next one"};
     buf_add_char(out, '"');
     for (uint32_t left = below(4); left; left--) /* most of them right, and seldom one that is not */
         add_one_of(out, parts, below(400) ? 11 : COUNT_OF(parts));
@@ -48,9 +70,10 @@ static void add_string(struct buf *out)
 
 static void add_scalar(struct buf *out)
 {
-    static const char *const right[] = {"0",    "-1", "12.50",  "1e5", "3E-7", "true", "false",
-                                        "null", "-0", "123456", "1.0"};
-    static const char *const wrong[] = {"01", "-", "1.", "1e", "tru", "nulll", "+1", "truefalse", "0x1", "\\", "é"};
+    static const char *const right[] = {"0",     "-1",   "12.50", "1e5",    "3E-7", "true",
+                                        "false", "null", "-0",    "123456", "1.0"};
+    static const char *const wrong[] = {"01", "-",         "1.",  "1e", "tru", "nulll",
+                                        "+1", "truefalse", "0x1", "\\", "é"};
     if (below(300))
         add_one_of(out, right, COUNT_OF(right));
     else
@@ -140,8 +163,9 @@ static void texts_made_at_random(void **state)
 /* Each byte of a record in the place where 64 bytes end. */
 static void blocks_end_anywhere(void **state)
 {
-    static const char record[] = " {\"Records\":[{\"a\":{\"S\":\"x\\\\\\\"y\"},\"b\\u0041\":[true,-12.5e3 , null],\"c\":{}}] , "
-                                 "\"d\" : {\"L\":[{\"N\":\"1\"},{\"S\":\"\\\\\"}]}}\n";
+    static const char record[] =
+        " {\"Records\":[{\"a\":{\"S\":\"x\\\\\\\"y\"},\"b\\u0041\":[true,-12.5e3 , null],\"c\":{}}] , "
+        "\"d\" : {\"L\":[{\"N\":\"1\"},{\"S\":\"\\\\\"}]}}\n";
     (void)state;
     for (size_t before = 0; before < 130; before++) {
         struct buf text = BUF_INIT;
@@ -158,7 +182,8 @@ static void as_deep_as_it_may_be(void **state)
     (void)state;
     for (int depth = JSON_DEPTH_MAX - 2; depth <= JSON_DEPTH_MAX + 2; depth++)
         for (int kind = 0; kind < 3; kind++) {
-            static const char *const opening[] = {"[", "{\"a\":", "{\"a\":"}, *const inner[] = {"", "1", "{\"S\":\"x\"}"};
+            static const char *const opening[] = {"[", "{\"a\":", "{\"a\":"}, *const inner[] = {
+                                                                                  "", "1", "{\"S\":\"x\"}"};
             struct buf text = BUF_INIT;
             for (int i = 0; i < depth; i++)
                 buf_add_text(&text, opening[kind]);

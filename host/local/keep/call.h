@@ -68,7 +68,7 @@ struct call {
     struct buf *out;
     struct fault *fault;
     int64_t now_ms;
-    const char *region; /* of who signed the request */
+    const char *region;                 /* of who signed the request */
     const struct named_by_arn **by_arn; /* of the whole request, its parts' as well; NULL: nobody asks */
 };
 

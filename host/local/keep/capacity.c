@@ -72,7 +72,8 @@ static void write_index_units(struct buf *out, const struct capacity *capacity, 
         buf_add_char(out, '}');
 }
 
-/* As the request names it: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html
+/* As the request names it:
+ * https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html
  */
 static struct text name_in(const struct call *call, const struct table *table)
 {
