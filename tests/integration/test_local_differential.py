@@ -425,6 +425,13 @@ EARLIER = [
     (r"One or more parameter values were invalid: Missing the key .*", r"Item to put in PutItem cannot be null"),
     (r"Transaction cancelled, .*", r"Transaction cancelled, .*ValidationError.*|Invalid attribute value type"),
     (r"One or more parameter values were invalid: Type mismatch for .*", r"Invalid attribute value type"),
+    (r"Requested resource not found", r"An operand in the update .*|The provided expression refers .*|Transaction request cannot include .*"),
+    (r"One or more parameter values were invalid: (ComparisonOperator|AttributeValues inside|Invalid number of arg).*",
+     r"One or more parameter values (are not valid|were invalid: Type mismatch for key).*|One of the required keys .*"),
+    (r"ConditionalOperator can only be used when .*", r"The BETWEEN condition was .*"),
+    (r"One or more parameter values were invalid: Cannot update attribute .*", r"The document path .*"),
+    # Of two actions that are wrong, each names another.
+    (r"Attempting to store more than 38 significant digits in a Number", r"Updates on index keys must .*"),
     (r"Transaction cancelled, .*ValidationError.*|Transaction request cannot include multiple operations on one item", r".*"),
 ]
 
