@@ -591,6 +591,34 @@ const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch)
     return &walk->member;
 }
 
+bool json_may_hold(const struct json *object, const struct json_name *name)
+{
+    return !object->deferred || index_of(object)->holders & json_index_bit(name->text, name->size);
+}
+
+static uint64_t size_bit(size_t size)
+{
+    return (uint64_t)1 << (size < 63 ? size : 63);
+}
+
+/* The member of that key: has it one of the names? */
+static void look_at(const struct json_index *index, uint32_t key, const struct json_name *names, size_t count,
+                    struct arena *scratch, struct json *storage, const struct json **found, size_t *left)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (found[i] || !key_is(index, key, names[i].text, names[i].size, scratch))
+            continue;
+        if (index->text[index->at[key + 1]] == '{')
+            defer(index, key + 1, &storage[i]);
+        else
+            read_value(index, key + 1, &storage[i], scratch);
+        storage[i].key = names[i].text;
+        storage[i].key_size = (uint32_t)names[i].size;
+        found[i] = &storage[i];
+        --*left;
+    }
+}
+
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
                struct json *storage, const struct json **found)
 {
@@ -610,20 +638,13 @@ void json_look(const struct json *object, const struct json_name *names, size_t 
     }
     const struct json_index *index = index_of(object);
     uint32_t entry = json_index_entry(index, object->text) + 1;
+    uint64_t sizes = index->escapes ? UINT64_MAX : 0; /* of which one of the names is */
+    for (size_t i = 0; i < count; i++)
+        sizes |= size_bit(names[i].size);
     for (uint32_t at = 0; at < object->count && left; at++) {
         uint32_t key = entry++;
-        for (size_t i = 0; i < count; i++) {
-            if (found[i] || !key_is(index, key, names[i].text, names[i].size, scratch))
-                continue;
-            if (index->text[index->at[entry]] == '{')
-                defer(index, entry, &storage[i]);
-            else
-                read_value(index, entry, &storage[i], scratch);
-            storage[i].key = names[i].text;
-            storage[i].key_size = (uint32_t)names[i].size;
-            found[i] = &storage[i];
-            left--;
-        }
+        if (sizes & size_bit(index->ways[key]))
+            look_at(index, key, names, count, scratch, storage, found, &left);
         entry = json_index_past(index, entry);
     }
 }

@@ -85,6 +85,10 @@ struct json_name {
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
                struct json *storage, const struct json **found);
 
+/* False: an object that is deferred has no member of that name which is an object itself, as attributes are;
+ * nor has any other of its text. Asks for less than a look. */
+bool json_may_hold(const struct json *object, const struct json_name *name);
+
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
 const struct json *json_get(const struct json *object, const char *key);
 

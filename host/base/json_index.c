@@ -417,7 +417,8 @@ static INLINE bool is_text(const char *at, const char *text, uint32_t size)
 
 /* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in
  * one go. `i` is a key, and five more are there. */
-static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, uint32_t i)
+static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, uint32_t i,
+                                  uint64_t *holders)
 {
     uint32_t name = at[i], outer = at[i + 1], type = at[i + 2], value = at[i + 3], end = at[i + 4];
     if (!(is_text(text + outer - 2, "\":{\"", 4) && is_text(text + value - 2, "\":\"", 3) &&
@@ -428,17 +429,19 @@ static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t
     ways[i + 2] = value - 3 - type;
     ways[i + 3] = 0;
     ways[i + 4] = 1;
+    *holders |= json_index_bit(text + name + 1, ways[i]);
     return true;
 }
 
 /* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first
  * byte, `c` what stands there. */
-static bool check(const struct json_index *index, uint32_t *restrict ways, uint32_t size)
+static bool check(struct json_index *index, uint32_t *restrict ways, uint32_t size)
 {
     const char *const text = index->text;
     const uint32_t *const at = index->at, count = index->count;
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
+    uint64_t holders = 0;
     char opening = '\0', c = text[at[0]];
     uint32_t depth = 0, i = 0, begin = at[0], next, last;
     if (last_before(text, begin, '\0') != NOWHERE)
@@ -481,7 +484,7 @@ child: /* a child ended, and the entry i is behind it */
     if (opening == '[')
         goto value;
 key:
-    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at, ways, i)) {
+    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at, ways, i, &holders)) {
         begin = at[i + 4];
         i += 5;
         next = at[i];
@@ -496,8 +499,10 @@ key:
     if (last == NOWHERE || last == begin || text[last] != '"')
         return false;
     ways[i++] = last - begin - 1;
+    c = text[next];
+    if (c == '{')
+        holders |= json_index_bit(text + begin + 1, ways[i - 1]);
     begin = next;
-    c = text[begin];
     goto value;
 close:
     if (c != opening + 2)
@@ -505,8 +510,10 @@ close:
     ways[open.entry] = i - open.entry;
     ways[i] = open.children;
     open = stack[--depth];
-    if (i + 1 >= count)
+    if (i + 1 >= count) {
+        index->holders = index->escapes ? UINT64_MAX : holders;
         return depth == 0 && last_before(text, size, '\0') == begin;
+    }
     opening = text[at[open.entry]];
     next = at[++i];
     if (last_of_child(text, next, text[next]) != begin)

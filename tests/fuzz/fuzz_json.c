@@ -60,6 +60,8 @@ static void ask_all(const struct json *whole, const struct json *deferred)
         const struct json *first = first_of(whole, member, &place);
         const struct json *picked = json_pick(deferred, member->key, member->key_size, &scratch, &at);
         demand(picked && at == place);
+        demand(picked->type != JSON_OBJECT ||
+               json_may_hold(deferred, &(struct json_name){member->key, member->key_size}));
         same_tree(first, picked);
         names[count] = (struct json_name){member->key, member->key_size};
         if (++count == ASKED)
@@ -122,7 +124,8 @@ static void index_by_all(const char *data, size_t size, bool right)
         demand(json_index_make_by(way, &other, &arena, data, size) == right);
         if (!right)
             continue;
-        demand(first.count == other.count && first.escapes == other.escapes && first.spaces == other.spaces);
+        demand(first.count == other.count && first.escapes == other.escapes && first.spaces == other.spaces &&
+               first.holders == other.holders);
         demand(memcmp(first.at, other.at, (first.count + 1) * sizeof *first.at) == 0);
         demand(memcmp(first.ways, other.ways, first.count * sizeof *first.ways) == 0);
         demand(memcmp(first.first, other.first, (size / 64 + 1) * sizeof *first.first) == 0);
