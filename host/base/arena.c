@@ -50,6 +50,23 @@ static void add_chunk(struct arena *arena, size_t size)
     arena->bytes += sizeof *chunk + size;
 }
 
+struct arena_mark arena_mark(const struct arena *arena)
+{
+    return (struct arena_mark){arena->chunks, arena->next};
+}
+
+void arena_release(struct arena *arena, struct arena_mark mark)
+{
+    while (arena->chunks != mark.chunk) {
+        struct arena_chunk *chunk = arena->chunks;
+        arena->chunks = chunk->older;
+        arena->bytes -= sizeof *chunk + chunk->size;
+        free(chunk);
+    }
+    arena->next = mark.next;
+    arena->end = mark.chunk ? mark.chunk->bytes + mark.chunk->size : NULL;
+}
+
 void arena_reserve(struct arena *arena, size_t size)
 {
     if ((size_t)(arena->end - arena->next) < size)

@@ -25,6 +25,14 @@ void arena_reserve(struct arena *arena, size_t size);
 
 /* Aligned to 16 bytes; uninitialised. */
 void *arena_alloc(struct arena *arena, size_t size);
+/* What is taken after a mark can be given back together. */
+struct arena_mark {
+    struct arena_chunk *chunk;
+    char *next;
+};
+struct arena_mark arena_mark(const struct arena *arena);
+void arena_release(struct arena *arena, struct arena_mark mark);
+
 /* Everything in it is gone; one chunk stays, for what comes next. */
 void arena_clear(struct arena *arena);
 

@@ -127,6 +127,29 @@ static bool fits(struct parser *p, size_t more)
            fail(p, "it needs more memory than there is for it");
 }
 
+/* The byte at `*at`, or what an escape there stands for, into `out`: its end, NULL where the escape is wrong,
+ * which `*at` points to then, else past it. */
+static char *read_letter(const char **at, const char *end, char *out)
+{
+    static const char letters[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
+    const char *from = *at;
+    if (*from != '\\') {
+        *out++ = *(*at)++;
+        return out;
+    }
+    const char *letter = from[1] ? strchr(letters, from[1]) : NULL;
+    uint32_t point;
+    *at = from + 2;
+    if (letter) {
+        *out++ = bytes[letter - letters];
+        return out;
+    }
+    if (from[1] == 'u' && read_unicode(at, end, &point))
+        return put_utf8(out, point);
+    *at = from[1] == 'u' ? from + 2 : from;
+    return NULL;
+}
+
 /* Between `from` and `to` stands a string with escapes: decode it into the arena. */
 static bool unescape(struct parser *p, const char *from, const char *to, const char **text, uint32_t *size)
 {
@@ -134,22 +157,12 @@ static bool unescape(struct parser *p, const char *from, const char *to, const c
         return false;
     char *start = arena_alloc(p->arena, (size_t)(to - from) + 1), *out = start;
     for (const char *at = from; at < to;) {
-        if (*at != '\\') {
-            *out++ = *at++;
-            continue;
-        }
-        static const char letters[] = "\"\\/bfnrt", bytes[] = "\"\\/\b\f\n\r\t";
-        const char *letter = at[1] ? strchr(letters, at[1]) : NULL;
-        uint32_t point;
-        if (letter) {
-            *out++ = bytes[letter - letters];
-            at += 2;
-        } else if (at[1] == 'u' && (at += 2, read_unicode(&at, to, &point))) {
-            out = put_utf8(out, point);
-        } else {
+        char *next = read_letter(&at, to, out);
+        if (!next) {
             p->at = at;
             return fail(p, "a wrong escape in a string");
         }
+        out = next;
     }
     *text = start;
     *size = (uint32_t)(out - start);
@@ -423,7 +436,7 @@ static void read_key(const struct json_index *index, uint32_t entry, struct json
     struct json key;
     member->key = index->text + index->at[entry] + 1;
     member->key_size = index->ways[entry];
-    if (!index->escapes || !memchr(member->key, '\\', member->key_size))
+    if (!(member->key_size & JSON_INDEX_ESCAPED))
         return;
     read_text(index, entry, &key, arena);
     member->key = key.text;
@@ -508,15 +521,28 @@ static bool is_name(const char *key, uint32_t size, const char *name, size_t nam
     return size == name_size && (!size || (*key == *name && memcmp(key, name, size) == 0));
 }
 
-/* Is the key of that entry this name? */
-static inline bool key_is(const struct json_index *index, uint32_t entry, const char *name, size_t size,
-                          struct arena *scratch)
+/* The same of a key with escapes, which are right. */
+static bool is_escaped_name(const char *key, uint32_t size, const char *name, size_t name_size)
 {
-    struct json key;
-    if (!index->escapes)
-        return is_name(index->text + index->at[entry] + 1, index->ways[entry], name, size);
-    read_key(index, entry, &key, scratch);
-    return is_name(key.key, key.key_size, name, size);
+    const char *end = key + size, *rest = name, *name_end = name + name_size;
+    while (key < end) {
+        char bytes[4];
+        size_t count = (size_t)(read_letter(&key, end, bytes) - bytes);
+        if ((size_t)(name_end - rest) < count || memcmp(rest, bytes, count) != 0)
+            return false;
+        rest += count;
+    }
+    return rest == name_end;
+}
+
+/* Is the key of that entry this name? */
+static inline bool key_is(const struct json_index *index, uint32_t entry, const char *name, size_t size)
+{
+    const char *key = index->text + index->at[entry] + 1;
+    uint32_t way = index->ways[entry];
+    if (!(way & JSON_INDEX_ESCAPED))
+        return is_name(key, way, name, size);
+    return is_escaped_name(key, way & ~JSON_INDEX_ESCAPED, name, size);
 }
 
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
@@ -533,7 +559,7 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     }
     const struct json_index *index = index_of(object);
     uint32_t entry = json_index_entry(index, object->text) + 1;
-    while (*at < object->count && !key_is(index, entry, name, size, scratch)) {
+    while (*at < object->count && !key_is(index, entry, name, size)) {
         entry = json_index_past(index, entry + 1);
         ++*at;
     }
@@ -546,13 +572,14 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     return member;
 }
 
-struct json_walk json_walk(const struct json *object)
+struct json_walk json_walk(const struct json *parent, bool whole)
 {
-    struct json_walk walk = {.next = object->deferred ? NULL : object->child};
-    if (object->deferred) {
-        walk.index = index_of(object);
-        walk.entry = json_index_entry(walk.index, object->text) + 1;
-        walk.left = object->count;
+    struct json_walk walk = {.next = parent->deferred ? NULL : parent->child, .whole = whole};
+    if (parent->deferred) {
+        walk.index = index_of(parent);
+        walk.entry = json_index_entry(walk.index, parent->text) + 1;
+        walk.left = parent->count;
+        walk.keys = parent->type == JSON_OBJECT;
     }
     return walk;
 }
@@ -584,11 +611,21 @@ const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch)
     if (!walk->left)
         return NULL;
     walk->left--;
-    read_key(walk->index, walk->entry++, &walk->member, scratch);
-    if (!read_attribute(walk->index, walk->entry, &walk->member, &walk->inner))
+    walk->member.key = NULL;
+    walk->member.key_size = 0;
+    if (walk->keys)
+        read_key(walk->index, walk->entry++, &walk->member, scratch);
+    if (!walk->whole && is_open(walk->index->text[walk->index->at[walk->entry]]))
+        defer(walk->index, walk->entry, &walk->member);
+    else if (!read_attribute(walk->index, walk->entry, &walk->member, &walk->inner))
         read_value(walk->index, walk->entry, &walk->member, scratch);
     walk->entry = json_index_past(walk->index, walk->entry);
     return &walk->member;
+}
+
+size_t json_deferred_values(const struct json *parent)
+{
+    return parent->deferred ? index_of(parent)->values : 0;
 }
 
 bool json_may_hold(const struct json *object, const struct json_name *name)
@@ -606,9 +643,9 @@ static void look_at(const struct json_index *index, uint32_t key, const struct j
                     struct arena *scratch, struct json *storage, const struct json **found, size_t *left)
 {
     for (size_t i = 0; i < count; i++) {
-        if (found[i] || !key_is(index, key, names[i].text, names[i].size, scratch))
+        if (found[i] || !key_is(index, key, names[i].text, names[i].size))
             continue;
-        if (index->text[index->at[key + 1]] == '{')
+        if (is_open(index->text[index->at[key + 1]]))
             defer(index, key + 1, &storage[i]);
         else
             read_value(index, key + 1, &storage[i], scratch);
@@ -638,12 +675,12 @@ void json_look(const struct json *object, const struct json_name *names, size_t 
     }
     const struct json_index *index = index_of(object);
     uint32_t entry = json_index_entry(index, object->text) + 1;
-    uint64_t sizes = index->escapes ? UINT64_MAX : 0; /* of which one of the names is */
+    uint64_t sizes = index->escapes ? size_bit(SIZE_MAX) : 0; /* of which one of the names is */
     for (size_t i = 0; i < count; i++)
         sizes |= size_bit(names[i].size);
     for (uint32_t at = 0; at < object->count && left; at++) {
         uint32_t key = entry++;
-        if (sizes & size_bit(index->ways[key]))
+        if (sizes & size_bit(index->ways[key])) /* with escapes: beyond all */
             look_at(index, key, names, count, scratch, storage, found, &left);
         entry = json_index_past(index, entry);
     }

@@ -60,20 +60,22 @@ static inline const struct json *json_children(const struct json *parent)
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at);
 
-/* The members of an object, one after the other, without a tree where it is deferred: each stays until the
- * next one is asked for, with what it needs of the scratch arena. NULL behind the last. */
+/* The children of an array or object, one after the other, without a tree where it is deferred: each stays
+ * until the next one is asked for, with what it needs of the scratch arena, `whole` or deferred itself. NULL
+ * behind the last. */
 struct json_walk {
     const struct json *next; /* of a tree */
     const struct json_index *index;
     uint32_t entry, left;
+    bool keys, whole;
     struct json member, inner;
 };
-struct json_walk json_walk(const struct json *object);
+struct json_walk json_walk(const struct json *parent, bool whole);
 const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch);
 
 /* The first members of these names, NULL where there is none, in one go; `object` may be NULL or no object.
- * Of a deferred one only they are read: objects are deferred then and the rest is of the scratch arena, and
- * `found` points into `storage`, which has a place for each. */
+ * Of a deferred one only they are read: arrays and objects are deferred then and the rest is of the scratch
+ * arena, and `found` points into `storage`, which has a place for each. */
 struct json_name {
     const char *text;
     size_t size;
@@ -84,6 +86,10 @@ struct json_name {
     }
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
                struct json *storage, const struct json **found);
+
+/* Values in the text that a deferred array or object is of; else 0: each takes a struct json when all of it
+ * is opened. */
+size_t json_deferred_values(const struct json *parent);
 
 /* False: an object that is deferred has no member of that name which is an object itself, as attributes are;
  * nor has any other of its text. Asks for less than a look. */

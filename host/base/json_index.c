@@ -415,21 +415,29 @@ static INLINE bool is_text(const char *at, const char *text, uint32_t size)
     return memcmp(at, text, size) == 0;
 }
 
+/* Of a key whose opening quote stands there. */
+static INLINE uint32_t way_of_key(const struct json_index *index, uint32_t begin, uint32_t size)
+{
+    return index->escapes && memchr(index->text + begin + 1, '\\', size) ? size | JSON_INDEX_ESCAPED : size;
+}
+
 /* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in
  * one go. `i` is a key, and five more are there. */
-static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, uint32_t i,
+static INLINE bool take_attribute(const struct json_index *index, uint32_t *restrict ways, uint32_t i,
                                   uint64_t *holders)
 {
+    const char *text = index->text;
+    const uint32_t *at = index->at;
     uint32_t name = at[i], outer = at[i + 1], type = at[i + 2], value = at[i + 3], end = at[i + 4];
     if (!(is_text(text + outer - 2, "\":{\"", 4) && is_text(text + value - 2, "\":\"", 3) &&
           is_text(text + end - 1, "\"}", 2) && text[name] == '"'))
         return false;
-    ways[i] = outer - 3 - name;
+    ways[i] = way_of_key(index, name, outer - 3 - name);
     ways[i + 1] = 3;
-    ways[i + 2] = value - 3 - type;
+    ways[i + 2] = way_of_key(index, type, value - 3 - type);
     ways[i + 3] = 0;
     ways[i + 4] = 1;
-    *holders |= json_index_bit(text + name + 1, ways[i]);
+    *holders |= json_index_bit(text + name + 1, outer - 3 - name);
     return true;
 }
 
@@ -442,6 +450,7 @@ static bool check(struct json_index *index, uint32_t *restrict ways, uint32_t si
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
     uint64_t holders = 0;
+    uint32_t others = 0; /* keys and closing brackets */
     char opening = '\0', c = text[at[0]];
     uint32_t depth = 0, i = 0, begin = at[0], next, last;
     if (last_before(text, begin, '\0') != NOWHERE)
@@ -484,9 +493,10 @@ child: /* a child ended, and the entry i is behind it */
     if (opening == '[')
         goto value;
 key:
-    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at, ways, i, &holders)) {
+    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(index, ways, i, &holders)) {
         begin = at[i + 4];
         i += 5;
+        others += 2; /* its own key is the object's child */
         next = at[i];
         if (last_of_child(text, next, text[next]) == begin)
             goto child;
@@ -498,10 +508,10 @@ key:
     last = last_before(text, next, ':');
     if (last == NOWHERE || last == begin || text[last] != '"')
         return false;
-    ways[i++] = last - begin - 1;
+    ways[i++] = way_of_key(index, begin, last - begin - 1);
     c = text[next];
     if (c == '{')
-        holders |= json_index_bit(text + begin + 1, ways[i - 1]);
+        holders |= json_index_bit(text + begin + 1, last - begin - 1);
     begin = next;
     goto value;
 close:
@@ -509,8 +519,10 @@ close:
         return false;
     ways[open.entry] = i - open.entry;
     ways[i] = open.children;
+    others += 1 + (opening == '{' ? open.children : 0);
     open = stack[--depth];
     if (i + 1 >= count) {
+        index->values = count - others;
         index->holders = index->escapes ? UINT64_MAX : holders;
         return depth == 0 && last_before(text, size, '\0') == begin;
     }

@@ -18,14 +18,17 @@ struct json_index {
     struct arena *arena; /* that it is of */
     const uint32_t *at;  /* an entry's first byte; behind the last entry: the text's size */
     /* Of an opening bracket: entries up to its closing one. Of a closing one: how many children it closes. Of
-     * a key: its bytes, as they stand. Else 0. */
+     * a key: its bytes, as they stand, and whether it has escapes. Else 0. */
     const uint32_t *ways;
     const uint32_t *first; /* of each 64 bytes of the text: the first entry that begins there or later */
     uint32_t count;
+    uint32_t values;  /* of the entries: without keys and closing brackets */
     bool escapes;     /* some string of it has some */
     bool spaces;      /* there is white space between its values */
     uint64_t holders; /* the bits, by json_index_bit, of the keys of objects */
 };
+
+#define JSON_INDEX_ESCAPED (1u << 31)
 
 /* The bit of a key: another key may have the same. */
 static inline uint64_t json_index_bit(const char *key, size_t size)

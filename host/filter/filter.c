@@ -13,7 +13,7 @@
 #include "value/decimal.h"
 
 static _Thread_local int64_t steps_left = INT64_MAX; /* of the comparison that runs; below 0: no more */
-static _Thread_local struct arena *scratch;          /* likewise: for what has no tree yet */
+static _Thread_local struct arena *scratch; /* likewise: for texts with escapes that have no tree yet */
 
 /* ---- numbers ---- */
 
@@ -182,11 +182,11 @@ static bool is_attribute_number(const struct json *value)
 /* Does the array hold, at any depth, something that is neither object nor array? */
 static bool holds_leaf(const struct json *array)
 {
-    json_each(element, array) {
-        if (element->type == JSON_ARRAY ? holds_leaf(element) : element->type != JSON_OBJECT)
-            return true;
-    }
-    return false;
+    struct json_walk walk = json_walk(array, false);
+    bool found = false;
+    for (const struct json *element; !found && (element = json_walk_next(&walk, scratch));)
+        found = element->type == JSON_ARRAY ? holds_leaf(element) : element->type != JSON_OBJECT;
+    return found;
 }
 
 static bool match_element(const struct matcher *matchers, const struct json *value, bool number)
@@ -194,10 +194,11 @@ static bool match_element(const struct matcher *matchers, const struct json *val
     if (value->type == JSON_OBJECT)
         return false;
     if (value->type == JSON_ARRAY) {
-        json_each(element, value)
-            if (match_element(matchers, element, number))
-                return true;
-        return false;
+        struct json_walk walk = json_walk(value, false);
+        bool matches = false;
+        for (const struct json *element; !matches && (element = json_walk_next(&walk, scratch));)
+            matches = match_element(matchers, element, number);
+        return matches;
     }
     for (const struct matcher *matcher = matchers; matcher && steps_left >= 0; matcher = matcher->next)
         if (match_scalar(matcher, value, number))
@@ -240,12 +241,12 @@ static bool match_field(const struct field *field, const struct json *value)
         return match_leaf(field->leaf, value);
     if (!value || value->type != JSON_ARRAY)
         return match_pattern(field->object, value, NULL);
-    json_each(element, value) { /* all of the pattern within one element */
-        bool list = element->type == JSON_ARRAY;
-        if (list ? match_field(field, element) : match_pattern(field->object, element, NULL))
-            return true;
-    }
-    return false;
+    struct json_walk walk = json_walk(value, false);
+    bool matches = false; /* all of the pattern within one element */
+    for (const struct json *element; !matches && (element = json_walk_next(&walk, scratch));)
+        matches = element->type == JSON_ARRAY ? match_field(field, element)
+                                              : match_pattern(field->object, element, NULL);
+    return matches;
 }
 
 /* ---- patterns that share a key ---- */
@@ -288,12 +289,12 @@ static bool match_value(const struct pattern *const *patterns, size_t count, con
 {
     if (!value || value->type != JSON_ARRAY)
         return match_patterns(patterns, count, value);
-    json_each(element, value) {
-        bool list = element->type == JSON_ARRAY;
-        if (list ? match_value(patterns, count, element) : match_patterns(patterns, count, element))
-            return true;
-    }
-    return false;
+    struct json_walk walk = json_walk(value, false);
+    bool matches = false;
+    for (const struct json *element; !matches && (element = json_walk_next(&walk, scratch));)
+        matches = element->type == JSON_ARRAY ? match_value(patterns, count, element)
+                                              : match_patterns(patterns, count, element);
+    return matches;
 }
 
 static bool same_object(const struct field *a, const struct field *b)
@@ -324,11 +325,14 @@ static bool match_parts(const struct part *parts, const struct json *event, cons
 {
     for (const struct part *part = parts; part; part = part->next)
         for (const struct field *field = part->pattern->fields; field; field = field->next) {
+            struct arena_mark mark = arena_mark(scratch);
             struct json storage;
             const struct json *value = find(event, field, &storage);
             if (!value && more)
                 value = find(more, field, &storage);
-            if (field->leaf ? !match_leaf(field->leaf, value) : !match_key(parts, field, value))
+            bool matches = field->leaf ? match_leaf(field->leaf, value) : match_key(parts, field, value);
+            arena_release(scratch, mark);
+            if (!matches)
                 return false;
         }
     return true;
@@ -358,11 +362,14 @@ static bool match_pattern(const struct pattern *pattern, const struct json *even
     if (pattern->shared)
         return choose(&(struct part){NULL, pattern}, &(struct pending){NULL, pattern->ors}, event, more);
     for (const struct field *field = pattern->fields; field; field = field->next) {
+        struct arena_mark mark = arena_mark(scratch);
         struct json storage;
         const struct json *value = find(event, field, &storage);
         if (!value && more)
             value = find(more, field, &storage);
-        if (!match_field(field, value))
+        bool matches = match_field(field, value);
+        arena_release(scratch, mark);
+        if (!matches)
             return false;
     }
     for (const struct alternatives * or = pattern->ors; or ; or = or->next) {

@@ -205,6 +205,12 @@ static void number_parts(struct page *page, bool always)
 /* Of {"Records": [{...}]}: each record. */
 #define RECORD_DEPTH 2
 
+/* What its trees will take when all of it is looked at. */
+static size_t tree_bytes(const struct page *page)
+{
+    return page->count ? json_deferred_values(page->records[0].json) * sizeof(struct json) : 0;
+}
+
 struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
@@ -237,7 +243,7 @@ struct page *page_read(struct buf *body, struct err *err)
     if (root)
         page->root = root;
     CHECK(!root || page->count == records->count);
-    page->bytes = sizeof *page + page->body.capacity + page->arena.bytes;
+    page->bytes = sizeof *page + page->body.capacity + page->arena.bytes + tree_bytes(page);
     if (root)
         return page;
     page_release(page);

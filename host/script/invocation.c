@@ -266,6 +266,13 @@ static bool read_outcome(struct invocation *invocation, struct handler_outcome *
     return read;
 }
 
+/* It ended with its slice. Who raised goes on: errors are described, and what is to be closed is. */
+static enum handler_result returned(const struct script *script, struct handler_outcome *outcome)
+{
+    outcome->ended_us = script->slice_ended_us;
+    return HANDLER_RETURNED;
+}
+
 /* Run the coroutine until it ends or waits; from `now_us` on, where that was read just now (else 0). */
 static enum handler_result advance(struct invocation *invocation, int arguments, int64_t now_us,
                                    struct handler_outcome *outcome)
@@ -279,7 +286,6 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     script->current = NULL;
     bool read = status != LUA_OK || invocation->part_of || read_outcome(invocation, outcome);
     invocation->root->cpu_left_ms -= state_end_slice(script);
-    outcome->ended_us = script->slice_ended_us;
     invocation->deaf = invocation->deaf || script->cpu_exhausted;
     if (invocation->part_of && script->cpu_exhausted)
         invocation->root->exhausted = true;
@@ -290,7 +296,7 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     if (status == LUA_OK && invocation->call && invocation->call->request)
         start_limit(invocation);
     if (status == LUA_OK)
-        return emissions_send(invocation, outcome, finish) ? HANDLER_WAITING : HANDLER_RETURNED;
+        return emissions_send(invocation, outcome, finish) ? HANDLER_WAITING : returned(script, outcome);
     if (status == LUA_YIELD && invocation->waiting)
         return HANDLER_WAITING;
     if (status == LUA_YIELD && script->preempted) {

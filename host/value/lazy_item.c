@@ -34,7 +34,7 @@ static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, c
 {
     if (view->item->deferred) /* else it may be of the scratch arena itself */
         arena_clear(view->scratch);
-    struct json_walk walk = json_walk(view->item);
+    struct json_walk walk = json_walk(view->item, true);
     const struct json *attribute;
     for (size_t i = 0; (attribute = json_walk_next(&walk, view->scratch)); i++) {
         if (!is_taken(view, i)) {

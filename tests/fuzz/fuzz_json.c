@@ -68,13 +68,6 @@ static void ask_all(const struct json *whole, const struct json *deferred)
             break;
         arena_clear(&scratch);
     }
-    struct json_walk walk = json_walk(deferred);
-    json_each(member, whole) {
-        const struct json *walked = json_walk_next(&walk, &scratch);
-        demand(walked && same_bytes(member->key, member->key_size, walked->key, walked->key_size));
-        same_tree(member, walked);
-    }
-    demand(!json_walk_next(&walk, &scratch));
     json_look(deferred, names, count, &scratch, storage, found);
     for (size_t i = 0; i < count; i++) {
         const struct json like = {.key = names[i].text, .key_size = (uint32_t)names[i].size};
@@ -86,12 +79,32 @@ static void ask_all(const struct json *whole, const struct json *deferred)
     arena_fini(&scratch);
 }
 
+/* Children one after the other, with all of their trees or deferred. */
+static void walk_all(const struct json *whole, const struct json *deferred, bool trees)
+{
+    struct arena scratch = ARENA_INIT;
+    struct json_walk walk = json_walk(deferred, trees);
+    json_each(child, whole) {
+        struct arena_mark mark = arena_mark(&scratch);
+        const struct json *walked = json_walk_next(&walk, &scratch);
+        demand(walked && same_bytes(child->key, child->key_size, walked->key, walked->key_size));
+        demand(!trees || !walked->deferred);
+        same_tree(child, walked);
+        arena_release(&scratch, mark);
+    }
+    demand(!json_walk_next(&walk, &scratch));
+    arena_fini(&scratch);
+}
+
 static void compare(const struct json *a, const struct json *b)
 {
     same_value(a, b);
     demand(same_bytes(a->key, a->key_size, b->key, b->key_size));
-    if (b->deferred)
+    if (b->deferred) {
+        walk_all(a, b, false);
+        walk_all(a, b, true);
         same_tree(a, b);
+    }
     if (b->deferred && b->type == JSON_OBJECT)
         ask_all(a, b);
     const struct json *other = a->type == JSON_ARRAY || a->type == JSON_OBJECT ? json_children(b) : NULL;
@@ -114,18 +127,29 @@ static void defer(const char *data, size_t size, const struct json *root, const 
     arena_fini(&arena);
 }
 
-static void index_by_all(const char *data, size_t size, bool right)
+static size_t values_of(const struct json *tree)
 {
+    size_t count = 1;
+    json_each(child, tree)
+        count += values_of(child);
+    return count;
+}
+
+static void index_by_all(const char *data, size_t size, const struct json *root)
+{
+    bool right = root != NULL;
     struct arena arena = ARENA_INIT;
     struct json_index first, other;
     const struct json_index_way *way = json_index_ways();
     demand(json_index_make_by(way, &first, &arena, data, size) == right);
+    demand(!root || (root->type != JSON_ARRAY && root->type != JSON_OBJECT) ||
+           first.values == values_of(root));
     while ((++way)->name) {
         demand(json_index_make_by(way, &other, &arena, data, size) == right);
         if (!right)
             continue;
         demand(first.count == other.count && first.escapes == other.escapes && first.spaces == other.spaces &&
-               first.holders == other.holders);
+               first.holders == other.holders && first.values == other.values);
         demand(memcmp(first.at, other.at, (first.count + 1) * sizeof *first.at) == 0);
         demand(memcmp(first.ways, other.ways, first.count * sizeof *first.ways) == 0);
         demand(memcmp(first.first, other.first, (size / 64 + 1) * sizeof *first.first) == 0);
@@ -139,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf once = BUF_INIT, twice = BUF_INIT;
     struct err err;
     const struct json *root = json_parse(&arena, (const char *)data, size, &err);
-    index_by_all((const char *)data, size, root != NULL);
+    index_by_all((const char *)data, size, root);
     defer((const char *)data, size, root, &err);
     if (root) {
         json_write_value(&once, root);
