@@ -549,6 +549,8 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
                              size_t *at)
 {
     *at = 0;
+    if (object->type != JSON_OBJECT)
+        return NULL;
     if (!object->deferred) {
         json_each(member, object) {
             if (is_name(member->key, member->key_size, name, size))

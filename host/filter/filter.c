@@ -1,6 +1,6 @@
-/* filter.c: matching. Nothing here allocates, but where $or shares a key with what stands beside it. Lists of
- * values with lists of alternatives, and wildcards, take more steps than both have bytes: they are counted.
- */
+/* filter.c: matching. Nothing here allocates, but where $or shares a key with what stands beside it, and for
+ * texts with escapes that have no tree. Lists of values with lists of alternatives, and wildcards, take more
+ * steps than both have bytes: they are counted. */
 #include "filter/filter.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-/* filter.h: event patterns, compiled once and matched on an event's JSON tree without allocating.
+/* filter.h: event patterns, compiled once and matched on an event's JSON, which needs no tree for it.
  *
  * The language is EventBridge's, whole: exact values, prefix, suffix, equals-ignore-case (alone and inside
  * the two), anything-but (values, lists, prefix, suffix, equals-ignore-case, wildcard), numeric, exists,

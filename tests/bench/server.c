@@ -169,6 +169,8 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     const char *text = request->body.data ? request->body.data : "";
     bool borrowed = false;
     struct buf body = BUF_INIT;
+    unsigned status =
+        strcmp(method, "HEAD") == 0 ? MHD_HTTP_NOT_FOUND : MHD_HTTP_OK; /* no object is there yet */
     if (strcmp(method, "PUT") == 0)
         accept_object(&request->body);
     else if (dot && strcmp(dot, ".PutEvents") == 0)
@@ -178,7 +180,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     struct MHD_Response *response = MHD_create_response_from_buffer(
         body.size, body.data, borrowed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
     MHD_add_response_header(response, "Content-Type", "application/x-amz-json-1.0");
-    enum MHD_Result result = MHD_queue_response(connection, 200, response);
+    enum MHD_Result result = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return result;
 }
