@@ -433,7 +433,7 @@ static void read_text(const struct json_index *index, uint32_t entry, struct jso
 
 static void read_key(const struct json_index *index, uint32_t entry, struct json *member, struct arena *arena)
 {
-    struct json key;
+    struct json key = {0};
     member->key = index->text + index->at[entry] + 1;
     member->key_size = index->ways[entry];
     if (!(member->key_size & JSON_INDEX_ESCAPED))

@@ -207,7 +207,7 @@ static void copy_texts(lua_State *L, int owner, struct record_object *object)
         size += image->text_size;
     }
     char *text = size ? lua_newuserdatauv(L, size, 0) : NULL;
-    for (int which = 0; which < IMAGES; which++)
+    for (int which = 0; text && which < IMAGES; which++)
         if (object->images[which].text_size)
             memcpy(text + object->images[which].text_at, image_of(record, which)->text,
                    object->images[which].text_size);
