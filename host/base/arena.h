@@ -4,6 +4,7 @@
 #ifndef TIDEMILL_BASE_ARENA_H
 #define TIDEMILL_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_chunk;
@@ -25,6 +26,13 @@ void arena_reserve(struct arena *arena, size_t size);
 
 /* Aligned to 16 bytes; uninitialised. */
 void *arena_alloc(struct arena *arena, size_t size);
+
+/* May it take so much more, by its `max`? */
+static inline bool arena_fits(const struct arena *arena, size_t more)
+{
+    return !arena->max || (arena->bytes <= arena->max && more <= arena->max - arena->bytes);
+}
+
 /* What is taken after a mark can be given back together. */
 struct arena_mark {
     struct arena_chunk *chunk;

@@ -11,6 +11,7 @@
 #endif
 
 #include "base/check.h"
+#include "base/hex.h"
 #include "base/json_index.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -72,8 +73,7 @@ static int hex4(const char *at)
 {
     int value = 0;
     for (int i = 0; i < 4; i++) {
-        int c = at[i] | 0x20;
-        int digit = at[i] >= '0' && at[i] <= '9' ? at[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        int digit = hex_digit(at[i]);
         if (digit < 0)
             return -1;
         value = value * 16 + digit;
@@ -123,8 +123,7 @@ static bool read_unicode(const char **at, const char *end, uint32_t *point)
 
 static bool fits(struct parser *p, size_t more)
 {
-    return !p->arena->max || (p->arena->bytes <= p->arena->max && more <= p->arena->max - p->arena->bytes) ||
-           fail(p, "it needs more memory than there is for it");
+    return arena_fits(p->arena, more) || fail(p, "it needs more memory than there is for it");
 }
 
 /* The byte at `*at`, or what an escape there stands for, into `out`: its end, NULL where the escape is wrong,
@@ -206,40 +205,14 @@ static bool parse_string(struct parser *p, const char **text, uint32_t *size)
     return true;
 }
 
-static const char *skip_digits(const char *at, const char *end)
-{
-    while (at < end && *at >= '0' && *at <= '9')
-        at++;
-    return at;
-}
-
 static bool parse_number(struct parser *p, struct json *value)
 {
-    const char *at = p->at, *end = p->end, *digits;
-    if (*at == '-')
-        at++;
-    digits = at;
-    at = skip_digits(at, end);
-    if (at == digits || (*digits == '0' && at - digits > 1))
-        return fail(p, "not a value");
-    if (at < end && *at == '.') {
-        digits = ++at;
-        at = skip_digits(at, end);
-        if (at == digits)
-            return fail(p, "a number without digits behind its point");
-    }
-    if (at < end && (*at | 0x20) == 'e') {
-        at++;
-        if (at < end && (*at == '+' || *at == '-'))
-            at++;
-        digits = at;
-        at = skip_digits(at, end);
-        if (at == digits)
-            return fail(p, "a number without digits in its exponent");
-    }
+    const char *problem, *end = json_number_end(p->at, p->end, &problem);
+    if (!end)
+        return fail(p, problem);
     value->type = JSON_NUMBER;
-    value->size = (uint32_t)(at - p->at);
-    p->at = at;
+    value->size = (uint32_t)(end - p->at);
+    p->at = end;
     return true;
 }
 
@@ -254,39 +227,21 @@ static bool parse_word(struct parser *p, struct json *value, const char *word, e
     return true;
 }
 
-/* The opening quote of a member's key, and the colon behind it. */
-static bool open_key(struct parser *p)
+static bool parse_value(struct parser *p, struct json *value, int depth);
+
+static bool parse_key(struct parser *p, struct json *member)
 {
     skip_space(p);
     if (p->at >= p->end || *p->at != '"')
         return fail(p, "a member without a key in quotes");
     p->at++;
-    return true;
-}
-
-static bool close_key(struct parser *p)
-{
+    if (!parse_string(p, &member->key, &member->key_size))
+        return false;
     skip_space(p);
     if (p->at >= p->end || *p->at != ':')
         return fail(p, "a key without a colon");
     p->at++;
     return true;
-}
-
-/* Up to the comma behind a child, or to the parent's last byte. */
-static bool end_child(struct parser *p, char close)
-{
-    skip_space(p);
-    if (p->at >= p->end || (*p->at != ',' && *p->at != close))
-        return fail(p, close == '}' ? "an object without its end" : "an array without its end");
-    return true;
-}
-
-static bool parse_value(struct parser *p, struct json *value, int depth);
-
-static bool parse_key(struct parser *p, struct json *member)
-{
-    return open_key(p) && parse_string(p, &member->key, &member->key_size) && close_key(p);
 }
 
 /* Arrays and objects differ only in their keys and their last byte. */
@@ -312,8 +267,9 @@ static bool parse_children(struct parser *p, struct json *parent, char close, in
         *link = child;
         link = &child->next;
         parent->count++;
-        if (!end_child(p, close))
-            return false;
+        skip_space(p);
+        if (p->at >= p->end || (*p->at != ',' && *p->at != close))
+            return fail(p, close == '}' ? "an object without its end" : "an array without its end");
         if (*p->at == close)
             break;
         p->at++;

@@ -8,6 +8,7 @@
 #include <arm_neon.h>
 #endif
 
+#include "base/hex.h"
 #include "base/json.h"
 
 #define BLOCK 64
@@ -164,11 +165,6 @@ static INLINE void classify_neon(const char *text, struct masks *masks)
 
 /* ---- the first pass ---- */
 
-static bool fits(const struct arena *arena, size_t more)
-{
-    return !arena->max || (arena->bytes <= arena->max && more <= arena->max - arena->bytes);
-}
-
 /* The bytes behind a backslash that is none itself; `before`: the last one of the block before was such, and
  * then whether the last one of this is. Rare, so that one after the other will do. */
 static __attribute__((noinline)) uint64_t find_escaped(uint64_t slash, bool before, bool *after)
@@ -204,7 +200,7 @@ static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32
                                                      size_t *capacity)
 {
     size_t more = *capacity * 2;
-    if (!fits(arena, more * sizeof *at))
+    if (!arena_fits(arena, more * sizeof *at))
         return NULL;
     uint32_t *wider = arena_alloc(arena, more * sizeof *wider);
     memcpy(wider, at, count * sizeof *at);
@@ -221,7 +217,7 @@ static INLINE bool mark(struct json_index *index, struct arena *arena, size_t si
              spaces = 0; /* all bits, and one: of the block before */
     bool escapes_next = false;
     char last[BLOCK];
-    if (!fits(arena, (capacity + blocks) * sizeof(uint32_t)))
+    if (!arena_fits(arena, (capacity + blocks) * sizeof(uint32_t)))
         return false;
     uint32_t *first = arena_alloc(arena, blocks * sizeof *first),
              *at = arena_alloc(arena, capacity * sizeof *at), *to = at;
@@ -346,43 +342,55 @@ static INLINE uint32_t last_before(const char *text, uint32_t end, char separato
                : search_before(text, end, separator);
 }
 
+static const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    return at;
+}
+
+const char *json_number_end(const char *at, const char *end, const char **problem)
+{
+    const char *digits = at += *at == '-';
+    at = skip_digits(at, end);
+    *problem = "not a value";
+    if (at == digits || (*digits == '0' && at - digits > 1))
+        return NULL;
+    if (at < end && *at == '.') {
+        digits = ++at;
+        at = skip_digits(at, end);
+        *problem = "a number without digits behind its point";
+        if (at == digits)
+            return NULL;
+    }
+    if (at < end && (*at | 0x20) == 'e') {
+        at++;
+        at += at < end && (*at == '+' || *at == '-');
+        digits = at;
+        at = skip_digits(at, end);
+        *problem = "a number without digits in its exponent";
+        if (at == digits)
+            return NULL;
+    }
+    return at;
+}
+
 static bool scalar_ends_at(const char *text, uint32_t begin, uint32_t last)
 {
-    const char *at = text + begin, *end = text + last + 1;
     static const char *const words[] = {"true", "false", "null"};
+    const char *at = text + begin, *end = text + last + 1, *problem;
     if (last == NOWHERE || last < begin)
         return false;
     for (int i = 0; i < 3; i++)
         if ((size_t)(end - at) == strlen(words[i]) && memcmp(at, words[i], (size_t)(end - at)) == 0)
             return true;
-    at += *at == '-';
-    const char *digits = at;
-    while (at < end && *at >= '0' && *at <= '9')
-        at++;
-    if (at == digits || (*digits == '0' && at - digits > 1))
-        return false;
-    if (at < end && *at == '.') {
-        for (digits = ++at; at < end && *at >= '0' && *at <= '9';)
-            at++;
-        if (at == digits)
-            return false;
-    }
-    if (at < end && (*at | 0x20) == 'e') {
-        at++;
-        at += at < end && (*at == '+' || *at == '-');
-        for (digits = at; at < end && *at >= '0' && *at <= '9';)
-            at++;
-        if (at == digits)
-            return false;
-    }
-    return at == end;
+    return json_number_end(at, end, &problem) == end;
 }
 
 static bool is_hex(const char *at, const char *end)
 {
     for (int i = 0; i < 4; i++)
-        if (at + i >= end ||
-            !((at[i] >= '0' && at[i] <= '9') || ((at[i] | 0x20) >= 'a' && (at[i] | 0x20) <= 'f')))
+        if (at + i >= end || hex_digit(at[i]) < 0)
             return false;
     return true;
 }
@@ -538,7 +546,7 @@ bool json_index_make_by(const struct json_index_way *way, struct json_index *ind
 {
     *index = (struct json_index){.text = text, .arena = arena};
     if (!size || size > INT32_MAX || !way->mark(index, arena, size) ||
-        !fits(arena, index->count * sizeof(uint32_t)))
+        !arena_fits(arena, index->count * sizeof(uint32_t)))
         return false;
     uint32_t *ways = arena_alloc(arena, index->count * sizeof *ways);
     index->ways = ways;

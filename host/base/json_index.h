@@ -56,6 +56,10 @@ static inline uint32_t json_index_past(const struct json_index *index, uint32_t 
     return entry + 1 + index->ways[entry];
 }
 
+/* Past the number that begins at `at`, which is before `end`; NULL where none does, and `problem` says why.
+ */
+const char *json_number_end(const char *at, const char *end, const char **problem);
+
 /* The ways of reading 64 bytes, each as far as this machine can: NULL behind the last. For tests and benches;
  * json_index_make takes the first. */
 struct json_index_way {

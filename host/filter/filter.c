@@ -221,7 +221,7 @@ static bool match_leaf(const struct matcher *matchers, const struct json *value)
 /* ---- objects ---- */
 
 /* The member of that name; `storage` is for one that has no tree yet. */
-static const struct json *find(const struct json *object, const struct field *field, struct json *storage)
+static const struct json *find_in(const struct json *object, const struct field *field, struct json *storage)
 {
     const struct json_name names[] = {{field->key, field->key_size}, {field->other_key, field->key_size}};
     const struct json *found;
@@ -231,6 +231,14 @@ static const struct json *find(const struct json *object, const struct field *fi
     if (!found && field->other_key)
         json_look(object, names + 1, 1, scratch, storage, &found);
     return found;
+}
+
+/* The same, of an event with `more` members beside its own (NULL: with none). */
+static const struct json *find(const struct json *event, const struct json *more, const struct field *field,
+                               struct json *storage)
+{
+    const struct json *found = find_in(event, field, storage);
+    return found || !more ? found : find_in(more, field, storage);
 }
 
 static bool match_pattern(const struct pattern *pattern, const struct json *event, const struct json *more);
@@ -327,9 +335,7 @@ static bool match_parts(const struct part *parts, const struct json *event, cons
         for (const struct field *field = part->pattern->fields; field; field = field->next) {
             struct arena_mark mark = arena_mark(scratch);
             struct json storage;
-            const struct json *value = find(event, field, &storage);
-            if (!value && more)
-                value = find(more, field, &storage);
+            const struct json *value = find(event, more, field, &storage);
             bool matches = field->leaf ? match_leaf(field->leaf, value) : match_key(parts, field, value);
             arena_release(scratch, mark);
             if (!matches)
@@ -364,9 +370,7 @@ static bool match_pattern(const struct pattern *pattern, const struct json *even
     for (const struct field *field = pattern->fields; field; field = field->next) {
         struct arena_mark mark = arena_mark(scratch);
         struct json storage;
-        const struct json *value = find(event, field, &storage);
-        if (!value && more)
-            value = find(more, field, &storage);
+        const struct json *value = find(event, more, field, &storage);
         bool matches = match_field(field, value);
         arena_release(scratch, mark);
         if (!matches)
@@ -440,9 +444,7 @@ static void explain_pattern(const struct pattern *pattern, const struct json *ev
 {
     for (const struct field *field = pattern->fields; field; field = field->next) {
         struct json storage;
-        const struct json *value = find(event, field, &storage);
-        if (!value && more)
-            value = find(more, field, &storage);
+        const struct json *value = find(event, more, field, &storage);
         if (match_field(field, value))
             continue;
         buf_printf(out, "%s%.*s", out->size ? "." : "", (int)field->key_size, field->key);

@@ -10,10 +10,7 @@
 #include "base/mem.h"
 #include "record/position.h"
 
-/* A tree node is some 50 bytes for every 15 to 20 bytes of text; an index is as large as the text and a half.
- */
-#define TREE_FACTOR 3
-#define INDEX_FACTOR 1.6
+#define INDEX_FACTOR 1.6 /* of the text */
 #define RECORD_BYTES (sizeof(struct record) + 6 * sizeof(struct json)) /* and what is read of it at once */
 
 static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};

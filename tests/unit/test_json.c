@@ -130,7 +130,8 @@ static void add_any(struct buf *out, int depth)
 
 static void ask_exactly(const struct buf *text)
 {
-    uint8_t *exact = mem_alloc(text->size + 1); /* nothing behind it that a careless look would find */
+    uint8_t *exact =
+        mem_alloc(text->size ? text->size : 1); /* nothing behind it that a careless look would find */
     memcpy(exact, text->data, text->size);
     LLVMFuzzerTestOneInput(exact, text->size);
     free(exact);
