@@ -12,7 +12,7 @@
 #include "base/document.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "net/transport_curl.h"
+#include "net/transport_network.h"
 
 #define PATIENCE_MS 4000 /* who starts, or reads the INI again, waits for it */
 #define TURN_MS 100
@@ -138,8 +138,8 @@ static char *ask(struct secrets *secrets, const struct config_aws *aws, const ch
     struct clock clock = clock_system();
     struct log *log = log_new(STDERR_FILENO, LOG_TEXT, LOG_ERROR, &clock);
     struct reactor *reactor = reactor_new(&clock);
-    struct transport *transport = transport_curl_new(
-        reactor, &(struct transport_curl_options){
+    struct transport *transport = transport_network_new(
+        reactor, &(struct transport_network_options){
                      .connections = 1,
                      .ca_bundle = aws->ca_bundle ? aws->ca_bundle : getenv("AWS_CA_BUNDLE"),
                  });

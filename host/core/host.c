@@ -23,7 +23,7 @@
 #include "core/reloader.h"
 #include "core/usage.h"
 #include "assign/streams.h"
-#include "net/transport_curl.h"
+#include "net/transport_network.h"
 #ifdef TIDEMILL_POSTGRES
 #include "net/transport_postgres.h"
 #endif
@@ -96,12 +96,12 @@ static void warn_of_descriptors(struct log *log, const struct config *config)
                  (long long)config->aws.connections);
 }
 
-static struct transport *curl_new(void *user, struct reactor *reactor, const struct config *config)
+static struct transport *network_new(void *user, struct reactor *reactor, const struct config *config)
 {
     (void)user;
     const char *ca_bundle = config->aws.ca_bundle ? config->aws.ca_bundle : getenv("AWS_CA_BUNDLE");
-    struct transport *transport = transport_curl_new(
-        reactor, &(struct transport_curl_options){
+    struct transport *transport = transport_network_new(
+        reactor, &(struct transport_network_options){
                      .connections = (long)config->aws.connections,
                      .descriptors = (long)descriptors_each(config),
                      .abrupt_ms = store_is_shared(config->host.state) ? (long)config->host.lease_ms / 8 : 0,
@@ -118,7 +118,7 @@ static struct transport *curl_new(void *user, struct reactor *reactor, const str
 
 struct worker_world host_world_system(struct clock *clock)
 {
-    return (struct worker_world){.clock = clock, .transport_new = curl_new};
+    return (struct worker_world){.clock = clock, .transport_new = network_new};
 }
 
 #define SAME_STOP_MS 2000

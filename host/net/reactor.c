@@ -276,6 +276,11 @@ struct watch *reactor_watch(struct reactor *reactor, int fd, short events, react
     return watch;
 }
 
+void watch_events(struct watch *watch, short events)
+{
+    watch->events = events;
+}
+
 void watch_free(struct watch *watch)
 {
     if (!watch)

@@ -97,6 +97,7 @@ void task_cancel(struct task *task);
 /* Call `fn` whenever `fd` is ready for `events` (POLLIN ...). */
 struct watch;
 struct watch *reactor_watch(struct reactor *reactor, int fd, short events, reactor_fn *fn, void *user);
+void watch_events(struct watch *watch, short events); /* from now on it is these */
 void watch_free(struct watch *watch);
 
 #endif
