@@ -699,11 +699,23 @@ static void start(struct http_connection *connection)
         origin->resolution = resolve(engine->reactor, origin->host, origin->port, on_resolved, origin);
 }
 
+/* Of one that is idle: neither its end has come nor what nobody asked for. TLS has words of its own, such as
+ * tickets. */
+static bool is_quiet(struct http_connection *connection)
+{
+    char byte;
+    size_t got = 0;
+    if (connection->tls)
+        return tls_read(connection->tls, &byte, 1, &got, &connection->err) == TLS_WANTS_READ;
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 static void on_ready(void *user)
 {
     struct http_connection *connection = user;
     if (connection->state == IDLE) {
-        connection_free(connection); /* its end, or what nobody has asked for */
+        if (!is_quiet(connection))
+            connection_free(connection);
     } else if (connection->state == SHAKING) {
         shake(connection);
     } else if (list_empty(&connection->failing.link)) {
@@ -715,13 +727,25 @@ static void on_ready(void *user)
 
 /* ---- the engine ---- */
 
+/* NULL: there is none. What must not go out twice gets one that is alive at this moment; elsewhere the poll
+ * has seen an end, or the request is repeated. */
+static struct http_connection *find_idle(struct http_origin *origin, bool sure)
+{
+    while (!list_empty(&origin->idle)) {
+        struct http_connection *last = list_entry(origin->idle.prev, struct http_connection, link);
+        if (!sure || is_quiet(last))
+            return last;
+        connection_free(last);
+    }
+    return NULL;
+}
+
 static void http_begin(struct engine *engine, struct exchange *exchange)
 {
     struct http_engine *http = list_entry(engine, struct http_engine, engine);
     struct http_origin *origin = exchange->place;
-    bool kept = !list_empty(&origin->idle);
-    struct http_connection *connection =
-        kept ? list_entry(origin->idle.prev, struct http_connection, link) : connection_new(origin);
+    struct http_connection *kept = find_idle(origin, !exchange->request.idempotent);
+    struct http_connection *connection = kept ? kept : connection_new(origin);
     exchange->run = connection;
     connection->due_ms = now_ms(http) + exchange->request.timeout_ms;
     leave_idle(connection);
