@@ -854,7 +854,7 @@ static void pieces_make_the_same_answer(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
         size_t size = replies[i].text ? strlen(replies[i].text) : 0;
-        char *text = mem_copy(" ", size + 1);
+        char *text = mem_zero(size + 2);
         for (size_t at = 0; size && at <= size; at++)
             for (int change = 0; change < 3; change++) {
                 memcpy(text + 1, replies[i].text, size);
