@@ -1,7 +1,10 @@
 /* engine_http.c: see engine_http.h. RFC 9112 with one request at a time on a connection.
  *
  * A connection resolves, dials, shakes hands, and then carries one exchange after the other; between them it
- * is idle, and what comes then (its end, mostly) ends it. */
+ * is idle, and what comes then (its end, mostly) ends it.
+ *
+ * Large bodies, pages of records mostly, are received one after the other, a few at a time: what many shards
+ * send at once waits in the sockets, not in memory of ours that is touched, read once and given back. */
 #include "net/engine_http.h"
 
 #include <errno.h>
@@ -28,8 +31,13 @@
 #define TURN_BYTES_MAX (4u << 20)      /* of one connection in a turn; others are to have theirs */
 #define TLS_TOGETHER_BYTES (14u << 10) /* a body up to this leaves in one TLS record with its head */
 #define ADDRESSES_MS 60000             /* how long a name's addresses are believed */
-#define IDLE_MS 118000    /* a connection that idles longer may be dead beyond a silent gateway */
-#define TRUST_MS 86400000 /* authorities come and go */
+#define IDLE_MS 118000           /* a connection that idles longer may be dead beyond a silent gateway */
+#define TRUST_MS 86400000        /* authorities come and go */
+#define LARGE_BYTES (128u << 10) /* a body above waits for its turn to be received */
+#define RECEIVING_LEAST 2        /* such bodies at once, or more ... */
+#define RECEIVING_MOST 4096
+#define LOOK_MS 5  /* ... as is seen so often, while some wait */
+#define SLOW_MS 50 /* who says nothing for so long holds nobody back */
 
 struct http_engine {
     struct engine engine;
@@ -42,7 +50,11 @@ struct http_engine {
     struct list idle; /* connections, the longest first */
     size_t idle_count;
     struct timer prune;
-    char *chunk; /* what is received, for a moment */
+    struct list receiving, parked; /* connections with a large body: that have their turn; that wait for it */
+    size_t receiving_count, receiving_max;
+    struct timer look;            /* set while some wait */
+    int64_t looked_ms, waited_ms; /* monotonic, when it last looked; what the reactor had waited by then */
+    char *chunk;                  /* what is received, for a moment */
 };
 
 struct http_origin {
@@ -60,6 +72,9 @@ struct http_origin {
 };
 
 enum state { RESOLVING, DIALLING, SHAKING, BUSY, IDLE };
+
+/* With a large body: PARKED until its turn has come; SLOW goes on beside those that have theirs. */
+enum turn { TURN_NONE, PARKED, RECEIVING, SLOW };
 
 struct http_connection {
     struct list link;      /* among its origin's that resolve, or are idle */
@@ -83,6 +98,10 @@ struct http_connection {
     struct buf in; /* a line that has not come whole */
     struct http_response reading;
     bool some; /* of the answer has come */
+    enum turn turn;
+    struct list turn_link;
+    int64_t left_ms;  /* of the exchange's time, when it was parked */
+    int64_t heard_ms; /* something came */
     int64_t idle_since_ms;
     struct err err;
     char text[256];
@@ -109,12 +128,111 @@ static struct http_connection *connection_new(struct http_origin *origin)
     connection->fd = -1;
     list_init(&connection->link);
     list_init(&connection->idle_link);
+    list_init(&connection->turn_link);
     timer_init(&connection->timer, on_timer, connection);
     task_init(&connection->failing, on_failing, connection);
     task_init(&connection->going_on, on_going_on, connection);
     origin->connections++;
     return connection;
 }
+
+/* ---- turns ---- */
+
+static void set_events(struct http_connection *connection, bool writes)
+{
+    watch_events(connection->watch, (short)(POLLIN | (writes ? POLLOUT : 0)));
+}
+
+static void take_turn(struct http_connection *connection)
+{
+    struct http_engine *engine = connection->engine;
+    connection->turn = RECEIVING;
+    connection->heard_ms = reactor_now_ms(engine->reactor);
+    list_append(&engine->receiving, &connection->turn_link);
+    engine->receiving_count++;
+}
+
+/* From where it was parked. */
+static void go_on(struct http_connection *connection)
+{
+    struct http_engine *engine = connection->engine;
+    connection->due_ms = now_ms(engine) + connection->left_ms;
+    timer_set(engine->reactor, &connection->timer, connection->left_ms);
+    set_events(connection, false);
+    task_defer(engine->reactor, &connection->going_on);
+}
+
+static void give_turns(struct http_engine *engine)
+{
+    while (engine->receiving_count < engine->receiving_max && !list_empty(&engine->parked)) {
+        struct http_connection *next = list_entry(engine->parked.next, struct http_connection, turn_link);
+        list_remove(&next->turn_link);
+        take_turn(next);
+        go_on(next);
+    }
+}
+
+static void end_turn(struct http_connection *connection, enum turn turn)
+{
+    bool had = connection->turn == RECEIVING;
+    list_remove(&connection->turn_link);
+    connection->turn = turn;
+    if (!had)
+        return;
+    CHECK(connection->engine->receiving_count > 0);
+    connection->engine->receiving_count--;
+    give_turns(connection->engine);
+}
+
+static void look_later(struct http_engine *engine)
+{
+    engine->looked_ms = reactor_now_ms(engine->reactor);
+    engine->waited_ms = reactor_waited_ms(engine->reactor);
+    timer_set(engine->reactor, &engine->look, LOOK_MS);
+}
+
+/* A thread with time to spare waits for the network, and may receive more at once; one without receives more
+ * than it can work on. And nobody waits for one that says nothing. */
+static void on_look(void *user)
+{
+    struct http_engine *engine = user;
+    struct http_connection *connection;
+    int64_t now = reactor_now_ms(engine->reactor), spent_ms = now - engine->looked_ms;
+    int64_t waited_ms = reactor_waited_ms(engine->reactor) - engine->waited_ms;
+    if (2 * waited_ms > spent_ms && engine->receiving_max < RECEIVING_MOST)
+        engine->receiving_max *= 2;
+    else if (8 * waited_ms < spent_ms && engine->receiving_max > RECEIVING_LEAST)
+        engine->receiving_max /= 2;
+    list_each(connection, &engine->receiving, struct http_connection, turn_link)
+        if (now - connection->heard_ms >= SLOW_MS)
+            end_turn(connection, SLOW);
+    give_turns(engine);
+    if (!list_empty(&engine->parked))
+        look_later(engine);
+}
+
+/* May it receive a large body now? Its time stands still while it may not. */
+static bool has_turn(struct http_connection *connection)
+{
+    struct http_engine *engine = connection->engine;
+    if (connection->turn != TURN_NONE)
+        return connection->turn != PARKED;
+    if (engine->receiving_count < engine->receiving_max) {
+        take_turn(connection);
+        return true;
+    }
+    connection->turn = PARKED;
+    connection->left_ms = connection->due_ms - now_ms(engine);
+    connection->left_ms = connection->left_ms > 0 ? connection->left_ms : 1;
+    timer_stop(engine->reactor, &connection->timer);
+    watch_events(connection->watch, 0);
+    list_append(&engine->parked, &connection->turn_link);
+    if (!timer_is_set(&engine->look))
+        look_later(engine);
+    return false;
+}
+
+/* ---- their ends ---- */
 
 static void leave_idle(struct http_connection *connection)
 {
@@ -149,6 +267,7 @@ static void connection_free(struct http_connection *connection)
     timer_stop(connection->engine->reactor, &connection->timer);
     task_cancel(&connection->failing);
     task_cancel(&connection->going_on);
+    end_turn(connection, TURN_NONE);
     buf_fini_secret(&connection->out); /* a signature, a token */
     buf_fini(&connection->in);
     CHECK(origin->connections > 0);
@@ -233,6 +352,7 @@ static void succeed(struct http_connection *connection)
     exchange->response.status = connection->reading.status;
     timer_stop(connection->engine->reactor, &connection->timer);
     task_cancel(&connection->going_on);
+    end_turn(connection, TURN_NONE);
     if (connection->tls && !connection->reused) {
         struct tls_session *session = tls_session_of(connection->tls);
         if (session) {
@@ -411,11 +531,6 @@ static enum tls_result send_tls(struct http_connection *connection)
     return result;
 }
 
-static void set_events(struct http_connection *connection, bool writes)
-{
-    watch_events(connection->watch, (short)(POLLIN | (writes ? POLLOUT : 0)));
-}
-
 /* What is left of the request, as far as the socket takes it. False: the connection is broken. */
 static bool flush(struct http_connection *connection)
 {
@@ -513,6 +628,10 @@ static enum received receive_some(struct http_connection *connection, size_t *go
     size_t plain = connection->in.size ? 0 : http_response_plain(&connection->reading);
     char *bytes = connection->engine->chunk;
     size_t size = CHUNK_BYTES;
+    if (plain >= LARGE_BYTES && !has_turn(connection)) {
+        *got = 0;
+        return RECEIVED_ALL;
+    }
     if (plain) {
         buf_reserve(body, plain);
         bytes = body->data + body->size;
@@ -521,6 +640,7 @@ static enum received receive_some(struct http_connection *connection, size_t *go
     enum received received = connection->tls ? receive_tls(connection, bytes, size, got)
                                              : receive_plain(connection, bytes, size, got);
     connection->some = connection->some || *got;
+    connection->heard_ms = reactor_now_ms(connection->engine->reactor);
     if (*got)
         *reading = plain ? http_response_placed(&connection->reading, *got) : take(connection, bytes, *got);
     return received;
@@ -718,6 +838,9 @@ static void on_ready(void *user)
             connection_free(connection);
     } else if (connection->state == SHAKING) {
         shake(connection);
+    } else if (connection->turn == PARKED) {
+        end_turn(connection, SLOW); /* it is woken by its end, and need not wait for that */
+        go_on(connection);
     } else if (list_empty(&connection->failing.link)) {
         if (is_behind(connection))
             flush(connection); /* if it is broken, receiving says so, after an answer that came before */
@@ -769,6 +892,7 @@ static void http_free(struct engine *engine)
     struct http_engine *http = list_entry(engine, struct http_engine, engine);
     CHECK(!http->idle_count);
     timer_stop(http->reactor, &http->prune);
+    timer_stop(http->reactor, &http->look);
     tls_context_free(http->trust);
     free(http->ca_bundle);
     free(http->chunk);
@@ -798,6 +922,10 @@ struct engine *engine_http_new(struct reactor *reactor, const struct engine_http
     http->proxied = names_a_proxy();
     http->chunk = mem_alloc(CHUNK_BYTES);
     list_init(&http->idle);
+    list_init(&http->receiving);
+    list_init(&http->parked);
+    http->receiving_max = RECEIVING_LEAST;
+    timer_init(&http->look, on_look, http);
     timer_init(&http->prune, on_prune, http);
     return &http->engine;
 }

@@ -37,7 +37,7 @@ struct reactor {
     struct poller *poller;
     struct poller plain;
     int wake_fd; /* of the plain poller */
-    int64_t now_ms;
+    int64_t now_ms, waited_ms;
 
     struct timer **heap; /* earliest first */
     size_t heap_count, heap_capacity;
@@ -433,13 +433,19 @@ int64_t reactor_now_ms(const struct reactor *reactor)
     return reactor->now_ms;
 }
 
-static int64_t wait_time(struct reactor *reactor, int64_t wait_max_ms)
+int64_t reactor_waited_ms(const struct reactor *reactor)
+{
+    return reactor->waited_ms;
+}
+
+/* How long nothing is to be done from `now_ms` on. */
+static int64_t wait_time(struct reactor *reactor, int64_t now_ms, int64_t wait_max_ms)
 {
     if (!list_empty(&reactor->tasks) || has_posts(reactor) || atomic_load(&reactor->stopping))
         return 0;
     int64_t wait = wait_max_ms < WAIT_MS_MAX ? wait_max_ms : WAIT_MS_MAX;
     if (reactor->heap_count) {
-        int64_t until = reactor->heap[0]->due_ms - clock_monotonic_ms(reactor->clock);
+        int64_t until = reactor->heap[0]->due_ms - now_ms;
         wait = until < wait ? until : wait;
     }
     return wait > 0 ? wait : 0;
@@ -452,8 +458,12 @@ void reactor_turn(struct reactor *reactor, int64_t wait_max_ms)
     fire_timers(reactor);
     run_tasks(reactor);
     size_t count = fill_fds(reactor);
-    reactor->poller->wait(reactor->poller, reactor->fds, count, wait_time(reactor, wait_max_ms));
+    int64_t begun_ms = clock_monotonic_ms(reactor->clock),
+            wait_ms = wait_time(reactor, begun_ms, wait_max_ms);
+    reactor->poller->wait(reactor->poller, reactor->fds, count, wait_ms);
     reactor->now_ms = clock_monotonic_ms(reactor->clock);
+    if (wait_ms)
+        reactor->waited_ms += reactor->now_ms - begun_ms;
     run_watches(reactor, count);
 }
 

@@ -35,6 +35,9 @@ void reactor_set_poller(struct reactor *reactor, struct poller *poller);
 struct clock *reactor_clock(const struct reactor *reactor);
 int64_t reactor_now_ms(const struct reactor *reactor); /* monotonic, as of the start of this turn */
 
+/* How long it has had nothing to do, ever since: of a time to its beginning, the share that was left over. */
+int64_t reactor_waited_ms(const struct reactor *reactor);
+
 /* One turn: what was posted, timers that are due, tasks, then wait. `wait_max_ms` bounds the waiting. */
 void reactor_turn(struct reactor *reactor, int64_t wait_max_ms);
 

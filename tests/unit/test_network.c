@@ -85,6 +85,7 @@ static const struct reply replies[] = {
     {"/late", "", HOLDS, 0, "timed out: no answer came"},
     {"/late-body", OK "Content-Length: 5\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
     {"/early", "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", EARLY, 413, "no"},
+    {"/stalls", OK "Content-Length: 900000\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
     {"/second-dies", NULL, STAYS, 0, NULL}, /* answers a connection's first request only */
     {"/large", NULL, STAYS, 200, NULL},
     {"/count", NULL, STAYS, 200, NULL}, /* the request's bytes */
@@ -439,7 +440,7 @@ static void answers_of_every_kind(bool tls, bool pieces)
     for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
         const struct reply *reply = &replies[i];
         struct asked asked;
-        bool late = strncmp(reply->path, "/late", 5) == 0;
+        bool late = reply->expected && strstr(reply->expected, "timed out");
         int connections = atomic_load(&f.server.accepted);
         if (!reply->text || reply->then == EARLY || (pieces && strcmp(reply->path, "/more") == 0))
             continue;
@@ -631,6 +632,43 @@ static void an_answer_has_a_bound(void **state)
     assert_int_equal(wait_for(&f, &asked), 200);
     forget(&asked);
     tear_down(&f);
+}
+
+/* More large answers at once than are received at once; some of them never go on. */
+static void large_answers_take_turns(void **state)
+{
+    struct fixture f;
+    struct asked asked[20], stalled[6];
+    (void)state;
+    set_up(&f, false);
+    close_client(&f);
+    open_client(&f, 40, 0);
+    for (int i = 0; i < 6; i++)
+        ask(&f, &stalled[i], "/stalls", (struct transport_request){0});
+    turn_until_at_least(&f, &f.server.requests, 6);
+    for (int i = 0; i < 20; i++)
+        ask(&f, &asked[i], "/large", (struct transport_request){0});
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(wait_for(&f, &asked[i]), 200);
+        assert_int_equal(asked[i].body.size, LARGE_BYTES);
+        forget(&asked[i]);
+    }
+    for (int i = 0; i < 6; i++)
+        assert_false(stalled[i].done);
+    for (int i = 0; i < 3; i++)
+        transport_cancel(f.transport, stalled[i].call);
+    for (int i = 0; i < 8; i++)
+        ask(&f, &asked[i], "/stalls", (struct transport_request){.timeout_ms = 300});
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(wait_for(&f, &asked[i]), 0);
+        assert_int_equal(asked[i].err.code, ERR_TIMEOUT);
+    }
+    stop_server(&f.server);
+    for (int i = 3; i < 6; i++) {
+        assert_int_equal(wait_for(&f, &stalled[i]), 0);
+        assert_int_equal(stalled[i].err.code, ERR_NETWORK);
+    }
+    close_client(&f);
 }
 
 static void calls_wait_in_a_line(void **state)
@@ -878,6 +916,7 @@ int main(void)
         cmocka_unit_test(what_a_dying_connection_swallowed_goes_again_only_where_it_may),
         cmocka_unit_test(bodies_larger_than_a_socket_takes_go_both_ways),
         cmocka_unit_test(an_answer_has_a_bound),
+        cmocka_unit_test(large_answers_take_turns),
         cmocka_unit_test(calls_wait_in_a_line),
         cmocka_unit_test(what_is_given_up_ends_its_connection),
         cmocka_unit_test(nothing_leaves_behind_the_fence),
