@@ -213,17 +213,19 @@ static char *place_header(char **at, const char *header)
 /* A list in one block, which libcurl only reads. */
 static struct curl_slist *list_headers(const struct transport_request *request)
 {
-    static const char no_expect[] = "Expect:";
-    size_t count = count_headers(request), bytes = sizeof no_expect;
+    static const char no_expect[] = "Expect:", no_body[] = "Content-Length: 0";
+    size_t count = count_headers(request), bytes = sizeof no_expect + sizeof no_body, all = 0;
     for (size_t i = 0; i < count; i++)
         bytes += strlen(request->headers[i]) + 2;
-    struct curl_slist *list = mem_alloc((count + 1) * sizeof *list + bytes);
-    char *at = (char *)(list + count + 1);
-    list[0].data = place_text(&at, no_expect);
+    struct curl_slist *list = mem_alloc((count + 2) * sizeof *list + bytes);
+    char *at = (char *)(list + count + 2);
+    list[all++].data = place_text(&at, no_expect);
+    if (!request->body && transport_wants_length(request->method))
+        list[all++].data = place_text(&at, no_body);
     for (size_t i = 0; i < count; i++)
-        list[i + 1].data = place_header(&at, request->headers[i]);
-    for (size_t i = 0; i <= count; i++)
-        list[i].next = i < count ? &list[i + 1] : NULL;
+        list[all++].data = place_header(&at, request->headers[i]);
+    for (size_t i = 0; i < all; i++)
+        list[i].next = i + 1 < all ? &list[i + 1] : NULL;
     return list;
 }
 
@@ -357,11 +359,10 @@ static void complete(struct curl_engine *curl, struct handle *handle, CURLcode c
         curl_easy_getinfo(handle->easy, CURLINFO_RESPONSE_CODE, &status);
         exchange->response.status = (int)status;
     }
-    end(curl, exchange); /* before the callback: it may send again, or free its own world */
+    end(curl, exchange); /* before the callback: it may send again */
     reactor_step_begin(curl->reactor);
-    struct reactor *reactor = curl->reactor;
     exchange->done(exchange, how, text);
-    reactor_step_end(reactor);
+    reactor_step_end(curl->reactor);
 }
 
 /* Hand out what is complete; true when something was. */

@@ -314,7 +314,7 @@ static void become_idle(struct http_connection *connection)
 
 /* ---- the end of an exchange ---- */
 
-/* The connection is gone, or idle; who is told may free the engine. */
+/* The connection is gone, or idle. */
 static void tell(struct exchange *exchange, enum exchange_end end, const char *text)
 {
     exchange->run = NULL;
@@ -428,11 +428,6 @@ static const char *target_of(const char *url, size_t *size)
     return target;
 }
 
-static bool wants_length(const char *method)
-{
-    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
-}
-
 static void add_number(struct buf *out, size_t number)
 {
     char digits[24], *at = digits + sizeof digits;
@@ -466,7 +461,9 @@ static void write_head(struct http_connection *connection)
         buf_add_text(out, *header);
         buf_add_literal(out, "\r\n");
     }
-    if (request->body_size || wants_length(request->method)) {
+    if (request->body && !has_header(request, "Content-Type")) /* as libcurl has it */
+        buf_add_literal(out, "Content-Type: application/x-www-form-urlencoded\r\n");
+    if (request->body || transport_wants_length(request->method)) {
         buf_add_literal(out, "Content-Length: ");
         add_number(out, request->body_size);
         buf_add_literal(out, "\r\n");
@@ -850,13 +847,13 @@ static void on_ready(void *user)
 
 /* ---- the engine ---- */
 
-/* NULL: there is none. What must not go out twice gets one that is alive at this moment; elsewhere the poll
- * has seen an end, or the request is repeated. */
-static struct http_connection *find_idle(struct http_origin *origin, bool sure)
+/* The one used last that is alive at this moment; NULL: there is none. A look costs little, and spares what
+ * must not go twice a connection that has ended, and everybody the answer to a question that nobody asked. */
+static struct http_connection *find_idle(struct http_origin *origin)
 {
     while (!list_empty(&origin->idle)) {
         struct http_connection *last = list_entry(origin->idle.prev, struct http_connection, link);
-        if (!sure || is_quiet(last))
+        if (is_quiet(last))
             return last;
         connection_free(last);
     }
@@ -867,7 +864,7 @@ static void http_begin(struct engine *engine, struct exchange *exchange)
 {
     struct http_engine *http = list_entry(engine, struct http_engine, engine);
     struct http_origin *origin = exchange->place;
-    struct http_connection *kept = find_idle(origin, !exchange->request.idempotent);
+    struct http_connection *kept = find_idle(origin);
     struct http_connection *connection = kept ? kept : connection_new(origin);
     exchange->run = connection;
     connection->due_ms = now_ms(http) + exchange->request.timeout_ms;
@@ -931,6 +928,11 @@ struct engine *engine_http_new(struct reactor *reactor, const struct engine_http
 }
 
 /* ---- origins ---- */
+
+bool http_origin_is_connected(const struct http_origin *origin)
+{
+    return origin->connections;
+}
 
 /* Letters, digits, ".", "-" and "_", or an IPv6 address in []: what everybody reads in one way. */
 static bool is_plain_host(const char *host, size_t size)
@@ -1005,17 +1007,19 @@ void http_origin_free(struct http_origin *origin)
     free(origin);
 }
 
-/* Headers that speak of the connection or of the body's form, which libcurl knows to obey. */
-static bool is_special(const char *header)
+/* A header that goes out as it stands; not one that speaks of the connection or of the body's form, which
+ * libcurl knows to obey, and not what is none. */
+static bool is_plain_header(const char *header)
 {
-    static const char *const names[] = {"Connection", "Content-Length",    "Expect", "Keep-Alive", "TE",
-                                        "Trailer",    "Transfer-Encoding", "Upgrade"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t size = strlen(names[i]);
-        if (strncasecmp(header, names[i], size) == 0 && (header[size] == ':' || header[size] == ' '))
-            return true;
-    }
-    return strncasecmp(header, "Proxy-", 6) == 0;
+    static const char *const special[] = {"Connection", "Content-Length",    "Expect", "Keep-Alive", "TE",
+                                          "Trailer",    "Transfer-Encoding", "Upgrade"};
+    size_t size = strcspn(header, ":");
+    if (header[size] != ':' || !http_is_token(header, size) || strpbrk(header, "\r\n"))
+        return false;
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (strlen(special[i]) == size && strncasecmp(header, special[i], size) == 0)
+            return false;
+    return strncasecmp(header, "Proxy-", 6) != 0;
 }
 
 /* What stands for itself in a request's first line. */
@@ -1031,8 +1035,11 @@ bool http_origin_takes(const struct http_origin *origin, const struct transport_
 {
     if (!origin || (origin->tls && request->http2) || (origin->engine->proxied && !request->direct))
         return false;
-    for (const char *const *header = request->headers; header && *header; header++)
-        if (is_special(*header) || strpbrk(*header, "\r\n"))
+    size_t hosts = 0;
+    for (const char *const *header = request->headers; header && *header; header++) {
+        hosts += strncasecmp(*header, "Host:", 5) == 0;
+        if (hosts > 1 || !is_plain_header(*header))
             return false;
+    }
     return is_plain_text(request->url) && strcmp(request->method, "CONNECT") != 0;
 }

@@ -19,6 +19,7 @@ struct engine *engine_http_new(struct reactor *reactor, const struct engine_http
 /* Where the URL leads; NULL: not for this engine. To be freed before the engine, after its exchanges. */
 struct http_origin *http_origin_new(struct engine *engine, const char *url);
 void http_origin_free(struct http_origin *origin); /* NULL is allowed */
+bool http_origin_is_connected(const struct http_origin *origin);
 
 /* Is it a request that this engine carries to the origin (which may be NULL)? Then `place` of its exchange is
  * to be the origin. */

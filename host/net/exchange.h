@@ -19,7 +19,7 @@ enum exchange_end {
 };
 
 /* From the reactor, never from inside a call of the engine's. The exchange is not the engine's any more; who
- * is told may free the engine. */
+ * is told may begin and give up others, and must not free the engine. */
 typedef void exchange_done_fn(struct exchange *exchange, enum exchange_end end, const char *text);
 
 struct exchange {

@@ -58,8 +58,7 @@ static bool is_named(const char *line, size_t name_size, const char *name, size_
     return name_size == size && strncasecmp(line, name, size) == 0;
 }
 
-/* RFC 9110, 5.6.2: a letter, a digit, or one of some signs. */
-static bool is_token(const char *text, size_t size)
+bool http_is_token(const char *text, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -114,7 +113,7 @@ static enum http_reading read_header(struct http_response *response, const char 
 #define IS(name) is_named(line, name_size, name, sizeof(name) - 1)
     const char *colon = memchr(line, ':', size);
     size_t name_size = colon ? (size_t)(colon - line) : 0;
-    if (!colon || !is_token(line, name_size))
+    if (!colon || !http_is_token(line, name_size))
         return broken(response, "a header of its answer is none");
     if (memchr(line, '\0', size) || memchr(line, '\r', size))
         return broken(response, "a header of its answer holds what none may");
@@ -177,6 +176,7 @@ static enum http_reading read_chunk_size(struct http_response *response, const c
     if (!digits || digits > CHUNK_DIGITS_MAX || (i < size && line[i] != ';'))
         return broken(response, "a chunk of its answer has no size");
     response->at = response->left ? HTTP_AT_CHUNK : HTTP_AT_TRAILERS;
+    response->head_bytes = 0;
     return HTTP_GOES_ON;
 }
 

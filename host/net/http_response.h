@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 
-#define HTTP_HEAD_BYTES_MAX \
-    (256u << 10) /* of status lines, headers, chunk sizes and trailers of one answer */
+/* Of status lines and headers of one answer; of what frames one chunk; of trailers. */
+#define HTTP_HEAD_BYTES_MAX (256u << 10)
 
 enum http_reading {
     HTTP_GOES_ON,   /* more is to come */
@@ -45,6 +45,9 @@ struct http_response {
     uint64_t left; /* of the body, or of a chunk */
     size_t head_bytes;
 };
+
+/* A letter, a digit, or one of some signs, at least one (RFC 9110, 5.6.2): what a header may be called. */
+bool http_is_token(const char *text, size_t size);
 
 /* `without_body`: it answers HEAD. Both bufs stay the caller's. */
 void http_response_init(struct http_response *response, bool without_body, struct buf *headers,

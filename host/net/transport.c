@@ -27,3 +27,8 @@ bool transport_header(const struct transport_response *response, const char *nam
     }
     return false;
 }
+
+bool transport_wants_length(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+}

@@ -75,6 +75,9 @@ static inline void transport_free(struct transport *transport)
         transport->ops->free(transport);
 }
 
+/* Does a request say how long its body is though it has none (RFC 9110, 8.6)? */
+bool transport_wants_length(const char *method);
+
 /* The value of a header, copied into `value` (cut to its size); false where there is none. Case of `name`
  * does not matter. */
 bool transport_header(const struct transport_response *response, const char *name, char *value, size_t size);

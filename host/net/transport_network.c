@@ -16,7 +16,7 @@
 
 #define RESPONSE_MAX_DEFAULT (64u << 20)
 #define STARVED_MS 100 /* before a call that found no descriptor is tried again */
-#define ENDPOINTS_KEPT 64
+#define ENDPOINTS_LEAST 64
 
 /* The calls to one endpoint: those that are out, and those that wait. */
 struct endpoint {
@@ -45,6 +45,7 @@ struct network {
     struct engine *curl, *http;
     struct list calls, starving;          /* that are out; that wait for a descriptor */
     struct map endpoints;                 /* "own https://example.com" */
+    size_t endpoints_max;                 /* before some are forgotten */
     size_t out, connections, descriptors; /* of handlers and targets; their bounds, see the options */
     struct task admit;
 };
@@ -125,19 +126,29 @@ static void free_endpoint(struct endpoint *endpoint)
     free(endpoint);
 }
 
-/* Lines where nobody stands, once there are many. */
+static bool is_needed(const struct endpoint *endpoint)
+{
+    return endpoint->out || endpoint->starving || !list_empty(&endpoint->waiting) ||
+           (endpoint->origin && http_origin_is_connected(endpoint->origin));
+}
+
+/* Lines where nobody stands, and to which no connection is kept, once there are many. */
 static void forget_endpoints(struct network *network)
 {
     struct endpoint *endpoint;
     const char *key;
     size_t at = 0;
-    while (network->endpoints.count > ENDPOINTS_KEPT &&
-           (endpoint = map_next(&network->endpoints, &at, &key))) {
-        if (endpoint->out || !list_empty(&endpoint->waiting) || endpoint->starving)
+    if (network->endpoints.count <= network->endpoints_max)
+        return;
+    while ((endpoint = map_next(&network->endpoints, &at, &key))) {
+        if (is_needed(endpoint))
             continue;
         free_endpoint(map_remove(&network->endpoints, key));
         at = 0; /* removal moves slots */
     }
+    network->endpoints_max = 2 * network->endpoints.count;
+    if (network->endpoints_max < ENDPOINTS_LEAST)
+        network->endpoints_max = ENDPOINTS_LEAST;
 }
 
 static void on_starved(void *user)
@@ -290,7 +301,7 @@ static void on_done(struct exchange *exchange, enum exchange_end end, const char
         err.queued_ms = response.queued_ms;
     }
     exchange->response = (struct transport_response){0};
-    call_free(network, call); /* before the callback: it may send again, or free its own world */
+    call_free(network, call); /* before the callback: it may send again */
     done(user, end == EXCHANGE_ANSWERED ? &response : NULL, end == EXCHANGE_ANSWERED ? NULL : &err);
     buf_fini(&response.headers);
     buf_fini(&response.body);
@@ -335,6 +346,7 @@ struct transport *transport_network_new(struct reactor *reactor,
     network->reactor = reactor;
     network->connections = (size_t)options->connections;
     network->descriptors = (size_t)options->descriptors;
+    network->endpoints_max = ENDPOINTS_LEAST;
     list_init(&network->calls);
     list_init(&network->starving);
     task_init(&network->admit, admit, network);

@@ -86,6 +86,7 @@ static const struct reply replies[] = {
     {"/late-body", OK "Content-Length: 5\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
     {"/early", "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", EARLY, 413, "no"},
     {"/stalls", OK "Content-Length: 900000\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
+    {"/late-more", NULL, STAYS, 0, NULL},   /* says more once its answer has been taken */
     {"/second-dies", NULL, STAYS, 0, NULL}, /* answers a connection's first request only */
     {"/large", NULL, STAYS, 200, NULL},
     {"/count", NULL, STAYS, 200, NULL}, /* the request's bytes */
@@ -100,9 +101,9 @@ struct server {
     SSL_CTX *tls;
     pthread_t threads[CONNECTIONS_MAX + 1];
     int fds[CONNECTIONS_MAX];
-    atomic_int accepted, open, most, requests, resumed, ended;
+    atomic_int accepted, open, most, requests, resumed, ended, late;
     atomic_bool pieces;          /* a byte at a time */
-    atomic_bool stopping, reads; /* what EARLY leaves in the socket */
+    atomic_bool stopping, reads; /* what EARLY leaves in the socket; and what was answered */
     pthread_mutex_t lock;
     char seen[4096]; /* the last request's head */
 };
@@ -153,6 +154,14 @@ static bool say(struct peer *peer, const struct reply *reply, size_t body, bool 
         return put(peer, reply->text, strlen(reply->text));
     if (strcmp(reply->path, "/second-dies") == 0)
         return first && put(peer, ONE, sizeof ONE - 1);
+    if (strcmp(reply->path, "/late-more") == 0) {
+        bool all = put(peer, ONE, sizeof ONE - 1);
+        while (!atomic_load(&peer->server->reads))
+            poll(NULL, 0, 1);
+        all = all && put(peer, ONE, sizeof ONE - 1);
+        atomic_fetch_add(&peer->server->late, 1);
+        return all;
+    }
     if (strcmp(reply->path, "/count") == 0) {
         int size = snprintf(text, sizeof text, "%zu", body), all;
         char answer[256];
@@ -496,10 +505,11 @@ static void a_request_is_written_as_it_was_asked_for(void **state)
     assert_int_equal(wait_for(&f, &asked), 200);
     forget(&asked);
     char wanted[512];
-    snprintf(wanted, sizeof wanted,
-             "PUT /length?a=b HTTP/1.1\r\nHost: localhost:%d\r\nAccept: */*\r\nX-One: 1\r\nEmpty:\r\n"
-             "User-Agent: t\r\nContent-Length: 2\r\n\r\n12",
-             f.server.port);
+    snprintf(
+        wanted, sizeof wanted,
+        "PUT /length?a=b HTTP/1.1\r\nHost: localhost:%d\r\nAccept: */*\r\nX-One: 1\r\nEmpty:\r\n"
+        "User-Agent: t\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 2\r\n\r\n12",
+        f.server.port);
     assert_string_equal(f.server.seen, wanted);
     const char *const own[] = {"Host: other", "Accept: text/plain", NULL};
     assert_int_equal(ask_one(&f, "/length", (struct transport_request){.method = "POST", .headers = own}),
@@ -855,6 +865,8 @@ static void only_what_is_plain_is_carried_by_our_own(void **state)
         request.headers = (const char *const[]){special[i], NULL};
         assert_false(http_origin_takes(origin, &request));
     }
+    request.headers = (const char *const[]){"Host: a", "host: b", NULL};
+    assert_false(http_origin_takes(origin, &request));
     request.headers = NULL;
     request.url = "http://localhost/a b";
     assert_false(http_origin_takes(origin, &request));
@@ -884,6 +896,55 @@ static void endless_headers_are_refused(void **state)
     buf_fini(&text);
     buf_fini(&headers);
     buf_fini(&body);
+}
+
+/* What frames a body is no part of the headers' bound. */
+static void a_body_may_have_any_number_of_chunks(void **state)
+{
+    struct buf text = BUF_INIT, headers = BUF_INIT, body = BUF_INIT;
+    struct http_response response;
+    size_t taken = 0;
+    (void)state;
+    buf_add_text(&text, OK "Transfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 100000; i++)
+        buf_add_text(&text, "1\r\nx\r\n");
+    buf_add_text(&text, "0\r\n\r\n");
+    http_response_init(&response, false, &headers, &body, 100000);
+    assert_int_equal(http_response_read(&response, text.data, text.size, &taken), HTTP_COMPLETE);
+    assert_int_equal(body.size, 100000);
+    assert_int_equal(taken, text.size);
+    buf_fini(&text);
+    buf_fini(&headers);
+    buf_fini(&body);
+}
+
+/* What a server sends behind an answer is no answer to what is asked next. */
+static void bytes_that_nobody_asked_for_answer_nothing(bool tls)
+{
+    struct fixture f;
+    struct asked more, next;
+    set_up(&f, tls);
+    close_client(&f);
+    open_client(&f, 1, 0); /* the next waits in the line, and goes out at once */
+    ask(&f, &more, "/more", (struct transport_request){.idempotent = true});
+    ask(&f, &next, "/length", (struct transport_request){.idempotent = true});
+    assert_int_equal(wait_for(&f, &more), 200);
+    assert_int_equal(wait_for(&f, &next), 200);
+    forget(&more);
+    forget(&next);
+    assert_int_equal(ask_one(&f, "/late-more", (struct transport_request){.idempotent = true}), 200);
+    atomic_store(&f.server.reads, true);
+    turn_until_at_least(&f, &f.server.late, 1);
+    assert_int_equal(ask_one(&f, "/length", (struct transport_request){.idempotent = true}), 200);
+    assert_int_equal(atomic_load(&f.server.accepted), 3);
+    tear_down(&f);
+}
+
+static void an_answer_belongs_to_its_question(void **state)
+{
+    (void)state;
+    bytes_that_nobody_asked_for_answer_nothing(false);
+    bytes_that_nobody_asked_for_answer_nothing(true);
 }
 
 /* As the fuzzer asks, of every text above, whole and changed. */
@@ -925,6 +986,8 @@ int main(void)
         cmocka_unit_test(descriptors_that_are_used_up_are_waited_for),
         cmocka_unit_test(only_what_is_plain_is_carried_by_our_own),
         cmocka_unit_test(endless_headers_are_refused),
+        cmocka_unit_test(a_body_may_have_any_number_of_chunks),
+        cmocka_unit_test(an_answer_belongs_to_its_question),
         cmocka_unit_test(pieces_make_the_same_answer),
     };
     static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
