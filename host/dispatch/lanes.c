@@ -23,7 +23,7 @@ void lanes_init(struct lanes *lanes)
 void lanes_fini(struct lanes *lanes)
 {
     for (size_t i = 0; i < lanes->capacity; i++)
-        free(lanes->slots[i]);
+        free(lanes->slots[i].lane);
     for (struct lane *lane = lanes->pool, *next; lane; lane = next) {
         next = lane->next_pooled;
         free(lane);
@@ -36,20 +36,20 @@ static size_t slot_of(const struct lanes *lanes, uint64_t item)
 {
     size_t at = item & (lanes->capacity - 1);
     CHECK(lanes->count < lanes->capacity); /* or the search has no end */
-    while (lanes->slots[at] && lanes->slots[at]->item != item)
+    while (lanes->slots[at].lane && lanes->slots[at].item != item)
         at = (at + 1) & (lanes->capacity - 1);
     return at;
 }
 
 static void grow(struct lanes *lanes)
 {
-    struct lane **old = lanes->slots;
+    struct lane_slot *old = lanes->slots;
     size_t old_capacity = lanes->capacity;
     lanes->capacity = old_capacity ? old_capacity * 2 : 64;
     lanes->slots = mem_zero(lanes->capacity * sizeof *lanes->slots);
     for (size_t i = 0; i < old_capacity; i++)
-        if (old[i])
-            lanes->slots[slot_of(lanes, old[i]->item)] = old[i];
+        if (old[i].lane)
+            lanes->slots[slot_of(lanes, old[i].item)] = old[i];
     free(old);
 }
 
@@ -72,14 +72,14 @@ static struct lane *lane_new(struct lanes *lanes, uint64_t item)
 static void remove_lane(struct lanes *lanes, struct lane *lane)
 {
     size_t mask = lanes->capacity - 1, hole = slot_of(lanes, lane->item);
-    CHECK(lanes->slots[hole] == lane && !lane->head && !lane->count && list_empty(&lane->ready));
-    lanes->slots[hole] = NULL;
+    CHECK(lanes->slots[hole].lane == lane && !lane->head && !lane->count && list_empty(&lane->ready));
+    lanes->slots[hole].lane = NULL;
     lanes->count--;
-    for (size_t at = (hole + 1) & mask; lanes->slots[at]; at = (at + 1) & mask) {
-        size_t home = lanes->slots[at]->item & mask;
+    for (size_t at = (hole + 1) & mask; lanes->slots[at].lane; at = (at + 1) & mask) {
+        size_t home = lanes->slots[at].item & mask;
         if (((at - home) & mask) >= ((at - hole) & mask)) {
             lanes->slots[hole] = lanes->slots[at];
-            lanes->slots[at] = NULL;
+            lanes->slots[at].lane = NULL;
             hole = at;
         }
     }
@@ -92,9 +92,10 @@ void lanes_add(struct lanes *lanes, struct lane_entry *entry, uint64_t item)
     if ((lanes->count + 1) * 4 > lanes->capacity * 3)
         grow(lanes);
     size_t at = slot_of(lanes, item);
-    struct lane *lane = lanes->slots[at];
+    struct lane *lane = lanes->slots[at].lane;
     if (!lane) {
-        lane = lanes->slots[at] = lane_new(lanes, item);
+        lane = lane_new(lanes, item);
+        lanes->slots[at] = (struct lane_slot){item, lane};
         lanes->count++;
         list_append(&lanes->ready, &lane->ready);
     }

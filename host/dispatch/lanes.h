@@ -20,8 +20,13 @@ struct lane_entry {
     bool taken;              /* given out and not put back */
 };
 
+struct lane_slot {
+    uint64_t item;
+    struct lane *lane; /* NULL: free */
+};
+
 struct lanes {
-    struct lane **slots; /* by item, open addressing */
+    struct lane_slot *slots; /* by item, open addressing */
     size_t capacity, count;
     size_t count_max;  /* entries of one item that are too many; 0: no such bound */
     size_t over;       /* lanes that hold so many */

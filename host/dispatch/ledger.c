@@ -13,7 +13,7 @@
 #include "record/item_key.h"
 
 /* How long handlers that never wait may keep the reactor from its other work. */
-#define SLICE_MS_MAX 5
+#define SLICE_US_MAX 5000
 
 /* So many unsettled records are listed with an ordinary checkpoint; with the last one before a clean stop
  * all. */
@@ -27,11 +27,6 @@
 #define ITEM_RECORDS_MAX 4096
 
 /* ---- what it is asked ---- */
-
-static int64_t monotonic_ms(const struct ledger *ledger)
-{
-    return clock_monotonic_ms(reactor_clock(ledger->options.reactor));
-}
 
 int64_t ledger_wall_ms(const struct ledger *ledger)
 {
@@ -71,9 +66,11 @@ bool ledger_is_due(const struct ledger *ledger, const struct entry *entry)
 
 int64_t ledger_wait_ms(const struct ledger *ledger, int64_t due_ms)
 {
+    if (!due_ms)
+        return 0;
     int64_t wait_ms = due_ms - ledger_wall_ms(ledger);
     int64_t most_ms = ledger->settings.backoff_ms[1];
-    return !due_ms || wait_ms <= 0 ? 0 : wait_ms < most_ms ? wait_ms : most_ms;
+    return wait_ms <= 0 ? 0 : wait_ms < most_ms ? wait_ms : most_ms;
 }
 
 int64_t ledger_backoff_ms(struct ledger *ledger, int64_t attempts)
@@ -89,12 +86,18 @@ bool ledger_is_unwanted(const struct ledger *ledger, const struct entry *entry)
 
 void ledger_begin_slice(struct ledger *ledger)
 {
-    ledger->slice_end_ms = monotonic_ms(ledger) + SLICE_MS_MAX;
+    ledger->seen_us = ledger_now_us(ledger);
+    ledger->slice_end_us = ledger->seen_us + SLICE_US_MAX;
+    ledger->seen = true;
 }
 
-bool ledger_slice_over(const struct ledger *ledger)
+bool ledger_slice_over(struct ledger *ledger)
 {
-    return monotonic_ms(ledger) >= ledger->slice_end_ms;
+    if (!ledger->seen || ledger->seen_us == ledger->looked_us) /* no call has ended since */
+        ledger->seen_us = ledger_now_us(ledger);
+    ledger->seen = true;
+    ledger->looked_us = ledger->seen_us;
+    return ledger->seen_us >= ledger->slice_end_us;
 }
 
 /* What runs is taken to emit what the handler emitted lately. */
@@ -122,7 +125,8 @@ int64_t ledger_pace_ms(const struct ledger *ledger)
 
 int64_t ledger_begin_call(struct ledger *ledger)
 {
-    int64_t now_us = ledger_now_us(ledger);
+    int64_t now_us = ledger->working && ledger->seen ? ledger->seen_us : ledger_now_us(ledger);
+    ledger->seen = false;
     pace_charge(ledger->options.handler->pace, ledger->settings.rate_ns, 1, now_us);
     return now_us;
 }
@@ -308,6 +312,8 @@ void ledger_time_call(struct ledger *ledger, const struct handler_call *call,
                       const struct handler_outcome *outcome)
 {
     int64_t ended_us = outcome->ended_us ? outcome->ended_us : ledger_now_us(ledger);
+    ledger->seen_us = ended_us;
+    ledger->seen = true;
     stats_took(&ledger->counters->calls, ended_us - call->begun_us);
 }
 

@@ -36,7 +36,10 @@ struct ledger {
     struct task work;     /* of the subscription: looks at everything that may go on */
     bool working;         /* it does so now */
     bool stopping;
-    int64_t slice_end_ms; /* monotonic: what runs at once leaves the reactor to others then */
+    int64_t slice_end_us; /* monotonic: what runs at once leaves the reactor to others then */
+    int64_t seen_us;      /* the last time that was read while it works, and ... */
+    bool seen;            /* ... nothing that takes time has begun since */
+    int64_t looked_us;    /* what ledger_slice_over saw last */
     struct timer room;    /* what waits for room among what was emitted looks again */
     uint64_t random;
     uint64_t trace_seed;            /* of the shard */
@@ -86,7 +89,7 @@ bool ledger_is_unwanted(const struct ledger *ledger, const struct entry *entry);
 
 /* May the handler go on at once, or is it somebody else's turn? A slice begins with each of its turns. */
 void ledger_begin_slice(struct ledger *ledger);
-bool ledger_slice_over(const struct ledger *ledger);
+bool ledger_slice_over(struct ledger *ledger);
 
 /* What is emitted waits in memory until it is accepted: no more of it is made than has room there. False: it
  * is looked at again soon. One call may always run. */
@@ -98,7 +101,8 @@ bool ledger_in_pace(struct ledger *ledger);
 /* How long to wait before that, in ms; 0: not at all. For who has a timer of its own. */
 int64_t ledger_pace_ms(const struct ledger *ledger);
 
-/* A call begins: it counts for the rate. The time, for the call. */
+/* A call begins: it counts for the rate. The time, for the call: the last one's end, where it begins at once
+ * behind that. */
 int64_t ledger_begin_call(struct ledger *ledger);
 
 /* The time that counts for its window, wall clock. One out of the dead letters closes no window, nor opens

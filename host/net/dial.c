@@ -50,13 +50,16 @@ void dial_cancel(struct dial *dial)
     free(dial);
 }
 
-static void finish(struct dial *dial, int fd, size_t number)
+static void finish(struct dial *dial, int fd, const struct address *address)
 {
     dial_fn *done = dial->done;
     void *user = dial->user;
     int problem = dial->problem;
+    struct address taken = {0};
+    if (address)
+        taken = *address;
     dial_cancel(dial);
-    done(user, fd, number, problem);
+    done(user, fd, &taken, problem);
 }
 
 static void try_next(struct dial *dial);
@@ -69,10 +72,14 @@ static void on_ready(void *user)
     socklen_t size = sizeof problem;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) != 0)
         problem = errno;
+    struct sockaddr_storage peer;
+    socklen_t peer_size = sizeof peer;
+    if (!problem && getpeername(fd, (struct sockaddr *)&peer, &peer_size) != 0 && errno == ENOTCONN)
+        return; /* woken for nothing */
     if (!problem) {
         attempt->fd = -1;
         dial->running--;
-        finish(dial, fd, (size_t)(attempt - dial->attempts));
+        finish(dial, fd, &dial->options.addresses.at[attempt - dial->attempts]);
         return;
     }
     dial->problem = problem;
@@ -129,7 +136,7 @@ static void try_next(struct dial *dial)
             break; /* nor for another address */
     }
     if (!dial->running)
-        finish(dial, -1, 0);
+        finish(dial, -1, NULL);
 }
 
 static void on_time(void *user)

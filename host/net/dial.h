@@ -6,9 +6,9 @@
 
 struct dial;
 
-/* `fd` is the receiver's, does not block, and `number` says which address took it; or it is below 0, and
- * `problem` is the errno of the last address tried (EMFILE, ENFILE: no descriptor was to be had). */
-typedef void dial_fn(void *user, int fd, size_t number, int problem);
+/* `fd` is the receiver's, does not block, and leads to `address`; or it is below 0, and `problem` is the
+ * errno of the last address tried (EMFILE, ENFILE: no descriptor was to be had). */
+typedef void dial_fn(void *user, int fd, const struct address *address, int problem);
 
 struct dial_options {
     struct addresses addresses;

@@ -47,6 +47,7 @@ struct http_engine {
     bool proxied; /* by the environment */
     struct tls_context *trust;
     int64_t trust_ms; /* when it was read */
+    uint64_t trust_number;
     struct list idle; /* connections, the longest first */
     size_t idle_count;
     struct timer prune;
@@ -69,6 +70,7 @@ struct http_origin {
     struct list idle;      /* the one used last at the end */
     size_t connections;
     struct tls_session *session;
+    uint64_t session_trust; /* it was agreed on under that */
 };
 
 enum state { RESOLVING, DIALLING, SHAKING, BUSY, IDLE };
@@ -87,6 +89,7 @@ struct http_connection {
     struct watch *watch;
     struct dial *dial;
     struct tls *tls;
+    uint64_t trust_number;     /* whom it trusts */
     struct exchange *exchange; /* NULL: idle */
     int64_t due_ms;            /* monotonic: of the exchange */
     struct timer timer;
@@ -358,6 +361,7 @@ static void succeed(struct http_connection *connection)
         if (session) {
             tls_session_free(connection->origin->session);
             connection->origin->session = session;
+            connection->origin->session_trust = connection->trust_number;
         }
     }
     if (connection->reading.keeps && sent && !connection->in.size)
@@ -643,11 +647,24 @@ static enum received receive_some(struct http_connection *connection, size_t *go
     return received;
 }
 
+/* Who says early that all is well wants the rest of the request all the same. */
+static bool goes_on_sending(const struct http_connection *connection)
+{
+    return is_behind(connection) && connection->reading.status < 400;
+}
+
 static void end_reading(struct http_connection *connection, enum http_reading reading)
 {
     switch (reading) {
     case HTTP_COMPLETE:
-        succeed(connection);
+        if (!goes_on_sending(connection))
+            succeed(connection);
+        else if (!flush(connection))
+            fail(connection, EXCHANGE_FAILED, "it answered, and closed before it had the whole request");
+        else if (!is_behind(connection))
+            succeed(connection);
+        else
+            watch_events(connection->watch, POLLOUT);
         break;
     case HTTP_TOO_LARGE:
         if (connection->exchange->request.status_decides)
@@ -663,6 +680,10 @@ static void end_reading(struct http_connection *connection, enum http_reading re
 
 static void receive(struct http_connection *connection)
 {
+    if (connection->reading.at == HTTP_AT_END) { /* it is still sending */
+        end_reading(connection, HTTP_COMPLETE);
+        return;
+    }
     enum received received = RECEIVED_SOME;
     enum http_reading reading = HTTP_GOES_ON;
     for (size_t all = 0, got; received == RECEIVED_SOME && reading == HTTP_GOES_ON; all += got) {
@@ -723,11 +744,25 @@ static struct tls_context *trust_of(struct http_engine *engine, struct err *err)
         return NULL;
     tls_context_free(engine->trust);
     engine->trust = fresh;
+    engine->trust_number++;
     engine->trust_ms = now;
     return fresh;
 }
 
-static void on_dialled(void *user, int fd, size_t number, int problem)
+/* The one that answered is asked first from now on. */
+static void put_first(struct addresses *addresses, const struct address *address)
+{
+    size_t number = 0;
+    while (number < addresses->count &&
+           memcmp(&addresses->at[number].at, &address->at, sizeof address->at) != 0)
+        number++;
+    if (number == addresses->count)
+        return; /* others have been found since */
+    memmove(addresses->at + 1, addresses->at, number * sizeof *address);
+    addresses->at[0] = *address;
+}
+
+static void on_dialled(void *user, int fd, const struct address *address, int problem)
 {
     struct http_connection *connection = user;
     struct http_origin *origin = connection->origin;
@@ -745,11 +780,7 @@ static void on_dialled(void *user, int fd, size_t number, int problem)
         return;
     }
     connection->fd = fd;
-    if (number) { /* the one that answered is asked first from now on */
-        struct address first = origin->addresses.at[number];
-        memmove(origin->addresses.at + 1, origin->addresses.at, number * sizeof first);
-        origin->addresses.at[0] = first;
-    }
+    put_first(&origin->addresses, address);
     connection->watch = reactor_watch(connection->engine->reactor, fd, POLLIN, on_ready, connection);
     if (!origin->tls) {
         timer_set(connection->engine->reactor, &connection->timer,
@@ -764,7 +795,9 @@ static void on_dialled(void *user, int fd, size_t number, int problem)
     }
     char *name = *origin->host == '[' ? mem_copy(origin->host + 1, strlen(origin->host) - 2)
                                       : mem_string(origin->host);
-    connection->tls = tls_open(trust, fd, name, origin->session);
+    connection->trust_number = connection->engine->trust_number;
+    connection->tls =
+        tls_open(trust, fd, name, origin->session_trust == connection->trust_number ? origin->session : NULL);
     free(name);
     connection->state = SHAKING;
     shake(connection);
@@ -782,11 +815,18 @@ static void dial_it(struct http_connection *connection)
 static void on_resolved(void *user, const struct addresses *addresses, const struct err *err)
 {
     struct http_origin *origin = user;
+    struct http_engine *engine = origin->engine;
     struct err problem = *err;
     origin->resolution = NULL;
+    if (!addresses && problem.code == ERR_RESOURCES && engine->idle_count &&
+        !list_empty(&origin->resolving)) {
+        keep_idle(engine, engine->idle_count - 1);
+        origin->resolution = resolve(engine->reactor, origin->host, origin->port, on_resolved, origin);
+        return;
+    }
     if (addresses) {
         origin->addresses = *addresses;
-        origin->known_until_ms = now_ms(origin->engine) + ADDRESSES_MS;
+        origin->known_until_ms = now_ms(engine) + ADDRESSES_MS;
     }
     for (struct list *link; addresses && (link = list_take_first(&origin->resolving));)
         dial_it(list_entry(link, struct http_connection, link));
@@ -839,7 +879,7 @@ static void on_ready(void *user)
         end_turn(connection, SLOW); /* it is woken by its end, and need not wait for that */
         go_on(connection);
     } else if (list_empty(&connection->failing.link)) {
-        if (is_behind(connection))
+        if (is_behind(connection) && connection->reading.at != HTTP_AT_END)
             flush(connection); /* if it is broken, receiving says so, after an answer that came before */
         receive(connection);
     }

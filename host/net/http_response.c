@@ -47,6 +47,7 @@ static enum http_reading read_status(struct http_response *response, const char 
     if (response->status < 100)
         return broken(response, "its answer has no status");
     response->chunked = response->measured = response->closes = response->stays = false;
+    response->lines = response->framed = false;
     response->left = 0;
     buf_clear(response->headers);
     response->at = HTTP_AT_HEADERS;
@@ -111,6 +112,9 @@ static enum http_reading read_length(struct http_response *response, const char 
 static enum http_reading read_header(struct http_response *response, const char *line, size_t size)
 {
 #define IS(name) is_named(line, name_size, name, sizeof(name) - 1)
+    if ((*line == ' ' || *line == '\t') && response->lines && !response->framed)
+        return HTTP_GOES_ON; /* section 5.2: the line before goes on; nobody makes such lines any more */
+    response->lines = true;
     const char *colon = memchr(line, ':', size);
     size_t name_size = colon ? (size_t)(colon - line) : 0;
     if (!colon || !http_is_token(line, name_size))
@@ -123,12 +127,17 @@ static enum http_reading read_header(struct http_response *response, const char 
     while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     size_t value_size = (size_t)(end - value);
-    if (IS("Content-Length"))
+    response->framed = IS("Content-Length");
+    if (response->framed)
         return read_length(response, value, value_size);
     if (IS("Transfer-Encoding")) {
-        if (response->chunked || response->old || !is_named(value, value_size, "chunked", 7))
+        response->framed = true;
+        if (is_named(value, value_size, "identity", 8)) /* of HTTP before 1999, and means none */
+            return HTTP_GOES_ON;
+        if (response->chunked || !is_named(value, value_size, "chunked", 7))
             return broken(response, "its answer has a Transfer-Encoding that was not asked for");
         response->chunked = true;
+        response->closes = response->closes || response->old; /* section 6.1 */
     } else if (IS("Connection")) {
         response->closes = response->closes || lists(value, value_size, "close");
         response->stays = response->stays || lists(value, value_size, "keep-alive");

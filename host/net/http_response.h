@@ -42,7 +42,8 @@ struct http_response {
         HTTP_AT_END,
     } at;
     bool without_body, old, chunked, measured, closes, stays;
-    uint64_t left; /* of the body, or of a chunk */
+    bool lines, framed; /* a header has come; the last one says where the body ends */
+    uint64_t left;      /* of the body, or of a chunk */
     size_t head_bytes;
 };
 

@@ -26,6 +26,7 @@ struct watch {
     struct reactor *reactor;
     int fd;
     short events;
+    size_t at; /* among the descriptors that are polled + 1; 0: it came since */
     bool ready;
     bool gone; /* freed while callbacks run */
     reactor_fn *fn;
@@ -295,14 +296,13 @@ void watch_free(struct watch *watch)
     free(watch);
 }
 
-static void run_watches(struct reactor *reactor, size_t count)
+/* Those that were polled; completions within the poller may have freed some of them, and made others. */
+static void run_watches(struct reactor *reactor)
 {
     struct watch *watch;
-    size_t i = 0;
-    CHECK(!reactor->watches_running);
+    CHECK(reactor->watches_running);
     list_each(watch, &reactor->watches, struct watch, link)
-        watch->ready = i < count && reactor->fds[i++].revents != 0;
-    reactor->watches_running = true;
+        watch->ready = watch->at && reactor->fds[watch->at - 1].revents != 0;
     list_each(watch, &reactor->watches, struct watch, link)
         if (watch->ready && !watch->gone)
             run_step(reactor, watch->fn, watch->user);
@@ -316,12 +316,16 @@ static size_t fill_fds(struct reactor *reactor)
 {
     size_t count = 0;
     struct watch *watch;
+    CHECK(!reactor->watches_running);
     if (reactor->fds_capacity < reactor->watch_count) {
         reactor->fds_capacity = reactor->watch_count + 8;
         reactor->fds = mem_resize(reactor->fds, reactor->fds_capacity * sizeof *reactor->fds);
     }
-    list_each(watch, &reactor->watches, struct watch, link)
+    list_each(watch, &reactor->watches, struct watch, link) {
         reactor->fds[count++] = (struct pollfd){.fd = watch->fd, .events = watch->events};
+        watch->at = count;
+    }
+    reactor->watches_running = true;
     return count;
 }
 
@@ -464,7 +468,7 @@ void reactor_turn(struct reactor *reactor, int64_t wait_max_ms)
     reactor->now_ms = clock_monotonic_ms(reactor->clock);
     if (wait_ms)
         reactor->waited_ms += reactor->now_ms - begun_ms;
-    run_watches(reactor, count);
+    run_watches(reactor);
 }
 
 void reactor_turn_until(struct reactor *reactor, const bool *done)

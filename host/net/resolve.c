@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/descriptors.h"
 #include "base/mem.h"
 
 struct resolution {
@@ -89,7 +90,8 @@ static bool look_up(struct resolution *resolution, const char *host, int flags)
         freeaddrinfo(found);
         return true;
     }
-    bool starved = code == EAI_SYSTEM && (number == EMFILE || number == ENFILE);
+    /* It says anything but that it found no descriptor to ask with. */
+    bool starved = !(flags & AI_NUMERICHOST) && descriptors_exhausted();
     return err_set(&resolution->err, starved ? ERR_RESOURCES : ERR_NETWORK, "Could not resolve host: %s (%s)",
                    resolution->host, code == EAI_SYSTEM ? strerror(number) : gai_strerror(code));
 }

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -44,8 +45,21 @@ static long quiet_control(BIO *bio, int command, long number, void *pointer)
 
 struct tls_context {
     SSL_CTX *ssl;
-    BIO_METHOD *method;
 };
+
+/* Of the process: connections have it as long as they live, and OpenSSL counts no users of it. */
+static BIO_METHOD *socket_method;
+static pthread_once_t socket_once = PTHREAD_ONCE_INIT;
+
+static void make_method(void)
+{
+    socket_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "socket");
+    if (!socket_method)
+        abort(); /* memory, as base/mem has it */
+    BIO_meth_set_write(socket_method, quiet_write);
+    BIO_meth_set_read(socket_method, quiet_read);
+    BIO_meth_set_ctrl(socket_method, quiet_control);
+}
 
 struct tls {
     SSL *ssl;
@@ -63,6 +77,8 @@ static SSL_SESSION *session_in(const struct tls_session *session)
 static bool trust(SSL_CTX *ssl, const char *ca_bundle, struct err *err)
 {
     const curl_version_info_data *known = curl_version_info(CURLVERSION_NOW);
+    /* As libcurl: whoever is in the bundle is trusted, though it be no root. */
+    X509_STORE_set_flags(SSL_CTX_get_cert_store(ssl), X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN);
     ERR_clear_error();
     if (ca_bundle) {
         if (SSL_CTX_load_verify_file(ssl, ca_bundle) == 1)
@@ -82,17 +98,13 @@ struct tls_context *tls_context_new(const char *ca_bundle, struct err *err)
 {
     struct tls_context *context = mem_zero(sizeof *context);
     context->ssl = SSL_CTX_new(TLS_client_method());
-    context->method =
-        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK | BIO_TYPE_DESCRIPTOR, "socket");
-    if (!context->ssl || !context->method) {
+    pthread_once(&socket_once, make_method);
+    if (!context->ssl) {
         tls_context_free(context);
         err_set(err, ERR_NETWORK, "OpenSSL cannot be set up: %s",
                 ERR_reason_error_string(ERR_peek_last_error()));
         return NULL;
     }
-    BIO_meth_set_write(context->method, quiet_write);
-    BIO_meth_set_read(context->method, quiet_read);
-    BIO_meth_set_ctrl(context->method, quiet_control);
     SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION);
     SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -108,7 +120,6 @@ void tls_context_free(struct tls_context *context)
     if (!context)
         return;
     SSL_CTX_free(context->ssl);
-    BIO_meth_free(context->method);
     free(context);
 }
 
@@ -121,7 +132,7 @@ struct tls *tls_open(struct tls_context *context, int fd, const char *host, cons
     struct tls *tls = mem_zero(sizeof *tls);
     tls->host = mem_string(host);
     tls->ssl = SSL_new(context->ssl);
-    BIO *bio = tls->ssl ? BIO_new(context->method) : NULL;
+    BIO *bio = tls->ssl ? BIO_new(socket_method) : NULL;
     if (!bio)
         abort(); /* memory, as base/mem has it */
     BIO_set_data(bio, (void *)(intptr_t)fd);

@@ -295,9 +295,60 @@ static void a_confined_process_changes_nothing_elsewhere(void **state)
     assert_int_equal(rmdir(within), 0);
 }
 
+/* A completion within the poller that ends one watch and begins another, as those of a transport do. */
+struct shifty {
+    struct poller poller;
+    struct reactor *reactor;
+    struct watch *first, *added;
+    int ran;
+};
+
+static void on_shifty(void *user)
+{
+    ((struct shifty *)user)->ran++;
+}
+
+static void must_not_run(void *user)
+{
+    (void)user;
+    fail_msg("nothing has happened there");
+}
+
+static void shifty_wait(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms)
+{
+    struct shifty *shifty = list_entry(poller, struct shifty, poller);
+    (void)timeout_ms;
+    if (count == 3) { /* the first and the last have something */
+        fds[0].revents = fds[2].revents = POLLIN;
+        fds[1].revents = 0;
+        watch_free(shifty->first);
+        shifty->added = reactor_watch(shifty->reactor, 0, POLLIN, must_not_run, shifty);
+    }
+}
+
+static void a_watch_is_told_of_its_own_descriptor(void **state)
+{
+    struct clock clock = clock_system();
+    struct shifty shifty = {.reactor = reactor_new(&clock)};
+    (void)state;
+    shifty.poller.wait = shifty_wait;
+    reactor_set_poller(shifty.reactor, &shifty.poller);
+    shifty.first = reactor_watch(shifty.reactor, 0, POLLIN, must_not_run, &shifty);
+    struct watch *quiet = reactor_watch(shifty.reactor, 0, POLLIN, must_not_run, &shifty);
+    struct watch *last = reactor_watch(shifty.reactor, 0, POLLIN, on_shifty, &shifty);
+    reactor_turn(shifty.reactor, 0);
+    assert_int_equal(shifty.ran, 1);
+    watch_free(quiet);
+    watch_free(last);
+    watch_free(shifty.added);
+    reactor_set_poller(shifty.reactor, NULL);
+    reactor_free(shifty.reactor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_watch_is_told_of_its_own_descriptor),
         cmocka_unit_test(json_keeps_what_it_read),
         cmocka_unit_test(json_refuses_what_is_none),
         cmocka_unit_test(json_nesting_is_bounded),

@@ -75,7 +75,12 @@ static const struct reply replies[] = {
     {"/chunk-long", OK "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", HOLDS, 0,
      "longer than it says"},
     {"/chunk-endless", OK "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n", HOLDS, 0, "no size"},
-    {"/folded", OK "A: b\r\n c: d\r\n\r\n", HOLDS, 0, "is none"},
+    {"/folded", OK "A: b\r\n c: d\r\nContent-Length: 1\r\n\r\nx", STAYS, 200, "x"},
+    {"/identity", OK "Transfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx", STAYS, 200, "x"},
+    {"/old-chunks", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", HOLDS, 200,
+     "x"},
+    {"/folded-first", OK " A: b\r\n\r\n", HOLDS, 0, "is none"},
+    {"/folded-length", OK "Content-Length: 1\r\n 2\r\n\r\nhello", HOLDS, 0, "is none"},
     {"/space", OK "A : b\r\n\r\n", HOLDS, 0, "is none"},
     {"/no-colon", OK "hello\r\n\r\n", HOLDS, 0, "is none"},
     {"/switch", "HTTP/1.1 101 Switching Protocols\r\n\r\n", HOLDS, 0, "another protocol"},
@@ -86,7 +91,8 @@ static const struct reply replies[] = {
     {"/late-body", OK "Content-Length: 5\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
     {"/early", "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno", EARLY, 413, "no"},
     {"/stalls", OK "Content-Length: 900000\r\n\r\nhel", HOLDS, 0, "timed out: the answer was not whole"},
-    {"/late-more", NULL, STAYS, 0, NULL},   /* says more once its answer has been taken */
+    {"/late-more", NULL, STAYS, 0, NULL}, /* says more once its answer has been taken */
+    {"/early-well", OK "Content-Length: 2\r\n\r\nok", EARLY, 200, "ok"},
     {"/second-dies", NULL, STAYS, 0, NULL}, /* answers a connection's first request only */
     {"/large", NULL, STAYS, 200, NULL},
     {"/count", NULL, STAYS, 200, NULL}, /* the request's bytes */
@@ -101,7 +107,7 @@ struct server {
     SSL_CTX *tls;
     pthread_t threads[CONNECTIONS_MAX + 1];
     int fds[CONNECTIONS_MAX];
-    atomic_int accepted, open, most, requests, resumed, ended, late;
+    atomic_int accepted, open, most, requests, resumed, ended, late, read;
     atomic_bool pieces;          /* a byte at a time */
     atomic_bool stopping, reads; /* what EARLY leaves in the socket; and what was answered */
     pthread_mutex_t lock;
@@ -202,6 +208,13 @@ static bool serve_one(struct peer *peer, bool first)
     memcpy(peer->server->seen, head, sizeof head);
     pthread_mutex_unlock(&peer->server->lock);
     atomic_fetch_add(&peer->server->requests, 1);
+    if (reply->status == 200 && reply->then == EARLY) { /* and goes on reading */
+        bool said = say(peer, reply, body, first);
+        for (size_t got = 1; said && got && body < wanted; body += got)
+            got = get(peer, skipped, wanted - body < sizeof skipped ? wanted - body : sizeof skipped);
+        atomic_store(&peer->server->read, (int)body);
+        return said && body == wanted;
+    }
     if (!say(peer, reply, body, first) || reply->then == CLOSES)
         return false;
     if (reply->then == RESETS)
@@ -608,6 +621,13 @@ static void large_bodies_arrive_whole(bool tls)
     forget(&asked);
     assert_int_equal(ask_one(&f, "/length", (struct transport_request){0}), 200);
     assert_int_equal(atomic_load(&f.server.accepted), 2);
+    ask(&f, &asked, "/early-well",
+        (struct transport_request){.method = "PUT", .body = body, .body_size = LARGE_BYTES});
+    assert_int_equal(wait_for(&f, &asked), 200);
+    forget(&asked);
+    assert_int_equal(ask_one(&f, "/length", (struct transport_request){0}), 200);
+    assert_int_equal(atomic_load(&f.server.read), LARGE_BYTES);
+    assert_int_equal(atomic_load(&f.server.accepted), 2);
     free(body);
     tear_down(&f);
 }
@@ -783,6 +803,52 @@ static void who_is_not_trusted_hears_nothing(void **state)
     assert_non_null(strstr(asked.err.text, "certificate"));
     assert_int_equal(atomic_load(&f.server.requests), 0);
     tear_down(&f);
+}
+
+static int64_t ahead_ms; /* of the machine's clock */
+
+static int64_t later_ms(struct clock *clock)
+{
+    static struct clock system;
+    (void)clock;
+    system = clock_system();
+    return clock_monotonic_ms(&system) + ahead_ms;
+}
+
+/* Whom to trust is read anew each day. What was agreed on with who is not trusted any more is not gone on
+ * with; a connection that was open then ends when it will. */
+static void trust_does_not_outlive_a_day(void **state)
+{
+    struct fixture f;
+    struct asked kept;
+    char other[] = "/tmp/test_network.XXXXXX";
+    (void)state;
+    set_up(&f, true);
+    f.clock.monotonic_ms = later_ms;
+    f.clock.monotonic_us = NULL;
+    close(mkstemp(other));
+    SSL_CTX_free(make_certificate(other));
+    assert_int_equal(ask_one(&f, "/says-close", (struct transport_request){0}), 200);
+    assert_int_equal(ask_one(&f, "/says-close", (struct transport_request){0}), 200);
+    assert_int_equal(atomic_load(&f.server.resumed), 1);
+    ask(&f, &kept, "/late", (struct transport_request){.timeout_ms = 10 * 86400000ll});
+    turn_until_at_least(&f, &f.server.requests, 3);
+    char before[sizeof bundle + 4];
+    snprintf(before, sizeof before, "%s.own", bundle);
+    assert_int_equal(rename(bundle, before), 0);
+    assert_int_equal(rename(other, bundle), 0);
+    ahead_ms += 25 * 3600000ll;
+    struct asked refused;
+    ask(&f, &refused, "/length", (struct transport_request){0});
+    assert_int_equal(wait_for(&f, &refused), 0);
+    assert_non_null(strstr(refused.err.text, "certificate"));
+    assert_false(kept.done);
+    transport_cancel(f.transport, kept.call);
+    assert_int_equal(rename(before, bundle), 0);
+    ahead_ms += 25 * 3600000ll;
+    assert_int_equal(ask_one(&f, "/length", (struct transport_request){0}), 200);
+    tear_down(&f);
+    ahead_ms = 0;
 }
 
 /* No descriptor is no failure but a wait, and connections that idle make room. */
@@ -983,6 +1049,7 @@ int main(void)
         cmocka_unit_test(nothing_leaves_behind_the_fence),
         cmocka_unit_test(without_a_server_it_says_so),
         cmocka_unit_test(who_is_not_trusted_hears_nothing),
+        cmocka_unit_test(trust_does_not_outlive_a_day),
         cmocka_unit_test(descriptors_that_are_used_up_are_waited_for),
         cmocka_unit_test(only_what_is_plain_is_carried_by_our_own),
         cmocka_unit_test(endless_headers_are_refused),
