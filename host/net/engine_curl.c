@@ -340,12 +340,12 @@ static enum exchange_end end_of(const struct handle *handle, CURLcode code)
 {
     if (code == CURLE_OK || (handle->exchange->request.status_decides && handle->headers_done))
         return EXCHANGE_ANSWERED;
-    return handle->too_large                  ? EXCHANGE_TOO_LARGE
-           : handle->repeated                 ? EXCHANGE_UNSURE
-           : handle->past                     ? EXCHANGE_PAST
-           : is_starved(handle, code)         ? EXCHANGE_STARVED
-           : code == CURLE_OPERATION_TIMEDOUT ? EXCHANGE_TIMED_OUT
-                                              : EXCHANGE_FAILED;
+    return handle->too_large                                    ? EXCHANGE_TOO_LARGE
+           : handle->repeated || (handle->past && handle->sent) ? EXCHANGE_UNSURE
+           : handle->past                                       ? EXCHANGE_PAST
+           : is_starved(handle, code)                           ? EXCHANGE_STARVED
+           : code == CURLE_OPERATION_TIMEDOUT                   ? EXCHANGE_TIMED_OUT
+                                                                : EXCHANGE_FAILED;
 }
 
 static void complete(struct curl_engine *curl, struct handle *handle, CURLcode code)

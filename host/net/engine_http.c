@@ -85,6 +85,7 @@ struct http_connection {
     struct http_origin *origin;
     enum state state;
     bool reused; /* it has carried an exchange before */
+    bool again;  /* its exchange went out on another one, and may have been read */
     int fd;
     struct watch *watch;
     struct dial *dial;
@@ -304,6 +305,7 @@ static void become_idle(struct http_connection *connection)
 {
     struct http_engine *engine = connection->engine;
     connection->state = IDLE;
+    connection->again = false;
     connection->reused = true;
     connection->exchange = NULL;
     connection->idle_since_ms = reactor_now_ms(engine->reactor);
@@ -388,6 +390,7 @@ static void break_off(struct http_connection *connection, const char *text)
         struct http_connection *fresh = connection_new(connection->origin);
         fresh->exchange = exchange;
         fresh->due_ms = connection->due_ms;
+        fresh->again = connection->out_at > 0;
         exchange->run = fresh;
         connection_free(connection);
         start(fresh);
@@ -560,7 +563,7 @@ static void send_request(struct http_connection *connection)
     /* After a connection was made, or the machine slept: the last moment to look. */
     if (request->fence &&
         atomic_load(request->fence) <= clock_boot_ms(reactor_clock(connection->engine->reactor)))
-        fail_later(connection, EXCHANGE_PAST, "");
+        fail_later(connection, connection->again ? EXCHANGE_UNSURE : EXCHANGE_PAST, "");
     else if (!flush(connection)) /* an answer may stand in the socket all the same, before its end */
         task_defer(connection->engine->reactor, &connection->going_on);
 }

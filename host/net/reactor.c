@@ -50,6 +50,7 @@ struct reactor {
     bool watches_running;
 
     int64_t step_began_ms, longest_ms;
+    int64_t seen_ms; /* the clock, when it was looked at last */
     const char *label;
     reactor_step_fn *on_step;
     void *on_step_user;
@@ -77,15 +78,25 @@ void reactor_watch_steps(struct reactor *reactor, reactor_step_fn *fn, void *use
     reactor->on_step_user = user;
 }
 
-void reactor_step_begin(struct reactor *reactor)
+static int64_t look(struct reactor *reactor)
+{
+    return reactor->seen_ms = clock_monotonic_ms(reactor->clock);
+}
+
+static void begin_step(struct reactor *reactor, int64_t now_ms)
 {
     reactor->label = NULL;
-    reactor->step_began_ms = clock_monotonic_ms(reactor->clock);
+    reactor->step_began_ms = now_ms;
+}
+
+void reactor_step_begin(struct reactor *reactor)
+{
+    begin_step(reactor, look(reactor));
 }
 
 void reactor_step_end(struct reactor *reactor)
 {
-    int64_t ms = clock_monotonic_ms(reactor->clock) - reactor->step_began_ms;
+    int64_t ms = look(reactor) - reactor->step_began_ms;
     if (ms <= reactor->longest_ms && ms < STEP_MS_TOLD)
         return;
     if (ms > reactor->longest_ms)
@@ -94,9 +105,10 @@ void reactor_step_end(struct reactor *reactor)
         reactor->on_step(reactor->on_step_user, ms, reactor->label ? reactor->label : "the host itself");
 }
 
+/* One begins where the one before has ended, or the waiting. */
 static void run_step(struct reactor *reactor, reactor_fn *fn, void *user)
 {
-    reactor_step_begin(reactor);
+    begin_step(reactor, reactor->seen_ms);
     fn(user);
     reactor_step_end(reactor);
 }
@@ -167,7 +179,8 @@ void timer_stop(struct reactor *reactor, struct timer *timer)
 void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms)
 {
     timer_stop(reactor, timer);
-    timer->due_ms = clock_monotonic_ms(reactor->clock) + (delay_ms > 0 ? delay_ms : 0);
+    /* At once is at once, whatever the time is. */
+    timer->due_ms = delay_ms > 0 ? clock_monotonic_ms(reactor->clock) + delay_ms : reactor->now_ms;
     mem_grow(&reactor->heap, &reactor->heap_capacity, reactor->heap_count, sizeof *reactor->heap);
     CHECK(timer->fn && !timer->at);
     reactor->heap_count++;
@@ -457,15 +470,14 @@ static int64_t wait_time(struct reactor *reactor, int64_t now_ms, int64_t wait_m
 
 void reactor_turn(struct reactor *reactor, int64_t wait_max_ms)
 {
-    reactor->now_ms = clock_monotonic_ms(reactor->clock);
+    reactor->now_ms = look(reactor);
     run_posts(reactor);
     fire_timers(reactor);
     run_tasks(reactor);
     size_t count = fill_fds(reactor);
-    int64_t begun_ms = clock_monotonic_ms(reactor->clock),
-            wait_ms = wait_time(reactor, begun_ms, wait_max_ms);
+    int64_t begun_ms = look(reactor), wait_ms = wait_time(reactor, begun_ms, wait_max_ms);
     reactor->poller->wait(reactor->poller, reactor->fds, count, wait_ms);
-    reactor->now_ms = clock_monotonic_ms(reactor->clock);
+    reactor->now_ms = look(reactor);
     if (wait_ms)
         reactor->waited_ms += reactor->now_ms - begun_ms;
     run_watches(reactor);
