@@ -109,6 +109,7 @@ struct server {
     int fds[CONNECTIONS_MAX];
     atomic_int accepted, open, most, requests, resumed, ended, late, read;
     atomic_bool pieces;          /* a byte at a time */
+    _Atomic int64_t *fence;      /* that passes when a request is swallowed; or NULL */
     atomic_bool stopping, reads; /* what EARLY leaves in the socket; and what was answered */
     pthread_mutex_t lock;
     char seen[4096]; /* the last request's head */
@@ -158,6 +159,8 @@ static bool say(struct peer *peer, const struct reply *reply, size_t body, bool 
     char text[128];
     if (reply->text)
         return put(peer, reply->text, strlen(reply->text));
+    if (strcmp(reply->path, "/second-dies") == 0 && !first && peer->server->fence)
+        atomic_store(peer->server->fence, 1);
     if (strcmp(reply->path, "/second-dies") == 0)
         return first && put(peer, ONE, sizeof ONE - 1);
     if (strcmp(reply->path, "/late-more") == 0) {
@@ -589,6 +592,14 @@ static void what_a_dying_connection_swallowed_goes_again_only_where_it_may(void 
     assert_int_equal(wait_for(&f, &asked), 0);
     assert_non_null(strstr(asked.err.text, "not sent a second time"));
     assert_int_equal(atomic_load(&f.server.requests), 4);
+    /* Nor is it said to have stayed here, where the fence forbids to send it again. */
+    _Atomic int64_t fence;
+    atomic_init(&fence, INT64_MAX);
+    assert_int_equal(ask_one(&f, "/second-dies", (struct transport_request){0}), 200);
+    f.server.fence = &fence;
+    ask(&f, &asked, "/second-dies", (struct transport_request){.idempotent = true, .fence = &fence});
+    assert_int_equal(wait_for(&f, &asked), 0);
+    assert_non_null(strstr(asked.err.text, "may have been read"));
     tear_down(&f);
 }
 
