@@ -116,6 +116,7 @@ static void on_ready(void *user);
 static void on_timer(void *user);
 static void on_failing(void *user);
 static void on_going_on(void *user);
+static void on_resolved(void *user, const struct addresses *addresses, const struct err *err);
 
 static int64_t now_ms(const struct http_engine *engine)
 {
@@ -397,9 +398,23 @@ static void break_off(struct http_connection *connection, const char *text)
     }
 }
 
+/* The question for its addresses has taken all of a call's time: the next one asks anew. */
+static void ask_anew(struct http_origin *origin)
+{
+    if (origin->resolution)
+        resolve_cancel(origin->resolution);
+    origin->resolution = list_empty(&origin->resolving) ? NULL
+                                                        : resolve(origin->engine->reactor, origin->host,
+                                                                  origin->port, on_resolved, origin);
+}
+
 static void on_timer(void *user)
 {
     struct http_connection *connection = user;
+    if (connection->state == RESOLVING) {
+        list_remove(&connection->link);
+        ask_anew(connection->origin);
+    }
     const struct exchange *exchange = connection->exchange;
     const char *what = connection->state == RESOLVING  ? "no address of it was found"
                        : connection->state == DIALLING ? "no connection was made"
@@ -596,7 +611,10 @@ static enum received receive_tls(struct http_connection *connection, char *bytes
     case TLS_DONE:
         return RECEIVED_SOME; /* TLS may have taken in more, which wakes no poll */
     case TLS_WANTS_READ:
-    case TLS_WANTS_WRITE: /* a renewal of keys, which leaves with what is sent next */
+        set_events(connection, is_behind(connection));
+        return RECEIVED_ALL;
+    case TLS_WANTS_WRITE: /* a renewal of keys */
+        set_events(connection, true);
         return RECEIVED_ALL;
     case TLS_CLOSED:
         return RECEIVED_END;
@@ -919,6 +937,11 @@ static void http_begin(struct engine *engine, struct exchange *exchange)
     }
     timer_set(http->reactor, &connection->timer, exchange->request.timeout_ms);
     send_request(connection);
+}
+
+void engine_http_make_room(struct engine *engine)
+{
+    keep_idle(list_entry(engine, struct http_engine, engine), 0);
 }
 
 static void http_give_up(struct engine *engine, struct exchange *exchange)

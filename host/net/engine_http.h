@@ -16,6 +16,9 @@ struct engine_http_options {
 
 struct engine *engine_http_new(struct reactor *reactor, const struct engine_http_options *options);
 
+/* Closes the connections that nobody uses: somebody needs a descriptor. */
+void engine_http_make_room(struct engine *engine);
+
 /* Where the URL leads; NULL: not for this engine. To be freed before the engine, after its exchanges. */
 struct http_origin *http_origin_new(struct engine *engine, const char *url);
 void http_origin_free(struct http_origin *origin); /* NULL is allowed */

@@ -286,6 +286,7 @@ static void on_done(struct exchange *exchange, enum exchange_end end, const char
     struct network *network = call->network;
     if (end == EXCHANGE_STARVED && now_ms(network) - call->began_ms < exchange->request.timeout_ms) {
         end_sending(network, call); /* it waits for one, and that is no failure */
+        engine_http_make_room(network->http);
         call->endpoint->starving++;
         list_append(&network->starving, &call->link);
         timer_set(network->reactor, &call->starved, STARVED_MS);
