@@ -230,9 +230,9 @@ bench-eyes: need-test
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/eyes.py
 
-## make bench       throughput, memory, start-up
+## make bench       what everything costs, beside its floor or its peer; AGAINST=JSON: beside an earlier run
 bench: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend $(BUILD)/tests/bench_lua $(BUILD)/tests/bench_client
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
 
 ## make bench-cost  what a record and a call cost of the processor; BEFORE=BINARY: beside another tidemill's, in pairs

@@ -1,34 +1,20 @@
-"""make bench: throughput against the floor and against boto3, memory, start-up."""
-import json
+"""make bench: what tidemill costs, each figure beside its floor or its peer, as one table; kept as bench.json beside the binary.
+
+ROUNDS=n (3): medians of so many; SECTIONS=name,name (all): record path growth calls waiting routes idle local; AGAINST=FILE: an earlier bench.json to stand
+beside. Figures of two runs differ by the machine's mood; ratios are of one run."""
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
-TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
-HERE = pathlib.Path(__file__).resolve().parent
-PAGES, RECORDS_PER_PAGE, ROUNDS, LAGGARD_ROUNDS, ROUTE_PAGES = 200, 1000, 3, 7, 100
+import cost
+from common import BINARY, HANDLER, HERE, RECORDS_PER_PAGE, TOOLS, Deployment, Host, Server, cpu_ns, progress
+from cost import CASES, STOCK, case, measure
+from table import Table
 
-HANDLER = """
-local log = require "tidemill.log"
-local below, count, total = 0, 0, tonumber(require("tidemill.config").total)
-return {
-  stream = "s", concurrency = 64, filter = { eventName = { "MODIFY" } },
-  on_modify = function(record)
-    local old, new = record.old, record.new
-    if new.stock < new.reorderThreshold and old.stock >= old.reorderThreshold then
-      below = below + 1
-    end
-    count = count + 1
-    if count == total then log.info("done", { below = below }) end
-  end,
-}
-"""
-
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+PAGES = 200
 
 # They cannot keep up: one has only just been added and has all to read, the other waits with each record.
 NEWCOMER = HANDLER.replace("total)", "nothing or 0)").replace("concurrency = 64, ", "")
@@ -39,131 +25,65 @@ return { stream = "s", concurrency = 4, timeout = "1h", on_record = function() t
 LEAD_PAGES = 40  # that h has read already
 
 
-class Server:
-    def __init__(self, *numbers):
-        """Shards, pages, and attributes of an image where they are not 9."""
-        self.process = subprocess.Popen([TOOLS / "bench_server", *map(str, numbers)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
-        self.port = int(self.process.stdout.readline().split()[1])
-        self.page_bytes = int(self.process.stdout.readline().split()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def first(self):
-        return int(self.process.stdout.readline().split()[1]) / 1e6
-
-    def calls(self):
-        return self.ask()[0]
-
-    def ask(self):
-        """GetRecords calls, and messages delivered."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        while True:
-            words = self.process.stdout.readline().split()
-            if words[0] == "calls":
-                return int(words[1]), int(words[2])
-            self.begun = int(words[1]) / 1e6
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Deployment:
-    """A directory with the handler h, which logs when it has seen `total` records, and others beside it."""
-
-    def __init__(self, **others):
-        self.more = ""  # in place of h's section
-        self.directory = tempfile.TemporaryDirectory()
-        self.root = pathlib.Path(self.directory.name)
-        (self.root / "scripts").mkdir()
-        for name, text in dict(others, h=HANDLER).items():
-            (self.root / "scripts" / f"{name}.lua").write_text(text)
-
-    def configure(self, server, total):
-        (self.root / "tidemill.ini").write_text(
-            f"[host]\nthreads = 1\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
-            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n"
-            f"[stream s]\ntable = Products\n"
-            + (self.more or f"[handler h]\ntotal = {total}\n"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.directory.cleanup()
-
-
-class Host:
-    def __init__(self, server, total=1, deployment=None):
-        self.deployment = deployment or Deployment()
-        self.owned = deployment is None
-        self.deployment.configure(server, total)
-        root = self.deployment.root
-        environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
-        self.log = root / "log"
-        self.started = time.time()
-        self.process = subprocess.Popen([BINARY, "run", "-c", root / "tidemill.ini"], env=environment,
-                                        stderr=open(self.log, "w"))
-
-    def memory(self, name):
-        for line in open(f"/proc/{self.process.pid}/status"):
-            if line.startswith(name):
-                return int(line.split()[1]) / 1024
-
-    def done(self):
-        """The wall clock when the handler had seen everything."""
-        while True:
-            for line in self.log.read_text().splitlines():
-                if '"message":"done"' in line:
-                    stamp = json.loads(line)["time"]
-                    return time_of(stamp)
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.005)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        if self.owned:
-            self.deployment.directory.cleanup()
-
-
-def time_of(stamp):
-    import datetime
-    return datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)
-
-
 def output(*command):
     return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
 
 
-def throughput():
-    total = PAGES * RECORDS_PER_PAGE
-    best_host = best_floor = peak = 0
+def medians(what, one):
+    """Medians, number by number, of what `one` returns each time."""
+    found = []
     for round in range(ROUNDS):
-        progress(f"throughput, round {round + 1} of {ROUNDS}")
+        progress(f"{what}, round {round + 1} of {ROUNDS}")
+        found.append(one())
+    return [statistics.median(numbers) for numbers in zip(*found)]
+
+
+def cost_of(name, one=None):
+    return medians(name, lambda: measure(BINARY, one or CASES[name]))
+
+
+# ---- sections ----
+
+def record(table):
+    loop, call, resume = medians("bare Lua", lambda: map(float, output(TOOLS / "bench_lua").split()))
+    table.begin("a record, one reactor", "ns of the processor")
+    ns = {name: cost_of(name)[0] for name in ("filtered", "empty", "stock", "wide", "whole", "widewhole", "compute")}
+    for name in ns:
+        if name != "compute":
+            table.add(CASES[name]["what"], ns[name])
+    table.add("a loop of 1,000 turns, alone", ns["compute"] - ns["empty"], loop, "bare Lua", "<= 1.15")
+    table.add("entering a handler and settling its record", ns["empty"] - ns["filtered"], call, "bare Lua enters a function", "<= 2.5")
+    suspended = medians("suspending", lambda: [float(output(TOOLS / "bench_suspend"))])[0]
+    table.add("suspending and resuming, without network", suspended, resume, "bare Lua yields and resumes", "<= 2.5")
+    matches = medians("patterns", lambda: [float(output(TOOLS / "bench_filter"))])[0]
+    table.add("matching a pattern", 1e9 / matches)
+
+
+def path(table):
+    total = PAGES * RECORDS_PER_PAGE
+
+    def one():
         with Server(1, PAGES) as server:
-            best_floor = max(best_floor, float(output(TOOLS / "bench_floor", server.port, 20, 10)))
+            floor = float(output(TOOLS / "bench_floor", server.port, 20, 10))
         with Server(1, PAGES) as server, Host(server, total) as host:
             begun = server.first()
-            best_host = max(best_host, total / (host.done() - begun))
-            peak = max(peak, host.memory("VmHWM"))
-            page_bytes = server.page_bytes
+            rate = total / (host.done() - begun)
+            return rate, floor, host.memory("VmHWM"), rate / floor
+
+    rate, floor, peak, share = medians("the whole path", one)
+    skipping = measure(BINARY, dict(CASES["filtered"], pages=PAGES))
     progress("boto3")
     with Server(1, PAGES) as server:
         boto3 = float(output(sys.executable, HERE / "consumer.py", server.url, 10))
-    return best_host, best_floor, boto3, peak, page_bytes
+    table.begin("the whole path, over the network, by the clock", "records a second")
+    table.add("the stock handler", rate, floor, "cJSON in an arena, parsing only", ">= 1.1", share)
+    table.add("a filter that leaves all out", total / skipping[1], floor, "likewise", ">= 3")
+    table.add("the stock handler, again", rate, boto3, "boto3 with TypeDeserializer", ">= 20")
+    newcomer, stuck = laggards()
+    table.add("beside a handler that catches up", newcomer * rate, rate, "alone", ">= 0.9", newcomer)
+    table.add("beside a handler that is stuck", stuck * rate, rate, "alone", ">= 0.9", stuck)
+    table.begin("memory under load", "MiB")
+    table.add("at its height", peak)
 
 
 def rate_beside(**others):
@@ -184,87 +104,115 @@ def rate_beside(**others):
 
 def laggards():
     """Medians of the shares that are left of the rate alone, each measured beside it."""
-    newcomer, stuck = [], []
-    for round in range(LAGGARD_ROUNDS):
-        progress(f"laggards, round {round + 1} of {LAGGARD_ROUNDS}")
+    def one():
         alone = rate_beside()
-        newcomer.append(rate_beside(newcomer=NEWCOMER) / alone)
-        stuck.append(rate_beside(stuck=STUCK) / alone)
-    return statistics.median(newcomer), statistics.median(stuck)
+        return rate_beside(newcomer=NEWCOMER) / alone, rate_beside(stuck=STUCK) / alone
+
+    return medians("laggards", one)
 
 
-ROUTES = {
-    "events": "[target t]\ntype = eventbridge\n",
-    "s3": "[target t]\ntype = s3\nbucket = lake\nlinger = 500ms\n",
-}
+def growth(table):
+    table.begin("growth, one reactor", "ns of the processor a record")
+    first = None
+    for shards, pages in ((1, 120), (2, 60), (8, 20), (100, 4), (1000, 2)):
+        ns, _, peak = cost_of(f"{shards} shards", case("", STOCK, shards=shards, pages=pages))
+        first = first or ns
+        table.add(f"{shards:,} busy shards ({peak:.0f} MiB at most)", ns, first, "one shard", "<= 1.1")
+    for handlers, pages in ((1, 60), (10, 10), (50, 4)):
+        ns = cost_of(f"{handlers} handlers", case("", STOCK, handlers=handlers, pages=pages))[0]
+        table.add(f"{handlers} handlers, each", ns / handlers)
+    table.begin("growth, by the clock", "records a second")
+
+    def one():
+        rates = [60 * 2 * RECORDS_PER_PAGE / measure(BINARY, dict(case("", STOCK, shards=2, pages=60), threads=threads))[1] for threads in (1, 2)]
+        return *rates, rates[1] / rates[0]
+
+    alone, both, ratio = medians("two reactors", one)
+    table.add("two reactors, a busy shard each", both, alone, "one reactor, both shards", ">= 1.8", ratio)
 
 
-def route_rate(kind):
-    """Records/s from the first GetRecords until all of them are delivered, and of a boto3 consumer that does the same."""
-    total = ROUTE_PAGES * RECORDS_PER_PAGE
-    best = 0
-    for round in range(ROUNDS):
-        progress(f"route to {kind}, round {round + 1} of {ROUNDS}")
-        with Server(1, ROUTE_PAGES) as server, Deployment() as deployment:
-            (deployment.root / "scripts" / "h.lua").unlink()
-            deployment.more = f"{ROUTES[kind]}[route r]\nstream = s\ntarget = t\n"
-            with Host(server, 1, deployment):
-                while server.ask()[1] < total:
-                    time.sleep(0.005)
-                best = max(best, total / (time.time() - server.begun))
-    progress("boto3")
-    with Server(1, 10) as server:
-        boto3 = float(output(sys.executable, HERE / "consumer.py", server.url, 5, kind))
-    return best, boto3
+def calls(table):
+    empty = cost_of("empty")[0]
+    table.begin("a call", "ns of the processor, all but the record's own")
+    for name in ("put", "get", "update", "transact", "http"):
+        table.add(CASES[name]["what"], cost_of(name)[0] - empty)
 
 
-def idle(shards):
-    progress(f"memory with {shards} idle shards")
-    with Server(shards, 0) as server, Host(server) as host:
-        start = server.first() - host.started
-        while server.calls() < shards * 10:
-            time.sleep(0.05)
-        return host.memory("VmRSS"), start
+def waiting(table):
+    progress("latency")
+    median, most = cost.latency(BINARY)
+    table.begin("from a write on the embedded store to its handler, 50 writes a second", "ms")
+    table.add("median", median)
+    table.add("99 of 100", most, 105, "poll_min and 5 ms", "<= 1")
 
 
-def start_up():
-    return min(idle(1)[1] for _ in range(5))
+def routes(table):
+    file = "[target t]\ntype = file\npath = out\n[route r]\nstream = s\ntarget = t\n"
+    s3 = "[target t]\ntype = s3\nbucket = lake\nlinger = 500ms\ncompression = {}\n[route r]\nstream = s\ntarget = t\n"
+    kinds = [
+        ("one that leaves all out", dict(ini=file + 'pattern = {"dynamodb": {"NewImage": {"stock": {"N": ["-1"]}}}}\n'), 300000),
+        ("to EventBridge", dict(ini="[target t]\ntype = eventbridge\n[route r]\nstream = s\ntarget = t\n", delivers=True), None),
+        ("to S3, lines, zstd", dict(ini=s3.format("zstd"), delivers=True), 100000),
+        ("to S3, lines, gzip", dict(ini=s3.format("gzip"), delivers=True), None),
+        ("to a file", dict(ini=file), None),
+    ]
+    table.begin("routes", "records a second and core")
+    for what, more, asked in kinds:
+        ns = cost_of(what, dict(case("", handlers=0), **more))[0]
+        table.add(what, 1e9 / ns, asked, "asked" if asked else "", ">= 1" if asked else "")
+    for kind in ("events", "s3"):
+        progress("boto3")
+        with Server(1, 10) as server:
+            table.add(f"boto3, to {kind}, by the clock", float(output(sys.executable, HERE / "consumer.py", server.url, 5, kind)))
+
+
+MANY = "return { stream = 's', on_record = function() end }\n"
+
+
+def at_rest(shards, handlers=1):
+    """Memory, seconds from exec to the first GetRecords, and how long `status` takes."""
+    progress(f"{shards} idle shards, {handlers} handlers")
+    with Server(shards, 0) as server, Deployment(**{f"more{n}": MANY for n in range(handlers - 1)}) as deployment:
+        with Host(server, 1, deployment) as host:
+            start = server.first() - host.started
+            while server.calls() < shards * 3:
+                time.sleep(0.05)
+            begun = time.time()
+            subprocess.run([BINARY, "status", "-c", deployment.root / "tidemill.ini"], check=True, capture_output=True)
+            status, cpu = time.time() - begun, cpu_ns(host.process)
+            time.sleep(2)
+            return host.memory("VmRSS"), start, status, (cpu_ns(host.process) - cpu) / 2e9
+
+
+def idle(table):
+    table.begin("at rest", "")
+    table.add("exec to first GetRecords, ms", 1000 * min(at_rest(1)[1] for _ in range(5)), 50, "asked", "<= 1")
+    for shards, handlers, most in ((1, 1, 24), (200, 1, 48), (1000, 1, 64), (1000, 50, None)):
+        memory, start, status, share = at_rest(shards, handlers)
+        what = f"{shards:,} shards, {handlers} handler{'s' * (handlers > 1)}"
+        table.add(f"{what}: MiB", memory, most, "asked" if most else "", "<= 1" if most else "")
+        if shards == 1000:
+            table.add(f"{what}: exec to first GetRecords, ms", 1000 * start, 2000, "asked", "<= 1")
+            table.add(f"{what}: status, ms", 1000 * status, 200, "asked", "<= 1")
+            table.add(f"{what}: share of a core", share)
+
+
+def local(table):
+    import local as embedded
+    embedded.main(table)
+
+
+SECTIONS = dict(record=record, path=path, growth=growth, calls=calls, waiting=waiting, routes=routes, idle=idle, local=local)
 
 
 def main():
-    host, floor, boto3, peak, page_bytes = throughput()
-    newcomer, stuck = laggards()
-    routes = {kind: route_rate(kind) for kind in ROUTES}
-    one, _ = idle(1)
-    many, _ = idle(200)
-    start = start_up()
-    progress("")
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    rows = [
-        ("pages of 1,000 records", f"{page_bytes / RECORDS_PER_PAGE:.0f} bytes a record", ""),
-        ("whole path, one reactor", f"{host:,.0f} records/s", ""),
-        ("floor: cJSON with an arena", f"{floor:,.0f} records/s", ""),
-        ("share of the floor", f"{host / floor:.2f}", "at least 0.4"),
-        ("boto3 with TypeDeserializer", f"{boto3:,.0f} records/s", ""),
-        ("times boto3", f"{host / boto3:.0f}", "at least 20"),
-        ("beside one that catches up", f"{newcomer:.2f} of alone", "at least 0.9"),
-        ("beside one that is stuck", f"{stuck:.2f} of alone", "at least 0.9"),
-        ("route to EventBridge", f"{routes['events'][0]:,.0f} records/s", ""),
-        ("times boto3", f"{routes['events'][0] / routes['events'][1]:.0f}", ""),
-        ("route to S3, gzip", f"{routes['s3'][0]:,.0f} records/s", ""),
-        ("times boto3", f"{routes['s3'][0] / routes['s3'][1]:.0f}", ""),
-        ("peak memory under load", f"{peak:.1f} MiB", ""),
-        ("memory, 1 idle shard", f"{one:.1f} MiB", "at most 24"),
-        ("memory, 200 idle shards", f"{many:.1f} MiB", "at most 48"),
-        ("event pattern", f"{max(float(output(TOOLS / 'bench_filter')) for _ in range(ROUNDS)):,.0f} matches/s",
-         "at least 5,000,000"),
-        ("a suspended call, no network", f"{min(float(output(TOOLS / 'bench_suspend')) for _ in range(ROUNDS)):,.0f} ns",
-         ""),
-        ("exec to first GetRecords", f"{start * 1000:.0f} ms", "at most 50"),
-    ]
-    for name, value, goal in rows:
-        print(f"{name:<30} {value:>20}   {goal}".rstrip())
+    table = Table()
+    for name in os.environ["SECTIONS"].split(",") if os.environ.get("SECTIONS") else SECTIONS:
+        SECTIONS[name](table)
+    table.clear()
+    path = BINARY.parent / "bench.json"
+    table.keep(path)
+    print(f"\nkept in {path}")
 
 
 if __name__ == "__main__":

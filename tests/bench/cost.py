@@ -13,7 +13,7 @@ import time
 
 import boto3
 
-from bench import BINARY, RECORDS_PER_PAGE, Server, progress, time_of
+from common import BINARY, RECORDS_PER_PAGE, Server, cpu_ns, memory, progress, time_of
 
 BEFORE = os.environ.get("BEFORE") and pathlib.Path(os.environ["BEFORE"]).resolve()
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -47,46 +47,46 @@ CASES = {
     "handlers50": case("50 stock handlers", STOCK, pages=4, handlers=50),
     "put": case("one PutItem", "dynamodb.put('T', { id = record.sequence, n = 1 })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "get": case("one GetItem", "dynamodb.get('T', { id = record.sequence })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
+    "update": case("one UpdateItem", "dynamodb.update('T', { id = record.sequence }, 'ADD n :one', { values = { [':one'] = 1 } })",
+                   top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "transact": case("one TransactWriteItems of two", "dynamodb.transact { { put = { 'T', { id = record.sequence } } }, { put = { 'T', { id = 'b' .. record.sequence } } } }",
                      top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "http": case("one HTTP POST", "http.post(URL, { json = { id = record.sequence } })", top="local http = require 'tidemill.http'", pages=4),
 }
 
 
-def cpu_ns(process):
-    """Of all threads, those that have ended are none of the host's."""
-    spent = 0
-    for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
-        spent += int((task / "schedstat").read_text().split()[0])
-    return spent
-
-
-def run(binary, case):
-    """Processor time a record, in ns, from the first GetRecords to the last record settled."""
+def measure(binary, case):
+    """Processor time a record in ns, seconds, and the memory at its height in MiB, from the first GetRecords until all is done: read to its end,
+    handled, or (with `delivers`) accepted by the target."""
     total = case["shards"] * case["pages"] * RECORDS_PER_PAGE
-    done, times = ("read to its end", case["shards"]) if "filter" in case["script"] else ('"message":"done"', case["handlers"])
+    done, times = ("read to its end", case["shards"]) if "filter" in case["script"] or not case["handlers"] or case.get("threads", 1) > 1 else ('"message":"done"', case["handlers"])
     with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"]) as server:
         root = pathlib.Path(directory)
         (root / "scripts").mkdir()
         for number in range(case["handlers"]):
             (root / "scripts" / f"h{number}.lua").write_text(case["script"].replace("URL", f"'{server.url}/x'").replace("TOTAL", str(total)))
         (root / "tidemill.ini").write_text(
-            f"[host]\nthreads = 1\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
-            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\ntable = Products\n")
+            f"[host]\nthreads = {case.get('threads', 1)}\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
+            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\ntable = Products\n{case.get('ini', '')}")
         log = root / "log"
         host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
         try:
-            server.first()
-            begun = cpu_ns(host)
+            began = server.first()
+            before = cpu_ns(host)
             limit = time.time() + 120
-            while log.read_text().count(done) < times:
+            while server.ask()[1] < total if case.get("delivers") else log.read_text().count(done) < times:
                 assert host.poll() is None and time.time() < limit, log.read_text()[-3000:]
                 time.sleep(0.005)
-            return (cpu_ns(host) - begun) / total
+            return (cpu_ns(host) - before) / total, time.time() - began, memory(host, "VmHWM")
         finally:
             host.kill()
             host.wait()
+
+
+def run(binary, case):
+    """Processor time a record, in ns."""
+    return measure(binary, case)[0]
 
 
 WRITES, WRITES_PER_SECOND = 1000, 50

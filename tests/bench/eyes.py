@@ -8,13 +8,13 @@ import threading
 import time
 import urllib.request
 
-import bench
+import common
 
 PAIRS = int(os.environ.get("PAIRS", "9"))
 PAGES = 1200
 
 
-class Watched(bench.Deployment):
+class Watched(common.Deployment):
     def __init__(self, host, **handlers):
         super().__init__(**handlers)
         self.host = host
@@ -34,8 +34,8 @@ def scrape(host, over):
 
 
 def rate(settings, scraped):
-    total = PAGES * bench.RECORDS_PER_PAGE
-    with Watched(settings) as deployment, bench.Server(1, PAGES) as server, bench.Host(server, total, deployment) as host:
+    total = PAGES * common.RECORDS_PER_PAGE
+    with Watched(settings) as deployment, common.Server(1, PAGES) as server, common.Host(server, total, deployment) as host:
         over = threading.Event()
         scraper = threading.Thread(target=scrape, args=(host, over))
         if scraped:
@@ -56,8 +56,8 @@ SHARDS, HANDLERS, SCRAPES = 1000, 50, 20
 def crowd():
     """A scrape of many shards and handlers: milliseconds, KiB."""
     handlers = {f"h{i}": QUIET for i in range(HANDLERS - 1)}
-    with Watched("listen = 127.0.0.1:0", **handlers) as deployment, bench.Server(SHARDS, 0) as server, \
-            bench.Host(server, 1, deployment) as host:
+    with Watched("listen = 127.0.0.1:0", **handlers) as deployment, common.Server(SHARDS, 0) as server, \
+            common.Host(server, 1, deployment) as host:
         url, took, size = None, [], 0
         while not url:
             url = re.search(r"metrics are at (http://\S+?/metrics)", host.log.read_text())
@@ -78,7 +78,7 @@ def computed(pid):
 
 
 def main():
-    with bench.Server(1, 0) as collector:  # that reads and answers, and takes little of the processors
+    with common.Server(1, 0) as collector:  # that reads and answers, and takes little of the processors
         measure(collector)
 
 
@@ -91,9 +91,9 @@ def measure(collector):
     rates = {way: [] for way in ways}
     for pair in range(PAIRS):
         for way in list(ways) if pair % 2 else reversed(list(ways)):
-            bench.progress(f"{way}, round {pair + 1} of {PAIRS}")
+            common.progress(f"{way}, round {pair + 1} of {PAIRS}")
             rates[way].append(rate(*ways[way]))
-    bench.progress(f"{SHARDS} shards, {HANDLERS} handlers")
+    common.progress(f"{SHARDS} shards, {HANDLERS} handlers")
     took_ms, size_kib = crowd()
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
