@@ -44,6 +44,7 @@ struct lake {
     struct target target;      /* the first: one is the other */
     struct disk *disk;         /* of type = file */
     struct map open;           /* place -> struct file */
+    struct file *last;         /* where the last message went; or NULL */
     struct list files;         /* all, in the order of their first messages */
     struct list refused;       /* emissions */
     struct list held;          /* emissions that wait until it is known which files are there */
@@ -96,6 +97,8 @@ struct file {
     struct list link;
     struct lake *lake;
     char *handler, *shard, *series; /* one of a series after the other */
+    char *table;                    /* of its partition, as messages have it; or NULL */
+    int64_t hour;                   /* likewise, since 1970 */
     char *place;                    /* its partition and what else keeps it apart; NULL: no more to come */
     char *prefix, *sequence, *revision; /* what its name is made of */
     bool routed;                        /* this, too */
@@ -302,9 +305,27 @@ static bool is_only_route(const struct lake *lake, const char *name)
     return true;
 }
 
+#define HOUR_MS 3600000
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Would its place be the file's? Nearly always, and then it need not be written. */
+static bool is_place_of(const struct file *file, const struct message *message)
+{
+    return file->state == FILE_OPEN && file->place && file->hour == message->time_ms / HOUR_MS &&
+           strcmp(file->handler, message->handler) == 0 && same_text(file->table, message->table) &&
+           strcmp(file->shard, message->shard ? message->shard : "") == 0 &&
+           same_text(file->revision, message->revision);
+}
+
 static struct file *open_file(struct lake *lake, const struct message *message)
 {
     const struct config_target *config = lake->target.config;
+    if (lake->last && is_place_of(lake->last, message))
+        return lake->last;
     char *partition = partition_of(message);
     char *place =
         mem_printf("%s\n%s\n%s\n%s", partition, message->handler, message->shard ? message->shard : "",
@@ -313,6 +334,8 @@ static struct file *open_file(struct lake *lake, const struct message *message)
     if (!file) {
         file = file_new(lake, message);
         file->place = mem_string(place);
+        file->table = mem_string(message->table);
+        file->hour = message->time_ms / HOUR_MS;
         char *shard = path_component(message->shard ? message->shard : "none");
         file->prefix = mem_printf("%s/%s", partition, shard);
         free(shard);
@@ -327,7 +350,7 @@ static struct file *open_file(struct lake *lake, const struct message *message)
     }
     free(place);
     free(partition);
-    return file;
+    return lake->last = file;
 }
 
 static void file_free(struct file *file)
@@ -336,6 +359,8 @@ static void file_free(struct file *file)
     timer_stop(reactor_of(file->lake), &file->timer);
     if (file->state == FILE_OPEN && file->place)
         map_remove(&file->lake->open, file->place);
+    if (file->lake->last == file)
+        file->lake->last = NULL;
     aws_cancel(file->aws);
     if (file->planning)
         file->planning->file = NULL;
@@ -350,6 +375,7 @@ static void file_free(struct file *file)
     free(file->handler);
     free(file->shard);
     free(file->series);
+    free(file->table);
     free(file->place);
     free(file->prefix);
     free(file->sequence);
