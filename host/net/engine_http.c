@@ -283,16 +283,16 @@ static void connection_free(struct http_connection *connection)
 /* Closes those that have been idle the longest, until so many are left. */
 static void keep_idle(struct http_engine *engine, size_t most)
 {
-    while (engine->idle_count > most)
-        connection_free(list_entry(engine->idle.next, struct http_connection, idle_link));
+    for (struct list *link; engine->idle_count > most && (link = list_take_first(&engine->idle));)
+        connection_free(list_entry(link, struct http_connection, idle_link));
 }
 
 static void on_prune(void *user)
 {
     struct http_engine *engine = user;
     int64_t now = now_ms(engine);
-    while (engine->idle_count) {
-        struct http_connection *oldest = list_entry(engine->idle.next, struct http_connection, idle_link);
+    struct http_connection *oldest;
+    list_each(oldest, &engine->idle, struct http_connection, idle_link) {
         int64_t left_ms = oldest->idle_since_ms + IDLE_MS - now;
         if (left_ms > 0) {
             timer_set(engine->reactor, &engine->prune, left_ms);
@@ -914,8 +914,11 @@ static struct http_connection *find_idle(struct http_origin *origin)
 {
     while (!list_empty(&origin->idle)) {
         struct http_connection *last = list_entry(origin->idle.prev, struct http_connection, link);
-        if (is_quiet(last))
+        list_remove(&last->link);
+        if (is_quiet(last)) {
+            list_append(&origin->idle, &last->link);
             return last;
+        }
         connection_free(last);
     }
     return NULL;
@@ -1062,8 +1065,8 @@ void http_origin_free(struct http_origin *origin)
 {
     if (!origin)
         return;
-    while (!list_empty(&origin->idle))
-        connection_free(list_entry(origin->idle.prev, struct http_connection, link));
+    for (struct list *link; (link = list_take_first(&origin->idle));)
+        connection_free(list_entry(link, struct http_connection, link));
     CHECK(!origin->connections);
     if (origin->resolution)
         resolve_cancel(origin->resolution);

@@ -324,11 +324,8 @@ static void network_free(struct transport *transport)
     free_calls(network, &network->calls);
     free_calls(network, &network->starving);
     while ((endpoint = map_next(&network->endpoints, &at, &key)))
-        while (!list_empty(&endpoint->waiting)) {
-            struct transport_call *call = list_entry(endpoint->waiting.next, struct transport_call, link);
-            list_remove(&call->link);
-            free(call); /* nothing of it has been out */
-        }
+        for (struct list *link; (link = list_take_first(&endpoint->waiting));)
+            free(list_entry(link, struct transport_call, link)); /* nothing of it has been out */
     for (at = 0; (endpoint = map_next(&network->endpoints, &at, &key));)
         free_endpoint(endpoint);
     map_fini(&network->endpoints);

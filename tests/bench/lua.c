@@ -1,5 +1,5 @@
-/* lua.c: the floors that a handler stands on, in bare Lua: a loop of 1,000 turns, entering a function that does
- * nothing, yielding and being resumed. Prints nanoseconds of each. */
+/* lua.c: the floors that a handler stands on, in bare Lua: a loop of 1,000 turns, entering a function that
+ * does nothing, yielding and being resumed. Prints nanoseconds of each. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdio.h>

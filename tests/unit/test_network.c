@@ -904,23 +904,14 @@ static void only_what_is_plain_is_carried_by_our_own(void **state)
     static const char *const plain[] = {
         "http://localhost/x", "https://a.b-c.example:8443/?q#f",           "http://127.0.0.1:8000",
         "http://[::1]:80/",   "https://dynamodb.eu-west-1.amazonaws.com/", "http://A_B/"};
-    static const char *const odd[] = {"ftp://localhost/",
-                                      "http://user@localhost/",
-                                      "http://0x7f.1/",
-                                      "http://localhost:0/",
-                                      "http://localhost:99999/",
-                                      "http://localhost:/",
-                                      "http://ex%61mple/",
-                                      "http://[::1%25lo]/",
-                                      "http://localhost./",
-                                      "http://",
-                                      "HTTP://localhost/",
-                                      "http://b\xc3\xbc"
-                                      "cher.example/",
-                                      "http://2130706433/",
-                                      "http://127.1/",
-                                      "http://[::1]x:1/",
-                                      "http://a:1:2/"};
+    static const char *const odd[] = {"ftp://localhost/",        "http://user@localhost/",
+                                      "http://0x7f.1/",          "http://localhost:0/",
+                                      "http://localhost:99999/", "http://localhost:/",
+                                      "http://ex%61mple/",       "http://[::1%25lo]/",
+                                      "http://localhost./",      "http://",
+                                      "HTTP://localhost/",       "http://b\xc3\xbc.example/",
+                                      "http://2130706433/",      "http://127.1/",
+                                      "http://[::1]x:1/",        "http://a:1:2/"};
     static const char *const usual[] = {"X: 1", "Teapot: 1", NULL};
     static const char *const special[] = {
         "Transfer-Encoding: chunked", "connection: close",      "Expect: 100-continue", "TE: x",
