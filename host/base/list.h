@@ -35,6 +35,11 @@ static inline void list_append(struct list *head, struct list *link)
     head->prev = link;
 }
 
+static inline void list_prepend(struct list *head, struct list *link)
+{
+    list_append(head->next, link);
+}
+
 /* Out of the list, and alone; NULL: there is none. */
 static inline struct list *list_take_first(struct list *head)
 {

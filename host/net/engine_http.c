@@ -67,7 +67,7 @@ struct http_origin {
     int64_t known_until_ms; /* the addresses */
     struct resolution *resolution;
     struct list resolving; /* connections that wait for it */
-    struct list idle;      /* the one used last at the end */
+    struct list idle;      /* the one used last first */
     size_t connections;
     struct tls_session *session;
     uint64_t session_trust; /* it was agreed on under that */
@@ -310,7 +310,7 @@ static void become_idle(struct http_connection *connection)
     connection->reused = true;
     connection->exchange = NULL;
     connection->idle_since_ms = reactor_now_ms(engine->reactor);
-    list_append(&connection->origin->idle, &connection->link);
+    list_prepend(&connection->origin->idle, &connection->link);
     list_append(&engine->idle, &connection->idle_link);
     engine->idle_count++;
     if (!timer_is_set(&engine->prune))
@@ -912,11 +912,10 @@ static void on_ready(void *user)
  * must not go twice a connection that has ended, and everybody the answer to a question that nobody asked. */
 static struct http_connection *find_idle(struct http_origin *origin)
 {
-    while (!list_empty(&origin->idle)) {
-        struct http_connection *last = list_entry(origin->idle.prev, struct http_connection, link);
-        list_remove(&last->link);
+    for (struct list *link; (link = list_take_first(&origin->idle));) {
+        struct http_connection *last = list_entry(link, struct http_connection, link);
         if (is_quiet(last)) {
-            list_append(&origin->idle, &last->link);
+            list_prepend(&origin->idle, link);
             return last;
         }
         connection_free(last);
