@@ -161,8 +161,8 @@ static struct lazy_view view_image(lua_State *L, int owner, int which)
     return view;
 }
 
-static const struct lazy_kind image_kinds[] = {{view_image, NEW_IMAGE, "the record"},
-                                               {view_image, OLD_IMAGE, "the record"}};
+static const struct lazy_kind image_kinds[] = {{view_image, NEW_IMAGE, "the record", value_push},
+                                               {view_image, OLD_IMAGE, "the record", value_push}};
 
 /* At the end of the invocation its objects are still known. */
 static void remember(lua_State *L, int owner, struct record_object *object)

@@ -5,8 +5,6 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "value/lua_value.h"
-
 #define TOUCHES_MAX 8 /* an image that is asked for more gets a tree */
 #define TABLE_SLOTS 8 /* for its owner, and the attributes that are touched, without growing */
 
@@ -25,7 +23,7 @@ static void take(const struct lazy_view *view, size_t i)
 static void push_attribute(lua_State *L, const struct lazy_kind *kind, const struct json *attribute)
 {
     struct err err;
-    if (!value_push(L, attribute, &err))
+    if (!kind->push(L, attribute, &err))
         luaL_error(L, "%s cannot be decoded: %s", kind->what, err.text);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/json.h"
 
 /* Where the attributes are. */
@@ -33,6 +34,8 @@ struct lazy_kind {
     struct lazy_view (*view)(lua_State *L, int owner, int which);
     int which;
     const char *what; /* "the record": what cannot be decoded, in errors */
+    /* Pushes an attribute's value: value_push, which forces tables itself, so it stands above. */
+    bool (*push)(lua_State *L, const struct json *attribute, struct err *err);
 };
 
 /* Once per Lua state and kind, which must stay. */
