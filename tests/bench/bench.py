@@ -134,7 +134,7 @@ def growth(table):
 def calls(table):
     empty = cost_of("empty")[0]
     table.begin("a call", "ns of the processor, all but the record's own")
-    for name in ("put", "get", "update", "transact", "http"):
+    for name in ("put", "puttls", "get", "update", "transact", "http"):
         table.add(CASES[name]["what"], cost_of(name)[0] - empty)
 
 

@@ -2,6 +2,7 @@
 
 BEFORE=BINARY measures another tidemill in the same run, turn by turn: medians of the ratios of such pairs. ROUNDS=n (5),
 CASES=name,name (all). What was measured is kept as JSON in COST_JSON (cost.json beside the binary)."""
+import contextlib
 import json
 import os
 import pathlib
@@ -13,8 +14,9 @@ import time
 
 import boto3
 
-from common import BINARY, RECORDS_PER_PAGE, Server, cpu_ns, memory, progress, time_of
+from common import BINARY, HERE, RECORDS_PER_PAGE, Server, cpu_ns, memory, progress, time_of
 
+ARN = "arn:aws:dynamodb:eu-west-1:1:table/Products/stream/2026-01-01T00:00:00.000"  # of what bench_server plays
 BEFORE = os.environ.get("BEFORE") and pathlib.Path(os.environ["BEFORE"]).resolve()
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
@@ -46,6 +48,7 @@ CASES = {
     "handlers10": case("10 stock handlers", STOCK, pages=10, handlers=10),
     "handlers50": case("50 stock handlers", STOCK, pages=4, handlers=50),
     "put": case("one PutItem", "dynamodb.put('T', { id = record.sequence, n = 1 })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
+    "puttls": dict(case("one PutItem, over TLS", "dynamodb.put('T', { id = record.sequence, n = 1 })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4), tls=True),
     "get": case("one GetItem", "dynamodb.get('T', { id = record.sequence })", top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
     "update": case("one UpdateItem", "dynamodb.update('T', { id = record.sequence }, 'ADD n :one', { values = { [':one'] = 1 } })",
                    top="local dynamodb = require 'tidemill.dynamodb'", pages=4),
@@ -55,19 +58,34 @@ CASES = {
 }
 
 
+@contextlib.contextmanager
+def answerer(case, directory):
+    """With `tls` DynamoDB itself, not its streams, is a server of its own; what the INI says of it."""
+    if not case.get("tls"):
+        yield ""
+        return
+    process = subprocess.Popen([sys.executable, HERE / "answerer.py", directory], stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"endpoint_dynamodb = https://localhost:{process.stdout.readline().strip()}\nca_bundle = {directory}/certificate.pem\n"
+    finally:
+        process.kill()
+        process.wait()
+
+
 def measure(binary, case):
     """Processor time a record in ns, seconds, and the memory at its height in MiB, from the first GetRecords until all is done: read to its end,
     handled, or (with `delivers`) accepted by the target."""
     total = case["shards"] * case["pages"] * RECORDS_PER_PAGE
     done, times = ("read to its end", case["shards"]) if "filter" in case["script"] or not case["handlers"] or case.get("threads", 1) > 1 else ('"message":"done"', case["handlers"])
-    with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"]) as server:
+    with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"]) as server, answerer(case, directory) as more:
         root = pathlib.Path(directory)
+        where = f"arn = {ARN}" if more else "table = Products"
         (root / "scripts").mkdir()
         for number in range(case["handlers"]):
             (root / "scripts" / f"h{number}.lua").write_text(case["script"].replace("URL", f"'{server.url}/x'").replace("TOTAL", str(total)))
         (root / "tidemill.ini").write_text(
             f"[host]\nthreads = {case.get('threads', 1)}\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
-            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\ntable = Products\n{case.get('ini', '')}")
+            f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n{more}[stream s]\n{where}\n{case.get('ini', '')}")
         log = root / "log"
         host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
