@@ -6,7 +6,7 @@
 set -eu
 here=$(cd "$(dirname "$0")/../.." && pwd)
 root=${FRESH_ROOT:-$HOME/.cache/tidemill-fresh}
-patience=${FRESH_SECONDS:-1500}
+patience=${FRESH_SECONDS:-2100}
 
 left_out() {
     {
