@@ -31,5 +31,5 @@ bool descriptors_exhausted(void)
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (fd >= 0)
         close(fd);
-    return fd < 0 && (errno == EMFILE || errno == ENFILE);
+    return fd < 0 && descriptors_lack(errno);
 }

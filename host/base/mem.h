@@ -5,7 +5,9 @@
 #ifndef TIDEMILL_BASE_MEM_H
 #define TIDEMILL_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 void *mem_alloc(size_t size); /* uninitialised; free() it */
 void *mem_zero(size_t size);  /* zeroed */
@@ -16,6 +18,12 @@ char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Grow `*items` of `item_size` so that `count + 1` fit; `*capacity` is kept beside it. */
 void mem_grow(void *items, size_t *capacity, size_t count, size_t item_size);
+
+/* Equal texts, or neither. */
+static inline bool mem_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
 
 /* Overwrite and free a secret. */
 void mem_free_secret(char *text);

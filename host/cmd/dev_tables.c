@@ -295,15 +295,10 @@ void dev_suggest(const struct config *config, struct dev_suggestions *suggestion
     }
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return !a == !b && (!a || strcmp(a, b) == 0);
-}
-
 bool dev_same_table(const struct config_table *a, const struct config_table *b)
 {
-    return same_text(a->key_text, b->key_text) && same_text(a->ttl, b->ttl) && a->stream == b->stream &&
-           a->index_count == b->index_count;
+    return mem_same_text(a->key_text, b->key_text) && mem_same_text(a->ttl, b->ttl) &&
+           a->stream == b->stream && a->index_count == b->index_count;
 }
 
 void dev_suggestions_fini(struct dev_suggestions *suggestions)

@@ -307,18 +307,13 @@ static bool is_only_route(const struct lake *lake, const char *name)
 
 #define HOUR_MS 3600000
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 /* Would its place be the file's? Nearly always, and then it need not be written. */
 static bool is_place_of(const struct file *file, const struct message *message)
 {
     return file->state == FILE_OPEN && file->place && file->hour == message->time_ms / HOUR_MS &&
-           strcmp(file->handler, message->handler) == 0 && same_text(file->table, message->table) &&
+           strcmp(file->handler, message->handler) == 0 && mem_same_text(file->table, message->table) &&
            strcmp(file->shard, message->shard ? message->shard : "") == 0 &&
-           same_text(file->revision, message->revision);
+           mem_same_text(file->revision, message->revision);
 }
 
 static struct file *open_file(struct lake *lake, const struct message *message)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/descriptors.h"
 #include "base/mem.h"
 
 #define NEXT_AFTER_MS 250
@@ -132,7 +133,7 @@ static void try_next(struct dial *dial)
             return;
         }
         dial->problem = problem;
-        if (problem == EMFILE || problem == ENFILE)
+        if (descriptors_lack(problem))
             break; /* nor for another address */
     }
     if (!dial->running)

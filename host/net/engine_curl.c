@@ -4,7 +4,6 @@
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,6 @@ enum shape { SHAPE_NEW, SHAPE_BODY, SHAPE_OTHER };
 struct handle {
     struct curl_engine *curl;
     CURL *easy;
-    struct list link; /* among those that are out */
     enum shape shape;
     char *url, *method; /* owned */
     long timeout_ms, connect_timeout_ms;
@@ -46,7 +44,7 @@ struct curl_engine {
     struct reactor *reactor;
     CURLM *multi;
     char *ca_bundle;
-    struct list out;
+    size_t out; /* exchanges */
     long abrupt_ms;
     struct handle **pool;
     size_t pool_count, pool_capacity, pool_max;
@@ -110,9 +108,7 @@ static int on_request(void *user, char *remote, char *local, int remote_port, in
     (void)remote_port;
     (void)local_port;
     handle->repeated = handle->sent && !request->idempotent;
-    /* After a connection was made, or the machine slept: the last moment to look. */
-    handle->past =
-        request->fence && atomic_load(request->fence) <= clock_boot_ms(reactor_clock(handle->curl->reactor));
+    handle->past = exchange_is_past(handle->exchange, handle->curl->reactor);
     handle->sent = handle->sent || !handle->past;
     return handle->repeated || handle->past ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -177,7 +173,6 @@ static void forget_request(struct curl_engine *curl, struct handle *handle)
     free(handle->url);
     free(handle->method);
     *handle = (struct handle){.curl = handle->curl, .easy = handle->easy};
-    list_init(&handle->link);
     set_constants(curl, handle);
 }
 
@@ -189,43 +184,40 @@ static size_t count_headers(const struct transport_request *request)
     return count;
 }
 
-/* Copies the text to `*at`, which goes on behind it. */
-static char *place_text(char **at, const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *copy = memcpy(*at, text, size);
-    *at += size;
-    return copy;
-}
-
 /* Without a value libcurl takes a header for one to be left out, unless a semicolon stands in the colon's
- * place. */
-static char *place_header(char **at, const char *header)
+ * place: how long the name is then, else 0. */
+static size_t empty_name_size(const char *header)
 {
-    char *copy = place_text(at, header), *colon = strchr(copy, ':');
-    if (colon && !colon[1 + strspn(colon + 1, " \t")]) {
-        colon[0] = ';';
-        colon[1] = '\0';
-    }
-    return copy;
+    const char *colon = strchr(header, ':');
+    return colon && !colon[1 + strspn(colon + 1, " \t")] ? (size_t)(colon - header) : 0;
 }
 
-/* A list in one block, which libcurl only reads. */
+static void list_header(struct curl_slist *list, size_t *count, const char *text)
+{
+    list[*count] = (struct curl_slist){.data = (char *)(uintptr_t)text};
+    if (*count)
+        list[*count - 1].next = &list[*count];
+    ++*count;
+}
+
+/* A list in one block, which libcurl only reads; its texts are the exchange's, but for those without a value.
+ */
 static struct curl_slist *list_headers(const struct transport_request *request)
 {
-    static const char no_expect[] = "Expect:", no_body[] = "Content-Length: 0";
-    size_t count = count_headers(request), bytes = sizeof no_expect + sizeof no_body, all = 0;
+    size_t count = count_headers(request), bytes = 0, all = 0;
     for (size_t i = 0; i < count; i++)
-        bytes += strlen(request->headers[i]) + 2;
+        bytes += empty_name_size(request->headers[i]) + 2;
     struct curl_slist *list = mem_alloc((count + 2) * sizeof *list + bytes);
     char *at = (char *)(list + count + 2);
-    list[all++].data = place_text(&at, no_expect);
+    list_header(list, &all, "Expect:");
     if (!request->body && transport_wants_length(request->method))
-        list[all++].data = place_text(&at, no_body);
-    for (size_t i = 0; i < count; i++)
-        list[all++].data = place_header(&at, request->headers[i]);
-    for (size_t i = 0; i < all; i++)
-        list[i].next = i + 1 < all ? &list[i + 1] : NULL;
+        list_header(list, &all, "Content-Length: 0");
+    for (size_t i = 0; i < count; i++) {
+        size_t size = empty_name_size(request->headers[i]);
+        list_header(list, &all, size ? at : request->headers[i]);
+        if (size)
+            at += sprintf(at, "%.*s;", (int)size, request->headers[i]) + 1;
+    }
     return list;
 }
 
@@ -274,7 +266,6 @@ static struct handle *take_handle(struct curl_engine *curl)
     handle->curl = curl;
     handle->easy = curl_easy_init();
     CHECK(handle->easy);
-    list_init(&handle->link);
     set_constants(curl, handle);
     return handle;
 }
@@ -309,14 +300,14 @@ static void curl_begin(struct engine *engine, struct exchange *exchange)
     struct handle *handle = take_handle(curl);
     exchange->run = handle;
     apply_request(curl, handle, exchange);
-    list_append(&curl->out, &handle->link);
+    curl->out++;
     curl_multi_add_handle(curl->multi, handle->easy);
 }
 
 static void end(struct curl_engine *curl, struct exchange *exchange)
 {
     struct handle *handle = exchange->run;
-    list_remove(&handle->link);
+    curl->out--;
     curl_multi_remove_handle(curl->multi, handle->easy);
     put_handle(curl, handle);
     exchange->run = NULL;
@@ -415,7 +406,7 @@ static void curl_wake(struct poller *poller)
 static void curl_engine_free(struct engine *engine)
 {
     struct curl_engine *curl = list_entry(engine, struct curl_engine, engine);
-    CHECK(list_empty(&curl->out));
+    CHECK(!curl->out);
     reactor_set_poller(curl->reactor, NULL);
     while (curl->pool_count)
         free_handle(curl->pool[--curl->pool_count]);
@@ -438,7 +429,6 @@ struct engine *engine_curl_new(struct reactor *reactor, const struct engine_curl
     curl->ca_bundle = mem_string(options->ca_bundle);
     curl->abrupt_ms = options->abrupt_ms;
     curl->pool_max = options->idle_max < POOL_MAX ? (size_t)options->idle_max : POOL_MAX;
-    list_init(&curl->out);
     curl->multi = curl_multi_init();
     curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, options->idle_max);
     reactor_set_poller(reactor, &curl->poller);

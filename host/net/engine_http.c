@@ -8,7 +8,6 @@
 #include "net/engine_http.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +59,7 @@ struct http_engine {
 
 struct http_origin {
     struct http_engine *engine;
-    char *host, *authority; /* "[::1]"; as Host has it */
+    char *host, *authority; /* "::1"; as Host has it, "[::1]:8000" */
     int port;
     bool tls;
     struct addresses addresses;
@@ -320,6 +319,19 @@ static void become_idle(struct http_connection *connection)
 
 /* ---- the end of an exchange ---- */
 
+/* Has some of the request not left yet? */
+static bool is_behind(const struct http_connection *connection)
+{
+    return connection->out_at < connection->out.size ||
+           connection->body_at < connection->exchange->request.body_size;
+}
+
+/* Is what has come an answer, whatever becomes of the rest? */
+static bool is_decided(const struct http_connection *connection)
+{
+    return connection->reading.head_done && connection->exchange->request.status_decides;
+}
+
 /* The connection is gone, or idle. */
 static void tell(struct exchange *exchange, enum exchange_end end, const char *text)
 {
@@ -353,8 +365,7 @@ static void on_failing(void *user)
 static void succeed(struct http_connection *connection)
 {
     struct exchange *exchange = connection->exchange;
-    bool sent =
-        connection->out_at == connection->out.size && connection->body_at == exchange->request.body_size;
+    bool sent = !is_behind(connection);
     exchange->response.status = connection->reading.status;
     timer_stop(connection->engine->reactor, &connection->timer);
     task_cancel(&connection->going_on);
@@ -379,7 +390,7 @@ static void succeed(struct http_connection *connection)
 static void break_off(struct http_connection *connection, const char *text)
 {
     struct exchange *exchange = connection->exchange;
-    if (connection->reading.head_done && exchange->request.status_decides) {
+    if (is_decided(connection)) {
         exchange->response.status = connection->reading.status;
         connection_free(connection);
         tell(exchange, EXCHANGE_ANSWERED, NULL);
@@ -424,7 +435,7 @@ static void on_timer(void *user)
     int64_t spent_ms = exchange->request.timeout_ms - (connection->due_ms - now_ms(connection->engine));
     snprintf(connection->text, sizeof connection->text, "timed out: %s after %lld ms", what,
              (long long)spent_ms);
-    if (connection->reading.head_done && exchange->request.status_decides)
+    if (is_decided(connection))
         break_off(connection, connection->text);
     else
         fail(connection, EXCHANGE_TIMED_OUT, connection->text);
@@ -432,20 +443,10 @@ static void on_timer(void *user)
 
 /* ---- sending ---- */
 
-static bool has_header(const struct transport_request *request, const char *name)
-{
-    size_t size = strlen(name);
-    for (const char *const *header = request->headers; header && *header; header++)
-        if (strncasecmp(*header, name, size) == 0 && (*header)[size] == ':')
-            return true;
-    return false;
-}
-
 /* What follows the authority in a URL; a fragment is nobody's business but ours. */
 static const char *target_of(const char *url, size_t *size)
 {
-    const char *target = strstr(url, "://") + 3;
-    target += strcspn(target, "/?#");
+    const char *target = url + url_origin_size(url);
     *size = strcspn(target, "#");
     return target;
 }
@@ -472,18 +473,18 @@ static void write_head(struct http_connection *connection)
         buf_add_char(out, '/');
     buf_add(out, target, size);
     buf_add_literal(out, " HTTP/1.1\r\n");
-    if (!has_header(request, "Host")) {
+    if (!transport_has_header(request->headers, "Host")) {
         buf_add_literal(out, "Host: ");
         buf_add_text(out, connection->origin->authority);
         buf_add_literal(out, "\r\n");
     }
-    if (!has_header(request, "Accept"))
+    if (!transport_has_header(request->headers, "Accept"))
         buf_add_literal(out, "Accept: */*\r\n");
     for (const char *const *header = request->headers; header && *header; header++) {
         buf_add_text(out, *header);
         buf_add_literal(out, "\r\n");
     }
-    if (request->body && !has_header(request, "Content-Type")) /* as libcurl has it */
+    if (request->body && !transport_has_header(request->headers, "Content-Type")) /* as libcurl has it */
         buf_add_literal(out, "Content-Type: application/x-www-form-urlencoded\r\n");
     if (request->body || transport_wants_length(request->method)) {
         buf_add_literal(out, "Content-Length: ");
@@ -496,12 +497,6 @@ static void write_head(struct http_connection *connection)
         buf_add(out, request->body, request->body_size);
         connection->body_at = request->body_size;
     }
-}
-
-static bool is_behind(const struct http_connection *connection)
-{
-    return connection->out_at < connection->out.size ||
-           connection->body_at < connection->exchange->request.body_size;
 }
 
 /* So many bytes have left. */
@@ -575,9 +570,7 @@ static void send_request(struct http_connection *connection)
     http_response_init(&connection->reading, strcmp(request->method, "HEAD") == 0,
                        &exchange->response.headers, &exchange->response.body, request->response_max);
     write_head(connection);
-    /* After a connection was made, or the machine slept: the last moment to look. */
-    if (request->fence &&
-        atomic_load(request->fence) <= clock_boot_ms(reactor_clock(connection->engine->reactor)))
+    if (exchange_is_past(exchange, connection->engine->reactor))
         fail_later(connection, connection->again ? EXCHANGE_UNSURE : EXCHANGE_PAST, "");
     else if (!flush(connection)) /* an answer may stand in the socket all the same, before its end */
         task_defer(connection->engine->reactor, &connection->going_on);
@@ -701,7 +694,7 @@ static void end_reading(struct http_connection *connection, enum http_reading re
 
 static void receive(struct http_connection *connection)
 {
-    if (connection->reading.at == HTTP_AT_END) { /* it is still sending */
+    if (http_response_is_complete(&connection->reading)) { /* it is still sending */
         end_reading(connection, HTTP_COMPLETE);
         return;
     }
@@ -729,19 +722,20 @@ static void on_going_on(void *user)
 
 /* ---- connecting ---- */
 
-static bool is_descriptors(int problem)
+/* All of the exchange's time is there from here on, not only that of connecting. */
+static void on_connected(struct http_connection *connection)
 {
-    return problem == EMFILE || problem == ENFILE;
+    timer_set(connection->engine->reactor, &connection->timer,
+              connection->due_ms - now_ms(connection->engine));
+    send_request(connection);
 }
 
 static void shake(struct http_connection *connection)
 {
     switch (tls_handshake(connection->tls, &connection->err)) {
     case TLS_DONE:
-        timer_set(connection->engine->reactor, &connection->timer,
-                  connection->due_ms - now_ms(connection->engine));
         set_events(connection, false);
-        send_request(connection);
+        on_connected(connection);
         break;
     case TLS_WANTS_READ:
         set_events(connection, false);
@@ -788,7 +782,7 @@ static void on_dialled(void *user, int fd, const struct address *address, int pr
     struct http_connection *connection = user;
     struct http_origin *origin = connection->origin;
     connection->dial = NULL;
-    if (fd < 0 && is_descriptors(problem) && connection->engine->idle_count) {
+    if (fd < 0 && descriptors_lack(problem) && connection->engine->idle_count) {
         keep_idle(connection->engine, connection->engine->idle_count - 1);
         start(connection);
         return;
@@ -797,16 +791,14 @@ static void on_dialled(void *user, int fd, const struct address *address, int pr
         origin->known_until_ms = 0; /* they may have others by now */
         snprintf(connection->text, sizeof connection->text, "Failed to connect to %.100s port %d: %s",
                  origin->host, origin->port, strerror(problem));
-        fail(connection, is_descriptors(problem) ? EXCHANGE_STARVED : EXCHANGE_FAILED, connection->text);
+        fail(connection, descriptors_lack(problem) ? EXCHANGE_STARVED : EXCHANGE_FAILED, connection->text);
         return;
     }
     connection->fd = fd;
     put_first(&origin->addresses, address);
     connection->watch = reactor_watch(connection->engine->reactor, fd, POLLIN, on_ready, connection);
     if (!origin->tls) {
-        timer_set(connection->engine->reactor, &connection->timer,
-                  connection->due_ms - now_ms(connection->engine));
-        send_request(connection);
+        on_connected(connection);
         return;
     }
     struct tls_context *trust = trust_of(connection->engine, &connection->err);
@@ -814,12 +806,9 @@ static void on_dialled(void *user, int fd, const struct address *address, int pr
         fail(connection, descriptors_exhausted() ? EXCHANGE_STARVED : EXCHANGE_FAILED, connection->err.text);
         return;
     }
-    char *name = *origin->host == '[' ? mem_copy(origin->host + 1, strlen(origin->host) - 2)
-                                      : mem_string(origin->host);
     connection->trust_number = connection->engine->trust_number;
-    connection->tls =
-        tls_open(trust, fd, name, origin->session_trust == connection->trust_number ? origin->session : NULL);
-    free(name);
+    connection->tls = tls_open(trust, fd, origin->host,
+                               origin->session_trust == connection->trust_number ? origin->session : NULL);
     connection->state = SHAKING;
     shake(connection);
 }
@@ -900,7 +889,7 @@ static void on_ready(void *user)
         end_turn(connection, SLOW); /* it is woken by its end, and need not wait for that */
         go_on(connection);
     } else if (list_empty(&connection->failing.link)) {
-        if (is_behind(connection) && connection->reading.at != HTTP_AT_END)
+        if (is_behind(connection) && !http_response_is_complete(&connection->reading))
             flush(connection); /* if it is broken, receiving says so, after an answer that came before */
         receive(connection);
     }
@@ -1051,8 +1040,9 @@ struct http_origin *http_origin_new(struct engine *engine, const char *url)
         return NULL;
     struct http_origin *origin = mem_zero(sizeof *origin);
     origin->engine = list_entry(engine, struct http_engine, engine);
-    origin->host = mem_copy(host, host_size);
-    origin->authority = port == usual ? mem_string(origin->host) : mem_printf("%s:%d", origin->host, port);
+    origin->host = *host == '[' ? mem_copy(host + 1, host_size - 2) : mem_copy(host, host_size);
+    origin->authority =
+        port == usual ? mem_copy(host, host_size) : mem_printf("%.*s:%d", (int)host_size, host, port);
     origin->port = port;
     origin->tls = tls;
     list_init(&origin->resolving);

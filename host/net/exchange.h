@@ -3,6 +3,8 @@
 #ifndef TIDEMILL_NET_EXCHANGE_H
 #define TIDEMILL_NET_EXCHANGE_H
 
+#include <stdatomic.h>
+
 #include "net/reactor.h"
 #include "net/transport.h"
 
@@ -29,6 +31,15 @@ struct exchange {
     void *run;                          /* the engine's own while it is out */
     exchange_done_fn *done;
 };
+
+/* The last moment to look, before the first byte leaves: a connection was made meanwhile, or the machine
+ * slept.
+ */
+static inline bool exchange_is_past(const struct exchange *exchange, const struct reactor *reactor)
+{
+    return exchange->request.fence &&
+           atomic_load(exchange->request.fence) <= clock_boot_ms(reactor_clock(reactor));
+}
 
 struct engine {
     const struct engine_ops *ops;

@@ -64,6 +64,11 @@ enum http_reading http_response_read(struct http_response *response, const char 
 size_t http_response_plain(const struct http_response *response);
 enum http_reading http_response_placed(struct http_response *response, size_t size);
 
+static inline bool http_response_is_complete(const struct http_response *response)
+{
+    return response->at == HTTP_AT_END;
+}
+
 /* The connection has ended in order. */
 enum http_reading http_response_ended(struct http_response *response);
 

@@ -133,7 +133,6 @@ static bool is_known(struct resolution *resolution)
 struct resolution *resolve(struct reactor *reactor, const char *host, int port, resolve_fn *done, void *user)
 {
     struct resolution *resolution = mem_zero(sizeof *resolution);
-    size_t size = strlen(host), bare = host[0] == '[' && size > 2;
     pthread_t thread;
     resolution->reactor = reactor;
     resolution->done = done;
@@ -141,7 +140,7 @@ struct resolution *resolve(struct reactor *reactor, const char *host, int port, 
     atomic_init(&resolution->references, 2);
     pthread_mutex_init(&resolution->lock, NULL);
     task_init(&resolution->known, tell, resolution);
-    snprintf(resolution->host, sizeof resolution->host, "%.*s", (int)(size - 2 * bare), host + bare);
+    snprintf(resolution->host, sizeof resolution->host, "%s", host);
     snprintf(resolution->port, sizeof resolution->port, "%d", port);
     if (is_known(resolution)) {
         task_defer(reactor, &resolution->known);

@@ -26,8 +26,8 @@ struct resolution;
 /* `addresses` is NULL when there are none, and `err` says why (ERR_NETWORK, ERR_RESOURCES). */
 typedef void resolve_fn(void *user, const struct addresses *addresses, const struct err *err);
 
-/* Never answers from inside of this call. `host`: a name, or an address, as it is or in [] for IPv6;
- * "localhost" and what ends with ".localhost" is this machine and nobody is asked (RFC 6761, 6.3). */
+/* Never answers from inside of this call. `host`: a name, or an address; "localhost" and what ends with
+ * ".localhost" is this machine and nobody is asked (RFC 6761, 6.3). */
 struct resolution *resolve(struct reactor *reactor, const char *host, int port, resolve_fn *done, void *user);
 
 /* The answer will not come. Not after it came. */

@@ -32,3 +32,12 @@ bool transport_wants_length(const char *method)
 {
     return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
 }
+
+bool transport_has_header(const char *const *headers, const char *name)
+{
+    size_t size = strlen(name);
+    for (; headers && *headers; headers++)
+        if (strncasecmp(*headers, name, size) == 0 && (*headers)[size] == ':')
+            return true;
+    return false;
+}

@@ -78,6 +78,9 @@ static inline void transport_free(struct transport *transport)
 /* Does a request say how long its body is though it has none (RFC 9110, 8.6)? */
 bool transport_wants_length(const char *method);
 
+/* Is there a header of that name among a request's (NULL: it has none)? Case does not matter. */
+bool transport_has_header(const char *const *headers, const char *name);
+
 /* The value of a header, copied into `value` (cut to its size); false where there is none. Case of `name`
  * does not matter. */
 bool transport_header(const struct transport_response *response, const char *name, char *value, size_t size);

@@ -62,8 +62,7 @@ static struct endpoint *find_endpoint(struct network *network, const struct tran
 {
     static const char own[] = "own ";
     char key[sizeof own + 500], *at = key;
-    const char *host = strstr(request->url, "://");
-    size_t size = host ? (size_t)(host - request->url) + 3 + strcspn(host + 3, "/?#") : 0;
+    size_t size = url_origin_size(request->url);
     size = size < 500 ? size : 500;
     if (request->own)
         at = (char *)memcpy(at, own, sizeof own - 1) + sizeof own - 1;

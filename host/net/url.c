@@ -56,6 +56,12 @@ char *url_origin(const char *url)
     return origin;
 }
 
+size_t url_origin_size(const char *url)
+{
+    const char *host = strstr(url, "://");
+    return host ? (size_t)(host - url) + 3 + strcspn(host + 3, "/?#") : 0;
+}
+
 static bool same_host(const char *host, const char *listed, size_t size)
 {
     size_t host_size = strlen(host);

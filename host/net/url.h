@@ -15,6 +15,9 @@ char *url_host(const char *url, struct err *err);
  * no URL, "?". */
 char *url_origin(const char *url);
 
+/* How many bytes of it stand before its path: scheme and authority; 0: there are none. */
+size_t url_origin_size(const char *url);
+
 /* Is `host` in the list, separated by spaces or commas? "*.example.com" stands for all names under it. */
 bool url_host_listed(const char *host, const char *list);
 

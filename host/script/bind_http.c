@@ -133,14 +133,10 @@ static void check_host(lua_State *L, const char *url)
 static bool is_idempotent(const char *method, const char *const *headers)
 {
     static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
-    static const char key[] = "Idempotency-Key:";
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (strcmp(method, methods[i]) == 0)
             return true;
-    for (; *headers; headers++)
-        if (strncasecmp(*headers, key, sizeof key - 1) == 0)
-            return true;
-    return false;
+    return transport_has_header(headers, "Idempotency-Key");
 }
 
 /* What would not fit into the handler's memory is not read. */
@@ -148,16 +144,6 @@ static size_t bounded(const struct script *script, size_t bytes)
 {
     size_t room = state_room(script);
     return bytes < room ? bytes : room > 1 ? room : 1;
-}
-
-/* A script may have a trace of its own. */
-static bool has_header(const char *const *headers, const char *name)
-{
-    size_t size = strlen(name);
-    for (; *headers; headers++)
-        if (strncasecmp(*headers, name, size) == 0 && (*headers)[size] == ':')
-            return true;
-    return false;
 }
 
 static int raw_send(lua_State *L)
@@ -186,7 +172,7 @@ static int raw_send(lua_State *L)
             return luaL_error(L, "http: a header holds a line break or a zero byte");
     }
     const struct trace_place *place = script_begin_span(L, method);
-    if (place && !has_header(headers, "traceparent")) {
+    if (place && !transport_has_header(headers, "traceparent")) { /* a script may have a trace of its own */
         trace_write_parent(place, trace);
         headers[count] = trace;
     }

@@ -538,6 +538,22 @@ static void a_request_is_written_as_it_was_asked_for(void **state)
     tear_down(&f);
 }
 
+/* What our own engine leaves to libcurl: the same headers, one without a value among them. */
+static void what_is_unusual_is_written_by_libcurl(void **state)
+{
+    struct fixture f;
+    const char *const headers[] = {"X-One: 1", "Empty:", "TE: trailers", "Blank: ", NULL};
+    (void)state;
+    set_up(&f, false);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            ask_one(&f, "/length", (struct transport_request){.method = "POST", .headers = headers}), 200);
+    assert_non_null(strstr(f.server.seen, "\r\nX-One: 1\r\nEmpty:\r\nTE: trailers\r\nBlank:\r\n"));
+    assert_non_null(strstr(f.server.seen, "\r\nContent-Length: 0\r\n"));
+    assert_null(strstr(f.server.seen, "Expect"));
+    tear_down(&f);
+}
+
 static void head_has_no_body(void **state)
 {
     struct fixture f;
@@ -1040,6 +1056,7 @@ int main(void)
         cmocka_unit_test(in_pieces_they_are_the_same),
         cmocka_unit_test(over_tls_they_are_the_same),
         cmocka_unit_test(a_request_is_written_as_it_was_asked_for),
+        cmocka_unit_test(what_is_unusual_is_written_by_libcurl),
         cmocka_unit_test(head_has_no_body),
         cmocka_unit_test(a_kept_connection_carries_one_exchange_after_the_other),
         cmocka_unit_test(what_a_dying_connection_swallowed_goes_again_only_where_it_may),
