@@ -40,6 +40,7 @@ struct follower {
     struct map cursors;     /* shard -> char *, owned: cursors at LATEST, used once */
     struct map active;      /* shards given to a worker */
     int64_t listing_needed; /* the listing that must have ended before the generation can be over */
+    bool due;               /* for a review, see generation.h */
     bool told_disabled;
     bool halted; /* at a gap, by on_gap = stop: it goes on when the gap's event is dropped */
     /* while it joins at LATEST */

@@ -19,6 +19,7 @@ struct generation {
     int64_t opened_ms;      /* monotonic */
     int64_t swept_ms;       /* when what is finished for long was last forgotten */
     struct task review;     /* whatever may be done now */
+    bool review_all;        /* by whomever; else by those that are due */
     struct map workers;     /* shard -> struct worker */
     struct map told_closed; /* shards whose worker knows that they are closed */
     struct map missed;      /* shards whose reader found them missing */

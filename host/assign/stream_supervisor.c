@@ -60,7 +60,15 @@ static void on_review(void *user)
 /* Once for all that happened by then: a thousand shards may end together. */
 static void ask_review(struct stream_supervisor *supervisor, struct generation *generation)
 {
+    generation->review_all = true;
     task_defer(supervisor->options.reactor, &generation->review);
+}
+
+/* What happened is this handler's alone, and shards are what they were. */
+static void ask_review_of(struct follower *follower)
+{
+    follower->due = true;
+    task_defer(follower->options->reactor, &follower->generation->review);
 }
 
 /* Where one host lists for all, the others hear of new shards by being given them, and look themselves when
@@ -609,12 +617,16 @@ static void review(struct stream_supervisor *supervisor, struct generation *gene
     bool gone = generation->missing && (supervisor->ending || superseded(supervisor, generation));
     if (!discovery_listed(generation->discovery) && !gone)
         return;
-    tell_closed(generation);
+    bool all = generation->review_all;
+    generation->review_all = false;
+    if (all)
+        tell_closed(generation);
     if (gone)
         vanish_missed(generation);
     list_each(follower, &supervisor->followers, struct follower, link) {
-        if (follower->generation != generation || follower->removed)
+        if (follower->generation != generation || follower->removed || (!all && !follower->due))
             continue;
+        follower->due = false;
         if (follower->phase == FOLLOWER_NEW && !generation->missing && !follower->halted)
             follower_begin(follower);
         if (follower->phase != FOLLOWER_READY || follower->halted)
@@ -657,6 +669,7 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
         map_remove(&follower->active, shard);
         follower_set_position(follower, shard, &finished, progress);
         follower->listing_needed = discovery_begun(generation->discovery) + 1;
+        ask_review_of(follower);
     }
     if (all && leases && leases->finished)
         leases->finished(leases->user, stream_arn, shard);
@@ -664,7 +677,6 @@ void stream_supervisor_finished(struct stream_supervisor *supervisor, const char
     discovery_shard_closed(generation->discovery, shard);
     if (discovery_status(generation->discovery) == STREAM_DISABLED)
         discovery_now(generation->discovery);
-    ask_review(supervisor, generation);
 }
 
 void stream_supervisor_missing(struct stream_supervisor *supervisor, const char *stream_arn,

@@ -15,6 +15,10 @@
 #define COMPLAIN_EVERY_MS 60000
 #define PAGES_MAX 10000
 
+/* DescribeStream may be called 10 times a second, by all that an account runs. Where shards close one after
+ * another, each asks for a listing. */
+#define CALL_MS 100
+
 static const int64_t retry_ms[2] = {500, 10000};
 
 struct discovery {
@@ -30,6 +34,7 @@ struct discovery {
     bool again; /* asked for while a listing ran */
     enum stream_status status;
     int64_t begun, ended;
+    int64_t begun_ms; /* of the running or the last listing */
     int64_t failures; /* in a row */
     uint64_t random;
     struct log_limit complained;
@@ -38,10 +43,16 @@ struct discovery {
 
 static void begin(void *user);
 
+static int64_t now_ms(const struct discovery *discovery)
+{
+    return clock_monotonic_ms(reactor_clock(discovery->options.reactor));
+}
+
 static void next_in(struct discovery *discovery, int64_t delay_ms)
 {
+    int64_t least_ms = discovery->begun_ms + (int64_t)discovery->pages * CALL_MS - now_ms(discovery);
     if (!discovery->call)
-        timer_set(discovery->options.reactor, &discovery->next, delay_ms);
+        timer_set(discovery->options.reactor, &discovery->next, delay_ms > least_ms ? delay_ms : least_ms);
 }
 
 /* How soon to list again for the sake of closed shards without children; the interval when there are none. */
@@ -93,8 +104,7 @@ static void end_listing(struct discovery *discovery)
     CHECK(!discovery->call && discovery->begun > discovery->ended);
     free(discovery->after);
     discovery->after = NULL;
-    lineage_end(discovery->lineage, clock_monotonic_ms(reactor_clock(discovery->options.reactor)), on_gone,
-                discovery);
+    lineage_end(discovery->lineage, now_ms(discovery), on_gone, discovery);
     troubles_end(discovery->options.troubles, discovery->subject, "listing");
     discovery->ended = discovery->begun;
     discovery->failures = 0;
@@ -110,11 +120,10 @@ static void end_listing(struct discovery *discovery)
 static void on_failure(struct discovery *discovery, const struct source_error *error)
 {
     const struct err *err = &error->err;
-    int64_t now = clock_monotonic_ms(reactor_clock(discovery->options.reactor));
     free(discovery->after);
     discovery->after = NULL;
     troubles_tell(discovery->options.troubles, discovery->subject, "listing", err->text);
-    if (log_limit_passes(&discovery->complained, now, COMPLAIN_EVERY_MS))
+    if (log_limit_passes(&discovery->complained, now_ms(discovery), COMPLAIN_EVERY_MS))
         log_warn(discovery->options.log, discovery->subject, "cannot list shards, trying again: %s",
                  err->text);
     next_in(discovery, backoff_ms(retry_ms, ++discovery->failures, &discovery->random));
@@ -163,6 +172,7 @@ static void begin(void *user)
     struct discovery *discovery = user;
     CHECK(!discovery->call && !discovery->after);
     discovery->begun++;
+    discovery->begun_ms = now_ms(discovery);
     discovery->pages = 0;
     lineage_begin(discovery->lineage);
     ask(discovery);

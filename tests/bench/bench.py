@@ -1,11 +1,15 @@
 """make bench: what tidemill costs, each figure beside its floor or its peer, as one table; kept as bench.json beside the binary.
 
-ROUNDS=n (3): medians of so many; SECTIONS=name,name (all): record path growth calls waiting routes idle local; AGAINST=FILE: an earlier bench.json to stand
+ROUNDS=n (3): medians of so many; SECTIONS=name,name (all): record path growth calls waiting routes again idle local; AGAINST=FILE: an earlier bench.json to stand
 beside. Figures of two runs differ by the machine's mood; ratios are of one run."""
+import gzip
 import os
+import pathlib
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import cost
@@ -114,7 +118,7 @@ def laggards():
 def growth(table):
     table.begin("growth, one reactor", "ns of the processor a record")
     first = None
-    for shards, pages in ((1, 120), (2, 60), (8, 20), (100, 4), (1000, 2)):
+    for shards, pages in ((1, 240), (2, 120), (8, 60), (100, 20), (1000, 6)):
         ns, _, peak = cost_of(f"{shards} shards", case("", STOCK, shards=shards, pages=pages))
         first = first or ns
         table.add(f"{shards:,} busy shards ({peak:.0f} MiB at most)", ns, first, "one shard", "<= 1.1")
@@ -123,12 +127,14 @@ def growth(table):
         table.add(f"{handlers} handlers, each", ns / handlers)
     table.begin("growth, by the clock", "records a second")
 
-    def one():
-        rates = [60 * 2 * RECORDS_PER_PAGE / measure(BINARY, dict(case("", STOCK, shards=2, pages=60), threads=threads))[1] for threads in (1, 2)]
-        return *rates, rates[1] / rates[0]
+    for handlers, pages in ((1, 60), (10, 15), (50, 5)):
+        def one():
+            rates = [pages * 2 * RECORDS_PER_PAGE / measure(BINARY, dict(case("", STOCK, shards=2, pages=pages, handlers=handlers), threads=threads))[1] for threads in (1, 2)]
+            return *rates, rates[1] / rates[0]
 
-    alone, both, ratio = medians("two reactors", one)
-    table.add("two reactors, a busy shard each", both, alone, "one reactor, both shards", ">= 1.8", ratio)
+        alone, both, ratio = medians("two reactors", one)
+        beside = "one reactor; the server's thread can do no more" if handlers == 1 else "one reactor, both shards"
+        table.add(f"two reactors, a busy shard each, {handlers} handler{'s' * (handlers > 1)}", both, alone, beside, "" if handlers == 1 else ">= 1.8", ratio)
 
 
 def calls(table):
@@ -158,12 +164,106 @@ def routes(table):
     ]
     table.begin("routes", "records a second and core")
     for what, more, asked in kinds:
-        ns = cost_of(what, dict(case("", handlers=0), **more))[0]
+        ns = cost_of(what, dict(case("", handlers=0, pages=PAGES), **more))[0]
         table.add(what, 1e9 / ns, asked, "asked" if asked else "", ">= 1" if asked else "")
     for kind in ("events", "s3"):
         progress("boto3")
         with Server(1, 10) as server:
             table.add(f"boto3, to {kind}, by the clock", float(output(sys.executable, HERE / "consumer.py", server.url, 5, kind)))
+
+
+def spent(command, **more):
+    """Seconds of the processor that a command needs."""
+    def now():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = now()
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, **more)
+    return now() - before
+
+
+ARCHIVE = "[target t]\ntype = file\npath = out\nlinger = 1s\n[route r]\nstream = s\ntarget = t\n"
+AGAIN = "[target z]\ntype = s3\nbucket = lake\nlinger = 500ms\ncompression = zstd\n[route lake]\nstream = s\ntarget = z\n"
+NOTHING = '{"dynamodb": {"NewImage": {"stock": {"N": ["-1"]}}}}'
+
+
+def lines(directory):
+    return sum(gzip.decompress(path.read_bytes()).count(b"\n") for path in directory.rglob("*.gz"))
+
+
+def replays(server):
+    """Events a second and core: a pattern that leaves all out, the stock handler, a route into the lake; out of what a route has written."""
+    total = PAGES * RECORDS_PER_PAGE
+    with tempfile.TemporaryDirectory() as directory:
+        root, env = pathlib.Path(directory), dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        ini, log = root / "tidemill.ini", root / "log"
+        top = f"[host]\nthreads = 1\nlisten = off\nlog_format = json\nstate = sqlite:state.db\n[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\narn = {cost.ARN}\n"
+        (root / "scripts").mkdir()
+        ini.write_text(top + ARCHIVE)
+        host = subprocess.Popen([BINARY, "run", "-c", ini], stderr=open(log, "w"), env=env)
+        try:
+            limit = time.time() + 60
+            while "read to its end" not in log.read_text() or lines(root / "out") < total:
+                assert host.poll() is None and time.time() < limit, log.read_text()
+                time.sleep(0.5)
+        finally:
+            host.terminate()
+            host.wait()
+        (root / "scripts" / "h.lua").write_text(cost.handler(STOCK).replace("TOTAL", str(total)))
+        ini.write_text(top + AGAIN)
+        replay = [BINARY, "replay", "-c", ini, "--from", root / "out"]
+        return [total / spent([*replay, *more], env=env)
+                for more in (["--handler", "h", "--pattern", NOTHING], ["--handler", "h", "--restart"], ["--handler", "lake"])]
+
+
+BACKFILLED = """
+local count = 0
+return { stream = "s", concurrency = 64, on_insert = function(record)
+  if record.new.n and record.snapshot then count = count + 1 end
+  if count == TOTAL then require("tidemill.log").info("done") end
+end }
+"""
+
+
+def backfilled(url, items):
+    """Items a second and core of a host whose handler has every item of a table first."""
+    with tempfile.TemporaryDirectory() as directory:
+        root, env = pathlib.Path(directory), dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        (root / "scripts").mkdir()
+        (root / "scripts" / "h.lua").write_text(BACKFILLED.replace("TOTAL", str(items)))
+        (root / "tidemill.ini").write_text("[host]\nthreads = 1\nlisten = off\nlog_format = json\nstate = sqlite:state.db\n"
+                                           f"[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = Bench\nsnapshot = yes\nsnapshot_segments = 1\n")
+        log = root / "log"
+        host = subprocess.Popen([BINARY, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"), env=env)
+        try:
+            limit = time.time() + 60
+            while '"message":"done"' not in log.read_text():
+                assert host.poll() is None and time.time() < limit, log.read_text()
+                time.sleep(0.01)
+            return items / (cpu_ns(host) / 1e9)
+        finally:
+            host.kill()
+            host.wait()
+
+
+def again(table):
+    import local as embedded
+    with Server(1, PAGES) as server:
+        nothing, stock, lake = medians("replay", lambda: replays(server))
+    process, port, _ = embedded.start_local()
+    try:
+        embedded.create(port)
+        embedded.fill(port, embedded.SCAN_ITEMS)
+        embedded.stream(port)  # only now: an item whose change is in the stream would come from there
+        backfill = medians("backfill", lambda: [backfilled(f"http://127.0.0.1:{port}", embedded.SCAN_ITEMS)])[0]
+    finally:
+        embedded.stop(process)
+    table.begin("what is read again", "records a second and core")
+    table.add("replay, a pattern that leaves all out", nothing, 300000, "asked", ">= 1")
+    table.add("replay, the stock handler", stock)
+    table.add("replay to S3, lines, zstd", lake, 100000, "asked", ">= 1")
+    table.add(f"a snapshot of {embedded.SCAN_ITEMS:,} items, one attribute looked at", backfill, 100000, "asked", ">= 1")
 
 
 MANY = "return { stream = 's', on_record = function() end }\n"
@@ -202,7 +302,7 @@ def local(table):
     embedded.main(table)
 
 
-SECTIONS = dict(record=record, path=path, growth=growth, calls=calls, waiting=waiting, routes=routes, idle=idle, local=local)
+SECTIONS = dict(record=record, path=path, growth=growth, calls=calls, waiting=waiting, routes=routes, again=again, idle=idle, local=local)
 
 
 def main():

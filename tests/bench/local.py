@@ -54,6 +54,11 @@ def create(port):
     assert status == 200, body
 
 
+def stream(port):
+    status, body = Caller(port).call("UpdateTable", {"TableName": "Bench", "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}})
+    assert status == 200, body
+
+
 def start_local(*options):
     """Returns the process, its port, and seconds from exec to the first answered request."""
     with socket.socket() as sock:

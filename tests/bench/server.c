@@ -111,11 +111,16 @@ static struct buf answer(const char *operation, const char *request, bool *borro
     } else if (strcmp(operation, "DescribeStream") == 0) {
         buf_printf(&out, "{\"StreamDescription\":{\"StreamStatus\":\"%s\",\"Shards\":[",
                    page_count ? "DISABLED" : "ENABLED");
-        for (int i = 0; i < shard_count; i++)
+        for (int i = 0; i < shard_count; i++) {
             buf_printf(&out,
                        "%s{\"ShardId\":\"shardId-%08d-%08d\",\"SequenceNumberRange\":{"
-                       "\"StartingSequenceNumber\":\"1\"%s}}",
-                       i ? "," : "", i, i, page_count ? ",\"EndingSequenceNumber\":\"9\"" : "");
+                       "\"StartingSequenceNumber\":\"%024lld\"",
+                       i ? "," : "", i, i, FIRST_SEQUENCE);
+            if (page_count)
+                buf_printf(&out, ",\"EndingSequenceNumber\":\"%024lld\"",
+                           FIRST_SEQUENCE + (long long)page_count * RECORDS_PER_PAGE - 1);
+            buf_add_text(&out, "}}");
+        }
         buf_add_text(&out, "]}}");
     } else {
         buf_add_text(&out, "{}");
