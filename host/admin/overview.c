@@ -367,9 +367,7 @@ void overview_write_shards(const struct status *status, const char *match, size_
     cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "shards");
     document_add_integer(root, "count", (int64_t)count);
     for (size_t i = 0; i < count; i++) {
-        buf_clear(&key);
-        buf_printf(&key, "\n%s\n%s", all[i]->arn, all[i]->shard);
-        const struct store_owner *owner = map_get(&status->owners, key.data);
+        const struct store_owner *owner = places_find(&status->owners, NULL, all[i]->arn, all[i]->shard);
         const struct store_shard *row = map_get(&shards, key_of(&key, all[i]->arn, all[i]->shard));
         struct status_name name = status_session_name(owner ? owner->session : "");
         if (shown >= limit || !matches(all[i], name.text, match)) {

@@ -107,11 +107,7 @@ bool status_load(struct status *status, struct access *access, const struct conf
 
 void status_fini(struct status *status)
 {
-    map_fini(&status->subscriptions);
-    map_fini(&status->shards);
-    map_fini(&status->dead);
     map_fini(&status->versions);
-    map_fini(&status->owners);
     if (status->first != status->snapshot)
         store_snapshot_free(status->first);
     store_snapshot_free(status->snapshot);

@@ -5,6 +5,7 @@
 #include <cjson/cJSON.h>
 
 #include "admin/access.h"
+#include "admin/places.h"
 #include "base/map.h"
 #include "base/problems.h"
 #include "conf/config.h"
@@ -40,7 +41,8 @@ struct status {
     size_t snapshot_count;
     struct store_trouble *troubles; /* those of one subject and kind are one */
     size_t trouble_count;
-    struct map subscriptions, shards, dead, versions, owners;
+    struct map versions;
+    struct places owners;
     /* Of a state that hosts share: what those that run have told; NULL: nobody was asked. */
     struct store_snapshot *told;
     struct store_snapshot *requests; /* that are open; NULL: they are not known */

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "admin/places.h"
 #include "admin/status.h"
 #include "base/arn.h"
 #include "state/troubles.h"
@@ -21,59 +22,27 @@ const char *status_position_name(const struct position *position)
 
 /* ---- what belongs together ---- */
 
-/* "" in place of `handler` for the shard itself. Valid until the next call. */
-static const char *key_of(struct buf *key, const char *handler, const char *stream_arn, const char *shard)
-{
-    buf_clear(key);
-    buf_printf(key, "%s\n%s\n%s", handler, stream_arn, shard);
-    return key->data;
-}
+/* What is asked for each row. */
+struct index {
+    struct places subscriptions, shards, dead;
+    const struct store_checkpoint *like; /* the last one, whose table is `table` */
+    const char *table;
+};
 
-static void index_rows(struct status *status)
-{
-    const struct store_snapshot *all = status->snapshot;
-    struct buf key = BUF_INIT;
-    for (size_t i = 0; i < all->subscription_count; i++) {
-        struct store_subscription *row = &all->subscriptions[i];
-        map_set(&status->subscriptions, key_of(&key, row->handler, row->stream_arn, row->shard), row);
-    }
-    for (size_t i = 0; i < all->shard_count; i++)
-        map_set(&status->shards, key_of(&key, "", all->shards[i].stream_arn, all->shards[i].shard),
-                &all->shards[i]);
-    for (size_t i = 0; i < all->dead_count; i++) {
-        struct store_dead_count *row = &all->dead[i];
-        map_set(&status->dead, key_of(&key, row->handler, row->stream_arn, row->shard), row);
-    }
-    for (size_t i = 0; i < all->owner_count; i++)
-        map_set(&status->owners, key_of(&key, "", all->owners[i].stream_arn, all->owners[i].shard),
-                &all->owners[i]);
-    for (size_t i = 0; i < all->handler_count; i++)
-        map_set(&status->versions, all->handlers[i].handler, &all->handlers[i]);
-    buf_fini(&key);
-}
+#define INDEX(texts, rows, count) \
+    places_of(&snapshot->arena, texts, snapshot->rows, sizeof *snapshot->rows, snapshot->count)
 
-/* Those who have settled nothing yet have no checkpoint: they stand at the beginning. */
-static void add_beginners(struct store_snapshot *snapshot)
+static struct index index_rows(struct status *status)
 {
-    size_t count = snapshot->checkpoint_count;
-    struct store_checkpoint *all =
-        arena_alloc(&snapshot->arena, (count + snapshot->subscription_count + 1) * sizeof *all);
-    struct map known = MAP_INIT;
-    struct buf key = BUF_INIT;
-    if (count)
-        memcpy(all, snapshot->checkpoints, count * sizeof *all);
-    for (size_t i = 0; i < count; i++)
-        map_set(&known, key_of(&key, all[i].handler, all[i].stream_arn, all[i].shard), all);
-    for (size_t i = 0; i < snapshot->subscription_count; i++) {
-        const struct store_subscription *row = &snapshot->subscriptions[i];
-        if (!map_get(&known, key_of(&key, row->handler, row->stream_arn, row->shard)))
-            all[count++] = (struct store_checkpoint){
-                row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
-    }
-    snapshot->checkpoints = all;
-    snapshot->checkpoint_count = count;
-    map_fini(&known);
-    buf_fini(&key);
+    struct store_snapshot *snapshot = status->snapshot;
+    for (size_t i = 0; i < snapshot->handler_count; i++)
+        map_set(&status->versions, snapshot->handlers[i].handler, &snapshot->handlers[i]);
+    status->owners = INDEX(PLACE_TEXTS_OF_SHARD(store_owner), owners, owner_count);
+    return (struct index){
+        .subscriptions = INDEX(PLACE_TEXTS(store_subscription), subscriptions, subscription_count),
+        .shards = INDEX(PLACE_TEXTS_OF_SHARD(store_shard), shards, shard_count),
+        .dead = INDEX(PLACE_TEXTS(store_dead_count), dead, dead_count),
+    };
 }
 
 /* ---- lag ---- */
@@ -114,7 +83,7 @@ static int64_t lag_of(const struct status *status, const struct status_row *row,
 
 /* A shard that has just come to a host, by its epoch (which is not below the table's clock), has not been
  * told of yet. */
-static bool is_idle(const struct status *status, const struct status_row *row, struct buf *key)
+static bool is_idle(const struct status *status, const struct status_row *row)
 {
     const struct store_checkpoint *checkpoint = row->checkpoint;
     if (!status->running || checkpoint->position.kind == POSITION_FINISHED)
@@ -122,7 +91,7 @@ static bool is_idle(const struct status *status, const struct status_row *row, s
     if (!status->told)
         return status->host && (!row->subscription || row->subscription->time_ms < status->host->started_ms);
     const struct store_owner *owner =
-        map_get(&status->owners, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
+        places_find(&status->owners, NULL, checkpoint->stream_arn, checkpoint->shard);
     return !row->subscription && !(owner && status_age(status->now_ms, owner->epoch) < CONFIG_READ_LATE_MS);
 }
 
@@ -136,37 +105,71 @@ const struct store_request *status_next_pause(const struct status *status, size_
     return NULL;
 }
 
-static const char *keep_table(const struct status *status, const struct store_checkpoint *checkpoint)
+/* Rows of one stream stand together. */
+static const char *table_of(const struct status *status, struct index *index,
+                            const struct store_checkpoint *checkpoint)
 {
-    char *table = table_of_arn(checkpoint->stream_arn, NULL);
-    const char *kept = arena_copy(&status->snapshot->arena, table, strlen(table));
-    free(table);
-    return kept;
+    if (!index->like || strcmp(index->like->stream_arn, checkpoint->stream_arn) != 0) {
+        char *table = table_of_arn(checkpoint->stream_arn, NULL);
+        index->table = arena_copy(&status->snapshot->arena, table, strlen(table));
+        free(table);
+    }
+    index->like = checkpoint;
+    return index->table;
 }
 
-static struct status_row row_of(const struct status *status, const struct store_checkpoint *checkpoint,
-                                struct buf *key)
+static struct status_row row_of(const struct status *status, struct index *index,
+                                const struct store_checkpoint *checkpoint,
+                                const struct store_subscription *subscription)
 {
     const struct store_handler *handler = map_get(&status->versions, checkpoint->handler);
-    const struct store_shard *shard =
-        map_get(&status->shards, key_of(key, "", checkpoint->stream_arn, checkpoint->shard));
+    const char *stream_arn = checkpoint->stream_arn, *shard = checkpoint->shard;
     const struct store_request *pause = status->requests && checkpoint->position.kind != POSITION_FINISHED
                                             ? store_find_pause(status->requests, checkpoint->handler)
                                             : NULL;
-    struct status_row row = {
-        .checkpoint = checkpoint, .table = keep_table(status, checkpoint), .trimmed_ms = -1};
-    key_of(key, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
-    const struct store_dead_count *dead = map_get(&status->dead, key->data);
-    row.subscription = map_get(&status->subscriptions, key->data);
-    row.dead = dead ? dead->count : 0;
-    row.paused = pause != NULL;
-    row.paused_ms = pause ? pause->created_ms : 0;
-    row.idle = row.paused || is_idle(status, &row, key);
-    row.version = handler ? handler->version : "";
-    row.lag_ms = lag_of(status, &row, shard);
+    const struct store_dead_count *dead = places_find(&index->dead, checkpoint->handler, stream_arn, shard);
+    struct status_row row = {.checkpoint = checkpoint,
+                             .table = table_of(status, index, checkpoint),
+                             .subscription = subscription,
+                             .dead = dead ? dead->count : 0,
+                             .paused = pause != NULL,
+                             .paused_ms = pause ? pause->created_ms : 0,
+                             .trimmed_ms = -1,
+                             .version = handler ? handler->version : ""};
+    row.idle = row.paused || is_idle(status, &row);
+    row.lag_ms = lag_of(status, &row, places_find(&index->shards, NULL, stream_arn, shard));
     if (row.lag_ms > 0)
         row.trimmed_ms = row.lag_ms < SOURCE_RETENTION_MS ? SOURCE_RETENTION_MS - row.lag_ms : 0;
     return row;
+}
+
+/* A checkpoint is a row, and so is who has none, since nothing is settled yet: it stands at the beginning. */
+static void add_rows(struct status *status)
+{
+    struct store_snapshot *snapshot = status->snapshot;
+    size_t count = snapshot->checkpoint_count, most = count + snapshot->subscription_count;
+    struct index index = index_rows(status);
+    struct store_checkpoint *beginner =
+        arena_alloc(&snapshot->arena, (snapshot->subscription_count + 1) * sizeof *beginner);
+    bool *known = mem_zero(snapshot->subscription_count + 1);
+    status->rows = arena_alloc(&snapshot->arena, (most + 1) * sizeof *status->rows);
+    for (size_t i = 0; i < count; i++) {
+        const struct store_checkpoint *checkpoint = &snapshot->checkpoints[i];
+        const struct store_subscription *subscription =
+            places_find(&index.subscriptions, checkpoint->handler, checkpoint->stream_arn, checkpoint->shard);
+        if (subscription)
+            known[subscription - snapshot->subscriptions] = true;
+        status->rows[status->row_count++] = row_of(status, &index, checkpoint, subscription);
+    }
+    for (size_t i = 0; i < snapshot->subscription_count; i++) {
+        const struct store_subscription *row = &snapshot->subscriptions[i];
+        if (known[i])
+            continue;
+        *beginner = (struct store_checkpoint){
+            row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
+        status->rows[status->row_count++] = row_of(status, &index, beginner++, row);
+    }
+    free(known);
 }
 
 /* ---- troubles ---- */
@@ -214,14 +217,9 @@ static void add_late_host(struct status *status)
 void status_gather(struct status *status)
 {
     struct store_snapshot *snapshot = status->snapshot;
-    struct buf key = BUF_INIT;
     struct map known = MAP_INIT;
     status->host = snapshot->host_count ? &snapshot->hosts[0] : NULL;
-    add_beginners(snapshot);
-    index_rows(status);
-    status->rows = arena_alloc(&snapshot->arena, (snapshot->checkpoint_count + 1) * sizeof *status->rows);
-    for (size_t i = 0; i < snapshot->checkpoint_count; i++)
-        status->rows[status->row_count++] = row_of(status, &snapshot->checkpoints[i], &key);
+    add_rows(status);
     status->snapshot_count = snapshot_progress_read(status->snapshot, status->now_ms, &status->snapshots);
     status->troubles = arena_alloc(
         &snapshot->arena, (snapshot->trouble_count + 1 + 2 * snapshot->member_count + STATUS_GROUP_TROUBLES) *
@@ -232,5 +230,4 @@ void status_gather(struct status *status)
     add_late_host(status);
     status_add_hosts(status);
     map_fini(&known);
-    buf_fini(&key);
 }

@@ -96,10 +96,22 @@ char *utf8_copy(const char *text)
     return buf_take(&valid);
 }
 
+static size_t plain_size(const char *text, size_t size)
+{
+    size_t at = 0;
+    while (at < size && text[at] >= ' ' && text[at] <= '~')
+        at++;
+    return at;
+}
+
 void utf8_write_printable(struct buf *out, const char *text, size_t size)
 {
     struct buf valid = BUF_INIT;
-    utf8_write(&valid, text, size);
+    size_t plain = plain_size(text, size);
+    buf_add(out, text, plain); /* most of what is written is nothing else */
+    if (plain == size)
+        return;
+    utf8_write(&valid, text + plain, size - plain);
     for (size_t i = 0; i < valid.size;) {
         size_t control = control_size((const unsigned char *)valid.data + i, valid.size - i);
         buf_add_char(out, control ? '?' : valid.data[i]);

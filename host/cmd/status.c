@@ -14,6 +14,7 @@
 #include "state/store_open.h"
 
 #define EVENTS_SHOWN 20
+#define OUT_BYTES (64 << 10)
 
 /* ---- for people ---- */
 
@@ -104,15 +105,16 @@ static void find_widths(const struct status *status, size_t widths[COLUMNS])
 }
 
 /* What does not fit loses its beginning: the end is where names of shards differ. */
-static void print_cell(const char *text, size_t width)
+static void add_cell(struct buf *line, const char *text, size_t width)
 {
     size_t size = strlen(text);
     if (!width)
         return;
     if (size > width)
-        cmd_print("…%s ", text + size - width + 1);
-    else
-        cmd_print("%-*s ", (int)width, text);
+        buf_add_text(line, "…");
+    buf_add_text(line, size > width ? text + size - width + 1 : text);
+    for (size = size > width ? width : size; size <= width; size++)
+        buf_add_char(line, ' ');
 }
 
 static void print_row(const struct status_row *row, const size_t widths[COLUMNS],
@@ -127,22 +129,28 @@ static void print_row(const struct status_row *row, const size_t widths[COLUMNS]
     time_text(row->lag_ms, lag, sizeof lag);
     time_text(row->trimmed_ms, trimmed, sizeof trimmed);
     fputs(colour, stdout);
+    struct buf line = BUF_INIT;
     for (int i = 0; i < COLUMNS; i++)
-        print_cell(column(row, i), widths[i]);
-    cmd_print("%6s %6s %6lld %6lld %7lld %5lld%s", lag, trimmed, now ? (long long)now->in_flight : 0,
-              now ? (long long)now->retrying : 0, now ? (long long)now->waiting : 0, (long long)row->dead,
+        add_cell(&line, column(row, i), widths[i]);
+    cmd_print("%s%6s %6s %6lld %6lld %7lld %5lld%s", line.data, lag, trimmed,
+              now ? (long long)now->in_flight : 0, now ? (long long)now->retrying : 0,
+              now ? (long long)now->waiting : 0, (long long)row->dead,
               row->paused               ? "  paused"
               : row->idle               ? "  not running"
               : now && now->catching_up ? "  catching up"
                                         : "");
+    buf_fini(&line);
     puts(*colour ? colours->plain : "");
 }
 
 static void print_titles(const size_t widths[COLUMNS], const struct colours *colours)
 {
     fputs(colours->bold, stdout);
+    struct buf line = BUF_INIT;
     for (int i = 0; i < COLUMNS; i++)
-        print_cell(titles[i], widths[i]);
+        add_cell(&line, titles[i], widths[i]);
+    cmd_print("%s", line.data);
+    buf_fini(&line);
     printf("%6s %6s %6s %6s %7s %5s%s\n", "LAG", "LEFT", "FLIGHT", "RETRY", "WAITING", "DEAD",
            colours->plain);
 }
@@ -409,6 +417,8 @@ static bool print_status(const struct status *status, const struct arguments *ar
 {
     if (arguments->check)
         return print_checked(status, arguments);
+    static char out[OUT_BYTES]; /* stdout's until the end */
+    setvbuf(stdout, out, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, sizeof out);
     if (arguments->json) {
         print_json(status, NULL);
     } else {

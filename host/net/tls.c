@@ -109,6 +109,7 @@ struct tls_context *tls_context_new(const char *ca_bundle, struct err *err)
     SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                        SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(context->ssl, 1); /* else each record is two calls: its header, and the rest */
     if (trust(context->ssl, ca_bundle, err))
         return context;
     tls_context_free(context);
