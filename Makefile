@@ -227,7 +227,7 @@ reference: $(BUILD)/tidemill
 
 ## make bench-eyes  what metrics and traces cost, in pairs
 bench-eyes: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_lua
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/eyes.py
 
 ## make bench       what everything costs, beside its floor or its peer; AGAINST=JSON: beside an earlier run
@@ -237,7 +237,7 @@ bench: need-test
 
 ## make bench-cost  what a record and a call cost of the processor; BEFORE=BINARY: beside another tidemill's, in pairs
 bench-cost: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_lua
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests BEFORE=$(BEFORE) $(PYTHON) tests/bench/cost.py
 
 ## make bench-hosts what hosts that share a table cost: calls and capacity, counted
@@ -247,7 +247,7 @@ bench-hosts: need-build
 
 ## make bench-local the embedded DynamoDB against DynamoDB Local
 bench-local: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_client
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_client $(BUILD)/tests/bench_lua
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/local.py
 
 ## make lint        warnings as errors with two compilers, the room order, the format

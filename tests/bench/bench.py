@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import cost
-from common import BINARY, HANDLER, HERE, RECORDS_PER_PAGE, TOOLS, Deployment, Host, Server, cpu_ns, progress
+from common import BINARY, HANDLER, HERE, RECORDS_PER_PAGE, TOOLS, Deployment, Host, Server, cpu_ns, measured, output, progress
 from cost import CASES, STOCK, case, measure
 from table import Table
 
@@ -27,10 +27,6 @@ local time = require "tidemill.time"
 return { stream = "s", concurrency = 4, timeout = "1h", on_record = function() time.sleep(3000) end }
 """
 LEAD_PAGES = 40  # that h has read already
-
-
-def output(*command):
-    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
 
 
 def medians(what, one):
@@ -49,7 +45,7 @@ def cost_of(name, one=None):
 # ---- sections ----
 
 def record(table):
-    loop, call, resume = medians("bare Lua", lambda: map(float, output(TOOLS / "bench_lua").split()))
+    loop, call, resume = medians("bare Lua", lambda: map(float, output(*measured(), TOOLS / "bench_lua").split()))
     table.begin("a record, one reactor", "ns of the processor")
     ns = {name: cost_of(name)[0] for name in ("filtered", "empty", "stock", "wide", "whole", "widewhole", "compute")}
     for name in ns:
@@ -57,9 +53,9 @@ def record(table):
             table.add(CASES[name]["what"], ns[name])
     table.add("a loop of 1,000 turns, alone", ns["compute"] - ns["empty"], loop, "bare Lua", "<= 1.15")
     table.add("entering a handler and settling its record", ns["empty"] - ns["filtered"], call, "bare Lua enters a function", "<= 2.5")
-    suspended = medians("suspending", lambda: [float(output(TOOLS / "bench_suspend"))])[0]
+    suspended = medians("suspending", lambda: [float(output(*measured(), TOOLS / "bench_suspend"))])[0]
     table.add("suspending and resuming, without network", suspended, resume, "bare Lua yields and resumes", "<= 2.5")
-    matches = medians("patterns", lambda: [float(output(TOOLS / "bench_filter"))])[0]
+    matches = medians("patterns", lambda: [float(output(*measured(), TOOLS / "bench_filter"))])[0]
     table.add("matching a pattern", 1e9 / matches)
 
 
@@ -68,7 +64,7 @@ def path(table):
 
     def one():
         with Server(1, PAGES) as server:
-            floor = float(output(TOOLS / "bench_floor", server.port, 20, 10))
+            floor = float(output(*measured(), TOOLS / "bench_floor", server.port, 20, 10))
         with Server(1, PAGES) as server, Host(server, total) as host:
             begun = server.first()
             rate = total / (host.done() - begun)
@@ -78,7 +74,7 @@ def path(table):
     skipping = measure(BINARY, dict(CASES["filtered"], pages=PAGES))
     progress("boto3")
     with Server(1, PAGES) as server:
-        boto3 = float(output(sys.executable, HERE / "consumer.py", server.url, 10))
+        boto3 = float(output(*measured(), sys.executable, HERE / "consumer.py", server.url, 10))
     table.begin("the whole path, over the network, by the clock", "records a second")
     table.add("the stock handler", rate, floor, "cJSON in an arena, parsing only", ">= 1.1", share)
     table.add("a filter that leaves all out", total / skipping[1], floor, "likewise", ">= 3")
@@ -213,7 +209,7 @@ def replays(server):
         (root / "scripts" / "h.lua").write_text(cost.handler(STOCK).replace("TOTAL", str(total)))
         ini.write_text(top + AGAIN)
         replay = [BINARY, "replay", "-c", ini, "--from", root / "out"]
-        return [total / spent([*replay, *more], env=env)
+        return [total / spent([*measured(), *replay, *more], env=env)
                 for more in (["--handler", "h", "--pattern", NOTHING], ["--handler", "h", "--restart"], ["--handler", "lake"])]
 
 
@@ -235,7 +231,7 @@ def backfilled(url, items):
         (root / "tidemill.ini").write_text("[host]\nthreads = 1\nlisten = off\nlog_format = json\nstate = sqlite:state.db\n"
                                            f"[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = Bench\nsnapshot = yes\nsnapshot_segments = 1\n")
         log = root / "log"
-        host = subprocess.Popen([BINARY, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"), env=env)
+        host = subprocess.Popen([*measured(), BINARY, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"), env=env)
         try:
             limit = time.time() + 60
             while '"message":"done"' not in log.read_text():

@@ -14,7 +14,7 @@ import time
 
 import boto3
 
-from common import BINARY, HERE, RECORDS_PER_PAGE, Server, cpu_ns, memory, progress, time_of
+from common import BINARY, HERE, RECORDS_PER_PAGE, Server, beside, cpu_ns, measured, memory, progress, time_of
 
 ARN = "arn:aws:dynamodb:eu-west-1:1:table/Products/stream/2026-01-01T00:00:00.000"  # of what bench_server plays
 BEFORE = os.environ.get("BEFORE") and pathlib.Path(os.environ["BEFORE"]).resolve()
@@ -64,7 +64,7 @@ def answerer(case, directory):
     if not case.get("tls"):
         yield ""
         return
-    process = subprocess.Popen([sys.executable, HERE / "answerer.py", directory], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*beside(), sys.executable, HERE / "answerer.py", directory], stdout=subprocess.PIPE, text=True)
     try:
         yield f"endpoint_dynamodb = https://localhost:{process.stdout.readline().strip()}\nca_bundle = {directory}/certificate.pem\n"
     finally:
@@ -87,7 +87,7 @@ def measure(binary, case):
             f"[host]\nthreads = {case.get('threads', 1)}\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
             f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n{more}[stream s]\n{where}\n{case.get('ini', '')}")
         log = root / "log"
-        host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
+        host = subprocess.Popen([*(measured() if case.get("threads", 1) == 1 else []), binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
         try:
             began = server.first()
