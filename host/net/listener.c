@@ -35,8 +35,9 @@ struct listener {
     int port;
     struct clock clock;
     pthread_t reaper;
-    pthread_mutex_t mutex; /* of what follows */
-    pthread_cond_t changed;
+    pthread_mutex_t mutex;  /* of what follows */
+    pthread_cond_t changed; /* somebody came, or it stops */
+    pthread_cond_t rested;  /* no request is under way */
     struct list connections;
     size_t busy; /* requests that are not over */
     bool stopping;
@@ -420,8 +421,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     free(incoming);
     *state = NULL;
     pthread_mutex_lock(&listener->mutex);
-    listener->busy--;
-    pthread_cond_signal(&listener->changed);
+    if (!--listener->busy)
+        pthread_cond_signal(&listener->rested);
     pthread_mutex_unlock(&listener->mutex);
 }
 
@@ -458,6 +459,7 @@ static void free_listener(struct listener *listener)
 {
     free(listener->before);
     pthread_cond_destroy(&listener->changed);
+    pthread_cond_destroy(&listener->rested);
     pthread_mutex_destroy(&listener->mutex);
     free(listener);
 }
@@ -523,6 +525,7 @@ struct listener *listener_start(const struct listener_options *options, struct e
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&listener->changed, &monotonic);
+    pthread_cond_init(&listener->rested, &monotonic);
     pthread_condattr_destroy(&monotonic);
     listener->daemon =
         start_daemon(listener, &address, MHD_INVALID_SOCKET, options->certificate, options->key);
@@ -553,7 +556,7 @@ static void wait_for_answers(struct listener *listener)
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += END_S;
     pthread_mutex_lock(&listener->mutex);
-    while (listener->busy && pthread_cond_timedwait(&listener->changed, &listener->mutex, &until) == 0)
+    while (listener->busy && pthread_cond_timedwait(&listener->rested, &listener->mutex, &until) == 0)
         continue;
     pthread_mutex_unlock(&listener->mutex);
 }

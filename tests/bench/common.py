@@ -1,4 +1,5 @@
 """What the benches share: the server that answers as DynamoDB does, a deployment, a host that runs it."""
+import contextlib
 import datetime
 import functools
 import json
@@ -162,7 +163,8 @@ def cpu_ns(process):
     """Of all threads, those that have ended are none of the host's."""
     spent = 0
     for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
-        spent += int((task / "schedstat").read_text().split()[0])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends
+            spent += int((task / "schedstat").read_text().split()[0])
     return spent
 
 

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "local/engine.h"
+#include "local/model/attribute.h"
 #include "value/decimal.h"
 
 #define MINUTE 60000LL
@@ -281,6 +282,71 @@ static void sort_keys_have_the_numbers_order(void **state)
     }
 }
 
+/* ---- sizes ---- */
+
+static unsigned random_below(uint64_t *seed, unsigned most)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(*seed >> 33) % most;
+}
+
+static struct attr *random_scalar(struct arena *arena, uint64_t *seed, enum attr_type type)
+{
+    static const char *const numbers[] = {"0", "7", "-12", "100", "0.001", "-9.99E125", "1234567890.12345"};
+    static const char *const texts[] = {"",           "x",      "Ball bearing", "\xc3\xa4\xe2\x82\xac",
+                                        "say \"so\"", "a\\b\nc"};
+    const char *text = type == ATTR_N ? numbers[random_below(seed, 7)] : texts[random_below(seed, 6)];
+    return attr_text(arena, type, text, strlen(text));
+}
+
+static struct attr *random_value(struct arena *arena, uint64_t *seed, int depth)
+{
+    static const struct text names[] = {{"a", 1},
+                                        {"name", 4},
+                                        {"gr\xc3\xb6\xc3\x9f"
+                                         "e",
+                                         7},
+                                        {"q\"q", 3}};
+    enum attr_type type = (enum attr_type)random_below(seed, ATTR_TYPES);
+    if (type == ATTR_S || type == ATTR_N || type == ATTR_B)
+        return random_scalar(arena, seed, type);
+    struct attr *value = attr_new(arena, type);
+    value->truth = type == ATTR_NULL || random_below(seed, 2);
+    unsigned count = type == ATTR_BOOL || type == ATTR_NULL || depth > 4 ? 0 : random_below(seed, 4);
+    for (unsigned i = attr_is_set(value) && !count ? 1 : 0; i < count; i++)
+        attr_append(arena, value, type == ATTR_M ? names[random_below(seed, 20) % 4] : (struct text){"", 0},
+                    attr_is_set(value) ? random_scalar(arena, seed, attr_element_type(type))
+                                       : random_value(arena, seed, depth + 1));
+    return value;
+}
+
+static void a_text_is_as_large_as_what_it_says(void **state)
+{
+    uint64_t seed = 1;
+    size_t size, measured = 0;
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct arena arena = ARENA_INIT;
+        struct buf text = BUF_INIT;
+        struct attr *item = attr_new(&arena, ATTR_M);
+        for (unsigned i = random_below(&seed, 5); i > 0; i--)
+            attr_append(&arena, item, (struct text){"attribute", i}, random_value(&arena, &seed, 0));
+        attr_write_item(&text, item);
+        bool known = attr_item_text_size(text.data, text.size, &size);
+        assert_int_equal(known, strchr(text.data, '\\') == NULL);
+        if (known)
+            assert_int_equal(size, attr_item_size(item));
+        measured += known;
+        for (size_t part = 0; part < text.size; part++)
+            assert_false(attr_item_text_size(text.data, part, &size));
+        text.data[random_below(&seed, (unsigned)text.size)] = "{}[]\":,0"[random_below(&seed, 8)];
+        attr_item_text_size(text.data, text.size, &size); /* whatever it says, it stays within */
+        buf_fini(&text);
+        arena_fini(&arena);
+    }
+    assert_true(measured > 500 && measured < 3000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +357,7 @@ int main(void)
         cmocka_unit_test(an_idle_reader_stays_where_it_is),
         cmocka_unit_test(sums_are_exact),
         cmocka_unit_test(sort_keys_have_the_numbers_order),
+        cmocka_unit_test(a_text_is_as_large_as_what_it_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

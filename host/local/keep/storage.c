@@ -167,7 +167,8 @@ static struct text column(sqlite3_stmt *statement, int index)
 static bool set_up(struct storage *storage, const char *path)
 {
     const char *pragmas =
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+        "PRAGMA cache_size = -65536;"; /* KiB at most */
     return (!path || sqlite3_exec(storage->db, pragmas, NULL, NULL, NULL) == SQLITE_OK) &&
            sqlite3_exec(storage->db, schema, NULL, NULL, NULL) == SQLITE_OK;
 }

@@ -569,10 +569,10 @@ void attr_sort_key(struct buf *out, const struct attr *value)
 
 /* ---- measuring: as the developer guide's "item sizes and formats" says ---- */
 
-static size_t number_size(const struct attr *value)
+static size_t number_size(struct text text)
 {
     struct decimal decimal;
-    decimal_read(value->text.data, value->text.size, &decimal);
+    decimal_read(text.data, text.size, &decimal);
     if (!decimal.digit_count)
         return 1;
     /* Two digits to a byte, in pairs from the decimal point on. */
@@ -588,7 +588,7 @@ size_t attr_size(const struct attr *value)
     case ATTR_B:
         return value->text.size;
     case ATTR_N:
-        return number_size(value);
+        return number_size(value->text);
     case ATTR_BOOL:
     case ATTR_NULL:
         return 1;
@@ -607,6 +607,103 @@ size_t attr_item_size(const struct attr *item)
     size_t size = 0;
     attr_each(member, item) size += member->name.size + attr_size(member->value);
     return size;
+}
+
+/* Where in a text that attr_write_item wrote; each step answers false at what it does not know. */
+struct steps {
+    const char *at, *end;
+    size_t bytes;
+    int depth;
+};
+
+static bool step(struct steps *steps, char expected)
+{
+    if (steps->at == steps->end || *steps->at != expected)
+        return false;
+    steps->at++;
+    return true;
+}
+
+static bool step_text(struct steps *steps, struct text *text)
+{
+    if (!step(steps, '"'))
+        return false;
+    text->data = steps->at;
+    while (steps->at < steps->end && *steps->at != '"' && *steps->at != '\\')
+        steps->at++;
+    text->size = (size_t)(steps->at - text->data);
+    return step(steps, '"');
+}
+
+static bool step_scalar(struct steps *steps, enum attr_type type)
+{
+    struct text text;
+    if (!step_text(steps, &text) || (type == ATTR_B && text.size % 4))
+        return false;
+    if (type == ATTR_N)
+        steps->bytes += number_size(text);
+    else if (type == ATTR_B)
+        steps->bytes += text.size / 4 * 3 - (text.size && text.data[text.size - 1] == '=') -
+                        (text.size && text.data[text.size - 2] == '=');
+    else
+        steps->bytes += text.size;
+    return true;
+}
+
+static bool step_value(struct steps *steps);
+
+/* `type`: of what has them; the item itself is ATTR_TYPES. */
+static bool step_elements(struct steps *steps, enum attr_type type)
+{
+    bool named = type == ATTR_M || type == ATTR_TYPES, values = named || type == ATTR_L;
+    const char open = named ? '{' : '[', close = named ? '}' : ']';
+    struct text name = {"", 0};
+    if (!step(steps, open))
+        return false;
+    steps->bytes += type == ATTR_M || type == ATTR_L ? 3 : 0;
+    if (step(steps, close))
+        return true;
+    do {
+        if (named && !(step_text(steps, &name) && step(steps, ':')))
+            return false;
+        steps->bytes += name.size + (type == ATTR_M || type == ATTR_L);
+        if (!(values ? step_value(steps) : step_scalar(steps, attr_element_type(type))))
+            return false;
+    } while (step(steps, ','));
+    return step(steps, close);
+}
+
+static bool step_word(struct steps *steps)
+{
+    size_t size = steps->at < steps->end && *steps->at == 't' ? sizeof "true" - 1 : sizeof "false" - 1;
+    if ((size_t)(steps->end - steps->at) < size)
+        return false;
+    steps->at += size;
+    steps->bytes++;
+    return true;
+}
+
+static bool step_value(struct steps *steps)
+{
+    struct text name;
+    if (steps->depth == NESTING_MAX || !step(steps, '{') || !step_text(steps, &name) || !step(steps, ':'))
+        return false;
+    steps->depth++;
+    enum attr_type type = attr_type_named(name.data, name.size);
+    bool known =
+        type != ATTR_TYPES && (type == ATTR_S || type == ATTR_N || type == ATTR_B ? step_scalar(steps, type)
+                               : type == ATTR_BOOL || type == ATTR_NULL           ? step_word(steps)
+                                                                        : step_elements(steps, type));
+    steps->depth--;
+    return known && step(steps, '}');
+}
+
+bool attr_item_text_size(const char *text, size_t size, size_t *bytes)
+{
+    struct steps steps = {.at = text, .end = text + size};
+    bool known = step_elements(&steps, ATTR_TYPES) && steps.at == steps.end;
+    *bytes = steps.bytes;
+    return known;
 }
 
 /* ---- arithmetic ---- */

@@ -107,6 +107,10 @@ enum attr_type attr_element_type(enum attr_type set);                 /* SS -> S
 size_t attr_size(const struct attr *value);
 size_t attr_item_size(const struct attr *item);
 
+/* Of an item as attr_write_item wrote it, without making it. False where that is not enough: a text in it has
+ * an escape. */
+bool attr_item_text_size(const char *text, size_t size, size_t *bytes);
+
 /* Bytes whose memcmp order is the order of S, N and B values. */
 void attr_sort_key(struct buf *out, const struct attr *value);
 

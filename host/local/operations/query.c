@@ -203,42 +203,80 @@ static struct attr *key_of_row(struct page *page, const struct attr *item)
     return key;
 }
 
+/* A local index fetches from the table what it lacks. */
+static bool is_whole(const struct page *page)
+{
+    return !page->index || page->index->projection == PROJECT_ALL ||
+           (!page->index->global && page->select != SELECT_PROJECTED && page->select != SELECT_COUNT);
+}
+
 /* What the index holds of the item. */
 static const struct attr *projected(struct page *page, const struct attr *item)
 {
-    if (!page->index || page->index->projection == PROJECT_ALL ||
-        (!page->index->global && page->select != SELECT_PROJECTED && page->select != SELECT_COUNT))
-        return item; /* a local index fetches from the table what it lacks */
+    if (is_whole(page))
+        return item;
     struct attr *part = attr_new(page->call->arena, ATTR_M);
     attr_each(member, item) if (index_holds(page->table, page->index, member->name))
         attr_append(page->call->arena, part, member->name, member->value);
     return part;
 }
 
-static void add_item(struct page *page, const struct attr *item)
+/* False: it is only counted. */
+static bool begin_item(struct page *page)
 {
-    struct buf *out = page->call->out;
     page->count++;
     if (page->select == SELECT_COUNT)
-        return;
+        return false;
     if (page->count > 1)
-        buf_add_char(out, ',');
-    attr_write_item(out,
-                    page->projection ? projection_apply(page->call->arena, page->projection, item) : item);
+        buf_add_char(page->call->out, ',');
+    return true;
+}
+
+static void add_item(struct page *page, const struct attr *item)
+{
+    if (begin_item(page))
+        attr_write_item(page->call->out, page->projection
+                                             ? projection_apply(page->call->arena, page->projection, item)
+                                             : item);
+}
+
+static const struct attr *item_of(struct page *page, const struct row *row)
+{
+    char *text = arena_copy(page->call->arena, row->text.data, row->text.size);
+    return projected(page, attr_parse_item(page->call->arena, text, row->text.size));
+}
+
+static void measure(struct page *page, size_t size)
+{
+    page->scanned++;
+    page->bytes += size;
+    page->ended = page->scanned == page->limit || page->bytes >= PAGE_BYTES_MAX;
+}
+
+/* Nobody looks into an item that is given as it is kept. False: somebody does. */
+static bool pass(struct page *page, const struct row *row)
+{
+    size_t size;
+    if (page->filter || page->projection || !is_whole(page) ||
+        !attr_item_text_size(row->text.data, row->text.size, &size))
+        return false;
+    measure(page, size);
+    if (begin_item(page))
+        buf_add(page->call->out, row->text.data, row->text.size);
+    if (page->ended)
+        page->last = key_of_row(page, item_of(page, row));
+    return true;
 }
 
 /* False at the page's end. */
 static bool visit(struct page *page, const struct row *row)
 {
-    struct call *call = page->call;
-    char *text = arena_copy(call->arena, row->text.data, row->text.size);
-    const struct attr *item = projected(page, attr_parse_item(call->arena, text, row->text.size));
-    size_t size = attr_item_size(item);
-    page->scanned++;
-    page->bytes += size;
-    if (!page->filter || condition_holds(call->arena, page->filter, item))
+    if (pass(page, row))
+        return !page->ended;
+    const struct attr *item = item_of(page, row);
+    measure(page, attr_item_size(item));
+    if (!page->filter || condition_holds(page->call->arena, page->filter, item))
         add_item(page, item);
-    page->ended = page->scanned == page->limit || page->bytes >= PAGE_BYTES_MAX;
     if (page->ended)
         page->last = key_of_row(page, item);
     return !page->ended;
