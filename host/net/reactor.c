@@ -49,8 +49,9 @@ struct reactor {
     size_t fds_capacity;
     bool watches_running;
 
-    int64_t step_began_ms, longest_ms;
-    int64_t seen_ms; /* the clock, when it was looked at last */
+    int64_t step_began_us, longest_ms;
+    int64_t seen_us; /* the clock, when it was looked at last */
+    bool step_over;  /* that was the end of the running step */
     const char *label;
     reactor_step_fn *on_step;
     void *on_step_user;
@@ -80,23 +81,39 @@ void reactor_watch_steps(struct reactor *reactor, reactor_step_fn *fn, void *use
 
 static int64_t look(struct reactor *reactor)
 {
-    return reactor->seen_ms = clock_monotonic_ms(reactor->clock);
+    reactor->seen_us = clock_monotonic_us(reactor->clock);
+    return reactor->seen_us / 1000;
 }
 
-static void begin_step(struct reactor *reactor, int64_t now_ms)
+static void begin_step(struct reactor *reactor)
 {
     reactor->label = NULL;
-    reactor->step_began_ms = now_ms;
+    reactor->step_over = false;
+    reactor->step_began_us = reactor->seen_us;
 }
 
 void reactor_step_begin(struct reactor *reactor)
 {
-    begin_step(reactor, look(reactor));
+    look(reactor);
+    begin_step(reactor);
+}
+
+int64_t reactor_step_us(const struct reactor *reactor)
+{
+    return reactor->step_began_us;
+}
+
+void reactor_step_over(struct reactor *reactor, int64_t now_us)
+{
+    reactor->seen_us = now_us;
+    reactor->step_over = true;
 }
 
 void reactor_step_end(struct reactor *reactor)
 {
-    int64_t ms = look(reactor) - reactor->step_began_ms;
+    if (!reactor->step_over)
+        look(reactor);
+    int64_t ms = (reactor->seen_us - reactor->step_began_us) / 1000;
     if (ms <= reactor->longest_ms && ms < STEP_MS_TOLD)
         return;
     if (ms > reactor->longest_ms)
@@ -108,7 +125,7 @@ void reactor_step_end(struct reactor *reactor)
 /* One begins where the one before has ended, or the waiting. */
 static void run_step(struct reactor *reactor, reactor_fn *fn, void *user)
 {
-    begin_step(reactor, reactor->seen_ms);
+    begin_step(reactor);
     fn(user);
     reactor_step_end(reactor);
 }

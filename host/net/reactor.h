@@ -33,7 +33,11 @@ void reactor_free(struct reactor *reactor);
 void reactor_set_poller(struct reactor *reactor, struct poller *poller);
 
 struct clock *reactor_clock(const struct reactor *reactor);
-int64_t reactor_now_ms(const struct reactor *reactor); /* monotonic, as of the start of this turn */
+int64_t reactor_now_ms(const struct reactor *reactor);  /* monotonic, as of the start of this turn */
+int64_t reactor_step_us(const struct reactor *reactor); /* likewise, when the running step began */
+
+/* The running step does nothing more, and its end is now: whoever has just looked spares another look. */
+void reactor_step_over(struct reactor *reactor, int64_t now_us);
 
 /* How long it has had nothing to do, ever since: of a time to its beginning, the share that was left over. */
 int64_t reactor_waited_ms(const struct reactor *reactor);

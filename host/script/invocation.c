@@ -14,9 +14,13 @@
 #define TOLD_BYTES_MAX 1000
 #define DESCRIBE_BYTES ((size_t)1 << 20)
 
+static void go_on(struct invocation *invocation, int64_t now_us);
+
+/* A step of the reactor of its own. */
 static void on_turn(void *user)
 {
-    script_go_on(user);
+    struct invocation *invocation = user;
+    go_on(invocation, reactor_step_us(invocation->script->options.reactor));
 }
 
 static struct invocation *take_idle(struct script *script)
@@ -313,12 +317,20 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
     return HANDLER_RAISED;
 }
 
-void script_go_on(struct invocation *invocation)
+static void go_on(struct invocation *invocation, int64_t now_us)
 {
     struct handler_outcome outcome = {0};
-    enum handler_result result = advance(invocation, 0, 0, &outcome);
+    struct script *script = invocation->script;
+    enum handler_result result = advance(invocation, 0, now_us, &outcome);
     if (result != HANDLER_WAITING)
         finish(invocation, result, &outcome);
+    else if (now_us)
+        reactor_step_over(script->options.reactor, script->slice_ended_us);
+}
+
+void script_go_on(struct invocation *invocation)
+{
+    go_on(invocation, 0);
 }
 
 static void release_held(struct invocation *invocation)
@@ -540,15 +552,10 @@ struct invocation *script_ticket_take(struct ticket *ticket)
     return waits ? invocation : NULL;
 }
 
-static void on_slept(void *user)
-{
-    script_go_on(user);
-}
-
 int script_wait_ms(lua_State *L, int64_t ms, lua_KFunction after)
 {
     struct invocation *invocation = script_begin_wait(L);
-    timer_init(&invocation->sleep, on_slept, invocation);
+    timer_init(&invocation->sleep, on_turn, invocation);
     timer_set(script_of(L)->options.reactor, &invocation->sleep, ms);
     return lua_yieldk(L, 0, 0, after);
 }
