@@ -39,6 +39,7 @@ struct script {
     struct filter *filter;                /* NULL: all */
     bool has[FUNCTION_COUNT];
     int functions[FUNCTION_COUNT]; /* registry references */
+    int record_meta;               /* likewise: the records' metatable */
     struct invocation *current;    /* the one whose coroutine runs now */
     struct invocation *idle;       /* to be used again */
     struct invocation *all;        /* none is freed before the script: Lua may still point to it */

@@ -80,16 +80,20 @@ static struct record_object *to_record(lua_State *L, int index)
     return is ? object : NULL;
 }
 
-const struct handler_input *record_test(lua_State *L, int index, const struct handler_source **source)
+static const struct handler_input *input_of(lua_State *L, const struct record_object *object,
+                                            const struct handler_source **source)
 {
-    struct record_object *object = to_record(L, index);
-    if (!object)
-        return NULL;
     if (object->serial != object->invocation->serial)
         luaL_error(L, "this record was handed back when its handler returned; keep what you need of it");
     if (source)
         *source = object->invocation->call->source;
     return &object->invocation->call->inputs[object->index];
+}
+
+const struct handler_input *record_test(lua_State *L, int index, const struct handler_source **source)
+{
+    const struct record_object *object = to_record(L, index);
+    return object ? input_of(L, object, source) : NULL;
 }
 
 int64_t record_place(lua_State *L, int index, const struct invocation *invocation)
@@ -382,10 +386,11 @@ static int record_changed(lua_State *L)
 
 /* ---- metamethods ---- */
 
+/* Lua calls it, with a record; no script gets hold of it (__metatable). */
 static int record_index(lua_State *L)
 {
     const struct handler_source *source;
-    const struct handler_input *input = check(L, 1, &source);
+    const struct handler_input *input = input_of(L, lua_touserdata(L, 1), &source);
     const struct record *record = input->record;
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
@@ -492,6 +497,8 @@ void record_open(lua_State *L)
     lua_setfield(L, -2, "__name");
     lua_pushliteral(L, "record");
     lua_setfield(L, -2, "__metatable");
+    lua_pushvalue(L, -1);
+    script_of(L)->record_meta = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &record_meta);
 }
 
@@ -507,6 +514,6 @@ void record_push(lua_State *L, struct invocation *invocation, size_t index)
     memset(object->taken, 0, all * sizeof *object->taken);
     object->images[NEW_IMAGE].taken = object->taken;
     object->images[OLD_IMAGE].taken = object->taken + words[NEW_IMAGE];
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->script->record_meta);
     lua_setmetatable(L, -2);
 }
