@@ -163,8 +163,8 @@ static void add_rows(struct status *status)
     }
     for (size_t i = 0; i < snapshot->subscription_count; i++) {
         const struct store_subscription *row = &snapshot->subscriptions[i];
-        if (known[i])
-            continue;
+        if (known[i] || places_find(&index.subscriptions, row->handler, row->stream_arn, row->shard) != row)
+            continue; /* it has its row, or another host tells of the same, too */
         *beginner = (struct store_checkpoint){
             row->handler, row->stream_arn, row->shard, {.kind = POSITION_TRIM_HORIZON}, ""};
         status->rows[status->row_count++] = row_of(status, &index, beginner++, row);
