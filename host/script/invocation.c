@@ -320,11 +320,11 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
 static void go_on(struct invocation *invocation, int64_t now_us)
 {
     struct handler_outcome outcome = {0};
-    struct script *script = invocation->script;
+    const struct script *script = invocation->script;
     enum handler_result result = advance(invocation, 0, now_us, &outcome);
     if (result != HANDLER_WAITING)
         finish(invocation, result, &outcome);
-    else if (now_us)
+    else if (now_us && invocation->waiting) /* else it has sent what it emitted, or is to go on */
         reactor_step_over(script->options.reactor, script->slice_ended_us);
 }
 
