@@ -42,6 +42,7 @@ struct reactor {
 
     struct timer **heap; /* earliest first */
     size_t heap_count, heap_capacity;
+    struct list at_once; /* timers */
     struct list tasks;
     struct list watches;
     size_t watch_count;
@@ -130,7 +131,20 @@ static void run_step(struct reactor *reactor, reactor_fn *fn, void *user)
     reactor_step_end(reactor);
 }
 
-/* ---- timers: a binary heap by due time ---- */
+/* All that is in the list by now; what is added to it meanwhile is not seen. */
+static void take_all(struct list *from, struct list *batch)
+{
+    list_init(batch);
+    if (list_empty(from))
+        return;
+    *batch = *from;
+    batch->next->prev = batch->prev->next = batch;
+    list_init(from);
+}
+
+/* ---- timers: a binary heap by due time, and those that are due at once ---- */
+
+#define AT_ONCE SIZE_MAX
 
 static bool earlier(const struct timer *a, const struct timer *b)
 {
@@ -174,12 +188,18 @@ static void sift_down(struct reactor *reactor, size_t index)
 void timer_init(struct timer *timer, reactor_fn *fn, void *user)
 {
     *timer = (struct timer){.fn = fn, .user = user};
+    list_init(&timer->link);
 }
 
 void timer_stop(struct reactor *reactor, struct timer *timer)
 {
     if (!timer->at)
         return;
+    if (timer->at == AT_ONCE) {
+        list_remove(&timer->link);
+        timer->at = 0;
+        return;
+    }
     size_t index = timer->at - 1;
     CHECK(index < reactor->heap_count && reactor->heap[index] == timer);
     timer->at = 0;
@@ -196,23 +216,36 @@ void timer_stop(struct reactor *reactor, struct timer *timer)
 void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms)
 {
     timer_stop(reactor, timer);
-    /* At once is at once, whatever the time is. */
-    timer->due_ms = delay_ms > 0 ? clock_monotonic_ms(reactor->clock) + delay_ms : reactor->now_ms;
-    mem_grow(&reactor->heap, &reactor->heap_capacity, reactor->heap_count, sizeof *reactor->heap);
     CHECK(timer->fn && !timer->at);
+    if (delay_ms <= 0) {
+        list_init(&timer->link); /* its owner may have been copied */
+        list_append(&reactor->at_once, &timer->link);
+        timer->at = AT_ONCE;
+        return;
+    }
+    timer->due_ms = clock_monotonic_ms(reactor->clock) + delay_ms;
+    mem_grow(&reactor->heap, &reactor->heap_capacity, reactor->heap_count, sizeof *reactor->heap);
     reactor->heap_count++;
     place(reactor, timer, reactor->heap_count - 1);
     sift_up(reactor, timer->at - 1);
 }
 
+static void fire(struct reactor *reactor, struct timer *timer)
+{
+    timer_stop(reactor, timer);
+    run_step(reactor, timer->fn, timer->user);
+}
+
 static void fire_timers(struct reactor *reactor)
 {
+    struct list batch;
+    take_all(&reactor->at_once, &batch);
     while (reactor->heap_count && reactor->heap[0]->due_ms <= reactor->now_ms) {
-        struct timer *timer = reactor->heap[0];
-        CHECK(timer->at == 1);
-        timer_stop(reactor, timer);
-        run_step(reactor, timer->fn, timer->user);
+        CHECK(reactor->heap[0]->at == 1);
+        fire(reactor, reactor->heap[0]);
     }
+    while (!list_empty(&batch))
+        fire(reactor, list_entry(batch.next, struct timer, link));
 }
 
 /* ---- tasks and posts ---- */
@@ -239,11 +272,7 @@ void task_cancel(struct task *task)
 static void run_tasks(struct reactor *reactor)
 {
     struct list batch;
-    if (list_empty(&reactor->tasks))
-        return;
-    batch = reactor->tasks;
-    batch.next->prev = batch.prev->next = &batch;
-    list_init(&reactor->tasks);
+    take_all(&reactor->tasks, &batch);
     while (!list_empty(&batch)) {
         struct task *task = list_entry(batch.next, struct task, link);
         list_remove(&task->link);
@@ -396,6 +425,7 @@ struct reactor *reactor_new(struct clock *clock)
     reactor->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     reactor->posts_end = &reactor->posts;
     reactor->now_ms = clock_monotonic_ms(clock);
+    list_init(&reactor->at_once);
     list_init(&reactor->tasks);
     list_init(&reactor->watches);
     pthread_mutex_init(&reactor->lock, NULL);
@@ -475,7 +505,8 @@ int64_t reactor_waited_ms(const struct reactor *reactor)
 /* How long nothing is to be done from `now_ms` on. */
 static int64_t wait_time(struct reactor *reactor, int64_t now_ms, int64_t wait_max_ms)
 {
-    if (!list_empty(&reactor->tasks) || has_posts(reactor) || atomic_load(&reactor->stopping))
+    if (!list_empty(&reactor->tasks) || !list_empty(&reactor->at_once) || has_posts(reactor) ||
+        atomic_load(&reactor->stopping))
         return 0;
     int64_t wait = wait_max_ms < WAIT_MS_MAX ? wait_max_ms : WAIT_MS_MAX;
     if (reactor->heap_count) {

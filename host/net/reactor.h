@@ -79,11 +79,15 @@ struct timer {
     reactor_fn *fn;
     void *user;
     int64_t due_ms;
-    size_t at; /* place in the heap + 1; 0: not set */
+    size_t at;        /* place in the heap + 1; 0: not set; SIZE_MAX: */
+    struct list link; /* it is due at once */
 };
 
 void timer_init(struct timer *timer, reactor_fn *fn, void *user);
-void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms); /* moves one that is set */
+
+/* Moves one that is set. At once (0, or less) is in the next turn: what sets itself again and again leaves
+ * everybody else theirs. */
+void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms);
 void timer_stop(struct reactor *reactor, struct timer *timer);
 static inline bool timer_is_set(const struct timer *timer)
 {

@@ -34,7 +34,8 @@ struct discovery {
     bool again; /* asked for while a listing ran */
     enum stream_status status;
     int64_t begun, ended;
-    int64_t begun_ms; /* of the running or the last listing */
+    int64_t begun_ms; /* of the running or the last listing ... */
+    int calls;        /* ... and how many it has made */
     int64_t failures; /* in a row */
     uint64_t random;
     struct log_limit complained;
@@ -50,7 +51,7 @@ static int64_t now_ms(const struct discovery *discovery)
 
 static void next_in(struct discovery *discovery, int64_t delay_ms)
 {
-    int64_t least_ms = discovery->begun_ms + (int64_t)discovery->pages * CALL_MS - now_ms(discovery);
+    int64_t least_ms = discovery->begun_ms + (int64_t)discovery->calls * CALL_MS - now_ms(discovery);
     if (!discovery->call)
         timer_set(discovery->options.reactor, &discovery->next, delay_ms > least_ms ? delay_ms : least_ms);
 }
@@ -163,6 +164,7 @@ static void on_shards(void *user, const struct shard_page *page, const struct so
 static void ask(struct discovery *discovery)
 {
     CHECK(!discovery->call);
+    discovery->calls++;
     discovery->call = source_list_shards(discovery->options.source, discovery->stream_arn, discovery->after,
                                          on_shards, discovery);
 }
@@ -173,7 +175,7 @@ static void begin(void *user)
     CHECK(!discovery->call && !discovery->after);
     discovery->begun++;
     discovery->begun_ms = now_ms(discovery);
-    discovery->pages = 0;
+    discovery->pages = discovery->calls = 0;
     lineage_begin(discovery->lineage);
     ask(discovery);
 }
@@ -246,7 +248,7 @@ void discovery_now(struct discovery *discovery)
 {
     if (discovery->call)
         discovery->again = true;
-    else
+    else if (!discovery->failures || !timer_is_set(&discovery->next)) /* else it waits after a failure */
         next_in(discovery, 0);
 }
 

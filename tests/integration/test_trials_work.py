@@ -88,6 +88,22 @@ end }}""")
     assert host.stop() == 0 and not letters(deployment)
 
 
+def test_one_that_sleeps_for_no_time_for_ever_is_ended_and_keeps_nobody(beside_local, local, name):
+    deployment, table = beside_local, local.table(name())
+    deployment.script("h", """
+local sleep, log = require("tidemill.time").sleep, require "tidemill.log"
+return { stream = "s", timeout = "200ms", retries = 0, on_record = function(record)
+  if record.new.id == "b" then log.info("done") return end
+  while true do sleep(0) end
+end }""")
+    deployment.stream(table)
+    host = deployment.start()
+    put(local.client, table, "a")
+    put(local.client, table, "b")
+    wait_until(lambda: "done" in host.messages() and letters(deployment), "the other is done, the one is given up")
+    assert host.stop() == 0 and len(letters(deployment)) == 1
+
+
 UNKEEPABLE = {"a set": "require('tidemill.dynamodb').set { 'a' }", "not a number": "0/0", "a function": "print", "over 400 KB": "('x'):rep(500000)",
               "a table in itself": "(function() local t = {}; t.t = t; return t end)()", "a cut character": "('caf\\u{e9}'):sub(1, 4)"}
 

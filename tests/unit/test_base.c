@@ -209,6 +209,48 @@ static void timers_fire_in_order_and_stopped_ones_do_not(void **state)
     world_fini(&world);
 }
 
+struct again {
+    struct reactor *reactor;
+    struct timer timer;
+    int count;
+};
+
+static void on_again(void *user)
+{
+    struct again *again = user;
+    assert_true(again->count < 100);
+    again->count++;
+    timer_set(again->reactor, &again->timer, 0);
+}
+
+/* What sets itself at once leaves the others their turn. */
+static void at_once_is_in_the_next_turn(void **state)
+{
+    struct world world;
+    struct again again[2] = {{.count = 0}, {.count = 0}};
+    (void)state;
+    world_init(&world);
+    world_add_reactor(&world);
+    for (int i = 0; i < 2; i++) {
+        again[i].reactor = world.reactor;
+        timer_init(&again[i].timer, on_again, &again[i]);
+        timer_set(world.reactor, &again[i].timer, 0);
+        assert_true(timer_is_set(&again[i].timer));
+    }
+    for (int turn = 1; turn <= 3; turn++) {
+        reactor_turn(world.reactor, 1000);
+        assert_int_equal(again[0].count, turn);
+        assert_int_equal(again[1].count, turn);
+    }
+    timer_stop(world.reactor, &again[0].timer);
+    assert_false(timer_is_set(&again[0].timer));
+    timer_set(world.reactor, &again[1].timer, 5); /* moved */
+    reactor_turn(world.reactor, 0);
+    assert_int_equal(again[0].count + again[1].count, 6);
+    timer_stop(world.reactor, &again[1].timer);
+    world_fini(&world);
+}
+
 /* ---- names from outside ---- */
 
 static void a_name_from_outside_is_one_component(void **state)
@@ -357,6 +399,7 @@ int main(void)
         cmocka_unit_test(times_are_read_and_written),
         cmocka_unit_test(the_nearest_name_is_what_was_meant),
         cmocka_unit_test(timers_fire_in_order_and_stopped_ones_do_not),
+        cmocka_unit_test(at_once_is_in_the_next_turn),
         cmocka_unit_test(a_name_from_outside_is_one_component),
         cmocka_unit_test(what_leads_out_is_seen),
         cmocka_unit_test(a_confined_process_changes_nothing_elsewhere),
