@@ -18,6 +18,7 @@
 /* DescribeStream may be called 10 times a second, by all that an account runs. Where shards close one after
  * another, each asks for a listing. */
 #define CALL_MS 100
+#define PACE_MS_MAX 5000 /* a longer wait would keep new shards from those who want them */
 
 static const int64_t retry_ms[2] = {500, 10000};
 
@@ -51,7 +52,9 @@ static int64_t now_ms(const struct discovery *discovery)
 
 static void next_in(struct discovery *discovery, int64_t delay_ms)
 {
-    int64_t least_ms = discovery->begun_ms + (int64_t)discovery->calls * CALL_MS - now_ms(discovery);
+    int64_t pace_ms = (int64_t)discovery->calls * CALL_MS;
+    int64_t least_ms =
+        discovery->begun_ms + (pace_ms < PACE_MS_MAX ? pace_ms : PACE_MS_MAX) - now_ms(discovery);
     if (!discovery->call)
         timer_set(discovery->options.reactor, &discovery->next, delay_ms > least_ms ? delay_ms : least_ms);
 }
