@@ -58,9 +58,9 @@ return {
 
 
 class Server:
-    def __init__(self, *numbers):
-        """Shards, pages, and attributes of an image where they are not 9."""
-        self.process = subprocess.Popen([*beside(), TOOLS / "bench_server", *map(str, numbers)], stdin=subprocess.PIPE,
+    def __init__(self, *numbers, anywhere=False):
+        """Shards, pages, and attributes of an image where they are not 9. `anywhere`: on any processor."""
+        self.process = subprocess.Popen([*([] if anywhere else beside()), TOOLS / "bench_server", *map(str, numbers)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
         self.page_bytes = int(self.process.stdout.readline().split()[1])

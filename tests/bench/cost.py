@@ -77,7 +77,7 @@ def measure(binary, case):
     handled, or (with `delivers`) accepted by the target."""
     total = case["shards"] * case["pages"] * RECORDS_PER_PAGE
     done, times = ("read to its end", case["shards"]) if "filter" in case["script"] or not case["handlers"] or case.get("threads", 1) > 1 else ('"message":"done"', case["handlers"])
-    with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"]) as server, answerer(case, directory) as more:
+    with tempfile.TemporaryDirectory() as directory, Server(case["shards"], case["pages"], case["attributes"], anywhere="threads" in case) as server, answerer(case, directory) as more:
         root = pathlib.Path(directory)
         where = f"arn = {ARN}" if more else "table = Products"
         (root / "scripts").mkdir()
@@ -87,7 +87,7 @@ def measure(binary, case):
             f"[host]\nthreads = {case.get('threads', 1)}\nlisten = off\nlog_format = json\nshutdown_timeout = 1s\nstate = sqlite:state.db\n"
             f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n{more}[stream s]\n{where}\n{case.get('ini', '')}")
         log = root / "log"
-        host = subprocess.Popen([*(measured() if case.get("threads", 1) == 1 else []), binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
+        host = subprocess.Popen([*([] if "threads" in case else measured()), binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
                                 env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
         try:
             began = server.first()
