@@ -129,8 +129,8 @@ def growth(table):
             return *rates, rates[1] / rates[0]
 
         alone, both, ratio = medians("two reactors", one)
-        beside = "one reactor; the server's thread can do no more" if handlers == 1 else "one reactor, both shards"
-        table.add(f"two reactors, a busy shard each, {handlers} handler{'s' * (handlers > 1)}", both, alone, beside, "" if handlers == 1 else ">= 1.8", ratio)
+        beside = "one reactor, both shards" if handlers == 50 else "likewise; the server needs much of these processors itself"
+        table.add(f"two reactors, a busy shard each, {handlers} handler{'s' * (handlers > 1)}", both, alone, beside, ">= 1.8" if handlers == 50 else "", ratio)
 
 
 def calls(table):
