@@ -347,14 +347,11 @@ static bool matches(const struct shard_sums *sums, const char *owner, const char
 void overview_write_shards(const struct status *status, const char *match, size_t limit, struct buf *out)
 {
     const struct store_snapshot *snapshot = status->snapshot;
-    struct map map = MAP_INIT, shards = MAP_INIT;
+    struct map map = MAP_INIT;
     struct buf key = BUF_INIT;
     size_t at = 0, count = 0, shown = 0;
-    for (size_t i = 0; i < snapshot->shard_count; i++) {
-        map_set(&shards, key_of(&key, snapshot->shards[i].stream_arn, snapshot->shards[i].shard),
-                &snapshot->shards[i]);
+    for (size_t i = 0; i < snapshot->shard_count; i++)
         shard_of(&map, &key, snapshot->shards[i].stream_arn, snapshot->shards[i].shard);
-    }
     for (size_t i = 0; i < status->row_count; i++)
         add_to_shard(
             shard_of(&map, &key, status->rows[i].checkpoint->stream_arn, status->rows[i].checkpoint->shard),
@@ -368,7 +365,7 @@ void overview_write_shards(const struct status *status, const char *match, size_
     document_add_integer(root, "count", (int64_t)count);
     for (size_t i = 0; i < count; i++) {
         const struct store_owner *owner = places_find(&status->owners, NULL, all[i]->arn, all[i]->shard);
-        const struct store_shard *row = map_get(&shards, key_of(&key, all[i]->arn, all[i]->shard));
+        const struct store_shard *row = places_find(&status->shards, NULL, all[i]->arn, all[i]->shard);
         struct status_name name = status_session_name(owner ? owner->session : "");
         if (shown >= limit || !matches(all[i], name.text, match)) {
             cJSON_Delete(all[i]->handlers);
@@ -394,5 +391,4 @@ void overview_write_shards(const struct status *status, const char *match, size_
     free(all);
     buf_fini(&key);
     map_fini(&map);
-    map_fini(&shards);
 }

@@ -42,7 +42,7 @@ struct status {
     struct store_trouble *troubles; /* those of one subject and kind are one */
     size_t trouble_count;
     struct map versions;
-    struct places owners;
+    struct places owners, shards;
     /* Of a state that hosts share: what those that run have told; NULL: nobody was asked. */
     struct store_snapshot *told;
     struct store_snapshot *requests; /* that are open; NULL: they are not known */

@@ -24,7 +24,7 @@ const char *status_position_name(const struct position *position)
 
 /* What is asked for each row. */
 struct index {
-    struct places subscriptions, shards, dead;
+    struct places subscriptions, dead;
     const struct store_checkpoint *like; /* the last one, whose table is `table` */
     const char *table;
 };
@@ -38,9 +38,9 @@ static struct index index_rows(struct status *status)
     for (size_t i = 0; i < snapshot->handler_count; i++)
         map_set(&status->versions, snapshot->handlers[i].handler, &snapshot->handlers[i]);
     status->owners = INDEX(PLACE_TEXTS_OF_SHARD(store_owner), owners, owner_count);
+    status->shards = INDEX(PLACE_TEXTS_OF_SHARD(store_shard), shards, shard_count);
     return (struct index){
         .subscriptions = INDEX(PLACE_TEXTS(store_subscription), subscriptions, subscription_count),
-        .shards = INDEX(PLACE_TEXTS_OF_SHARD(store_shard), shards, shard_count),
         .dead = INDEX(PLACE_TEXTS(store_dead_count), dead, dead_count),
     };
 }
@@ -137,7 +137,7 @@ static struct status_row row_of(const struct status *status, struct index *index
                              .trimmed_ms = -1,
                              .version = handler ? handler->version : ""};
     row.idle = row.paused || is_idle(status, &row);
-    row.lag_ms = lag_of(status, &row, places_find(&index->shards, NULL, stream_arn, shard));
+    row.lag_ms = lag_of(status, &row, places_find(&status->shards, NULL, stream_arn, shard));
     if (row.lag_ms > 0)
         row.trimmed_ms = row.lag_ms < SOURCE_RETENTION_MS ? SOURCE_RETENTION_MS - row.lag_ms : 0;
     return row;

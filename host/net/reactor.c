@@ -188,7 +188,6 @@ static void sift_down(struct reactor *reactor, size_t index)
 void timer_init(struct timer *timer, reactor_fn *fn, void *user)
 {
     *timer = (struct timer){.fn = fn, .user = user};
-    list_init(&timer->link);
 }
 
 void timer_stop(struct reactor *reactor, struct timer *timer)
@@ -218,7 +217,6 @@ void timer_set(struct reactor *reactor, struct timer *timer, int64_t delay_ms)
     timer_stop(reactor, timer);
     CHECK(timer->fn && !timer->at);
     if (delay_ms <= 0) {
-        list_init(&timer->link); /* its owner may have been copied */
         list_append(&reactor->at_once, &timer->link);
         timer->at = AT_ONCE;
         return;

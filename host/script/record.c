@@ -65,15 +65,13 @@ static const char *const field_names[] = {"",      "new",      "old",     "keys"
 /* While the invocation lasts, the next object of it that has such images; then the copy of their texts. */
 #define SLOT_LATER 5
 
-static const char record_meta;
-
 /* The record object at `index`, or NULL. */
 static struct record_object *to_record(lua_State *L, int index)
 {
     struct record_object *object = lua_touserdata(L, index);
     bool is = object && lua_getmetatable(L, index);
     if (is) {
-        lua_rawgetp(L, LUA_REGISTRYINDEX, &record_meta);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->record_meta);
         is = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
@@ -497,9 +495,7 @@ void record_open(lua_State *L)
     lua_setfield(L, -2, "__name");
     lua_pushliteral(L, "record");
     lua_setfield(L, -2, "__metatable");
-    lua_pushvalue(L, -1);
     script_of(L)->record_meta = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &record_meta);
 }
 
 void record_push(lua_State *L, struct invocation *invocation, size_t index)

@@ -31,8 +31,7 @@ struct discovery {
     struct timer next;
     struct source_call *call;
     char *after; /* where the next page of the running listing begins */
-    int pages;
-    bool again; /* asked for while a listing ran */
+    bool again;  /* asked for while a listing ran */
     enum stream_status status;
     int64_t begun, ended;
     int64_t begun_ms; /* of the running or the last listing ... */
@@ -150,7 +149,7 @@ static void on_shards(void *user, const struct shard_page *page, const struct so
     lineage_learn(discovery->lineage, page->shards, page->count);
     /* An answer that names the same page again would go round for ever. */
     bool repeated = page->last && discovery->after && strcmp(page->last, discovery->after) == 0;
-    if (repeated || ++discovery->pages > PAGES_MAX) {
+    if (repeated || discovery->calls > PAGES_MAX) {
         struct source_error stuck = {SOURCE_OTHER, {0}};
         err_set(&stuck.err, ERR_PARSE, "the service repeats the page of shards behind %s",
                 page->last ? page->last : "?");
@@ -178,7 +177,7 @@ static void begin(void *user)
     CHECK(!discovery->call && !discovery->after);
     discovery->begun++;
     discovery->begun_ms = now_ms(discovery);
-    discovery->pages = discovery->calls = 0;
+    discovery->calls = 0;
     lineage_begin(discovery->lineage);
     ask(discovery);
 }

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import cost
-from common import BINARY, HANDLER, HERE, RECORDS_PER_PAGE, TOOLS, Deployment, Host, Server, cpu_ns, measured, output, progress
+from common import BINARY, ENVIRONMENT, HANDLER, HERE, RECORDS_PER_PAGE, TOOLS, Deployment, Host, Server, cpu_ns, measured, output, progress
 from cost import CASES, STOCK, case, measure
 from table import Table
 
@@ -192,12 +192,12 @@ def replays(server):
     """Events a second and core: a pattern that leaves all out, the stock handler, a route into the lake; out of what a route has written."""
     total = PAGES * RECORDS_PER_PAGE
     with tempfile.TemporaryDirectory() as directory:
-        root, env = pathlib.Path(directory), dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        root = pathlib.Path(directory)
         ini, log = root / "tidemill.ini", root / "log"
         top = f"[host]\nthreads = 1\nlisten = off\nlog_format = json\nstate = sqlite:state.db\n[aws]\nregion = eu-west-1\nendpoint = {server.url}\n[stream s]\narn = {cost.ARN}\n"
         (root / "scripts").mkdir()
         ini.write_text(top + ARCHIVE)
-        host = subprocess.Popen([BINARY, "run", "-c", ini], stderr=open(log, "w"), env=env)
+        host = subprocess.Popen([BINARY, "run", "-c", ini], stderr=open(log, "w"), env=ENVIRONMENT)
         try:
             limit = time.time() + 60
             while "read to its end" not in log.read_text() or lines(root / "out") < total:
@@ -209,7 +209,7 @@ def replays(server):
         (root / "scripts" / "h.lua").write_text(cost.handler(STOCK).replace("TOTAL", str(total)))
         ini.write_text(top + AGAIN)
         replay = [BINARY, "replay", "-c", ini, "--from", root / "out"]
-        return [total / spent([*measured(), *replay, *more], env=env)
+        return [total / spent([*measured(), *replay, *more], env=ENVIRONMENT)
                 for more in (["--handler", "h", "--pattern", NOTHING], ["--handler", "h", "--restart"], ["--handler", "lake"])]
 
 
@@ -225,13 +225,13 @@ end }
 def backfilled(url, items):
     """Items a second and core of a host whose handler has every item of a table first."""
     with tempfile.TemporaryDirectory() as directory:
-        root, env = pathlib.Path(directory), dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+        root = pathlib.Path(directory)
         (root / "scripts").mkdir()
         (root / "scripts" / "h.lua").write_text(BACKFILLED.replace("TOTAL", str(items)))
         (root / "tidemill.ini").write_text("[host]\nthreads = 1\nlisten = off\nlog_format = json\nstate = sqlite:state.db\n"
                                            f"[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = Bench\nsnapshot = yes\nsnapshot_segments = 1\n")
         log = root / "log"
-        host = subprocess.Popen([*measured(), BINARY, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"), env=env)
+        host = subprocess.Popen([*measured(), BINARY, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"), env=ENVIRONMENT)
         try:
             limit = time.time() + 60
             while '"message":"done"' not in log.read_text():

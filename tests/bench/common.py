@@ -14,7 +14,7 @@ BINARY = pathlib.Path(os.environ["TIDEMILL"]).resolve()
 TOOLS = pathlib.Path(os.environ["TIDEMILL_TESTS"]).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
 RECORDS_PER_PAGE = 1000
-
+ENVIRONMENT = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
 
 
 def output(*command):
@@ -121,10 +121,9 @@ class Host:
         self.owned = deployment is None
         self.deployment.configure(server, total)
         root = self.deployment.root
-        environment = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
         self.log = root / "log"
         self.started = time.time()
-        self.process = subprocess.Popen([*measured(), BINARY, "run", "-c", root / "tidemill.ini"], env=environment,
+        self.process = subprocess.Popen([*measured(), BINARY, "run", "-c", root / "tidemill.ini"], env=ENVIRONMENT,
                                         stderr=open(self.log, "w"))
 
     def memory(self, name):

@@ -14,7 +14,7 @@ import time
 
 import boto3
 
-from common import BINARY, HERE, RECORDS_PER_PAGE, Server, beside, cpu_ns, measured, memory, progress, time_of
+from common import BINARY, ENVIRONMENT, HERE, RECORDS_PER_PAGE, Server, beside, cpu_ns, measured, memory, progress, time_of
 
 ARN = "arn:aws:dynamodb:eu-west-1:1:table/Products/stream/2026-01-01T00:00:00.000"  # of what bench_server plays
 BEFORE = os.environ.get("BEFORE") and pathlib.Path(os.environ["BEFORE"]).resolve()
@@ -88,7 +88,7 @@ def measure(binary, case):
             f"[aws]\nregion = eu-west-1\nendpoint = {server.url}\n{more}[stream s]\n{where}\n{case.get('ini', '')}")
         log = root / "log"
         host = subprocess.Popen([*([] if "threads" in case else measured()), binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
-                                env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
+                                env=ENVIRONMENT)
         try:
             began = server.first()
             before = cpu_ns(host)
@@ -129,7 +129,7 @@ def latency(binary):
         (root / "tidemill.ini").write_text(f"[host]\nlisten = off\nlog_format = json\n[aws]\nregion = eu-west-1\nendpoint = {url}\n[stream s]\ntable = Bench\n")
         log = root / "log"
         host = subprocess.Popen([binary, "run", "-c", root / "tidemill.ini"], stderr=open(log, "w"),
-                                env=dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b"))
+                                env=ENVIRONMENT)
         try:
             while "reading arn" not in log.read_text():
                 assert host.poll() is None, log.read_text()
