@@ -1060,6 +1060,22 @@ void stream_supervisor_read_rest(struct stream_supervisor *supervisor, const cha
     supervisor->latest_arn = mem_string(stream_arn);
 }
 
+/* The handler has gone on from its snapshot. One that only pauses, or whose script is away, is on no stream: it
+ * comes back to where it stood. */
+static bool was_left(const struct stream_supervisor *supervisor, const struct generation *generation)
+{
+    const struct follower *follower;
+    struct snapshot_name name;
+    bool left = false;
+    if (!snapshot_name_read(generation->stream_arn, &name))
+        return false;
+    list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
+        left = left || (!follower->removed && follower->generation && follower->generation != generation &&
+                        strcmp(follower->handler, name.handler) == 0);
+    snapshot_name_fini(&name);
+    return left;
+}
+
 /* Older streams that every handler has left. */
 static void close_old_generations(struct stream_supervisor *supervisor)
 {
@@ -1071,7 +1087,8 @@ static void close_old_generations(struct stream_supervisor *supervisor)
             used = used || follower->generation == generation;
         if (used)
             continue;
-        forget_segments(supervisor, generation->stream_arn); /* what workers told since */
+        if (was_left(supervisor, generation))
+            forget_segments(supervisor, generation->stream_arn); /* what workers told since */
         close_generation(supervisor, generation);
     }
 }

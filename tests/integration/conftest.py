@@ -219,8 +219,8 @@ class Deployment:
         self.ini.write_text(f"[host]\n{lines}\n[aws]\nregion = eu-west-1\nendpoint = {self.dynamodb.url}\n"
                             f"{self.aws}\n{text}\n")
 
-    def stream(self, table, more="", **host):
-        self.configure(f"[stream s]\ntable = {table}\npoll_min = 20ms\npoll_max = 100ms\ndiscovery = 500ms\n{more}",
+    def stream(self, table, more="", discovery="500ms", **host):
+        self.configure(f"[stream s]\ntable = {table}\npoll_min = 20ms\npoll_max = 100ms\ndiscovery = {discovery}\n{more}",
                        **host)
 
     def start(self):

@@ -213,6 +213,31 @@ def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
     assert host.stop() == 0
 
 
+def test_a_pause_keeps_its_place_however_long(beside_local, local, name):
+    """While nobody is on the snapshot its stream is looked for again and again, and another takes its place: nothing of it is forgotten."""
+    deployment = beside_local
+    script = COPY.replace("local image", "require('tidemill.time').sleep(0.05)\n  local image")
+    table, copy = prepare(deployment, local, name, 2000, "snapshot = yes\nsnapshot_segments = 2\nbatch_size = 50\n[handler other]", script=script,
+                          discovery="1700ms")  # not while it stops: its last commit would hide what was forgotten
+    deployment.script("other", "return { stream = 's', on_record = function() end }")
+    own = lambda: next((one for one in snapshots(deployment) if one["handler"] == "h"), None)
+    host = deployment.start()
+    wait_until(lambda: (found := own()) and found["items"], "it is under way")
+    assert deployment.run("pause", "h").returncode == 0
+    wait_until(lambda: any("h has stopped" in message for message in host.messages()), "it is paused")
+    held = own()
+    local.enable_stream(table, False)
+    local.enable_stream(table, True)
+    looked = lambda: len([message for message in host.messages() if message.startswith("reading ")])
+    wait_until(lambda: looked() == 2, "it was looked for streams, twice at least")
+    assert own() | {"left_ms": 0} == held | {"left_ms": 0}
+    assert deployment.run("resume", "h").returncode == 0
+    host.wait_for("handler h has had every item of the table")
+    assert same(local, table, copy)() or wait_until(same(local, table, copy), "the copy is as its table")
+    assert sum("h first has every item" in message for message in host.messages()) == 1
+    assert host.stop() == 0
+
+
 def test_how_far_it_is(beside_local, local, name):
     deployment = beside_local
     slow = COPY.replace("local image", "require('tidemill.time').sleep(1)\n  local image")
