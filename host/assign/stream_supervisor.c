@@ -1060,8 +1060,8 @@ void stream_supervisor_read_rest(struct stream_supervisor *supervisor, const cha
     supervisor->latest_arn = mem_string(stream_arn);
 }
 
-/* The handler has gone on from its snapshot. One that only pauses, or whose script is away, is on no stream: it
- * comes back to where it stood. */
+/* The handler has gone on from its snapshot. One that only pauses, or whose script is away, is on no stream:
+ * it comes back to where it stood. */
 static bool was_left(const struct stream_supervisor *supervisor, const struct generation *generation)
 {
     const struct follower *follower;
