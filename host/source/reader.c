@@ -16,6 +16,13 @@
 #define MISSING_MS_MAX 60000
 #define COMPLAIN_EVERY_MS 60000
 
+/* A page that is asked for. */
+struct asked {
+    struct reader *reader;
+    int64_t at_ms; /* wall clock */
+    bool awaited;  /* counted as such by the source */
+};
+
 struct reader {
     struct reader_options options;
     struct reader_events events;
@@ -24,6 +31,14 @@ struct reader {
     struct timer next; /* the next step: a cursor or a page */
     struct source_call *call;
     char *cursor; /* NULL: to be got */
+    struct {
+        struct source_call *call; /* of the page behind the one that is read just now; NULL: none */
+        char *cursor;
+    } ahead;
+    struct asked asked[2]; /* pages, in turn ... */
+    size_t turn;           /* ... this one's now; the other is the one ahead */
+    size_t full_bytes;     /* of the last page, where that was full; else 0 */
+    bool held;             /* paused since the last page: what comes is not taken as fast as it is read */
     int64_t cursor_born_ms;
     struct position start;    /* where reading began */
     char last[SEQUENCE_SIZE]; /* of the last record read; "" before */
@@ -32,9 +47,8 @@ struct reader {
     bool from_horizon; /* the next cursor is at the trim horizon, whatever was read */
     bool paused, stopped, shard_closed;
     bool at_tip;
-    int64_t asked_ms; /* wall clock: when the page that is on its way was asked for */
-    int64_t idle_ms;  /* pause after the last page, growing while idle */
-    int64_t faults;   /* in a row */
+    int64_t idle_ms; /* pause after the last page, growing while idle */
+    int64_t faults;  /* in a row */
     struct log_limit complained;
     int fruitless; /* cursors in a row that were good for nothing */
     uint64_t random;
@@ -148,6 +162,66 @@ static bool is_full(const struct reader *reader, const struct page *page)
            page->body.size >= reader->options.source->traits.full_page_bytes_min;
 }
 
+/* ---- the page behind it ---- */
+
+static source_page_fn on_page;
+static source_ahead_fn on_ahead;
+
+static struct source_call *ask_page(struct asked *asked, const char *cursor)
+{
+    struct reader *reader = asked->reader;
+    reader->counters->calls++;
+    reader->now.calls++;
+    asked->awaited = reader->full_bytes > 0;
+    reader->options.source->awaited += asked->awaited;
+    asked->at_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
+    return source_read_page(reader->options.source, cursor, reader->options.batch_size, on_ahead, on_page,
+                            asked);
+}
+
+static void end_asked(struct asked *asked)
+{
+    asked->reader->options.source->awaited -= asked->awaited;
+    asked->awaited = false;
+}
+
+static void drop_ahead(struct reader *reader)
+{
+    end_asked(&reader->asked[!reader->turn]);
+    source_cancel(reader->options.source, reader->ahead.call);
+    free(reader->ahead.cursor);
+    reader->ahead.call = NULL;
+    reader->ahead.cursor = NULL;
+}
+
+/* While this one is read the next is on its way, if there is more: behind a full one there is, and so there
+ * is behind one like the full one before. Nothing is gained where reading waits for handlers, or where
+ * another shard's page comes anyway: they would wait here, cold. */
+static bool on_ahead(void *user, const char *next, size_t bytes)
+{
+    const struct asked *asked = user;
+    struct reader *reader = asked->reader;
+    CHECK(asked == &reader->asked[reader->turn] && !reader->ahead.call);
+    if (reader->paused || reader->held || reader->options.source->awaited > asked->awaited ||
+        (bytes < reader->options.source->traits.full_page_bytes_min &&
+         (!reader->full_bytes || bytes < reader->full_bytes / 2)))
+        return false;
+    reader->ahead.cursor = mem_string(next);
+    reader->ahead.call = ask_page(&reader->asked[!reader->turn], next);
+    return true;
+}
+
+/* The page was read, and behind it is `next`, or nothing. */
+static void take_ahead(struct reader *reader, const char *next)
+{
+    if (reader->ahead.call && next && strcmp(next, reader->ahead.cursor) == 0) {
+        reader->call = reader->ahead.call;
+        reader->ahead.call = NULL;
+        reader->turn = !reader->turn;
+    }
+    drop_ahead(reader);
+}
+
 static int64_t pause_after(struct reader *reader, const struct page *page)
 {
     int64_t least = reader->options.poll_min_ms, most = reader->options.poll_max_ms;
@@ -211,20 +285,34 @@ static void on_disorder(struct reader *reader, struct page *page)
 /* The records first, and only then that there is no next page: a last one may hold records. */
 static void on_page(void *user, struct page *page, const char *next, const struct source_error *error)
 {
-    struct reader *reader = user;
+    struct asked *asked = user;
+    struct reader *reader = asked->reader;
+    end_asked(asked);
+    if (asked != &reader->asked[reader->turn]) { /* before the one that it is behind: it failed at once */
+        reader->ahead.call = NULL;
+        drop_ahead(reader);
+        page_release(page);
+        return;
+    }
     reader->call = NULL;
+    bool good = !error && in_order(page);
+    if (!good)
+        drop_ahead(reader);
     if (error) {
         on_fault(reader, error);
         return;
     }
-    if (!in_order(page)) {
+    if (!good) {
         on_disorder(reader, page);
         return;
     }
     CHECK(page && !reader->stopped);
     bool last = next == NULL;
-    int64_t pause = pause_after(reader, page);
-    reader->at_tip = !is_full(reader, page);
+    int64_t asked_ms = asked->at_ms, pause = pause_after(reader, page);
+    take_ahead(reader, next);
+    reader->held = false;
+    reader->full_bytes = is_full(reader, page) ? page->body.size : 0;
+    reader->at_tip = !reader->full_bytes;
     count_page(reader, page);
     leave_out_repeated(reader, page);
     if (last)
@@ -251,7 +339,7 @@ static void on_page(void *user, struct page *page, const char *next, const struc
     else
         reader->events.page(reader->user, page);
     if (tip && !last && reader->events.caught_up)
-        reader->events.caught_up(reader->user, reader->asked_ms);
+        reader->events.caught_up(reader->user, asked_ms);
     if (last)
         reader->events.closed(reader->user);
 }
@@ -307,11 +395,7 @@ static void step(void *user)
         ask_cursor(reader);
         return;
     }
-    reader->counters->calls++;
-    reader->now.calls++;
-    reader->asked_ms = clock_wall_ms(reactor_clock(reader->options.reactor));
-    reader->call =
-        source_read_page(reader->options.source, reader->cursor, reader->options.batch_size, on_page, reader);
+    reader->call = ask_page(&reader->asked[reader->turn], reader->cursor);
 }
 
 struct reader *reader_new(const struct reader_options *options, const struct reader_events *events,
@@ -327,6 +411,7 @@ struct reader *reader_new(const struct reader_options *options, const struct rea
     reader->subject = mem_string(options->subject);
     reader->trouble = mem_printf("%s%s%s", options->shard, options->purpose ? " " : "",
                                  options->purpose ? options->purpose : "");
+    reader->asked[0].reader = reader->asked[1].reader = reader;
     reader->stopped = true;
     reader->now.began_ms = clock_wall_ms(reactor_clock(options->reactor));
     reader->random = hash_bytes(reader->shard, strlen(reader->shard), (uint64_t)now_ms(reader));
@@ -339,6 +424,8 @@ static void halt(struct reader *reader)
     timer_stop(reader->options.reactor, &reader->next);
     source_cancel(reader->options.source, reader->call);
     reader->call = NULL;
+    end_asked(&reader->asked[reader->turn]);
+    drop_ahead(reader);
     drop_cursor(reader);
 }
 
@@ -364,6 +451,7 @@ void reader_start(struct reader *reader, const struct position *position, const 
         reader->start.sequence[0] = '\0';
     reader->last[0] = '\0';
     reader->gap = reader->from_horizon = reader->stopped = reader->at_tip = false;
+    reader->full_bytes = 0;
     reader->idle_ms = reader->faults = 0;
     if (cursor)
         keep_cursor(reader, cursor);
@@ -372,7 +460,7 @@ void reader_start(struct reader *reader, const struct position *position, const 
 
 void reader_pause(struct reader *reader)
 {
-    reader->paused = true;
+    reader->paused = reader->held = true;
     timer_stop(reader->options.reactor, &reader->next);
 }
 

@@ -72,6 +72,11 @@ typedef void source_cursor_fn(void *user, const char *cursor, const struct sourc
 typedef void source_page_fn(void *user, struct page *page, const char *next,
                             const struct source_error *error);
 
+/* An answer of `bytes` has come, whose page is not read yet. By the looks of it `next` is the cursor behind
+ * it: it may be asked for at once, so that the service works meanwhile; then true is returned. Where the
+ * page, which follows, says another, or fails, that call is to be cancelled. A source need not tell it. */
+typedef bool source_ahead_fn(void *user, const char *next, size_t bytes);
+
 struct source_ops {
     struct source_call *(*find_stream)(struct source *, const char *table, source_stream_fn *, void *user);
     struct source_call *(*next_stream)(struct source *, const char *table, const char *stream_arn,
@@ -80,8 +85,8 @@ struct source_ops {
                                        source_shards_fn *, void *user);
     struct source_call *(*get_cursor)(struct source *, const char *stream_arn, const char *shard,
                                       enum cursor_kind, const char *sequence, source_cursor_fn *, void *user);
-    struct source_call *(*read_page)(struct source *, const char *cursor, int64_t limit, source_page_fn *,
-                                     void *user);
+    struct source_call *(*read_page)(struct source *, const char *cursor, int64_t limit, source_ahead_fn *,
+                                     source_page_fn *, void *user);
     void (*cancel)(struct source_call *);
     void (*free)(struct source *);
 };
@@ -89,6 +94,7 @@ struct source_ops {
 struct source {
     const struct source_ops *ops;
     struct source_traits traits;
+    size_t awaited; /* pages behind full ones: while there are any, the reactor has work to come */
 };
 
 /* The ARN of the table's latest stream; NULL without an error when it never had one. */
@@ -120,10 +126,11 @@ static inline struct source_call *source_get_cursor(struct source *source, const
     return source->ops->get_cursor(source, stream_arn, shard, kind, sequence, done, user);
 }
 
+/* `ahead` may be NULL. */
 static inline struct source_call *source_read_page(struct source *source, const char *cursor, int64_t limit,
-                                                   source_page_fn *done, void *user)
+                                                   source_ahead_fn *ahead, source_page_fn *done, void *user)
 {
-    return source->ops->read_page(source, cursor, limit, done, user);
+    return source->ops->read_page(source, cursor, limit, ahead, done, user);
 }
 
 static inline void source_cancel(struct source *source, struct source_call *call)

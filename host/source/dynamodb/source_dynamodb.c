@@ -22,6 +22,7 @@
 
 struct source_dynamodb {
     struct source source;
+    struct reactor *reactor;
     struct aws_client *client;
 };
 
@@ -34,7 +35,10 @@ struct source_call {
         source_page_fn *page;
     } done;
     void *user;
-    struct source_dynamodb *source; /* of a next_stream, which asks page after page */
+    struct source_dynamodb *source; /* of a next_stream, which asks page after page, and of a page */
+    source_ahead_fn *ahead;         /* of a page; or NULL ... */
+    struct task read;               /* ... it is read once the next was asked for */
+    struct buf body;
     char *table, *stream_arn, *best;
 };
 
@@ -261,38 +265,99 @@ static struct source_call *get_cursor(struct source *source, const char *stream_
 
 /* ---- GetRecords ---- */
 
-static void on_page(void *user, struct transport_response *response, const struct err *err)
+/* An iterator has a few hundred bytes. */
+#define NEXT_LOOKED_AT 2048
+
+/* The iterator of a page that nobody has read yet, to be freed: the services write it before the records or
+ * behind them. NULL: it is not seen there. */
+static char *find_next(const struct buf *body)
 {
-    struct source_call call = *(struct source_call *)user;
+    static const char name[] = "\"NextShardIterator\":\"";
+    const size_t size = sizeof name - 1;
+    if (body->size <= 1 + size)
+        return NULL;
+    const char *at = body->data + 1, *all = body->data + body->size;
+    if (memcmp(at, name, size) != 0)
+        at = strstr(body->size > NEXT_LOOKED_AT ? all - NEXT_LOOKED_AT : body->data, name);
+    if (!at)
+        return NULL;
+    at += size;
+    const char *end = memchr(at, '"', (size_t)(all - at));
+    return end && !memchr(at, '\\', (size_t)(end - at)) ? mem_copy(at, (size_t)(end - at)) : NULL;
+}
+
+static void give_page(struct source_call *call, struct buf *body)
+{
     struct err problem;
-    free(user);
-    struct page *page = err ? NULL : page_read(&response->body, &problem);
+    source_page_fn *done = call->done.page;
+    void *whose = call->user;
+    free(call);
+    struct page *page = page_read(body, &problem);
     if (page && (!page_has_numbers(page, &problem) || !page_tells_next(page->root, &problem))) {
         page_release(page);
         page = NULL;
     }
-    if (!page && !err)
-        err_prefix(&problem, "GetRecords");
     if (page) {
-        call.done.page(call.user, page, json_string(&page->arena, json_get(page->root, "NextShardIterator")),
-                       NULL);
+        done(whose, page, json_string(&page->arena, json_get(page->root, "NextShardIterator")), NULL);
     } else {
-        struct source_error error = error_of(err ? err : &problem);
-        call.done.page(call.user, NULL, NULL, &error);
+        err_prefix(&problem, "GetRecords");
+        struct source_error error = error_of(&problem);
+        done(whose, NULL, NULL, &error);
+    }
+}
+
+static void on_read(void *user)
+{
+    struct source_call *call = user;
+    struct buf body = call->body;
+    give_page(call, &body);
+    buf_fini(&body);
+}
+
+static bool asks_ahead(const struct source_call *call, const struct buf *body)
+{
+    char *next = call->ahead ? find_next(body) : NULL;
+    bool asked = next && call->ahead(call->user, next, body->size);
+    free(next);
+    return asked;
+}
+
+static void on_page(void *user, struct transport_response *response, const struct err *err)
+{
+    struct source_call *call = user;
+    call->call = NULL;
+    if (err) {
+        struct source_error error = error_of(err);
+        source_page_fn *done = call->done.page;
+        void *whose = call->user;
+        free(call);
+        done(whose, NULL, NULL, &error);
+    } else if (asks_ahead(call, &response->body)) { /* which leaves first: reading takes its time */
+        call->body = response->body;
+        response->body = BUF_INIT;
+        task_defer(call->source->reactor, &call->read);
+    } else {
+        give_page(call, &response->body);
     }
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
-                                     source_page_fn *done, void *user)
+                                     source_ahead_fn *ahead, source_page_fn *done, void *user)
 {
     struct source_call *call = call_new(user);
     call->done.page = done;
+    call->source = (struct source_dynamodb *)(void *)source;
+    call->ahead = ahead;
+    task_init(&call->read, on_read, call);
     return send(source, streams_get_records(cursor, limit), 1, on_page, call);
 }
 
 static void cancel(struct source_call *call)
 {
     aws_cancel(call->call);
+    if (call->ahead)
+        task_cancel(&call->read);
+    buf_fini(&call->body);
     free(call->table);
     free(call->stream_arn);
     free(call->best);
@@ -325,7 +390,9 @@ static struct source *open_source(const struct source_world *world)
                                           read_page,   cancel,      free_source};
     struct source_dynamodb *dynamodb = mem_zero(sizeof *dynamodb);
     dynamodb->source = (struct source){
-        &ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, false}};
+        .ops = &ops,
+        .traits = {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, false}};
+    dynamodb->reactor = world->reactor;
     dynamodb->client = world->client;
     return &dynamodb->source;
 }

@@ -455,9 +455,10 @@ static void cancel(struct source_call *call)
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
-                                     source_page_fn *done, void *user)
+                                     source_ahead_fn *ahead, source_page_fn *done, void *user)
 {
     struct source_call *call = call_new(source, user);
+    (void)ahead;
     call->done.page = done;
     call->limit = limit;
     bool known = place_read(cursor, &call->place) && snapshot_name_read(call->place.arn, &call->name) &&
@@ -578,7 +579,8 @@ static struct source *open_source(const struct source_world *world)
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   cancel,      free_source};
     struct source_export *source = mem_zero(sizeof *source);
-    source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
+    source->source =
+        (struct source){.ops = &ops, .traits = {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
     source->reactor = world->reactor;
     source->client = world->client;
     source->log = world->log;

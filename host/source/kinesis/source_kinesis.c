@@ -784,9 +784,10 @@ static void ask_page(void *user)
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
-                                     source_page_fn *done, void *user)
+                                     source_ahead_fn *ahead, source_page_fn *done, void *user)
 {
     struct source_call *call = call_new(source, NULL, user);
+    (void)ahead;
     call->done.page = done;
     call->limit = limit;
     call->iterator = mem_string(cursor_read(call, cursor));
@@ -823,8 +824,9 @@ static struct source *open_source(const struct source_world *world)
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   call_free,   free_source};
     struct source_kinesis *kinesis = mem_zero(sizeof *kinesis);
-    kinesis->source = (struct source){
-        &ops, {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS, FULL_PAGE_BYTES_MIN, late_ms, .finds_time = true}};
+    kinesis->source = (struct source){.ops = &ops,
+                                      .traits = {ITERATOR_AGE_MS_MAX, SOURCE_RETENTION_MS,
+                                                 FULL_PAGE_BYTES_MIN, late_ms, .finds_time = true}};
     kinesis->reactor = world->reactor;
     kinesis->client = world->client;
     return &kinesis->source;

@@ -625,9 +625,10 @@ static void wait_over(void *user)
 }
 
 static struct source_call *read_page(struct source *source, const char *cursor, int64_t limit,
-                                     source_page_fn *done, void *user)
+                                     source_ahead_fn *ahead, source_page_fn *done, void *user)
 {
     struct source_call *call = call_new(source, user);
+    (void)ahead;
     call->done.page = done;
     call->limit = limit;
     call->text = mem_string(cursor);
@@ -674,7 +675,8 @@ static struct source *open_source(const struct source_world *world)
     static const struct source_ops ops = {find_stream, next_stream, list_shards, get_cursor,
                                           read_page,   call_free,   free_source};
     struct source_snapshot *source = mem_zero(sizeof *source);
-    source->source = (struct source){&ops, {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
+    source->source =
+        (struct source){.ops = &ops, .traits = {CURSOR_AGE_MS_MAX, SOURCE_RETENTION_MS, 1, late_ms, false}};
     source->reactor = world->reactor;
     source->client = world->client;
     source->snapshots = world->snapshots;
