@@ -276,9 +276,10 @@ static char *find_next(const struct buf *body)
     const size_t size = sizeof name - 1;
     if (body->size <= 1 + size)
         return NULL;
+    const size_t looked_at = body->size < NEXT_LOOKED_AT ? body->size : NEXT_LOOKED_AT;
     const char *at = body->data + 1, *all = body->data + body->size;
     if (memcmp(at, name, size) != 0)
-        at = strstr(body->size > NEXT_LOOKED_AT ? all - NEXT_LOOKED_AT : body->data, name);
+        at = memmem(all - looked_at, looked_at, name, size);
     if (!at)
         return NULL;
     at += size;
