@@ -1,7 +1,8 @@
 /* json_index.h: where things stand in a JSON text, in place of a tree of it: a number for each bracket,
  * string and scalar, and from each value the way past it. Made in two passes: one over the bytes, 64 at a
- * time, with what the processor has for that (AVX2, SSE2, NEON, else plain C), one over what it found, for
- * the grammar (RFC 8259). Keys are found and values passed over without a look at what lies between. */
+ * time, with what the processor has for that (AVX-512, AVX2, SSE2, NEON, else plain C), one over what it
+ * found, for the grammar (RFC 8259). Keys are found and values passed over without a look at what lies
+ * between. */
 #ifndef TIDEMILL_BASE_JSON_INDEX_H
 #define TIDEMILL_BASE_JSON_INDEX_H
 
