@@ -382,9 +382,13 @@ static __attribute__((noinline)) uint32_t search_before(const char *text, uint32
 }
 
 /* Backwards from `end` past white space, and past `separator` with what is before it (0: there is none): the
- * last byte of what stands there. */
-static INLINE uint32_t last_before(const char *text, uint32_t end, char separator)
+ * last byte of what stands there. Without `spaces` there is no white space in the text. */
+static INLINE uint32_t last_before(const char *text, uint32_t end, char separator, bool spaces)
 {
+    if (!spaces && !separator)
+        return end - 1; /* of nothing: NOWHERE */
+    if (!spaces)
+        return end > 1 && text[end - 1] == separator ? end - 2 : NOWHERE;
     if (!separator)
         return end && (unsigned char)text[end - 1] > ' ' ? end - 1 : search_before(text, end, separator);
     return end > 1 && text[end - 1] == separator && (unsigned char)text[end - 2] > ' '
@@ -427,14 +431,19 @@ const char *json_number_end(const char *at, const char *end, const char **proble
 
 static bool scalar_ends_at(const char *text, uint32_t begin, uint32_t last)
 {
-    static const char *const words[] = {"true", "false", "null"};
     const char *at = text + begin, *end = text + last + 1, *problem;
     if (last == NOWHERE || last < begin)
         return false;
-    for (int i = 0; i < 3; i++)
-        if ((size_t)(end - at) == strlen(words[i]) && memcmp(at, words[i], (size_t)(end - at)) == 0)
-            return true;
-    return json_number_end(at, end, &problem) == end;
+    switch (*at) {
+    case 't':
+        return end - at == 4 && memcmp(at, "true", 4) == 0;
+    case 'f':
+        return end - at == 5 && memcmp(at, "false", 5) == 0;
+    case 'n':
+        return end - at == 4 && memcmp(at, "null", 4) == 0;
+    default:
+        return json_number_end(at, end, &problem) == end;
+    }
 }
 
 static bool is_hex(const char *at, const char *end)
@@ -459,9 +468,9 @@ static bool has_right_escapes(const char *text, size_t size)
 
 /* Where a value's last byte must be: before what comes at `end`, a closing bracket or, behind a comma,
  * something else. */
-static INLINE uint32_t last_of_child(const char *text, uint32_t end, char what)
+static INLINE uint32_t last_of_child(const char *text, uint32_t end, char what, bool spaces)
 {
-    return last_before(text, end, (what | 0x20) == '}' ? '\0' : ',');
+    return last_before(text, end, (what | 0x20) == '}' ? '\0' : ',', spaces);
 }
 
 struct open {
@@ -474,44 +483,43 @@ static INLINE bool is_text(const char *at, const char *text, uint32_t size)
 }
 
 /* Of a key whose opening quote stands there. */
-static INLINE uint32_t way_of_key(const struct json_index *index, uint32_t begin, uint32_t size)
+static INLINE uint32_t way_of_key(const char *begin, uint32_t size, bool escapes)
 {
-    return index->escapes && memchr(index->text + begin + 1, '\\', size) ? size | JSON_INDEX_ESCAPED : size;
+    return escapes && memchr(begin + 1, '\\', size) ? size | JSON_INDEX_ESCAPED : size;
 }
 
 /* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in
- * one go. `i` is a key, and five more are there. */
-static INLINE bool take_attribute(const struct json_index *index, uint32_t *restrict ways, uint32_t i,
-                                  uint64_t *holders)
+ * one go. At `i` is a key, five more are there, and the next is a bracket behind the key's quote and a colon.
+ */
+static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, bool escapes)
 {
-    const char *text = index->text;
-    const uint32_t *at = index->at;
-    uint32_t name = at[i], outer = at[i + 1], type = at[i + 2], value = at[i + 3], end = at[i + 4];
-    if (!(is_text(text + outer - 2, "\":{\"", 4) && is_text(text + value - 2, "\":\"", 3) &&
-          is_text(text + end - 1, "\"}", 2) && text[name] == '"'))
+    uint32_t name = at[0], outer = at[1], type = at[2], value = at[3], end = at[4];
+    if (!(is_text(text + outer, "{\"", 2) && is_text(text + value - 2, "\":\"", 3) &&
+          is_text(text + end - 1, "\"}", 2)))
         return false;
-    ways[i] = way_of_key(index, name, outer - 3 - name);
-    ways[i + 1] = 3;
-    ways[i + 2] = way_of_key(index, type, value - 3 - type);
-    ways[i + 3] = 0;
-    ways[i + 4] = 1;
-    *holders |= json_index_bit(text + name + 1, outer - 3 - name);
+    ways[0] = way_of_key(text + name, outer - 3 - name, escapes);
+    ways[1] = 3;
+    ways[2] = way_of_key(text + type, value - 3 - type, escapes);
+    ways[3] = 0;
+    ways[4] = 1;
     return true;
 }
 
 /* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first
  * byte, `c` what stands there. */
-static bool check(struct json_index *index, uint32_t *restrict ways, uint32_t size)
+static INLINE bool check_all(struct json_index *index, uint32_t *restrict ways, uint32_t size,
+                             const bool spaces)
 {
     const char *const text = index->text;
     const uint32_t *const at = index->at, count = index->count;
+    const bool escapes = index->escapes;
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
     uint64_t holders = 0;
     uint32_t others = 0; /* keys and closing brackets */
     char opening = '\0', c = text[at[0]];
     uint32_t depth = 0, i = 0, begin = at[0], next, last;
-    if (last_before(text, begin, '\0') != NOWHERE)
+    if (last_before(text, begin, '\0', spaces) != NOWHERE)
         return false;
 value:
     if (c == '{' || c == '[') {
@@ -521,7 +529,7 @@ value:
         open = (struct open){i, 0};
         opening = c;
         next = at[++i];
-        if (last_before(text, next, '\0') != begin)
+        if (last_before(text, next, '\0', spaces) != begin)
             return false;
         begin = next;
         c = text[begin];
@@ -533,10 +541,10 @@ value:
     }
     ways[i] = 0;
     if (i + 1 >= count)
-        return depth == 0 && (last = last_before(text, size, '\0')) != NOWHERE &&
+        return depth == 0 && (last = last_before(text, size, '\0', spaces)) != NOWHERE &&
                (c == '"' ? last > begin && text[last] == '"' : scalar_ends_at(text, begin, last));
     next = at[++i];
-    last = last_of_child(text, next, text[next]);
+    last = last_of_child(text, next, text[next], spaces);
     if (last == NOWHERE ||
         (c == '"' ? last == begin || text[last] != '"' : !scalar_ends_at(text, begin, last)))
         return false;
@@ -551,25 +559,33 @@ child: /* a child ended, and the entry i is behind it */
     if (opening == '[')
         goto value;
 key:
-    if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(index, ways, i, &holders)) {
-        begin = at[i + 4];
-        i += 5;
-        others += 2; /* its own key is the object's child */
-        next = at[i];
-        if (last_of_child(text, next, text[next]) == begin)
-            goto child;
-        return false;
-    }
     if (c != '"' || i + 1 >= count)
         return false;
     next = at[i + 1];
-    last = last_before(text, next, ':');
-    if (last == NOWHERE || last == begin || text[last] != '"')
-        return false;
-    ways[i++] = way_of_key(index, begin, last - begin - 1);
-    c = text[next];
-    if (c == '{')
-        holders |= json_index_bit(text + begin + 1, last - begin - 1);
+    if (is_text(text + next - 2, "\":", 2) && next - begin > 2) {
+        last = next - 2;
+        c = text[next];
+        if (c == '{') {
+            holders |= json_index_bit(text + begin + 1, last - begin - 1);
+            if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at + i, ways + i, escapes)) {
+                begin = at[i + 4];
+                i += 5;
+                others += 2; /* its own key is the object's child */
+                next = at[i];
+                if (last_of_child(text, next, text[next], spaces) == begin)
+                    goto child;
+                return false;
+            }
+        }
+    } else {
+        last = last_before(text, next, ':', spaces);
+        if (last == NOWHERE || last == begin || text[last] != '"')
+            return false;
+        c = text[next];
+        if (c == '{')
+            holders |= json_index_bit(text + begin + 1, last - begin - 1);
+    }
+    ways[i++] = way_of_key(text + begin, last - begin - 1, escapes);
     begin = next;
     goto value;
 close:
@@ -581,14 +597,25 @@ close:
     open = stack[--depth];
     if (i + 1 >= count) {
         index->values = count - others;
-        index->holders = index->escapes ? UINT64_MAX : holders;
-        return depth == 0 && last_before(text, size, '\0') == begin;
+        index->holders = escapes ? UINT64_MAX : holders;
+        return depth == 0 && last_before(text, size, '\0', spaces) == begin;
     }
     opening = text[at[open.entry]];
     next = at[++i];
-    if (last_of_child(text, next, text[next]) != begin)
+    if (last_of_child(text, next, text[next], spaces) != begin)
         return false;
     goto child;
+}
+
+static bool check(struct json_index *index, uint32_t *restrict ways, uint32_t size)
+{
+    return check_all(index, ways, size, false);
+}
+
+static __attribute__((noinline)) bool check_spaced(struct json_index *index, uint32_t *restrict ways,
+                                                   uint32_t size)
+{
+    return check_all(index, ways, size, true);
 }
 
 bool json_index_make_by(const struct json_index_way *way, struct json_index *index, struct arena *arena,
@@ -600,7 +627,8 @@ bool json_index_make_by(const struct json_index_way *way, struct json_index *ind
         return false;
     uint32_t *ways = arena_alloc(arena, index->count * sizeof *ways);
     index->ways = ways;
-    return check(index, ways, (uint32_t)size) && (!index->escapes || has_right_escapes(text, size));
+    return (index->spaces ? check_spaced : check)(index, ways, (uint32_t)size) &&
+           (!index->escapes || has_right_escapes(text, size));
 }
 
 bool json_index_make(struct json_index *index, struct arena *arena, const char *text, size_t size)
