@@ -21,8 +21,10 @@ struct place_texts {
 struct places {
     struct place_texts texts;
     const char *rows;
-    size_t row_size, capacity;
-    size_t *slots; /* of the arena: the number of a row and 1, or 0 */
+    size_t row_size, count;
+    size_t *next; /* of rows in order: the one behind that found last; NULL: they are in none */
+    size_t capacity;
+    size_t *slots; /* of others: the number of a row and 1, or 0 */
 };
 
 /* All of them, which must stay where they are; of several with the same texts the last one counts. */

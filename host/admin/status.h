@@ -20,10 +20,11 @@ struct status_row {
     const struct store_checkpoint *checkpoint;
     const char *table;                             /* whose changes these are */
     const struct store_subscription *subscription; /* or NULL */
-    bool paused;                                   /* by tidemill pause, since then; it is idle, too */
+    const char *version;                           /* of the handler; "" unknown */
+    bool segment;                                  /* of a snapshot */
+    bool idle;   /* a host is running, but this handler is not: its script is gone or broken, or it waits */
+    bool paused; /* by tidemill pause, since then; it is idle, too */
     int64_t paused_ms;
-    bool idle; /* a host is running, but this handler is not: its script is gone or broken, or it waits */
-    const char *version; /* of the handler; "" unknown */
     int64_t dead;
     int64_t lag_ms;     /* iterator age: of the oldest record that is not settled; -1: not known */
     int64_t trimmed_ms; /* until that record is trimmed; -1: there is none, or not known */

@@ -25,8 +25,9 @@ const char *status_position_name(const struct position *position)
 /* What is asked for each row. */
 struct index {
     struct places subscriptions, dead;
-    const struct store_checkpoint *like; /* the last one, whose table is `table` */
+    const struct store_checkpoint *like; /* the last one: what of its stream's name its row needs */
     const char *table;
+    bool segment;
 };
 
 #define INDEX(texts, rows, count) \
@@ -106,16 +107,16 @@ const struct store_request *status_next_pause(const struct status *status, size_
 }
 
 /* Rows of one stream stand together. */
-static const char *table_of(const struct status *status, struct index *index,
-                            const struct store_checkpoint *checkpoint)
+static void read_stream(const struct status *status, struct index *index,
+                        const struct store_checkpoint *checkpoint)
 {
     if (!index->like || strcmp(index->like->stream_arn, checkpoint->stream_arn) != 0) {
         char *table = table_of_arn(checkpoint->stream_arn, NULL);
         index->table = arena_copy(&status->snapshot->arena, table, strlen(table));
         free(table);
+        index->segment = snapshot_of_arn(checkpoint->stream_arn);
     }
     index->like = checkpoint;
-    return index->table;
 }
 
 static struct status_row row_of(const struct status *status, struct index *index,
@@ -128,8 +129,10 @@ static struct status_row row_of(const struct status *status, struct index *index
                                             ? store_find_pause(status->requests, checkpoint->handler)
                                             : NULL;
     const struct store_dead_count *dead = places_find(&index->dead, checkpoint->handler, stream_arn, shard);
+    read_stream(status, index, checkpoint);
     struct status_row row = {.checkpoint = checkpoint,
-                             .table = table_of(status, index, checkpoint),
+                             .table = index->table,
+                             .segment = index->segment,
                              .subscription = subscription,
                              .dead = dead ? dead->count : 0,
                              .paused = pause != NULL,

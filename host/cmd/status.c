@@ -64,7 +64,7 @@ static const char *column(const struct status_row *row, int which)
 /* The segments are told together. */
 static bool is_shown(const struct status_row *row)
 {
-    return row->dead || !snapshot_of_arn(row->checkpoint->stream_arn);
+    return row->dead || !row->segment;
 }
 
 /* Which one it is of goes without saying where there is one. */
