@@ -329,19 +329,55 @@ static void put_lost_stream(struct follower *follower, struct store_batch *batch
                            });
 }
 
-/* A snapshot is never read again: nothing of it is kept. */
-static void forget_segments(const struct stream_supervisor *supervisor, const char *stream_arn)
+static bool is_elsewhere(const struct stream_supervisor *supervisor, const struct generation *generation,
+                         const char *handler)
+{
+    const struct follower *follower;
+    list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
+        if (!follower->removed && follower->generation && follower->generation != generation &&
+            strcmp(follower->handler, handler) == 0)
+            return true;
+    return false;
+}
+
+/* Whoever was on the snapshot has gone on from it: its handler, or those that have its name in `formerly`. One
+ * that only pauses, or whose script is away, is on no stream: it comes back to where it stood. */
+static bool was_left(const struct stream_supervisor *supervisor, const struct generation *generation)
+{
+    const struct store_snapshot *snapshot = supervisor->options.snapshot;
+    struct snapshot_name name;
+    size_t known = 0;
+    for (size_t i = 0; i < snapshot->follow_count; i++) {
+        const struct store_follow *follow = &snapshot->follows[i];
+        if (strcmp(follow->stream_arn, generation->stream_arn) != 0)
+            continue;
+        if (!is_elsewhere(supervisor, generation, follow->handler))
+            return false;
+        known++;
+    }
+    if (known || !snapshot_name_read(generation->stream_arn, &name))
+        return known > 0;
+    bool left = is_elsewhere(supervisor, generation, name.handler);
+    snapshot_name_fini(&name);
+    return left;
+}
+
+/* A snapshot that was left is never read again: nothing of it is kept. Where hosts share a state it decides
+ * itself. */
+static void forget_segments(const struct stream_supervisor *supervisor, const struct generation *generation)
 {
     const struct leases *leases = supervisor->options.leases;
+    bool shared = leases && leases->forget;
     struct snapshot_name name;
-    if (!snapshot_name_read(stream_arn, &name))
+    if (!snapshot_of_arn(generation->stream_arn) || !(shared || was_left(supervisor, generation)) ||
+        !snapshot_name_read(generation->stream_arn, &name))
         return;
     struct store_batch *batch = store_batch_new();
     for (int64_t i = 0; i < name.segments; i++) {
         char segment[SNAPSHOT_SEGMENT_SIZE];
-        store_forget_shard(batch, stream_arn, snapshot_segment(segment, i));
-        if (leases && leases->forget)
-            leases->forget(leases->user, stream_arn, segment);
+        store_forget_shard(batch, generation->stream_arn, snapshot_segment(segment, i));
+        if (shared)
+            leases->forget(leases->user, generation->stream_arn, segment);
     }
     snapshot_name_fini(&name);
     store_commit(supervisor->options.store, batch, NULL, NULL);
@@ -421,8 +457,9 @@ static void adopt(void *user, struct follower *follower, const struct store_foll
     CHECK(!follower->active.count && !follower->removed);
     char *stream_arn = followed_arn(user, follow);
     if (strcmp(stream_arn, follower->generation->stream_arn) != 0) {
-        forget_segments(user, follower->generation->stream_arn);
+        const struct generation *left = follower->generation;
         begin_on(follower, stream_arn);
+        forget_segments(user, left);
     }
     free(stream_arn);
     follower_take_follow(follower, follow);
@@ -437,7 +474,8 @@ static void move_to(struct follower *follower, const char *stream_arn)
     struct stream_supervisor *supervisor = follower->user;
     const struct leases *leases = supervisor->options.leases;
     struct store_batch *batch = store_batch_new();
-    const char *left_arn = follower->generation->stream_arn;
+    const struct generation *left = follower->generation;
+    const char *left_arn = left->stream_arn;
     CHECK(!follower->active.count && follower->phase == FOLLOWER_READY);
     if (follower->generation->missing)
         put_lost_stream(follower, batch);
@@ -471,7 +509,7 @@ static void move_to(struct follower *follower, const char *stream_arn)
     if (snapshot_of_arn(left_arn))
         follower_take_follow(follower, &follow);
     free(over);
-    forget_segments(supervisor, left_arn);
+    forget_segments(supervisor, left);
     follower_commit_join(follower, batch, left_arn);
 }
 
@@ -1060,22 +1098,6 @@ void stream_supervisor_read_rest(struct stream_supervisor *supervisor, const cha
     supervisor->latest_arn = mem_string(stream_arn);
 }
 
-/* The handler has gone on from its snapshot. One that only pauses, or whose script is away, is on no stream:
- * it comes back to where it stood. */
-static bool was_left(const struct stream_supervisor *supervisor, const struct generation *generation)
-{
-    const struct follower *follower;
-    struct snapshot_name name;
-    bool left = false;
-    if (!snapshot_name_read(generation->stream_arn, &name))
-        return false;
-    list_each(follower, (struct list *)&supervisor->followers, struct follower, link)
-        left = left || (!follower->removed && follower->generation && follower->generation != generation &&
-                        strcmp(follower->handler, name.handler) == 0);
-    snapshot_name_fini(&name);
-    return left;
-}
-
 /* Older streams that every handler has left. */
 static void close_old_generations(struct stream_supervisor *supervisor)
 {
@@ -1087,8 +1109,7 @@ static void close_old_generations(struct stream_supervisor *supervisor)
             used = used || follower->generation == generation;
         if (used)
             continue;
-        if (was_left(supervisor, generation))
-            forget_segments(supervisor, generation->stream_arn); /* what workers told since */
+        forget_segments(supervisor, generation); /* what workers told since */
         close_generation(supervisor, generation);
     }
 }

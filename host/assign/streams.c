@@ -259,6 +259,31 @@ void streams_unread(const struct streams *streams, struct buf *out)
             buf_printf(out, "%s%s", out->size ? ", " : "", many->stream->name);
 }
 
+static bool is_followed(const struct store_snapshot *snapshot, const char *stream_arn)
+{
+    for (size_t i = 0; i < snapshot->follow_count; i++)
+        if (strcmp(snapshot->follows[i].stream_arn, stream_arn) == 0)
+            return true;
+    return false;
+}
+
+/* Of snapshots that nobody comes back to: their handlers were sent elsewhere, or forgotten, while they were
+ * not on them. Where hosts share a state it decides itself. */
+static void forget_left_segments(struct streams *streams, const struct store_snapshot *snapshot)
+{
+    const struct leases *leases = streams->model.leases;
+    struct store_batch *batch = NULL;
+    for (size_t i = 0; i < snapshot->shard_count && !(leases && leases->forget); i++) {
+        const struct store_shard *row = &snapshot->shards[i];
+        if (!snapshot_of_arn(row->stream_arn) || is_followed(snapshot, row->stream_arn))
+            continue;
+        batch = batch ? batch : store_batch_new();
+        store_forget_shard(batch, row->stream_arn, row->shard);
+    }
+    if (batch)
+        store_commit(streams->model.store, batch, NULL, NULL);
+}
+
 struct streams *streams_new(const struct stream_supervisor_options *model)
 {
     struct streams *streams = mem_zero(sizeof *streams);
@@ -267,6 +292,7 @@ struct streams *streams_new(const struct stream_supervisor_options *model)
     list_init(&streams->all);
     list_init(&streams->many);
     begin_missing(streams);
+    forget_left_segments(streams, model->snapshot);
     return streams;
 }
 
@@ -360,6 +386,7 @@ void streams_remove_handler(struct streams *streams, const char *handler)
 void streams_set_snapshot(struct streams *streams, const struct store_snapshot *snapshot)
 {
     struct stream *stream;
+    forget_left_segments(streams, snapshot);
     streams->model.snapshot = snapshot;
     list_each(stream, &streams->all, struct stream, link)
         stream_supervisor_set_snapshot(stream->supervisor, snapshot);

@@ -2,6 +2,7 @@
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -242,6 +243,24 @@ def test_a_pause_keeps_its_place_however_long(beside_local, local, name):
     host.wait_for("handler h has had every item of the table")
     assert same(local, table, copy)() or wait_until(same(local, table, copy), "the copy is as its table")
     assert sum("h first has every item" in message for message in host.messages()) == 1
+    assert host.stop() == 0
+
+
+def test_nothing_is_kept_of_a_snapshot_that_nobody_comes_back_to(beside_local, local, name):
+    """Its handler was sent elsewhere while it was not on it: what was told of its segments goes when handlers next begin."""
+    deployment = beside_local
+    prepare(deployment, local, name, 25)
+    host = deployment.start()
+    wait_until(deployment.settled, "it follows the stream")
+    assert host.stop() == 0
+    state = sqlite3.connect(deployment.directory / "state.db")
+    group, stream = state.execute("SELECT grp, stream_arn FROM follows").fetchone()
+    state.execute("INSERT INTO shards VALUES (?, ?, 'segment-00000', 1, 1, 1, 1)", (group, stream + "/snapshot/h/T/1796055214001.2.4000.622890.1796055213849"))
+    state.commit()
+    host = deployment.start()
+    wait_until(lambda: not state.execute("SELECT * FROM shards WHERE stream_arn LIKE '%/snapshot/%'").fetchall(), "it is forgotten")
+    assert state.execute("SELECT * FROM shards").fetchall()
+    state.close()
     assert host.stop() == 0
 
 
