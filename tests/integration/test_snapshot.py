@@ -90,12 +90,16 @@ def snapshots(deployment):
     return status["snapshots"] if status else []
 
 
-def at_rest(deployment, handler):
-    """How far its snapshot is, once what was on its way when it stopped is written: it says the same twice."""
-    read = lambda: next((one | {"left_ms": 0} for one in snapshots(deployment) if one["handler"] == handler), None)
+def at_rest(read):
+    """What it says once all that was on its way is written: the same twice."""
     seen = [read()]
     wait_until(lambda: seen.append(read()) or seen[-1] == seen[-2], "it is at rest")
     return seen[-1]
+
+
+def far(deployment, handler):
+    """How far its snapshot is."""
+    return lambda: next((one | {"left_ms": 0} for one in snapshots(deployment) if one["handler"] == handler), None)
 
 
 def test_what_there_was_and_every_change_after_it(beside_local, local, name, receiver):
@@ -209,9 +213,9 @@ def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
     wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"], "it is under way")
     assert deployment.run("pause", "h").returncode == 0
     wait_until(lambda: any("has stopped" in message for message in host.messages()), "it is paused")
-    held = at_rest(deployment, "h")
+    held = at_rest(far(deployment, "h"))
     wait_until(lambda: "paused" in deployment.run("status").stdout, "status says so")
-    assert at_rest(deployment, "h") == held
+    assert at_rest(far(deployment, "h")) == held
     assert deployment.run("resume", "h").returncode == 0
     wait_until(lambda: snapshots(deployment)[0]["items"] > held["items"], "it goes on")
     assert deployment.run("seek", "h", "latest", "--running").returncode == 0
@@ -225,7 +229,7 @@ def test_a_pause_holds_it_and_seek_ends_it(beside_local, local, name):
 def test_a_pause_keeps_its_place_however_long(beside_local, local, name):
     """While nobody is on the snapshot its stream is looked for again and again, and another takes its place: nothing of it is forgotten."""
     deployment = beside_local
-    script = COPY.replace("local image", "require('tidemill.time').sleep(0.05)\n  local image")
+    script = COPY.replace("local image", "require('tidemill.time').sleep(0.1)\n  local image")
     table, copy = prepare(deployment, local, name, 2000, "snapshot = yes\nsnapshot_segments = 2\nbatch_size = 50\n[handler other]", script=script,
                           discovery="1700ms")  # not while it stops: its last commit would hide what was forgotten
     deployment.script("other", "return { stream = 's', on_record = function() end }")
@@ -233,16 +237,50 @@ def test_a_pause_keeps_its_place_however_long(beside_local, local, name):
     wait_until(lambda: any(one["items"] for one in snapshots(deployment) if one["handler"] == "h"), "it is under way")
     assert deployment.run("pause", "h").returncode == 0
     wait_until(lambda: any("h has stopped" in message for message in host.messages()), "it is paused")
-    held = at_rest(deployment, "h")
+    held = at_rest(far(deployment, "h"))
+    assert held
     local.enable_stream(table, False)
     local.enable_stream(table, True)
     looked = lambda: len([message for message in host.messages() if message.startswith("reading ")])
     wait_until(lambda: looked() == 2, "it was looked for streams, twice at least")
-    assert at_rest(deployment, "h") == held
+    assert at_rest(far(deployment, "h")) == held
     assert deployment.run("resume", "h").returncode == 0
     host.wait_for("handler h has had every item of the table")
     assert same(local, table, copy)() or wait_until(same(local, table, copy), "the copy is as its table")
     assert sum("h first has every item" in message for message in host.messages()) == 1
+    assert host.stop() == 0
+
+
+def test_an_heir_that_pauses_keeps_its_place_when_another_comes_to_the_end(beside_local, local, name):
+    """A handler is split in its snapshot: what is forgotten of one part's segments is not the other's."""
+    deployment = beside_local
+    script = COPY.replace("local image", "require('tidemill.time').sleep(0.1)\n  local image")
+    table, copy = prepare(deployment, local, name, 2000, "snapshot = yes\nsnapshot_segments = 2\nbatch_size = 50", script=script)
+    host = deployment.start()
+    wait_until(lambda: (found := snapshots(deployment)) and found[0]["items"], "it is under way")
+    assert host.stop() == 0
+    (deployment.directory / "scripts" / "h.lua").unlink()
+    for heir in ("h2", "h3"):
+        deployment.script(heir, script.replace("stream =", 'formerly = "h", stream ='))
+    deployment.stream(table, f"snapshot = yes\nsnapshot_segments = 2\nbatch_size = 50\n[handler h2]\ncopy = {copy}\n[handler h3]\ncopy = {copy}\n")
+    host = deployment.start()
+    state = sqlite3.connect(deployment.directory / "state.db")
+    read = lambda: state.execute("SELECT shard, sequence FROM checkpoints WHERE handler = 'h3' AND stream_arn LIKE '%/snapshot/%'").fetchall()
+    wait_until(read, "it has inherited its place")
+    assert deployment.run("pause", "h3").returncode == 0
+    host.wait_for("handler h3 is paused")
+    held = at_rest(lambda: deployment.status() and read())
+    assert held
+    host.wait_for("handler h2 has had every item of the table")
+    looked = lambda: len([message for message in host.messages() if message.startswith("reading ")])
+    local.enable_stream(table, False)
+    local.enable_stream(table, True)
+    wait_until(lambda: looked() == 2, "it was looked for streams once more")
+    assert read() == held
+    state.close()
+    assert deployment.run("resume", "h3").returncode == 0
+    host.wait_for("handler h3 has had every item of the table")
+    assert same(local, table, copy)() or wait_until(same(local, table, copy), "the copy is as its table")
     assert host.stop() == 0
 
 

@@ -19,6 +19,7 @@ struct change {
 };
 
 struct snapshot {
+    size_t watchers; /* heirs of one handler may be on it */
     int64_t units, seen_ms;
     struct pace *pace;
     bool consistent;
@@ -126,6 +127,7 @@ void snapshots_begin(struct snapshots *snapshots, const char *arn, const char *t
         grow(snapshot);
         map_set(&snapshots->all, arn, snapshot);
     }
+    snapshot->watchers++;
     snapshot->units = units;
     snapshot->pace = pace;
     snapshot->consistent = consistent;
@@ -134,8 +136,10 @@ void snapshots_begin(struct snapshots *snapshots, const char *arn, const char *t
 
 void snapshots_end(struct snapshots *snapshots, const char *arn)
 {
-    enter(snapshots, arn);
-    snapshot_free(map_remove(&snapshots->all, arn));
+    struct snapshot *snapshot = enter(snapshots, arn);
+    CHECK(snapshot && snapshot->watchers > 0);
+    if (!--snapshot->watchers)
+        snapshot_free(map_remove(&snapshots->all, arn));
     leave(snapshots);
 }
 

@@ -32,6 +32,7 @@ bool snapshots_any(struct snapshots *snapshots);
  * 0: as many as there are. */
 void snapshots_begin(struct snapshots *snapshots, const char *arn, const char *table, int64_t units,
                      bool consistent);
+/* As often as it began: heirs of one handler may be on it. */
 void snapshots_end(struct snapshots *snapshots, const char *arn);
 
 /* The stream was looked through up to what was written at that time (this host's wall clock). */
