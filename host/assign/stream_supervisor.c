@@ -340,8 +340,8 @@ static bool is_elsewhere(const struct stream_supervisor *supervisor, const struc
     return false;
 }
 
-/* Whoever was on the snapshot has gone on from it: its handler, or those that have its name in `formerly`. One
- * that only pauses, or whose script is away, is on no stream: it comes back to where it stood. */
+/* Whoever was on the snapshot has gone on from it: its handler, or those that have its name in `formerly`.
+ * One that only pauses, or whose script is away, is on no stream: it comes back to where it stood. */
 static bool was_left(const struct stream_supervisor *supervisor, const struct generation *generation)
 {
     const struct store_snapshot *snapshot = supervisor->options.snapshot;
