@@ -91,9 +91,8 @@ struct places places_of(struct arena *arena, struct place_texts texts, const voi
 static const void *find_in_order(const struct places *places, const char *handler, const char *stream_arn,
                                  const char *shard)
 {
-    size_t from = 0, to = places->count, at = *places->next;
+    size_t from = 0, to = places->count, at = *places->next < to ? *places->next : to / 2;
     while (from < to) {
-        at = at < to ? at : from + (to - from) / 2;
         int order = compare(places, at, handler, stream_arn, shard);
         if (!order) {
             *places->next = at + 1;

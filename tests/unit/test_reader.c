@@ -214,6 +214,13 @@ static void refuse(struct fixture *f, const char *cursor, enum source_fault faul
     turn(f);
 }
 
+/* The page at c2 has come, is not read yet, and the one at c4 is asked for. */
+static void begin_ahead(struct fixture *f)
+{
+    answer(f, "c0", 10, BATCH, "c2");
+    assert_true(tell_ahead("c2", "c4"));
+}
+
 /* ---- tests ---- */
 
 /* Whether the one before was full decides; of the first nobody knows. */
@@ -254,8 +261,7 @@ static void a_large_page_has_one_behind_it(void **state)
 static void one_that_fails_before_its_turn_is_asked_for_again(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     refuse(f, "c4", SOURCE_OTHER);
     assert_int_equal(f->call_count, 1);
     answer(f, "c2", 12, BATCH, "c4");
@@ -267,8 +273,7 @@ static void one_that_fails_before_its_turn_is_asked_for_again(void **state)
 static void one_that_fails_in_its_turn_is_a_fault(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     answer(f, "c2", 12, BATCH, "c4");
     refuse(f, "c4", SOURCE_EXPIRED);
     assert_int_equal(f->cursors, 1);
@@ -278,8 +283,7 @@ static void one_that_fails_in_its_turn_is_a_fault(void **state)
 static void where_the_page_says_another_that_is_read(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     answer(f, "c2", 12, BATCH, "c5");
     assert_null(at("c4"));
     answer(f, "c5", 15, BATCH, "c7");
@@ -289,8 +293,7 @@ static void where_the_page_says_another_that_is_read(void **state)
 static void where_the_page_is_the_last_nothing_is_ahead(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     answer(f, "c2", 12, BATCH, NULL);
     assert_int_equal(f->call_count, 0);
     assert_true(f->closed);
@@ -299,8 +302,7 @@ static void where_the_page_is_the_last_nothing_is_ahead(void **state)
 static void a_page_that_fails_takes_the_one_ahead_with_it(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     refuse(f, "c2", SOURCE_OTHER);
     assert_int_equal(f->call_count, 0);
     pass(f, 1000);
@@ -311,8 +313,7 @@ static void a_page_that_fails_takes_the_one_ahead_with_it(void **state)
 static void records_out_of_order_take_it_with_them_too(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     answer_by(f, "c2", 13, -1, BATCH, "c4");
     assert_int_equal(f->call_count, 0);
     pass(f, 1000);
@@ -324,8 +325,7 @@ static void records_out_of_order_take_it_with_them_too(void **state)
 static void a_pause_lets_what_is_on_its_way_arrive(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     reader_pause(f->reader);
     answer(f, "c2", 12, BATCH, "c4");
     assert_false(tell_ahead("c4", "c6"));
@@ -361,8 +361,7 @@ static void a_page_that_another_shard_waits_for_is_enough(void **state)
 static void starting_anew_forgets_it(void **state)
 {
     struct fixture *f = *state;
-    answer(f, "c0", 10, BATCH, "c2");
-    assert_true(tell_ahead("c2", "c4"));
+    begin_ahead(f);
     begin(f, f->reader, "n0");
     assert_int_equal(f->call_count, 1);
     assert_int_equal(f->source.awaited, 0);

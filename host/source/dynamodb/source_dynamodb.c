@@ -287,32 +287,34 @@ static char *find_next(const struct buf *body)
     return end && !memchr(at, '\\', (size_t)(end - at)) ? mem_copy(at, (size_t)(end - at)) : NULL;
 }
 
+static void fail_page(struct source_call *call, const struct err *err)
+{
+    const struct source_call own = *call;
+    struct source_error error = error_of(err);
+    free(call);
+    own.done.page(own.user, NULL, NULL, &error);
+}
+
+/* Takes the body. */
 static void give_page(struct source_call *call, struct buf *body)
 {
+    const struct source_call own = *call;
     struct err problem;
-    source_page_fn *done = call->done.page;
-    void *whose = call->user;
-    free(call);
     struct page *page = page_read(body, &problem);
-    if (page && (!page_has_numbers(page, &problem) || !page_tells_next(page->root, &problem))) {
+    if (!page || !page_has_numbers(page, &problem) || !page_tells_next(page->root, &problem)) {
         page_release(page);
-        page = NULL;
-    }
-    if (page) {
-        done(whose, page, json_string(&page->arena, json_get(page->root, "NextShardIterator")), NULL);
-    } else {
         err_prefix(&problem, "GetRecords");
-        struct source_error error = error_of(&problem);
-        done(whose, NULL, NULL, &error);
+        fail_page(call, &problem);
+        return;
     }
+    free(call);
+    own.done.page(own.user, page, json_string(&page->arena, json_get(page->root, "NextShardIterator")), NULL);
 }
 
 static void on_read(void *user)
 {
     struct source_call *call = user;
-    struct buf body = call->body;
-    give_page(call, &body);
-    buf_fini(&body);
+    give_page(call, &call->body);
 }
 
 static bool asks_ahead(const struct source_call *call, const struct buf *body)
@@ -328,11 +330,7 @@ static void on_page(void *user, struct transport_response *response, const struc
     struct source_call *call = user;
     call->call = NULL;
     if (err) {
-        struct source_error error = error_of(err);
-        source_page_fn *done = call->done.page;
-        void *whose = call->user;
-        free(call);
-        done(whose, NULL, NULL, &error);
+        fail_page(call, err);
     } else if (asks_ahead(call, &response->body)) { /* which leaves first: reading takes its time */
         call->body = response->body;
         response->body = BUF_INIT;
