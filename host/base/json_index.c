@@ -488,20 +488,18 @@ static INLINE uint32_t way_of_key(const char *begin, uint32_t size, bool escapes
     return escapes && memchr(begin + 1, '\\', size) ? size | JSON_INDEX_ESCAPED : size;
 }
 
-/* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: five entries in
- * one go. At `i` is a key, five more are there, and the next is a bracket behind the key's quote and a colon.
- */
+/* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: behind the name
+ * four entries in one go. The first is a bracket, and four more are there. */
 static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, bool escapes)
 {
-    uint32_t name = at[0], outer = at[1], type = at[2], value = at[3], end = at[4];
+    uint32_t outer = at[0], type = at[1], value = at[2], end = at[3];
     if (!(is_text(text + outer, "{\"", 2) && is_text(text + value - 2, "\":\"", 3) &&
           is_text(text + end - 1, "\"}", 2)))
         return false;
-    ways[0] = way_of_key(text + name, outer - 3 - name, escapes);
-    ways[1] = 3;
-    ways[2] = way_of_key(text + type, value - 3 - type, escapes);
-    ways[3] = 0;
-    ways[4] = 1;
+    ways[0] = 3;
+    ways[1] = way_of_key(text + type, value - 3 - type, escapes);
+    ways[2] = 0;
+    ways[3] = 1;
     return true;
 }
 
@@ -562,30 +560,23 @@ key:
     if (c != '"' || i + 1 >= count)
         return false;
     next = at[i + 1];
-    if (is_text(text + next - 2, "\":", 2) && next - begin > 2) {
-        last = next - 2;
-        c = text[next];
-        if (c == '{') {
-            holders |= json_index_bit(text + begin + 1, last - begin - 1);
-            if (i + 5 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at + i, ways + i, escapes)) {
-                begin = at[i + 4];
-                i += 5;
-                others += 2; /* its own key is the object's child */
-                next = at[i];
-                if (last_of_child(text, next, text[next], spaces) == begin)
-                    goto child;
-                return false;
-            }
-        }
-    } else {
-        last = last_before(text, next, ':', spaces);
-        if (last == NOWHERE || last == begin || text[last] != '"')
-            return false;
-        c = text[next];
-        if (c == '{')
-            holders |= json_index_bit(text + begin + 1, last - begin - 1);
-    }
+    last = last_before(text, next, ':', spaces);
+    if (last == NOWHERE || last == begin || text[last] != '"')
+        return false;
     ways[i++] = way_of_key(text + begin, last - begin - 1, escapes);
+    c = text[next];
+    if (c == '{') {
+        holders |= json_index_bit(text + begin + 1, last - begin - 1);
+        if (i + 4 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at + i, ways + i, escapes)) {
+            begin = at[i + 3];
+            i += 4;
+            others += 2; /* its own key is the object's child */
+            next = at[i];
+            if (last_of_child(text, next, text[next], spaces) == begin)
+                goto child;
+            return false;
+        }
+    }
     begin = next;
     goto value;
 close:
