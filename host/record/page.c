@@ -212,6 +212,7 @@ struct page *page_read(struct buf *body, struct err *err)
 {
     struct page *page = mem_zero(sizeof *page);
     page->references = 1;
+    list_init(&page->watches);
     page->body = *body;
     *body = BUF_INIT;
     const char *text = page->body.data ? page->body.data : "";
@@ -279,6 +280,11 @@ void page_leave_out(struct page *page, size_t count)
     page->count -= count;
 }
 
+void page_watch(struct page *page, struct page_watch *watch)
+{
+    list_prepend(&page->watches, &watch->link);
+}
+
 struct page *page_hold(struct page *page)
 {
     CHECK(page->references > 0);
@@ -292,6 +298,9 @@ void page_release(struct page *page)
     if (!page || --page->references)
         return;
     CHECK(!page->count || page->root);
+    struct list *watch;
+    while ((watch = list_take_first(&page->watches)))
+        list_entry(watch, struct page_watch, link)->leave(list_entry(watch, struct page_watch, link));
     if (page->freed)
         page->freed(page->freed_user, page);
     buf_fini(&page->body);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/list.h"
 #include "record/position.h"
 
 enum record_event { RECORD_INSERT, RECORD_MODIFY, RECORD_REMOVE };
@@ -46,9 +47,18 @@ struct page {
     const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the
                                 arena); all its records have one number then; or NULL */
     const struct json *root; /* the whole, for whoever knows what else stands in it */
+    struct list watches; /* struct page_watch */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
 };
+
+/* Of one who points into the page without holding it: told before the memory goes, when it is among the
+ * page's no more. It may leave them before that (list_remove). */
+struct page_watch {
+    struct list link;
+    void (*leave)(struct page_watch *watch);
+};
+void page_watch(struct page *page, struct page_watch *watch);
 
 /* Takes a body of {"Records": [...]}, as GetRecords answers and Lambda is given; a source whose service
  * writes its records in another way writes them so first. One reference; NULL and `err` when it is no such

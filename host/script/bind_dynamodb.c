@@ -102,7 +102,7 @@ static struct lazy_view view_item(lua_State *L, int owner, int which)
                               false};
 }
 
-static const struct lazy_kind item_kind = {view_item, 0, "the answer", value_push};
+static const struct lazy_kind item_kind = {view_item, NULL, 0, "the answer", value_push};
 
 /* An answer that is read: where it stands until an item is to outlive the call, and the stack's index of the
  * object that has it from then on; 0: none yet. */

@@ -67,6 +67,9 @@ struct script {
     int64_t slice_begin_us, slice_ended_us;
     int64_t slice_end_ms; /* when it should make room */
     struct list owned;    /* objects of C's that stand on its stacks */
+    int weak_meta;        /* registry reference, see keep.c */
+    struct list kept;     /* of the pages that record objects point into; and the last, and one for the next */
+    struct kept *kept_last, *kept_spare;
     struct script_table *tables;
     size_t table_count, table_capacity;
     char **targets; /* that it says it emits to, ends with NULL; NULL: it has not said */
@@ -107,9 +110,7 @@ struct invocation {
     struct held_claim *claims;                   /* of tidemill.once, not finished yet; owned */
     void (*give_up_claims)(struct invocation *); /* of those: when it ends, they are nobody's */
     uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
-    int lazy_reference;   /* the newest record object that has images which are not decoded whole; 0: none yet
-                           */
-    bool has_lazy;        /* is there one now? */
+    struct record_object *record; /* the one that it is given alone, which stands on its stack; or NULL */
     bool waiting;         /* a yield that the host understands */
     bool deaf;            /* an error out of a hook ended its coroutine: no hook comes any more */
     bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
@@ -319,12 +320,19 @@ void sandbox_open(lua_State *L);
 /* bounds.c: what could stay in C for ever. */
 void bounds_open(lua_State *L);
 
-/* record.c: push Lua's view of the invocation's record; good until the invocation's serial changes. */
+/* record.c: push Lua's view of the invocation's record; good until the invocation's serial changes. Images of
+ * it that the script keeps are good for ever. */
 void record_open(lua_State *L);
-void record_push(lua_State *L, struct invocation *invocation, size_t index);
+struct record_object *record_push(lua_State *L, struct invocation *invocation, size_t index);
 
-/* The invocation ends, and its records go: images that the script may have kept are good for ever. */
-void record_hand_back(struct invocation *invocation);
+/* The object at the index has the texts that it needs from here on: their page goes. */
+void record_keep_texts(lua_State *L, int index);
+
+/* keep.c: once per state; the record object at the index points into that page (raises where memory ends); and
+ * no object of the script's does any more. */
+void keep_open(lua_State *L);
+void keep_record(lua_State *L, int object, struct page *page);
+void keep_drop_all(struct script *script);
 
 /* What the record object at `index` shows; NULL when it is something else. Raises when the record was handed
  * back. `source` may be NULL. */

@@ -103,7 +103,7 @@ static void put_idle(struct invocation *invocation)
     stop_waiting(invocation); /* for what a script has made of an error in the midst of a wait */
     if (invocation->claims)
         invocation->give_up_claims(invocation);
-    record_hand_back(invocation);
+    invocation->record = NULL;
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
@@ -597,13 +597,11 @@ static int prepare_protected(lua_State *L)
     int arguments = 1;
     lua_settop(L, 0);
     make_coroutine(L, invocation);
-    if (!invocation->call)
+    if (!invocation->call || script->handler.kind == HANDLER_RECORDS)
         return 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, reference_of(invocation));
     if (script->handler.kind == HANDLER_REQUESTS)
         request_push(L, invocation->call->request);
-    else if (script->handler.kind == HANDLER_RECORDS)
-        record_push(L, invocation, 0);
     else
         arguments = outcome_push_arguments(L, invocation);
     lua_xmove(L, invocation->co, arguments + 1);
@@ -611,17 +609,18 @@ static int prepare_protected(lua_State *L)
     return 1;
 }
 
-/* The most frequent case: one record, and a coroutine that has been used before. What is made for it takes a
- * few hundred bytes: they may be more than there are, so that nothing here can raise. */
-static int prepare_record(struct invocation *invocation)
+/* What is made for one record takes a few hundred bytes: they may be more than there are, so that nothing here
+ * can raise. */
+static void push_record(struct invocation *invocation)
 {
     struct script *script = invocation->script;
+    lua_State *co = invocation->co;
     size_t memory_max = script->memory_max;
     script->memory_max = SIZE_MAX;
-    lua_rawgeti(invocation->co, LUA_REGISTRYINDEX, reference_of(invocation));
-    record_push(invocation->co, invocation, 0);
+    invocation->record = record_push(co, invocation, 0); /* it stays below the function */
+    lua_rawgeti(co, LUA_REGISTRYINDEX, reference_of(invocation));
+    lua_pushvalue(co, -2);
     script->memory_max = memory_max;
-    return 1;
 }
 
 /* With its coroutine, and the function and its arguments on that: how many; -1 and the error. */
@@ -629,22 +628,24 @@ static int prepare(struct invocation *invocation, struct handler_outcome *outcom
 {
     struct script *script = invocation->script;
     lua_State *L = script->L;
+    bool of_record = invocation->call && script->handler.kind == HANDLER_RECORDS;
+    int arguments = 1;
     invocation->cpu_left_ms = script->handler.settings.cpu_limit_ms;
-    if (invocation->co && invocation->call && script->handler.kind == HANDLER_RECORDS)
-        return prepare_record(invocation);
-    lua_pushcfunction(L, prepare_protected);
-    lua_pushlightuserdata(L, invocation);
-    bool ok = lua_pcall(L, 1, 1, 0) == LUA_OK;
-    int arguments = ok ? (int)lua_tointeger(L, -1) : -1;
-    if (!ok)
-        outcome->error = script_error(script, lua_tostring(L, -1));
-    if (ok) {
+    if (!of_record || !invocation->co) { /* nearly always it has one, which has been used before */
+        lua_pushcfunction(L, prepare_protected);
+        lua_pushlightuserdata(L, invocation);
+        if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+            outcome->error = script_error(script, lua_tostring(L, -1));
+            lua_settop(L, 0);
+            put_idle(invocation);
+            return -1;
+        }
+        arguments = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);
-    } else {
-        lua_settop(L, 0);
-        put_idle(invocation);
     }
-    return arguments;
+    if (of_record)
+        push_record(invocation);
+    return of_record ? 1 : arguments;
 }
 
 static enum handler_result begin(struct invocation *invocation, int arguments, struct invocation **running,

@@ -1,6 +1,6 @@
 /* record.c: the record object. What of its images is asked for is decoded then, and kept; everything else is
- * read from the page. When the invocation ends its serial grows and the object is good for nothing more: the
- * page may go away. Images that a script has kept live on, with a copy of their text. */
+ * read from the page. When the invocation ends its serial grows and the object is good for nothing more.
+ * Images that a script has kept live on: out of the page, and when that goes, with a copy of their text. */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +15,11 @@ enum { NEW_IMAGE, OLD_IMAGE, IMAGES };
 
 /* One that a script has, and that is not decoded whole. */
 struct lazy_image {
-    bool begun, over;
+    const void *table; /* of Lua's, that shows it; NULL: none does */
+    const char *text;  /* of the page, then of the copy */
+    size_t size;
+    bool over;
     unsigned touches;
-    size_t text_at, text_size; /* in the copy */
     uint64_t *taken;
 };
 
@@ -25,14 +27,14 @@ struct record_object {
     struct invocation *invocation;
     uint64_t serial;
     size_t index; /* among the invocation's records */
-    bool remembered;
+    bool kept; /* told to keep.c */
     struct lazy_image images[IMAGES];
     uint64_t taken[]; /* of both */
 };
 
 enum field {
     FIELD_NONE,
-    FIELD_NEW, /* user values 1 to 4 keep what was decoded, and 5 SLOT_LATER */
+    FIELD_NEW, /* user values 1 to 4 keep what was decoded, and 5 SLOT_TEXTS */
     FIELD_OLD,
     FIELD_KEYS,
     FIELD_RAW,
@@ -62,8 +64,8 @@ static const char *const field_names[] = {"",      "new",      "old",     "keys"
                                           "age",   "changed",  "epoch",   "snapshot", "late"};
 #define FIELD_COUNT (sizeof field_names / sizeof *field_names)
 
-/* While the invocation lasts, the next object of it that has such images; then the copy of their texts. */
-#define SLOT_LATER 5
+/* The copy of the images' texts, when the page is gone. */
+#define SLOT_TEXTS 5
 
 /* The record object at `index`, or NULL. */
 static struct record_object *to_record(lua_State *L, int index)
@@ -135,111 +137,91 @@ static const struct json *image_of(const struct record *record, int which)
 
 /* Of an object whose record was handed back: read again. No object of the stack's holds it: what closes one
  * within a C function may leave Lua 5.4.4 with a pointer to a stack that is gone. */
-static const struct json *read_copy(lua_State *L, int owner, const struct lazy_image *image)
+static const struct json *read_again(lua_State *L, const struct lazy_image *image)
 {
     struct err err;
-    lua_getiuservalue(L, owner, SLOT_LATER);
-    const char *text = lua_touserdata(L, -1);
-    struct arena *scratch = clear_scratch(L);
-    const struct json *item =
-        text ? json_parse(scratch, text + image->text_at, image->text_size, &err) : NULL;
+    const struct json *item = json_parse(clear_scratch(L), image->text, image->size, &err);
     if (!item)
-        luaL_error(L, "the record cannot be decoded: %s", text ? err.text : "nothing is left of it");
+        luaL_error(L, "the record cannot be decoded: %s", err.text);
     return item;
+}
+
+static struct lazy_view view_of(struct lazy_image *image, const struct json *item, struct arena *scratch)
+{
+    return (struct lazy_view){.item = item,
+                              .taken = image->taken,
+                              .touches = &image->touches,
+                              .over = &image->over,
+                              .scratch = scratch};
 }
 
 static struct lazy_view view_image(lua_State *L, int owner, int which)
 {
     struct record_object *object = lua_touserdata(L, owner);
     struct lazy_image *image = &object->images[which];
-    struct lazy_view view = {.taken = image->taken,
-                             .touches = &image->touches,
-                             .over = &image->over,
-                             .scratch = &script_of(L)->scratch};
-    if (object->serial == object->invocation->serial)
-        view.item = image_of(object->invocation->call->inputs[object->index].record, which);
-    else
-        view.item = read_copy(L, owner, image), view.passing = true;
+    bool passing = object->serial != object->invocation->serial;
+    const struct json *item =
+        passing ? read_again(L, image)
+                : image_of(object->invocation->call->inputs[object->index].record, which);
+    struct lazy_view view = view_of(image, item, &script_of(L)->scratch);
+    view.passing = passing;
     return view;
 }
 
-static const struct lazy_kind image_kinds[] = {{view_image, NEW_IMAGE, "the record", value_push},
-                                               {view_image, OLD_IMAGE, "the record", value_push}};
-
-/* At the end of the invocation its objects are still known. */
-static void remember(lua_State *L, int owner, struct record_object *object)
+/* Nearly always it is one of the record's that is handled now. */
+static bool view_own_image(lua_State *L, const void *table, int which, struct lazy_view *view)
 {
-    struct invocation *invocation = object->invocation;
-    if (object->remembered)
-        return;
-    if (!invocation->lazy_reference) {
-        lua_pushboolean(L, false);
-        invocation->lazy_reference = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
-    lua_setiuservalue(L, owner, SLOT_LATER);
-    lua_pushvalue(L, owner);
-    lua_rawseti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
-    object->remembered = invocation->has_lazy = true;
+    struct script *script = script_of(L);
+    struct record_object *object = script->current ? script->current->root->record : NULL;
+    if (!object || object->images[which].table != table)
+        return false;
+    *view = view_of(&object->images[which], image_of(object->invocation->call->inputs->record, which),
+                    &script->scratch);
+    return true;
 }
+
+static const struct lazy_kind image_kinds[] = {
+    {view_image, view_own_image, NEW_IMAGE, "the record", value_push},
+    {view_image, view_own_image, OLD_IMAGE, "the record", value_push}};
 
 static void push_image(lua_State *L, const struct record *record, int which)
 {
     struct record_object *object = lua_touserdata(L, 1);
+    struct lazy_image *image = &object->images[which];
     const struct json *item = image_of(record, which);
     if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
         push_item(L, item);
         return;
     }
-    remember(L, 1, object);
+    if (!object->kept)
+        keep_record(L, 1, record->page);
+    object->kept = true;
     lazy_push(L, 1, &image_kinds[which], item->count);
-    object->images[which].begun = true;
+    image->table = lua_topointer(L, -1);
+    image->text = item->text;
+    image->size = item->size;
 }
 
-static void copy_texts(lua_State *L, int owner, struct record_object *object)
+void record_keep_texts(lua_State *L, int index)
 {
-    const struct record *record = object->invocation->call->inputs[object->index].record;
+    struct record_object *object = lua_touserdata(L, index);
     size_t size = 0;
+    for (int which = 0; which < IMAGES; which++)
+        if (object->images[which].table && !object->images[which].over)
+            size += object->images[which].size;
+    if (!size)
+        return;
+    index = lua_absindex(L, index);
+    char *text = lua_newuserdatauv(L, size, 0);
     for (int which = 0; which < IMAGES; which++) {
         struct lazy_image *image = &object->images[which];
-        if (!image->begun || image->over)
+        if (!image->table || image->over)
             continue;
-        image->text_at = size;
-        image->text_size = image_of(record, which)->size;
-        size += image->text_size;
+        memcpy(text, image->text, image->size);
+        image->text = text;
+        text += image->size;
     }
-    char *text = size ? lua_newuserdatauv(L, size, 0) : NULL;
-    for (int which = 0; text && which < IMAGES; which++)
-        if (object->images[which].text_size)
-            memcpy(text + object->images[which].text_at, image_of(record, which)->text,
-                   object->images[which].text_size);
-    if (!size)
-        lua_pushnil(L);
-    lua_setiuservalue(L, owner, SLOT_LATER);
-}
-
-void record_hand_back(struct invocation *invocation)
-{
-    struct script *script = invocation->script;
-    lua_State *L = script->L;
-    size_t memory_max = script->memory_max;
-    int top = lua_gettop(L);
-    if (!invocation->has_lazy)
-        return;
-    script->memory_max = SIZE_MAX; /* nobody is here to be told that it ended */
-    lua_checkstack(L, 4);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
-    while (lua_isuserdata(L, -1)) {
-        lua_getiuservalue(L, -1, SLOT_LATER);
-        lua_insert(L, -2);
-        copy_texts(L, lua_gettop(L), lua_touserdata(L, -1));
-        lua_pop(L, 1);
-    }
-    lua_pushboolean(L, false);
-    lua_rawseti(L, LUA_REGISTRYINDEX, invocation->lazy_reference);
-    lua_settop(L, top);
-    script->memory_max = memory_max;
-    invocation->has_lazy = false;
+    lua_setiuservalue(L, index, SLOT_TEXTS);
 }
 
 static void push_raw(lua_State *L, const struct record *record, const struct handler_source *source)
@@ -498,18 +480,19 @@ void record_open(lua_State *L)
     script_of(L)->record_meta = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void record_push(lua_State *L, struct invocation *invocation, size_t index)
+struct record_object *record_push(lua_State *L, struct invocation *invocation, size_t index)
 {
     const struct record *record = invocation->call->inputs[index].record;
     size_t words[IMAGES], all = 0;
     for (int which = 0; which < IMAGES; which++)
         all += words[which] = image_of(record, which) ? LAZY_WORDS(image_of(record, which)->count) : 0;
     struct record_object *object =
-        lua_newuserdatauv(L, sizeof *object + all * sizeof *object->taken, SLOT_LATER);
+        lua_newuserdatauv(L, sizeof *object + all * sizeof *object->taken, SLOT_TEXTS);
     *object = (struct record_object){.invocation = invocation, .serial = invocation->serial, .index = index};
     memset(object->taken, 0, all * sizeof *object->taken);
     object->images[NEW_IMAGE].taken = object->taken;
     object->images[OLD_IMAGE].taken = object->taken + words[NEW_IMAGE];
     lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->script->record_meta);
     lua_setmetatable(L, -2);
+    return object;
 }

@@ -405,6 +405,7 @@ struct script *script_load(const struct script_options *options, struct problems
     struct err err;
     size_t before = problems->count, size = 0;
     list_init(&script->owned);
+    list_init(&script->kept);
     script->options = *options;
     script->path = mem_string(options->path);
     char *name = options->name ? mem_string(options->name) : script_name_of(options->path);
@@ -422,6 +423,7 @@ struct script *script_load(const struct script_options *options, struct problems
         state_open(script);
         sandbox_open(script->L);
         record_open(script->L);
+        keep_open(script->L);
         dynamodb_open(script->L);
         run_file(&loading);
         if (options->testing) {
@@ -457,6 +459,7 @@ static void script_free(struct handler *handler)
         blocks_fini(&script->blocks);
     }
     state_release_owned(script);
+    keep_drop_all(script);
     arena_fini(&script->scratch);
     if (script->options.reactor)
         reactor_label(script->options.reactor, "a handler that has ended");

@@ -83,10 +83,15 @@ void lazy_force(lua_State *L, int index)
 static int get_attribute(lua_State *L)
 {
     const struct lazy_kind *kind = lua_touserdata(L, lua_upvalueindex(1));
+    struct lazy_view view;
     size_t size;
-    if (lua_type(L, 2) != LUA_TSTRING || lua_rawgetp(L, 1, &owner_key) != LUA_TUSERDATA)
+    if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
-    struct lazy_view view = kind->view(L, 3, kind->which);
+    if (!kind->view_own || !kind->view_own(L, lua_topointer(L, 1), kind->which, &view)) {
+        if (lua_rawgetp(L, 1, &owner_key) != LUA_TUSERDATA)
+            return 0;
+        view = kind->view(L, 3, kind->which);
+    }
     const char *name = lua_tolstring(L, 2, &size);
     if (view.passing) {
         decode_rest(L, 1, kind, &view);

@@ -32,6 +32,8 @@ struct lazy_view {
 struct lazy_kind {
     /* `owner`: its stack index. May leave values on the stack, for as long as the view is good, and raise. */
     struct lazy_view (*view)(lua_State *L, int owner, int which);
+    /* The same of that table, where its owner need not be looked for; false: it must be. NULL: it always must. */
+    bool (*view_own)(lua_State *L, const void *table, int which, struct lazy_view *view);
     int which;
     const char *what; /* "the record": what cannot be decoded, in errors */
     /* Pushes an attribute's value: value_push, which forces tables itself, so it stands above. */
