@@ -501,6 +501,23 @@ static inline bool key_is(const struct json_index *index, uint32_t entry, const 
     return is_escaped_name(key, way & ~JSON_INDEX_ESCAPED, name, size);
 }
 
+/* Of the form {"S":"text"}, which needs no memory? */
+static bool read_attribute(const struct json_index *index, uint32_t entry, struct json *value,
+                           struct json *inner)
+{
+    const char *text = index->text;
+    const uint32_t *at = index->at;
+    if (index->escapes || text[at[entry]] != '{' || index->ways[entry] != 3 || text[at[entry + 2]] != '"')
+        return false;
+    defer(index, entry, value);
+    value->deferred = false;
+    value->child = inner;
+    *inner = (struct json){
+        .type = JSON_STRING, .key = text + at[entry + 1] + 1, .key_size = index->ways[entry + 1]};
+    read_plain(index, entry + 2, &inner->text, &inner->size);
+    return true;
+}
+
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at)
 {
@@ -523,10 +540,11 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     }
     if (*at == object->count)
         return NULL;
-    struct json *member = arena_alloc(scratch, sizeof *member);
+    struct json *member = arena_alloc(scratch, 2 * sizeof *member); /* perhaps with what is in it */
     member->key = name;
     member->key_size = (uint32_t)size;
-    read_value(index, entry + 1, member, scratch);
+    if (!read_attribute(index, entry + 1, member, member + 1))
+        read_value(index, entry + 1, member, scratch);
     return member;
 }
 
@@ -540,23 +558,6 @@ struct json_walk json_walk(const struct json *parent, bool whole)
         walk.keys = parent->type == JSON_OBJECT;
     }
     return walk;
-}
-
-/* Of the form {"S":"text"}, which needs no memory? */
-static bool read_attribute(const struct json_index *index, uint32_t entry, struct json *value,
-                           struct json *inner)
-{
-    const char *text = index->text;
-    const uint32_t *at = index->at;
-    if (index->escapes || text[at[entry]] != '{' || index->ways[entry] != 3 || text[at[entry + 2]] != '"')
-        return false;
-    defer(index, entry, value);
-    value->deferred = false;
-    value->child = inner;
-    *inner = (struct json){
-        .type = JSON_STRING, .key = text + at[entry + 1] + 1, .key_size = index->ways[entry + 1]};
-    read_plain(index, entry + 2, &inner->text, &inner->size);
-    return true;
 }
 
 const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch)

@@ -63,6 +63,8 @@ static void check(lua_State *L, bool ok, const struct err *err)
 
 /* ---- items ---- */
 
+#define ITEM_ATTRIBUTES 7 /* that are looked at, as a guess */
+
 /* Smaller items are decoded at once: keeping the answer for them would cost more. */
 #define LAZY_ANSWER_ATTRIBUTES_MIN 12
 
@@ -140,7 +142,7 @@ static void push_item(lua_State *L, const struct json *item, struct reading *rea
     memset(lazy->taken, 0, bytes);
     lua_pushvalue(L, reading->kept);
     lua_setiuservalue(L, -2, 1);
-    lazy_push(L, -1, &item_kind, item->count);
+    lazy_push(L, -1, script_of(L)->item_kind, ITEM_ATTRIBUTES);
     lua_remove(L, -2);
 }
 
@@ -520,7 +522,7 @@ static int raw_at(lua_State *L)
 void dynamodb_open(lua_State *L)
 {
     state_open_kept(L, answer_name);
-    lazy_open(L, &item_kind);
+    script_of(L)->item_kind = lazy_open(L, &item_kind);
 }
 
 int bind_dynamodb(lua_State *L)

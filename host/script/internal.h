@@ -68,6 +68,8 @@ struct script {
     int64_t slice_end_ms; /* when it should make room */
     struct list owned;    /* objects of C's that stand on its stacks */
     int weak_meta;        /* registry reference, see keep.c */
+    int image_kinds[2], item_kind; /* likewise, see lazy_open */
+    int touched;          /* attributes of an image, as far as calls have touched few */
     struct list kept;     /* of the pages that record objects point into; and the last, and one for the next */
     struct kept *kept_last, *kept_spare;
     struct script_table *tables;
@@ -142,7 +144,10 @@ struct invocation {
     void *user;
 };
 
-struct script *script_of(lua_State *L);
+static inline struct script *script_of(lua_State *L)
+{
+    return *(struct script **)lua_getextraspace(L);
+}
 
 static inline struct script *script_of_handler(struct handler *handler)
 {
@@ -324,6 +329,9 @@ void bounds_open(lua_State *L);
  * it that the script keeps are good for ever. */
 void record_open(lua_State *L);
 struct record_object *record_push(lua_State *L, struct invocation *invocation, size_t index);
+
+/* Its call ends. */
+void record_end(struct invocation *invocation);
 
 /* The object at the index has the texts that it needs from here on: their page goes. */
 void record_keep_texts(lua_State *L, int index);

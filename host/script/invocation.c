@@ -103,7 +103,7 @@ static void put_idle(struct invocation *invocation)
     stop_waiting(invocation); /* for what a script has made of an error in the midst of a wait */
     if (invocation->claims)
         invocation->give_up_claims(invocation);
-    invocation->record = NULL;
+    record_end(invocation);
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;

@@ -196,10 +196,23 @@ static void push_image(lua_State *L, const struct record *record, int which)
     if (!object->kept)
         keep_record(L, 1, record->page);
     object->kept = true;
-    lazy_push(L, 1, &image_kinds[which], item->count);
+    lazy_push(L, 1, script_of(L)->image_kinds[which], script_of(L)->touched);
     image->table = lua_topointer(L, -1);
     image->text = item->text;
     image->size = item->size;
+}
+
+/* An image's table has room for what this script touches: that is 3, or 7. */
+#define TOUCHED_FEW 3
+#define TOUCHED_MANY 7
+
+void record_end(struct invocation *invocation)
+{
+    const struct record_object *object = invocation->record;
+    invocation->record = NULL;
+    if (object && (object->images[NEW_IMAGE].touches > TOUCHED_FEW ||
+                   object->images[OLD_IMAGE].touches > TOUCHED_FEW))
+        invocation->script->touched = TOUCHED_MANY;
 }
 
 void record_keep_texts(lua_State *L, int index)
@@ -366,16 +379,29 @@ static int record_changed(lua_State *L)
 
 /* ---- metamethods ---- */
 
+/* What the key at 2 names; upvalue 1: a table of all. */
+static enum field field_of(lua_State *L)
+{
+    size_t size = 0;
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &size) : NULL;
+    if (size == 3 && memcmp(name, "new", 3) == 0)
+        return FIELD_NEW;
+    if (size == 3 && memcmp(name, "old", 3) == 0)
+        return FIELD_OLD;
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    enum field field = (enum field)lua_tointeger(L, -1);
+    lua_settop(L, 2);
+    return field;
+}
+
 /* Lua calls it, with a record; no script gets hold of it (__metatable). */
 static int record_index(lua_State *L)
 {
     const struct handler_source *source;
     const struct handler_input *input = input_of(L, lua_touserdata(L, 1), &source);
     const struct record *record = input->record;
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    enum field field = (enum field)lua_tointeger(L, -1);
-    lua_settop(L, 2);
+    enum field field = field_of(L);
     switch (field) {
     case FIELD_NEW:
     case FIELD_OLD:
@@ -460,7 +486,8 @@ static int record_tostring(lua_State *L)
 void record_open(lua_State *L)
 {
     for (int which = 0; which < IMAGES; which++)
-        lazy_open(L, &image_kinds[which]);
+        script_of(L)->image_kinds[which] = lazy_open(L, &image_kinds[which]);
+    script_of(L)->touched = TOUCHED_FEW;
     lua_newtable(L);
     lua_createtable(L, 0, FIELD_COUNT);
     for (size_t i = 1; i < FIELD_COUNT; i++) {

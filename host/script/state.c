@@ -24,11 +24,6 @@
 #endif
 #define SLICE_MS_MAX 10 /* how long a handler computes before others have their turn */
 
-struct script *script_of(lua_State *L)
-{
-    return *(struct script **)lua_getextraspace(L);
-}
-
 /* The handler's memory, counted. Lua turns NULL into an error that it raises in the handler. */
 /* When memory has ended, Lua collects all garbage and asks again. What C makes and throws away, within one
  * call, could have that done for ever: when the slice's time is over this much is not given any more. */

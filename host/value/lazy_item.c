@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define TOUCHES_MAX 8 /* an image that is asked for more gets a tree */
-#define TABLE_SLOTS 8 /* for its owner, and the attributes that are touched, without growing */
 
 static const char owner_key, kind_key;
 
@@ -100,7 +99,7 @@ static int get_attribute(lua_State *L)
         return 1;
     }
     size_t at;
-    if (view.item->deferred && ++*view.touches > TOUCHES_MAX)
+    if (++*view.touches > TOUCHES_MAX && view.item->deferred)
         json_open(view.item);
     arena_clear(view.scratch);
     const struct json *attribute = json_pick(view.item, name, size, view.scratch, &at);
@@ -126,7 +125,7 @@ static int set_attribute(lua_State *L)
     return 0;
 }
 
-void lazy_open(lua_State *L, const struct lazy_kind *kind)
+int lazy_open(lua_State *L, const struct lazy_kind *kind)
 {
     lua_createtable(L, 0, 3);
     lua_pushlightuserdata(L, (void *)kind);
@@ -136,16 +135,16 @@ void lazy_open(lua_State *L, const struct lazy_kind *kind)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, set_attribute);
     lua_setfield(L, -2, "__newindex");
-    lua_rawsetp(L, LUA_REGISTRYINDEX, kind);
+    return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void lazy_push(lua_State *L, int owner, const struct lazy_kind *kind, uint32_t count)
+void lazy_push(lua_State *L, int owner, int kind, int attributes)
 {
     owner = lua_absindex(L, owner);
     luaL_checkstack(L, 4, "values nested too deeply");
-    lua_createtable(L, 0, count < TABLE_SLOTS ? (int)count + 1 : TABLE_SLOTS);
+    lua_createtable(L, 0, attributes + 1);
     lua_pushvalue(L, owner);
     lua_rawsetp(L, -2, &owner_key);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, kind);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kind);
     lua_setmetatable(L, -2);
 }

@@ -40,12 +40,12 @@ struct lazy_kind {
     bool (*push)(lua_State *L, const struct json *attribute, struct err *err);
 };
 
-/* Once per Lua state and kind, which must stay. */
-void lazy_open(lua_State *L, const struct lazy_kind *kind);
+/* Once per Lua state and kind, which must stay. Returns the kind in that state: a reference of the registry. */
+int lazy_open(lua_State *L, const struct lazy_kind *kind);
 
-/* Pushes the table of the item that the owner at the index has under kind->which; it has so many attributes.
- */
-void lazy_push(lua_State *L, int owner, const struct lazy_kind *kind, uint32_t count);
+/* Pushes the table of an item that the owner at the index has, of the kind that lazy_open returned. It has
+ * room for so many attributes before it grows. */
+void lazy_push(lua_State *L, int owner, int kind, int attributes);
 
 /* The value at the index, where it is such a table, is a plain one from here on. Raises where an attribute
  * cannot be decoded, or the memory ends; the stack stays as it was. */
