@@ -18,7 +18,7 @@ CPPFLAGS += -D_GNU_SOURCE -Ihost -I$(BUILD)/gen
 OPTIMIZE ?= -O2 -g
 # Hardening; sanitizers bring their own checks.
 ifndef SANITIZE
-HARDEN   := -fstack-protector-strong -fPIE $(if $(findstring -O0,$(OPTIMIZE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
+HARDEN   := -fstack-protector-strong -fPIE -fno-plt $(if $(findstring -O0,$(OPTIMIZE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
             $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 LINK_HARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 endif

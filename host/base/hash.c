@@ -19,6 +19,31 @@ uint64_t hash_mix(uint64_t value)
     return fold(value ^ MULTIPLIER_A, MULTIPLIER_B);
 }
 
+/* The less than eight bytes behind the last eight, as one number; `size` is that of all. */
+static inline uint64_t rest_of(const unsigned char *at, size_t size)
+{
+    uint64_t word = 0;
+    size_t left = size & 7;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ /* what is written in pieces must not be read as one at once \
+                                               */
+    if (left && size >= 8) {
+        memcpy(&word, at + left - 8, 8);
+        return word >> (64 - 8 * left);
+    }
+    if (left >= 4) {
+        uint32_t first, last;
+        memcpy(&first, at, 4);
+        memcpy(&last, at + left - 4, 4);
+        return first | (uint64_t)last << 8 * (left - 4);
+    }
+    for (size_t i = 0; i < left; i++)
+        word |= (uint64_t)at[i] << 8 * i;
+#else
+    memcpy(&word, at, left);
+#endif
+    return word;
+}
+
 uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
 {
     const unsigned char *at = bytes;
@@ -28,10 +53,7 @@ uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed)
         memcpy(&word, at, 8);
         state = fold(state ^ word, MULTIPLIER_A);
     }
-    word = 0;
-    if (size & 7)
-        memcpy(&word, at, size & 7);
-    return fold(state ^ word, MULTIPLIER_B) ^ hash_mix(state);
+    return fold(state ^ rest_of(at, size), MULTIPLIER_B) ^ hash_mix(state);
 }
 
 uint64_t hash_kind(const char *text, size_t size)

@@ -399,6 +399,12 @@ static void read_key(const struct json_index *index, uint32_t entry, struct json
     member->key_size = key.size;
 }
 
+/* A number was checked when the index was made, and stands in an array or object: something else follows. */
+static bool is_of_number(char c)
+{
+    return (c >= '0' && c <= '9') || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-';
+}
+
 /* All of it, but the key. */
 static void read_value(const struct json_index *index, uint32_t entry, struct json *value,
                        struct arena *arena)
@@ -411,6 +417,15 @@ static void read_value(const struct json_index *index, uint32_t entry, struct js
     } else if (c == '"' && !index->escapes) {
         *value = (struct json){.type = JSON_STRING, .key = value->key, .key_size = value->key_size};
         read_plain(index, entry, &value->text, &value->size);
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        const char *text = index->text + index->at[entry], *end = text + 1;
+        while (is_of_number(*end))
+            end++;
+        *value = (struct json){.type = JSON_NUMBER,
+                               .key = value->key,
+                               .key_size = value->key_size,
+                               .text = text,
+                               .size = (uint32_t)(end - text)};
     } else {
         read_text(index, entry, value, arena);
     }
@@ -472,9 +487,32 @@ const struct json *json_open(const struct json *parent)
     return opened->child;
 }
 
-static bool is_name(const char *key, uint32_t size, const char *name, size_t name_size)
+static inline bool same_eight(const char *a, const char *b)
 {
-    return size == name_size && (!size || (*key == *name && memcmp(key, name, size) == 0));
+    uint64_t x, y;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    return x == y;
+}
+
+/* Names are short: no call for them. */
+static inline bool same_text(const char *a, const char *b, uint32_t size)
+{
+    if (size < 8) {
+        for (uint32_t i = 0; i < size; i++)
+            if (a[i] != b[i])
+                return false;
+        return true;
+    }
+    for (uint32_t i = 0; i + 8 < size; i += 8)
+        if (!same_eight(a + i, b + i))
+            return false;
+    return same_eight(a + size - 8, b + size - 8);
+}
+
+static inline bool is_name(const char *key, uint32_t size, const char *name, size_t name_size)
+{
+    return size == name_size && same_text(key, name, size);
 }
 
 /* The same of a key with escapes, which are right. */
@@ -548,6 +586,25 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     return member;
 }
 
+#define LINE 64           /* bytes of the cache */
+#define FETCHED_BYTES 384 /* of a text: so much of an item is looked through */
+#define BYTES_AN_ENTRY 6
+
+void json_prefetch(const struct json *object)
+{
+    if (!object->deferred)
+        return;
+    const struct json_index *index = index_of(object);
+    uint32_t size = object->size < FETCHED_BYTES ? object->size : FETCHED_BYTES;
+    const uint32_t entry = index->first[(object->text - index->text) / 64];
+    for (uint32_t i = 0; i < size; i += LINE)
+        __builtin_prefetch(object->text + i);
+    for (uint32_t i = 0; i < size / BYTES_AN_ENTRY * sizeof(uint32_t); i += LINE) {
+        __builtin_prefetch((const char *)(index->at + entry) + i);
+        __builtin_prefetch((const char *)(index->ways + entry) + i);
+    }
+}
+
 struct json_walk json_walk(const struct json *parent, bool whole)
 {
     struct json_walk walk = {.next = parent->deferred ? NULL : parent->child, .whole = whole};
@@ -597,22 +654,28 @@ static uint64_t size_bit(size_t size)
     return (uint64_t)1 << (size < 63 ? size : 63);
 }
 
-/* The member of that key: has it one of the names? */
-static void look_at(const struct json_index *index, uint32_t key, const struct json_name *names, size_t count,
-                    struct arena *scratch, struct json *storage, const struct json **found, size_t *left)
+/* The member of that key: has it one of the names? Which one, from `from` on and then from the first;
+ * `count`: none that was not found before. */
+static size_t name_of(const struct json_index *index, uint32_t key, const struct json_name *names,
+                      size_t count, size_t from, const struct json **found)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (found[i] || !key_is(index, key, names[i].text, names[i].size))
-            continue;
-        if (is_open(index->text[index->at[key + 1]]))
-            defer(index, key + 1, &storage[i]);
-        else
-            read_value(index, key + 1, &storage[i], scratch);
-        storage[i].key = names[i].text;
-        storage[i].key_size = (uint32_t)names[i].size;
-        found[i] = &storage[i];
-        --*left;
+    for (size_t n = 0, i = from; n < count; n++, i++) {
+        i = i < count ? i : 0;
+        if (!found[i] && key_is(index, key, names[i].text, names[i].size))
+            return i;
     }
+    return count;
+}
+
+static void look_at(const struct json_index *index, uint32_t key, const struct json_name *name,
+                    struct arena *scratch, struct json *storage)
+{
+    if (is_open(index->text[index->at[key + 1]]))
+        defer(index, key + 1, storage);
+    else
+        read_value(index, key + 1, storage, scratch);
+    storage->key = name->text;
+    storage->key_size = (uint32_t)name->size;
 }
 
 void json_look(const struct json *object, const struct json_name *names, size_t count, struct arena *scratch,
@@ -637,10 +700,18 @@ void json_look(const struct json *object, const struct json_name *names, size_t 
     uint64_t sizes = index->escapes ? size_bit(SIZE_MAX) : 0; /* of which one of the names is */
     for (size_t i = 0; i < count; i++)
         sizes |= size_bit(names[i].size);
+    size_t next = 0; /* the names mostly stand in the order in which they come */
     for (uint32_t at = 0; at < object->count && left; at++) {
         uint32_t key = entry++;
-        if (sizes & size_bit(index->ways[key])) /* with escapes: beyond all */
-            look_at(index, key, names, count, scratch, storage, found, &left);
+        size_t name = sizes & size_bit(index->ways[key]) /* with escapes: beyond all */
+                          ? name_of(index, key, names, count, next, found)
+                          : count;
+        if (name < count) {
+            look_at(index, key, &names[name], scratch, &storage[name]);
+            found[name] = &storage[name];
+            next = name + 1;
+            left--;
+        }
         entry = json_index_past(index, entry);
     }
 }
@@ -675,8 +746,25 @@ double json_double(const struct json *value, double fallback)
     return strtod(text, NULL);
 }
 
+/* The digits of a whole number that any double holds; -1: it is another one. */
+static int64_t few_digits(const struct json *value)
+{
+    int64_t number = 0;
+    if (!value || value->type != JSON_NUMBER || value->size > 15)
+        return -1;
+    for (uint32_t i = 0; i < value->size; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9')
+            return -1;
+        number = number * 10 + (value->text[i] - '0');
+    }
+    return number;
+}
+
 int64_t json_integer(const struct json *value, int64_t fallback)
 {
+    int64_t few = few_digits(value);
+    if (few >= 0)
+        return few;
     double number = json_double(value, (double)fallback);
     return number >= -9e15 && number <= 9e15 ? (int64_t)number : fallback;
 }

@@ -225,7 +225,23 @@ static bool in_group(const struct block *block, size_t at)
            strcmp(block->entries[at].record->sequence, block->entries[at - 1].record->sequence) == 0;
 }
 
-/* Over everything that is settled without a hole, but not into a group of records that share a number. */
+/* Over everything that is settled without a hole, but not into a group of records that share a number. Within
+ * the first block that is looked for when somebody asks. */
+static void find_position(struct watermark *watermark)
+{
+    const struct block *block = watermark->first;
+    size_t end = block ? block->first : 0;
+    if (!end)
+        return;
+    if (strcmp(block->entries[end].record->sequence, block->first_sequence) == 0)
+        return; /* all of it is one group; a short cut */
+    while (in_group(block, end))
+        end--;
+    if (end > 0) /* else it stands before the block's first group */
+        move_position(watermark, block->entries[end - 1].record->sequence,
+                      block->entries[end - 1].record->time_ms);
+}
+
 static void advance(struct watermark *watermark)
 {
     struct block *block;
@@ -246,21 +262,9 @@ static void advance(struct watermark *watermark)
             block_free(watermark, block);
             continue;
         }
-        size_t before = block->first;
         while (block->entries[block->first].state == ENTRY_SETTLED) {
             block->first++;
             CHECK(block->first < block->count);
-        }
-        if (block->first > before) {
-            size_t end = block->first;
-            if (strcmp(block->entries[end].record->sequence, block->first_sequence) == 0)
-                end = 0; /* all of it is one group; a short cut */
-            while (in_group(block, end))
-                end--;
-            if (end > 0) /* else it stands before the block's first group */
-                move_position(watermark, block->entries[end - 1].record->sequence,
-                              block->entries[end - 1].record->time_ms);
-            watermark->changed = true;
         }
         return;
     }
@@ -374,6 +378,7 @@ static void write_restored(const struct watermark *watermark, struct writing *wr
 struct position watermark_write(struct watermark *watermark, struct buf *progress, size_t open_max)
 {
     struct writing writing = {.count_max = open_max};
+    find_position(watermark);
     watermark->changed = false;
     if (watermark->resumes) {
         if (watermark->resume) {

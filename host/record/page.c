@@ -89,12 +89,12 @@ static const struct json *keep(struct page *page, const struct json *found, cons
 
 static bool read_change(struct page *page, struct record *record, const struct json *change)
 {
-    enum { KEYS, NEW_IMAGE, OLD_IMAGE, NUMBER, TIME, BYTES, COUNT };
-    static const struct json_name names[] = {JSON_NAME("Keys"),
+    enum { TIME, KEYS, NEW_IMAGE, OLD_IMAGE, NUMBER, BYTES, COUNT };
+    static const struct json_name names[] = {JSON_NAME("ApproximateCreationDateTime"),
+                                             JSON_NAME("Keys"),
                                              JSON_NAME("NewImage"),
                                              JSON_NAME("OldImage"),
                                              JSON_NAME("SequenceNumber"),
-                                             JSON_NAME("ApproximateCreationDateTime"),
                                              JSON_NAME("SizeBytes")};
     struct json storage[COUNT];
     const struct json *found[COUNT];
@@ -283,6 +283,27 @@ void page_leave_out(struct page *page, size_t count)
 void page_watch(struct page *page, struct page_watch *watch)
 {
     list_prepend(&page->watches, &watch->link);
+}
+
+static void prefetch_image(const struct json *image)
+{
+    if (image)
+        json_prefetch(image);
+}
+
+void record_prefetch(const struct record *record)
+{
+    const struct record *last = record->page->records + record->page->count - 1;
+    if (last - record < 3)
+        return;
+    __builtin_prefetch(record + 3);
+    __builtin_prefetch((const char *)(record + 3) + 64);
+    if (record[2].new_image)
+        __builtin_prefetch(record[2].new_image);
+    if (record[2].old_image)
+        __builtin_prefetch(record[2].old_image);
+    prefetch_image(record[1].new_image);
+    prefetch_image(record[1].old_image);
 }
 
 struct page *page_hold(struct page *page)

@@ -47,7 +47,7 @@ struct page {
     const char *resume;      /* the cursor behind it, where a record's number alone does not lead back (of the
                                 arena); all its records have one number then; or NULL */
     const struct json *root; /* the whole, for whoever knows what else stands in it */
-    struct list watches; /* struct page_watch */
+    struct list watches;     /* struct page_watch */
     void (*freed)(void *user, struct page *page); /* before the memory goes */
     void *freed_user;
 };
@@ -59,6 +59,10 @@ struct page_watch {
     void (*leave)(struct page_watch *watch);
 };
 void page_watch(struct page *page, struct page_watch *watch);
+
+/* A record's images are looked at: those of the records behind it soon will be, too, and are not in the cache
+ * any more since a page is larger than that. */
+void record_prefetch(const struct record *record);
 
 /* Takes a body of {"Records": [...]}, as GetRecords answers and Lambda is given; a source whose service
  * writes its records in another way writes them so first. One reference; NULL and `err` when it is no such

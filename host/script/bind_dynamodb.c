@@ -96,12 +96,12 @@ struct lazy_item {
     uint64_t taken[];
 };
 
-static struct lazy_view view_item(lua_State *L, int owner, int which)
+static void view_item(lua_State *L, int owner, int which, struct lazy_view *view)
 {
     struct lazy_item *lazy = lua_touserdata(L, owner);
     (void)which;
-    return (struct lazy_view){lazy->item, lazy->taken, &lazy->touches, &lazy->over, &script_of(L)->scratch,
-                              false};
+    *view = (struct lazy_view){lazy->item, lazy->taken, &lazy->touches, &lazy->over, &script_of(L)->scratch,
+                               false};
 }
 
 static const struct lazy_kind item_kind = {view_item, NULL, 0, "the answer", value_push};

@@ -65,12 +65,12 @@ struct script {
     bool preempted; /* the running invocation only made room for others */
     int64_t slice_begin_ms; /* monotonic; and finer: */
     int64_t slice_begin_us, slice_ended_us;
-    int64_t slice_end_ms; /* when it should make room */
-    struct list owned;    /* objects of C's that stand on its stacks */
-    int weak_meta;        /* registry reference, see keep.c */
+    int64_t slice_end_ms;          /* when it should make room */
+    struct list owned;             /* objects of C's that stand on its stacks */
+    int weak_meta;                 /* registry reference, see keep.c */
     int image_kinds[2], item_kind; /* likewise, see lazy_open */
-    int touched;          /* attributes of an image, as far as calls have touched few */
-    struct list kept;     /* of the pages that record objects point into; and the last, and one for the next */
+    int touched;                   /* attributes of an image, as far as calls have touched few */
+    struct list kept; /* of the pages that record objects point into; and the last, and one for the next */
     struct kept *kept_last, *kept_spare;
     struct script_table *tables;
     size_t table_count, table_capacity;
@@ -111,12 +111,12 @@ struct invocation {
     size_t number;                               /* among the script's */
     struct held_claim *claims;                   /* of tidemill.once, not finished yet; owned */
     void (*give_up_claims)(struct invocation *); /* of those: when it ends, they are nobody's */
-    uint64_t serial;      /* grows with each use: Lua's view of an earlier record is no longer good */
+    uint64_t serial;              /* grows with each use: Lua's view of an earlier record is no longer good */
     struct record_object *record; /* the one that it is given alone, which stands on its stack; or NULL */
-    bool waiting;         /* a yield that the host understands */
-    bool deaf;            /* an error out of a hook ended its coroutine: no hook comes any more */
-    bool starved;         /* a call of it found no descriptor: what comes of that is no attempt */
-    struct aws_call *aws; /* what it waits for: one of these three */
+    bool waiting;                 /* a yield that the host understands */
+    bool deaf;                    /* an error out of a hook ended its coroutine: no hook comes any more */
+    bool starved;                 /* a call of it found no descriptor: what comes of that is no attempt */
+    struct aws_call *aws;         /* what it waits for: one of these three */
     struct transport_call *http;
     struct span span;             /* of that call */
     struct aws_place *told_place; /* where it goes; NULL: where all go; owned */
@@ -336,8 +336,8 @@ void record_end(struct invocation *invocation);
 /* The object at the index has the texts that it needs from here on: their page goes. */
 void record_keep_texts(lua_State *L, int index);
 
-/* keep.c: once per state; the record object at the index points into that page (raises where memory ends); and
- * no object of the script's does any more. */
+/* keep.c: once per state; the record object at the index points into that page (raises where memory ends);
+ * and no object of the script's does any more. */
 void keep_open(lua_State *L);
 void keep_record(lua_State *L, int object, struct page *page);
 void keep_drop_all(struct script *script);

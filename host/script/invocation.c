@@ -609,8 +609,8 @@ static int prepare_protected(lua_State *L)
     return 1;
 }
 
-/* What is made for one record takes a few hundred bytes: they may be more than there are, so that nothing here
- * can raise. */
+/* What is made for one record takes a few hundred bytes: they may be more than there are, so that nothing
+ * here can raise. */
 static void push_record(struct invocation *invocation)
 {
     struct script *script = invocation->script;

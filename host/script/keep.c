@@ -101,8 +101,8 @@ static struct kept *begin(lua_State *L, struct page *page)
         push_array(L, OBJECTS_MIN);
         int reference = luaL_ref(L, LUA_REGISTRYINDEX);
         kept = mem_alloc(sizeof *kept);
-        *kept = (struct kept){.watch = {.leave = on_leave}, .script = script, .reference = reference,
-                              .room = OBJECTS_MIN};
+        *kept = (struct kept){
+            .watch = {.leave = on_leave}, .script = script, .reference = reference, .room = OBJECTS_MIN};
     }
     script->kept_spare = NULL;
     kept->page = page;

@@ -27,7 +27,7 @@ struct record_object {
     struct invocation *invocation;
     uint64_t serial;
     size_t index; /* among the invocation's records */
-    bool kept; /* told to keep.c */
+    bool kept;    /* told to keep.c */
     struct lazy_image images[IMAGES];
     uint64_t taken[]; /* of both */
 };
@@ -146,26 +146,27 @@ static const struct json *read_again(lua_State *L, const struct lazy_image *imag
     return item;
 }
 
-static struct lazy_view view_of(struct lazy_image *image, const struct json *item, struct arena *scratch)
+/* Written where it is wanted: a copy of what was written in pieces just now keeps the processor waiting. */
+static void write_view(struct lazy_view *view, struct lazy_image *image, const struct json *item,
+                       struct arena *scratch, bool passing)
 {
-    return (struct lazy_view){.item = item,
-                              .taken = image->taken,
-                              .touches = &image->touches,
-                              .over = &image->over,
-                              .scratch = scratch};
+    view->item = item;
+    view->taken = image->taken;
+    view->touches = &image->touches;
+    view->over = &image->over;
+    view->scratch = scratch;
+    view->passing = passing;
 }
 
-static struct lazy_view view_image(lua_State *L, int owner, int which)
+static void view_image(lua_State *L, int owner, int which, struct lazy_view *view)
 {
     struct record_object *object = lua_touserdata(L, owner);
     struct lazy_image *image = &object->images[which];
     bool passing = object->serial != object->invocation->serial;
-    const struct json *item =
-        passing ? read_again(L, image)
-                : image_of(object->invocation->call->inputs[object->index].record, which);
-    struct lazy_view view = view_of(image, item, &script_of(L)->scratch);
-    view.passing = passing;
-    return view;
+    const struct json *item = passing
+                                  ? read_again(L, image)
+                                  : image_of(object->invocation->call->inputs[object->index].record, which);
+    write_view(view, image, item, &script_of(L)->scratch, passing);
 }
 
 /* Nearly always it is one of the record's that is handled now. */
@@ -175,8 +176,8 @@ static bool view_own_image(lua_State *L, const void *table, int which, struct la
     struct record_object *object = script->current ? script->current->root->record : NULL;
     if (!object || object->images[which].table != table)
         return false;
-    *view = view_of(&object->images[which], image_of(object->invocation->call->inputs->record, which),
-                    &script->scratch);
+    write_view(view, &object->images[which], image_of(object->invocation->call->inputs->record, which),
+               &script->scratch, false);
     return true;
 }
 
@@ -210,8 +211,8 @@ void record_end(struct invocation *invocation)
 {
     const struct record_object *object = invocation->record;
     invocation->record = NULL;
-    if (object && (object->images[NEW_IMAGE].touches > TOUCHED_FEW ||
-                   object->images[OLD_IMAGE].touches > TOUCHED_FEW))
+    if (object &&
+        (object->images[NEW_IMAGE].touches > TOUCHED_FEW || object->images[OLD_IMAGE].touches > TOUCHED_FEW))
         invocation->script->touched = TOUCHED_MANY;
 }
 
@@ -521,5 +522,6 @@ struct record_object *record_push(lua_State *L, struct invocation *invocation, s
     object->images[OLD_IMAGE].taken = object->taken + words[NEW_IMAGE];
     lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->script->record_meta);
     lua_setmetatable(L, -2);
+    record_prefetch(record);
     return object;
 }

@@ -73,7 +73,8 @@ void lazy_force(lua_State *L, int index)
     const struct lazy_kind *kind = push_owner(L, table);
     if (!kind)
         return;
-    struct lazy_view view = kind->view(L, lua_gettop(L), kind->which);
+    struct lazy_view view;
+    kind->view(L, lua_gettop(L), kind->which, &view);
     decode_rest(L, table, kind, &view);
     lua_settop(L, top);
 }
@@ -89,7 +90,7 @@ static int get_attribute(lua_State *L)
     if (!kind->view_own || !kind->view_own(L, lua_topointer(L, 1), kind->which, &view)) {
         if (lua_rawgetp(L, 1, &owner_key) != LUA_TUSERDATA)
             return 0;
-        view = kind->view(L, 3, kind->which);
+        kind->view(L, 3, kind->which, &view);
     }
     const char *name = lua_tolstring(L, 2, &size);
     if (view.passing) {

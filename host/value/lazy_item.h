@@ -31,8 +31,9 @@ struct lazy_view {
 /* A kind of owner: a userdata to which a table holds on, and which knows its item. */
 struct lazy_kind {
     /* `owner`: its stack index. May leave values on the stack, for as long as the view is good, and raise. */
-    struct lazy_view (*view)(lua_State *L, int owner, int which);
-    /* The same of that table, where its owner need not be looked for; false: it must be. NULL: it always must. */
+    void (*view)(lua_State *L, int owner, int which, struct lazy_view *view);
+    /* The same of that table, where its owner need not be looked for; false: it must be. NULL: it always
+     * must. */
     bool (*view_own)(lua_State *L, const void *table, int which, struct lazy_view *view);
     int which;
     const char *what; /* "the record": what cannot be decoded, in errors */
@@ -40,7 +41,8 @@ struct lazy_kind {
     bool (*push)(lua_State *L, const struct json *attribute, struct err *err);
 };
 
-/* Once per Lua state and kind, which must stay. Returns the kind in that state: a reference of the registry. */
+/* Once per Lua state and kind, which must stay. Returns the kind in that state: a reference of the registry.
+ */
 int lazy_open(lua_State *L, const struct lazy_kind *kind);
 
 /* Pushes the table of an item that the owner at the index has, of the kind that lazy_open returned. It has
