@@ -76,7 +76,8 @@ struct json_walk {
 struct json_walk json_walk(const struct json *parent, bool whole);
 const struct json *json_walk_next(struct json_walk *walk, struct arena *scratch);
 
-/* The first members of these names, NULL where there is none, in one go; `object` may be NULL or no object.
+/* The first members of these names, no two of which are the same, NULL where there is none, in one go; they
+ * are found sooner in the order in which they mostly stand. `object` may be NULL or no object.
  * Of a deferred one only they are read: arrays and objects are deferred then and the rest is of the scratch
  * arena, and `found` points into `storage`, which has a place for each. */
 struct json_name {

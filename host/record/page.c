@@ -33,17 +33,21 @@ static uint64_t hash_value(const struct json *value, uint64_t seed)
 
 /* The order of the attributes in Keys means nothing, so they are summed. Two items whose numbers collide
  * share a lane, which costs a little time and breaks nothing. */
-static uint64_t hash_keys(const struct json *keys)
+static uint64_t hash_keys(const struct json *keys, struct arena *scratch)
 {
     uint64_t sum = 0;
-    json_each(attribute, keys)
+    const struct json *attribute;
+    for (struct json_walk walk = json_walk(keys, true); (attribute = json_walk_next(&walk, scratch));)
         sum += hash_mix(hash_value(attribute, 0));
     return sum;
 }
 
 uint64_t record_item_of(const struct json *keys)
 {
-    return hash_keys(keys);
+    struct arena scratch = ARENA_INIT;
+    uint64_t item = hash_keys(keys, &scratch);
+    arena_fini(&scratch);
+    return item;
 }
 
 static bool read_event(const struct json *name, enum record_event *event)
@@ -110,7 +114,7 @@ static bool read_change(struct page *page, struct record *record, const struct j
     record->sequence = json_string(&page->arena, sequence);
     record->time_ms = read_time(found[TIME]);
     record->size_bytes = json_integer(found[BYTES], 0);
-    record->item = hash_keys(record->keys);
+    record->item = hash_keys(record->keys, &page->arena);
     return true;
 }
 

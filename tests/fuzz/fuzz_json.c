@@ -63,10 +63,12 @@ static void ask_all(const struct json *whole, const struct json *deferred)
         demand(picked->type != JSON_OBJECT ||
                json_may_hold(deferred, &(struct json_name){member->key, member->key_size}));
         same_tree(first, picked);
+        arena_clear(&scratch);
+        if (first != member) /* names are asked for once */
+            continue;
         names[count] = (struct json_name){member->key, member->key_size};
         if (++count == ASKED)
             break;
-        arena_clear(&scratch);
     }
     json_look(deferred, names, count, &scratch, storage, found);
     for (size_t i = 0; i < count; i++) {
