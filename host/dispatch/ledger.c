@@ -93,10 +93,10 @@ void ledger_begin_slice(struct ledger *ledger)
 
 bool ledger_slice_over(struct ledger *ledger)
 {
-    if (!ledger->seen || ledger->seen_us == ledger->looked_us) /* no call has ended since */
+    if (!ledger->seen || !ledger->ended)
         ledger->seen_us = ledger_now_us(ledger);
     ledger->seen = true;
-    ledger->looked_us = ledger->seen_us;
+    ledger->ended = false;
     return ledger->seen_us >= ledger->slice_end_us;
 }
 
@@ -313,7 +313,7 @@ void ledger_time_call(struct ledger *ledger, const struct handler_call *call,
 {
     int64_t ended_us = outcome->ended_us ? outcome->ended_us : ledger_now_us(ledger);
     ledger->seen_us = ended_us;
-    ledger->seen = true;
+    ledger->seen = ledger->ended = true;
     stats_took(&ledger->counters->calls, ended_us - call->begun_us);
 }
 

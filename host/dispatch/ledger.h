@@ -39,7 +39,7 @@ struct ledger {
     int64_t slice_end_us; /* monotonic: what runs at once leaves the reactor to others then */
     int64_t seen_us;      /* the last time that was read while it works, and ... */
     bool seen;            /* ... nothing that takes time has begun since */
-    int64_t looked_us;    /* what ledger_slice_over saw last */
+    bool ended;           /* a call has, since ledger_slice_over looked */
     struct timer room;    /* what waits for room among what was emitted looks again */
     uint64_t random;
     uint64_t trace_seed;            /* of the shard */

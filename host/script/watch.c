@@ -152,5 +152,6 @@ void watch_end(lua_State *before)
     CHECK(own && own->running);
     set_running(own, before);
     if (!before)
-        atomic_fetch_add_explicit(&own->turn, 1, memory_order_relaxed);
+        atomic_store_explicit(&own->turn, atomic_load_explicit(&own->turn, memory_order_relaxed) + 1,
+                              memory_order_release); /* nobody else writes it */
 }
