@@ -172,6 +172,7 @@ static int help(const char *name)
 
 #define KEPT_BYTES (64 << 20)
 #define LARGE_BYTES (32 << 20)
+#define GROWN_BYTES (8 << 20)
 
 /* Pages of records come and go all the time: what is given back to the kernel at once is faulted in again
  * with the next one. So much is kept for it instead; what is above goes back. */
@@ -180,6 +181,8 @@ static void keep_memory(void)
 #ifdef __GLIBC__
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TOP_PAD, GROWN_BYTES);
+    free(mem_alloc(LARGE_BYTES - (1 << 20)));
 #endif
 }
 

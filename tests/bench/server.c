@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 #include "base/buf.h"
@@ -60,6 +61,29 @@ static void add_record(struct buf *out, long long sequence, int number)
                sequence, (unsigned long long)sequence * 2654435761u);
 }
 
+#define HUGE_BYTES ((size_t)2 << 20)
+
+/* Pages that no cache holds are sent at less than half the speed out of small pages of memory: the server must
+ * not be what is waited for. */
+static void move_together(void)
+{
+    size_t size = HUGE_BYTES;
+    for (int p = 0; p < page_count; p++)
+        size += pages[p].size + 1;
+    size -= size % HUGE_BYTES;
+    char *all = aligned_alloc(HUGE_BYTES, size);
+    if (!all || madvise(all, size, MADV_HUGEPAGE) != 0) {
+        free(all);
+        return;
+    }
+    for (int p = 0; p < page_count; p++) {
+        memcpy(all, pages[p].data, pages[p].size + 1);
+        free(pages[p].data);
+        pages[p].data = all;
+        all += pages[p].size + 1;
+    }
+}
+
 static void make_pages(void)
 {
     pages = calloc((size_t)page_count + 1, sizeof *pages);
@@ -76,6 +100,7 @@ static void make_pages(void)
             buf_printf(&pages[p], ",\"NextShardIterator\":\"%d\"", p + 1);
         buf_add_text(&pages[p], "}");
     }
+    move_together();
     buf_add_text(&pages[page_count], "{\"Records\":[],\"NextShardIterator\":\"0\"}");
 }
 
