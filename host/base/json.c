@@ -586,25 +586,6 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
     return member;
 }
 
-#define LINE 64           /* bytes of the cache */
-#define FETCHED_BYTES 384 /* of a text: so much of an item is looked through */
-#define BYTES_AN_ENTRY 6
-
-void json_prefetch(const struct json *object)
-{
-    if (!object->deferred)
-        return;
-    const struct json_index *index = index_of(object);
-    uint32_t size = object->size < FETCHED_BYTES ? object->size : FETCHED_BYTES;
-    const uint32_t entry = index->first[(object->text - index->text) / 64];
-    for (uint32_t i = 0; i < size; i += LINE)
-        __builtin_prefetch(object->text + i);
-    for (uint32_t i = 0; i < size / BYTES_AN_ENTRY * sizeof(uint32_t); i += LINE) {
-        __builtin_prefetch((const char *)(index->at + entry) + i);
-        __builtin_prefetch((const char *)(index->ways + entry) + i);
-    }
-}
-
 struct json_walk json_walk(const struct json *parent, bool whole)
 {
     struct json_walk walk = {.next = parent->deferred ? NULL : parent->child, .whole = whole};

@@ -40,9 +40,6 @@ struct json {
  * text must stay as long as the tree. */
 const struct json *json_parse(struct arena *arena, const char *text, size_t size, struct err *err);
 
-/* What json_pick looks at is fetched into the cache. */
-void json_prefetch(const struct json *object);
-
 /* The same, but the arrays and objects at that depth (of the root: 0) are checked and counted and have no
  * tree before somebody asks for it: by json_each, json_get or json_children. Then they have one a level deep,
  * or where little is left all of it. What comes of that is of the arena, too, above its `max` if need be. */

@@ -289,27 +289,6 @@ void page_watch(struct page *page, struct page_watch *watch)
     list_prepend(&page->watches, &watch->link);
 }
 
-static void prefetch_image(const struct json *image)
-{
-    if (image)
-        json_prefetch(image);
-}
-
-void record_prefetch(const struct record *record)
-{
-    const struct record *last = record->page->records + record->page->count - 1;
-    if (last - record < 3)
-        return;
-    __builtin_prefetch(record + 3);
-    __builtin_prefetch((const char *)(record + 3) + 64);
-    if (record[2].new_image)
-        __builtin_prefetch(record[2].new_image);
-    if (record[2].old_image)
-        __builtin_prefetch(record[2].old_image);
-    prefetch_image(record[1].new_image);
-    prefetch_image(record[1].old_image);
-}
-
 struct page *page_hold(struct page *page)
 {
     CHECK(page->references > 0);

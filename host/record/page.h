@@ -60,10 +60,6 @@ struct page_watch {
 };
 void page_watch(struct page *page, struct page_watch *watch);
 
-/* A record's images are looked at: those of the records behind it soon will be, too, and are not in the cache
- * any more since a page is larger than that. */
-void record_prefetch(const struct record *record);
-
 /* Takes a body of {"Records": [...]}, as GetRecords answers and Lambda is given; a source whose service
  * writes its records in another way writes them so first. One reference; NULL and `err` when it is no such
  * body. */

@@ -522,6 +522,5 @@ struct record_object *record_push(lua_State *L, struct invocation *invocation, s
     object->images[OLD_IMAGE].taken = object->taken + words[NEW_IMAGE];
     lua_rawgeti(L, LUA_REGISTRYINDEX, invocation->script->record_meta);
     lua_setmetatable(L, -2);
-    record_prefetch(record);
     return object;
 }
