@@ -336,8 +336,8 @@ void record_end(struct invocation *invocation);
 /* The object at the index has the texts that it needs from here on: their page goes. */
 void record_keep_texts(lua_State *L, int index);
 
-/* keep.c: once per state; the record object at the index points into that page (raises where memory ends);
- * and no object of the script's does any more. */
+/* keep.c: once per state; the record object at the index points into that page (raises where memory ends,
+ * takes six places of the stack); and no object of the script's does any more. */
 void keep_open(lua_State *L);
 void keep_record(lua_State *L, int object, struct page *page);
 void keep_drop_all(struct script *script);

@@ -115,7 +115,6 @@ void keep_record(lua_State *L, int object, struct page *page)
 {
     struct script *script = script_of(L);
     struct kept *kept = script->kept_last;
-    luaL_checkstack(L, 6, NULL);
     if (!kept || kept->page != page) {
         kept = find(script, page);
         kept = kept ? kept : begin(L, page);

@@ -26,8 +26,9 @@ struct lazy_image {
 struct record_object {
     struct invocation *invocation;
     uint64_t serial;
-    size_t index; /* among the invocation's records */
-    bool kept;    /* told to keep.c */
+    size_t index;     /* among the invocation's records */
+    bool kept;        /* told to keep.c */
+    unsigned decoded; /* bits by `field`: what its user values have */
     struct lazy_image images[IMAGES];
     uint64_t taken[]; /* of both */
 };
@@ -185,9 +186,8 @@ static const struct lazy_kind image_kinds[] = {
     {view_image, view_own_image, NEW_IMAGE, "the record", value_push},
     {view_image, view_own_image, OLD_IMAGE, "the record", value_push}};
 
-static void push_image(lua_State *L, const struct record *record, int which)
+static void push_image(lua_State *L, struct record_object *object, const struct record *record, int which)
 {
-    struct record_object *object = lua_touserdata(L, 1);
     struct lazy_image *image = &object->images[which];
     const struct json *item = image_of(record, which);
     if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
@@ -251,22 +251,24 @@ static void push_raw(lua_State *L, const struct record *record, const struct han
 }
 
 /* What was decoded is kept in a user value, so that both mentions of record.new are the same table. */
-static int push_decoded(lua_State *L, const struct record *record, const struct handler_source *source,
-                        enum field field)
+static int push_decoded(lua_State *L, struct record_object *object, const struct record *record,
+                        const struct handler_source *source, enum field field)
 {
-    if (lua_getiuservalue(L, 1, field) != LUA_TNIL)
+    if (object->decoded & 1u << field) {
+        lua_getiuservalue(L, 1, field);
         return 1;
-    lua_pop(L, 1);
+    }
     if (field == FIELD_NEW)
-        push_image(L, record, NEW_IMAGE);
+        push_image(L, object, record, NEW_IMAGE);
     else if (field == FIELD_OLD)
-        push_image(L, record, OLD_IMAGE);
+        push_image(L, object, record, OLD_IMAGE);
     else if (field == FIELD_KEYS)
         push_item(L, record->keys);
     else
         push_raw(L, record, source);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, field);
+    object->decoded |= 1u << field;
     return 1;
 }
 
@@ -400,7 +402,8 @@ static enum field field_of(lua_State *L)
 static int record_index(lua_State *L)
 {
     const struct handler_source *source;
-    const struct handler_input *input = input_of(L, lua_touserdata(L, 1), &source);
+    struct record_object *object = lua_touserdata(L, 1);
+    const struct handler_input *input = input_of(L, object, &source);
     const struct record *record = input->record;
     enum field field = field_of(L);
     switch (field) {
@@ -408,7 +411,7 @@ static int record_index(lua_State *L)
     case FIELD_OLD:
     case FIELD_KEYS:
     case FIELD_RAW:
-        return push_decoded(L, record, source, field);
+        return push_decoded(L, object, record, source, field);
     case FIELD_ID:
         push_id(L, record);
         return 1;

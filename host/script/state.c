@@ -59,7 +59,7 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
             script->refuses = script->cpu_exhausted = true;
         return NULL;
     }
-    void *block = blocks_resize(&script->blocks, old, before, size);
+    void *block = old ? blocks_resize(&script->blocks, old, before, size) : blocks_new(&script->blocks, size);
     if (block)
         script->memory_bytes += size - before;
     return block;

@@ -141,10 +141,8 @@ int lazy_open(lua_State *L, const struct lazy_kind *kind)
 
 void lazy_push(lua_State *L, int owner, int kind, int attributes)
 {
-    owner = lua_absindex(L, owner);
-    luaL_checkstack(L, 4, "values nested too deeply");
     lua_createtable(L, 0, attributes + 1);
-    lua_pushvalue(L, owner);
+    lua_pushvalue(L, owner < 0 ? owner - 1 : owner);
     lua_rawsetp(L, -2, &owner_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, kind);
     lua_setmetatable(L, -2);

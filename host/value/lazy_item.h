@@ -46,7 +46,7 @@ struct lazy_kind {
 int lazy_open(lua_State *L, const struct lazy_kind *kind);
 
 /* Pushes the table of an item that the owner at the index has, of the kind that lazy_open returned. It has
- * room for so many attributes before it grows. */
+ * room for so many attributes before it grows. Takes three places of the stack. */
 void lazy_push(lua_State *L, int owner, int kind, int attributes);
 
 /* The value at the index, where it is such a table, is a plain one from here on. Raises where an attribute
