@@ -767,31 +767,97 @@ int64_t json_int64(const struct json *value, int64_t fallback)
     return number <= -9.2e18 ? INT64_MIN : number >= 9.2e18 ? INT64_MAX : (int64_t)number;
 }
 
-static void write_escape(struct buf *out, unsigned char c)
+/* ---- writing ---- */
+
+#define STEP 16 /* bytes that are looked at together */
+
+/* Of 16 bytes: which are to have a backslash before them, and which no text in JSON has. */
+static inline void classify(const char *text, unsigned *escaped, unsigned *control)
 {
-    static const char digits[] = "0123456789abcdef";
-    const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-    buf_add(out, escape, sizeof escape);
+#ifdef __SSE2__
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)text);
+    *escaped = (unsigned)_mm_movemask_epi8(
+        _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+    *control = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes));
+#else
+    *escaped = *control = 0;
+    for (unsigned i = 0; i < STEP; i++) {
+        *escaped |= (unsigned)(text[i] == '"' || text[i] == '\\') << i;
+        *control |= (unsigned)((unsigned char)text[i] < 0x20) << i;
+    }
+#endif
 }
 
+/* Sixteen bytes, of which those are to have a backslash. As many again are readable behind them, and are
+ * written over behind their end. */
+static inline char *write_escaped(char *to, const char *text, unsigned escaped)
+{
+    memcpy(to, text, STEP);
+    for (char *at = to; escaped; escaped &= escaped - 1) {
+        unsigned place = (unsigned)__builtin_ctz(escaped);
+        at[place] = '\\';
+        memcpy(++at + place, text + place, STEP); /* what stands there goes on one further */
+        to++;
+    }
+    return to + STEP;
+}
+
+static char *write_any(char *to, const char *text, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '\n') {
+            to = stpcpy(to, "\\n");
+        } else if (c < 0x20) {
+            to = stpcpy(to, "\\u00");
+            *to++ = digits[c >> 4];
+            *to++ = digits[c & 15];
+        } else {
+            if (c == '"' || c == '\\')
+                *to++ = '\\';
+            *to++ = (char)c;
+        }
+    }
+    return to;
+}
+
+#define ESCAPED_BYTES_MAX 6 /* "\u001f" */
+
+/* Up to sixteen, the last ones. */
+static void write_last(struct buf *out, const char *text, size_t size)
+{
+    char read[2 * STEP] = {0}, written[STEP * ESCAPED_BYTES_MAX], *end;
+    unsigned escaped, control, all = (1u << size) - 1;
+    memcpy(read, text, size);
+    classify(read, &escaped, &control);
+    if (control & all)
+        end = write_any(written, read, size);
+    else
+        end = write_escaped(written, read, escaped) - (STEP - size);
+    buf_add(out, written, (size_t)(end - written));
+}
+
+/* Texts are words, or JSON themselves with a quote in every few bytes. */
 void json_write_text(struct buf *out, const char *text, size_t size)
 {
-    const char *end = text + size, *from = text;
-    for (const char *at = text; at < end; at++) {
-        unsigned char c = (unsigned char)*at;
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        buf_add(out, from, (size_t)(at - from));
-        from = at + 1;
-        if (c == '"' || c == '\\') {
-            buf_add_char(out, '\\');
-            from = at; /* itself with what follows */
-        } else if (c == '\n')
-            buf_add_literal(out, "\\n");
-        else
-            write_escape(out, c);
+    const char *end = text + size;
+    while (end - text >= 2 * STEP) {
+        unsigned escaped, control;
+        classify(text, &escaped, &control);
+        if (control) {
+            write_last(out, text, STEP);
+        } else {
+            buf_reserve(out, (size_t)(end - text) + (size_t)__builtin_popcount(escaped));
+            out->size = (size_t)(write_escaped(out->data + out->size, text, escaped) - out->data);
+        }
+        text += STEP;
     }
-    buf_add(out, from, (size_t)(end - from));
+    if (end - text > STEP) {
+        write_last(out, text, STEP);
+        text += STEP;
+    }
+    write_last(out, text, (size_t)(end - text));
 }
 
 void json_write_string(struct buf *out, const char *text, size_t size)
