@@ -2,6 +2,7 @@
 made at random do the same to one and to a plain table, while its record is handled and long after."""
 import subprocess
 
+import pytest
 from conftest import BINARY
 
 HANDLER = r"""
@@ -156,11 +157,66 @@ test("programs at random", function()
     dynamodb.put("Items", item)
     item.seq = seed
     dynamodb.put("Items", item)
+    if seed % 37 == 0 then test.settle() end -- their page goes
   end
   test.settle()
 end)
 """
 
+
+# More of a page than anybody keeps room for, and others that are garbage by then.
+KEEPS = """
+local kept = {}
+local function keep(record)
+  local number = record.new.n
+  if number % 3 == 1 then kept[#kept + 1] = { number, record.new, record.old } end
+  if number % 3 == 2 then kept[#kept + 1] = { number, record.new } end
+  if number % 25 == 0 then collectgarbage(number % 100 == 0 and "step" or "collect") end
+end
+local function look()
+  for _, one in ipairs(kept) do
+    local number, image, old = table.unpack(one)
+    assert(image.n == number and image.text == "text " .. number and image.b == ("b"):rep(number % 90), number)
+    if old then assert(old.n == -number and old.text == "before " .. number and old.missing == nil, number) end
+    local names = 0
+    for _ in pairs(image) do names = names + 1 end
+    assert(names == 5, names)
+  end
+  return #kept
+end
+return { stream = "items", HANDLER }
+"""
+ONE_BY_ONE = """on_modify = function(record)
+  if record.new.n > 0 then keep(record) else assert(look() == 400) end
+end"""
+AT_ONCE = """filter = { eventName = { "MODIFY" } }, batch_size = 500, on_batch = function(records)
+  for _, record in ipairs(records) do
+    if record.new.n > 0 then keep(record) else assert(look() == 400) end
+  end
+end"""
+
+TEST_KEEPS = r"""
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Items]
+key = id
+[stream items]
+table = Items
+[handler keeps]
+retries = 0
+]]
+test("images that are kept longer than their page", function()
+  for number = 1, 600 do
+    dynamodb.put("Items", { id = "i" .. number, n = -number, text = "before " .. number, a = 1, b = "" })
+    dynamodb.put("Items", { id = "i" .. number, n = number, text = "text " .. number, a = 1, b = ("b"):rep(number % 90) })
+    if number % 150 == 0 then test.settle() end
+  end
+  for round = 1, 2 do
+    dynamodb.put("Items", { id = "i1", n = 0, text = "look " .. round, a = 1, b = "" })
+    test.settle()
+  end
+end)
+"""
 
 SHORT_OF_MEMORY = """
 local dynamodb = require "tidemill.dynamodb"
@@ -214,3 +270,8 @@ def test_what_was_set_while_memory_was_short_stays_set(tmp_path):
 def test_they_are_plain_tables_to_a_script(tmp_path):
     for first in (1, 301, 601, 901):
         passes(tmp_path, "images", HANDLER, TEST.replace("FIRST", str(first)))
+
+
+@pytest.mark.parametrize("handler", (ONE_BY_ONE, AT_ONCE), ids=("records", "batches"))
+def test_they_outlive_their_page(tmp_path, handler):
+    passes(tmp_path, "keeps", KEEPS.replace("HANDLER", handler), TEST_KEEPS)
