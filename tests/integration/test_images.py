@@ -187,11 +187,11 @@ end
 return { stream = "items", HANDLER }
 """
 ONE_BY_ONE = """on_modify = function(record)
-  if record.new.n > 0 then keep(record) else assert(look() == 400) end
+  if record.new.n > 0 then keep(record) else assert(look() == 1600) end
 end"""
 AT_ONCE = """filter = { eventName = { "MODIFY" } }, batch_size = 500, on_batch = function(records)
   for _, record in ipairs(records) do
-    if record.new.n > 0 then keep(record) else assert(look() == 400) end
+    if record.new.n > 0 then keep(record) else assert(look() == 1600) end
   end
 end"""
 
@@ -202,14 +202,16 @@ test.deployment [[
 key = id
 [stream items]
 table = Items
+poll_min = 1m
+poll_max = 1m
 [handler keeps]
 retries = 0
 ]]
 test("images that are kept longer than their page", function()
-  for number = 1, 600 do
+  for number = 1, 2400 do
     dynamodb.put("Items", { id = "i" .. number, n = -number, text = "before " .. number, a = 1, b = "" })
     dynamodb.put("Items", { id = "i" .. number, n = number, text = "text " .. number, a = 1, b = ("b"):rep(number % 90) })
-    if number % 150 == 0 then test.settle() end
+    if number % 1200 == 0 then test.settle() end
   end
   for round = 1, 2 do
     dynamodb.put("Items", { id = "i1", n = 0, text = "look " .. round, a = 1, b = "" })
