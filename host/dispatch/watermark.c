@@ -207,13 +207,12 @@ struct block *watermark_add(struct watermark *watermark, struct page *page, size
 
 /* ---- the position ---- */
 
-/* It may stand there already: at the number of a record whose fellows were settled before it. */
+/* It may stand there already, at the number of a record whose fellows were settled before it; or beyond,
+ * where what was left out was taken back and is wanted now. */
 static void move_position(struct watermark *watermark, const char *sequence, int64_t time_ms)
 {
     struct position *position = &watermark->position;
-    int order = position->kind == POSITION_AFTER ? sequence_compare(sequence, position->sequence) : 1;
-    CHECK(order >= 0);
-    if (order > 0)
+    if (position->kind != POSITION_AFTER || sequence_compare(sequence, position->sequence) > 0)
         set_fed(position, sequence, time_ms);
     watermark->changed = true;
 }
@@ -265,6 +264,7 @@ static void advance(struct watermark *watermark)
         while (block->entries[block->first].state == ENTRY_SETTLED) {
             block->first++;
             CHECK(block->first < block->count);
+            watermark->changed = true;
         }
         return;
     }

@@ -90,6 +90,45 @@ static void the_position_is_the_end_of_the_settled_prefix(void **state)
     watermark_fini(&watermark);
 }
 
+/* Its first ones are settled as they come. */
+static struct block *feed_leaving_out(struct watermark *watermark, int from, int count, int left_out)
+{
+    struct page *page = page_of(from, count);
+    struct block *block = watermark_add(watermark, page, 0);
+    page_release(page);
+    for (int i = 0; i < left_out; i++)
+        block->entries[i].state = ENTRY_SETTLED;
+    block->settled = (size_t)left_out;
+    watermark_added(watermark, block);
+    return block;
+}
+
+static void drop_nothing(void *user, struct entry *entry)
+{
+    (void)user;
+    (void)entry;
+}
+
+static void the_position_passes_what_is_left_out(void **state)
+{
+    struct watermark watermark;
+    (void)state;
+    watermark_init(&watermark, &horizon, "");
+    feed_leaving_out(&watermark, 0, 6, 3);
+    assert_true(watermark.changed); /* else nobody would write it */
+    expect(&watermark, SIZE_MAX, "102", "");
+    assert_false(watermark.changed);
+    /* Taken back, and some of it is wanted when it comes again: the position does not go back. */
+    assert_true(watermark_cut(&watermark, drop_nothing, NULL));
+    struct block *block = feed_leaving_out(&watermark, 0, 6, 1);
+    expect(&watermark, SIZE_MAX, "102", "");
+    for (int i = 1; i < 6; i++) {
+        settle(&watermark, block, i);
+        expect(&watermark, SIZE_MAX, i < 2 ? "102" : (const char *[]){"102", "103", "104", "105"}[i - 2], "");
+    }
+    watermark_fini(&watermark);
+}
+
 static void a_restart_goes_on_with_the_progress(void **state)
 {
     static const char progress[] = "{\"through\":\"105\",\"open\":[[\"102\",3]]}";
@@ -262,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_position_is_the_end_of_the_settled_prefix),
+        cmocka_unit_test(the_position_passes_what_is_left_out),
         cmocka_unit_test(a_restart_goes_on_with_the_progress),
         cmocka_unit_test(a_full_list_repeats_work_and_skips_none),
         cmocka_unit_test(what_cannot_be_read_is_no_progress),
