@@ -330,7 +330,7 @@ void bounds_open(lua_State *L);
 void record_open(lua_State *L);
 struct record_object *record_push(lua_State *L, struct invocation *invocation, size_t index);
 
-/* Its call ends. */
+/* Its call ends; the stack that its object stands on is still there. */
 void record_end(struct invocation *invocation);
 
 /* The object at the index has the texts that it needs from here on: their page goes. */

@@ -214,6 +214,7 @@ static void reset(struct invocation *invocation)
 {
     struct script *script = invocation->script;
     struct clock *clock = reactor_clock(script->options.reactor);
+    record_end(invocation); /* its object is garbage with the stack */
     if (invocation->deaf)
         return; /* see put_idle */
     if (script->drops && script->close_left_ms <= 0) {
