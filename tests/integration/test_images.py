@@ -255,6 +255,17 @@ test("memory that ends while the rest is decoded", function()
 end)
 """
 
+# The first call ends with all of its memory in use, which is still so while what it stood on is taken away.
+FULL = """
+local chain, tried
+return { stream = "items", memory = "4MiB", retries = 3, on_record = function(record)
+  if tried then chain = nil return end
+  tried = true
+  assert(#record.new.a1 == 3001)
+  while true do chain = { chain } end
+end }
+"""
+
 
 def passes(directory, name, handler, test):
     """A handler's own test, in a directory of its own."""
@@ -267,6 +278,10 @@ def passes(directory, name, handler, test):
 def test_what_was_set_while_memory_was_short_stays_set(tmp_path):
     for freed in range(0, 12):
         passes(tmp_path, "short", SHORT_OF_MEMORY.replace("FREED", str(freed)), TEST_SHORT)
+
+
+def test_a_call_that_ends_with_its_memory_is_tried_again(tmp_path):
+    passes(tmp_path, "short", FULL, TEST_SHORT.replace("retries = 0\n", ""))
 
 
 def test_they_are_plain_tables_to_a_script(tmp_path):
