@@ -857,7 +857,10 @@ void json_write_text(struct buf *out, const char *text, size_t size)
         write_last(out, text, STEP);
         text += STEP;
     }
-    write_last(out, text, (size_t)(end - text));
+    if (size)
+        write_last(out, text, (size_t)(end - text));
+    else
+        buf_add(out, "", 0); /* there may be no text */
 }
 
 void json_write_string(struct buf *out, const char *text, size_t size)

@@ -110,8 +110,8 @@ static void put_idle(struct invocation *invocation)
     invocation->waiting = invocation->starved = false;
     invocation->part_of = NULL;
     timer_stop(script->options.reactor, &invocation->limit);
-    /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again, and not even its
-     * __close is run. */
+    /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again either, and not
+     * even its __close is run. */
     if (invocation->co && (invocation->deaf || script->coroutine_count > COROUTINES_KEPT_MAX)) {
         luaL_unref(script->L, LUA_REGISTRYINDEX, invocation->co_reference);
         invocation->co = NULL;
@@ -208,8 +208,9 @@ static void describe(struct invocation *invocation, struct handler_error *error)
     }
 }
 
-/* Make the coroutine fit for use again. That runs the __close of what it holds, which is the script's code
- * too. */
+/* Let go of what the coroutine holds. That runs its __close, which is the script's code too. It is not used
+ * again: one that waited within an xpcall keeps that one's message handler in Lua 5.4.4, for all errors that
+ * come. */
 static void reset(struct invocation *invocation)
 {
     struct script *script = invocation->script;
@@ -225,7 +226,7 @@ static void reset(struct invocation *invocation)
     state_begin_slice(script, invocation->co, script->drops ? script->close_left_ms : CLOSE_MS_MAX, 0);
     lua_resetthread(invocation->co);
     state_end_slice(script);
-    invocation->deaf = script->cpu_exhausted;
+    invocation->deaf = true;
     int64_t used_ms = clock_cpu_ms(clock) - begun_ms;
     script->close_left_ms -= used_ms;
     if (invocation->part_of)
@@ -310,8 +311,11 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
         return HANDLER_WAITING;
     }
     if (status == LUA_YIELD) { /* coroutine.yield outside any coroutine of its own */
+        size_t memory_max = script->memory_max;
+        script->memory_max = SIZE_MAX; /* here nobody could be told that it has ended */
         lua_settop(invocation->co, 0);
         lua_pushstring(invocation->co, "the handler yielded outside of a coroutine");
+        script->memory_max = memory_max;
     }
     describe(invocation, &outcome->error);
     reset(invocation);

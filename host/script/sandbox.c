@@ -228,7 +228,6 @@ static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
         lua_xmove(co, L, 1);
         return 2;
     }
-    lua_xmove(co, L, 1);
     if (script->closes < CLOSES_MAX) { /* else it is left as it is */
         entry = state_enter(L, co, false);
         script->closes++;
@@ -236,6 +235,7 @@ static int resume(lua_State *L, lua_State *co, int arguments, bool wrapped)
         script->closes--;
         state_leave(L, &entry);
     }
+    lua_xmove(co, L, 1); /* what a __close raised, or the error that it closed with */
     pass_on_exhaustion(L);
     return lua_error(L);
 }

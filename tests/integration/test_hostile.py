@@ -262,6 +262,13 @@ keep = nil""", "FINE"),
     ("an error from the deep", "local f = load('local function f(n) if n == 0 then error(\"deep\") end return 1 + f(n - 1) end return f')() f(100000)", "deep|" + EITHER),
     ("a wait in the deep", "local time = require 'tidemill.time' local f = load('local f, sleep function f(n) if n == 0 then sleep(60) end return 1 + f(n - 1) end return function(s) sleep = s return f end')()(time.sleep) f(100000)",
      "longer than its timeout|not enough memory"),
+    ("a yield with its memory in use", "pcall(function() while true do shared.chain = { shared.chain } end end) coroutine.yield()", "yielded outside|" + EITHER),
+    ("an error behind a wait that was cut off in an xpcall", "if shared.was then error('plain words') end shared.was = true "
+     "local time = require 'tidemill.time' xpcall(function() time.sleep(60) end, function(m) return m end)", "plain words"),
+    ("a wrap that has failed", "local wrapped = coroutine.wrap(function() error(setmetatable({}, { __call = function() shared.called = true end })) end) "
+     "assert(not pcall(wrapped)) local ok, problem = pcall(wrapped) assert(not ok and problem:find('cannot resume dead coroutine', 1, true), problem) assert(not shared.called)", FINE),
+    ("a __close that fails in a wrap", "local wrapped = coroutine.wrap(function() local c <close> = setmetatable({}, { __close = function() error('closing', 0) end }) error('first', 0) end) "
+     "local ok, problem = pcall(wrapped) assert(not ok and problem == 'closing', problem)", FINE),
     ("a global in a __close", "if shared.was then local ok, is = pcall(function() return leaked end) error('leaked is ' .. tostring(ok and is or nil)) end shared.was = true "
      "local c <close> = setmetatable({}, {__close = function() leaked = 5 end}) error('over')", "leaked is nil"),
     ("a global in an error's text", "error(setmetatable({}, {__tostring = function() leaked = 5 return 'x' end}))", "."),
