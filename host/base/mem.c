@@ -12,20 +12,22 @@
 #define HUGE_BYTES ((uintptr_t)2 << 20)
 #define AHEAD_BYTES ((uintptr_t)16 << 20) /* where the next ones will be ... */
 #define HEAP_BYTES ((uintptr_t)64 << 20)  /* ... as far as it is a heap of glibc's all the same */
-#define MAPPED_BYTES ((size_t)32 << 20)   /* more than that has a mapping of its own, see MEM_MAPPED_BYTES */
+#define MAPPED_BYTES ((size_t)32 << 20)   /* more than that has a mapping of its own, see main.c */
 
 /* Pages of records and what is made of them: out of small pages of memory, of which the processor knows the
  * places of few, they are read at a fraction of the speed. It is a wish: where the kernel has no huge page it
  * stays as it was, and what is mapped already becomes one by and by (madvise(2)). */
 static void wish_huge(void *block, size_t size)
 {
-    uintptr_t begin = (uintptr_t)block & ~(HUGE_BYTES - 1), end = (uintptr_t)block + size;
+    uintptr_t begin = (uintptr_t)block, end = (uintptr_t)block + size;
     if (size < LARGE_BYTES)
         return;
     if (size < MAPPED_BYTES) {
+        begin &= ~(HUGE_BYTES - 1);
         uintptr_t bound = (end + HEAP_BYTES - 1) & ~(HEAP_BYTES - 1);
         end = bound - end < AHEAD_BYTES ? bound : end + AHEAD_BYTES;
     }
+    begin = (begin + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
     end &= ~(HUGE_BYTES - 1);
     if (end > begin)
         madvise((void *)begin, end - begin, MADV_HUGEPAGE);

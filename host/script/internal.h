@@ -333,13 +333,13 @@ struct record_object *record_push(lua_State *L, struct invocation *invocation, s
 /* Its call ends; the stack that its object stands on is still there. */
 void record_end(struct invocation *invocation);
 
-/* The object at the index has the texts that it needs from here on: their page goes. */
-void record_keep_texts(lua_State *L, int index);
-
-/* keep.c: once per state; the record object at the index points into that page (raises where memory ends,
- * takes six places of the stack); and no object of the script's does any more. */
+/* keep.c: objects that point into a page. Those that live when it goes are kept: `keep` is called with the
+ * index of each and raises nothing. keep_open: once per state. keep_until: the object at the index points
+ * into that page; a script has one `keep` for all that point into one. Raises where memory ends; takes six
+ * places of the stack. keep_drop_all: no object of the script's points anywhere any more. */
+typedef void keep_fn(lua_State *L, int object);
 void keep_open(lua_State *L);
-void keep_record(lua_State *L, int object, struct page *page);
+void keep_until(lua_State *L, int object, struct page *page, keep_fn *keep);
 void keep_drop_all(struct script *script);
 
 /* What the record object at `index` shows; NULL when it is something else. Raises when the record was handed

@@ -15,6 +15,7 @@ struct kept {
     struct list link; /* among the script's */
     struct script *script;
     const struct page *page;
+    keep_fn *keep;
     int reference; /* in the registry: the array */
     lua_Integer count, room;
 };
@@ -63,7 +64,7 @@ static void on_leave(struct page_watch *watch)
     lua_rawgeti(L, LUA_REGISTRYINDEX, kept->reference);
     for (lua_Integer i = 1; i <= kept->count; i++) {
         if (lua_rawgeti(L, top + 1, i) == LUA_TUSERDATA)
-            record_keep_texts(L, lua_gettop(L));
+            kept->keep(L, lua_gettop(L));
         lua_settop(L, top + 1);
         lua_pushboolean(L, false); /* it may be used for another page */
         lua_rawseti(L, top + 1, i);
@@ -93,7 +94,7 @@ static struct kept *find(const struct script *script, const struct page *page)
     return NULL;
 }
 
-static struct kept *begin(lua_State *L, struct page *page)
+static struct kept *begin(lua_State *L, struct page *page, keep_fn *keep)
 {
     struct script *script = script_of(L);
     struct kept *kept = script->kept_spare;
@@ -106,18 +107,19 @@ static struct kept *begin(lua_State *L, struct page *page)
     }
     script->kept_spare = NULL;
     kept->page = page;
+    kept->keep = keep;
     list_append(&script->kept, &kept->link);
     page_watch(page, &kept->watch);
     return kept;
 }
 
-void keep_record(lua_State *L, int object, struct page *page)
+void keep_until(lua_State *L, int object, struct page *page, keep_fn *keep)
 {
     struct script *script = script_of(L);
     struct kept *kept = script->kept_last;
     if (!kept || kept->page != page) {
         kept = find(script, page);
-        kept = kept ? kept : begin(L, page);
+        kept = kept ? kept : begin(L, page, keep);
         script->kept_last = kept;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, kept->reference);

@@ -186,37 +186,8 @@ static const struct lazy_kind image_kinds[] = {
     {view_image, view_own_image, NEW_IMAGE, "the record", value_push},
     {view_image, view_own_image, OLD_IMAGE, "the record", value_push}};
 
-static void push_image(lua_State *L, struct record_object *object, const struct record *record, int which)
-{
-    struct lazy_image *image = &object->images[which];
-    const struct json *item = image_of(record, which);
-    if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
-        push_item(L, item);
-        return;
-    }
-    if (!object->kept)
-        keep_record(L, 1, record->page);
-    object->kept = true;
-    lazy_push(L, 1, script_of(L)->image_kinds[which], script_of(L)->touched);
-    image->table = lua_topointer(L, -1);
-    image->text = item->text;
-    image->size = item->size;
-}
-
-/* An image's table has room for what this script touches: that is 3, or 7. */
-#define TOUCHED_FEW 3
-#define TOUCHED_MANY 7
-
-void record_end(struct invocation *invocation)
-{
-    const struct record_object *object = invocation->record;
-    invocation->record = NULL;
-    if (object &&
-        (object->images[NEW_IMAGE].touches > TOUCHED_FEW || object->images[OLD_IMAGE].touches > TOUCHED_FEW))
-        invocation->script->touched = TOUCHED_MANY;
-}
-
-void record_keep_texts(lua_State *L, int index)
+/* The page of the object at the index goes. */
+static void keep_texts(lua_State *L, int index)
 {
     struct record_object *object = lua_touserdata(L, index);
     size_t size = 0;
@@ -236,6 +207,36 @@ void record_keep_texts(lua_State *L, int index)
         text += image->size;
     }
     lua_setiuservalue(L, index, SLOT_TEXTS);
+}
+
+static void push_image(lua_State *L, struct record_object *object, const struct record *record, int which)
+{
+    struct lazy_image *image = &object->images[which];
+    const struct json *item = image_of(record, which);
+    if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
+        push_item(L, item);
+        return;
+    }
+    if (!object->kept)
+        keep_until(L, 1, record->page, keep_texts);
+    object->kept = true;
+    lazy_push(L, 1, script_of(L)->image_kinds[which], script_of(L)->touched);
+    image->table = lua_topointer(L, -1);
+    image->text = item->text;
+    image->size = item->size;
+}
+
+/* An image's table has room for what this script touches: that is 3, or 7. */
+#define TOUCHED_FEW 3
+#define TOUCHED_MANY 7
+
+void record_end(struct invocation *invocation)
+{
+    const struct record_object *object = invocation->record;
+    invocation->record = NULL;
+    if (object &&
+        (object->images[NEW_IMAGE].touches > TOUCHED_FEW || object->images[OLD_IMAGE].touches > TOUCHED_FEW))
+        invocation->script->touched = TOUCHED_MANY;
 }
 
 static void push_raw(lua_State *L, const struct record *record, const struct handler_source *source)
