@@ -175,7 +175,9 @@ static int help(const char *name)
 #define GROWN_BYTES (8 << 20)
 
 /* Pages of records come and go all the time: what is given back to the kernel at once is faulted in again
- * with the next one. So much is kept for it instead; what is above goes back. */
+ * with the next one. So much is kept for it instead; what is above goes back. The heap grows in large steps,
+ * the first of which is taken at once, so that huge pages find room in it before small ones have it (mem.c).
+ */
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
