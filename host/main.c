@@ -184,7 +184,7 @@ static void keep_memory(void)
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     mallopt(M_TOP_PAD, GROWN_BYTES);
-    free(mem_alloc(LARGE_BYTES - (1 << 20)));
+    mem_reserve(LARGE_BYTES - (1 << 20));
 #endif
 }
 

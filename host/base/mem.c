@@ -41,6 +41,14 @@ static void *checked(void *memory, size_t size)
     abort();
 }
 
+void mem_reserve(size_t size)
+{
+    void *block = malloc(size);
+    if (block)
+        wish_huge(block, size);
+    free(block);
+}
+
 void *mem_alloc(size_t size)
 {
     void *block = checked(malloc(size ? size : 1), size);

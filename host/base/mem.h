@@ -10,7 +10,11 @@
 #include <string.h>
 
 void *mem_alloc(size_t size); /* uninitialised; free() it */
-void *mem_zero(size_t size);  /* zeroed */
+
+/* So much is soon wanted in large blocks: the heap grows at once, where it can, to be of huge pages. */
+void mem_reserve(size_t size);
+
+void *mem_zero(size_t size); /* zeroed */
 void *mem_resize(void *old, size_t size);
 char *mem_copy(const void *bytes, size_t size); /* with a NUL after the copy */
 char *mem_string(const char *text);             /* NULL gives NULL */
