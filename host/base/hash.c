@@ -19,13 +19,13 @@ uint64_t hash_mix(uint64_t value)
     return fold(value ^ MULTIPLIER_A, MULTIPLIER_B);
 }
 
-/* The less than eight bytes behind the last eight, as one number; `size` is that of all. */
+/* The less than eight bytes behind the last eight, as one number; `size` is that of all. What is written in
+ * pieces must not be read as one at once: the processor waits for all of them. */
 static inline uint64_t rest_of(const unsigned char *at, size_t size)
 {
     uint64_t word = 0;
     size_t left = size & 7;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ /* what is written in pieces must not be read as one at once \
-                                               */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     if (left && size >= 8) {
         memcpy(&word, at + left - 8, 8);
         return word >> (64 - 8 * left);

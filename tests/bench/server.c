@@ -63,8 +63,8 @@ static void add_record(struct buf *out, long long sequence, int number)
 
 #define HUGE_BYTES ((size_t)2 << 20)
 
-/* Pages that no cache holds are sent at less than half the speed out of small pages of memory: the server
- * must not be what is waited for. */
+/* Pages that no cache holds are sent many times slower out of small pages of memory: the server must not be
+ * what is waited for. */
 static void move_together(void)
 {
     size_t size = HUGE_BYTES;

@@ -164,6 +164,15 @@ end)
 """
 
 
+ITEMS = r"""
+local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
+test.deployment [[
+[table Items]
+key = id
+[stream items]
+table = Items
+"""
+
 # More of a page than anybody keeps room for, and others that are garbage by then.
 KEEPS = """
 local kept = {}
@@ -184,25 +193,17 @@ local function look()
   end
   return #kept
 end
+local function handle(record)
+  if record.new.n > 0 then keep(record) else assert(look() == 1600) end
+end
 return { stream = "items", HANDLER }
 """
-ONE_BY_ONE = """on_modify = function(record)
-  if record.new.n > 0 then keep(record) else assert(look() == 1600) end
-end"""
+ONE_BY_ONE = "on_modify = handle"
 AT_ONCE = """filter = { eventName = { "MODIFY" } }, batch_size = 500, on_batch = function(records)
-  for _, record in ipairs(records) do
-    if record.new.n > 0 then keep(record) else assert(look() == 1600) end
-  end
+  for _, record in ipairs(records) do handle(record) end
 end"""
 
-TEST_KEEPS = r"""
-local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
-test.deployment [[
-[table Items]
-key = id
-[stream items]
-table = Items
-poll_min = 1m
+TEST_KEEPS = ITEMS + r"""poll_min = 1m
 poll_max = 1m
 [handler keeps]
 retries = 0
@@ -237,14 +238,7 @@ return { stream = "items", memory = "4MiB", on_record = function(record)
 end }
 """
 
-TEST_SHORT = r"""
-local test, dynamodb = require "tidemill.test", require "tidemill.dynamodb"
-test.deployment [[
-[table Items]
-key = id
-[stream items]
-table = Items
-[handler short]
+TEST_SHORT = ITEMS + r"""[handler short]
 retries = 0
 ]]
 test("memory that ends while the rest is decoded", function()

@@ -32,12 +32,18 @@ static struct page *page_of(int from, int count)
     return page;
 }
 
-/* All waiting, as a subscription that wants every record; those settled before are left out. */
-static struct block *feed(struct watermark *watermark, int from, int count)
+static struct block *add(struct watermark *watermark, int from, int count)
 {
     struct page *page = page_of(from, count);
     struct block *block = watermark_add(watermark, page, 0);
     page_release(page);
+    return block;
+}
+
+/* All waiting, as a subscription that wants every record; those settled before are left out. */
+static struct block *feed(struct watermark *watermark, int from, int count)
+{
+    struct block *block = add(watermark, from, count);
     for (size_t i = 0; i < block->count; i++)
         if (watermark_settled_before(watermark, &block->entries[i])) {
             block->entries[i].state = ENTRY_SETTLED;
@@ -93,9 +99,7 @@ static void the_position_is_the_end_of_the_settled_prefix(void **state)
 /* Its first ones are settled as they come. */
 static struct block *feed_leaving_out(struct watermark *watermark, int from, int count, int left_out)
 {
-    struct page *page = page_of(from, count);
-    struct block *block = watermark_add(watermark, page, 0);
-    page_release(page);
+    struct block *block = add(watermark, from, count);
     for (int i = 0; i < left_out; i++)
         block->entries[i].state = ENTRY_SETTLED;
     block->settled = (size_t)left_out;
@@ -111,6 +115,7 @@ static void drop_nothing(void *user, struct entry *entry)
 
 static void the_position_passes_what_is_left_out(void **state)
 {
+    static const char *const positions[] = {"102", "102", "103", "104", "105"};
     struct watermark watermark;
     (void)state;
     watermark_init(&watermark, &horizon, "");
@@ -124,7 +129,7 @@ static void the_position_passes_what_is_left_out(void **state)
     expect(&watermark, SIZE_MAX, "102", "");
     for (int i = 1; i < 6; i++) {
         settle(&watermark, block, i);
-        expect(&watermark, SIZE_MAX, i < 2 ? "102" : (const char *[]){"102", "103", "104", "105"}[i - 2], "");
+        expect(&watermark, SIZE_MAX, positions[i - 1], "");
     }
     watermark_fini(&watermark);
 }
