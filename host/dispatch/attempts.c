@@ -17,7 +17,7 @@ struct attempt {
     struct handler_input input;
     struct handler_call call;
     struct handler_window window;
-    struct handler *handler;       /* of the invocation */
+    struct handler *handler;       /* of the invocation; it and those above are set when it is called */
     struct invocation *invocation; /* while it runs */
     struct failure *failure;       /* it is given up, and on its way to where on_failure says */
     int64_t began_ms;              /* monotonic: of the first attempt here */
@@ -33,10 +33,14 @@ static struct attempt *attempt_new(struct attempts *attempts, struct entry *entr
     struct attempt *attempt = attempts->spare ? attempts->spare : mem_alloc(sizeof *attempt);
     CHECK(entry->state == ENTRY_STARTED);
     attempts->spare = NULL;
-    *attempt = (struct attempt){.attempts = attempts,
-                                .ledger = attempts->ledger,
-                                .entry = entry,
-                                .began_ms = ledger_now_ms(attempts->ledger)};
+    attempt->attempts = attempts;
+    attempt->ledger = attempts->ledger;
+    attempt->entry = entry;
+    attempt->invocation = NULL;
+    attempt->failure = NULL;
+    attempt->began_ms = ledger_now_ms(attempts->ledger);
+    attempt->span.sampled = false;
+    attempt->unlucky = 0;
     timer_init(&attempt->backoff, on_backoff, attempt);
     list_append(&attempts->list, &attempt->link);
     return attempt;
@@ -264,7 +268,7 @@ static void call(struct attempt *attempt)
     struct entry *entry = attempt->entry;
     struct handler_outcome outcome;
     CHECK(!attempt->invocation && !attempt->failure && entry->state == ENTRY_STARTED);
-    CHECK(lanes_is_head(&entry->lane)); /* nobody of its item runs beside it */
+    CHECK(ledger_is_first(ledger, entry)); /* nobody of its item runs beside it */
     entry->due_ms = 0;
     if (entry->attempts++)
         ledger_changed(ledger);

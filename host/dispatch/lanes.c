@@ -106,6 +106,19 @@ void lanes_add(struct lanes *lanes, struct lane_entry *entry, uint64_t item)
     lanes->over += ++lane->count == lanes->count_max;
 }
 
+bool lanes_have(const struct lanes *lanes, uint64_t item)
+{
+    return lanes->count && lanes->slots[slot_of(lanes, item)].lane;
+}
+
+void lanes_add_taken(struct lanes *lanes, struct lane_entry *entry, uint64_t item)
+{
+    CHECK(!lanes_have(lanes, item));
+    lanes_add(lanes, entry, item);
+    list_remove(&entry->lane->ready);
+    entry->taken = true;
+}
+
 struct lane_entry *lanes_peek(const struct lanes *lanes)
 {
     return list_empty(&lanes->ready) ? NULL : list_entry(lanes->ready.next, struct lane, ready)->head;

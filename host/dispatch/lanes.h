@@ -40,6 +40,12 @@ void lanes_fini(struct lanes *lanes);
 /* At the end of the item's lane; ready at once when it is alone. */
 void lanes_add(struct lanes *lanes, struct lane_entry *entry, uint64_t item);
 
+/* Is there a lane of that item? */
+bool lanes_have(const struct lanes *lanes, uint64_t item);
+
+/* The head of a new lane, taken already; there is none of its item. */
+void lanes_add_taken(struct lanes *lanes, struct lane_entry *entry, uint64_t item);
+
 /* The next entry that may start, or NULL; it is taken now. lanes_peek only looks. */
 struct lane_entry *lanes_next(struct lanes *lanes);
 struct lane_entry *lanes_peek(const struct lanes *lanes);

@@ -183,18 +183,54 @@ bool ledger_changes_rule(const struct ledger *ledger)
 
 static void set_rule(struct ledger *ledger)
 {
-    CHECK(!ledger->unsettled && !ledger->lanes.count);
+    CHECK(!ledger->unsettled && !ledger->lanes.count && !ledger->line);
     ledger->rule = rule_of(ledger);
     ledger->lanes.count_max = ledger->rule == LANE_OF_SHARD ? 0 : ITEM_RECORDS_MAX;
+}
+
+static bool is_started(const struct entry *entry)
+{
+    return entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT;
+}
+
+/* The item that its lane is of. */
+static uint64_t lane_item(struct ledger *ledger, const struct entry *entry)
+{
+    return ledger->rule == LANE_OF_SHARD  ? 0
+           : ledger->rule == LANES_OF_ONE ? hash_mix(++ledger->lone)
+                                          : entry->record->item;
+}
+
+static struct entry *take_from_line(struct ledger *ledger)
+{
+    struct entry *entry = ledger->line;
+    CHECK(entry->state == ENTRY_WAITING && !entry->lane.lane && !entry->lane.taken);
+    ledger->line = entry->lane.next ? list_entry(entry->lane.next, struct entry, lane) : NULL;
+    entry->lane.next = NULL;
+    return entry;
+}
+
+static void empty_line(struct ledger *ledger)
+{
+    while (ledger->line) {
+        struct entry *entry = take_from_line(ledger);
+        lanes_add(&ledger->lanes, &entry->lane, lane_item(ledger, entry));
+    }
 }
 
 void ledger_queue_again(struct ledger *ledger, struct entry *entry)
 {
     CHECK(entry->state == ENTRY_WAITING && !entry->lane.lane && entry->record);
-    lanes_add(&ledger->lanes, &entry->lane,
-              ledger->rule == LANE_OF_SHARD  ? 0
-              : ledger->rule == LANES_OF_ONE ? hash_mix(++ledger->lone)
-                                             : entry->record->item);
+    if (handler_kind(ledger->options.handler) != HANDLER_RECORDS) {
+        lanes_add(&ledger->lanes, &entry->lane, lane_item(ledger, entry));
+        return;
+    }
+    entry->lane = (struct lane_entry){0};
+    if (ledger->line)
+        ledger->line_last->lane.next = &entry->lane;
+    else
+        ledger->line = entry;
+    ledger->line_last = entry;
 }
 
 void ledger_queue(struct ledger *ledger, struct entry *entry)
@@ -204,6 +240,46 @@ void ledger_queue(struct ledger *ledger, struct entry *entry)
     ledger->unsettled++;
     ledger->waiting_bytes += entry->record->json->size;
     ledger_queue_again(ledger, entry);
+}
+
+bool ledger_may_start(const struct ledger *ledger)
+{
+    return ledger->line || lanes_peek(&ledger->lanes);
+}
+
+struct entry *ledger_next(struct ledger *ledger)
+{
+    struct lane_entry *next = lanes_next(&ledger->lanes);
+    CHECK(!ledger->begins);
+    if (next)
+        return list_entry(next, struct entry, lane);
+    while (ledger->line) {
+        struct entry *entry = take_from_line(ledger);
+        uint64_t item = ledger->lanes.count ? lane_item(ledger, entry) : 0;
+        if (!lanes_have(&ledger->lanes, item)) {
+            entry->lane.taken = true;
+            ledger->begins = entry;
+            return entry;
+        }
+        lanes_add(&ledger->lanes, &entry->lane, item);
+    }
+    return NULL;
+}
+
+/* From here on others of its item may be looked at. */
+void ledger_began(struct ledger *ledger)
+{
+    struct entry *entry = ledger->begins;
+    if (!entry)
+        return;
+    CHECK(is_started(entry));
+    ledger->begins = NULL;
+    lanes_add_taken(&ledger->lanes, &entry->lane, lane_item(ledger, entry));
+}
+
+bool ledger_is_first(const struct ledger *ledger, const struct entry *entry)
+{
+    return entry == ledger->begins || lanes_is_head(&entry->lane);
 }
 
 void ledger_start(struct ledger *ledger, struct entry *entry)
@@ -220,11 +296,6 @@ void ledger_start(struct ledger *ledger, struct entry *entry)
         entry->attempts++; /* else attempt_run counts */
 }
 
-static bool is_started(const struct entry *entry)
-{
-    return entry->state >= ENTRY_STARTED && entry->state <= ENTRY_KEPT;
-}
-
 void ledger_put_back(struct ledger *ledger, struct entry *entry)
 {
     CHECK(is_started(entry));
@@ -232,7 +303,12 @@ void ledger_put_back(struct ledger *ledger, struct entry *entry)
     entry->state = ENTRY_WAITING;
     ledger->started--;
     ledger->waiting_bytes += entry->record->json->size;
-    lanes_put_back(&ledger->lanes, &entry->lane);
+    if (entry == ledger->begins) {
+        ledger->begins = NULL;
+        lanes_add(&ledger->lanes, &entry->lane, lane_item(ledger, entry));
+    } else {
+        lanes_put_back(&ledger->lanes, &entry->lane);
+    }
 }
 
 void ledger_settle(struct ledger *ledger, struct entry *entry)
@@ -241,7 +317,10 @@ void ledger_settle(struct ledger *ledger, struct entry *entry)
     CHECK(ledger->started > 0 && ledger->started <= ledger->unsettled);
     ledger->unsettled--;
     ledger->started--;
-    lanes_done(&ledger->lanes, &entry->lane);
+    if (entry == ledger->begins)
+        ledger->begins = NULL;
+    else
+        lanes_done(&ledger->lanes, &entry->lane);
     watermark_settle(&ledger->watermark, entry);
 }
 
@@ -301,6 +380,7 @@ static void drop(void *user, struct entry *entry)
 
 void ledger_cut(struct ledger *ledger)
 {
+    empty_line(ledger);
     watermark_cut(&ledger->watermark, drop, ledger);
     /* Those out of the dead letters stood behind what was dropped. */
     for (struct block *block = ledger->redrives; block; block = block->next)
@@ -320,7 +400,9 @@ void ledger_time_call(struct ledger *ledger, const struct handler_call *call,
 void ledger_begin_span(const struct ledger *ledger, struct handler *handler, struct span *span,
                        const struct record *record)
 {
-    tracer_begin(handler->tracer, record, ledger->trace_seed, span);
+    span->sampled = false;
+    if (handler->tracer)
+        tracer_begin(handler->tracer, record, ledger->trace_seed, span);
     if (span->sampled)
         handler_hold(handler);
 }
@@ -506,6 +588,7 @@ void ledger_init(struct ledger *ledger, const struct subscription_options *optio
 void ledger_replace_handler(struct ledger *ledger, struct handler *handler)
 {
     CHECK(strcmp(handler_name(handler), handler_name(ledger->options.handler)) == 0);
+    empty_line(ledger); /* it may be one that takes batches */
     handler_hold(handler);
     handler_release(ledger->options.handler);
     ledger->options.handler = handler;

@@ -20,8 +20,12 @@ struct ledger {
     struct subscription_events events;
     void *user;
     char *subject; /* "handler NAME" */
+    /* What waits has a place in the lanes, or in the line: that is looked into when there is nothing else to
+     * start, and what ends where it begins never has a lane. */
     struct lanes lanes;
-    enum lane_rule rule; /* by which those that wait were queued */
+    struct entry *line, *line_last; /* behind all that is in the lanes */
+    struct entry *begins;           /* began just now, and has no lane yet; nobody of its item has one */
+    enum lane_rule rule;            /* by which those that wait were queued */
     struct watermark watermark;
     struct window window;
     struct block *redrives;   /* out of the dead letters, unsettled, in the order in which they came */
@@ -119,6 +123,17 @@ void ledger_queue(struct ledger *ledger, struct entry *entry);
 
 /* The same with one that lost its place when others were cut; it is counted already. */
 void ledger_queue_again(struct ledger *ledger, struct entry *entry);
+
+/* May something start, as far as its turn goes? Maybe all of it stands behind what runs. */
+bool ledger_may_start(const struct ledger *ledger);
+
+/* Whose turn it is; NULL: nobody's. To be started, and when its attempt has begun, or has ended already,
+ * ledger_began is to be told. Not for batches, which take from the lanes. */
+struct entry *ledger_next(struct ledger *ledger);
+void ledger_began(struct ledger *ledger);
+
+/* Does nobody of its item stand before the entry, which was started? */
+bool ledger_is_first(const struct ledger *ledger, const struct entry *entry);
 
 /* Its turn, it was taken out of its lane. Batches count the attempt here, others when it is made. */
 void ledger_start(struct ledger *ledger, struct entry *entry);

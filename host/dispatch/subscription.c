@@ -37,14 +37,18 @@ static void work_records(struct subscription *subscription)
         concurrency = SIZE_MAX; /* the window is its bound */
     ledger_begin_slice(ledger);
     while (ledger->running < concurrency && ledger_has_room(ledger)) {
-        if (!lanes_peek(&ledger->lanes) || !ledger_in_pace(ledger))
+        if (!ledger_may_start(ledger) || !ledger_in_pace(ledger))
             return;
-        struct lane_entry *next = lanes_next(&ledger->lanes);
-        struct entry *entry = list_entry(next, struct entry, lane);
+        struct entry *entry = ledger_next(ledger);
+        if (!entry)
+            return;
         ledger_start(ledger, entry);
-        if (ledger_holds(ledger, entry))
+        bool holds = ledger_holds(ledger, entry);
+        if (!holds)
+            attempts_begin(&subscription->attempts, entry);
+        ledger_began(ledger);
+        if (holds)
             continue;
-        attempts_begin(&subscription->attempts, entry);
         if (ledger_slice_over(ledger)) {
             task_defer(ledger->options.reactor, &ledger->work);
             return;

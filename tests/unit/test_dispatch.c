@@ -280,6 +280,27 @@ static void a_lane_gives_out_one_entry_at_a_time(void **state)
     lanes_fini(&lanes);
 }
 
+static void a_lane_can_begin_with_what_runs(void **state)
+{
+    struct lanes lanes;
+    struct lane_entry a1, a2;
+    (void)state;
+    lanes_init(&lanes);
+    assert_false(lanes_have(&lanes, 1));
+    lanes_add_taken(&lanes, &a1, 1);
+    assert_true(lanes_have(&lanes, 1));
+    assert_false(lanes_have(&lanes, 2));
+    lanes_add(&lanes, &a2, 1);
+    assert_null(lanes_next(&lanes));
+    lanes_put_back(&lanes, &a1);
+    assert_ptr_equal(lanes_next(&lanes), &a1);
+    lanes_done(&lanes, &a1);
+    assert_ptr_equal(lanes_next(&lanes), &a2);
+    lanes_done(&lanes, &a2);
+    assert_false(lanes_have(&lanes, 1));
+    lanes_fini(&lanes);
+}
+
 static void too_many_records_of_one_item_are_noticed(void **state)
 {
     struct lanes lanes;
@@ -314,6 +335,7 @@ int main(void)
         cmocka_unit_test(one_unsettled_record_does_not_hold_its_page),
         cmocka_unit_test(what_was_trimmed_meanwhile_is_missed),
         cmocka_unit_test(a_lane_gives_out_one_entry_at_a_time),
+        cmocka_unit_test(a_lane_can_begin_with_what_runs),
         cmocka_unit_test(too_many_records_of_one_item_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

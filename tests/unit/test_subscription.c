@@ -37,6 +37,7 @@ struct fixture {
     int64_t windows_s[CALLS_MAX];             /* when the calls' windows begin */
     int64_t held[CALLS_MAX], done[CALLS_MAX]; /* letters */
     int held_count, done_count;
+    int returns_below, raises_below; /* calls with versions below that end at once */
 };
 
 static struct fixture *fixture_of(struct handler *handler)
@@ -60,13 +61,19 @@ static enum handler_result run(struct handler *handler, const struct handler_cal
     struct fixture *f = fixture_of(handler);
     char *digits =
         call->count ? json_string_dup(json_get(json_get(call->inputs[0].record->new_image, "v"), "N")) : NULL;
-    struct invocation *waits = mem_alloc(sizeof *waits);
-    (void)outcome;
-    *waits = (struct invocation){digits ? atoi(digits) : LAST, done, user};
+    int v = digits ? atoi(digits) : LAST;
     free(digits);
     f->windows_s[f->begun_count] = call->window ? call->window->start_ms / 1000 - START_S : 0;
     f->counts[f->begun_count] = call->count;
-    f->begun[f->begun_count++] = waits->v;
+    f->begun[f->begun_count++] = v;
+    if (v >= 0 && v < f->raises_below) {
+        outcome->error = (struct handler_error){.text = mem_string("no"), .traceback = mem_string("")};
+        return HANDLER_RAISED;
+    }
+    if (v >= 0 && v < f->returns_below)
+        return HANDLER_RETURNED;
+    struct invocation *waits = mem_alloc(sizeof *waits);
+    *waits = (struct invocation){v, done, user};
     f->open[f->open_count++] = waits;
     *invocation = waits;
     return HANDLER_WAITING;
@@ -532,6 +539,128 @@ static void a_letter_waits_while_its_window_closes(void **state)
     finish(&f);
 }
 
+/* ---- what ends where it begins ---- */
+
+static void assert_begun(const struct fixture *f, const int *wanted, int count)
+{
+    assert_int_equal(f->begun_count, count);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(f->begun[i], wanted[i]);
+}
+
+/* What ends at once and what waits, in one item and in others. */
+static void an_item_s_records_wait_only_for_their_own(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.returns_below = 10;
+    feed(&f, "a", 1);
+    feed(&f, "a", 11); /* waits */
+    feed(&f, "b", 12); /* waits */
+    feed(&f, "a", 13);
+    feed(&f, "c", 14);
+    feed(&f, "b", 15);
+    turn(&f);
+    assert_begun(&f, (const int[]){1, 11, 12, 14}, 4);
+    f.returns_below = 100;
+    return_from(&f, 11);
+    assert_begun(&f, (const int[]){1, 11, 12, 14, 13}, 5);
+    return_from(&f, 12);
+    return_from(&f, 14);
+    assert_begun(&f, (const int[]){1, 11, 12, 14, 13, 15}, 6);
+    assert_true(subscription_drained(f.subscription));
+    finish(&f);
+}
+
+static void what_fails_at_once_keeps_its_item_and_nobody_else(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.raises_below = 2;
+    f.returns_below = 10;
+    feed(&f, "a", 1);
+    feed(&f, "b", 2);
+    feed(&f, "a", 3);
+    turn(&f);
+    assert_begun(&f, (const int[]){1, 2}, 2);
+    f.raises_below = 0;
+    pass(&f, 1000);
+    assert_begun(&f, (const int[]){1, 2, 1, 3}, 4);
+    assert_true(subscription_drained(f.subscription));
+    finish(&f);
+}
+
+/* One after the other: what fails keeps all others. */
+static void what_fails_at_once_keeps_its_shard(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.handler.settings.ordering = ORDERING_SHARD;
+    subscription_replace_handler(f.subscription, &f.handler);
+    f.raises_below = 2;
+    f.returns_below = 10;
+    for (int v = 1; v <= 3; v++)
+        feed(&f, (char[]){(char)('a' + v), '\0'}, v);
+    turn(&f);
+    assert_begun(&f, (const int[]){1}, 1);
+    f.raises_below = 0;
+    pass(&f, 1000);
+    assert_begun(&f, (const int[]){1, 1, 2, 3}, 4);
+    finish(&f);
+}
+
+#define MANY 4200 /* more of one item than are to wait in memory */
+
+static void too_many_of_one_item_stop_the_feed(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.raises_below = 2;
+    f.returns_below = MANY;
+    f.handler.settings.backoff_ms[0] = f.handler.settings.backoff_ms[1] = 1000;
+    subscription_replace_handler(f.subscription, &f.handler);
+    feed(&f, "a", 1);
+    for (int v = 2; v < MANY; v++)
+        feed(&f, "a", v);
+    turn(&f);
+    assert_true(subscription_full(f.subscription, SIZE_MAX));
+    subscription_cut(f.subscription);
+    assert_false(subscription_full(f.subscription, SIZE_MAX));
+    feed(&f, "b", 2);
+    turn(&f);
+    assert_begun(&f, (const int[]){1, 2}, 2);
+    finish(&f);
+}
+
+/* What has not been looked at yet, since no more calls may run, is taken back with all else. */
+static void what_stands_in_line_is_taken_back(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.handler.settings.concurrency = 1;
+    subscription_replace_handler(f.subscription, &f.handler);
+    feed(&f, "a", 1);
+    turn(&f);
+    feed(&f, "b", 2);
+    feed(&f, "a", 3);
+    redrive(&f, "b", 4, 501, false);
+    subscription_cut(f.subscription);
+    return_from(&f, 1);
+    assert_begun(&f, (const int[]){1, 4}, 2);
+    feed(&f, "b", 2);
+    feed(&f, "a", 3);
+    return_from(&f, 4);
+    return_from(&f, 2);
+    return_from(&f, 3);
+    assert_begun(&f, (const int[]){1, 4, 2, 3}, 4);
+    finish(&f);
+}
+
 /* ---- what a reload changes ---- */
 
 static void becomes(struct fixture *f, enum handler_kind kind)
@@ -561,6 +690,30 @@ static void a_script_without_on_window_gets_no_last_call(void **state)
     subscription_checkpoint(f.subscription, true, &position, &progress);
     assert_null(strstr(progress.data, "window"));
     buf_fini(&progress);
+    finish(&f);
+}
+
+static void what_stands_in_line_goes_into_batches(void **state)
+{
+    struct fixture f;
+    (void)state;
+    make(&f);
+    f.handler.settings.concurrency = 1;
+    becomes(&f, HANDLER_RECORDS);
+    feed(&f, "a", 1);
+    turn(&f);
+    feed(&f, "a", 2);
+    feed(&f, "b", 3);
+    feed(&f, "c", 4);
+    f.handler.settings.batch_size = 2;
+    f.handler.settings.concurrency = 4;
+    becomes(&f, HANDLER_BATCHES);
+    assert_begun(&f, (const int[]){1, 3}, 2);
+    assert_int_equal(f.counts[1], 2);
+    return_from(&f, 1);
+    return_from(&f, 3);
+    return_from(&f, 2);
+    assert_true(subscription_drained(f.subscription));
     finish(&f);
 }
 
@@ -746,6 +899,12 @@ int main(void)
         cmocka_unit_test(a_window_that_was_dropped_takes_no_state),
         cmocka_unit_test(a_script_without_on_window_gets_no_last_call),
         cmocka_unit_test(halves_of_a_batch_go_the_way_of_the_new_script),
+        cmocka_unit_test(an_item_s_records_wait_only_for_their_own),
+        cmocka_unit_test(what_fails_at_once_keeps_its_item_and_nobody_else),
+        cmocka_unit_test(what_fails_at_once_keeps_its_shard),
+        cmocka_unit_test(too_many_of_one_item_stop_the_feed),
+        cmocka_unit_test(what_stands_in_line_is_taken_back),
+        cmocka_unit_test(what_stands_in_line_goes_into_batches),
         cmocka_unit_test(a_window_stays_open_for_those_that_come_late),
         cmocka_unit_test(a_record_that_fails_for_longer_than_max_age_is_given_up),
     };
