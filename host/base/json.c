@@ -351,7 +351,8 @@ static const struct json *read_children(const struct json_index *index, uint32_t
                                         size_t small, struct arena *arena);
 
 /* A bracket's value, without a tree as long as it is not empty. */
-static void defer(const struct json_index *index, uint32_t entry, struct json *value)
+static inline __attribute__((always_inline)) void defer(const struct json_index *index, uint32_t entry,
+                                                        struct json *value)
 {
     uint32_t begin = index->at[entry], last = entry + index->ways[entry];
     value->type = index->text[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
@@ -359,6 +360,7 @@ static void defer(const struct json_index *index, uint32_t entry, struct json *v
     value->size = index->at[last] + 1 - begin;
     value->count = index->ways[last];
     value->deferred = value->count > 0;
+    value->entry = (uint8_t)entry;
     value->child = value->deferred ? (const struct json *)(const void *)index : NULL;
     value->next = NULL;
 }
@@ -482,7 +484,8 @@ const struct json *json_open(const struct json *parent)
     struct json *opened = (struct json *)(uintptr_t)parent;
     const struct json_index *index = index_of(parent);
     CHECK(parent->deferred);
-    opened->child = read_children(index, json_index_entry(index, parent->text), 0, SMALL, index->arena);
+    opened->child =
+        read_children(index, json_index_entry(index, parent->text, parent->entry), 0, SMALL, index->arena);
     opened->deferred = false;
     return opened->child;
 }
@@ -556,6 +559,16 @@ static bool read_attribute(const struct json_index *index, uint32_t entry, struc
     return true;
 }
 
+/* The member of that key, perhaps with what is in it: two of them. */
+static void pick_at(const struct json_index *index, uint32_t key, const struct json_name *name,
+                    struct arena *scratch, struct json *member)
+{
+    member->key = name->text;
+    member->key_size = (uint32_t)name->size;
+    if (!read_attribute(index, key + 1, member, member + 1))
+        read_value(index, key + 1, member, scratch);
+}
+
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at)
 {
@@ -571,18 +584,32 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
         return NULL;
     }
     const struct json_index *index = index_of(object);
-    uint32_t entry = json_index_entry(index, object->text) + 1;
+    uint32_t entry = json_index_entry(index, object->text, object->entry) + 1;
     while (*at < object->count && !key_is(index, entry, name, size)) {
         entry = json_index_past(index, entry + 1);
         ++*at;
     }
     if (*at == object->count)
         return NULL;
-    struct json *member = arena_alloc(scratch, 2 * sizeof *member); /* perhaps with what is in it */
-    member->key = name;
-    member->key_size = (uint32_t)size;
-    if (!read_attribute(index, entry + 1, member, member + 1))
-        read_value(index, entry + 1, member, scratch);
+    struct json *member = arena_alloc(scratch, 2 * sizeof *member);
+    pick_at(index, entry, &(struct json_name){name, size}, scratch, member);
+    return member;
+}
+
+const struct json *json_pick_at(const struct json *object, const char *name, size_t size,
+                                struct arena *scratch, struct json_finger *finger, size_t *at)
+{
+    if (!object->deferred || object->type != JSON_OBJECT || *at >= object->count)
+        return json_pick(object, name, size, scratch, at);
+    const struct json_index *index = index_of(object);
+    if (!finger->entry || finger->at > *at)
+        *finger = (struct json_finger){json_index_entry(index, object->text, object->entry) + 1, 0};
+    for (; finger->at < *at; finger->at++)
+        finger->entry = json_index_past(index, finger->entry + 1);
+    if (!key_is(index, finger->entry, name, size))
+        return json_pick(object, name, size, scratch, at);
+    struct json *member = arena_alloc(scratch, 2 * sizeof *member);
+    pick_at(index, finger->entry, &(struct json_name){name, size}, scratch, member);
     return member;
 }
 
@@ -591,7 +618,7 @@ struct json_walk json_walk(const struct json *parent, bool whole)
     struct json_walk walk = {.next = parent->deferred ? NULL : parent->child, .whole = whole};
     if (parent->deferred) {
         walk.index = index_of(parent);
-        walk.entry = json_index_entry(walk.index, parent->text) + 1;
+        walk.entry = json_index_entry(walk.index, parent->text, parent->entry) + 1;
         walk.left = parent->count;
         walk.keys = parent->type == JSON_OBJECT;
     }
@@ -677,7 +704,7 @@ void json_look(const struct json *object, const struct json_name *names, size_t 
         return;
     }
     const struct json_index *index = index_of(object);
-    uint32_t entry = json_index_entry(index, object->text) + 1;
+    uint32_t entry = json_index_entry(index, object->text, object->entry) + 1;
     uint64_t sizes = index->escapes ? size_bit(SIZE_MAX) : 0; /* of which one of the names is */
     for (size_t i = 0; i < count; i++)
         sizes |= size_bit(names[i].size);

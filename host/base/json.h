@@ -23,6 +23,7 @@ struct json_index;
 struct json {
     uint8_t type;  /* enum json_type */
     bool deferred; /* by json_parse_deferring: `child` is not what it has yet, see json_children */
+    uint8_t entry; /* of a deferred one: see json_index_entry */
     uint32_t key_size;
     uint32_t size;            /* bytes of `text` */
     uint32_t count;           /* children of an array or object */
@@ -59,6 +60,16 @@ static inline const struct json *json_children(const struct json *parent)
  * member is read, which is of the `scratch` arena then and stays as long as that. */
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
                              size_t *at);
+
+/* The same where its place is known, nearly always: `*at` before and after. The one before it was found by
+ * `finger`, zero at first, from where it goes on: members asked for in their order are found in one go. Where
+ * a key is there twice it may be either. */
+struct json_finger {
+    uint32_t entry;
+    size_t at;
+};
+const struct json *json_pick_at(const struct json *object, const char *name, size_t size,
+                                struct arena *scratch, struct json_finger *finger, size_t *at);
 
 /* The children of an array or object, one after the other, without a tree where it is deferred: each stays
  * until the next one is asked for, with what it needs of the scratch arena, `whole` or deferred itself. NULL

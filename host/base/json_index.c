@@ -274,7 +274,7 @@ static INLINE bool mark(struct json_index *index, struct arena *arena, size_t si
             text = last;
         }
         size_t count = (size_t)(to - at);
-        if (capacity - count < BLOCK + JSON_INDEX_MORE) {
+        if (capacity - count < BLOCK + 1) {
             at = make_room(arena, at, count, &capacity);
             if (!at)
                 return false;
@@ -295,8 +295,7 @@ static INLINE bool mark(struct json_index *index, struct arena *arena, size_t si
         in_string = (uint64_t)((int64_t)inside >> 63);
         in_scalar = scalar >> 63;
     }
-    for (size_t i = 0; i < JSON_INDEX_MORE; i++)
-        to[i] = (uint32_t)size;
+    *to = (uint32_t)size;
     index->at = at;
     index->count = (uint32_t)(to - at);
     index->first = first;

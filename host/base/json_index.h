@@ -17,7 +17,7 @@
 struct json_index {
     const char *text;
     struct arena *arena; /* that it is of */
-    const uint32_t *at;  /* an entry's first byte; behind the last: JSON_INDEX_MORE times the text's size */
+    const uint32_t *at;  /* an entry's first byte; behind the last the text's size */
     /* Of an opening bracket: entries up to its closing one. Of a closing one: how many children it closes. Of
      * a key: its bytes, as they stand, and whether it has escapes. Else 0. */
     const uint32_t *ways;
@@ -30,7 +30,6 @@ struct json_index {
 };
 
 #define JSON_INDEX_ESCAPED (1u << 31)
-#define JSON_INDEX_MORE 8
 
 /* The bit of a key: another key may have the same. */
 static inline uint64_t json_index_bit(const char *key, size_t size)
@@ -43,17 +42,11 @@ static inline uint64_t json_index_bit(const char *key, size_t size)
  * GiB. */
 bool json_index_make(struct json_index *index, struct arena *arena, const char *text, size_t size);
 
-/* The entry that begins there. */
-static inline uint32_t json_index_entry(const struct json_index *index, const char *begin)
+/* The entry that begins there, of whose number the last eight bits are known: 64 bytes have no more. */
+static inline uint32_t json_index_entry(const struct json_index *index, const char *begin, uint8_t low)
 {
-    uint32_t offset = (uint32_t)(begin - index->text), entry = index->first[offset / 64], before;
-    do { /* how many it is cannot be foreseen: counted, and not tried one by one */
-        before = 0;
-        for (uint32_t i = 0; i < JSON_INDEX_MORE; i++)
-            before += index->at[entry + i] < offset;
-        entry += before;
-    } while (before == JSON_INDEX_MORE);
-    return entry;
+    uint32_t first = index->first[(uint32_t)(begin - index->text) / 64];
+    return first + (uint8_t)(low - first);
 }
 
 /* Past a value (no key): the entry behind its last one. */

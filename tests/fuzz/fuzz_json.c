@@ -46,6 +46,33 @@ static void same_tree(const struct json *a, const struct json *b)
     buf_fini(&found);
 }
 
+/* Members by their places, right ones and others, in their order and not. */
+static void ask_at(const struct json *whole, const struct json *deferred)
+{
+    struct arena scratch = ARENA_INIT;
+    struct json_finger finger = {0};
+    size_t number = 0, at;
+    json_each(member, whole) {
+        size_t guesses[] = {number, (number * 7 + member->key_size) % (whole->count + 2), SIZE_MAX};
+        for (size_t i = 0; i < sizeof guesses / sizeof *guesses; i++) {
+            at = guesses[i];
+            const struct json *picked =
+                json_pick_at(deferred, member->key, member->key_size, &scratch, &finger, &at);
+            const struct json *there = whole->child;
+            demand(picked && at < whole->count && (i > 0 || at == number));
+            for (size_t n = 0; n < at; n++)
+                there = there->next;
+            demand(same_bytes(there->key, there->key_size, member->key, member->key_size));
+            same_tree(there, picked);
+        }
+        number++;
+        arena_clear(&scratch);
+    }
+    at = number / 2;
+    demand(!!json_pick_at(deferred, "no such", 7, &scratch, &finger, &at) == !!json_get(whole, "no such"));
+    arena_fini(&scratch);
+}
+
 #define ASKED 20 /* members of an object */
 
 /* Members of a deferred object, one by one and several at once, before it has its tree. */
@@ -107,8 +134,10 @@ static void compare(const struct json *a, const struct json *b)
         walk_all(a, b, true);
         same_tree(a, b);
     }
-    if (b->deferred && b->type == JSON_OBJECT)
+    if (b->deferred && b->type == JSON_OBJECT) {
+        ask_at(a, b);
         ask_all(a, b);
+    }
     const struct json *other = a->type == JSON_ARRAY || a->type == JSON_OBJECT ? json_children(b) : NULL;
     json_each(child, a) {
         demand(other != NULL);
