@@ -100,8 +100,11 @@ static void view_item(lua_State *L, int owner, int which, struct lazy_view *view
 {
     struct lazy_item *lazy = lua_touserdata(L, owner);
     (void)which;
-    *view = (struct lazy_view){lazy->item, lazy->taken, &lazy->touches, &lazy->over, &script_of(L)->scratch,
-                               false};
+    *view = (struct lazy_view){.item = lazy->item,
+                               .taken = lazy->taken,
+                               .touches = &lazy->touches,
+                               .over = &lazy->over,
+                               .scratch = &script_of(L)->scratch};
 }
 
 static const struct lazy_kind item_kind = {view_item, NULL, 0, "the answer", value_push};
@@ -142,8 +145,10 @@ static void push_item(lua_State *L, const struct json *item, struct reading *rea
     memset(lazy->taken, 0, bytes);
     lua_pushvalue(L, reading->kept);
     lua_setiuservalue(L, -2, 1);
-    lazy_push(L, -1, script_of(L)->item_kind, ITEM_ATTRIBUTES);
-    lua_remove(L, -2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, script_of(L)->item_kind);
+    lazy_push(L, -2, -1, ITEM_ATTRIBUTES);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
 }
 
 static void push_items(lua_State *L, const struct json *items, struct reading *reading)
@@ -522,7 +527,8 @@ static int raw_at(lua_State *L)
 void dynamodb_open(lua_State *L)
 {
     state_open_kept(L, answer_name);
-    script_of(L)->item_kind = lazy_open(L, &item_kind);
+    lazy_open(L, &item_kind);
+    script_of(L)->item_kind = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 int bind_dynamodb(lua_State *L)

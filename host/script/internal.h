@@ -6,6 +6,7 @@
 
 #include "script/blocks.h"
 #include "script/script.h"
+#include "value/lazy_item.h"
 
 struct filter;
 
@@ -65,11 +66,12 @@ struct script {
     bool preempted; /* the running invocation only made room for others */
     int64_t slice_begin_ms; /* monotonic; and finer: */
     int64_t slice_begin_us, slice_ended_us;
-    int64_t slice_end_ms;          /* when it should make room */
-    struct list owned;             /* objects of C's that stand on its stacks */
-    int weak_meta;                 /* registry reference, see keep.c */
-    int image_kinds[2], item_kind; /* likewise, see lazy_open */
-    int touched;                   /* attributes of an image, as far as calls have touched few */
+    int64_t slice_end_ms;         /* when it should make room */
+    struct list owned;            /* objects of C's that stand on its stacks */
+    int weak_meta;                /* registry reference, see keep.c */
+    int item_kind;                /* likewise, see lazy_open */
+    struct lazy_habits habits[2]; /* of images */
+    int touched;                  /* attributes of an image, as far as calls have touched few */
     struct list kept; /* of the pages that record objects point into; and the last, and one for the next */
     struct kept *kept_last, *kept_spare;
     struct script_table *tables;

@@ -149,14 +149,15 @@ static const struct json *read_again(lua_State *L, const struct lazy_image *imag
 
 /* Written where it is wanted: a copy of what was written in pieces just now keeps the processor waiting. */
 static void write_view(struct lazy_view *view, struct lazy_image *image, const struct json *item,
-                       struct arena *scratch, bool passing)
+                       struct script *script, int which, bool passing)
 {
     view->item = item;
     view->taken = image->taken;
     view->touches = &image->touches;
     view->over = &image->over;
-    view->scratch = scratch;
+    view->scratch = &script->scratch;
     view->passing = passing;
+    view->habits = &script->habits[which];
 }
 
 static void view_image(lua_State *L, int owner, int which, struct lazy_view *view)
@@ -167,7 +168,7 @@ static void view_image(lua_State *L, int owner, int which, struct lazy_view *vie
     const struct json *item = passing
                                   ? read_again(L, image)
                                   : image_of(object->invocation->call->inputs[object->index].record, which);
-    write_view(view, image, item, &script_of(L)->scratch, passing);
+    write_view(view, image, item, script_of(L), which, passing);
 }
 
 /* Nearly always it is one of the record's that is handled now. */
@@ -178,7 +179,7 @@ static bool view_own_image(lua_State *L, const void *table, int which, struct la
     if (!object || object->images[which].table != table)
         return false;
     write_view(view, &object->images[which], image_of(object->invocation->call->inputs->record, which),
-               &script->scratch, false);
+               script, which, false);
     return true;
 }
 
@@ -209,10 +210,15 @@ static void keep_texts(lua_State *L, int index)
     lua_setiuservalue(L, index, SLOT_TEXTS);
 }
 
+/* Upvalues of record_index: what lazy_open pushed, behind the fields. */
+#define META_OF(which) lua_upvalueindex(2 + (which))
+
 static void push_image(lua_State *L, struct record_object *object, const struct record *record, int which)
 {
     struct lazy_image *image = &object->images[which];
     const struct json *item = image_of(record, which);
+    struct script *script = script_of(L);
+    struct lazy_view view;
     if (!item || item->type != JSON_OBJECT || item->count < LAZY_ATTRIBUTES_MIN) {
         push_item(L, item);
         return;
@@ -220,10 +226,14 @@ static void push_image(lua_State *L, struct record_object *object, const struct 
     if (!object->kept)
         keep_until(L, 1, record->page, keep_texts);
     object->kept = true;
-    lazy_push(L, 1, script_of(L)->image_kinds[which], script_of(L)->touched);
+    lazy_push(L, 1, META_OF(which), script->touched);
     image->table = lua_topointer(L, -1);
     image->text = item->text;
     image->size = item->size;
+    /* One before it may have failed half-way. */
+    memset(image->taken, 0, LAZY_WORDS(item->count) * sizeof *image->taken);
+    write_view(&view, image, item, script, which, false);
+    lazy_fill(L, META_OF(which), &image_kinds[which], &view);
 }
 
 /* An image's table has room for what this script touches: that is 3, or 7. */
@@ -383,7 +393,7 @@ static int record_changed(lua_State *L)
 
 /* ---- metamethods ---- */
 
-/* What the key at 2 names; upvalue 1: a table of all. */
+/* What the key at 2 names; upvalue 1: a table of all fields. */
 static enum field field_of(lua_State *L)
 {
     size_t size = 0;
@@ -490,8 +500,6 @@ static int record_tostring(lua_State *L)
 
 void record_open(lua_State *L)
 {
-    for (int which = 0; which < IMAGES; which++)
-        script_of(L)->image_kinds[which] = lazy_open(L, &image_kinds[which]);
     script_of(L)->touched = TOUCHED_FEW;
     lua_newtable(L);
     lua_createtable(L, 0, FIELD_COUNT);
@@ -499,7 +507,9 @@ void record_open(lua_State *L)
         lua_pushinteger(L, (lua_Integer)i);
         lua_setfield(L, -2, field_names[i]);
     }
-    lua_pushcclosure(L, record_index, 1);
+    for (int which = 0; which < IMAGES; which++)
+        lazy_open(L, &image_kinds[which]);
+    lua_pushcclosure(L, record_index, 1 + IMAGES);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, record_newindex);
     lua_setfield(L, -2, "__newindex");

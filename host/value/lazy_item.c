@@ -1,13 +1,25 @@
 /* lazy_item.c: the table has its owner under a key that no script can name, and a metatable of its kind; both
- * are gone when it has become a plain one. */
+ * are gone when it has become a plain one. The key is a text that nobody can guess: it is found sooner than
+ * what is no text. */
 #include "value/lazy_item.h"
 
 #include <lauxlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#include "base/check.h"
 
 #define TOUCHES_MAX 8 /* an image that is asked for more gets a tree */
 
-static const char owner_key, kind_key;
+#define WATCHED_FIRST 8  /* items, before anything is known */
+#define WATCHED_EACH 31u /* then one of so many */
+#define USUAL_OF_EIGHT 6 /* asked for less often, an attribute is decoded in vain more often than not */
+
+#define OWNER_KEY_BYTES 20
+#define OWNER_KEY_AT 1 /* of the metatable, which has the names of habits behind it */
+#define NAMES_AT 2
+
+static const char kind_key;
 
 static bool is_taken(const struct lazy_view *view, size_t i)
 {
@@ -41,8 +53,11 @@ static void decode_rest(lua_State *L, int table, const struct lazy_kind *kind, c
             take(view, i); /* at once: what follows may raise, and the script go on */
         }
     }
+    lua_getmetatable(L, table);
+    lua_rawgeti(L, -1, OWNER_KEY_AT);
     lua_pushnil(L);
-    lua_rawsetp(L, table, &owner_key);
+    lua_rawset(L, table);
+    lua_pop(L, 1);
     lua_pushnil(L);
     lua_setmetatable(L, table);
     *view->over = true;
@@ -55,8 +70,14 @@ static const struct lazy_kind *push_owner(lua_State *L, int index)
         return NULL;
     lua_rawgetp(L, -1, &kind_key);
     const struct lazy_kind *kind = lua_touserdata(L, -1);
-    lua_pop(L, 2);
-    if (!kind || lua_rawgetp(L, index, &owner_key) == LUA_TUSERDATA)
+    if (!kind) {
+        lua_pop(L, 2);
+        return NULL;
+    }
+    lua_rawgeti(L, -2, OWNER_KEY_AT);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+    if (lua_rawget(L, index) == LUA_TUSERDATA)
         return kind;
     lua_pop(L, 1);
     return NULL;
@@ -79,7 +100,97 @@ void lazy_force(lua_State *L, int index)
     lua_settop(L, top);
 }
 
-/* (table, key); upvalue: the kind. */
+/* ---- habits ---- */
+
+/* Where a name stands, or may: the first place that nothing was noted of lately. LAZY_HABITS_MAX: nowhere. */
+static unsigned place_of(const struct lazy_habits *habits, const char *name)
+{
+    unsigned free = LAZY_HABITS_MAX;
+    for (unsigned i = 0; i < habits->count; i++) {
+        if (habits->names[i].text == name)
+            return i;
+        if (!habits->noted[i] && free == LAZY_HABITS_MAX)
+            free = i;
+    }
+    return free < LAZY_HABITS_MAX ? free : habits->count;
+}
+
+/* Of the table at 1; the name is at 2, and stays where it is for as long as the metatable has it. */
+static void note(lua_State *L, struct lazy_habits *habits, const char *name, size_t size, size_t at)
+{
+    unsigned place = place_of(habits, name);
+    if (place == LAZY_HABITS_MAX)
+        return;
+    if (place == habits->count || habits->names[place].text != name) {
+        lua_getmetatable(L, 1);
+        lua_pushvalue(L, 2);
+        lua_rawseti(L, -2, NAMES_AT + (lua_Integer)place);
+        lua_pop(L, 1);
+        habits->names[place] = (struct json_name){name, size};
+        habits->noted[place] = 0;
+        habits->count += place == habits->count;
+    }
+    habits->noted[place] |= 1;
+    habits->places[place] = at;
+}
+
+static void choose(struct lazy_habits *habits)
+{
+    habits->usual_count = 0;
+    for (unsigned i = 0; i < habits->count; i++) {
+        if (__builtin_popcount(habits->noted[i]) < USUAL_OF_EIGHT)
+            continue;
+        unsigned at = habits->usual_count++;
+        for (; at && habits->places[habits->usual[at - 1]] > habits->places[i]; at--)
+            habits->usual[at] = habits->usual[at - 1];
+        habits->usual[at] = (uint8_t)i;
+    }
+}
+
+/* The next item: those that are usual are known when the one that was watched is over. */
+static void go_on(struct lazy_habits *habits)
+{
+    if (habits->watches)
+        choose(habits);
+    habits->watches = habits->items < WATCHED_FIRST || habits->items % WATCHED_EACH == 0;
+    habits->items++;
+    for (unsigned i = 0; habits->watches && i < habits->count; i++)
+        habits->noted[i] = (uint8_t)(habits->noted[i] << 1);
+}
+
+void lazy_fill(lua_State *L, int meta, const struct lazy_kind *kind, const struct lazy_view *view)
+{
+    struct lazy_habits *habits = view->habits;
+    struct json_finger finger = {0};
+    struct err err;
+    int table = lua_gettop(L);
+    go_on(habits);
+    if (habits->watches || !habits->usual_count)
+        return;
+    arena_clear(view->scratch);
+    for (unsigned i = 0; i < habits->usual_count; i++) {
+        unsigned which = habits->usual[i];
+        const struct json_name *name = &habits->names[which];
+        size_t at = habits->places[which];
+        const struct json *attribute =
+            json_pick_at(view->item, name->text, name->size, view->scratch, &finger, &at);
+        if (!attribute)
+            continue;
+        habits->places[which] = at;
+        lua_rawgeti(L, meta, NAMES_AT + (lua_Integer)which);
+        if (kind->push(L, attribute, &err)) {
+            lua_rawset(L, table);
+            take(view, at);
+        } else { /* that is told when it is asked for */
+            lua_settop(L, table);
+        }
+    }
+    *view->touches += habits->usual_count;
+}
+
+/* ---- metamethods ---- */
+
+/* (table, key); upvalues: the kind, and its owner's key. */
 static int get_attribute(lua_State *L)
 {
     const struct lazy_kind *kind = lua_touserdata(L, lua_upvalueindex(1));
@@ -88,7 +199,8 @@ static int get_attribute(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING)
         return 0;
     if (!kind->view_own || !kind->view_own(L, lua_topointer(L, 1), kind->which, &view)) {
-        if (lua_rawgetp(L, 1, &owner_key) != LUA_TUSERDATA)
+        lua_pushvalue(L, lua_upvalueindex(2));
+        if (lua_rawget(L, 1) != LUA_TUSERDATA)
             return 0;
         kind->view(L, 3, kind->which, &view);
     }
@@ -106,6 +218,8 @@ static int get_attribute(lua_State *L)
     const struct json *attribute = json_pick(view.item, name, size, view.scratch, &at);
     if (!attribute || is_taken(&view, at)) /* taken, and set to nil since */
         return 0;
+    if (view.habits && view.habits->watches)
+        note(L, view.habits, name, size, at);
     push_attribute(L, kind, attribute);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
@@ -126,24 +240,31 @@ static int set_attribute(lua_State *L)
     return 0;
 }
 
-int lazy_open(lua_State *L, const struct lazy_kind *kind)
+void lazy_open(lua_State *L, const struct lazy_kind *kind)
 {
-    lua_createtable(L, 0, 3);
+    unsigned char key[OWNER_KEY_BYTES];
+    CHECK(getrandom(key, sizeof key, 0) == (ssize_t)sizeof key);
+    lua_createtable(L, NAMES_AT - 1 + LAZY_HABITS_MAX, 3);
+    lua_pushlstring(L, (const char *)key, sizeof key);
+    lua_rawseti(L, -2, OWNER_KEY_AT);
     lua_pushlightuserdata(L, (void *)kind);
     lua_rawsetp(L, -2, &kind_key);
     lua_pushlightuserdata(L, (void *)kind);
-    lua_pushcclosure(L, get_attribute, 1);
+    lua_rawgeti(L, -2, OWNER_KEY_AT);
+    lua_pushcclosure(L, get_attribute, 2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, set_attribute);
     lua_setfield(L, -2, "__newindex");
-    return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void lazy_push(lua_State *L, int owner, int kind, int attributes)
+void lazy_push(lua_State *L, int owner, int meta, int attributes)
 {
+    owner = lua_absindex(L, owner);
+    meta = lua_absindex(L, meta);
     lua_createtable(L, 0, attributes + 1);
-    lua_pushvalue(L, owner < 0 ? owner - 1 : owner);
-    lua_rawsetp(L, -2, &owner_key);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, kind);
+    lua_rawgeti(L, meta, OWNER_KEY_AT);
+    lua_pushvalue(L, owner);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, meta);
     lua_setmetatable(L, -2);
 }
