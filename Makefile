@@ -232,7 +232,7 @@ bench-eyes: need-test
 
 ## make bench       what everything costs, beside its floor or its peer; AGAINST=JSON: beside an earlier run
 bench: need-test
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_suspend $(BUILD)/tests/bench_lua $(BUILD)/tests/bench_client
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench_server $(BUILD)/tests/bench_floor $(BUILD)/tests/bench_filter $(BUILD)/tests/bench_calls $(BUILD)/tests/bench_lua $(BUILD)/tests/bench_client
 	@TIDEMILL=$(BUILD)/tidemill TIDEMILL_TESTS=$(BUILD)/tests $(PYTHON) tests/bench/bench.py
 
 ## make bench-cost  what a record and a call cost of the processor; BEFORE=BINARY: beside another tidemill's, in pairs

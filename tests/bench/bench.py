@@ -45,15 +45,16 @@ def cost_of(name, one=None):
 # ---- sections ----
 
 def record(table):
-    loop, call, resume = medians("bare Lua", lambda: map(float, output(*measured(), TOOLS / "bench_lua").split()))
+    loop, call, resume, coroutine = medians("bare Lua", lambda: map(float, output(*measured(), TOOLS / "bench_lua").split()))
     table.begin("a record, one reactor", "ns of the processor")
     ns = {name: cost_of(name)[0] for name in ("filtered", "empty", "stock", "wide", "whole", "widewhole", "compute")}
     for name in ns:
         if name != "compute":
             table.add(CASES[name]["what"], ns[name])
     table.add("a loop of 1,000 turns, alone", ns["compute"] - ns["empty"], loop, "bare Lua", "<= 1.15")
-    table.add("entering a handler and settling its record", ns["empty"] - ns["filtered"], call, "bare Lua enters a function", "<= 2.5")
-    suspended = medians("suspending", lambda: [float(output(*measured(), TOOLS / "bench_suspend"))])[0]
+    entered, suspended = medians("entering and suspending", lambda: map(float, output(*measured(), TOOLS / "bench_calls").split()))
+    table.add("entering a handler with a record, and leaving it", entered, coroutine, "bare Lua enters one with an object, on a coroutine", "<= 2.5")
+    table.add("the same, and settling its record", ns["empty"] - ns["filtered"], call, "bare Lua enters a function")
     table.add("suspending and resuming, without network", suspended, resume, "bare Lua yields and resumes", "<= 2.5")
     matches = medians("patterns", lambda: [float(output(*measured(), TOOLS / "bench_filter"))])[0]
     table.add("matching a pattern", 1e9 / matches)
