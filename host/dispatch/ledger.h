@@ -78,6 +78,12 @@ bool ledger_changes_rule(const struct ledger *ledger);
 /* Records that wait for their turn; some of them behind others. */
 size_t ledger_waiting(const struct ledger *ledger);
 
+/* May something start, as far as its turn goes? Maybe all of it stands behind what runs. */
+bool ledger_may_start(const struct ledger *ledger);
+
+/* Does nobody of its item stand before the entry, which was started? */
+bool ledger_is_first(const struct ledger *ledger, const struct entry *entry);
+
 /* Is it not too early for the next attempt that was waited for before a restart? */
 bool ledger_is_due(const struct ledger *ledger, const struct entry *entry);
 
@@ -124,16 +130,10 @@ void ledger_queue(struct ledger *ledger, struct entry *entry);
 /* The same with one that lost its place when others were cut; it is counted already. */
 void ledger_queue_again(struct ledger *ledger, struct entry *entry);
 
-/* May something start, as far as its turn goes? Maybe all of it stands behind what runs. */
-bool ledger_may_start(const struct ledger *ledger);
-
 /* Whose turn it is; NULL: nobody's. To be started, and when its attempt has begun, or has ended already,
  * ledger_began is to be told. Not for batches, which take from the lanes. */
 struct entry *ledger_next(struct ledger *ledger);
 void ledger_began(struct ledger *ledger);
-
-/* Does nobody of its item stand before the entry, which was started? */
-bool ledger_is_first(const struct ledger *ledger, const struct entry *entry);
 
 /* Its turn, it was taken out of its lane. Batches count the attempt here, others when it is made. */
 void ledger_start(struct ledger *ledger, struct entry *entry);
