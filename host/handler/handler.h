@@ -212,7 +212,7 @@ static inline enum handler_result handler_run(struct handler *handler, const str
                                               struct invocation **invocation, struct handler_outcome *outcome)
 {
     *outcome = (struct handler_outcome){0};
-    if (handler_refuses(call, outcome))
+    if ((call->count != 1 || call->inputs[0].record->unreadable) && handler_refuses(call, outcome))
         return HANDLER_RAISED;
     return handler->ops->run(handler, call, done, user, invocation, outcome);
 }

@@ -221,6 +221,8 @@ void emissions_free(struct script *script, struct emitted *emitted, size_t count
 
 void emissions_drop(struct invocation *invocation)
 {
+    if (!invocation->emitted_all && !invocation->emitted_count && !invocation->emitted_of)
+        return; /* nearly always */
     drop(invocation->script, invocation->emitted, invocation->emitted_count);
     release(invocation);
     invocation->emitted_count = invocation->emissions = 0;

@@ -116,6 +116,7 @@ struct invocation {
     uint64_t serial;              /* grows with each use: Lua's view of an earlier record is no longer good */
     struct record_object *record; /* the one that it is given alone, which stands on its stack; or NULL */
     bool waiting;                 /* a yield that the host understands */
+    bool waited;                  /* that, or for its turn, at some time: there may be something to stop */
     bool deaf;                    /* an error out of a hook ended its coroutine: no hook comes any more */
     bool starved;                 /* a call of it found no descriptor: what comes of that is no attempt */
     struct aws_call *aws;         /* what it waits for: one of these three */

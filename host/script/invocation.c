@@ -107,7 +107,7 @@ static void put_idle(struct invocation *invocation)
     invocation->serial++;
     free(invocation->stored);
     invocation->stored = NULL;
-    invocation->waiting = invocation->starved = false;
+    invocation->waiting = invocation->waited = invocation->starved = false;
     invocation->part_of = NULL;
     timer_stop(script->options.reactor, &invocation->limit);
     /* An error out of a hook leaves a coroutine deaf to hooks: that one is not used again either, and not
@@ -307,6 +307,7 @@ static enum handler_result advance(struct invocation *invocation, int arguments,
         return HANDLER_WAITING;
     if (status == LUA_YIELD && script->preempted) {
         start_limit(invocation);
+        invocation->waited = true;
         task_defer(script->options.reactor, &invocation->go_on);
         return HANDLER_WAITING;
     }
@@ -385,6 +386,8 @@ static void stop_waiting(struct invocation *invocation)
 {
     struct script *script = invocation->script;
     end_given_up_span(invocation);
+    if (!invocation->waited)
+        return;
     if (invocation->crew)
         invocation->parts_ops->drop(invocation);
     aws_cancel(invocation->aws);
@@ -432,7 +435,7 @@ struct invocation *script_begin_wait(lua_State *L)
     struct invocation *invocation = script_of(L)->current;
     script_check_waits(L);
     start_limit(invocation);
-    invocation->waiting = true;
+    invocation->waiting = invocation->waited = true;
     return invocation;
 }
 

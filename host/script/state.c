@@ -45,15 +45,9 @@ static size_t memory_limit(const struct script *script, size_t size)
                : script->memory_max;
 }
 
-static void *allocate(void *user, void *old, size_t old_size, size_t size)
+/* Of another size, or where memory may end. */
+static __attribute__((noinline)) void *resize(struct script *script, void *old, size_t before, size_t size)
 {
-    struct script *script = user;
-    size_t before = old ? old_size : 0;
-    if (size == 0) {
-        script->memory_bytes -= before;
-        blocks_free(&script->blocks, old, before);
-        return NULL;
-    }
     if (size > before && script->memory_bytes - before + size > memory_limit(script, size)) {
         if (is_over(script))
             script->refuses = script->cpu_exhausted = true;
@@ -62,6 +56,23 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size)
     void *block = old ? blocks_resize(&script->blocks, old, before, size) : blocks_new(&script->blocks, size);
     if (block)
         script->memory_bytes += size - before;
+    return block;
+}
+
+/* Some ten times for a record. */
+static void *allocate(void *user, void *old, size_t old_size, size_t size)
+{
+    struct script *script = user;
+    if (size == 0) {
+        script->memory_bytes -= old ? old_size : 0;
+        blocks_free(&script->blocks, old, old_size);
+        return NULL;
+    }
+    if (old || script->refuses || script->memory_bytes + size > script->memory_max)
+        return resize(script, old, old ? old_size : 0, size);
+    void *block = blocks_new(&script->blocks, size);
+    if (block)
+        script->memory_bytes += size;
     return block;
 }
 
