@@ -227,13 +227,13 @@ static void push_image(lua_State *L, struct record_object *object, const struct 
         keep_until(L, 1, record->page, keep_texts);
     object->kept = true;
     lazy_push(L, 1, META_OF(which), script->touched);
-    image->table = lua_topointer(L, -1);
     image->text = item->text;
     image->size = item->size;
     /* One before it may have failed half-way. */
     memset(image->taken, 0, LAZY_WORDS(item->count) * sizeof *image->taken);
     write_view(&view, image, item, script, which, false);
     lazy_fill(L, META_OF(which), &image_kinds[which], &view);
+    image->table = lua_topointer(L, -1); /* now that nothing raises: another may stand there else */
 }
 
 /* An image's table has room for what this script touches: that is 3, or 7. */

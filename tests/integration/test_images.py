@@ -295,6 +295,53 @@ test("memory that ends while what is usual is decoded", function()
 end)
 """
 
+# The table of one that did not fit is garbage; another image may stand in its place while the call goes on.
+IN_ITS_PLACE = """
+local time = require "tidemill.time"
+local count, kept = 0, {}
+return { stream = "items", memory = "4MiB", concurrency = 64, on_record = function(record)
+  count = count + 1
+  if count < 61 then
+    for i = 1, 5 do assert(record.new["a" .. i * 4]) end
+    return
+  elseif count > 61 then
+    kept[record.new.n] = record.new
+    return
+  end
+  local fill, last, look = table.pack(table.unpack({}, 1, 9000)), 0, function() return record.new end
+  for _, size in ipairs { 4000, 300 } do
+    pcall(function() for i = 1, 1e6 do fill[last + 1], last = ("x"):rep(size) .. i, last + 1 end end)
+  end
+  for i = 0, FREED do fill[last - i] = nil end
+  assert(not pcall(look))
+  fill = nil
+  collectgarbage()
+  for i = 1, TAKEN do local _ = {} end -- places of others
+  time.sleep(20)
+  local seen = 0
+  for n, image in pairs(kept) do
+    assert(image.id == "x" .. n, tostring(image.id) .. " in place of x" .. n)
+    seen = seen + 1
+  end
+  assert(seen > 100)
+end }
+"""
+
+TEST_IN_ITS_PLACE = ITEMS + r"""[handler place]
+retries = 0
+]]
+test("an image in the place of one that did not fit", function()
+  local item = { id = "1" }
+  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
+  for i = 1, 61 do
+    item.n = i
+    dynamodb.put("Items", item)
+  end
+  for i = 62, 200 do dynamodb.put("Items", { id = "x" .. i, n = i, a = 1, b = 2, c = 3 }) end
+  test.settle()
+end)
+"""
+
 # The first call ends with all of its memory in use, which is still so while what it stood on is taken away.
 FULL = """
 local chain, tried
@@ -324,6 +371,11 @@ def test_an_image_that_did_not_fit_is_there_the_next_time(tmp_path):
     for freed in (0, 5, 40, 80, 120): # some 100 bytes each; the image takes 15 kB
         for first in (59, 60): # of one in 31 nothing comes with it
             passes(tmp_path, "short", SHORT_AT_ONCE.replace("FREED", str(freed)).replace("FIRST", str(first)), TEST_SHORT_AT_ONCE)
+
+
+def test_an_image_in_the_place_of_one_that_did_not_fit_is_itself(tmp_path):
+    for taken in range(0, 16, 3):
+        passes(tmp_path, "place", IN_ITS_PLACE.replace("FREED", "20").replace("TAKEN", str(taken)), TEST_IN_ITS_PLACE)
 
 
 def test_a_call_that_ends_with_its_memory_is_tried_again(tmp_path):
