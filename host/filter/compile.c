@@ -466,6 +466,14 @@ static bool compile_object(struct arena *arena, const struct json *object, bool 
     return true;
 }
 
+static const struct matcher *event_of(const struct pattern *root)
+{
+    for (const struct field *field = root->fields; field; field = field->next)
+        if (field->key_size == strlen("eventName") && memcmp(field->key, "eventName", field->key_size) == 0)
+            return field->leaf;
+    return NULL;
+}
+
 struct filter *filter_compile(const char *pattern_json, size_t size, struct err *err)
 {
     struct filter *filter = mem_zero(sizeof *filter);
@@ -474,8 +482,10 @@ struct filter *filter_compile(const char *pattern_json, size_t size, struct err 
     bool ok = root != NULL;
     if (ok && root->type != JSON_OBJECT)
         ok = refuse(err, "a pattern is an object");
-    if (ok && compile_object(&filter->arena, root, false, &filter->root, err))
+    if (ok && compile_object(&filter->arena, root, false, &filter->root, err)) {
+        filter->event = event_of(filter->root);
         return filter;
+    }
     if (err->text[0] == '.')
         memmove(err->text, err->text + 1, strlen(err->text));
     filter_free(filter);

@@ -418,6 +418,12 @@ bool filter_match_record(const struct filter *filter, const struct json *record,
     return match(filter, record, &more);
 }
 
+bool filter_may_match(const struct filter *filter, const char *event_name)
+{
+    const struct json value = {.type = JSON_STRING, .text = event_name, .size = (uint32_t)strlen(event_name)};
+    return !filter->event || match_element(filter->event, &value, false);
+}
+
 #define SHOWN_BYTES_MAX 100 /* of a value */
 
 static void explain_value(const struct json *value, struct buf *out)

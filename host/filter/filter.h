@@ -45,6 +45,9 @@ enum filter_verdict filter_match_within(const struct filter *filter, const struc
 /* For a stream record, whose eventSourceARN is not part of its tree. */
 bool filter_match_record(const struct filter *filter, const struct json *record, const char *stream_arn);
 
+/* False: it matches no record of that eventName. Asks for next to nothing, as no record is looked at. */
+bool filter_may_match(const struct filter *filter, const char *event_name);
+
 /* Why the pattern can match no stream record, a line for each reason, each beginning with `label`. */
 void filter_review(const struct filter *filter, const char *label, struct problems *problems);
 

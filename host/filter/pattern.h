@@ -72,6 +72,7 @@ struct pattern {
 struct filter {
     struct arena arena;
     const struct pattern *root;
+    const struct matcher *event; /* what the root says of eventName; or NULL */
 };
 
 #endif

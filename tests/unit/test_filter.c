@@ -376,6 +376,45 @@ static void a_records_identity_and_arn_can_be_matched(void **state)
     arena_fini(&arena);
 }
 
+/* Of these no record is looked at. */
+static void what_an_event_s_name_rules_out_does_not_match(void **state)
+{
+    static const char *const names[] = {"INSERT", "MODIFY", "REMOVE"};
+    static const struct {
+        const char *pattern;
+        bool may[3]; /* of these names */
+    } cases[] = {
+        {"{'eventName':['REMOVE']}", {false, false, true}},
+        {"{'eventName':['MODIFY','INSERT'],'a':['b']}", {true, true, false}},
+        {"{'eventName':[{'anything-but':['MODIFY']}]}", {true, false, true}},
+        {"{'eventName':[{'prefix':'IN'},{'equals-ignore-case':'remove'}]}", {true, false, true}},
+        {"{'eventName':[{'exists':true}]}", {true, true, true}},
+        {"{'eventName':[{'exists':false}]}", {false, false, false}},
+        {"{'eventName':[{'wildcard':'*E*'}],'$or':[{'a':['b']},{'c':['d']}]}", {true, false, true}},
+        {"{'eventName':{'a':['b']}}", {true, true, true}},
+        {"{'$or':[{'eventName':['INSERT']},{'a':['b']}]}", {true, true, true}},
+        {"{'eventname':['INSERT']}", {true, true, true}},
+        {"{'dynamodb':{'eventName':['INSERT']}}", {true, true, true}},
+    };
+    char pattern[400], text[100];
+    struct err err;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_of(cases[i].pattern, pattern, sizeof pattern);
+        struct filter *filter = filter_compile(pattern, strlen(pattern), &err);
+        for (size_t name = 0; name < 3; name++) {
+            struct arena arena = ARENA_INIT;
+            snprintf(text, sizeof text, "{\"eventName\":\"%s\",\"a\":\"b\"}", names[name]);
+            const struct json *record = json_parse(&arena, text, strlen(text), &err);
+            assert_int_equal(filter_may_match(filter, names[name]), cases[i].may[name]);
+            if (!cases[i].may[name])
+                assert_false(filter_match_record(filter, record, "arn"));
+            arena_fini(&arena);
+        }
+        filter_free(filter);
+    }
+}
+
 static void patterns_that_match_no_record_are_found(void **state)
 {
     static const struct {
@@ -631,6 +670,7 @@ int main(void)
         cmocka_unit_test(every_row_is_as_documented),
         cmocka_unit_test(a_wrong_pattern_is_refused_with_the_path_to_it),
         cmocka_unit_test(a_records_identity_and_arn_can_be_matched),
+        cmocka_unit_test(what_an_event_s_name_rules_out_does_not_match),
         cmocka_unit_test(patterns_that_match_no_record_are_found),
         cmocka_unit_test(it_matches_what_the_slow_way_matches),
     };
