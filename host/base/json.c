@@ -652,11 +652,6 @@ size_t json_deferred_values(const struct json *parent)
     return parent->deferred ? index_of(parent)->values : 0;
 }
 
-bool json_may_hold(const struct json *object, const struct json_name *name)
-{
-    return !object->deferred || index_of(object)->holders & json_index_bit(name->text, name->size);
-}
-
 static uint64_t size_bit(size_t size)
 {
     return (uint64_t)1 << (size < 63 ? size : 63);

@@ -103,10 +103,6 @@ void json_look(const struct json *object, const struct json_name *names, size_t 
  * is opened. */
 size_t json_deferred_values(const struct json *parent);
 
-/* False: an object that is deferred has no member of that name which is an object itself, as attributes are;
- * nor has any other of its text. Asks for less than a look. */
-bool json_may_hold(const struct json *object, const struct json_name *name);
-
 /* The first member of that key; NULL where there is none or `object` is no object or NULL. */
 const struct json *json_get(const struct json *object, const char *key);
 

@@ -513,7 +513,6 @@ static INLINE bool check_all(struct json_index *index, uint32_t *restrict ways, 
     const bool escapes = index->escapes;
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
-    uint64_t holders = 0;
     uint32_t others = 0; /* keys and closing brackets */
     char opening = '\0', c = text[at[0]];
     uint32_t depth = 0, i = 0, begin = at[0], next, last;
@@ -565,17 +564,15 @@ key:
         return false;
     ways[i++] = way_of_key(text + begin, last - begin - 1, escapes);
     c = text[next];
-    if (c == '{') {
-        holders |= json_index_bit(text + begin + 1, last - begin - 1);
-        if (i + 4 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at + i, ways + i, escapes)) {
-            begin = at[i + 3];
-            i += 4;
-            others += 2; /* its own key is the object's child */
-            next = at[i];
-            if (last_of_child(text, next, text[next], spaces) == begin)
-                goto child;
-            return false;
-        }
+    if (c == '{' && i + 4 < count && depth < JSON_DEPTH_MAX &&
+        take_attribute(text, at + i, ways + i, escapes)) {
+        begin = at[i + 3];
+        i += 4;
+        others += 2; /* its own key is the object's child */
+        next = at[i];
+        if (last_of_child(text, next, text[next], spaces) == begin)
+            goto child;
+        return false;
     }
     begin = next;
     goto value;
@@ -588,7 +585,6 @@ close:
     open = stack[--depth];
     if (i + 1 >= count) {
         index->values = count - others;
-        index->holders = escapes ? UINT64_MAX : holders;
         return depth == 0 && last_before(text, size, '\0', spaces) == begin;
     }
     opening = text[at[open.entry]];

@@ -23,19 +23,12 @@ struct json_index {
     const uint32_t *ways;
     const uint32_t *first; /* of each 64 bytes of the text: the first entry that begins there or later */
     uint32_t count;
-    uint32_t values;  /* of the entries: without keys and closing brackets */
-    bool escapes;     /* some string of it has some */
-    bool spaces;      /* there is white space between its values */
-    uint64_t holders; /* the bits, by json_index_bit, of the keys of objects */
+    uint32_t values; /* of the entries: without keys and closing brackets */
+    bool escapes;    /* some string of it has some */
+    bool spaces;     /* there is white space between its values */
 };
 
 #define JSON_INDEX_ESCAPED (1u << 31)
-
-/* The bit of a key: another key may have the same. */
-static inline uint64_t json_index_bit(const char *key, size_t size)
-{
-    return (uint64_t)1 << ((size + 13u * (size ? (unsigned char)*key : 0)) & 63);
-}
 
 /* All of it in the arena; the text must stay. False where the text is no JSON, is nested deeper than
  * JSON_DEPTH_MAX, has a wrong escape, or needs more than the arena may take: json_parse says which. At most 2

@@ -172,9 +172,6 @@ static bool begins_in_item(const struct record *record, struct trace_place *plac
     struct arena scratch = ARENA_INIT;
     struct json storage[2];
     const struct json *found[2];
-    if (!record->new_image ||
-        !(json_may_hold(record->new_image, &names[0]) || json_may_hold(record->new_image, &names[1])))
-        return false;
     json_look(record->new_image, names, 2, &scratch, storage, found);
     bool begins = read_place(found[0], &scratch, trace_read_parent, place, sampled) ||
                   read_place(found[1], &scratch, trace_read_amzn, place, sampled);
