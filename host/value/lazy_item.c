@@ -13,7 +13,7 @@
 
 #define WATCHED_FIRST 8  /* items, before anything is known */
 #define WATCHED_EACH 31u /* then one of so many */
-#define USUAL_OF_EIGHT 6 /* asked for less often, an attribute is decoded in vain more often than not */
+#define USUAL_OF_EIGHT 6 /* what half of the calls ask for costs as much beforehand as when they do */
 
 #define OWNER_KEY_BYTES 20
 #define OWNER_KEY_AT 1 /* of the metatable, which has the names of habits behind it */
