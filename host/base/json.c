@@ -559,14 +559,16 @@ static bool read_attribute(const struct json_index *index, uint32_t entry, struc
     return true;
 }
 
-/* The member of that key, perhaps with what is in it: two of them. */
-static void pick_at(const struct json_index *index, uint32_t key, const struct json_name *name,
-                    struct arena *scratch, struct json *member)
+/* The member of that key, which is the name. */
+static const struct json *pick_entry(const struct json_index *index, uint32_t key, const char *name,
+                                     size_t size, struct arena *scratch)
 {
-    member->key = name->text;
-    member->key_size = (uint32_t)name->size;
+    struct json *member = arena_alloc(scratch, 2 * sizeof *member); /* perhaps with what is in it */
+    member->key = name;
+    member->key_size = (uint32_t)size;
     if (!read_attribute(index, key + 1, member, member + 1))
         read_value(index, key + 1, member, scratch);
+    return member;
 }
 
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,
@@ -589,11 +591,7 @@ const struct json *json_pick(const struct json *object, const char *name, size_t
         entry = json_index_past(index, entry + 1);
         ++*at;
     }
-    if (*at == object->count)
-        return NULL;
-    struct json *member = arena_alloc(scratch, 2 * sizeof *member);
-    pick_at(index, entry, &(struct json_name){name, size}, scratch, member);
-    return member;
+    return *at < object->count ? pick_entry(index, entry, name, size, scratch) : NULL;
 }
 
 const struct json *json_pick_at(const struct json *object, const char *name, size_t size,
@@ -608,9 +606,7 @@ const struct json *json_pick_at(const struct json *object, const char *name, siz
         finger->entry = json_index_past(index, finger->entry + 1);
     if (!key_is(index, finger->entry, name, size))
         return json_pick(object, name, size, scratch, at);
-    struct json *member = arena_alloc(scratch, 2 * sizeof *member);
-    pick_at(index, finger->entry, &(struct json_name){name, size}, scratch, member);
-    return member;
+    return pick_entry(index, finger->entry, name, size, scratch);
 }
 
 struct json_walk json_walk(const struct json *parent, bool whole)

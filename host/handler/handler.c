@@ -75,19 +75,13 @@ void handler_fini(struct handler *handler)
     free(handler->name);
 }
 
-bool handler_refuses(const struct handler_call *call, struct handler_outcome *outcome)
+void handler_refuse(const struct handler_call *call, const char *why, struct handler_outcome *outcome)
 {
-    const char *why = NULL;
-    for (size_t i = 0; i < call->count && !why; i++)
-        why = call->inputs[i].record->unreadable;
-    if (!why)
-        return false;
     /* Of several the others are to be tried without it. */
     outcome->error =
         (struct handler_error){.text = mem_string(why),
                                .traceback = mem_string(""),
                                .failure = call->count == 1 ? FAILURE_PERMANENT : FAILURE_PASSING};
-    return true;
 }
 
 struct handler *handler_hold(struct handler *handler)

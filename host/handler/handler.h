@@ -12,6 +12,7 @@
 
 #include "base/pace.h"
 #include "conf/config.h"
+#include "filter/filter.h"
 #include "handler/emitter.h"
 #include "record/page.h"
 #include "stats/trace.h"
@@ -197,14 +198,22 @@ static inline bool handler_wants(const struct handler *handler, const struct rec
     return record->unreadable || handler->ops->wants(handler, record, source);
 }
 
+/* Does the handler's filter let the record through? NULL: it has none. */
+static inline bool handler_filter_matches(const struct filter *filter, const struct record *record,
+                                          const struct handler_source *source)
+{
+    return !filter || (filter_may_match(filter, record_event_name(record->event)) &&
+                       filter_match_record(filter, record->json, source->stream_arn));
+}
+
 static inline void handler_explain(const struct handler *handler, const struct record *record,
                                    const struct handler_source *source, struct buf *out)
 {
     handler->ops->explain(handler, record, source, out);
 }
 
-/* One of the call's records is none that a handler could take: what there is to say of it, in `outcome`. */
-bool handler_refuses(const struct handler_call *call, struct handler_outcome *outcome);
+/* One of the call's records is none that a handler could take: why, into `outcome`. */
+void handler_refuse(const struct handler_call *call, const char *why, struct handler_outcome *outcome);
 
 /* Call the handler. `*invocation` is set when it waits; else `outcome` is. */
 static inline enum handler_result handler_run(struct handler *handler, const struct handler_call *call,
@@ -212,8 +221,11 @@ static inline enum handler_result handler_run(struct handler *handler, const str
                                               struct invocation **invocation, struct handler_outcome *outcome)
 {
     *outcome = (struct handler_outcome){0};
-    if ((call->count != 1 || call->inputs[0].record->unreadable) && handler_refuses(call, outcome))
-        return HANDLER_RAISED;
+    for (size_t i = 0; i < call->count; i++)
+        if (call->inputs[i].record->unreadable) {
+            handler_refuse(call, call->inputs[i].record->unreadable, outcome);
+            return HANDLER_RAISED;
+        }
     return handler->ops->run(handler, call, done, user, invocation, outcome);
 }
 

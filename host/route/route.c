@@ -43,8 +43,7 @@ static bool wants(const struct handler *handler, const struct record *record,
                   const struct handler_source *source)
 {
     const struct route *route = route_of(handler);
-    return (!route->filter || (filter_may_match(route->filter, record_event_name(record->event)) &&
-                               filter_match_record(route->filter, record->json, source->stream_arn))) &&
+    return handler_filter_matches(route->filter, record, source) &&
            transform_applies(route->transform, record);
 }
 

@@ -502,8 +502,7 @@ static bool wants(const struct handler *handler, const struct record *record,
 {
     const struct script *script = script_of_handler((struct handler *)handler);
     return script->has[invocation_function_for(script, record->event)] &&
-           (!script->filter || (filter_may_match(script->filter, record_event_name(record->event)) &&
-                                filter_match_record(script->filter, record->json, source->stream_arn)));
+           handler_filter_matches(script->filter, record, source);
 }
 
 static void explain(const struct handler *handler, const struct record *record,

@@ -234,6 +234,24 @@ test("images that are kept longer than their page", function()
 end)
 """
 
+
+def large_items(handler, what, times, more=""):
+    """The test of a handler that gets an item of 21 texts, 3,000 bytes each, so many times."""
+    return ITEMS + f"""[handler {handler}]
+retries = 0
+]]
+test("{what}", function()
+  local item = {{ id = "1" }}
+  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
+  for i = 1, {times} do
+    if i > 1 then item.n = i end
+    dynamodb.put("Items", item)
+  end{more}
+  test.settle()
+end)
+"""
+
+
 SHORT_OF_MEMORY = """
 local dynamodb = require "tidemill.dynamodb"
 return { stream = "items", memory = "4MiB", on_record = function(record)
@@ -251,16 +269,7 @@ return { stream = "items", memory = "4MiB", on_record = function(record)
 end }
 """
 
-TEST_SHORT = ITEMS + r"""[handler short]
-retries = 0
-]]
-test("memory that ends while the rest is decoded", function()
-  local item = { id = "1" }
-  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
-  dynamodb.put("Items", item)
-  test.settle()
-end)
-"""
+TEST_SHORT = large_items("short", "memory that ends while the rest is decoded", 1)
 
 # What is usual comes with the image, which may not fit: it is there the next time.
 SHORT_AT_ONCE = """
@@ -281,19 +290,7 @@ return { stream = "items", memory = "4MiB", on_record = function(record)
 end }
 """
 
-TEST_SHORT_AT_ONCE = ITEMS + r"""[handler short]
-retries = 0
-]]
-test("memory that ends while what is usual is decoded", function()
-  local item = { id = "1" }
-  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
-  for i = 1, 70 do
-    item.n = i
-    dynamodb.put("Items", item)
-  end
-  test.settle()
-end)
-"""
+TEST_SHORT_AT_ONCE = large_items("short", "memory that ends while what is usual is decoded", 70)
 
 # The table of one that did not fit is garbage; another image may stand in its place while the call goes on.
 IN_ITS_PLACE = """
@@ -327,20 +324,8 @@ return { stream = "items", memory = "4MiB", concurrency = 64, on_record = functi
 end }
 """
 
-TEST_IN_ITS_PLACE = ITEMS + r"""[handler place]
-retries = 0
-]]
-test("an image in the place of one that did not fit", function()
-  local item = { id = "1" }
-  for i = 1, 21 do item["a" .. i] = ("v"):rep(3000) .. i end
-  for i = 1, 61 do
-    item.n = i
-    dynamodb.put("Items", item)
-  end
-  for i = 62, 200 do dynamodb.put("Items", { id = "x" .. i, n = i, a = 1, b = 2, c = 3 }) end
-  test.settle()
-end)
-"""
+TEST_IN_ITS_PLACE = large_items("place", "an image in the place of one that did not fit", 61, """
+  for i = 62, 200 do dynamodb.put("Items", { id = "x" .. i, n = i, a = 1, b = 2, c = 3 }) end""")
 
 # The first call ends with all of its memory in use, which is still so while what it stood on is taken away.
 FULL = """
