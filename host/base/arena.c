@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 
 #define ARENA_ALIGN 16u
@@ -73,9 +74,21 @@ void arena_reserve(struct arena *arena, size_t size)
         add_chunk(arena, size);
 }
 
+static size_t aligned(size_t size)
+{
+    return (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+}
+
+void arena_trim(struct arena *arena, void *memory, size_t size)
+{
+    char *end = (char *)memory + aligned(size);
+    CHECK((char *)memory >= arena->chunks->bytes && end <= arena->next);
+    arena->next = end;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    size = aligned(size);
     if ((size_t)(arena->end - arena->next) < size) {
         size_t chunk = arena->chunks ? arena->chunks->size * 2 : CHUNK_BYTES_MIN;
         if (chunk > CHUNK_BYTES_MAX)

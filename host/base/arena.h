@@ -27,6 +27,9 @@ void arena_reserve(struct arena *arena, size_t size);
 /* Aligned to 16 bytes; uninitialised. */
 void *arena_alloc(struct arena *arena, size_t size);
 
+/* Of what was taken last only that much is needed. */
+void arena_trim(struct arena *arena, void *memory, size_t size);
+
 /* May it take so much more, by its `max`? */
 static inline bool arena_fits(const struct arena *arena, size_t more)
 {

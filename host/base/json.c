@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "base/json_index.h"
+#include "base/json_scalar.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 

@@ -10,6 +10,8 @@
 
 #include "base/hex.h"
 #include "base/json.h"
+#include "base/json_scalar.h"
+#include "base/json_shape.h"
 
 #define BLOCK 64
 #define INLINE inline __attribute__((always_inline))
@@ -128,7 +130,7 @@ __attribute__((target("avx2"))) static INLINE void classify_avx2(const char *tex
     }
 }
 
-#define AVX512 "avx512f,avx512bw,avx512vbmi2,avx2,bmi,bmi2,popcnt,pclmul"
+#define AVX512 "avx512f,avx512bw,avx512vbmi,avx512vbmi2,avx2,bmi,bmi2,popcnt,pclmul"
 
 __attribute__((target(AVX512))) static INLINE void classify_avx512(const char *text, struct masks *masks)
 {
@@ -181,8 +183,9 @@ static INLINE void classify_neon(const char *text, struct masks *masks)
 /* ---- the first pass ---- */
 
 /* The bytes behind a backslash that is none itself; `before`: the last one of the block before was such, and
- * then whether the last one of this is. Rare, so that one after the other will do. */
-static __attribute__((noinline)) uint64_t find_escaped(uint64_t slash, bool before, bool *after)
+ * then whether the last one of this is. Rare, so that one after the other will do; inline, since around a
+ * call nothing stays in the wide registers. */
+static INLINE uint64_t find_escaped(uint64_t slash, bool before, bool *after)
 {
     uint64_t escaped = before;
     *after = false;
@@ -196,108 +199,149 @@ static __attribute__((noinline)) uint64_t find_escaped(uint64_t slash, bool befo
     return escaped;
 }
 
-/* The numbers of the bits that are set; what is written beyond them is written again. */
-static INLINE uint32_t *write_entries(uint32_t *to, uint64_t entries, uint32_t offset)
+/* The numbers of the bits that are set, from `offset` on, and the edges there; what is written beyond them is
+ * written again. */
+static INLINE uint32_t write_entries(uint32_t *to, uint32_t *edges, uint64_t entries, const char *text,
+                                     uint32_t offset)
 {
-    int found = __builtin_popcountll(entries);
-    for (int i = 0; i < found; i += 4) {
+    uint32_t found = (uint32_t)__builtin_popcountll(entries);
+    for (uint32_t i = 0; i < found; i += 4) {
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            to[i + j] = offset + (uint32_t)__builtin_ctzll(entries | (uint64_t)1 << 63);
+        for (uint32_t j = 0; j < 4; j++) {
+            uint32_t place = (uint32_t)__builtin_ctzll(entries | (uint64_t)1 << 63);
+            to[i + j] = offset + place;
+            edges[i + j] = json_edge_at(text + place);
             entries &= entries - 1;
         }
     }
-    return to + found;
+    return found;
 }
 
 #ifdef __x86_64__
-/* The same, sixteen at once: the bytes' own numbers, pressed together. */
-__attribute__((target(AVX512))) static INLINE uint32_t *write_entries_avx512(uint32_t *to, uint64_t entries,
-                                                                             uint32_t offset)
+#define FOUR_OF(n) n, n, n, n
+#define SIXTEEN_OF(n) FOUR_OF(n), FOUR_OF(n + 1), FOUR_OF(n + 2), FOUR_OF(n + 3)
+
+/* The same of sixteen, whose numbers in the block these are. `before` and `early` are the 64 bytes from one,
+ * and two, before the text's. */
+__attribute__((target(AVX512))) static INLINE void write_sixteen(uint32_t *to, uint32_t *edges,
+                                                                 __m128i numbers, __m512i text,
+                                                                 __m512i before, __m512i early,
+                                                                 uint32_t offset)
+{
+    static const char four_times[BLOCK] = {SIXTEEN_OF(0), SIXTEEN_OF(4), SIXTEEN_OF(8), SIXTEEN_OF(12)};
+    __m512i places = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(numbers), _mm512_loadu_si512(four_times)),
+            two = _mm512_permutex2var_epi8(early, _mm512_or_si512(places, _mm512_set1_epi32(BLOCK << 8)),
+                                           before);
+    _mm512_storeu_si512(to, _mm512_add_epi32(_mm512_set1_epi32((int)offset), _mm512_cvtepu8_epi32(numbers)));
+    _mm512_storeu_si512(edges, _mm512_mask_permutexvar_epi8(two, 0x4444444444444444, places, text));
+}
+
+/* Sixteen at once: the bytes' own numbers, pressed together. */
+__attribute__((target(AVX512))) static INLINE uint32_t write_entries_avx512(uint32_t *to, uint32_t *edges,
+                                                                            uint64_t entries,
+                                                                            const char *text, uint32_t offset)
 {
     static const char numbers[BLOCK] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                         16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
                                         32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
                                         48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-    int found = __builtin_popcountll(entries);
+    uint32_t found = (uint32_t)__builtin_popcountll(entries);
     __m512i pressed = _mm512_maskz_compress_epi8(entries, _mm512_loadu_si512(numbers)),
-            from = _mm512_set1_epi32((int)offset);
-    _mm512_storeu_si512(to, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(pressed))));
-    if (__builtin_expect(found > 16, 0)) {
-        _mm512_storeu_si512(
-            to + 16, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(pressed, 1))));
-        _mm512_storeu_si512(
-            to + 32, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(pressed, 2))));
-        _mm512_storeu_si512(
-            to + 48, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(pressed, 3))));
+            bytes = _mm512_loadu_si512(text), before = _mm512_loadu_si512(text - 1),
+            early = _mm512_loadu_si512(text - 2);
+    write_sixteen(to, edges, _mm512_castsi512_si128(pressed), bytes, before, early, offset);
+    if (__builtin_expect(found > 16, 0))
+        write_sixteen(to + 16, edges + 16, _mm512_extracti32x4_epi32(pressed, 1), bytes, before, early,
+                      offset);
+    if (__builtin_expect(found > 32, 0)) {
+        write_sixteen(to + 32, edges + 32, _mm512_extracti32x4_epi32(pressed, 2), bytes, before, early,
+                      offset);
+        write_sixteen(to + 48, edges + 48, _mm512_extracti32x4_epi32(pressed, 3), bytes, before, early,
+                      offset);
     }
-    return to + found;
+    return found;
 }
 #endif
 
-/* As many numbers as DynamoDB's JSON needs, mostly; twice as many where it is denser. */
-static __attribute__((noinline)) uint32_t *make_room(struct arena *arena, uint32_t *at, size_t count,
-                                                     size_t *capacity)
+/* As many entries as DynamoDB's JSON needs, mostly; twice as many where it is denser. */
+static __attribute__((noinline)) bool make_room(struct arena *arena, uint32_t **at, uint32_t **edges,
+                                                size_t count, size_t *capacity)
 {
     size_t more = *capacity * 2;
-    if (!arena_fits(arena, more * sizeof *at))
-        return NULL;
-    uint32_t *wider = arena_alloc(arena, more * sizeof *wider);
-    memcpy(wider, at, count * sizeof *at);
+    if (!arena_fits(arena, 2 * more * sizeof **at))
+        return false;
+    uint32_t *new_at = arena_alloc(arena, more * sizeof *new_at),
+             *new_edges = arena_alloc(arena, more * sizeof *new_edges);
+    memcpy(new_at, *at, count * sizeof *new_at);
+    memcpy(new_edges, *edges, count * sizeof *new_edges);
+    *at = new_at;
+    *edges = new_edges;
     *capacity = more;
-    return wider;
+    return true;
+}
+
+#define EDGE_BEFORE 3 /* bytes that are looked at before a block */
+
+/* A block at an end of the text, with what is looked at around it; where there is no text, white space. */
+static const char *copy_block(char copy[EDGE_BEFORE + BLOCK], const char *text, size_t offset, size_t size)
+{
+    size_t before = offset ? EDGE_BEFORE : 0, there = size - offset < BLOCK ? size - offset : BLOCK;
+    memset(copy, ' ', EDGE_BEFORE + BLOCK);
+    memcpy(copy + EDGE_BEFORE - before, text + offset - before, before + there);
+    return copy + EDGE_BEFORE;
 }
 
 static INLINE bool mark(struct json_index *index, struct arena *arena, size_t size,
                         void (*classify)(const char *text, struct masks *masks),
                         uint64_t (*ones)(uint64_t bits),
-                        uint32_t *(*write)(uint32_t *to, uint64_t entries, uint32_t offset))
+                        uint32_t (*write)(uint32_t *to, uint32_t *edges, uint64_t entries, const char *text,
+                                          uint32_t offset))
 {
-    size_t blocks = size / BLOCK + 1, capacity = size / 5 + 4 * BLOCK;
+    size_t blocks = size / BLOCK + 1, capacity = size / 5 + 4 * BLOCK, count = 0;
     uint64_t in_string = 0, in_scalar = 0, bad = 0, slashes = 0,
              spaces = 0; /* all bits, and one: of the block before */
     bool escapes_next = false;
-    char last[BLOCK];
-    if (!arena_fits(arena, (capacity + blocks) * sizeof(uint32_t)))
+    char copy[EDGE_BEFORE + BLOCK];
+    if (!arena_fits(arena, (2 * capacity + blocks) * sizeof(uint32_t)))
         return false;
     uint32_t *first = arena_alloc(arena, blocks * sizeof *first),
-             *at = arena_alloc(arena, capacity * sizeof *at), *to = at;
-    for (size_t i = 0; i < blocks; i++) {
-        const char *text = index->text + i * BLOCK;
-        uint64_t within = UINT64_MAX; /* the text */
-        struct masks masks;
-        if (i + 1 == blocks) {
-            within = ((uint64_t)1 << size % BLOCK) - 1;
-            memset(last, ' ', sizeof last);
-            if (size % BLOCK)
-                memcpy(last, text, size % BLOCK);
-            text = last;
+             *at = arena_alloc(arena, capacity * sizeof *at),
+             *edges = arena_alloc(arena, capacity * sizeof *edges);
+    for (size_t i = 0; i < blocks;) {
+        bool last = i + 1 == blocks, copied = i == 0 || last;
+        uint64_t within = last ? ((uint64_t)1 << size % BLOCK) - 1 : UINT64_MAX; /* the text */
+        size_t until = i + (capacity - count - 1) / BLOCK;                       /* that many have room */
+        const char *text = copied ? copy_block(copy, index->text, i * BLOCK, size) : index->text + i * BLOCK;
+        if (until == i && !make_room(arena, &at, &edges, count, &capacity))
+            return false;
+        if (copied)
+            until = i + 1;
+        else if (until > blocks - 1)
+            until = blocks - 1;
+        for (; i < until; i++, text += BLOCK) {
+            struct masks masks;
+            first[i] = (uint32_t)count;
+            classify(text, &masks);
+            uint64_t quote = masks.quote;
+            if (masks.slash || escapes_next)
+                quote &= ~find_escaped(masks.slash, escapes_next, &escapes_next);
+            slashes |= masks.slash;
+            uint64_t inside = ones(quote) ^ in_string; /* from an opening quote to before the closing one */
+            uint64_t scalar = ~(inside | quote | masks.bracket | masks.between | masks.low);
+            bad |= masks.control & inside;
+            spaces |= masks.low & ~inside & within;
+            count +=
+                write(at + count, edges + count,
+                      (masks.bracket & ~inside) | (quote & inside) | (scalar & ~(scalar << 1 | in_scalar)),
+                      text, (uint32_t)(i * BLOCK));
+            in_string = (uint64_t)((int64_t)inside >> 63);
+            in_scalar = scalar >> 63;
         }
-        size_t count = (size_t)(to - at);
-        if (capacity - count < BLOCK + 1) {
-            at = make_room(arena, at, count, &capacity);
-            if (!at)
-                return false;
-            to = at + count;
-        }
-        first[i] = (uint32_t)count;
-        classify(text, &masks);
-        uint64_t quote = masks.quote;
-        if (masks.slash || escapes_next)
-            quote &= ~find_escaped(masks.slash, escapes_next, &escapes_next);
-        slashes |= masks.slash;
-        uint64_t inside = ones(quote) ^ in_string; /* from an opening quote to before the closing one */
-        uint64_t scalar = ~(inside | quote | masks.bracket | masks.between | masks.low);
-        bad |= masks.control & inside;
-        spaces |= masks.low & ~inside & within;
-        to = write(to, (masks.bracket & ~inside) | (quote & inside) | (scalar & ~(scalar << 1 | in_scalar)),
-                   (uint32_t)(i * BLOCK));
-        in_string = (uint64_t)((int64_t)inside >> 63);
-        in_scalar = scalar >> 63;
     }
-    *to = (uint32_t)size;
+    at[count] = (uint32_t)size;
     index->at = at;
-    index->count = (uint32_t)(to - at);
+    index->ways = edges;
+    index->count = (uint32_t)count;
     index->first = first;
     index->escapes = slashes != 0;
     index->spaces = spaces != 0;
@@ -338,21 +382,21 @@ const struct json_index_way *json_index_ways(void)
 {
     static const struct json_index_way ways[] = {
 #if defined __x86_64__
-        {"AVX-512", mark_avx512},
-        {"AVX2", mark_avx2},
-        {"SSE2", mark_sse2},
+        {"AVX-512", mark_avx512, true},
+        {"AVX2", mark_avx2, true},
+        {"SSE2", mark_sse2, false},
 #elif defined __aarch64__
-        {"NEON", mark_neon},
+        {"NEON", mark_neon, false},
 #endif
-        {"plain C", mark_plain},
-        {NULL, NULL}
+        {"plain C", mark_plain, false},
+        {NULL, NULL, false}
     };
 #ifdef __x86_64__
     if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
           __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("pclmul")))
         return ways + 2;
     if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-          __builtin_cpu_supports("avx512vbmi2")))
+          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2")))
         return ways + 1;
 #endif
     return ways;
@@ -394,56 +438,6 @@ static INLINE uint32_t last_before(const char *text, uint32_t end, char separato
     return end > 1 && text[end - 1] == separator && (unsigned char)text[end - 2] > ' '
                ? end - 2
                : search_before(text, end, separator);
-}
-
-static const char *skip_digits(const char *at, const char *end)
-{
-    while (at < end && *at >= '0' && *at <= '9')
-        at++;
-    return at;
-}
-
-const char *json_number_end(const char *at, const char *end, const char **problem)
-{
-    const char *digits = at += *at == '-';
-    at = skip_digits(at, end);
-    *problem = "not a value";
-    if (at == digits || (*digits == '0' && at - digits > 1))
-        return NULL;
-    if (at < end && *at == '.') {
-        digits = ++at;
-        at = skip_digits(at, end);
-        *problem = "a number without digits behind its point";
-        if (at == digits)
-            return NULL;
-    }
-    if (at < end && (*at | 0x20) == 'e') {
-        at++;
-        at += at < end && (*at == '+' || *at == '-');
-        digits = at;
-        at = skip_digits(at, end);
-        *problem = "a number without digits in its exponent";
-        if (at == digits)
-            return NULL;
-    }
-    return at;
-}
-
-static bool scalar_ends_at(const char *text, uint32_t begin, uint32_t last)
-{
-    const char *at = text + begin, *end = text + last + 1, *problem;
-    if (last == NOWHERE || last < begin)
-        return false;
-    switch (*at) {
-    case 't':
-        return end - at == 4 && memcmp(at, "true", 4) == 0;
-    case 'f':
-        return end - at == 5 && memcmp(at, "false", 5) == 0;
-    case 'n':
-        return end - at == 4 && memcmp(at, "null", 4) == 0;
-    default:
-        return json_number_end(at, end, &problem) == end;
-    }
 }
 
 static bool is_hex(const char *at, const char *end)
@@ -505,24 +499,47 @@ static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t
 
 /* Entry after entry, each with what lies between it and the next one. `i` is the entry, `begin` its first
  * byte, `c` what stands there. */
-static INLINE bool check_all(struct json_index *index, uint32_t *restrict ways, uint32_t size,
+static INLINE bool check_all(struct json_index *index, uint32_t *ways, uint32_t size, bool wide,
                              const bool spaces)
 {
     const char *const text = index->text;
     const uint32_t *const at = index->at, count = index->count;
     const bool escapes = index->escapes;
+    const struct json_entries entries = {text, at, ways, escapes, wide};
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
-    uint32_t others = 0; /* keys and closing brackets */
+    struct json_shapes shapes;
+    uint32_t list = 0;     /* how deep the outermost array's values are */
+    uint32_t others = 0;   /* keys and closing brackets */
+    uint32_t unlearnt = 0; /* of them there were, before what is looked at now */
     char opening = '\0', c = text[at[0]];
     uint32_t depth = 0, i = 0, begin = at[0], next, last;
+    shapes.wanted = shapes.learning = false; /* before there is a list */
     if (last_before(text, begin, '\0', spaces) != NOWHERE)
         return false;
 value:
     if (c == '{' || c == '[') {
         if (depth >= JSON_DEPTH_MAX || i + 1 >= count)
             return false;
+        if (!spaces && c == '{' && depth == list && shapes.wanted) {
+            const struct json_shape *shape = json_shapes_take(&shapes, &entries, i, count - i - 1);
+            if (shape) {
+                i += shape->count;
+                others += shape->others;
+                index->alike++;
+                begin = at[i - 1];
+                next = at[i];
+                if (last_of_child(text, next, text[next], spaces) == begin)
+                    goto child;
+                return false;
+            }
+            unlearnt = others;
+        }
         stack[depth++] = open;
+        if (!spaces && c == '[' && !list) {
+            list = depth;
+            json_shapes_begin(&shapes);
+        }
         open = (struct open){i, 0};
         opening = c;
         next = at[++i];
@@ -539,11 +556,11 @@ value:
     ways[i] = 0;
     if (i + 1 >= count)
         return depth == 0 && (last = last_before(text, size, '\0', spaces)) != NOWHERE &&
-               (c == '"' ? last > begin && text[last] == '"' : scalar_ends_at(text, begin, last));
+               (c == '"' ? last > begin && text[last] == '"' : json_scalar_ends_at(text, begin, last));
     next = at[++i];
     last = last_of_child(text, next, text[next], spaces);
     if (last == NOWHERE ||
-        (c == '"' ? last == begin || text[last] != '"' : !scalar_ends_at(text, begin, last)))
+        (c == '"' ? last == begin || text[last] != '"' : !json_scalar_ends_at(text, begin, last)))
         return false;
 child: /* a child ended, and the entry i is behind it */
     if (!depth)
@@ -582,7 +599,10 @@ close:
     ways[open.entry] = i - open.entry;
     ways[i] = open.children;
     others += 1 + (opening == '{' ? open.children : 0);
+    if (!spaces && shapes.learning && depth == list + 1)
+        json_shapes_learn(&shapes, &entries, open.entry, i + 1 - open.entry, others - unlearnt);
     open = stack[--depth];
+    list = depth < list ? 0 : list;
     if (i + 1 >= count) {
         index->values = count - others;
         return depth == 0 && last_before(text, size, '\0', spaces) == begin;
@@ -594,28 +614,25 @@ close:
     goto child;
 }
 
-static bool check(struct json_index *index, uint32_t *restrict ways, uint32_t size)
+static bool check(struct json_index *index, uint32_t size, bool wide)
 {
-    return check_all(index, ways, size, false);
+    return check_all(index, index->ways, size, wide, false);
 }
 
-static __attribute__((noinline)) bool check_spaced(struct json_index *index, uint32_t *restrict ways,
-                                                   uint32_t size)
+static __attribute__((noinline)) bool check_spaced(struct json_index *index, uint32_t size, bool wide)
 {
-    return check_all(index, ways, size, true);
+    return check_all(index, index->ways, size, wide, true);
 }
 
 bool json_index_make_by(const struct json_index_way *way, struct json_index *index, struct arena *arena,
                         const char *text, size_t size)
 {
     *index = (struct json_index){.text = text, .arena = arena};
-    if (!size || size > INT32_MAX || !way->mark(index, arena, size) ||
-        !arena_fits(arena, index->count * sizeof(uint32_t)))
+    if (!size || size > INT32_MAX || !way->mark(index, arena, size))
         return false;
-    uint32_t *ways = arena_alloc(arena, index->count * sizeof *ways);
-    index->ways = ways;
-    return (index->spaces ? check_spaced : check)(index, ways, (uint32_t)size) &&
-           (!index->escapes || has_right_escapes(text, size));
+    bool right = (index->spaces ? check_spaced : check)(index, (uint32_t)size, way->wide);
+    arena_trim(arena, index->ways, index->count * sizeof *index->ways);
+    return right && (!index->escapes || has_right_escapes(text, size));
 }
 
 bool json_index_make(struct json_index *index, struct arena *arena, const char *text, size_t size)

@@ -20,10 +20,11 @@ struct json_index {
     const uint32_t *at;  /* an entry's first byte; behind the last the text's size */
     /* Of an opening bracket: entries up to its closing one. Of a closing one: how many children it closes. Of
      * a key: its bytes, as they stand, and whether it has escapes. Else 0. */
-    const uint32_t *ways;
+    uint32_t *ways;
     const uint32_t *first; /* of each 64 bytes of the text: the first entry that begins there or later */
     uint32_t count;
     uint32_t values; /* of the entries: without keys and closing brackets */
+    uint32_t alike;  /* objects of lists that were of a known shape: see json_shape.h */
     bool escapes;    /* some string of it has some */
     bool spaces;     /* there is white space between its values */
 };
@@ -48,15 +49,12 @@ static inline uint32_t json_index_past(const struct json_index *index, uint32_t 
     return entry + 1 + index->ways[entry];
 }
 
-/* Past the number that begins at `at`, which is before `end`; NULL where none does, and `problem` says why.
- */
-const char *json_number_end(const char *at, const char *end, const char **problem);
-
 /* The ways of reading 64 bytes, each as far as this machine can: NULL behind the last. For tests and benches;
  * json_index_make takes the first. */
 struct json_index_way {
     const char *name;
     bool (*mark)(struct json_index *index, struct arena *arena, size_t size);
+    bool wide; /* eight entries are looked at in one go, too (AVX2) */
 };
 const struct json_index_way *json_index_ways(void);
 bool json_index_make_by(const struct json_index_way *way, struct json_index *index, struct arena *arena,

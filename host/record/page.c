@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "record/position.h"
 
-#define INDEX_FACTOR 1.6                                               /* of the text */
+#define INDEX_FACTOR 1.7                                               /* of the text */
 #define RECORD_BYTES (sizeof(struct record) + 6 * sizeof(struct json)) /* and what is read of it at once */
 
 static const char *const event_names[] = {"INSERT", "MODIFY", "REMOVE"};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/json_index.h"
 
@@ -178,7 +179,7 @@ static void index_by_all(const char *data, size_t size, const struct json *root)
         if (!right)
             continue;
         demand(first.count == other.count && first.escapes == other.escapes && first.spaces == other.spaces &&
-               first.values == other.values);
+               first.values == other.values && first.alike == other.alike);
         demand(memcmp(first.at, other.at, (first.count + 1) * sizeof *first.at) == 0);
         demand(memcmp(first.ways, other.ways, first.count * sizeof *first.ways) == 0);
         demand(memcmp(first.first, other.first, (size / 64 + 1) * sizeof *first.first) == 0);
@@ -186,14 +187,14 @@ static void index_by_all(const char *data, size_t size, const struct json *root)
     arena_fini(&arena);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void ask(const char *data, size_t size)
 {
     struct arena arena = ARENA_INIT;
     struct buf once = BUF_INIT, twice = BUF_INIT;
     struct err err;
-    const struct json *root = json_parse(&arena, (const char *)data, size, &err);
-    index_by_all((const char *)data, size, root);
-    defer((const char *)data, size, root, &err);
+    const struct json *root = json_parse(&arena, data, size, &err);
+    index_by_all(data, size, root);
+    defer(data, size, root, &err);
     if (root) {
         json_write_value(&once, root);
         root = json_parse(&arena, once.data, once.size, &err);
@@ -204,5 +205,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_fini(&once);
     buf_fini(&twice);
     arena_fini(&arena);
+}
+
+#define OBJECT_BYTES_MAX 400
+
+/* A list of objects that look alike, but for a byte of one. */
+static void ask_list(const char *object, size_t size)
+{
+    static const char bytes[] = "\"\\{}[]:, 01-.etfn";
+    uint64_t random = hash_bytes(object, size, 1);
+    struct buf list = BUF_INIT;
+    buf_add_char(&list, '[');
+    for (int i = 0; i < 5; i++) {
+        if (i)
+            buf_add_char(&list, ',');
+        buf_add(&list, object, size);
+        if (i == 3)
+            list.data[list.size - size + random % size] = bytes[(random >> 32) % (sizeof bytes - 1)];
+    }
+    buf_add_char(&list, ']');
+    ask(list.data, list.size);
+    buf_fini(&list);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    ask((const char *)data, size);
+    if (size && size <= OBJECT_BYTES_MAX)
+        ask_list((const char *)data, size);
     return 0;
 }
