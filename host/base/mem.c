@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/check.h"
+
 #define LARGE_BYTES ((size_t)512 << 10)
 #define HUGE_BYTES ((uintptr_t)2 << 20)
 #define AHEAD_BYTES ((uintptr_t)16 << 20) /* where the next ones will be ... */
@@ -84,12 +86,21 @@ char *mem_string(const char *text)
 
 char *mem_printf(const char *format, ...)
 {
-    char *text = NULL;
+    char text[256]; /* nearly all are short */
     va_list args;
     va_start(args, format);
-    int size = vasprintf(&text, format, args);
+    int size = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return checked(size < 0 ? NULL : text, 0);
+    CHECK(size >= 0);
+    char *copy = mem_alloc((size_t)size + 1);
+    if ((size_t)size < sizeof text) {
+        memcpy(copy, text, (size_t)size + 1);
+        return copy;
+    }
+    va_start(args, format);
+    vsnprintf(copy, (size_t)size + 1, format, args);
+    va_end(args);
+    return copy;
 }
 
 void mem_grow(void *items, size_t *capacity, size_t count, size_t item_size)

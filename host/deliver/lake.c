@@ -78,8 +78,9 @@ struct plan {
     struct lake *lake;
     char *key, *path, *handler;
     char *shard, *last; /* the sequence of its newest event; NULL: an earlier version wrote the plan */
-    uint64_t *ids;      /* of its events, in order */
+    uint64_t *ids;      /* of its events; in order, once one was looked for */
     size_t count;
+    bool sorted;
     bool there; /* else it is not known yet */
     int attempts;
     struct timer again;
@@ -520,7 +521,6 @@ static struct plan *plan_new(struct lake *lake, const char *key, const char *pat
     plan->handler = mem_string(handler);
     plan->ids = ids;
     plan->count = count;
-    qsort(ids, count, sizeof *ids, compare_ids);
     timer_init(&plan->again, look, plan);
     list_append(&lake->plans, &plan->link);
     return plan;
@@ -614,16 +614,31 @@ static void load_plans(struct lake *lake)
                &(struct store_query){.what = STORE_MARKERS, .handler = PLAN_HANDLER}, on_plans, lake->load);
 }
 
+/* May it be one of the plan's events? What is behind the newest of them, as nearly all is, has not come
+ * before. */
+static bool may_have(const struct plan *plan, const struct message *message)
+{
+    if (!plan->there || message->revision || strcmp(plan->handler, message->handler) != 0)
+        return false;
+    return !plan->shard || !plan->last || !message->shard || !message->sequence ||
+           (strcmp(plan->shard, message->shard) == 0 && sequence_compare(message->sequence, plan->last) <= 0);
+}
+
+static bool has(struct plan *plan, uint64_t id)
+{
+    if (!plan->sorted)
+        qsort(plan->ids, plan->count, sizeof *plan->ids, compare_ids);
+    plan->sorted = true;
+    return bsearch(&id, plan->ids, plan->count, sizeof id, compare_ids);
+}
+
 /* Does the event stand in a file that is there? */
 static bool is_there(struct lake *lake, const struct message *message)
 {
     struct plan *plan;
-    uint64_t id = list_empty(&lake->plans) ? 0 : id_of(message);
-    list_each(plan, &lake->plans, struct plan, link) {
-        if (plan->there && !message->revision && strcmp(plan->handler, message->handler) == 0 &&
-            bsearch(&id, plan->ids, plan->count, sizeof id, compare_ids))
+    list_each(plan, &lake->plans, struct plan, link)
+        if (may_have(plan, message) && has(plan, id_of(message)))
             return true;
-    }
     return false;
 }
 
@@ -986,14 +1001,23 @@ static bool acceptable(const struct emission *emission, struct err *err)
     return true;
 }
 
+/* What stands in a file needs no texts of its own while that is on its way. */
+static void put_into(struct file *file, struct emission *emission)
+{
+    size_t size = emission->message.payload_size; /* which counts as held */
+    note_patience(file, &emission->message);
+    message_fini(&emission->message);
+    emission->message.payload_size = size;
+    list_append(&file->emissions, &emission->link);
+}
+
 static void add_object(struct lake *lake, struct emission *emission)
 {
     struct file *file = file_new(lake, &emission->message);
     file->path = under_root(settings_of(lake), emission->message.object);
     buf_add(&file->bytes, emission->message.payload, emission->message.payload_size);
     file->count = 1;
-    note_patience(file, &emission->message);
-    list_append(&file->emissions, &emission->link);
+    put_into(file, emission);
     file_seal(file);
 }
 
@@ -1020,11 +1044,10 @@ static void write_line(struct lake *lake, struct emission *emission)
     compressor_add(file->compressor, message->payload, message->payload_size, &file->bytes);
     compressor_add(file->compressor, "\n", 1, &file->bytes);
     note_sequence(file, message->sequence);
-    note_patience(file, message);
     file->raw_bytes += message->payload_size + 1;
     mem_grow(&file->ids, &file->id_capacity, file->count, sizeof *file->ids);
     file->ids[file->count++] = id_of(message);
-    list_append(&file->emissions, &emission->link);
+    put_into(file, emission);
     if (file->raw_bytes >= (config->batch_bytes ? (size_t)config->batch_bytes : BYTES_MAX) ||
         (config->batch_count && file->count >= (size_t)config->batch_count))
         file_seal(file);

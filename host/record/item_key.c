@@ -7,17 +7,21 @@
 #include "aws/sigv4.h"
 #include "base/mem.h"
 
-char *item_key_safe(const char *text)
+static char *safe(const char *text, size_t size)
 {
-    size_t size = strlen(text);
-    bool safe = size && size <= ITEM_KEY_BYTES_MAX;
-    for (size_t i = 0; safe && i < size; i++)
-        safe = text[i] > ' ' && text[i] <= '~';
-    if (safe)
-        return mem_string(text);
+    bool is_safe = size && size <= ITEM_KEY_BYTES_MAX;
+    for (size_t i = 0; is_safe && i < size; i++)
+        is_safe = text[i] > ' ' && text[i] <= '~';
+    if (is_safe)
+        return mem_copy(text, size);
     char hash[65];
     sha256_hex(text, size, hash);
     return mem_string(hash);
+}
+
+char *item_key_safe(const char *text)
+{
+    return safe(text, strlen(text));
 }
 
 static int compare_names(const struct json *a, const struct json *b)
@@ -28,19 +32,47 @@ static int compare_names(const struct json *a, const struct json *b)
 }
 
 /* The values of the key's one or two attributes, in the order of their names. */
-static void find_values(const struct json *keys, const struct json *values[2])
+struct key_values {
+    const struct json *values[2]; /* the second, or both, may be NULL */
+    struct json attributes[2], copies[2];
+    struct arena scratch; /* where a text has escapes */
+};
+
+static void key_values_read(struct key_values *key, const struct json *keys)
 {
-    const struct json *first = keys ? json_children(keys) : NULL, *second = first ? first->next : NULL;
-    bool turned = second && compare_names(first, second) > 0;
-    values[0] = first ? json_children(turned ? second : first) : NULL;
-    values[1] = second ? json_children(turned ? first : second) : NULL;
+    size_t count = 0;
+    const struct json *attribute;
+    key->values[0] = key->values[1] = NULL;
+    key->scratch = ARENA_INIT;
+    if (!keys)
+        return;
+    for (struct json_walk walk = json_walk(keys, true);
+         count < 2 && (attribute = json_walk_next(&walk, &key->scratch)); count++) {
+        const struct json *value = json_children(attribute);
+        key->attributes[count] = *attribute;
+        if (value) {
+            key->copies[count] = *value;
+            key->values[count] = &key->copies[count];
+        }
+    }
+    if (count == 2 && compare_names(&key->attributes[0], &key->attributes[1]) > 0) {
+        const struct json *second = key->values[0];
+        key->values[0] = key->values[1];
+        key->values[1] = second;
+    }
+}
+
+static void key_values_fini(struct key_values *key)
+{
+    arena_fini(&key->scratch);
 }
 
 char *item_key_document(const struct json *keys, size_t size_max)
 {
-    const struct json *values[2];
+    struct key_values key;
     struct buf text = BUF_INIT;
-    find_values(keys, values);
+    key_values_read(&key, keys);
+    const struct json *const *values = key.values;
     for (size_t i = 0; i < 2 && values[i]; i++) {
         if (i)
             buf_add_char(&text, '#');
@@ -56,14 +88,16 @@ char *item_key_document(const struct json *keys, size_t size_max)
         sha256_hex(text.data ? text.data : "", text.size, hash);
     char *id = fits ? mem_copy(text.data, text.size) : mem_string(hash);
     buf_fini(&text);
+    key_values_fini(&key);
     return id;
 }
 
 char *item_key_text(const struct json *keys)
 {
-    const struct json *values[2];
+    struct key_values key;
     struct buf text = BUF_INIT;
-    find_values(keys, values);
+    key_values_read(&key, keys);
+    const struct json *const *values = key.values;
     for (size_t i = 0; i < 2 && values[i]; i++) {
         if (i)
             buf_add_char(&text, '|');
@@ -73,7 +107,8 @@ char *item_key_text(const struct json *keys)
         else
             buf_add(&text, values[i]->text, values[i]->size);
     }
-    char *whole = buf_take(&text), *safe = item_key_safe(whole);
-    free(whole);
-    return safe;
+    char *written = safe(text.data ? text.data : "", text.size);
+    buf_fini(&text);
+    key_values_fini(&key);
+    return written;
 }

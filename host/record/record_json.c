@@ -43,8 +43,12 @@ static void write_member(struct buf *out, const struct json *value)
 
 void record_write_json(struct buf *out, const struct record *record, const char *stream_arn)
 {
+    struct arena scratch = ARENA_INIT;
+    struct json_walk walk = json_walk(record->json, false);
+    const struct json *member;
+    buf_reserve(out, record->json->size + strlen(",\"eventSourceARN\":\"\"") + strlen(stream_arn));
     buf_add_char(out, '{');
-    json_each(member, record->json) {
+    while ((member = json_walk_next(&walk, &scratch))) {
         if (json_key_is(member, "eventSourceARN"))
             continue;
         json_write_string(out, member->key, member->key_size);
@@ -60,6 +64,7 @@ void record_write_json(struct buf *out, const struct record *record, const char 
     buf_add_literal(out, "\"eventSourceARN\":");
     json_write_string(out, stream_arn, strlen(stream_arn));
     buf_add_char(out, '}');
+    arena_fini(&scratch);
 }
 
 bool record_expired(const struct record *record)

@@ -213,18 +213,40 @@ static void mistakes_in_transforms_are_named(void **state)
 static void keys_are_one_text_within_bounds(void **state)
 {
     static const struct {
-        const char *keys, *text;
+        const char *keys, *text, *document; /* NULL: a hash */
     } rows[] = {
-        {"{\"id\":{\"S\":\"abc\"}}", "abc"},
-        {"{\"id\":{\"N\":\"5\"},\"a\":{\"S\":\"x\"}}", "x|5"},
-        {"{\"a\":{\"S\":\"x\"},\"id\":{\"N\":\"5\"}}", "x|5"},
+        {"{\"id\":{\"S\":\"abc\"}}", "abc", "abc"},
+        {"{\"id\":{\"N\":\"5\"},\"a\":{\"S\":\"x\"}}", "x|5", "x#5"},
+        {"{\"a\":{\"S\":\"x\"},\"id\":{\"N\":\"5\"}}", "x|5", "x#5"},
+        {"{\"id\":{\"N\":\"5\"},\"\\u0061\":{\"S\":\"\\u0041#\"}}", "A#|5", "A%23#5"},
+        {"{\"i\":{\"N\":\"5\"},\"id\":{\"S\":\"%/|\"}}", "5|%/|", "5#%25/|"},
+        {"{\"id\":{\"S\":\"a\\nb\"}}", NULL, "a\nb"},
+        {"{\"id\":{\"S\":\"a\\u0000b\"}}", "\"a\\u0000b\"", NULL},
+        {"{\"id\":{\"S\":\"\"}}", NULL, NULL},
+        {"{\"id\":{}}", NULL, NULL},
+        {"{\"id\":\"odd\",\"z\":{\"S\":\"x\"}}", NULL, NULL},
+        {"{}", NULL, NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct arena arena = ARENA_INIT;
-        char *text = item_key_text(json_parse(&arena, rows[i].keys, strlen(rows[i].keys), NULL));
-        assert_string_equal(text, rows[i].text);
-        free(text);
+        size_t size = strlen(rows[i].keys);
+        const struct json *ways[] = {json_parse(&arena, rows[i].keys, size, NULL),
+                                     json_parse_deferring(&arena, rows[i].keys, size, 0, NULL)};
+        for (size_t way = 0; way < 2; way++) { /* the second is still deferred behind them */
+            char *text = item_key_text(ways[way]), *document = item_key_document(ways[way], 100);
+            if (rows[i].text)
+                assert_string_equal(text, rows[i].text);
+            else
+                assert_int_equal(strlen(text), 64);
+            if (rows[i].document)
+                assert_string_equal(document, rows[i].document);
+            else
+                assert_int_equal(strlen(document), 64);
+            free(text);
+            free(document);
+        }
+        assert_true(ways[1]->deferred == (size > 2));
         arena_fini(&arena);
     }
     char *blank = item_key_safe("with blanks"), *umlaut = item_key_safe("\xc3\xa4"),
