@@ -448,11 +448,27 @@ static bool is_hex(const char *at, const char *end)
     return true;
 }
 
-/* Outside of strings there is none, where the grammar holds. */
-static bool has_right_escapes(const char *text, size_t size)
+/* The last one that begins there or before. */
+static uint32_t entry_around(const struct json_index *index, uint32_t place)
 {
-    const char *end = text + size;
+    uint32_t entry = index->first[place / BLOCK];
+    while (entry < index->count && index->at[entry] <= place)
+        entry++;
+    return entry - 1;
+}
+
+/* Backslashes stand in strings, where the grammar holds. Is what stands behind each right? Keys with some are
+ * marked. */
+static bool mark_escapes(struct json_index *index, size_t size)
+{
+    const char *text = index->text, *end = text + size;
+    uint32_t entry = 0;
     for (const char *at = text; (at = memchr(at, '\\', (size_t)(end - at)));) {
+        uint32_t place = (uint32_t)(at - text);
+        if (place >= index->at[entry + 1])
+            entry = entry_around(index, place);
+        if (index->ways[entry])
+            index->ways[entry] |= JSON_INDEX_ESCAPED;
         if (++at == end || !*at || !strchr("\"\\/bfnrtu", *at) || (*at == 'u' && !is_hex(at + 1, end)))
             return false;
         at++;
@@ -476,22 +492,16 @@ static INLINE bool is_text(const char *at, const char *text, uint32_t size)
     return memcmp(at, text, size) == 0;
 }
 
-/* Of a key whose opening quote stands there. */
-static INLINE uint32_t way_of_key(const char *begin, uint32_t size, bool escapes)
-{
-    return escapes && memchr(begin + 1, '\\', size) ? size | JSON_INDEX_ESCAPED : size;
-}
-
 /* Nearly all there is in an item is members like "name":{"S":"text"}, without white space: behind the name
  * four entries in one go. The first is a bracket, and four more are there. */
-static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways, bool escapes)
+static INLINE bool take_attribute(const char *text, const uint32_t *at, uint32_t *restrict ways)
 {
     uint32_t outer = at[0], type = at[1], value = at[2], end = at[3];
     if (!(is_text(text + outer, "{\"", 2) && is_text(text + value - 2, "\":\"", 3) &&
           is_text(text + end - 1, "\"}", 2)))
         return false;
     ways[0] = 3;
-    ways[1] = way_of_key(text + type, value - 3 - type, escapes);
+    ways[1] = value - 3 - type;
     ways[2] = 0;
     ways[3] = 1;
     return true;
@@ -504,8 +514,7 @@ static INLINE bool check_all(struct json_index *index, uint32_t *ways, uint32_t 
 {
     const char *const text = index->text;
     const uint32_t *const at = index->at, count = index->count;
-    const bool escapes = index->escapes;
-    const struct json_entries entries = {text, at, ways, escapes, wide};
+    const struct json_entries entries = {text, at, ways, wide};
     struct open stack[JSON_DEPTH_MAX]; /* those around what is open now */
     struct open open = {0, 0};
     struct json_shapes shapes;
@@ -579,10 +588,9 @@ key:
     last = last_before(text, next, ':', spaces);
     if (last == NOWHERE || last == begin || text[last] != '"')
         return false;
-    ways[i++] = way_of_key(text + begin, last - begin - 1, escapes);
+    ways[i++] = last - begin - 1;
     c = text[next];
-    if (c == '{' && i + 4 < count && depth < JSON_DEPTH_MAX &&
-        take_attribute(text, at + i, ways + i, escapes)) {
+    if (c == '{' && i + 4 < count && depth < JSON_DEPTH_MAX && take_attribute(text, at + i, ways + i)) {
         begin = at[i + 3];
         i += 4;
         others += 2; /* its own key is the object's child */
@@ -632,7 +640,7 @@ bool json_index_make_by(const struct json_index_way *way, struct json_index *ind
         return false;
     bool right = (index->spaces ? check_spaced : check)(index, (uint32_t)size, way->wide);
     arena_trim(arena, index->ways, index->count * sizeof *index->ways);
-    return right && (!index->escapes || has_right_escapes(text, size));
+    return right && (!index->escapes || mark_escapes(index, size));
 }
 
 bool json_index_make(struct json_index *index, struct arena *arena, const char *text, size_t size)

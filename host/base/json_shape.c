@@ -1,7 +1,6 @@
 /* json_shape.c: see json_shape.h. */
 #include "base/json_shape.h"
 
-#include "base/json_index.h"
 #include "base/json_scalar.h"
 
 #define SPARE_FIRST 8   /* shapes are learnt */
@@ -142,13 +141,6 @@ __attribute__((target("avx2"))) static void write_ways_wide(const struct json_sh
 #define write_ways_wide write_ways
 #endif
 
-static void find_escapes(const struct json_shape *shape, const char *text, const uint32_t *at, uint32_t *ways)
-{
-    for (uint32_t i = 0; i < shape->count; i++)
-        if (shape->ways[i] == JSON_SHAPE_KEY && memchr(text + at[i] + 1, '\\', ways[i]))
-            ways[i] |= JSON_INDEX_ESCAPED;
-}
-
 /* Writes its ways, where the object is of that shape. */
 static bool take(const struct json_shape *shape, const struct json_entries *entries, uint32_t first)
 {
@@ -157,8 +149,6 @@ static bool take(const struct json_shape *shape, const struct json_entries *entr
     if (!(entries->wide ? is_like_wide : is_like)(shape, ways) || !right_scalars(shape, entries->text, at))
         return false;
     (entries->wide ? write_ways_wide : write_ways)(shape, at, ways);
-    if (entries->escapes)
-        find_escapes(shape, entries->text, at, ways);
     return true;
 }
 

@@ -57,7 +57,6 @@ struct json_entries {
     const char *text;
     const uint32_t *at;
     uint32_t *ways;
-    bool escapes;
     bool wide; /* the processor has AVX2 */
 };
 

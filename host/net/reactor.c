@@ -1,9 +1,12 @@
-/* reactor.c: a heap of timers, a list of tasks, a locked list of posts. */
+/* reactor.c: a heap of timers, a list of tasks, a locked list of posts; a few descriptors that are polled,
+ * and all others in one epoll(7), which is polled with them: a turn costs the same with ten as with a
+ * thousand. */
 #include "net/reactor.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +16,7 @@
 
 #define WAIT_MS_MAX 60000
 #define UNTIL_MS 2
+#define POLLED_FEW 16 /* descriptors, for which one call of the kernel is enough */
 
 struct post {
     struct post *next;
@@ -23,12 +27,14 @@ struct post {
 
 struct watch {
     struct list link;
+    struct list change; /* among those that epoll is to be told of, or among those that are gone */
     struct reactor *reactor;
     int fd;
-    short events;
-    size_t at; /* among the descriptors that are polled + 1; 0: it came since */
-    bool ready;
-    bool gone; /* freed while callbacks run */
+    short events, told; /* what is wanted, and what epoll knows */
+    enum { WATCH_NEW, WATCH_KNOWN, WATCH_POLLED } state;
+    size_t at;       /* of a polled one: among the descriptors + 1; 0: it came since */
+    uint32_t number; /* of a known one: its place among them */
+    bool gone;       /* freed while callbacks run */
     reactor_fn *fn;
     void *user;
 };
@@ -45,7 +51,6 @@ struct reactor {
     struct list at_once; /* timers */
     struct list tasks;
     struct list watches;
-    size_t watch_count;
     struct pollfd *fds;
     size_t fds_capacity;
     bool watches_running;
@@ -56,6 +61,15 @@ struct reactor {
     const char *label;
     reactor_step_fn *on_step;
     void *on_step_user;
+
+    struct list polled; /* a few, and those that epoll does not take: of files, which are always ready */
+    struct list changed, gone;
+    size_t polled_count;
+    int epoll_fd;
+    bool epoll_waits;     /* it is the first of the descriptors */
+    struct watch **known; /* by their numbers; NULL: nobody has that */
+    size_t known_capacity, known_count;
+    struct epoll_event *events; /* as many */
 
     pthread_t *ending; /* threads that are to be joined */
     size_t ending_count, ending_capacity;
@@ -330,43 +344,122 @@ struct watch *reactor_watch(struct reactor *reactor, int fd, short events, react
     struct watch *watch = mem_zero(sizeof *watch);
     *watch = (struct watch){.reactor = reactor, .fd = fd, .events = events, .fn = fn, .user = user};
     list_append(&reactor->watches, &watch->link);
-    reactor->watch_count++;
+    list_append(&reactor->changed, &watch->change);
     return watch;
 }
 
 void watch_events(struct watch *watch, short events)
 {
     watch->events = events;
+    if (watch->state == WATCH_KNOWN && list_empty(&watch->change) && events != watch->told)
+        list_append(&watch->reactor->changed, &watch->change);
+}
+
+/* At once: whoever frees a watch closes the descriptor next, and its number is another's soon. */
+static void forget(struct watch *watch)
+{
+    struct reactor *reactor = watch->reactor;
+    list_remove(&watch->change);
+    if (watch->state == WATCH_KNOWN) {
+        epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL); /* it may be closed already */
+        CHECK(reactor->known[watch->number] == watch);
+        reactor->known[watch->number] = NULL;
+        reactor->known_count--;
+    } else if (watch->state == WATCH_POLLED) {
+        reactor->polled_count--;
+    }
+    watch->state = WATCH_NEW;
 }
 
 void watch_free(struct watch *watch)
 {
     if (!watch)
         return;
-    CHECK(!watch->gone || !watch->reactor->watches_running);
-    watch->gone = true;
-    if (watch->reactor->watches_running)
-        return; /* run_watches frees it */
-    CHECK(watch->reactor->watch_count > 0);
-    watch->reactor->watch_count--;
+    CHECK(!watch->gone);
+    forget(watch);
+    if (watch->reactor->watches_running) { /* which frees it, and may be at its place in a list */
+        watch->gone = true;
+        list_append(&watch->reactor->gone, &watch->change);
+        return;
+    }
     list_remove(&watch->link);
     free(watch);
 }
 
-/* Those that were polled; completions within the poller may have freed some of them, and made others. */
+static uint32_t free_number(struct reactor *reactor)
+{
+    size_t number = reactor->known_count; /* nearly always */
+    if (reactor->known_count == reactor->known_capacity) {
+        reactor->known_capacity += reactor->known_capacity + 8;
+        reactor->known = mem_resize(reactor->known, reactor->known_capacity * sizeof *reactor->known);
+        reactor->events = mem_resize(reactor->events, reactor->known_capacity * sizeof *reactor->events);
+        for (size_t i = reactor->known_count; i < reactor->known_capacity; i++)
+            reactor->known[i] = NULL;
+    }
+    while (reactor->known[number])
+        number = number + 1 < reactor->known_capacity ? number + 1 : 0;
+    return (uint32_t)number;
+}
+
+/* Tell epoll what is wanted, of what is not polled. */
+static void tell(struct watch *watch)
+{
+    struct reactor *reactor = watch->reactor;
+    struct epoll_event event = {.events = (uint32_t)watch->events};
+    list_remove(&watch->change);
+    if (watch->state == WATCH_KNOWN) {
+        if (watch->told == watch->events)
+            return;
+        event.data.u32 = watch->number;
+        watch->told = watch->events;
+        if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) == 0)
+            return;
+        forget(watch);
+    }
+    event.data.u32 = free_number(reactor);
+    if (reactor->polled_count >= POLLED_FEW &&
+        epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) == 0) {
+        watch->state = WATCH_KNOWN;
+        watch->told = watch->events;
+        watch->number = event.data.u32;
+        reactor->known[watch->number] = watch;
+        reactor->known_count++;
+        return;
+    }
+    watch->state = WATCH_POLLED;
+    watch->at = 0;
+    reactor->polled_count++;
+    list_remove(&watch->link);
+    list_append(&reactor->polled, &watch->link);
+}
+
+static void run_watch(struct reactor *reactor, struct watch *watch)
+{
+    if (watch && !watch->gone)
+        run_step(reactor, watch->fn, watch->user);
+}
+
+/* Those that were waited for; completions within the poller may have freed some of them, and made others. A
+ * number may be another's by now only where its watch came since, which epoll does not know yet. */
 static void run_watches(struct reactor *reactor)
 {
     struct watch *watch;
+    int ready = 0;
     CHECK(reactor->watches_running);
-    list_each(watch, &reactor->watches, struct watch, link)
-        watch->ready = watch->at && reactor->fds[watch->at - 1].revents != 0;
-    list_each(watch, &reactor->watches, struct watch, link)
-        if (watch->ready && !watch->gone)
-            run_step(reactor, watch->fn, watch->user);
+    if (reactor->epoll_waits && reactor->fds[0].revents)
+        ready = epoll_wait(reactor->epoll_fd, reactor->events, (int)reactor->known_capacity, 0);
+    for (int i = 0; i < ready; i++)
+        run_watch(reactor, reactor->known[reactor->events[i].data.u32]);
+    list_each(watch, &reactor->polled, struct watch, link)
+        if (watch->at && reactor->fds[watch->at - 1].revents)
+            run_watch(reactor, watch);
     reactor->watches_running = false;
-    list_each(watch, &reactor->watches, struct watch, link)
-        if (watch->gone)
-            watch_free(watch);
+    while (!list_empty(&reactor->gone)) {
+        watch = list_entry(reactor->gone.next, struct watch, change);
+        list_remove(&watch->change);
+        list_remove(&watch->link);
+        free(watch);
+    }
 }
 
 static size_t fill_fds(struct reactor *reactor)
@@ -374,11 +467,16 @@ static size_t fill_fds(struct reactor *reactor)
     size_t count = 0;
     struct watch *watch;
     CHECK(!reactor->watches_running);
-    if (reactor->fds_capacity < reactor->watch_count) {
-        reactor->fds_capacity = reactor->watch_count + 8;
+    while (!list_empty(&reactor->changed))
+        tell(list_entry(reactor->changed.next, struct watch, change));
+    if (reactor->fds_capacity < reactor->polled_count + 1) {
+        reactor->fds_capacity = reactor->polled_count + 8;
         reactor->fds = mem_resize(reactor->fds, reactor->fds_capacity * sizeof *reactor->fds);
     }
-    list_each(watch, &reactor->watches, struct watch, link) {
+    reactor->epoll_waits = reactor->known_count > 0;
+    if (reactor->epoll_waits)
+        reactor->fds[count++] = (struct pollfd){.fd = reactor->epoll_fd, .events = POLLIN};
+    list_each(watch, &reactor->polled, struct watch, link) {
         reactor->fds[count++] = (struct pollfd){.fd = watch->fd, .events = watch->events};
         watch->at = count;
     }
@@ -426,6 +524,10 @@ struct reactor *reactor_new(struct clock *clock)
     list_init(&reactor->at_once);
     list_init(&reactor->tasks);
     list_init(&reactor->watches);
+    list_init(&reactor->changed);
+    list_init(&reactor->polled);
+    list_init(&reactor->gone);
+    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&reactor->lock, NULL);
     return reactor;
 }
@@ -465,6 +567,8 @@ void reactor_free(struct reactor *reactor)
     join_all(reactor);
     list_each(watch, &reactor->watches, struct watch, link)
         watch_free(watch);
+    list_each(watch, &reactor->polled, struct watch, link)
+        watch_free(watch);
     for (struct post *post = take_posts(reactor), *next; post; post = next) {
         next = post->next;
         if (post->drop)
@@ -472,6 +576,9 @@ void reactor_free(struct reactor *reactor)
         free(post);
     }
     close(reactor->wake_fd);
+    close(reactor->epoll_fd);
+    free(reactor->known);
+    free(reactor->events);
     pthread_mutex_destroy(&reactor->lock);
     free(reactor->heap);
     free(reactor->fds);

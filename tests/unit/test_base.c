@@ -342,6 +342,7 @@ struct shifty {
     struct poller poller;
     struct reactor *reactor;
     struct watch *first, *added;
+    int end; /* of a pipe that has something */
     int ran;
 };
 
@@ -359,38 +360,144 @@ static void must_not_run(void *user)
 static void shifty_wait(struct poller *poller, struct pollfd *fds, size_t count, int64_t timeout_ms)
 {
     struct shifty *shifty = list_entry(poller, struct shifty, poller);
-    (void)timeout_ms;
-    if (count == 3) { /* the first and the last have something */
-        fds[0].revents = fds[2].revents = POLLIN;
-        fds[1].revents = 0;
-        watch_free(shifty->first);
-        shifty->added = reactor_watch(shifty->reactor, 0, POLLIN, must_not_run, shifty);
-    }
+    poll(fds, (nfds_t)count, (int)timeout_ms);
+    watch_free(shifty->first);
+    shifty->first = NULL;
+    if (!shifty->added) /* which is not of this turn */
+        shifty->added = reactor_watch(shifty->reactor, shifty->end, POLLIN, must_not_run, shifty);
 }
 
+/* Pipes, which epoll takes, and files, which it does not. */
 static void a_watch_is_told_of_its_own_descriptor(void **state)
 {
     struct clock clock = clock_system();
-    struct shifty shifty = {.reactor = reactor_new(&clock)};
+    char path[] = "/tmp/tidemill-test-XXXXXX";
     (void)state;
-    shifty.poller.wait = shifty_wait;
-    reactor_set_poller(shifty.reactor, &shifty.poller);
-    shifty.first = reactor_watch(shifty.reactor, 0, POLLIN, must_not_run, &shifty);
-    struct watch *quiet = reactor_watch(shifty.reactor, 0, POLLIN, must_not_run, &shifty);
-    struct watch *last = reactor_watch(shifty.reactor, 0, POLLIN, on_shifty, &shifty);
-    reactor_turn(shifty.reactor, 0);
-    assert_int_equal(shifty.ran, 1);
-    watch_free(quiet);
-    watch_free(last);
-    watch_free(shifty.added);
-    reactor_set_poller(shifty.reactor, NULL);
-    reactor_free(shifty.reactor);
+    for (int file = 0; file < 2; file++) {
+        struct shifty shifty = {.reactor = reactor_new(&clock)};
+        int ready[2], quiet[2];
+        assert_int_equal(pipe(ready), 0);
+        assert_int_equal(pipe(quiet), 0);
+        assert_int_equal(write(ready[1], "x", 1), 1);
+        shifty.end = file ? mkstemp(path) : ready[0];
+        shifty.poller.wait = shifty_wait;
+        reactor_set_poller(shifty.reactor, &shifty.poller);
+        shifty.first =
+            reactor_watch(shifty.reactor, file ? shifty.end : ready[0], POLLIN, must_not_run, &shifty);
+        struct watch *none = reactor_watch(shifty.reactor, quiet[0], POLLIN, must_not_run, &shifty);
+        struct watch *last =
+            reactor_watch(shifty.reactor, file ? shifty.end : dup(ready[0]), POLLIN, on_shifty, &shifty);
+        reactor_turn(shifty.reactor, 1000);
+        assert_int_equal(shifty.ran, 1);
+        watch_free(none);
+        watch_free(last);
+        watch_free(shifty.added);
+        reactor_set_poller(shifty.reactor, NULL);
+        reactor_free(shifty.reactor);
+        for (int i = 0; i < 2; i++) {
+            close(ready[i]);
+            close(quiet[i]);
+        }
+        if (file) {
+            close(shifty.end);
+            unlink(path);
+        }
+    }
+}
+
+#define PIPES 100
+
+struct pipes {
+    struct reactor *reactor;
+    int ends[PIPES][2];
+    struct watch *watches[PIPES];
+    struct pipe_user {
+        struct pipes *pipes;
+        int number;
+    } users[PIPES];
+    int told[PIPES];
+    bool end_others;
+};
+
+/* Each leaves what there is in its pipe, and the first ends all that have a number of the other kind. */
+static void on_pipe(void *user)
+{
+    const struct pipe_user *own = user;
+    struct pipes *pipes = own->pipes;
+    pipes->told[own->number]++;
+    for (int i = 0; pipes->end_others && i < PIPES; i++) {
+        if (i % 2 == own->number % 2)
+            continue;
+        watch_free(pipes->watches[i]);
+        pipes->watches[i] = NULL;
+    }
+    pipes->end_others = false;
+}
+
+static int told_of(struct pipes *pipes)
+{
+    int told = 0;
+    for (int i = 0; i < PIPES; i++) {
+        assert_in_range(pipes->told[i], 0, 1); /* once a turn */
+        told += pipes->told[i];
+        pipes->told[i] = 0;
+    }
+    return told;
+}
+
+static void watches_come_and_go_and_change(void **state)
+{
+    struct clock clock = clock_system();
+    struct pipes pipes = {.reactor = reactor_new(&clock)};
+    (void)state;
+    for (int i = 0; i < PIPES; i++) {
+        assert_int_equal(pipe(pipes.ends[i]), 0);
+        assert_int_equal(write(pipes.ends[i][1], "x", 1), 1);
+        pipes.users[i] = (struct pipe_user){&pipes, i};
+        pipes.watches[i] = reactor_watch(pipes.reactor, pipes.ends[i][0], POLLIN, on_pipe, &pipes.users[i]);
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        reactor_turn(pipes.reactor, 1000);
+        assert_int_equal(told_of(&pipes), PIPES);
+    }
+    for (int i = 0; i < PIPES; i += 2) /* nothing is wanted of them, and of some again */
+        watch_events(pipes.watches[i], 0);
+    for (int i = 0; i < PIPES; i += 4)
+        watch_events(pipes.watches[i], POLLIN);
+    reactor_turn(pipes.reactor, 1000);
+    assert_int_equal(told_of(&pipes), PIPES * 3 / 4);
+    for (int i = 0; i < PIPES; i += 2)
+        watch_events(pipes.watches[i], POLLIN);
+    pipes.end_others = true;
+    reactor_turn(pipes.reactor, 1000);
+    assert_int_equal(told_of(&pipes), PIPES / 2);
+    for (int i = 0; i < PIPES; i++) { /* their descriptors, with the same numbers, are others' now */
+        if (pipes.watches[i])
+            continue;
+        int end = pipes.ends[i][0], other = pipes.ends[(i + 1) % PIPES][0];
+        assert_int_equal(dup2(other, end), end);
+        pipes.watches[i] = reactor_watch(pipes.reactor, end, POLLIN, on_pipe, &pipes.users[i]);
+    }
+    reactor_turn(pipes.reactor, 1000);
+    assert_int_equal(told_of(&pipes), PIPES);
+    for (int i = 0; i < PIPES; i += 3) {
+        watch_free(pipes.watches[i]);
+        pipes.watches[i] = NULL;
+    }
+    reactor_turn(pipes.reactor, 1000);
+    assert_int_equal(told_of(&pipes), PIPES - (PIPES + 2) / 3);
+    reactor_free(pipes.reactor); /* with those that are left */
+    for (int i = 0; i < PIPES; i++) {
+        close(pipes.ends[i][0]);
+        close(pipes.ends[i][1]);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_watch_is_told_of_its_own_descriptor),
+        cmocka_unit_test(watches_come_and_go_and_change),
         cmocka_unit_test(json_keeps_what_it_read),
         cmocka_unit_test(json_refuses_what_is_none),
         cmocka_unit_test(json_nesting_is_bounded),
