@@ -33,10 +33,11 @@
 #define IDLE_MS 118000           /* a connection that idles longer may be dead beyond a silent gateway */
 #define TRUST_MS 86400000        /* authorities come and go */
 #define LARGE_BYTES (128u << 10) /* a body above waits for its turn to be received */
-#define RECEIVING_LEAST 2        /* such bodies at once, or more ... */
+#define RECEIVING_LEAST 1        /* such bodies at once, or more ... */
 #define RECEIVING_MOST 4096
-#define LOOK_MS 5  /* ... as is seen so often, while some wait */
-#define SLOW_MS 50 /* who says nothing for so long holds nobody back */
+#define LOOK_MS 5       /* ... as is seen so often, while some wait */
+#define SLOW_MS 50      /* who says nothing for so long holds nobody back ... */
+#define TURN_MS_MAX 250 /* ... nor who takes longer than that */
 
 struct http_engine {
     struct engine engine;
@@ -105,6 +106,7 @@ struct http_connection {
     struct list turn_link;
     int64_t left_ms;  /* of the exchange's time, when it was parked */
     int64_t heard_ms; /* something came */
+    int64_t turn_ms;  /* its turn began */
     int64_t idle_since_ms;
     struct err err;
     char text[256];
@@ -151,7 +153,7 @@ static void take_turn(struct http_connection *connection)
 {
     struct http_engine *engine = connection->engine;
     connection->turn = RECEIVING;
-    connection->heard_ms = reactor_now_ms(engine->reactor);
+    connection->heard_ms = connection->turn_ms = reactor_now_ms(engine->reactor);
     list_append(&engine->receiving, &connection->turn_link);
     engine->receiving_count++;
 }
@@ -196,7 +198,7 @@ static void look_later(struct http_engine *engine)
 }
 
 /* A thread with time to spare waits for the network, and may receive more at once; one without receives more
- * than it can work on. And nobody waits for one that says nothing. */
+ * than it can work on. And nobody waits for one that says nothing, or little. */
 static void on_look(void *user)
 {
     struct http_engine *engine = user;
@@ -208,7 +210,7 @@ static void on_look(void *user)
     else if (8 * waited_ms < spent_ms && engine->receiving_max > RECEIVING_LEAST)
         engine->receiving_max /= 2;
     list_each(connection, &engine->receiving, struct http_connection, turn_link)
-        if (now - connection->heard_ms >= SLOW_MS)
+        if (now - connection->heard_ms >= SLOW_MS || now - connection->turn_ms >= TURN_MS_MAX)
             end_turn(connection, SLOW);
     give_turns(engine);
     if (!list_empty(&engine->parked))

@@ -95,11 +95,13 @@ static const struct reply replies[] = {
     {"/early-well", OK "Content-Length: 2\r\n\r\nok", EARLY, 200, "ok"},
     {"/second-dies", NULL, STAYS, 0, NULL}, /* answers a connection's first request only */
     {"/large", NULL, STAYS, 200, NULL},
+    {"/drips", NULL, STAYS, 0, NULL},   /* a byte now and then */
     {"/count", NULL, STAYS, 200, NULL}, /* the request's bytes */
 };
 
 #define ONE OK "Content-Length: 1\r\n\r\nx"
 #define LARGE_BYTES (9u << 20)
+#define ENDLESS_BYTES (64u << 20) /* more than all sockets on its way take in */
 #define CONNECTIONS_MAX 200
 
 struct server {
@@ -176,6 +178,15 @@ static bool say(struct peer *peer, const struct reply *reply, size_t body, bool 
         char answer[256];
         all = snprintf(answer, sizeof answer, OK "Content-Length: %d\r\n\r\n%s", size, text);
         return put(peer, answer, (size_t)all);
+    }
+    if (strcmp(reply->path, "/drips") == 0) {
+        bool all =
+            put(peer, OK "Content-Length: 900000\r\n\r\n", strlen(OK "Content-Length: 900000\r\n\r\n"));
+        while (all && !atomic_load(&peer->server->stopping)) {
+            all = put(peer, "x", 1);
+            poll(NULL, 0, 5);
+        }
+        return false;
     }
     char *large = mem_alloc(LARGE_BYTES);
     for (size_t i = 0; i < LARGE_BYTES; i++)
@@ -641,8 +652,9 @@ static void large_bodies_arrive_whole(bool tls)
     }
     assert_int_equal(atomic_load(&f.server.accepted), 1);
     /* An answer that comes before all is sent: the rest is not sent, the connection not kept. */
+    char *endless = mem_zero(ENDLESS_BYTES);
     ask(&f, &asked, "/early",
-        (struct transport_request){.method = "POST", .body = body, .body_size = LARGE_BYTES});
+        (struct transport_request){.method = "POST", .body = endless, .body_size = ENDLESS_BYTES});
     assert_int_equal(wait_for(&f, &asked), 413);
     atomic_store(&f.server.reads, true);
     forget(&asked);
@@ -656,6 +668,7 @@ static void large_bodies_arrive_whole(bool tls)
     assert_int_equal(atomic_load(&f.server.read), LARGE_BYTES);
     assert_int_equal(atomic_load(&f.server.accepted), 2);
     free(body);
+    free(endless);
     tear_down(&f);
 }
 
@@ -726,6 +739,52 @@ static void large_answers_take_turns(void **state)
         assert_int_equal(stalled[i].err.code, ERR_NETWORK);
     }
     close_client(&f);
+}
+
+struct busy {
+    struct fixture *f;
+    struct task task;
+};
+
+static void work_on(void *user)
+{
+    struct busy *busy = user;
+    poll(NULL, 0, 2);
+    task_defer(busy->f->reactor, &busy->task);
+}
+
+/* Their turn ends, though the thread has no time to spare and they say something all the while. */
+static void who_drips_holds_nobody_back(void **state)
+{
+    struct fixture f;
+    struct asked drips[3], asked[3];
+    struct busy busy = {.f = &f};
+    (void)state;
+    set_up(&f, false);
+    close_client(&f);
+    open_client(&f, 40, 0);
+    task_init(&busy.task, work_on, &busy);
+    task_defer(f.reactor, &busy.task);
+    for (int i = 0; i < 3; i++)
+        ask(&f, &drips[i], "/drips", (struct transport_request){0});
+    turn_until_at_least(&f, &f.server.requests, 3);
+    for (int i = 0; i < 100; i++)
+        reactor_turn(f.reactor, 2);
+    for (int i = 0; i < 3; i++)
+        ask(&f, &asked[i], "/large", (struct transport_request){0});
+    for (int i = 0; i < 3; i++) {
+        for (int turns = 0; turns < 10000 && !asked[i].done; turns++)
+            reactor_turn(f.reactor, 2);
+        assert_true(asked[i].done);
+        assert_int_equal(asked[i].body.size, LARGE_BYTES);
+        forget(&asked[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_false(drips[i].done);
+        transport_cancel(f.transport, drips[i].call);
+    }
+    task_cancel(&busy.task);
+    tear_down(&f);
 }
 
 static void calls_wait_in_a_line(void **state)
@@ -1063,6 +1122,7 @@ int main(void)
         cmocka_unit_test(bodies_larger_than_a_socket_takes_go_both_ways),
         cmocka_unit_test(an_answer_has_a_bound),
         cmocka_unit_test(large_answers_take_turns),
+        cmocka_unit_test(who_drips_holds_nobody_back),
         cmocka_unit_test(calls_wait_in_a_line),
         cmocka_unit_test(what_is_given_up_ends_its_connection),
         cmocka_unit_test(nothing_leaves_behind_the_fence),
