@@ -105,7 +105,8 @@ void task_init(struct task *task, reactor_fn *fn, void *user);
 void task_defer(struct reactor *reactor, struct task *task); /* nothing when it waits already */
 void task_cancel(struct task *task);
 
-/* Call `fn` whenever `fd` is ready for `events` (POLLIN ...). */
+/* Call `fn` whenever `fd` is ready for `events` (POLLIN ...). The watch is freed before the descriptor is
+ * closed: with the number of one that is closed another's watch may end. */
 struct watch;
 struct watch *reactor_watch(struct reactor *reactor, int fd, short events, reactor_fn *fn, void *user);
 void watch_events(struct watch *watch, short events); /* from now on it is these */
