@@ -491,6 +491,19 @@ const struct json *json_open(const struct json *parent)
     return opened->child;
 }
 
+const struct json *json_whole(const struct json *value, struct arena *scratch)
+{
+    if (!value->deferred)
+        return value;
+    const struct json_index *index = index_of(value);
+    struct json *whole = arena_alloc(scratch, sizeof *whole);
+    *whole = *value;
+    whole->deferred = false;
+    whole->child =
+        read_children(index, json_index_entry(index, value->text, value->entry), 0, SIZE_MAX, scratch);
+    return whole;
+}
+
 static inline bool same_eight(const char *a, const char *b)
 {
     uint64_t x, y;

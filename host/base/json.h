@@ -56,6 +56,10 @@ static inline const struct json *json_children(const struct json *parent)
     return parent->deferred ? json_open(parent) : parent->child;
 }
 
+/* The same with all of its tree, which is of the scratch arena where the value is deferred: what is looked at
+ * again and again as a copy would be opened each time. */
+const struct json *json_whole(const struct json *value, struct arena *scratch);
+
 /* The member of an object, and its place among all; NULL where there is none. Of a deferred one only that
  * member is read, which is of the `scratch` arena then and stays as long as that. */
 const struct json *json_pick(const struct json *object, const char *name, size_t size, struct arena *scratch,

@@ -32,13 +32,13 @@ static void write_id(struct buf *out, const struct record *record)
 }
 
 /* As it came, where that is one line: nothing has to be taken apart and put together again. */
-static void write_member(struct buf *out, const struct json *value)
+static void write_member(struct buf *out, const struct json *value, struct arena *scratch)
 {
     bool whole = value->type == JSON_OBJECT && !memchr(value->text, '\n', value->size);
     if (whole)
         buf_add(out, value->text, value->size);
     else
-        json_write_value(out, value);
+        json_write_value(out, json_whole(value, scratch));
 }
 
 void record_write_json(struct buf *out, const struct record *record, const char *stream_arn)
@@ -56,9 +56,9 @@ void record_write_json(struct buf *out, const struct record *record, const char 
         if ((record->part || record->snapshot) && json_key_is(member, "eventID"))
             write_id(out, record);
         else if (json_key_is(member, "userIdentity") && member->type == JSON_OBJECT)
-            write_identity(out, member);
+            write_identity(out, json_whole(member, &scratch));
         else
-            write_member(out, member);
+            write_member(out, member, &scratch);
         buf_add_char(out, ',');
     }
     buf_add_literal(out, "\"eventSourceARN\":");

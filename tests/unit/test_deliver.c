@@ -17,6 +17,7 @@
 #include "route/transform.h"
 #include "source/archive/archive.h"
 #include "record/item_key.h"
+#include "record/record_json.h"
 
 #define RECORD                                                                                               \
     "{\"eventID\":\"e1\",\"eventName\":\"MODIFY\",\"dynamodb\":{\"ApproximateCreationDateTime\":1767225600," \
@@ -210,6 +211,33 @@ static void mistakes_in_transforms_are_named(void **state)
     }
 }
 
+/* However often, and in whatever form it came. */
+static void a_record_is_written_without_holding_more(void **state)
+{
+    static const char text[] = "{\"Records\":[{\"eventName\":\"REMOVE\",\"userIdentity\":{\"Type\":"
+                               "\"Service\",\"PrincipalId\":\"p\"},"
+                               "\"a\\u0062\":[{\"c\":[1]}],\"dynamodb\":{\"Keys\":{\"id\":{\"S\":\"x\"}},"
+                               "\n\"SequenceNumber\":\"1\"}}]}";
+    struct buf body = BUF_INIT, out = BUF_INIT;
+    struct err err;
+    (void)state;
+    buf_add_text(&body, text);
+    struct page *page = page_read(&body, &err);
+    assert_non_null(page);
+    const char *next = page->arena.next;
+    for (int i = 0; i < 3; i++) {
+        record_write_json(&out, &page->records[0], "arn");
+        assert_string_equal(out.data, "{\"eventName\":\"REMOVE\",\"userIdentity\":{\"type\":\"Service\","
+                                      "\"principalId\":\"p\"},\"ab\":[{\"c\":[1]}],"
+                                      "\"dynamodb\":{\"Keys\":{\"id\":{\"S\":\"x\"}},\"SequenceNumber\":"
+                                      "\"1\"},\"eventSourceARN\":\"arn\"}");
+        buf_clear(&out);
+        assert_ptr_equal(page->arena.next, next);
+    }
+    page_release(page);
+    buf_fini(&out);
+}
+
 static void keys_are_one_text_within_bounds(void **state)
 {
     static const struct {
@@ -376,6 +404,7 @@ int main(void)
         cmocka_unit_test(paths_and_templates),
         cmocka_unit_test(texts_come_from_the_record),
         cmocka_unit_test(mistakes_in_transforms_are_named),
+        cmocka_unit_test(a_record_is_written_without_holding_more),
         cmocka_unit_test(keys_are_one_text_within_bounds),
         cmocka_unit_test(every_type_of_target_is_whole),
         cmocka_unit_test(compressed_bytes_come_back),
